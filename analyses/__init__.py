@@ -1,0 +1,1 @@
+"""Analyses of prompts, scores and masks: tensors and tables in, long pandas tables out."""

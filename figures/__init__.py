@@ -1,0 +1,1 @@
+"""Figures: a table in, a matplotlib picture out; nothing is computed here."""

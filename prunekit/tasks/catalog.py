@@ -1,0 +1,45 @@
+"""Which tasks there are: the library's, by name, and the user's own, by the path of a TOML file."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from prunekit.errors import ConfigError, nearest
+from prunekit.tasks.spec import read_task
+from prunekit.tasks.task import Task
+
+_LIBRARY = Path(__file__).parent / "library"
+
+
+def load_task(name_or_path: str, data: str | None = None) -> Task:
+    """A library task by its name ("superglue/rte", or "rte" for short), or a user's task by the path of its TOML file.
+
+    Args:
+        name_or_path: the name or path.
+        data: the data folder, which a task with `labels_file` reads its label words from.
+
+    Raises: ConfigError naming the nearest task; DataError when the label words cannot be read.
+    """
+    task = read_task(Path(name_or_path)) if name_or_path.endswith(".toml") else _library_task(name_or_path)
+    return task.resolved(data) if data or task.data else task
+
+
+def list_tasks() -> list[Task]:
+    """Every task of the library, by name."""
+    return [read_task(path) for _, path in sorted(_files().items())]
+
+
+def _library_task(name: str) -> Task:
+    files = _files()
+    matches = [full for full in files if name in (full, full.rpartition("/")[2])]
+    if len(matches) == 1:
+        return read_task(files[matches[0]])
+    short = [full.rpartition("/")[2] for full in files]
+    raise ConfigError(f'unknown task "{name}"; {nearest(name, [*files, *short])} (or the path of your own .toml file)')
+
+
+@cache
+def _files() -> dict[str, Path]:
+    """Name -> file of every library task."""
+    return {path.relative_to(_LIBRARY).with_suffix("").as_posix(): path for path in _LIBRARY.rglob("*.toml")}

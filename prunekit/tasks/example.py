@@ -1,0 +1,62 @@
+"""One row as a model sees it: a text made from a template, and the answers it may choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from string import Formatter
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question with its possible answers.
+
+    Attributes:
+        index: position within its whole split after row transforms; kept when a subset is drawn.
+        template: text with {name} placeholders for `fields`.
+        fields: the text fields that the template names.
+        choices: [C] the answers as written.
+        gold: indices into `choices` of the right ones; empty when unlabelled, several in ReCoRD.
+        group: rows with the same non-empty group are judged together (the answers of one MultiRC question).
+    """
+
+    index: int
+    template: str
+    fields: Mapping[str, str]
+    choices: tuple[str, ...]
+    gold: tuple[int, ...] = ()
+    group: str = ""
+
+    @property
+    def text(self) -> str:
+        """The template with the fields filled in."""
+        return self.template.format_map(self.fields)
+
+    def shortened(self, fields: Mapping[str, str]) -> Example:
+        """The same example with other (usually cut) field texts."""
+        return replace(self, fields=fields)
+
+
+def placeholders(template: str) -> tuple[str, ...]:
+    """The field names of a template, in order of first use.
+
+    Only plain {name} is allowed ({{ and }} are literal braces): attribute and index access would let a task file reach
+    into objects, and format specs or conversions would change the text unseen.
+
+    Raises: ValueError saying what is not allowed.
+    """
+    try:
+        pieces = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ValueError(f"not a template ({error}); write {{{{ and }}}} for literal braces") from error
+    names: dict[str, None] = {}
+    for _, name, spec, conversion in pieces:
+        if name is None:
+            continue
+        if spec or conversion or not name.isidentifier():
+            shown = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            raise ValueError(f"only plain {{name}} placeholders are allowed, not {{{shown}}}")
+        names[name] = None
+    if not names:
+        raise ValueError("a template needs at least one {name} placeholder")
+    return tuple(names)

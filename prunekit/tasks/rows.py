@@ -1,0 +1,120 @@
+"""Rows from JSONL files or the Hub, each with the name it has in errors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prunekit.errors import DataError
+from prunekit.tasks.task import Hub
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The rows of one split.
+
+    Attributes:
+        name: the file or Hub split in short, such as "train.jsonl".
+        rows: its rows as published.
+        places: what names each row in errors, such as "data/rte/train.jsonl:7".
+    """
+
+    name: str
+    rows: list[dict[str, Any]]
+    places: list[str]
+
+
+def read_folder(folder: Path) -> dict[str, Source]:
+    """The splits of a folder of {train,validation,test}.jsonl that are there, by name.
+
+    Raises: DataError when the folder or all of them are missing, or one is empty or malformed.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such data folder; it must hold train.jsonl and validation.jsonl or test.jsonl")
+    files = {name: folder / f"{name}.jsonl" for name in SPLIT_NAMES}
+    present = {name: path for name, path in files.items() if path.is_file()}
+    if not present:
+        raise DataError(f"{folder}: holds none of train.jsonl, validation.jsonl and test.jsonl")
+    return {name: read_jsonl(path) for name, path in present.items()}
+
+
+def read_jsonl(path: Path) -> Source:
+    """The rows of a JSONL file; blank lines are skipped.
+
+    Lines are parsed here and handed to `datasets` as rows: its own JSON reader guesses types (a text such as
+    "2019-01-01" becomes a date), names no line in its errors, and leaves a copy in the user's cache.
+
+    Raises: DataError naming the file, and the line where one is malformed.
+    """
+    try:
+        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not numbered:
+        raise DataError(f"{path}: holds no rows")
+    places = [f"{path}:{number}" for number, _ in numbered]
+    rows = [_parse(line, place) for (_, line), place in zip(numbered, places, strict=True)]
+    return Source(path.name, _typed(rows, path), places)
+
+
+def read_hub(hub: Hub, revision: str | None) -> dict[str, Source]:
+    """The splits of a Hub data set that are there, by name.
+
+    Raises: DataError in one line naming what to download.
+    """
+    import datasets
+
+    shown = f'"{hub.path}"' + (f', "{hub.name}"' if hub.name else "") + (f', revision="{revision}"' if revision else "")
+    try:
+        splits = datasets.load_dataset(hub.path, hub.name, revision=revision)
+    except Exception as error:  # datasets and the Hub client raise some ten kinds: offline, absent, renamed, gated
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"cannot load the Hub data set {shown}: {reason.rstrip('.')}; download it once with a network "
+            f"(datasets.load_dataset({shown})) or name a local folder with --data"
+        ) from error
+    present = [name for name in SPLIT_NAMES if name in splits]
+    if not present:
+        raise DataError(f"the Hub data set {shown} has none of the splits train, validation and test")
+    return {name: _hub_source(hub, name, splits[name]) for name in present}
+
+
+def _hub_source(hub: Hub, split: str, dataset: Any) -> Source:
+    columns = {old: new for old, new in hub.rename.items() if old in dataset.column_names}
+    rows = dataset.rename_columns(columns).to_list()
+    name = f"{hub.path}{f' {hub.name}' if hub.name else ''} {split}"
+    if not rows:
+        raise DataError(f"{name}: holds no rows")
+    return Source(name, rows, [f"{name} row {number}" for number in range(len(rows))])
+
+
+def _parse(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError too
+        raise DataError(f"{place}: not a line of JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{place}: a row must be a JSON object, not {str(row)[:40]!r}")
+    return row
+
+
+def _typed(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """The rows once they have passed through a table: every field has one type, a missing one is None."""
+    import datasets
+
+    names = list(dict.fromkeys(name for row in rows for name in row))  # from_list would take the first row's only
+    if not names:
+        raise DataError(f"{path}: its rows have no fields")
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    for name, column in columns.items():
+        try:
+            columns[name] = datasets.Dataset.from_dict({name: column})[name][:]
+        except (ValueError, TypeError, OverflowError, NotImplementedError) as error:  # what Arrow raises
+            reason = str(error).strip().splitlines()[0]
+            raise DataError(f'{path}: the field "{name}" must hold values of one type: {reason}') from error
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -1,0 +1,134 @@
+"""The form of a task file: a few TOML keys, checked before any data is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
+
+from prunekit import toml
+from prunekit.errors import nearest
+from prunekit.tasks.example import placeholders
+from prunekit.tasks.metrics import METRICS
+from prunekit.tasks.task import Hub, Task
+from prunekit.tasks.transforms import TransformName
+
+_TWO_CHOICES = {"f1", "f1a"}  # metrics of the second of two choices
+
+
+class HubFile(BaseModel):
+    """The `hub` table of a task file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(min_length=1)
+    name: str | None = None
+    rename: dict[str, str] = {}
+
+
+class TaskFile(BaseModel):
+    """A task file. The answers come from exactly one of choices, labels_file, choice_fields and choice_list."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*$")
+    """Letters, digits and . _ - / since it becomes part of a run's directory name."""
+    description: str = ""
+    template: str
+    """Text with {field} placeholders, ending in a cue for the answer."""
+    label: str = "label"
+    """The field that holds the label."""
+    choices: dict[str, str] | None = None
+    """Label -> label word; the order counts (f1 is of the second)."""
+    labels_file: str | None = None
+    """JSON file beside the data with the same table."""
+    choice_fields: tuple[str, ...] = ()
+    """Fields of the row that hold the answers, as in COPA."""
+    choice_list: str | None = None
+    """Field of the row that holds the list of answers, as in ReCoRD."""
+    aliases: dict[str, tuple[StrictBool | StrictInt | StrictStr, ...]] = {}
+    """Label (or choice field) -> other forms of it in data."""
+    metrics: tuple[str, ...] = ("accuracy",)
+    """The first is the primary one."""
+    transform: TransformName = "none"
+    group: str | None = None
+    """Field whose value ties rows that are judged together."""
+    hub: HubFile | None = None
+    data: str | None = None
+    """Default data folder, relative to the task file."""
+
+    @field_validator("template")
+    @classmethod
+    def _plain_placeholders(cls, template: str) -> str:
+        placeholders(template)
+        return template
+
+    @field_validator("metrics")
+    @classmethod
+    def _known_metrics(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        for name in metrics:
+            if name not in METRICS:
+                raise ValueError(f'unknown metric "{name}"; {nearest(name, METRICS)}')
+        if not metrics or len(set(metrics)) < len(metrics):
+            raise ValueError("name at least one metric, and none twice")
+        return metrics
+
+    @field_validator("choices")
+    @classmethod
+    def _different_words(cls, choices: dict[str, str] | None) -> dict[str, str] | None:
+        words = [word.strip() for word in (choices or {}).values()]
+        if choices is not None and (len(words) < 2 or "" in words or len(set(words)) < len(words)):
+            raise ValueError("at least two labels are needed, each with a word of its own")
+        return choices
+
+    @model_validator(mode="after")
+    def _one_source_of_answers(self) -> Self:
+        sources = [self.choices, self.labels_file, self.choice_fields or None, self.choice_list]
+        if sum(source is not None for source in sources) != 1:
+            raise ValueError("give the answers by exactly one of [choices], labels_file, choice_fields, choice_list")
+        if len(self.choice_fields) == 1 or len(set(self.choice_fields)) < len(self.choice_fields):
+            raise ValueError("choice_fields needs at least two different fields")
+        number = len(self.choices or self.choice_fields)
+        for name in sorted(_TWO_CHOICES.intersection(self.metrics)):
+            if self.choice_list is not None or number not in (0, 2):
+                raise ValueError(f'the metric "{name}" needs exactly two choices')
+        return self
+
+    @model_validator(mode="after")
+    def _aliases_of_known_labels(self) -> Self:
+        labels = list(self.choices or self.choice_fields)
+        owners: dict[tuple[type, Any], str] = {}
+        for label, forms in self.aliases.items():
+            if label not in labels and self.labels_file is None:
+                raise ValueError(f'aliases name the unknown label "{label}"; {nearest(label, labels)}')
+            for form in forms:
+                owner = owners.setdefault((type(form), form), label)
+                if owner != label or (form != label and form in labels):
+                    raise ValueError(f'the alias {form!r} of "{label}" already means another label')
+        return self
+
+    def task(self, folder: Path | None = None) -> Task:
+        """The task, with `data` taken relative to the folder of its file."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        values["labels"] = tuple(self.choices) if self.choices else None
+        values["choices"] = tuple(self.choices.values()) if self.choices else None
+        values["hub"] = Hub(self.hub.path, self.hub.name, self.hub.rename) if self.hub else None
+        values["data"] = str((folder or Path()) / self.data) if self.data else None
+        return Task(**values)
+
+
+def parse_task(table: dict[str, Any], where: str = "task") -> Task:
+    """The task held by a table with the keys of a task file; `where` names its source in errors.
+
+    Raises: ConfigError on the first thing that is wrong.
+    """
+    return toml.parse(table, TaskFile, where).task()
+
+
+def read_task(path: Path) -> Task:
+    """The task held by a TOML file.
+
+    Raises: ConfigError naming the file, the key and what to do.
+    """
+    return toml.read(path, TaskFile).task(path.parent)

@@ -1,0 +1,207 @@
+"""The three splits of an experiment: `train` fits, `selection` chooses, `report` is looked at once per ticket.
+
+`report` is the last split with labels: test, else validation. `selection` is validation where test is the report; where
+there is no third split it is carved from train. Rows of train whose text also occurs in report stay where they are (a
+few official splits have some), but no such row is carved into selection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prunekit.errors import ConfigError, DataError, nearest
+from prunekit.tasks.example import Example
+from prunekit.tasks.rows import Source, read_folder, read_hub, read_jsonl
+from prunekit.tasks.task import Task
+from prunekit.tasks.transforms import flat_rows
+
+CARVED = 0.2  # share of train that becomes selection, and never more than half
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples of an experiment.
+
+    Attributes:
+        origin: split -> which file or Hub split its rows came from and how many were taken.
+        digest: sha256 of the texts, choices, gold and groups of all three, in order.
+    """
+
+    train: tuple[Example, ...]
+    selection: tuple[Example, ...]
+    report: tuple[Example, ...]
+    origin: dict[str, str]
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    origin: str
+    examples: list[Example]
+
+
+def load_splits(
+    task: Task,
+    *,
+    data: str | None,
+    revision: str | None = None,
+    train_examples: int | None,
+    selection_examples: int | None,
+    report_examples: int | None = None,
+    data_seed: int = 0,
+) -> Splits:
+    """The splits of a task from a local folder, the task's default folder, or the Hub, in this order.
+
+    A subset is drawn in the order of a hash of the seed, text and index, whatever the training seed, and keeps the
+    original order. Of train, examples are drawn; of the other two, whole groups while they fit (a MultiRC question is
+    judged by all its answers). Where more are asked than there are, all are used, and `origin` says so.
+
+    Args:
+        task: what the rows mean.
+        data: folder of {train,validation,test}.jsonl; None: the task's own folder or Hub data set.
+        revision: commit or tag of the Hub data set.
+        train_examples: size of the subset of train; None: all. Likewise for the other two.
+        selection_examples: see above.
+        report_examples: see above.
+        data_seed: which subset.
+
+    Raises: DataError on data that cannot be used; ConfigError on settings that cannot work.
+    """
+    asked = {"train": train_examples, "selection": selection_examples, "report": report_examples}
+    for name, number in asked.items():
+        if number is not None and number < 1:
+            raise ConfigError(f"{name}_examples = {number}: ask for at least 1 example")
+    parts = _assign(task, _sources(task, data, revision))
+    drawn = {name: _draw(part, name, asked[name], data_seed) for name, part in parts.items()}
+    train, selection, report = (tuple(drawn[name].examples) for name in ("train", "selection", "report"))
+    origin = {name: part.origin for name, part in drawn.items()}
+    return Splits(train, selection, report, origin, _digest([train, selection, report]))
+
+
+def read_rows(path: str | Path, task: Task) -> list[Example]:
+    """The examples of an unlabelled JSONL file, for prediction; labels that are there are not read.
+
+    Raises: DataError naming the file and line.
+    """
+    return _examples(task, read_jsonl(Path(path)), labelled=False)
+
+
+def _sources(task: Task, data: str | None, revision: str | None) -> dict[str, Source]:
+    folder = data or task.data
+    if folder is not None:
+        if revision is not None:
+            raise ConfigError(f'revision = "{revision}" is for data of the Hub, but the data is the folder {folder}')
+        return read_folder(Path(folder))
+    if task.hub is None:
+        raise ConfigError(f'task "{task.name}" names no data set: name a folder of JSONL files with --data')
+    return read_hub(task.hub, revision)
+
+
+def _examples(task: Task, source: Source, *, labelled: bool = True) -> list[Example]:
+    found: list[Example] = []
+    for row, place in zip(source.rows, source.places, strict=True):
+        found += task.examples(row, len(found), place, labelled=labelled)
+    if not found:
+        raise DataError(f"{source.name}: its rows hold no examples")
+    return found
+
+
+def _assign(task: Task, sources: dict[str, Source]) -> dict[str, _Part]:
+    """Which split is train, selection and report."""
+    if "train" not in sources:
+        raise DataError(f"there is no train split beside {', '.join(source.name for source in sources.values())}")
+    parts = {name: _Part(source.name, _examples(task, source)) for name, source in sources.items()}
+    labelled = [name for name, part in parts.items() if _labelled(part)]
+    if "train" not in labelled:
+        raise DataError(_no_labels(task, sources["train"]))
+    held_out = [name for name in ("test", "validation") if name in labelled]
+    if not held_out:
+        raise DataError("there is no labelled test or validation split to report on; add one to the data")
+    train, report = parts["train"], parts[held_out[0]]
+    if len(held_out) == 2:
+        return {"train": train, "selection": parts[held_out[1]], "report": report}
+    rest, carved = _carve(train, report)
+    return {"train": rest, "selection": carved, "report": report}
+
+
+def _labelled(part: _Part) -> bool:
+    """Whether the examples have labels; some with and some without is a mistake in the data."""
+    without = [example for example in part.examples if not example.gold]
+    if without and len(without) < len(part.examples):
+        raise DataError(
+            f"{part.origin}: {len(without)} of {len(part.examples)} examples have no label, "
+            f"the first is number {without[0].index}"
+        )
+    return not without
+
+
+def _no_labels(task: Task, train: Source) -> str:
+    row = next(flat_rows(task.transform, train.rows[0], train.places[0]))
+    if task.label in row:
+        return f'{train.name}: every label in the field "{task.label}" is missing or -1'
+    return f'{train.name}: no label field "{task.label}"; {nearest(task.label, row)}'
+
+
+def _carve(train: _Part, report: _Part) -> tuple[_Part, _Part]:
+    """Train without, and with only, the rows carved for selection.
+
+    Texts (or whole groups) go over in the order of their sha256 until a fifth of the examples is reached, so equal
+    texts stay together, and the choice depends on the texts alone.
+    """
+    units: dict[str, list[Example]] = {}
+    for example in train.examples:
+        units.setdefault(example.group or example.text, []).append(example)
+    reported = {example.text for example in report.examples}
+    wanted, most = max(1, round(CARVED * len(train.examples))), len(train.examples) // 2
+    taken: set[int] = set()
+    for key in sorted(units, key=_sha256):
+        unit = units[key]
+        if len(taken) + len(unit) <= most and not any(example.text in reported for example in unit):
+            taken.update(example.index for example in unit)
+        if len(taken) >= wanted:
+            break
+    if not taken:
+        raise DataError(
+            f"{train.origin}: too few different rows ({len(train.examples)}) to carve a selection split from"
+        )
+    rest = [example for example in train.examples if example.index not in taken]
+    carved = [example for example in train.examples if example.index in taken]
+    return _Part(f"{train.origin} less those carved", rest), _Part(f"carved from {train.origin} by hash", carved)
+
+
+def _draw(part: _Part, name: str, number: int | None, seed: int) -> _Part:
+    """A part with the examples of its subset, and an origin that says how many."""
+    chosen = part.examples if number is None else _subset(part.examples, number, seed, whole=name != "train")
+    if not chosen:
+        raise ConfigError(f"{name}_examples = {number} is fewer than any group of {part.origin} has; ask for more")
+    note = "" if number in (None, len(chosen)) else f" ({number} asked)"
+    return _Part(f"{part.origin}: {len(chosen)} of {len(part.examples)} examples{note}", chosen)
+
+
+def _subset(examples: Sequence[Example], number: int, seed: int, *, whole: bool) -> list[Example]:
+    """Up to `number` examples, in their own order; with `whole`, no group in part."""
+    units: dict[str, list[Example]] = {}
+    for example in examples:
+        tied = whole and example.group
+        units.setdefault(f"group {example.group}" if tied else f"index {example.index}", []).append(example)
+    taken: set[int] = set()
+    for unit in sorted(units.values(), key=lambda unit: _sha256(f"{seed}|{unit[0].text}|{unit[0].index}")):
+        if len(taken) + len(unit) <= number:
+            taken.update(example.index for example in unit)
+    return [example for example in examples if example.index in taken]
+
+
+def _digest(splits: Sequence[Sequence[Example]]) -> str:
+    found = hashlib.sha256()
+    for examples in splits:
+        content = [(example.text, example.choices, example.gold, example.group) for example in examples]
+        found.update(json.dumps(content, separators=(",", ":")).encode() + b"\n")
+    return found.hexdigest()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

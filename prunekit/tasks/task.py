@@ -1,0 +1,242 @@
+"""A task: how a row becomes examples, and how answers are judged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from prunekit.errors import ConfigError, DataError
+from prunekit.tasks import fields
+from prunekit.tasks.example import Example, placeholders
+from prunekit.tasks.fields import Row
+from prunekit.tasks.metrics import METRICS
+from prunekit.tasks.transforms import TransformName, flat_rows
+
+Alias = bool | int | str
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Where a task's data lies on the Hub.
+
+    Attributes:
+        path: data set id, such as "aps/super_glue".
+        name: its configuration, such as "rte".
+        rename: Hub column -> the field name that the template uses.
+    """
+
+    path: str
+    name: str | None = None
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A dataset's rows, read through a template, answered by one of some choices, judged by metrics.
+
+    The answers come from one of four places: fixed label words (`labels` and `choices`), words in a file beside the
+    data (`labels_file`, until `resolved`), fields of the row (`choice_fields`, COPA), or a list in the row
+    (`choice_list`, ReCoRD; its label is the right answer's text, texts or index).
+
+    Attributes:
+        choices: label words in a fixed order; None when they differ per example (or are not resolved yet).
+        labels: the label values in the same order.
+        metrics: names in METRICS; the first is the primary one.
+        label: the field that holds the label.
+        aliases: label (or choice field) -> other forms of it in data, such as a class number or a bool.
+        group: the field whose value ties rows that are judged together.
+        data: default folder of {train,validation,test}.jsonl.
+    """
+
+    name: str
+    template: str
+    description: str = ""
+    choices: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    metrics: tuple[str, ...] = ("accuracy",)
+    label: str = "label"
+    aliases: Mapping[str, tuple[Alias, ...]] = field(default_factory=dict)
+    choice_fields: tuple[str, ...] = ()
+    choice_list: str | None = None
+    labels_file: str | None = None
+    transform: TransformName = "none"
+    group: str | None = None
+    hub: Hub | None = None
+    data: str | None = None
+
+    def examples(self, row: Row, index: int, where: str = "row", *, labelled: bool = True) -> list[Example]:
+        """The examples that one row stands for (several where the transform flattens it).
+
+        Args:
+            row: the row as published.
+            index: position of the first of them within its split.
+            where: what names the row in errors, such as "train.jsonl:7".
+            labelled: read the label; one that is missing, null or -1 gives an empty `gold`.
+
+        Raises: DataError on a missing field or an unknown label.
+        """
+        self._check_resolved()
+        flat = flat_rows(self.transform, row, where)
+        return [self._example(item, index + offset, where, labelled) for offset, item in enumerate(flat)]
+
+    def score(self, examples: Sequence[Example], chosen: Sequence[int]) -> dict[str, float]:
+        """Every metric of the task, the primary one first.
+
+        Args:
+            examples: [N] labelled examples.
+            chosen: [N] index of the chosen answer of each.
+        """
+        _check_scorable(examples, chosen)
+        return {name: METRICS[name](examples, chosen) for name in self.metrics}
+
+    def majority(self, examples: Sequence[Example]) -> float:
+        """The primary metric of the best answer that ignores the text.
+
+        With fixed label words, and with `choice_fields`, that is always answering the most common label of
+        `examples` (ties: the first); its F1 is 0 where that is not the label F1 is of. Where each example has its own
+        list of choices no index means anything, and it is the expected metric of choosing uniformly.
+        """
+        _check_scorable(examples, [0] * len(examples))
+        metric = METRICS[self.metrics[0]]
+        if self.choice_list is not None:
+            return fmean(fmean(metric([one], [choice]) for choice in range(len(one.choices))) for one in examples)
+        counts = Counter(gold for one in examples for gold in one.gold)
+        most_common = min(counts, key=lambda choice: (-counts[choice], choice))
+        return metric(examples, [most_common] * len(examples))
+
+    def digest(self) -> str:
+        """sha256 of everything that decides examples and scores; not of the description or where the data lies."""
+        left_out = {"description", "hub", "data"}
+        definition = {name: value for name, value in vars(self).items() if name in self._names - left_out}
+        canonical = json.dumps(definition, default=dict, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def resolved(self, folder: str | None) -> Task:
+        """The task with its label words read from `labels_file` in the data folder, where it has one.
+
+        Raises: DataError when the file cannot be used; ConfigError when no folder is named.
+        """
+        if self.labels_file is None or self.choices is not None:
+            return self
+        folder = folder or self.data
+        if folder is None:
+            raise ConfigError(
+                f'task "{self.name}" reads its label words from {self.labels_file} beside the data: name a data folder'
+            )
+        words = _read_words(Path(folder) / self.labels_file)
+        return replace(self, labels=tuple(words), choices=tuple(words.values()))
+
+    @property
+    def _names(self) -> set[str]:
+        return set(self.__dataclass_fields__)
+
+    @cached_property
+    def _placeholders(self) -> tuple[str, ...]:
+        return placeholders(self.template)
+
+    @cached_property
+    def _index(self) -> dict[tuple[type, Alias], int]:
+        """Every known form of a label -> its index; keyed with the type, since True == 1 in Python."""
+        known: dict[tuple[type, Alias], int] = {}
+        for index, label in enumerate(self.labels or self.choice_fields):
+            forms: list[Alias] = [label, *self.aliases.get(label, ())]
+            if label.isdecimal() and str(int(label)) == label:
+                forms.append(int(label))  # a label written as a number in a table is a number in most data
+            known |= {(type(form), form): index for form in forms}
+        return known
+
+    def _check_resolved(self) -> None:
+        if self.choices is None and not self.choice_fields and self.choice_list is None:
+            raise ConfigError(
+                f'task "{self.name}" has no label words yet: load it with the data folder that holds {self.labels_file}'
+            )
+
+    def _example(self, row: Row, index: int, where: str, labelled: bool) -> Example:
+        texts = {name: _as_text(fields.value(row, name, where), name, where) for name in self._placeholders}
+        choices = self._choices(row, where)
+        gold = self._gold(row, choices, where) if labelled else ()
+        group = "" if self.group is None else str(fields.value(row, self.group, where))
+        return Example(index, self.template, texts, choices, gold, group)
+
+    def _choices(self, row: Row, where: str) -> tuple[str, ...]:
+        if self.choice_fields:
+            return tuple(fields.text(row, name, where) for name in self.choice_fields)
+        if self.choice_list is None:
+            return self.choices or ()
+        choices = tuple(fields.texts(row, self.choice_list, where))
+        if len(choices) < 1 or len(set(choices)) < len(choices):
+            raise DataError(f'{where}: "{self.choice_list}" must hold at least one answer and none twice: {choices!r}')
+        return choices
+
+    def _gold(self, row: Row, choices: tuple[str, ...], where: str) -> tuple[int, ...]:
+        value = row.get(self.label)
+        if value is None or value == []:
+            return ()
+        if self.choice_list is not None:
+            return _gold_in_list(value, choices, where)
+        known = self._index
+        if isinstance(value, Alias) and (type(value), value) in known:
+            return (known[type(value), value],)
+        if value == -1:  # what the Hub writes for a hidden label
+            return ()
+        raise DataError(
+            f'{where}: the label {value!r} is not one that task "{self.name}" knows: {self._known_labels()}'
+        )
+
+    def _known_labels(self) -> str:
+        forms: dict[int, list[str]] = {}
+        for (_, form), index in self._index.items():
+            forms.setdefault(index, []).append(repr(form))
+        return "; ".join(" or ".join(words) for words in forms.values())
+
+
+def _as_text(value: Any, name: str, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise DataError(f'{where}: the field "{name}" holds {value!r}, not a text')
+
+
+def _gold_in_list(value: Any, choices: tuple[str, ...], where: str) -> tuple[int, ...]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value == -1:
+            return ()
+        if 0 <= value < len(choices):
+            return (value,)
+    answers = value if isinstance(value, list) else [value]
+    gold = tuple(index for index, choice in enumerate(choices) if choice in answers)
+    if not gold:
+        raise DataError(f"{where}: the answer {value!r} is not among the choices {list(choices)!r}")
+    return gold
+
+
+def _check_scorable(examples: Sequence[Example], chosen: Sequence[int]) -> None:
+    if not examples or len(examples) != len(chosen):
+        raise DataError(f"{len(chosen)} answers cannot be scored against {len(examples)} examples")
+    for example, choice in zip(examples, chosen, strict=True):
+        if not example.gold:
+            raise DataError(f"example {example.index} has no label and cannot be scored")
+        if not 0 <= choice < len(example.choices):
+            raise DataError(f"example {example.index} has {len(example.choices)} choices, not one number {choice}")
+
+
+def _read_words(path: Path) -> dict[str, str]:
+    """Label -> word, in the order of the file."""
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f'{path}: not found; write the label words there, such as {{"0": "no", "1": "yes"}}') from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
+    table = isinstance(words, dict) and all(isinstance(word, str) and word.strip() for word in words.values())
+    if not table or len(words) < 2 or len(set(words.values())) < len(words):
+        raise DataError(f'{path}: must map at least two labels to different words, such as {{"0": "no", "1": "yes"}}')
+    return dict(words)

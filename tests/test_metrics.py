@@ -1,0 +1,73 @@
+"""Metrics against figures worked out by hand."""
+
+import pytest
+
+from prunekit.tasks import METRICS, Example
+from prunekit.tasks.metrics import accuracy, exact_match, f1, macro_f1, normalised, record_exact_match, record_f1
+
+
+def rows(golds, choices=("no", "yes"), groups=None):
+    groups = groups or [""] * len(golds)
+    pairs = enumerate(zip(golds, groups, strict=True))
+    return [Example(i, "{x}", {"x": "t"}, tuple(choices), (gold,), group) for i, (gold, group) in pairs]
+
+
+def test_multirc_over_two_questions():
+    examples = rows([1, 0, 1, 0, 1], groups=["q1", "q1", "q1", "q2", "q2"])
+    chosen = [1, 1, 0, 0, 1]  # q1: one right yes, one wrong yes, one missed; q2: both right
+    # true positives 2, false positives 1, false negatives 1: precision 2/3, recall 2/3
+    assert METRICS["f1a"](examples, chosen) == pytest.approx(2 / 3)
+    assert exact_match(examples, chosen) == 1 / 2
+    assert accuracy(examples, chosen) == 3 / 5
+
+
+def test_exact_match_without_groups_is_accuracy():
+    assert exact_match(rows([1, 0, 1, 1]), [1, 1, 1, 1]) == 3 / 4
+
+
+def test_cb_macro_f1_leaves_out_a_class_that_is_absent_everywhere():
+    examples = rows([0, 0, 1, 1], choices=("yes", "no", "maybe"))
+    # yes: precision 1, recall 1/2, F1 2/3; no: precision 2/3, recall 1, F1 4/5; maybe: nowhere
+    assert macro_f1(examples, [0, 1, 1, 1]) == pytest.approx((2 / 3 + 4 / 5) / 2)
+
+
+def test_cb_macro_f1_counts_a_class_that_only_gold_or_only_answers_have_as_zero():
+    examples = rows([0, 0, 1, 2], choices=("yes", "no", "maybe"))
+    # yes: precision 2/3, recall 1, F1 4/5; no: F1 1; maybe: never answered, F1 0
+    assert macro_f1(examples, [0, 0, 1, 0]) == pytest.approx((4 / 5 + 1 + 0) / 3)
+    examples = rows([0, 0, 1, 1], choices=("yes", "no", "maybe"))
+    # yes: F1 2/3; no: F1 1; maybe: answered but never gold, F1 0
+    assert macro_f1(examples, [0, 2, 1, 1]) == pytest.approx((2 / 3 + 1 + 0) / 3)
+
+
+def test_f1_is_zero_without_any_yes():
+    assert f1(rows([0, 0]), [0, 0]) == 0.0
+    assert f1(rows([0, 1]), [0, 0]) == 0.0
+    assert f1(rows([1, 1]), [1, 1]) == 1.0
+
+
+def record(choices, gold):
+    return Example(0, "{x}", {"x": "t"}, tuple(choices), tuple(gold))
+
+
+def test_record_takes_the_best_of_several_golds():
+    choices = ["Barack Obama", "Obama", "President Barack Obama", "Chelsea", "the Chelsea!"]
+    several = record(choices, [0, 1])
+    # three words against {barack obama} share two: 2*2/(3+2) = 4/5; against {obama} 2*1/(3+1) = 1/2
+    assert record_f1([several], [2]) == pytest.approx(4 / 5)
+    assert record_exact_match([several], [2]) == 0.0
+    assert record_f1([several], [1]) == record_exact_match([several], [1]) == 1.0
+    assert record_f1([several], [3]) == record_exact_match([several], [3]) == 0.0
+    other = record(choices, [3])
+    assert record_exact_match([other], [4]) == 1.0, "article, case and punctuation do not count"
+    assert record_f1([several, other], [2, 4]) == pytest.approx((4 / 5 + 1) / 2)
+    assert record_exact_match([several, other], [2, 4]) == 1 / 2
+
+
+def test_normalised_follows_squad():
+    assert normalised("  The U.S.  Army, an army ") == "us army army"
+    assert normalised("Theodore") == "theodore"
+
+
+def test_accuracy_accepts_any_of_several_golds():
+    assert accuracy([record("abc", [0, 2]), record("abc", [1])], [2, 0]) == 1 / 2
