@@ -1,0 +1,120 @@
+"""From examples to tensors: token ids, made once, and the batches cut from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example as token ids.
+
+    index: its position in its split.  text: ids of the input, special tokens included.
+    choices: ids of each of its C answers, as the backbone family scores them.  gold: the right answer's place (the
+    first where several are right, -1 where none is known).  own_choices: whether the answers are this example's own
+    rather than the task's.  cut: whether the text had to be shortened.
+    """
+
+    index: int
+    text: Ids
+    choices: tuple[Ids, ...]
+    gold: int
+    own_choices: bool = False
+    cut: bool = False
+
+    @property
+    def length(self) -> int:
+        """Tokens of the input and of its longest answer."""
+        return len(self.text) + max((len(choice) for choice in self.choices), default=0)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a backbone reads. M is S where every member has its own examples, 1 where all share them.
+
+    R rows per example: 1, or C where the answer is part of the row.  L answer tokens.
+
+    ids, mask: [M, B, R, T] right-padded input ids and their Bool attention mask.
+    targets, target_mask: [M, B, C, L] answer ids and which of them are real; L = 0 where a head answers.
+    start: [M, B, R] row position whose output predicts the first answer token (decoder-only).
+    choice_mask: Bool[M, B, C] which choices an example has.
+    gold, index: [M, B] place of the right answer, position in the split.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    targets: Tensor
+    target_mask: Tensor
+    start: Tensor
+    choice_mask: Tensor
+    gold: Tensor
+    index: Tensor
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return self.ids.shape[1]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example as a backbone family lays it out: R input rows, C answers."""
+
+    inputs: Sequence[Ids]
+    targets: Sequence[Ids]
+    start: Sequence[int]
+    gold: int
+    index: int
+
+
+def collate(rows: Sequence[Sequence[Row]], pad: int) -> Batch:
+    """[M][B] rows -> one right-padded batch. A missing choice is padded by a copy of the example's first row."""
+    flat = [row for member in rows for row in member]
+    lead = (len(rows), len(rows[0]))
+    choices = max(len(row.targets) for row in flat)
+    width = 1 if all(len(row.inputs) == 1 for row in flat) else choices
+    inputs = [_level(row.inputs, width) for row in flat]
+    targets = [_level(row.targets, choices) for row in flat]
+    ids, mask = _block(inputs, pad)
+    target_ids, target_mask = _block(targets, pad)
+    counts = torch.tensor([len(row.targets) for row in flat])
+    choice_mask = torch.arange(target_ids.shape[1])[None] < counts[:, None]
+    start = torch.tensor([_level(row.start, width) for row in flat])
+    return Batch(
+        ids.unflatten(0, lead),
+        mask.unflatten(0, lead),
+        target_ids.unflatten(0, lead),
+        target_mask.unflatten(0, lead),
+        start.unflatten(0, lead),
+        choice_mask.unflatten(0, lead),
+        torch.tensor([row.gold for row in flat]).view(lead),
+        torch.tensor([row.index for row in flat]).view(lead),
+    )
+
+
+Item = TypeVar("Item")
+
+
+def _level(items: Sequence[Item], width: int) -> list[Item]:
+    """The items, made `width` long by repeating the first."""
+    return [*items, *[items[0]] * (width - len(items))]
+
+
+def _block(lists: Sequence[Sequence[Ids]], pad: int) -> tuple[Tensor, Tensor]:
+    """[N][R] id lists -> ids [N, R, T] right-padded, Bool mask [N, R, T]."""
+    width = max(len(ids) for rows in lists for ids in rows)
+    padded = [[[*ids, *[pad] * (width - len(ids))] for ids in rows] for rows in lists]
+    lengths = torch.tensor([[len(ids) for ids in rows] for rows in lists])
+    ids = torch.tensor(padded, dtype=torch.long).view(len(lists), len(lists[0]), width)
+    return ids, torch.arange(width) < lengths[..., None]

@@ -1,0 +1,120 @@
+"""What a backbone is given of a cohort: stacked prompt vectors, who is there to be attended to, and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from prunekit.prompts.base import MaskedPrompt
+
+EmbedInput = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Linear heads of a cohort, for backbones that answer by one: weight [S, C, H], bias [S, C]."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class Soft:
+    """The prompts of a cohort of S members, ready to be placed.
+
+    values: [S, P, H], or [S, B, P, H] for one copy per example (how gradient scores get per-example gradients).
+    present: Bool[S, P], the slots that are attended to.
+    placed: Bool[S, P], the slots that count as a position; a hidden token does, padding to a common length does not.
+    source: Int[S, P], the prompt token that each slot holds, -1 for padding.
+    embed_input: ([S, N, T, H] embedded input, Bool[S, N, T] mask) -> [S, N, T, H], or None where no method moves it.
+    head: the members' linear heads, or None where the backbone answers with words.
+    """
+
+    values: Tensor
+    present: Tensor
+    placed: Tensor
+    source: Tensor
+    embed_input: EmbedInput | None = None
+    head: Head | None = None
+
+    @property
+    def members(self) -> int:
+        """S."""
+        return self.values.shape[0]
+
+    @property
+    def ragged(self) -> bool:
+        """Whether some members are padded to a common length."""
+        return not bool(self.placed.all())
+
+    def per_example(self, batch: int) -> Soft:
+        """The same prompts as a [S, B, P, H] leaf that collects one gradient per example; heads get none."""
+        copies = self.values.detach()[:, None].repeat(1, batch, 1, 1).requires_grad_()
+        head = Head(self.head.weight.detach(), self.head.bias.detach()) if self.head else None
+        return replace(self, values=copies, head=head)
+
+    def member(self, index: int) -> Soft:
+        """One member alone, its padding cut off."""
+        row = slice(index, index + 1)
+        slots = self.placed[index]
+        head = Head(self.head.weight[row], self.head.bias[row]) if self.head else None
+        if self.embed_input is not None:
+            raise ValueError("members that move their input embeddings are not taken apart")
+        return Soft(
+            self.values[row][..., slots, :],
+            self.present[row][:, slots],
+            self.placed[row][:, slots],
+            self.source[row][:, slots],
+            None,
+            head,
+        )
+
+
+def stack(prompts: Sequence[MaskedPrompt], heads: Sequence[tuple[Tensor, Tensor]] | None = None) -> Soft:
+    """The Soft of a cohort; gradients flow back to each member's own parameters.
+
+    A removed token has no slot. Members of fewer slots are padded on the far side of the prompt, so that prompt rows
+    stand right-aligned to the text.
+    """
+    rows = [_slots(prompt) for prompt in prompts]
+    width = max(len(source) for _, _, source in rows)
+    values, present, source = zip(*(_pad(row, width) for row in rows), strict=True)
+    where = torch.stack(source)
+    head = Head(*(torch.stack(part) for part in zip(*heads, strict=True))) if heads else None
+    return Soft(torch.stack(values), torch.stack(present), where >= 0, where, _movers(prompts), head)
+
+
+def _slots(prompt: MaskedPrompt) -> tuple[Tensor, Tensor, Tensor]:
+    """Values [n, H], present [n] and source [n] of the n slots that one prompt takes up."""
+    values, present = prompt()
+    source = torch.arange(len(values), device=values.device)
+    if prompt.absent == "remove":
+        return values[present], present[present], source[present]
+    return values, present, source
+
+
+def _pad(row: tuple[Tensor, Tensor, Tensor], width: int) -> tuple[Tensor, Tensor, Tensor]:
+    values, present, source = row
+    gap = width - len(source)
+    if gap == 0:
+        return row
+    return (
+        torch.cat([values.new_zeros(gap, values.shape[1]), values]),
+        torch.cat([present.new_zeros(gap), present]),
+        torch.cat([source.new_full((gap,), -1), source]),
+    )
+
+
+def _movers(prompts: Sequence[MaskedPrompt]) -> EmbedInput | None:
+    """The members' own `embed_input`s side by side, or None where every one is the identity."""
+    movers = [prompt.prompt.embed_input for prompt in prompts if prompt.prompt.moves_input]
+    if not movers:
+        return None
+
+    def embed_input(embedded: Tensor, mask: Tensor) -> Tensor:
+        return torch.stack([move(rows, keep) for move, rows, keep in zip(movers, embedded, mask, strict=True)])
+
+    return embed_input

@@ -1,0 +1,68 @@
+"""A cohort at work: tickets made trainable, and the one tensor view of them that a backbone reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from prunekit.backbones import Soft, stack
+from prunekit.tickets import State, Ticket
+
+
+@dataclass(frozen=True)
+class Values:
+    """The trained numbers of one member: the prompt's parameters by name, and the head's (or None)."""
+
+    state: State
+    head: State | None
+
+    def flat(self) -> dict[str, Tensor]:
+        """One table of tensors, for a file: `state.<name>` and `head.<name>`."""
+        head = self.head or {}
+        return {f"state.{name}": value for name, value in self.state.items()} | {
+            f"head.{name}": value for name, value in head.items()
+        }
+
+    @classmethod
+    def from_flat(cls, tensors: State) -> Values:
+        """The inverse of `flat`."""
+        parts: dict[str, dict[str, Tensor]] = {"state": {}, "head": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        return cls(parts["state"], parts["head"] or None)
+
+
+class Member(nn.Module):
+    """One ticket with its parameters free to move; members share nothing but the frozen backbone."""
+
+    def __init__(self, ticket: Ticket, device: torch.device | None = None) -> None:
+        super().__init__()
+        self.ticket = ticket
+        self.masked = ticket.prompt()
+        head = ticket.head or {}
+        self.head = nn.ParameterDict({name: nn.Parameter(value.clone()) for name, value in head.items()})
+        self.to(device)
+
+    def values(self) -> Values:
+        """A copy of the numbers as they stand."""
+        head = _copied(self.head.state_dict())
+        return Values(_copied(self.masked.prompt.state_dict()), head or None)
+
+    @property
+    def head_parts(self) -> tuple[Tensor, Tensor]:
+        """Weight [C, H] and bias [C]."""
+        return self.head["weight"], self.head["bias"]
+
+
+def soft(members: Sequence[Member]) -> Soft:
+    """The stacked prompts and heads of members, as a backbone reads them; gradients flow back to each."""
+    heads = [member.head_parts for member in members] if len(members[0].head) else None
+    return stack([member.masked for member in members], heads)
+
+
+def _copied(state: State) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in state.items()}

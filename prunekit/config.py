@@ -1,0 +1,165 @@
+"""Every knob, as small frozen models without torch; `Experiment` composes them.
+
+"auto" values are resolved once, from the model and the task; what they became is written to the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+SCHEMA = 1
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Frozen, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """`true` is no number, though Python counts it as 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false are for switches; give a value")
+        return value
+
+
+class ModelSettings(Settings):
+    """The frozen language model."""
+
+    name: str = Field(description="Hub name or local folder of the frozen model")
+    revision: str | None = Field(None, description="Hub revision")
+    place: Literal["auto", "first", "after-cls"] = Field("auto", description="where the prompt goes")
+    max_input_tokens: Count = Field(256, description="longer texts lose the end of their longest field")
+    ranking: Literal["sum", "mean"] = Field("sum", description="how a choice's token log-probabilities are joined")
+    backbone_dropout: bool = Field(False, description="train with the frozen model's own dropout on")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the frozen weights")
+
+
+class TaskSettings(Settings):
+    """The task and how much of its data is used."""
+
+    name: str = Field(description="a name from `prunekit tasks`, or a task file")
+    data: str | None = Field(
+        None, description="folder of {train,validation,test}.jsonl; default: the task's Hub data set"
+    )
+    revision: str | None = Field(None, description="Hub revision of the data set")
+    train_examples: Count | None = Field(None, description="train on one subset of this size, the same for all seeds")
+    selection_examples: Count | None = Field(None, description="choose on a subset of this size")
+    report_examples: Count | None = Field(None, description="report on a subset of this size")
+    data_seed: int = Field(0, description="which subset is drawn")
+
+
+class PromptSettings(Settings):
+    """The prompt and its start."""
+
+    method: Literal["direct"] = Field("direct", description="parameterisation of the prompt")
+    tokens: Count = Field(20, description="prompt tokens P")
+    pieces: Count = Field(16, description="pieces per token K; must divide the embedding width")
+    init: Literal["vocabulary", "uniform", "text", "labels"] = Field("vocabulary", description="starting values")
+    init_text: str | None = Field(None, description="the words of init = text")
+
+
+class TrainingSettings(Settings):
+    """How a prompt is trained; the same in every round."""
+
+    train_steps: Count | Literal["auto"] = Field(
+        "auto", description="optimiser updates per round; auto: 10 epochs, 100 to 600"
+    )
+    evaluate_every: Count | Literal["auto"] = Field(
+        "auto", description="updates between evaluations on selection; auto: a tenth"
+    )
+    patience: Count = Field(5, description="evaluations without a better one before a member stops")
+    batch_size: Count = Field(16, description="examples per update and member")
+    optimizer: Literal["adamw", "adafactor"] = Field("adamw", description="adafactor: as published for T5")
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
+        "auto", description="of the prompt; auto: 0.2 x RMS of the model's embeddings (adafactor: 0.3)"
+    )
+    head_learning_rate: Annotated[float, Field(gt=0)] = Field(3e-3, description="of an encoder's head")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(1e-5, description="decoupled, x learning rate")
+    warmup_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.06, description="of train_steps, linear; then constant"
+    )
+    clip_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="gradient norm bound per member")
+    keep: Literal["best", "last"] = Field("best", description="values kept of a round: best on selection, or the last")
+
+
+def _count_or_fraction(value: Any) -> Any:
+    """Command lines give text: digits alone are a count, anything with a point is a fraction."""
+    if isinstance(value, str):
+        return int(value) if value.strip().lstrip("-").isdigit() else float(value)
+    return value
+
+
+Keeping = Annotated[int | float, BeforeValidator(_count_or_fraction)]
+
+
+class PruningSettings(Settings):
+    """What is pruned, by which score, and what the survivors are rewound to."""
+
+    rounds: Annotated[int, Field(ge=0)] = Field(3, description="prunings after the dense round")
+    keep_tokens: Keeping = Field(0.25, description="tokens kept at the end: a count, or a fraction with a point")
+    keep_pieces: Keeping = Field(0.5, description="pieces kept per token at the end: a count or a fraction")
+    score: Literal["absolute", "signed", "squared", "magnitude", "random"] = Field(
+        "absolute", description="importance: gradient (absolute as in XPrompt, signed, squared), magnitude, random"
+    )
+    rewind: Annotated[int, Field(ge=0)] | Literal["trained", "init", "fresh"] = Field(
+        "trained", description="trained, init, a step of the dense round, or fresh (a control)"
+    )
+    absent: Literal["remove", "hide", "zero"] = Field("remove", description="what stands for a dropped token")
+
+    @field_validator("rewind", mode="before")
+    @classmethod
+    def _step(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdigit() else value
+
+
+class MachineSettings(Settings):
+    """Where it runs. Not part of a run's identity, but recorded and imposed again on resume."""
+
+    device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
+    threads: Count | None = Field(None, description="CPU threads; default: all cores at hand")
+    width: Count = Field(8, description="most members trained side by side")
+
+
+class Experiment(Settings):
+    """Everything that determines a run."""
+
+    model: ModelSettings
+    task: TaskSettings
+    prompt: PromptSettings = PromptSettings()
+    training: TrainingSettings = TrainingSettings()
+    pruning: PruningSettings = PruningSettings()
+    machine: MachineSettings = MachineSettings()
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), description="seeds; one lineage each")
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds(cls, value: Any) -> Any:
+        """A count N means seeds 0 to N-1; a list (or "3,5") names them."""
+        if isinstance(value, str):
+            value = int(value) if value.strip().isdigit() else [part.strip() for part in value.split(",")]
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError("give at least one seed")
+            return tuple(range(value))
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise ValueError("seeds must be distinct, at least one")
+        return seeds
+
+
+def identity(facts: Any, length: int = 8) -> str:
+    """The first hex digits of a sha256 over canonical JSON: equal for equal facts, on every machine."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

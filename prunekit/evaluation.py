@@ -1,0 +1,56 @@
+"""Reading a cohort's answers on many examples, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from prunekit.backbones import Backbone, Encoded, Soft
+
+# rows of one batch (members x examples x rows per example): wide enough to be quick, small in memory
+_ROWS = 128
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Losses and scores Float[S, N], and chosen Int[S, N], the place of each example's best-ranked choice.
+
+    Of one member alone, all three are [N].
+    """
+
+    losses: Tensor
+    chosen: Tensor
+    scores: Tensor
+
+
+def evaluate(prompts: Soft, backbone: Backbone, examples: Sequence[Encoded]) -> Evaluation:
+    """Losses and choices of every member on all examples, in the given order; batches are cut by length."""
+    order = sorted(range(len(examples)), key=lambda place: (examples[place].length, place))
+    shape = (prompts.members, len(examples))
+    losses, scores, chosen = torch.empty(shape), torch.empty(shape), torch.empty(shape, dtype=torch.long)
+    with torch.no_grad():
+        for places in _chunks(order, examples, backbone, prompts.members):
+            batch = backbone.batch([[examples[place] for place in places]], every_choice=True)
+            judged = backbone.judge(prompts, batch)
+            best = judged.logits.max(dim=-1)
+            losses[:, places] = judged.losses.float().cpu()
+            scores[:, places] = best.values.float().cpu()
+            chosen[:, places] = best.indices.cpu()
+    return Evaluation(losses, chosen, scores)
+
+
+def _chunks(order: list[int], examples: Sequence[Encoded], backbone: Backbone, members: int) -> Iterator[list[int]]:
+    """Places in `order`, cut so that a batch has about _ROWS rows."""
+    chunk: list[int] = []
+    rows = 1
+    for place in order:
+        rows = max(rows, len(backbone.layout(examples[place], every_choice=True).inputs))
+        if chunk and (len(chunk) + 1) * rows * members > _ROWS:
+            yield chunk
+            chunk, rows = [], len(backbone.layout(examples[place], every_choice=True).inputs)
+        chunk.append(place)
+    if chunk:
+        yield chunk

@@ -1,0 +1,126 @@
+"""Importance of a prompt's tokens and pieces; larger = keep.
+
+Gradient scores follow XPrompt (Ma et al. 2022, section 3.2): with gamma a mask on tokens, zeta one on pieces,
+I(token) = mean over examples of |dL(x)/dgamma|, I(piece) = mean of |dL(x)/dzeta|, at the trained prompt. At gamma = 1
+dL/dgamma_i is the inner product of p_i with dL/dp_i, so one backward pass on the prompt gives all of them. The absolute
+value stands inside the mean: a batch gradient would let examples cancel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from prunekit.backbones import Backbone, Batch, Soft
+from prunekit.cohort import Member, soft
+from prunekit.errors import DivergedError
+from prunekit.pruning import Scores
+from prunekit.randomness import generator
+from prunekit.tickets import Ticket
+
+GradientKind = Literal["absolute", "signed", "squared"]
+Kind = Literal["absolute", "signed", "squared", "magnitude", "random"]
+_GRADIENT_KINDS: tuple[GradientKind, ...] = get_args(GradientKind)
+
+
+def all_scores(cohort: Sequence[Ticket], backbone: Backbone, batches: Iterable[Batch]) -> list[dict[Kind, Scores]]:
+    """Every kind of score of every ticket; the gradient kinds share one pass over the batches.
+
+    Raises: DivergedError where a gradient is not finite.
+    """
+    by_kind: dict[Kind, list[Scores]] = {"magnitude": magnitude_scores(cohort), "random": random_scores(cohort)}
+    for kind, found in _gradient_scores(cohort, backbone, batches, _GRADIENT_KINDS).items():
+        by_kind[kind] = found
+    return [{kind: scores[place] for kind, scores in by_kind.items()} for place in range(len(cohort))]
+
+
+def gradient_scores(
+    cohort: Sequence[Ticket], backbone: Backbone, batches: Iterable[Batch], kind: GradientKind = "absolute"
+) -> list[Scores]:
+    """First-order scores of every ticket at its own values; no update is made, batches may be cut in any way.
+
+    kind: "absolute", the paper's |dL/dgamma|; "signed", -dL/dgamma, the first-order estimate of what leaving the token
+    out costs; "squared", (dL/dgamma)^2, a Fisher estimate.
+
+    Raises: DivergedError where a gradient is not finite.
+    """
+    return _gradient_scores(cohort, backbone, batches, (kind,))[kind]
+
+
+def magnitude_scores(cohort: Sequence[Ticket]) -> list[Scores]:
+    """L2 norms of tokens and pieces, no data needed; the baseline that every score must beat."""
+    scores = []
+    for ticket in cohort:
+        with torch.no_grad():
+            values, _ = ticket.prompt()()
+        cells = values.unflatten(1, (ticket.mask.piece.shape[1], -1))  # [P, K, H / K]
+        scores.append(Scores(values.norm(dim=1), cells.norm(dim=2), examples=0))
+    return scores
+
+
+def random_scores(cohort: Sequence[Ticket]) -> list[Scores]:
+    """Uniform scores, fixed by each ticket's seed and round; the control that keeps a random mask."""
+    scores = []
+    for ticket in cohort:
+        draw = torch.rand(ticket.mask.piece.numel(), generator=generator("scores", ticket.seed, ticket.round))
+        piece = draw.view(ticket.mask.piece.shape)
+        token = torch.rand(len(piece), generator=generator("token-scores", ticket.seed, ticket.round))
+        scores.append(Scores(token, piece, examples=0))
+    return scores
+
+
+def _gradient_scores(
+    cohort: Sequence[Ticket], backbone: Backbone, batches: Iterable[Batch], kinds: Sequence[GradientKind]
+) -> dict[GradientKind, list[Scores]]:
+    members = [Member(ticket, backbone.device) for ticket in cohort]
+    pieces = cohort[0].mask.piece.shape[1]
+    with torch.no_grad():
+        prompts = soft(members)
+    shape = (*prompts.values.shape[:2], pieces + 1)  # [S, P, K + 1]
+    totals = {kind: torch.zeros(shape, dtype=torch.float64) for kind in kinds}
+    examples = 0
+    for batch in batches:
+        slopes = _slopes(prompts, backbone, batch, pieces)
+        for kind, total in totals.items():
+            total += _form(slopes, kind).sum(dim=1).cpu()
+        examples += batch.size
+    if not all(bool(torch.isfinite(total).all()) for total in totals.values()):
+        raise DivergedError("a gradient became NaN or infinite while scoring; nothing was pruned")
+    return {
+        kind: [
+            _scores(row, where, ticket, examples)
+            for row, where, ticket in zip(total, prompts.source, cohort, strict=True)
+        ]
+        for kind, total in totals.items()
+    }
+
+
+def _slopes(prompts: Soft, backbone: Backbone, batch: Batch, pieces: int) -> Tensor:
+    """[S, B, P, K + 1] per example: dL/dgamma in column 0, dL/dzeta in the others."""
+    copies = prompts.per_example(batch.size)
+    backbone.losses(copies, batch).sum().backward()
+    assert copies.values.grad is not None
+    product = (copies.values.detach() * copies.values.grad).double()
+    zeta = product.unflatten(3, (pieces, -1)).sum(-1)
+    return torch.cat([zeta.sum(-1, keepdim=True), zeta], dim=-1)
+
+
+def _form(slopes: Tensor, kind: GradientKind) -> Tensor:
+    match kind:
+        case "absolute":
+            return slopes.abs()
+        case "signed":
+            return -slopes
+        case "squared":
+            return slopes.square()
+
+
+def _scores(sums: Tensor, source: Tensor, ticket: Ticket, examples: int) -> Scores:
+    """Slots back to the prompt's own tokens; a token without a slot scores 0 and is ignored when choosing."""
+    table = torch.zeros(*ticket.mask.piece.shape[:1], sums.shape[1], dtype=sums.dtype)
+    real = source >= 0
+    table[source[real].cpu()] = sums[real.cpu()]
+    return Scores(table[:, 0] / examples, table[:, 1:] / examples, examples)

@@ -1,0 +1,46 @@
+import pytest
+import tiny
+import torch
+
+from prunekit.backbones import Encoded
+from prunekit.cohort import Member, soft
+
+
+def test_an_answer_ends_with_its_closing_token():
+    bone = tiny.backbone("t5")
+    good, close = bone.tokenizer.convert_tokens_to_ids(["good", "</s>"])
+    assert bone.answer_ids("good") == (good, close)
+
+
+def test_the_text_is_one_row_for_all_choices():
+    bone = tiny.backbone("t5")
+    example = Encoded(3, (7, 8, 1), ((5, 1), (6, 1)), 1)
+    every = bone.layout(example, every_choice=True)
+    assert (every.inputs, every.targets, every.gold, every.index) == ([(7, 8, 1)], ((5, 1), (6, 1)), 1, 3)
+    gold = bone.layout(example, every_choice=False)
+    assert (gold.inputs, gold.targets, gold.gold) == ([(7, 8, 1)], ((6, 1),), 0)
+
+
+def test_decoder_inputs_are_the_answer_behind_the_start_token():
+    bone = tiny.backbone("bart")
+    assert bone._shifted(torch.tensor([[5, 6, 1], [7, 1, 0]])).tolist() == [[1, 5, 6], [1, 7, 1]]
+
+
+@pytest.mark.parametrize(("kind", "takes"), [("t5", True), ("bart", False)])
+def test_only_relative_positions_take_padded_members(kind, takes):
+    bone = tiny.backbone(kind)
+    assert bone.takes_positions is takes
+    assert not bone.answers_by_head
+
+
+def test_the_text_is_encoded_once_for_all_choices(monkeypatch):
+    bone = tiny.backbone("t5")
+    rows = tiny.encoded(bone, tiny.examples(3, choices=("good", "bad", "very")))
+    seen = []
+    encoder = bone.model.get_encoder()
+    inner = encoder.forward
+    monkeypatch.setattr(encoder, "forward", lambda **more: seen.append(len(more["inputs_embeds"])) or inner(**more))
+    with torch.no_grad():
+        found = bone.logits(soft([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
+    assert seen == [3]
+    assert found.shape == (1, 3, 3)

@@ -1,0 +1,166 @@
+"""Tiny random models of every family, built offline, and a separable task that a prompt alone can learn."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import product
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from prunekit.backbones import Backbone, Encoded, wrap
+from prunekit.evaluation import evaluate  # noqa: F401 (tests import it from here beside the models)
+from prunekit.masks import Mask
+from prunekit.randomness import generator
+from prunekit.tasks import Example
+from prunekit.tickets import Ticket
+from prunekit.training import Lessons, Plan
+
+KINDS = ("t5", "bart", "gpt2", "llama", "opt", "neox", "bert", "roberta")
+ENCODERS = ("bert", "roberta")
+WIDTH = 32  # H
+WORDS = [f"w{number}" for number in range(40)] + ["good", "bad", "very", ":", "[CLS]", "[SEP]"]
+SPECIAL = ["<pad>", "</s>", "<unk>", "<s>"]
+
+
+@lru_cache
+def tokenizer(kind: str) -> PreTrainedTokenizerFast:
+    vocabulary = {word: number for number, word in enumerate(SPECIAL + WORDS)}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    template = {"t5": "$A </s>", "bart": "<s> $A </s>", "bert": "[CLS] $A [SEP]", "roberta": "<s> $A </s>"}
+    template |= {"llama": "<s> $A", "opt": "</s> $A"}
+    if kind in template:
+        names = ["</s>", "<s>", "[CLS]", "[SEP]"]
+        raw.post_processor = processors.TemplateProcessing(
+            single=template[kind], special_tokens=[(name, vocabulary[name]) for name in names]
+        )
+    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+
+
+@lru_cache
+def model(kind: str, seed: int = 0):
+    """A random model, float32, eval mode; weights larger than default so that inputs matter."""
+    vocab = len(SPECIAL + WORDS)
+    wide = dict(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=4)
+    bert = wide | dict(intermediate_size=64, max_position_embeddings=80, initializer_range=0.2)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        match kind:
+            case "t5":
+                config = T5Config(
+                    vocab_size=vocab, d_model=WIDTH, d_kv=8, d_ff=64, num_layers=2, num_heads=4, pad_token_id=0,
+                    eos_token_id=1, decoder_start_token_id=0,
+                )  # fmt: skip
+                built = T5ForConditionalGeneration(config)
+            case "bart":
+                config = BartConfig(
+                    vocab_size=vocab, d_model=WIDTH, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+                    decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=80,
+                    pad_token_id=0, bos_token_id=3, eos_token_id=1, decoder_start_token_id=1, forced_eos_token_id=1,
+                    init_std=0.2,
+                )  # fmt: skip
+                built = BartForConditionalGeneration(config)
+            case "gpt2":
+                config = GPT2Config(
+                    vocab_size=vocab, n_embd=WIDTH, n_layer=2, n_head=4, n_positions=80, initializer_range=0.2,
+                    bos_token_id=1, eos_token_id=1,
+                )  # fmt: skip
+                built = GPT2LMHeadModel(config)
+            case "llama":
+                built = LlamaForCausalLM(LlamaConfig(**bert, num_key_value_heads=2, bos_token_id=3, eos_token_id=1))
+            case "opt":
+                config = OPTConfig(
+                    vocab_size=vocab, hidden_size=WIDTH, word_embed_proj_dim=WIDTH, num_hidden_layers=2,
+                    num_attention_heads=4, ffn_dim=64, max_position_embeddings=80, pad_token_id=0, bos_token_id=1,
+                    eos_token_id=1, init_std=0.2,
+                )  # fmt: skip
+                built = OPTForCausalLM(config)
+            case "neox":
+                built = GPTNeoXForCausalLM(GPTNeoXConfig(**bert, bos_token_id=3, eos_token_id=1))
+            case "bert":
+                built = BertModel(BertConfig(**bert))
+            case "roberta":
+                built = RobertaModel(RobertaConfig(**bert, pad_token_id=0, bos_token_id=3, eos_token_id=1))
+    return built.eval()
+
+
+def backbone(kind: str, *, dtype: torch.dtype = torch.float32, **options) -> Backbone:
+    """A fresh wrap of the tiny model, so that no test sees another's settings."""
+    from copy import deepcopy
+
+    return wrap(deepcopy(model(kind)).to(dtype), tokenizer(kind), **options)
+
+
+def examples(count: int = 16, choices: tuple[str, ...] = ("good", "bad"), short: int = 3) -> list[Example]:
+    """Texts of mixed length; the label is which of two marker words stands first."""
+    made = []
+    for index in range(count):
+        gold = index % len(choices)
+        draw = torch.randint(2, 40, (short + index % 5,), generator=generator("text", index)).tolist()
+        text = " ".join([f"w{gold}", *[f"w{word}" for word in draw], ":"])
+        made.append(Example(index, "{text}", {"text": text}, choices, (gold,)))
+    return made
+
+
+def encoded(bone: Backbone, some: list[Example], tokens: int = 4) -> list[Encoded]:
+    return bone.encode(some, own_choices=False, prompt_tokens=tokens)
+
+
+def ticket(
+    bone: Backbone, *, tokens: int = 4, pieces: int = 4, seed: int = 0, scale: float = 0.5, dtype=torch.float32, **more
+) -> Ticket:
+    """A dense ticket with random values, and for encoders a random head (a zero one would silence the prompt)."""
+    draw = generator("tiny", seed)
+    values = (torch.randn(tokens, bone.width, generator=draw) * scale).to(dtype)
+    head = bone.new_head(2)
+    if head is not None:
+        head = {name: torch.randn(value.shape, generator=draw).to(dtype) for name, value in head.items()}
+    return Ticket(Mask.full(tokens, pieces), {"values": values}, head, seed=seed, place=bone.place, **more)
+
+
+def masked(tokens: list[bool], pieces: int = 4, drop: list[tuple[int, int]] = ()) -> Mask:
+    token = torch.tensor(tokens)
+    piece = token[:, None].repeat(1, pieces)
+    for row, column in drop:
+        piece[row, column] = False
+    return Mask(token, piece)
+
+
+def lessons(bone: Backbone, count: int = 16, tokens: int = 4) -> Lessons:
+    some = examples(count)
+    rows = encoded(bone, some, tokens)
+
+    def measure(chosen: list[int]) -> dict[str, float]:
+        return {"accuracy": sum(c == e.gold[0] for c, e in zip(chosen, some, strict=True)) / len(some)}
+
+    return Lessons(rows, rows, measure)
+
+
+def plan(**changes) -> Plan:
+    defaults = dict(train_steps=20, evaluate_every=10, patience=100, batch_size=4, learning_rate=0.05)
+    return Plan(**(defaults | dict(head_learning_rate=3e-3) | changes))
+
+
+def pairs(*lists):
+    """Every combination, for parametrize."""
+    return list(product(*lists))
