@@ -1,0 +1,197 @@
+"""The command line: thin verbs. Nothing heavy is imported before a verb runs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import click
+import typer
+
+from prunekit import console, flags
+from prunekit.errors import ConfigError, PrunekitError
+
+app = typer.Typer(
+    help="Train, score, prune and analyse soft prompts on frozen language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+runs_app = typer.Typer(help="List, show, verify and compare runs.", no_args_is_help=True)
+app.add_typer(runs_app, name="runs")
+
+ExperimentFile = Annotated[Path | None, typer.Option("--experiment", help="TOML file of settings; flags go over it")]
+Out = Annotated[Path, typer.Option("--out", help="folder that holds runs")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="say what would be done, and how long it may take; write nothing")
+]
+Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+Tolerance = Annotated[float, typer.Option(min=0.0, help="how far below dense, on selection, a ticket may be")]
+TicketPath = Annotated[Path, typer.Argument(help="round directory of a run, or a ticket file")]
+SECTIONS = ("model", "task", "prompt", "training")
+
+
+@app.command()
+@flags.with_settings("", *SECTIONS, "pruning", "machine")
+def prune(
+    experiment: ExperimentFile = None,
+    out: Out = Path("runs"),
+    tolerance: Tolerance = 0.01,
+    dry_run: DryRun = False,
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """Train a prompt, then score, prune, rewind and retrain it, round after round. Run again to resume."""
+    wanted = flags.experiment(experiment, settings)
+    from prunekit import verbs
+
+    verbs.train(wanted, out, tolerance, dry_run=dry_run, json=json, prune=True)
+
+
+@app.command()
+@flags.with_settings("", *SECTIONS, "machine")
+def tune(
+    experiment: ExperimentFile = None,
+    out: Out = Path("runs"),
+    dry_run: DryRun = False,
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """Train a prompt, no pruning. `prune` with the same settings goes on from it."""
+    wanted = flags.experiment(experiment, settings)
+    from prunekit import verbs
+
+    verbs.train(wanted, out, 0.0, dry_run=dry_run, json=json, prune=False)
+
+
+@app.command("eval")
+@flags.with_settings("model", "task", "machine")
+def evaluate(
+    ticket: TicketPath,
+    split: Annotated[str, typer.Option(help="train, selection or report")] = "report",
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """Judge a ticket on a task; model and task default to those it was made with."""
+    from prunekit import verbs
+
+    verbs.evaluate(ticket, split, settings, json=json)
+
+
+@app.command()
+@flags.with_settings("model", "task", "machine")
+def predict(
+    ticket: TicketPath,
+    rows: Annotated[Path, typer.Argument(help="JSONL file of unlabelled rows")],
+    out: Annotated[Path | None, typer.Option("--out", help="JSONL file to write; default: standard output")] = None,
+    **settings: Any,
+) -> None:
+    """Answer unlabelled rows with a ticket, JSONL in and out."""
+    from prunekit import verbs
+
+    verbs.predict(ticket, rows, out, settings)
+
+
+@app.command()
+def tasks(json: Json = False) -> None:
+    """List the tasks there are, one line each."""
+    from prunekit.tasks import list_tasks
+
+    found = list_tasks()
+    if json:
+        import json as codec
+
+        console.write(codec.dumps([{"name": one.name, "description": one.description} for one in found]))
+        return
+    console.show(
+        ["task", "metrics", "what it asks"], [[one.name, ", ".join(one.metrics), one.description] for one in found]
+    )
+
+
+@runs_app.command("list")
+def runs_list(out: Out = Path("runs"), json: Json = False) -> None:
+    """The runs inside a folder."""
+    from prunekit import inspection
+
+    inspection.list_runs(out, json=json)
+
+
+@runs_app.command("show")
+def runs_show(run: Path, tolerance: Tolerance = 0.01, json: Json = False) -> None:
+    """The rounds of a run and what was found."""
+    from prunekit import inspection
+
+    inspection.show(run, tolerance, json=json)
+
+
+@runs_app.command("verify")
+def runs_verify(runs: list[Path]) -> None:
+    """Check every file of finished rounds against its manifest."""
+    from prunekit import inspection
+
+    inspection.verify(runs)
+
+
+@runs_app.command("compare")
+def runs_compare(runs: list[Path], json: Json = False) -> None:
+    """Runs side by side: the settings that differ, and their rounds."""
+    from prunekit import inspection
+
+    inspection.compare(runs, json=json)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 the run failed, 2 usage or configuration, 130 Ctrl-C, 143 SIGTERM."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        command = typer.main.get_command(app)
+        command.main([one for one in arguments if one != "--debug"], prog_name="prunekit", standalone_mode=False)
+    except BaseException as error:
+        if debug and not isinstance(error, SystemExit):
+            raise
+        sys.exit(_report(error))
+    sys.exit(0)
+
+
+def _report(error: BaseException) -> int:
+    """One line for the user; the exit code."""
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else 1
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.UsageError():
+            return _say(f"{error.format_message()} See `prunekit --help`.", ConfigError.exit_code)
+        case PrunekitError():
+            return _say(str(error), error.exit_code)
+        case KeyboardInterrupt() | click.Abort():
+            return _say("interrupted; finished rounds are kept, run the same command again to go on", 130)
+        case _Terminated():
+            return _say("terminated; finished rounds are kept, run the same command again to go on", 143)
+        case OSError():
+            return _say(f"{error.filename or ''}: {error.strerror or error}; nothing finished was lost", 1)
+        case _:
+            return _say(f"{type(error).__name__}: {error} (this should not happen; --debug shows where)", 1)
+
+
+def _say(line: str, code: int) -> int:
+    one_line = " ".join(console.printable(line).split())
+    sys.stderr.write(f"prunekit: {one_line}\n")
+    return code
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+if __name__ == "__main__":
+    main()

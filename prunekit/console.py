@@ -1,0 +1,75 @@
+"""How runs look in a terminal: progress bars where there is one, plain lines elsewhere, tables at the end."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+# plain logs get a line this many times per piece of work
+_PLAIN_LINES = 4
+_PLAIN_WIDTH = 160
+# a column of such cells is set flush right
+_NUMBER = re.compile(r"-?[\d.]+|mean$|diverged$")
+
+
+def printable(text: str) -> str:
+    """The text with control characters shown as escapes, so that no name or label can steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+class Screen:
+    """Says lines and shows progress on standard error; standard output is left for results."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+    def say(self, line: str) -> None:
+        """One line."""
+        self.console.print(printable(line))
+
+    @contextmanager
+    def track(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A progress bar on a terminal, a few plain lines elsewhere."""
+        if not self.console.is_terminal:
+            yield self._plain(title, total)
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            bar = progress.add_task(printable(title), total=total)
+            yield lambda done: progress.update(bar, completed=done)
+
+    def _plain(self, title: str, total: int) -> Callable[[int], None]:
+        every = max(1, total // _PLAIN_LINES)
+
+        def tick(done: int) -> None:
+            if done % every == 0 or done == total:
+                self.say(f"{title}: {done} of {total} updates")
+
+        return tick
+
+
+def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+    """A table on standard output; a row of one empty string is a line between groups."""
+    table = Table(*[printable(name) for name in columns], title=title, box=SIMPLE_HEAD, title_justify="left")
+    for place, column in enumerate(table.columns):
+        cells = [row[place] for row in rows if len(row) > place]
+        column.justify = "right" if any(cells) and all(_NUMBER.match(cell) for cell in cells if cell) else "left"
+    for row in rows:
+        if list(row) == [""]:
+            table.add_section()
+        else:
+            table.add_row(*[printable(cell) for cell in row])
+    width = None if sys.stdout.isatty() else _PLAIN_WIDTH
+    Console(width=width, highlight=False, markup=False).print(table)
+
+
+def write(text: str) -> None:
+    """A line on standard output."""
+    sys.stdout.write(printable(text) + "\n")

@@ -1,0 +1,119 @@
+"""Command-line flags made from the settings themselves: one definition, one help text, one check."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from prunekit import toml
+from prunekit.config import Experiment
+from prunekit.errors import ConfigError
+
+# flags that are not just the field's name
+_NAMES = {
+    "model.name": "model",
+    "model.revision": "model-revision",
+    "task.name": "task",
+    "task.revision": "data-revision",
+    "prompt.tokens": "prompt-tokens",
+}
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def with_settings(*sections: str) -> Callable[[Command], Command]:
+    """Give a command a flag for every field of the named sections of `Experiment`; they arrive as `flags`."""
+
+    def decorate(command: Command) -> Command:
+        hints = get_type_hints(command, include_extras=True)
+        parameters = inspect.signature(command).parameters.values()
+        own = [one.replace(annotation=hints[one.name]) for one in parameters if one.kind is not one.VAR_KEYWORD]
+        made = [_parameter(section, name, field) for section in sections for name, field in _fields(section)]
+        command.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def experiment(file: Path | None, flags: dict[str, Any], table: dict[str, Any] | None = None) -> Experiment:
+    """The experiment of a TOML file (or of a table of settings) with flags laid over it.
+
+    Raises: ConfigError naming the flag, or the file and key, that is wrong.
+    """
+    table = toml.read_table(file) if file else dict(table or {})
+    for place, name in _places().items():
+        value = flags.get(name.replace("-", "_"))
+        if value is None:
+            continue
+        section, _, key = place.rpartition(".")
+        (table.setdefault(section, {}) if section else table)[key] = value
+    for needed, what in (
+        ("model", "a local folder or a Hub name"),
+        ("task", "a name from `prunekit tasks`, or a file"),
+    ):
+        if "name" not in table.get(needed, {}):
+            raise ConfigError(f"no {needed} is named: add --{needed} ({what}), or --experiment FILE")
+    return toml.parse(table, Experiment, where=str(file) if file else "settings", rename=_flag)
+
+
+def _flag(place: str) -> str:
+    """The flag that sets a field, such as --keep-tokens for pruning.keep_tokens."""
+    names = _places()
+    return f"--{names[place]}" if place in names else place
+
+
+def _places() -> dict[str, str]:
+    """Dotted place of every setting -> its flag's name."""
+    sections = ("", "model", "task", "prompt", "training", "pruning", "machine")
+    places = (f"{section}.{name}".lstrip(".") for section in sections for name, _ in _fields(section))
+    return {place: _NAMES.get(place, place.rpartition(".")[2].replace("_", "-")) for place in places}
+
+
+def _fields(section: str) -> list[tuple[str, FieldInfo]]:
+    """The plain fields of a section; "" is the experiment's own."""
+    if not section:
+        return [("seeds", Experiment.model_fields["seeds"])]
+    model = Experiment.model_fields[section].annotation
+    assert isinstance(model, type) and issubclass(model, BaseModel)
+    return list(model.model_fields.items())
+
+
+def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
+    place = f"{section}.{name}".lstrip(".")
+    flag = _places()[place]
+    kind = bool if field.annotation is bool else str
+    default = "" if field.is_required() or field.default is None else f" (default: {_shown(field.default)})"
+    option = typer.Option(
+        f"--{flag}",
+        help=f"{field.description or ''}{default}",
+        rich_help_panel=f"Settings: {section or 'experiment'}",
+        metavar=None if kind is bool else _metavar(field.annotation),
+        show_default=False,
+    )
+    return inspect.Parameter(
+        flag.replace("-", "_"),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _metavar(annotation: Any) -> str:
+    """What a flag takes, such as trained|init|fresh|INT."""
+    if get_origin(annotation) is Literal:
+        return "|".join(map(str, get_args(annotation)))
+    parts = [_metavar(one) for one in get_args(annotation) if one is not type(None)] if get_args(annotation) else []
+    known = {int: "INT", float: "NUMBER", str: "TEXT"}
+    words = parts or [known.get(annotation, "TEXT")]
+    # literals read best before the open kinds
+    return "|".join(sorted(dict.fromkeys(words), key=lambda word: word in known.values()))

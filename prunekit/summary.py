@@ -1,0 +1,106 @@
+"""What a run found, from its results table: rows per round, the interval over seeds, the smallest good ticket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class RoundSummary:
+    """One round over its seeds. density: kept cells / (P * K).  selection, report: means of the primary metric.
+
+    low, high: the 95 % t-interval of the report mean over seeds, None with fewer than two.
+    """
+
+    stage: str
+    round: int
+    seeds: int
+    tokens: int
+    pieces: int
+    cells: int
+    density: float
+    selection: float
+    report: float
+    low: float | None
+    high: float | None
+
+
+def summarise(results: pd.DataFrame, metric: str) -> list[RoundSummary]:
+    """One entry per stage and round, diverged members left out."""
+    if results.empty:
+        return []
+    done = results[results["status"] == "done"]
+    return [_round(rows, metric) for _, rows in done.groupby(["stage", "round"], sort=True)]
+
+
+def smallest(rounds: list[RoundSummary], tolerance: float) -> RoundSummary | None:
+    """The round of fewest cells whose mean on `selection` is at most `tolerance` below dense; dense itself counts."""
+    dense = next((one for one in rounds if one.round == 0), None)
+    if dense is None:
+        return None
+    good = [one for one in rounds if one.seeds == dense.seeds and one.selection >= dense.selection - tolerance]
+    return min(good, key=lambda one: (one.cells, one.round))
+
+
+def sentence(best: RoundSummary, dense: RoundSummary, metric: str, tolerance: float) -> str:
+    """What was found, in one plain sentence."""
+    if best.round == 0:
+        return (
+            f"No pruned ticket stayed within {tolerance} of dense on selection {metric} "
+            f"({dense.selection:.3f}, mean of {dense.seeds} seed{_s(dense.seeds)})."
+        )
+    return (
+        f"Smallest ticket within {tolerance} of dense on selection {metric}: round {best.round}, "
+        f"{best.tokens} tokens x {best.pieces} pieces, {best.density:.0%} of the dense prompt; "
+        f"report {metric} {_interval(best)} against dense {_interval(dense)} "
+        f"(mean of {best.seeds} seed{_s(best.seeds)}{'' if best.low is None else ', 95 % interval'})."
+    )
+
+
+def not_learning(results: pd.DataFrame, metric: str) -> str | None:
+    """A warning where the dense prompt chooses no better than the answer that ignores the text."""
+    dense = results[(results["round"] == 0) & (results["status"] == "done")]
+    if dense.empty:
+        return None
+    reached, majority = dense[f"selection_{metric}"].mean(), dense["majority_selection"].mean()
+    if reached > majority:
+        return None
+    return (
+        f"not learning: dense selection {metric} {reached:.3f} is no better than always giving the most common answer "
+        f"({majority:.3f}); try more --train-steps, another --learning-rate or more --train-examples"
+    )
+
+
+def _round(rows: pd.DataFrame, metric: str) -> RoundSummary:
+    report = rows[f"report_{metric}"]
+    low = high = None
+    if len(rows) > 1 and report.std() > 0:
+        interval = stats.t.interval(CONFIDENCE, len(rows) - 1, loc=report.mean(), scale=stats.sem(report))
+        low, high = float(interval[0]), float(interval[1])
+    first = rows.iloc[0]
+    return RoundSummary(
+        stage=str(first["stage"]),
+        round=int(first["round"]),
+        seeds=len(rows),
+        tokens=int(first["tokens"]),
+        pieces=int(first["pieces"]),
+        cells=int(first["cells"]),
+        density=float(first["density"]),
+        selection=float(rows[f"selection_{metric}"].mean()),
+        report=float(report.mean()),
+        low=low,
+        high=high,
+    )
+
+
+def _interval(one: RoundSummary) -> str:
+    return f"{one.report:.3f}" if one.low is None else f"{one.report:.3f} [{one.low:.3f}, {one.high:.3f}]"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
