@@ -6,9 +6,8 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-import click
 import typer
 
 from prunekit import console, flags
@@ -143,23 +142,30 @@ def runs_compare(runs: list[Path], json: Json = False) -> None:
     inspection.compare(runs, json=json)
 
 
-class _Terminated(BaseException):
-    """SIGTERM came."""
+class _Stopped(BaseException):
+    """Ctrl-C or SIGTERM came; not a KeyboardInterrupt, which typer would swallow."""
+
+    words: ClassVar = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.word, self.exit_code = self.words[signal.Signals(number)]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 the run failed, 2 usage or configuration, 130 Ctrl-C, 143 SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in _Stopped.words:
+        signal.signal(number, _stop)
     try:
         command = typer.main.get_command(app)
-        command.main([one for one in arguments if one != "--debug"], prog_name="prunekit", standalone_mode=False)
+        code = command.main([one for one in arguments if one != "--debug"], prog_name="prunekit", standalone_mode=False)
     except BaseException as error:
         if debug and not isinstance(error, SystemExit):
             raise
         sys.exit(_report(error))
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _report(error: BaseException) -> int:
@@ -167,20 +173,15 @@ def _report(error: BaseException) -> int:
     match error:
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
-        case click.exceptions.Exit():
-            return error.exit_code
-        case click.UsageError():
-            return _say(f"{error.format_message()} See `prunekit --help`.", ConfigError.exit_code)
         case PrunekitError():
             return _say(str(error), error.exit_code)
-        case KeyboardInterrupt() | click.Abort():
-            return _say("interrupted; finished rounds are kept, run the same command again to go on", 130)
-        case _Terminated():
-            return _say("terminated; finished rounds are kept, run the same command again to go on", 143)
+        case _Stopped():
+            return _say(f"{error.word}; finished rounds are kept, run the same command again to go on", error.exit_code)
         case OSError():
             return _say(f"{error.filename or ''}: {error.strerror or error}; nothing finished was lost", 1)
-        case _:
-            return _say(f"{type(error).__name__}: {error} (this should not happen; --debug shows where)", 1)
+    if hasattr(error, "format_message"):  # typer's own, or click's under an older typer
+        return _say(f"{error.format_message()} See `prunekit --help`.", ConfigError.exit_code)
+    return _say(f"{type(error).__name__}: {error} (this should not happen; --debug shows where)", 1)
 
 
 def _say(line: str, code: int) -> int:
@@ -189,8 +190,8 @@ def _say(line: str, code: int) -> int:
     return code
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped(number)
 
 
 if __name__ == "__main__":

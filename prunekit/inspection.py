@@ -68,7 +68,7 @@ def compare(paths: Sequence[Path], *, json: bool) -> None:
     settings = [_flat(run.settings()) for run in runs]
     keys = sorted({key for one in settings for key in one})
     differing = [key for key in keys if len({str(one.get(key)) for one in settings}) > 1]
-    summaries = [summary.summarise(_staged(run), run.settings()["metric"]) for run in runs]
+    summaries = [summary.summarise(run.results(), run.settings()["metric"]) for run in runs]
     if json:
         facts = [
             {
@@ -98,16 +98,10 @@ def compare(paths: Sequence[Path], *, json: bool) -> None:
     console.show(["run", "stage", "round", "tokens", "pieces", "selection", "report"], rows)
 
 
-def _staged(run: Run, stages: Sequence[str] | None = None) -> pd.DataFrame:
-    """The results table with the stage of each row."""
-    places = run.rounds()
-    table = run.results()
-    table.insert(0, "stage", [stage for stage, _, _ in places])
-    return table if stages is None else table[table["stage"].isin(stages)]
-
-
 def _with_times(run: Run, stages: Sequence[str] | None) -> pd.DataFrame:
-    table = _staged(run, stages)
+    table = run.results()
+    if stages is not None and not table.empty:
+        table = table[table["stage"].isin(stages)].copy()
     times = [run.timing(row["stage"], row["seed"], row["round"]) for _, row in table.iterrows()]
     table["seconds"] = [one.get("seconds", math.nan) for one in times]
     table["examples_per_second"] = [one.get("examples_per_second", math.nan) for one in times]

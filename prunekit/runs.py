@@ -204,18 +204,18 @@ class Run:
         return ["", *sorted(path.parent.name for path in self.path.glob(f"*/{STAGE_SETTINGS}"))]
 
     def rounds(self) -> list[tuple[str, int, int]]:
-        """(stage, seed, round) of every finished round whose whole cohort is finished."""
+        """(stage, seed, round) of every finished round whose whole cohort is finished, by stage, round and seed."""
         found = []
         for stage in self.stages():
             for path in sorted((self.path / stage).glob(f"seed=*/round=*/{MANIFEST}")):
                 seed, number = int(path.parent.parent.name[5:]), int(path.parent.name[6:])
                 if self.done(stage, self.manifest(stage, seed, number)["cohort"], number):
                     found.append((stage, seed, number))
-        return sorted(found)
+        return sorted(found, key=lambda place: (place[0], place[2], place[1]))
 
     def results(self) -> pd.DataFrame:
         """One row per finished ticket, made from the rounds; no times."""
-        rows = [_flat(self.result(*place)) for place in self.rounds()]
+        rows = [{"stage": place[0], **_flat(self.result(*place))} for place in self.rounds()]
         return pd.DataFrame(rows)
 
     def write_results(self) -> pd.DataFrame:

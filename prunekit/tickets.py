@@ -100,7 +100,8 @@ class Ticket:
 
 def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
     """Tensors and JSON facts as the bytes of one safetensors file, the same for the same content."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    # copies, since safetensors refuses tensors that share memory (the best values may be the last)
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
     header = {"format": _FORMAT, "facts": dict(facts), "sha256": _digest(plain, facts)}
     content: bytes = save(plain, metadata={_METADATA: canonical(header)})
     return content

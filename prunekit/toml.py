@@ -51,7 +51,8 @@ def parse(
 def explain(error: ValidationError, model: type[BaseModel], rename: Callable[[str], str] = lambda place: place) -> str:
     """The first problem of a validation error as one sentence, with the nearest valid key for a typo."""
     problems = error.errors(include_url=False)
-    first = problems[0]
+    # a misspelt key first: it often is why another one is missing
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     if first["type"] == "extra_forbidden":
         section, name = first["loc"][:-1], str(first["loc"][-1])
         return f'unknown key "{_dotted(first["loc"])}"; {nearest(name, _fields(model, section))}'

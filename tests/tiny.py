@@ -164,3 +164,80 @@ def plan(**changes) -> Plan:
 def pairs(*lists):
     """Every combination, for parametrize."""
     return list(product(*lists))
+
+
+# ---- the same on disk, for whole runs
+
+TASK = """
+name = "toy"
+template = "{sentence} :"
+metrics = ["accuracy"]
+[choices]
+good = "good"
+bad = "bad"
+"""
+
+
+def save_model(kind: str, folder):
+    """A tiny model and its tokenizer as a Hugging Face folder."""
+    model(kind).save_pretrained(folder)
+    tokenizer(kind).save_pretrained(folder)
+    return folder
+
+
+def save_task(folder, rows=(24, 12, 12)):
+    """The separable task as a task file with a data folder beside it; returns the task file."""
+    import json
+
+    folder.mkdir(parents=True, exist_ok=True)
+    first = 0
+    for split, count in zip(("train", "validation", "test"), rows, strict=True):
+        some = examples(sum(rows))[first : first + count]
+        first += count
+        lines = [{"sentence": one.fields["text"], "label": one.choices[one.gold[0]]} for one in some]
+        (folder / f"{split}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    (folder / "toy.toml").write_text(TASK)
+    return folder / "toy.toml"
+
+
+def arguments(kind: str, folder, **more) -> list[str]:
+    """Command-line flags of a small run: 4 tokens x 4 pieces, a few steps."""
+    model_folder, task = folder / f"model-{kind}", folder / "toy" / "toy.toml"
+    if not model_folder.exists():
+        save_model(kind, model_folder)
+    if not task.exists():
+        save_task(folder / "toy")
+    flags = dict(model=model_folder, task=task, data=folder / "toy", prompt_tokens=4, pieces=4, train_steps=6)
+    flags |= dict(evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05, rounds=2, keep_tokens=2) | more
+    return [f"--{name.replace('_', '-')}={value}" for name, value in flags.items() if value is not None]
+
+
+def experiment(kind: str, folder, **more):
+    """The same as an Experiment."""
+    from prunekit import flags
+
+    given = dict(one[2:].split("=", 1) for one in arguments(kind, folder, **more))
+    return flags.experiment(None, {name.replace("-", "_"): value for name, value in given.items()})
+
+
+class Quiet:
+    """A watch that keeps what was said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def track(self, title, total):
+        from contextlib import nullcontext
+
+        self.lines.append(title)
+        return nullcontext(lambda done: None)
+
+
+def contents(path) -> dict[str, bytes]:
+    """Every file of a run that must be the same for the same run."""
+    skipped = {"environment.json", "timing.json", ".lock", ".holder"}
+    found = sorted(one for one in path.rglob("*") if one.is_file() and one.name not in skipped)
+    return {str(one.relative_to(path)): one.read_bytes() for one in found}
