@@ -1,0 +1,78 @@
+"""Real models on real tasks, from ../shared; skipped with a reason where that folder is absent."""
+
+import pandas as pd
+import pytest
+import tiny
+import torch
+
+from prunekit import experiment, flags
+from prunekit.evaluation import evaluate
+from prunekit.prepare import prepare
+
+SMALL = dict(train_examples=16, selection_examples=16, report_examples=16, patience=9, threads=2)
+SMALL |= dict(train_steps=30, evaluate_every=10, batch_size=8, max_input_tokens=64)
+
+# task -> its data, and what keeps it small here
+SUPERGLUE = {
+    "boolq": ("boolq_devcarve", {}),
+    "cb": ("cb", {}),
+    "copa": ("fewglue/copa", dict(selection_examples=6)),
+    "multirc": ("multirc_devcarve", dict(max_input_tokens=96)),
+    "record": ("fewglue/record", dict(batch_size=2, train_examples=2, selection_examples=1, report_examples=2, max_input_tokens=40)),
+    "rte": ("rte", {}),
+    "wic": ("fewglue/wic", dict(selection_examples=6)),
+    "wsc": ("wsc", {}),
+}
+METRICS = {
+    "cb": ["accuracy", "macro_f1"],
+    "multirc": ["f1a", "exact_match"],
+    "record": ["record_f1", "record_exact_match"],
+}
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    yield
+    torch.set_num_threads(1)
+
+
+def settings(shared, model, task, data, **more):
+    given = dict(model=shared / "models" / model, task=task, data=shared / "data" / data) | SMALL | more
+    return flags.experiment(None, {name: str(value) for name, value in given.items() if value is not None})
+
+
+@pytest.mark.parametrize("name", sorted(SUPERGLUE))
+def test_minilm_learns_every_superglue_task_and_reports_its_metrics(name, shared, tmp_path):
+    data, small = SUPERGLUE[name]
+    prepared = prepare(settings(shared, "all-minilm-l6-v2", f"superglue/{name}", data, **small))
+    made = experiment.run(prepared, tmp_path, tiny.Quiet(), prune=False)
+    result = made.result("", 0, 0)
+    assert sorted(result["report"]) == sorted(METRICS.get(name, ["accuracy"]))
+    assert all(0 <= value <= 1 for value in result["report"].values())
+    log = pd.read_parquet(made.read("", 0, 0, "log.parquet"))
+    losses = log[(log["split"] == "train") & (log["metric"] == "loss")]["value"].tolist()
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("task", ["sst2", "subj"])
+def test_a_causal_model_of_stories_beats_the_majority_on_its_training_split(task, shared, tmp_path):
+    some = dict(train_examples=64, train_steps=200, evaluate_every=50, learning_rate=0.05)
+    prepared = prepare(settings(shared, "stories260k", task, task, **some))
+    made = experiment.run(prepared, tmp_path, tiny.Quiet(), prune=False)
+    from prunekit.cohort import Member, soft
+    from prunekit.records import finished_ticket
+
+    with torch.no_grad():
+        prompts = soft([Member(finished_ticket(made, "", 0, 0))])
+    chosen = evaluate(prompts, prepared.backbone, prepared.lessons.train).chosen[0].tolist()
+    reached = prepared.task.score(prepared.splits.train, chosen)["accuracy"]
+    assert reached > prepared.task.majority(prepared.splits.train)
+
+
+def test_minilm_prunes_sst2(shared, tmp_path):
+    some = dict(rounds=2, seeds=2, train_steps=4, evaluate_every=2)
+    prepared = prepare(settings(shared, "all-minilm-l6-v2", "sst2", "sst2", **some))
+    made = experiment.run(prepared, tmp_path, tiny.Quiet())
+    table = made.results()
+    assert list(table["tokens"]) == [20, 20, 10, 10, 5, 5]
+    assert list(table["parameters"]) == [7680, 7680, 10 * 11 * 24, 10 * 11 * 24, 5 * 8 * 24, 5 * 8 * 24]
