@@ -33,7 +33,7 @@ class Settings(BaseModel):
 class ModelSettings(Settings):
     """The frozen language model."""
 
-    name: str = Field(description="Hub name or local folder of the frozen model")
+    name: str = Field("testbed", description="Hub name or local folder of the frozen model; testbed: the embedded one")
     revision: str | None = Field(None, description="Hub revision")
     place: Literal["auto", "first", "after-cls"] = Field("auto", description="where the prompt goes")
     max_input_tokens: Count = Field(256, description="longer texts lose the end of their longest field")
@@ -45,7 +45,7 @@ class ModelSettings(Settings):
 class TaskSettings(Settings):
     """The task and how much of its data is used."""
 
-    name: str = Field(description="a name from `prunekit tasks`, or a task file")
+    name: str = Field("testbed/first-animal", description="a name from `prunekit tasks`, or a task file")
     data: str | None = Field(
         None, description="folder of {train,validation,test}.jsonl; default: the task's Hub data set"
     )
@@ -131,8 +131,8 @@ class MachineSettings(Settings):
 class Experiment(Settings):
     """Everything that determines a run."""
 
-    model: ModelSettings
-    task: TaskSettings
+    model: ModelSettings = ModelSettings()
+    task: TaskSettings = TaskSettings()
     prompt: PromptSettings = PromptSettings()
     training: TrainingSettings = TrainingSettings()
     pruning: PruningSettings = PruningSettings()

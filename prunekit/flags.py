@@ -53,13 +53,17 @@ def experiment(file: Path | None, flags: dict[str, Any], table: dict[str, Any] |
             continue
         section, _, key = place.rpartition(".")
         (table.setdefault(section, {}) if section else table)[key] = value
-    for needed, what in (
-        ("model", "a local folder or a Hub name"),
-        ("task", "a name from `prunekit tasks`, or a file"),
-    ):
-        if "name" not in table.get(needed, {}):
-            raise ConfigError(f"no {needed} is named: add --{needed} ({what}), or --experiment FILE")
+    _refuse_half_a_choice(table)
     return toml.parse(table, Experiment, where=str(file) if file else "settings", rename=_flag)
+
+
+def _refuse_half_a_choice(table: dict[str, Any]) -> None:
+    """The embedded model and task are defaults of each other, not of another model's task or another task's model."""
+    model, task = (table.get(section, {}).get("name") for section in ("model", "task"))
+    if model is None and task is not None and not str(task).startswith("testbed/"):
+        raise ConfigError(f'no model is named for task "{task}": add --model (a local folder or a Hub name)')
+    if task is None and model not in (None, "testbed"):
+        raise ConfigError(f'no task is named for model "{model}": add --task (a name from `prunekit tasks`, or a file)')
 
 
 def _flag(place: str) -> str:

@@ -21,6 +21,7 @@ from prunekit.prompts import DirectPrompt
 from prunekit.randomness import generator
 from prunekit.schedule import Keep, Schedule
 from prunekit.tasks import Example, Splits, Task, load_splits, load_task
+from prunekit.testbed import MODEL_PATH
 from prunekit.tickets import Ticket
 from prunekit.training import Lessons, Plan
 
@@ -159,7 +160,7 @@ def backbone_of(experiment: Experiment) -> Backbone:
     _use_threads(experiment)
     model = experiment.model
     backbone = backbones.load(
-        model.name,
+        str(MODEL_PATH) if model.name == "testbed" else model.name,
         revision=model.revision,
         place=model.place,
         ranking=model.ranking,

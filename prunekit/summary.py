@@ -56,9 +56,10 @@ def sentence(best: RoundSummary, dense: RoundSummary, metric: str, tolerance: fl
         )
     return (
         f"Smallest ticket within {tolerance} of dense on selection {metric}: round {best.round}, "
-        f"{best.tokens} tokens x {best.pieces} pieces, {best.density:.0%} of the dense prompt; "
+        f"{best.tokens} tokens x {best.pieces} pieces, {best.density:.1%} of the dense prompt; "
         f"report {metric} {_interval(best)} against dense {_interval(dense)} "
-        f"(mean of {best.seeds} seed{_s(best.seeds)}{'' if best.low is None else ', 95 % interval'})."
+        f"(mean of {best.seeds} seed{_s(best.seeds)}{'' if best.low is None else ', 95 % interval'}). "
+        "Controls to run next: --score random (a random mask), --rewind fresh (new values in the same mask)."
     )
 
 

@@ -13,7 +13,7 @@ SUPERGLUE = ["boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc"]
 
 def test_the_library_names_its_files():
     library = Path(prunekit.tasks.__file__).parent / "library"
-    tasks = list_tasks()
+    tasks = [task for task in list_tasks() if task.testbed is None]
     assert [task.name for task in tasks] == sorted(
         path.relative_to(library).with_suffix("").as_posix() for path in library.rglob("*.toml")
     )

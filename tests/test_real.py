@@ -18,7 +18,10 @@ SUPERGLUE = {
     "cb": ("cb", {}),
     "copa": ("fewglue/copa", dict(selection_examples=6)),
     "multirc": ("multirc_devcarve", dict(max_input_tokens=96)),
-    "record": ("fewglue/record", dict(batch_size=2, train_examples=2, selection_examples=1, report_examples=2, max_input_tokens=40)),
+    "record": (
+        "fewglue/record",
+        dict(batch_size=2, train_examples=2, selection_examples=1, report_examples=2, max_input_tokens=40),
+    ),
     "rte": ("rte", {}),
     "wic": ("fewglue/wic", dict(selection_examples=6)),
     "wsc": ("wsc", {}),

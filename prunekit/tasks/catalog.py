@@ -8,12 +8,13 @@ from pathlib import Path
 from prunekit.errors import ConfigError, nearest
 from prunekit.tasks.spec import read_task
 from prunekit.tasks.task import Task
+from prunekit.tasks.testbed import PREFIX, testbed_task, testbed_tasks
 
 _LIBRARY = Path(__file__).parent / "library"
 
 
 def load_task(name_or_path: str, data: str | None = None) -> Task:
-    """A library task by its name ("superglue/rte", or "rte" for short), or a user's task by the path of its TOML file.
+    """A task by its name ("superglue/rte", "rte" for short, "testbed/first-animal"), or by the path of a TOML file.
 
     Args:
         name_or_path: the name or path.
@@ -21,13 +22,15 @@ def load_task(name_or_path: str, data: str | None = None) -> Task:
 
     Raises: ConfigError naming the nearest task; DataError when the label words cannot be read.
     """
+    if name_or_path.startswith(PREFIX):
+        return testbed_task(name_or_path)
     task = read_task(Path(name_or_path)) if name_or_path.endswith(".toml") else _library_task(name_or_path)
     return task.resolved(data) if data or task.data else task
 
 
 def list_tasks() -> list[Task]:
-    """Every task of the library, by name."""
-    return [read_task(path) for _, path in sorted(_files().items())]
+    """Every task of the library, by name, then those of the testbed."""
+    return [read_task(path) for _, path in sorted(_files().items())] + testbed_tasks()
 
 
 def _library_task(name: str) -> Task:

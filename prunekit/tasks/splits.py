@@ -17,6 +17,7 @@ from prunekit.errors import ConfigError, DataError, nearest
 from prunekit.tasks.example import Example
 from prunekit.tasks.rows import Source, read_folder, read_hub, read_jsonl
 from prunekit.tasks.task import Task
+from prunekit.tasks.testbed import read_testbed
 from prunekit.tasks.transforms import flat_rows
 
 CARVED = 0.2  # share of train that becomes selection, and never more than half
@@ -91,6 +92,10 @@ def read_rows(path: str | Path, task: Task) -> list[Example]:
 
 
 def _sources(task: Task, data: str | None, revision: str | None) -> dict[str, Source]:
+    if task.testbed is not None:
+        if data or revision:
+            raise ConfigError(f'task "{task.name}" makes its own data; leave out the data folder and revision')
+        return read_testbed(task.testbed)
     folder = data or task.data
     if folder is not None:
         if revision is not None:

@@ -53,6 +53,7 @@ class Task:
         aliases: label (or choice field) -> other forms of it in data, such as a class number or a bool.
         group: the field whose value ties rows that are judged together.
         data: default folder of {train,validation,test}.jsonl.
+        testbed: name of the testbed task whose grammar makes the rows, where that is the source.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Task:
     group: str | None = None
     hub: Hub | None = None
     data: str | None = None
+    testbed: str | None = None
 
     def examples(self, row: Row, index: int, where: str = "row", *, labelled: bool = True) -> list[Example]:
         """The examples that one row stands for (several where the transform flattens it).

@@ -1,0 +1,54 @@
+import json
+
+import pytest
+import tiny
+
+from prunekit import experiment, inspection
+from prunekit.errors import ArtifactError
+from prunekit.prepare import prepare
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    settings = tiny.experiment("gpt2", folder, seeds=2)
+    return experiment.run(prepare(settings), folder / "out", tiny.Quiet())
+
+
+def test_show_has_a_row_per_round_and_seed_and_a_mean(made, capsys):
+    inspection.show(made.path, 1.0, json=False)
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines() if line[:9].strip().isdigit()]
+    assert [row[:2] for row in rows] == [[str(n), seed] for n in range(3) for seed in ("0", "1", "mean")]
+    assert "Smallest ticket within 1.0" in out
+
+
+def test_show_of_what_is_no_run_is_one_line(tmp_path):
+    with pytest.raises(ArtifactError, match="not a run directory"):
+        inspection.show(tmp_path, 0.01, json=False)
+
+
+def test_a_missing_timing_is_no_reason_to_fail(made, capsys):
+    timing = next(made.path.rglob("timing.json"))
+    kept = timing.read_bytes()
+    timing.unlink()
+    inspection.show(made.path, 0.01, json=True)
+    timing.write_bytes(kept)
+    assert json.loads(capsys.readouterr().out)["metric"] == "accuracy"
+
+
+def test_compare_names_the_settings_that_differ(made, tmp_path, capsys):
+    folder = made.path.parents[1]
+    other = experiment.run(prepare(tiny.experiment("gpt2", folder, train_steps=4)), tmp_path, tiny.Quiet())
+    inspection.compare([made.path, other.path], json=True)
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["settings"]["training.train_steps"], second["settings"]["training.train_steps"]) == (6, 4)
+    assert "training.batch_size" not in first["settings"]
+
+
+def test_list_counts_finished_rounds(made, tmp_path, capsys):
+    inspection.list_runs(made.path.parent, json=True)
+    (one,) = json.loads(capsys.readouterr().out)
+    assert (one["seeds"], one["finished_rounds"]) == ([0, 1], 6)
+    inspection.list_runs(tmp_path, json=False)
+    assert "no runs in" in capsys.readouterr().out
