@@ -1,0 +1,66 @@
+"""Scores against a known truth: the words of an instruction planted among random filler, on the trained testbed.
+
+The instruction alone solves its task and every word of it is worth at least 0.49 accuracy (the model card's table), so
+of the 20 tokens exactly those words are needed.
+"""
+
+import pytest
+import torch
+
+from prunekit import backbones
+from prunekit.importance import gradient_scores, leave_one_out
+from prunekit.masks import Mask
+from prunekit.prepare import encode
+from prunekit.tasks import load_splits, load_task
+from prunekit.testbed import MODEL_PATH
+from prunekit.testbed.grammar import TASKS
+from prunekit.testbed.table import padded
+from prunekit.tickets import Ticket
+
+
+def planted(bone, instruction, seed):
+    """A dense ticket made of the padded instruction's own embeddings, and which of its tokens are the instruction's."""
+    words = padded(instruction, seed=seed).split()
+    ids = [bone.tokenizer.convert_tokens_to_ids(word) for word in words]
+    needed = {place for place, word in enumerate(words) if word in instruction.split()}
+    return Ticket(Mask.full(len(words), 1), {"values": bone.embed(torch.tensor(ids))}, None), needed
+
+
+def top(scores, count):
+    return set(scores.topk(count).indices.tolist())
+
+
+def rates(seeds, examples):
+    """(cases, hits of leave-one-out, hits of the gradient score) over the seen tasks and `seeds` paddings."""
+    bone = backbones.load(str(MODEL_PATH))
+    cases = exact = gradient = 0
+    for one in TASKS:
+        if one.held_out:
+            continue
+        task = load_task(f"testbed/{one.name}")
+        splits = load_splits(task, data=None, train_examples=examples, selection_examples=1, report_examples=1)
+        rows = encode(bone, task, splits.train, 20)
+        for seed in range(seeds):
+            ticket, needed = planted(bone, one.instructions[0], seed)
+            (score,) = gradient_scores([ticket], bone, [bone.batch([rows], every_choice=False)])
+            costs = leave_one_out(ticket, bone, rows).mean(dim=1)
+            cases += 1
+            exact += top(costs, len(needed)) == needed
+            gradient += top(score.token, len(needed)) == needed
+    return cases, exact, gradient
+
+
+def check(seeds, examples, capsys):
+    cases, exact, gradient = rates(seeds, examples)
+    with capsys.disabled():
+        print(f"\nplanted words on top: leave-one-out {exact} of {cases}, gradient score {gradient} of {cases}")
+    assert exact >= 0.95 * cases
+
+
+def test_leave_one_out_finds_the_planted_words(capsys):
+    check(2, 16, capsys)
+
+
+@pytest.mark.slow
+def test_leave_one_out_finds_the_planted_words_over_ten_paddings(capsys):
+    check(10, 64, capsys)
