@@ -78,7 +78,7 @@ class Prepared:
         prompt = self.experiment.prompt
         values = self._start("init", seed)
         origin = {
-            "task": self.task.name,
+            "task": self.experiment.task.name,
             "model": self.experiment.model.name,
             "backbone": self.digests["backbone"],
             "run": self.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as codec
+import resource
 import sys
 import time
 from pathlib import Path
@@ -100,9 +101,8 @@ def _ticket(path: Path, settings: dict[str, Any]) -> tuple[Ticket, Experiment]:
     place = _round_of(path)
     if place is None:
         ticket = Ticket.load(path)
-        return ticket, flags.experiment(
-            None, {"model": ticket.origin.get("model"), "task": ticket.origin.get("task")} | _given(settings)
-        )
+        made_with = {"model": ticket.origin.get("model"), "task": ticket.origin.get("task"), "place": ticket.place}
+        return ticket, flags.experiment(None, made_with | _given(settings))
     made, stage, seed, number = place
     known = made.settings()
     table = {section: known[section] for section in ("model", "task", "prompt", "machine")}
@@ -164,23 +164,30 @@ def _introduce(prepared: Prepared, screen: console.Screen) -> None:
 
 
 def _foresee(prepared: Prepared, prune: bool, *, json: bool) -> None:
-    """`--dry-run`: the rounds with their counts, and minutes from one timed update and evaluation."""
-    members = min(len(prepared.experiment.seeds), prepared.experiment.machine.width)
+    """`--dry-run`: the rounds with their counts; minutes and memory from a few updates that are thrown away."""
+    settings, plan, keeps = prepared.experiment, prepared.plan, prepared.keeps if prune else ()
+    members = min(len(settings.seeds), settings.machine.width)
     update, evaluation = _timed(prepared, members)
-    plan, keeps = prepared.plan, prepared.keeps if prune else ()
-    cohorts = -(-len(prepared.experiment.seeds) // members)
     evaluations = plan.train_steps // plan.evaluate_every + 1
-    selection = evaluation * len(prepared.lessons.selection) * evaluations
-    minutes = (update * plan.train_steps + selection + evaluation * len(prepared.report)) * cohorts / 60
-    prompt = prepared.experiment.prompt
-    counts = [(prompt.tokens, prompt.pieces), *[(keep.tokens, keep.pieces) for keep in keeps]]
+    looked_at = len(prepared.lessons.selection) * evaluations + len(prepared.report)
+    cohorts = -(-len(settings.seeds) // members)
+    minutes = (update * plan.train_steps + evaluation * looked_at) * cohorts / 60
+    counts = [(settings.prompt.tokens, settings.prompt.pieces), *[(keep.tokens, keep.pieces) for keep in keeps]]
+    rounds = [
+        {"round": number, "tokens": tokens, "pieces": pieces, "cells": tokens * pieces, "minutes": minutes}
+        for number, (tokens, pieces) in enumerate(counts)
+    ]
+    total, memory = minutes * len(rounds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if json:
-        rounds = [{"round": number, "tokens": t, "pieces": p} for number, (t, p) in enumerate(counts)]
-        console.write(codec.dumps({"run": prepared.name, "rounds": rounds, "minutes": minutes * len(counts)}))
+        facts = {"run": prepared.name, "rounds": rounds, "minutes": total, "memory_mb": memory}
+        console.write(codec.dumps(facts))
         return
-    rows = [[str(number), str(t), str(p), f"{minutes:.1f}"] for number, (t, p) in enumerate(counts)]
-    console.show(["round", "tokens", "pieces", "minutes at most"], rows)
-    console.write(f"at most {minutes * len(counts):.0f} minutes in all; would be written to {prepared.name}")
+    rows = [[f"{one['minutes']:.1f}" if key == "minutes" else str(one[key]) for key in one] for one in rounds]
+    console.show(["round", "tokens", "pieces", "cells", "minutes at most"], rows)
+    console.write(
+        f"at most {total:.0f} minutes and about {memory:.0f} MB in all (pruned rounds are quicker); "
+        f"would be written to {prepared.name}"
+    )
 
 
 def _timed(prepared: Prepared, members: int) -> tuple[float, float]:

@@ -76,6 +76,7 @@ def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path, capsys):
     facts = json.loads(capsys.readouterr().out)
     assert [(one["tokens"], one["pieces"]) for one in facts["rounds"]] == [(4, 4), (3, 3), (2, 2)]
     assert facts["minutes"] > 0
+    assert facts["memory_mb"] > 100
     assert not out.exists()
 
 
@@ -118,6 +119,19 @@ def test_eval_of_a_round_gives_its_reported_metric(run, capsys):
     assert call("eval", run / "seed=0" / "round=00", "--split=selection", "--json") == 0
     result = json.loads((run / "seed=0" / "round=00" / "result.json").read_bytes())
     assert json.loads(capsys.readouterr().out)["accuracy"] == pytest.approx(result["selection"]["accuracy"])
+
+
+def test_a_ticket_file_on_its_own_knows_its_model_task_and_place(folder, tmp_path, capsys):
+    from prunekit.records import finished_ticket
+    from prunekit.runs import Run
+
+    call("tune", *tiny.arguments("bert", folder, place="first", rounds=None, keep_tokens=None), f"--out={tmp_path}")
+    made = Run.open(next(tmp_path.iterdir()))
+    finished_ticket(made, "", 0, 0).save(tmp_path / "mine.safetensors")
+    capsys.readouterr()
+    assert call("eval", tmp_path / "mine.safetensors", f"--data={folder / 'toy'}", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["accuracy"] == pytest.approx(made.result("", 0, 0)["report"]["accuracy"])
 
 
 def test_predict_answers_every_row(run, folder, tmp_path, capsys):
