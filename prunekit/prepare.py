@@ -108,17 +108,7 @@ def prepare(experiment: Experiment) -> Prepared:
 
     Raises: ConfigError or DataError, each one line; nothing has been written.
     """
-    settings = experiment.task
-    task = load_task(settings.name, settings.data)
-    splits = load_splits(
-        task,
-        data=settings.data,
-        revision=settings.revision,
-        train_examples=settings.train_examples,
-        selection_examples=settings.selection_examples,
-        report_examples=settings.report_examples,
-        data_seed=settings.data_seed,
-    )
+    task, splits = task_of(experiment)
     backbone = backbone_of(experiment)
     experiment = _resolved(experiment, backbone, len(splits.train))
     prepared = Prepared(
@@ -150,6 +140,25 @@ def move(prepared: Prepared, experiment: Experiment) -> Prepared:
     _use_threads(experiment)
     _to_device(prepared.backbone, experiment.machine.device)
     return replace(prepared, experiment=experiment)
+
+
+def task_of(experiment: Experiment) -> tuple[Task, Splits]:
+    """The task that an experiment names, and its three splits.
+
+    Raises: ConfigError or DataError where task or data cannot be used as asked.
+    """
+    settings = experiment.task
+    task = load_task(settings.name, settings.data)
+    splits = load_splits(
+        task,
+        data=settings.data,
+        revision=settings.revision,
+        train_examples=settings.train_examples,
+        selection_examples=settings.selection_examples,
+        report_examples=settings.report_examples,
+        data_seed=settings.data_seed,
+    )
+    return task, splits
 
 
 def backbone_of(experiment: Experiment) -> Backbone:

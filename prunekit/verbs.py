@@ -16,10 +16,10 @@ from prunekit.errors import ArtifactError, ConfigError, DivergedError
 from prunekit.evaluation import Evaluation
 from prunekit.evaluation import evaluate as judge
 from prunekit.experiment import run
-from prunekit.prepare import Prepared, backbone_of, encode, prepare
+from prunekit.prepare import Prepared, backbone_of, encode, prepare, task_of
 from prunekit.records import finished_ticket
 from prunekit.runs import MANIFEST, Run
-from prunekit.tasks import load_splits, load_task, read_rows
+from prunekit.tasks import load_task, read_rows
 from prunekit.tickets import Ticket
 from prunekit.training import train as train_cohort
 
@@ -53,17 +53,7 @@ def evaluate(ticket_path: Path, split: str, settings: dict[str, Any], *, json: b
     if split not in ("train", "selection", "report"):
         raise ConfigError(f'--split {split}: there are "train", "selection" and "report"')
     ticket, experiment = _ticket(ticket_path, settings)
-    chosen = experiment.task
-    task = load_task(chosen.name, chosen.data)
-    splits = load_splits(
-        task,
-        data=chosen.data,
-        revision=chosen.revision,
-        train_examples=chosen.train_examples,
-        selection_examples=chosen.selection_examples,
-        report_examples=chosen.report_examples,
-        data_seed=chosen.data_seed,
-    )
+    task, splits = task_of(experiment)
     examples = getattr(splits, split)
     found = _answers(ticket, experiment, task, examples)
     metrics = task.score(examples, found.chosen[0].tolist())

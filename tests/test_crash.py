@@ -10,7 +10,8 @@ import time
 import pytest
 import tiny
 
-STEPS = dict(train_steps=120, evaluate_every=20, rounds=3, seeds=2, keep_tokens=1)
+# a round is long enough that a kill within 0.3 s of its first news always finds it at work
+STEPS = dict(train_steps=240, evaluate_every=40, patience=99, rounds=3, seeds=2, keep_tokens=1)
 
 
 def command(folder, out):
@@ -32,17 +33,17 @@ def killed_in(folder, out, number: int, delay: float) -> str:
             time.sleep(delay)
             break
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     process.stderr.close()
     return seen
 
 
 def kills(count):
     chance = random.Random("crash")
-    return [(place % 4, chance.uniform(0, 0.4)) for place in range(count)]
+    return [(place % 4, chance.uniform(0, 0.3)) for place in range(count)]
 
 
-def check(tmp_path, count):
+def check(tmp_path, count, capsys):
     tiny.arguments("gpt2", tmp_path)  # makes model and data once
     subprocess.run(command(tmp_path, tmp_path / "whole"), check=True, capture_output=True, env=dict(os.environ))
     whole = tiny.contents(next((tmp_path / "whole").iterdir()))
@@ -52,13 +53,15 @@ def check(tmp_path, count):
         stages.append(killed_in(tmp_path, out, number, delay))
         subprocess.run(command(tmp_path, out), check=True, capture_output=True, env=dict(os.environ))
         assert tiny.contents(next(out.iterdir())) == whole, stages[-1]
-    print(f"{count} of {count} killed runs ended in the same bytes; killed after: {stages}")
+    with capsys.disabled():
+        print(f"\n{count} of {count} killed runs ended in the same bytes; the last line before each kill:")
+        print("\n".join(stages))
 
 
-def test_killed_runs_end_in_the_same_bytes(tmp_path):
-    check(tmp_path, 3)
+def test_killed_runs_end_in_the_same_bytes(tmp_path, capsys):
+    check(tmp_path, 2, capsys)
 
 
 @pytest.mark.slow
-def test_twenty_killed_runs_end_in_the_same_bytes(tmp_path):
-    check(tmp_path, 20)
+def test_twenty_killed_runs_end_in_the_same_bytes(tmp_path, capsys):
+    check(tmp_path, 20, capsys)

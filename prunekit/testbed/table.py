@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
+from transformers.utils.logging import disable_progress_bar
 
 from prunekit.config import Experiment, MachineSettings, PruningSettings, TaskSettings, TrainingSettings
 from prunekit.console import Screen
@@ -183,6 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
+    disable_progress_bar()
     instrument = Instrument(args.model)
     rows = [measure(instrument, task, args.search_words, args.examples) for task in TASKS]
     if args.runs:
