@@ -57,7 +57,15 @@ class Screen:
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
     """A table on standard output; a row of one empty string is a line between groups."""
-    table = Table(*[printable(name) for name in columns], title=title, box=SIMPLE_HEAD, title_justify="left")
+    table = Table(
+        *[printable(name) for name in columns],
+        title=title,
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for place, column in enumerate(table.columns):
         cells = [row[place] for row in rows if len(row) > place]
         column.justify = "right" if any(cells) and all(_NUMBER.match(cell) for cell in cells if cell) else "left"

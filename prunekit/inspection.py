@@ -110,8 +110,7 @@ def _with_times(run: Run, stages: Sequence[str] | None) -> pd.DataFrame:
 
 def _table(results: pd.DataFrame, metric: str, title: str) -> None:
     """One row per round and seed, then the round's mean with its interval over seeds."""
-    columns = ["round", "seed", "tokens", "pieces", "density", "parameters", f"selection {metric}", f"report {metric}"]
-    columns += ["seconds", "examples/s"]
+    columns = ["round", "seed", "tokens", "pieces", "density", "params", "selection", "report", "s", "ex/s"]
     means = {one.round: one for one in summary.summarise(results, metric)}
     rows: list[list[str]] = []
     for _, part in results.groupby("round", sort=True):
@@ -120,12 +119,12 @@ def _table(results: pd.DataFrame, metric: str, title: str) -> None:
         if mean is not None and mean.seeds > 1:
             rows.append(_mean_row(mean))
         rows.append([""])
-    console.show(columns, rows, title=title)
+    console.show(columns, rows, title=f"{title}: {metric}, seconds of the cohort's round, examples per second")
 
 
 def _row(row: pd.Series, metric: str) -> list[str]:
     stopped = row["status"] != "done"
-    head = f" + {row['head_parameters']}" if row["head_parameters"] else ""
+    head = f"+{row['head_parameters']}" if row["head_parameters"] else ""
     return [
         str(row["round"]),
         str(row["seed"]),

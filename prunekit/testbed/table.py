@@ -161,7 +161,7 @@ def prompts(task: TestbedTask, out: Path) -> Row:
     smallest = min(good, key=lambda ticket: int(ticket["tokens"]))
     return {
         "dense prompt": float(dense),
-        "smallest ticket": f"{smallest['tokens']} tokens",
+        "smallest ticket, tokens": int(smallest["tokens"]),
         "its accuracy": float(smallest["report_accuracy"]),
     }
 
