@@ -63,4 +63,4 @@ def test_leave_one_out_finds_the_planted_words(capsys):
 
 @pytest.mark.slow
 def test_leave_one_out_finds_the_planted_words_over_ten_paddings(capsys):
-    check(10, 64, capsys)
+    check(10, 32, capsys)
