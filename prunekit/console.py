@@ -1,4 +1,7 @@
-"""How runs look in a terminal: progress bars where there is one, plain lines elsewhere, tables at the end."""
+"""How runs look in a terminal: progress bars where there is one, plain lines elsewhere, tables at the end.
+
+rich is imported when something is shown, so that the command line answers at once.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 # plain logs get a line this many times per piece of work
 _PLAIN_LINES = 4
@@ -28,6 +26,8 @@ class Screen:
     """Says lines and shows progress on standard error; standard output is left for results."""
 
     def __init__(self) -> None:
+        from rich.console import Console
+
         self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
@@ -40,6 +40,8 @@ class Screen:
         if not self.console.is_terminal:
             yield self._plain(title, total)
             return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True) as progress:
             bar = progress.add_task(printable(title), total=total)
@@ -57,6 +59,10 @@ class Screen:
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
     """A table on standard output; a row of one empty string is a line between groups."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(
         *[printable(name) for name in columns],
         title=title,
