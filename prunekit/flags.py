@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -72,6 +73,7 @@ def _flag(place: str) -> str:
     return f"--{names[place]}" if place in names else place
 
 
+@cache
 def _places() -> dict[str, str]:
     """Dotted place of every setting -> its flag's name."""
     sections = ("", "model", "task", "prompt", "training", "pruning", "machine")
