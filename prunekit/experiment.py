@@ -23,7 +23,7 @@ from prunekit.lottery import Learned, Round, find_tickets
 from prunekit.prepare import Prepared, move
 from prunekit.pruning import Scores
 from prunekit.records import Outcome
-from prunekit.runs import Files, Run
+from prunekit.runs import SETTINGS, Files, Run
 from prunekit.tickets import Ticket
 from prunekit.training import Checkpoint, Trained, train
 
@@ -81,7 +81,7 @@ def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared,
     """
     experiment = prepared.experiment
     cohorts: list[list[int]] = []
-    if (directory.path / "experiment.toml").exists():
+    if (directory.path / SETTINGS).exists():
         known = directory.settings()
         cohorts = known["cohorts"]
         machine = MachineSettings.model_validate(known["machine"])

@@ -18,7 +18,7 @@ from prunekit.evaluation import evaluate as judge
 from prunekit.experiment import run
 from prunekit.prepare import Prepared, backbone_of, encode, prepare, task_of
 from prunekit.records import finished_ticket
-from prunekit.runs import MANIFEST, Run
+from prunekit.runs import MANIFEST, SETTINGS, Run
 from prunekit.tasks import load_task, read_rows
 from prunekit.tickets import Ticket
 from prunekit.training import train as train_cohort
@@ -111,7 +111,7 @@ def _round_of(path: Path) -> tuple[Run, str, int, int] | None:
     path = path.resolve()
     seed, number = int(path.parent.name.removeprefix("seed=")), int(path.name.removeprefix("round="))
     above = path.parent.parent
-    if (above / "experiment.toml").is_file():
+    if (above / SETTINGS).is_file():
         return Run.open(above), "", seed, number
     return Run.open(above.parent), above.name, seed, number
 
