@@ -29,7 +29,12 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="say what would be done, and how long it may take; write nothing")
 ]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
-Tolerance = Annotated[float, typer.Option(min=0.0, help="how far below dense, on selection, a ticket may be")]
+Tolerance = Annotated[
+    float, typer.Option(min=0.0, help="how far below dense, on selection, a ticket may be; also the equivalence margin")
+]
+Controls = Annotated[
+    bool, typer.Option("--controls", help="train the controls too, and compare: is the ticket better than they are?")
+]
 TicketPath = Annotated[Path, typer.Argument(help="round directory of a run, or a ticket file")]
 SECTIONS = ("model", "task", "prompt", "training")
 
@@ -39,16 +44,35 @@ SECTIONS = ("model", "task", "prompt", "training")
 def prune(
     experiment: ExperimentFile = None,
     out: Out = Path("runs"),
+    controls: Controls = False,
     tolerance: Tolerance = 0.01,
     dry_run: DryRun = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
     """Train a prompt, then score, prune, rewind and retrain it, round after round. Run again to resume."""
-    wanted = flags.experiment(experiment, settings)
+    wanted = flags.experiments(experiment, settings)
     from prunekit import verbs
 
-    verbs.train(wanted, out, tolerance, dry_run=dry_run, json=json, prune=True)
+    verbs.train(wanted, verbs.Wish("prune", out, tolerance, controls, dry_run, json))
+
+
+@app.command()
+@flags.with_settings("", *SECTIONS, "search", "pruning.score", "pruning.rewind", "pruning.absent", "machine")
+def search(
+    experiment: ExperimentFile = None,
+    out: Out = Path("runs"),
+    controls: Controls = False,
+    tolerance: Tolerance = 0.01,
+    dry_run: DryRun = False,
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """XPrompt's search: score once, try ratios of tokens and pieces, choose on selection. Run again to resume."""
+    wanted = flags.experiments(experiment, settings)
+    from prunekit import verbs
+
+    verbs.train(wanted, verbs.Wish("search", out, tolerance, controls, dry_run, json))
 
 
 @app.command()
@@ -60,11 +84,11 @@ def tune(
     json: Json = False,
     **settings: Any,
 ) -> None:
-    """Train a prompt, no pruning. `prune` with the same settings goes on from it."""
-    wanted = flags.experiment(experiment, settings)
+    """Train a prompt, no pruning. `prune` and `search` with the same settings go on from it."""
+    wanted = flags.experiments(experiment, settings)
     from prunekit import verbs
 
-    verbs.train(wanted, out, 0.0, dry_run=dry_run, json=json, prune=False)
+    verbs.train(wanted, verbs.Wish("tune", out, dry_run=dry_run, json=json))
 
 
 @app.command("eval")
@@ -79,6 +103,26 @@ def evaluate(
     from prunekit import verbs
 
     verbs.evaluate(ticket, split, settings, json=json)
+
+
+@app.command()
+@flags.with_settings("model", "task", "machine")
+def score(
+    ticket: TicketPath,
+    kind: Annotated[
+        str, typer.Option(help="leave-one-out, shapley, absolute, signed, squared, magnitude, random")
+    ] = "leave-one-out",
+    level: Annotated[str, typer.Option(help="token or piece")] = "token",
+    examples: Annotated[int | None, typer.Option(min=2, help="at most so many; default: all of the split")] = None,
+    permutations: Annotated[int, typer.Option(help="orders drawn for Shapley values, an even number")] = 16,
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """Importance of a finished ticket's tokens or pieces; which of them are better left out."""
+    from prunekit import scoring
+
+    wish = scoring.Wish(kind, level, examples, permutations)  # type: ignore[arg-type]  # checked by Wish itself
+    scoring.score(ticket, wish, settings, json=json)
 
 
 @app.command()
@@ -109,6 +153,17 @@ def tasks(json: Json = False) -> None:
     console.show(
         ["task", "metrics", "what it asks"], [[one.name, ", ".join(one.metrics), one.description] for one in found]
     )
+
+
+@app.command()
+@flags.with_settings("model")
+def methods(
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="prompt tokens P")] = 20, json: Json = False, **settings: Any
+) -> None:
+    """List the parameterisations of a prompt, with what each trains on the chosen model."""
+    from prunekit import verbs
+
+    verbs.methods(settings, prompt_tokens, json=json)
 
 
 @runs_app.command("list")

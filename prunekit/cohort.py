@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prunekit.backbones import Soft, stack
+from prunekit.prompts import same_kind
 from prunekit.tickets import State, Ticket
 
 
@@ -60,6 +61,7 @@ class Member(nn.Module):
 
 def soft(members: Sequence[Member]) -> Soft:
     """The stacked prompts and heads of members, as a backbone reads them; gradients flow back to each."""
+    same_kind([member.masked.prompt for member in members])
     heads = [member.head_parts for member in members] if len(members[0].head) else None
     return stack([member.masked for member in members], heads)
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 SCHEMA = 1
 
@@ -35,11 +35,18 @@ class ModelSettings(Settings):
 
     name: str = Field("testbed", description="Hub name or local folder of the frozen model; testbed: the embedded one")
     revision: str | None = Field(None, description="Hub revision")
-    place: Literal["auto", "first", "after-cls"] = Field("auto", description="where the prompt goes")
+    place: Literal["auto", "first", "suffix", "after-cls"] = Field(
+        "auto", description="where the prompt goes; suffix: between text and answer, whose text is then read once"
+    )
     max_input_tokens: Count = Field(256, description="longer texts lose the end of their longest field")
     ranking: Literal["sum", "mean"] = Field("sum", description="how a choice's token log-probabilities are joined")
     backbone_dropout: bool = Field(False, description="train with the frozen model's own dropout on")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the frozen weights")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the frozen weights; auto: bfloat16 where the machine is quicker in it"
+    )
+    text_cache_mb: Annotated[int, Field(ge=0)] = Field(
+        2048, description="place = suffix: memory for what was read of texts, in MiB; more goes to temporary files"
+    )
 
 
 class TaskSettings(Settings):
@@ -59,11 +66,18 @@ class TaskSettings(Settings):
 class PromptSettings(Settings):
     """The prompt and its start."""
 
-    method: Literal["direct"] = Field("direct", description="parameterisation of the prompt")
+    method: Literal["direct", "dpt", "residual", "dept", "adept", "ept", "structured", "ulpt", "singular"] = Field(
+        "direct", description="parameterisation of the prompt"
+    )
+    rank: Count | None = Field(None, description="rank of the method's factors; default: as published")
+    bottleneck: Count = Field(400, description="method = residual: hidden width of its MLP")
     tokens: Count = Field(20, description="prompt tokens P")
     pieces: Count = Field(16, description="pieces per token K; must divide the embedding width")
     init: Literal["vocabulary", "uniform", "text", "labels"] = Field("vocabulary", description="starting values")
     init_text: str | None = Field(None, description="the words of init = text")
+    init_from: str | None = Field(
+        None, description="start from a finished ticket (round directory or file): prompt transfer"
+    )
 
 
 class TrainingSettings(Settings):
@@ -120,12 +134,34 @@ class PruningSettings(Settings):
         return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
+class SearchSettings(Settings):
+    """Which token and piece ratios a search tries; the dropped shares are 0, 10, ..., 90 %."""
+
+    grid: Literal["paper", "full", "token", "piece"] = Field(
+        "paper",
+        description="paper: token ratios, then piece ratios at the best; full: every pair; token, piece: one line",
+    )
+    halving: bool = Field(False, description="train all, drop the worse half at 1/8, 1/4 and 1/2 of the updates")
+    rescore_pieces: bool = Field(
+        False, description="grid = paper: score pieces again once the chosen tokens are retrained"
+    )
+
+    @model_validator(mode="after")
+    def _fit(self) -> SearchSettings:
+        if self.rescore_pieces and self.grid != "paper":
+            raise ValueError("rescore_pieces goes with grid = paper, the only one that chooses tokens before pieces")
+        return self
+
+
 class MachineSettings(Settings):
     """Where it runs. Not part of a run's identity, but recorded and imposed again on resume."""
 
     device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
     threads: Count | None = Field(None, description="CPU threads; default: all cores at hand")
-    width: Count = Field(8, description="most members trained side by side")
+    width: Count | Literal["auto"] = Field("auto", description="most members trained side by side; auto: by memory")
+    checkpointing: bool = Field(
+        False, description="compute activations twice and keep few: slower; on by itself where not even one member fits"
+    )
 
 
 class Experiment(Settings):
@@ -136,6 +172,7 @@ class Experiment(Settings):
     prompt: PromptSettings = PromptSettings()
     training: TrainingSettings = TrainingSettings()
     pruning: PruningSettings = PruningSettings()
+    search: SearchSettings = SearchSettings()
     machine: MachineSettings = MachineSettings()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), description="seeds; one lineage each")
 

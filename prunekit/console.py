@@ -35,10 +35,10 @@ class Screen:
         self.console.print(printable(line))
 
     @contextmanager
-    def track(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+    def track(self, title: str, total: int, unit: str = "updates") -> Iterator[Callable[[int], None]]:
         """A progress bar on a terminal, a few plain lines elsewhere."""
         if not self.console.is_terminal:
-            yield self._plain(title, total)
+            yield self._plain(title, total, unit)
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -47,12 +47,12 @@ class Screen:
             bar = progress.add_task(printable(title), total=total)
             yield lambda done: progress.update(bar, completed=done)
 
-    def _plain(self, title: str, total: int) -> Callable[[int], None]:
+    def _plain(self, title: str, total: int, unit: str) -> Callable[[int], None]:
         every = max(1, total // _PLAIN_LINES)
 
         def tick(done: int) -> None:
             if done % every == 0 or done == total:
-                self.say(f"{title}: {done} of {total} updates")
+                self.say(f"{title}: {done} of {total} {unit}")
 
         return tick
 
@@ -65,9 +65,7 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | Non
 
     table = Table(
         *[printable(name) for name in columns],
-        title=title,
         box=SIMPLE_HEAD,
-        title_justify="left",
         show_edge=False,
         pad_edge=False,
         padding=(0, 1, 0, 0),
@@ -81,6 +79,8 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | Non
         else:
             table.add_row(*[printable(cell) for cell in row])
     width = None if sys.stdout.isatty() else _PLAIN_WIDTH
+    if title is not None:
+        write(title)
     Console(width=width, highlight=False, markup=False).print(table)
 
 

@@ -3,74 +3,98 @@
 from __future__ import annotations
 
 import platform
-import resource
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import torch
-
-from prunekit import records
-from prunekit.cohort import Member, soft
-from prunekit.config import Experiment, MachineSettings
-from prunekit.evaluation import Evaluation, evaluate
-from prunekit.importance import Kind, all_scores
-from prunekit.lottery import Learned, Round, find_tickets
+from prunekit import arms
+from prunekit import search as ratios
+from prunekit.arms import Arm, Target
+from prunekit.config import MachineSettings
+from prunekit.learning import Finished, Turn, Watch, Work
+from prunekit.lottery import Learned, Rewinding, Round, find_tickets
+from prunekit.optimizer import Plan
+from prunekit.places import SETTINGS, Place
 from prunekit.prepare import Prepared, move
 from prunekit.pruning import Scores
-from prunekit.records import Outcome
-from prunekit.runs import SETTINGS, Files, Run
+from prunekit.runs import Run
+from prunekit.schedule import Keep, rungs
 from prunekit.tickets import Ticket
-from prunekit.training import Checkpoint, Trained, train
+from prunekit.training import Cull
 
-_SCORING_BATCH = 32
+#: The stage of the base line: a prompt that stays at its start (and, on encoders, a trained head).
+UNTRAINED = "untrained"
+#: Where the cells of a search lie inside its stage.
+GRID = "grid"
 
-
-class Watch(Protocol):
-    """Whoever looks on: lines of text, and the progress of long work."""
-
-    def say(self, line: str) -> None:
-        """One line."""
-
-    def track(self, title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Work of `total` steps; call what comes back with the steps done."""
+_UNITS = ("tokens", "pieces")
 
 
-@dataclass(frozen=True)
-class Finished(Learned):
-    """A learned ticket with all that is written about it.
-
-    trained: its training.  kept_at: the checkpoint whose values were kept.  report: its one look at the report split,
-    None where it diverged.  importance: scores of every kind, empty where it diverged.  timing: seconds and rates.
-    """
-
-    trained: Trained
-    kept_at: Checkpoint
-    report: Evaluation | None
-    importance: Mapping[Kind, Scores]
-    timing: dict[str, float]
-
-
-def run(prepared: Prepared, out: Path, watch: Watch, *, prune: bool = True) -> Run:
+def run(prepared: Prepared, out: Path, watch: Watch, *, prune: bool = True, controls: bool = False) -> Run:
     """Run an experiment, or finish one that was interrupted: what is done already is loaded, not done again.
 
-    out: the folder that holds runs.  prune: with False, only the dense round is done.
+    out: the folder that holds runs.  prune: with False, only the dense round and its base line are done.
+    controls: also train the arms that the last round's ticket is compared with.
 
     Raises: PrunekitError in one line; everything finished before it stays on disk and valid.
     """
+    with _begun(prepared, out, watch) as (work, cohorts):
+        prepared = work.prepared
+        if prune:
+            work.directory.write_stage(prepared.stage, prepared.experiment.pruning.model_dump(mode="json"))
+        for seeds in cohorts:
+            rounds = _prune(work, seeds, prepared.keeps if prune else ())
+            _untrained(work, seeds)
+            if controls and prune:
+                last = [ticket for ticket in rounds[-1].tickets if rounds[-1].number == len(prepared.keeps)]
+                targets = [Target(ticket, prepared.keeps) for ticket in last]
+                _train_arms(work, prepared.stage, rounds[0], targets)
+    return work.directory
+
+
+def search(prepared: Prepared, out: Path, watch: Watch, *, controls: bool = False) -> Run:
+    """The ratio search of XPrompt: try a grid of token and piece counts for every seed, choose on `selection`.
+
+    controls: also train the arms that the chosen ticket is compared with. Otherwise as `run`.
+    """
+    with _begun(prepared, out, watch) as (work, cohorts):
+        settings = work.prepared.experiment
+        asked = settings.search
+        work.directory.write_stage(prepared.search_stage, prepared.search_settings)
+        for seeds in cohorts:
+            dense = _prune(work, seeds, ())[0]
+            _untrained(work, seeds)
+            found = ratios.search_ratios(
+                dense,
+                asked.grid,
+                lambda cells: _learn_cells(work, cells),
+                _rewinding(work.prepared),
+                piece_line=controls,
+                rescore=(lambda keys: _rescored(work, keys)) if asked.rescore_pieces else None,
+            )
+            _finish_search(work, found, controls)
+            if controls:
+                targets = [Target(found.tickets[key], (key[1],)) for key in found.chosen.items()]
+                # the grid's own cell with nothing dropped is that arm, unless halving may have stopped it
+                without: tuple[Arm, ...] = () if asked.halving else ("dense-continued",)
+                _train_arms(work, work.prepared.search_stage, dense, targets, without)
+    return work.directory
+
+
+@contextmanager
+def _begun(prepared: Prepared, out: Path, watch: Watch) -> Iterator[tuple[Work, list[list[int]]]]:
+    """A run locked, settled and, in the end, with its results table; yields its work and its cohorts of seeds."""
     directory = Run.at(out, prepared.name, prepared.id)
     with directory.locked():
         prepared, cohorts = _settle(directory, prepared, watch)
-        if prune:
-            directory.write_stage(prepared.stage, prepared.experiment.pruning.model_dump(mode="json"))
-        for cohort in cohorts:
-            _run_cohort(directory, prepared, cohort, watch, prune)
+        work = Work(directory, prepared, watch)
+        yield work, cohorts
+        if work.loaded:
+            watch.say(f"{work.loaded} finished ticket(s) were there already, in {directory.path}")
         directory.write_results()
-    return directory
 
 
 def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared, list[list[int]]]:
@@ -91,7 +115,7 @@ def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared,
         prepared = move(prepared, experiment)
     known_seeds = {seed for cohort in cohorts for seed in cohort}
     new = [seed for seed in experiment.seeds if seed not in known_seeds]
-    width = experiment.machine.width
+    width = prepared.width
     cohorts += [new[start : start + width] for start in range(0, len(new), width)]
     if new:
         directory.write_settings(_settings(prepared, cohorts))
@@ -99,148 +123,150 @@ def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared,
     return prepared, [cohort for cohort in cohorts if set(cohort) & set(experiment.seeds)]
 
 
-def _run_cohort(directory: Run, prepared: Prepared, seeds: Sequence[int], watch: Watch, prune: bool) -> None:
-    """All rounds of one cohort; each is committed as soon as it is finished."""
+def _rewinding(prepared: Prepared) -> Rewinding:
     pruning = prepared.experiment.pruning
-    keeps = prepared.keeps if prune else ()
-    after = list(_finished(directory, prepared, seeds, len(keeps)))
-    if after:
-        watch.say(f"seeds {_listed(seeds)}: rounds 0 to {after[-1].number} are done, loaded from {directory.path}")
-    rounds = find_tickets(
-        [prepared.dense(seed) for seed in seeds],
-        keeps,
-        lambda tickets: _learn(tickets, prepared, watch),
-        rewind=pruning.rewind,
-        absent=pruning.absent,
-        fresh=prepared.fresh,
-        after=after,
-    )
-    for turn in rounds:
-        files = [
-            Files(ticket.seed, records.content(_outcome(prepared, ticket, learned)), learned.timing)
-            for ticket, learned in zip(turn.tickets, turn.learned, strict=True)
-            if isinstance(learned, Finished)
-        ]
-        stage = prepared.stage if turn.number else ""
-        directory.commit(stage, turn.number, [ticket.seed for ticket in turn.tickets], files)
-        _announce(turn, prepared, watch)
+    return Rewinding(pruning.rewind, pruning.absent, prepared.fresh)
 
 
-def _finished(directory: Run, prepared: Prepared, seeds: Sequence[int], rounds: int) -> Iterator[Round]:
-    """The rounds of a cohort that are on disk, from round 0 on."""
-    alive = list(seeds)
-    kind = prepared.experiment.pruning.score
-    for number in range(rounds + 1):
-        stage = prepared.stage if number else ""
-        if not alive or not directory.done(stage, alive, number):
-            return
-        tickets, learned = zip(*(records.load(directory, stage, seed, number, kind) for seed in alive), strict=True)
-        yield Round(number, tickets, learned)
-        alive = [ticket.seed for ticket, one in zip(tickets, learned, strict=True) if one.scores is not None]
+def _prune(work: Work, seeds: Sequence[int], keeps: Sequence[Keep]) -> list[Round]:
+    """The dense round of one cohort of seeds, then a round per entry of `keeps`."""
+    prepared = work.prepared
+
+    def learn(tickets: Sequence[Ticket]) -> list[Learned]:
+        number = tickets[0].round
+        places = [Place(prepared.stage if number else "", ticket.seed, number) for ticket in tickets]
+        snapshots = prepared.snapshot_steps if number == 0 else ()
+        turn = Turn(f"round {number}", prepared.plan, snapshots)
+        learned = work.learn(dict(zip(places, tickets, strict=True)), turn)
+        return [learned[place] for place in places]
+
+    rounds = []
+    for made in find_tickets([prepared.dense(seed) for seed in seeds], keeps, learn, _rewinding(prepared)):
+        rounds.append(made)
+        _announce(f"round {made.number}", made.tickets, made.learned, work)
+    return rounds
 
 
-def _learn(tickets: Sequence[Ticket], prepared: Prepared, watch: Watch) -> list[Learned]:
-    """Train a cohort, look at the report split once, score what was kept."""
-    began = time.perf_counter()
-    number = tickets[0].round
-    with watch.track(f"round {number}", prepared.plan.train_steps) as tick:
-        trained = train(
-            tickets,
-            prepared.backbone,
-            prepared.lessons,
-            prepared.plan,
-            snapshots=prepared.snapshot_steps if number == 0 else (),
-            tick=tick,
+def _untrained(work: Work, seeds: Sequence[int]) -> None:
+    """The base line: the prompt stays at its start; on encoders a head learns to read what that makes of the text."""
+    prepared = work.prepared
+    plan: Plan = replace(prepared.plan, train_prompt=False)
+    if not prepared.backbone.answers_by_head:
+        plan = replace(plan, train_steps=0)
+    tickets = {Place(UNTRAINED, seed, 0): prepared.dense(seed) for seed in seeds}
+    work.learn(tickets, Turn("untrained prompt", plan, score=False))
+
+
+def _learn_cells(work: Work, cells: Mapping[ratios.Key, Ticket]) -> dict[ratios.Key, Learned]:
+    """Train the cells of a search. None of them sees the report split, and scores are those of the dense round."""
+    prepared = work.prepared
+    places = {_cell(prepared, key): key for key in cells}
+    members = {place: cells[key] for place, key in places.items()}
+    turn = Turn("search", prepared.plan, report=False, score=False, cull=_halving(work, places))
+    learned = work.learn(members, turn)
+    return {key: learned[place] for place, key in places.items()}
+
+
+def _cell(prepared: Prepared, key: ratios.Key) -> Place:
+    seed, keep = key
+    return Place(f"{prepared.search_stage}/{GRID}/tokens={keep.tokens}-pieces={keep.pieces}", seed, 1)
+
+
+def _halving(work: Work, keys: Mapping[Place, ratios.Key]) -> Callable[[Sequence[Place]], Cull] | None:
+    """The rule of successive halving, each seed on its own; None where the search goes without."""
+    plan = work.prepared.plan
+    if not work.prepared.experiment.search.halving:
+        return None
+    when = rungs(plan.train_steps, plan.evaluate_every)
+
+    def rule(cohort: Sequence[Place]) -> Cull:
+        def cull(step: int, standings: Sequence[float | None]) -> Collection[int]:
+            if step not in when:
+                return ()
+            cells = {keys[place]: value for place, value in zip(cohort, standings, strict=True)}
+            worse = ratios.worse_half({key: value for key, value in cells.items() if value is not None})
+            return [number for number, place in enumerate(cohort) if keys[place] in worse]
+
+        return cull
+
+    return rule
+
+
+def _rescored(work: Work, keys: Sequence[ratios.Key]) -> dict[ratios.Key, Scores]:
+    """Importance of finished cells at the values that they kept."""
+    kept = [work.finished(_cell(work.prepared, key)) for key in keys]
+    found = work.scores(kept)
+    return {key: scores[work.prepared.experiment.pruning.score] for key, scores in zip(keys, found, strict=True)}
+
+
+def _finish_search(work: Work, found: ratios.Found, controls: bool) -> None:
+    """The report split is looked at with what was chosen, once."""
+    stage, prepared = work.prepared.search_stage, work.prepared
+    # by itself, so that controls that are asked for later do not change which tickets share a batch with it
+    work.finish({Place(stage, key[0], 1): _cell(prepared, key) for key in found.chosen.items()})
+    if controls:
+        prompt = prepared.experiment.prompt
+        whole = Keep(prompt.tokens, prompt.pieces)
+        others = {"token-only": found.token_only, "piece-only": found.piece_only}
+        if not prepared.experiment.search.halving:
+            ended = (seed for seed in found.chosen if found.learned[seed, whole].selection is not None)
+            others["dense-continued"] = dict.fromkeys(ended, whole)
+        cells = {(arm, seed): (seed, keep) for arm, keeps in others.items() for seed, keep in keeps.items()}
+        work.finish({Place(f"{stage}/{arm}", seed, 1): _cell(prepared, key) for (arm, seed), key in cells.items()})
+    for seed, keep in found.chosen.items():
+        reached = found.learned[seed, keep].selection
+        work.watch.say(
+            f"seed {seed}: {keep.tokens} tokens x {keep.pieces} pieces chosen of {_count(found, seed)}, "
+            f"selection {prepared.task.metrics[0]} {reached:.3f}"
         )
-    training = time.perf_counter() - began
-    kept_at = [one.last if prepared.experiment.training.keep == "last" else one.best for one in trained]
-    sound = [place for place, one in enumerate(trained) if one.diverged is None]
-    kept = [
-        replace(tickets[place], state=kept_at[place].values.state, head=kept_at[place].values.head) for place in sound
-    ]
-    reports = dict(zip(sound, _report(kept, prepared), strict=True)) if kept else {}
-    importance = dict(zip(sound, _score(kept, prepared), strict=True)) if kept else {}
-    timing = _timing(trained, prepared, training, time.perf_counter() - began)
-    return [
-        Finished(
-            kept=kept_at[place].values,
-            scores=importance[place][prepared.experiment.pruning.score] if place in importance else None,
-            snapshots=one.snapshots,
-            trained=one,
-            kept_at=kept_at[place],
-            report=reports.get(place),
-            importance=importance.get(place, {}),
-            timing=timing,
-        )
-        for place, one in enumerate(trained)
-    ]
 
 
-def _report(kept: Sequence[Ticket], prepared: Prepared) -> list[Evaluation]:
-    with torch.no_grad():
-        prompts = soft([Member(ticket, prepared.backbone.device) for ticket in kept])
-    result = evaluate(prompts, prepared.backbone, prepared.report)
-    return [Evaluation(*row) for row in zip(result.losses, result.chosen, result.scores, strict=True)]
+def _count(found: ratios.Found, seed: int) -> int:
+    return sum(key[0] == seed for key in found.learned)
 
 
-def _score(kept: Sequence[Ticket], prepared: Prepared) -> list[dict[Kind, Scores]]:
-    """Every kind of importance on the training examples."""
-    backbone = prepared.backbone
-    rows = sorted(prepared.lessons.train, key=lambda example: (example.length, example.index))
-    chunks = (rows[start : start + _SCORING_BATCH] for start in range(0, len(rows), _SCORING_BATCH))
-    return all_scores(kept, backbone, (backbone.batch([chunk], every_choice=False) for chunk in chunks))
+def _train_arms(work: Work, stage: str, dense: Round, targets: Sequence[Target], without: Sequence[Arm] = ()) -> None:
+    """The controls beside a stage's tickets; the report split is looked at in their last round."""
+    prepared = work.prepared
+    last = max((one.ticket.round for one in targets), default=0)
+
+    def learn(tickets: Mapping[arms.Key, Ticket]) -> dict[arms.Key, Learned]:
+        number = next(iter(tickets.values())).round
+        places = {Place(f"{stage}/{arm}", seed, number): (arm, seed) for arm, seed in tickets}
+        turn = Turn(f"controls, round {number}", prepared.plan, report=number == last, score=False)
+        learned = work.learn({place: tickets[key] for place, key in places.items()}, turn)
+        return {key: learned[place] for place, key in places.items()}
+
+    ended = arms.train_arms(dense, targets, learn, _rewinding(prepared), without=without)
+    for arm in arms.ARMS:
+        pairs = [pair for key, pair in ended.items() if key[0] == arm]
+        if pairs:
+            _announce(arm, [ticket for ticket, _ in pairs], [learned for _, learned in pairs], work)
 
 
-def _outcome(prepared: Prepared, ticket: Ticket, learned: Finished) -> Outcome:
-    """What is written about one member's round."""
-    splits, task = prepared.splits, prepared.task
-    report = {} if learned.report is None else task.score(splits.report, learned.report.chosen.tolist())
-    return Outcome(
-        ticket=ticket,
-        trained=learned.trained,
-        kept_at=learned.kept_at,
-        importance=learned.importance,
-        selection=splits.selection,
-        report=splits.report,
-        report_evaluation=learned.report,
-        report_metrics=report,
-        majority={"selection": task.majority(splits.selection), "report": task.majority(splits.report)},
-        pruned_by=prepared.experiment.pruning.score if ticket.round else None,
-        run=prepared.id,
-    )
-
-
-def _timing(trained: Sequence[Trained], prepared: Prepared, training: float, whole: float) -> dict[str, float]:
-    """Of the whole cohort: it goes through the model as one."""
-    examples = sum(one.steps for one in trained) * prepared.plan.batch_size
-    return {
-        "seconds": whole,
-        "training_seconds": training,
-        "examples_per_second": examples / training,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "members": len(trained),
-    }
-
-
-def _announce(turn: Round, prepared: Prepared, watch: Watch) -> None:
-    """One line per finished round, and one per member that diverged."""
-    metric = prepared.task.metrics[0]
-    mask = turn.tickets[0].mask
-    pieces = int(mask.piece.sum(dim=1).max())
-    done = [one for one in turn.learned if isinstance(one, Finished) and one.report is not None]
-    reached = [one.kept_at.metrics[metric] for one in done]
-    line = f"round {turn.number}: {mask.tokens} tokens x {pieces} pieces"
+def _announce(title: str, tickets: Sequence[Ticket], learned: Sequence[Learned], work: Work) -> None:
+    """One line per finished round, and one per member that diverged in it."""
+    counts = {(one.mask.tokens, int(one.mask.piece.sum(dim=1).max())) for one in tickets}
+    kept = " x ".join(_span(column, unit) for column, unit in zip(zip(*counts, strict=True), _UNITS, strict=True))
+    reached = [one.selection for one in learned if one.selection is not None]
+    line = f"{title}: {kept}"
     if reached:
+        metric = work.prepared.task.metrics[0]
         line += f", selection {metric} {sum(reached) / len(reached):.3f} (mean of {len(reached)})"
-    watch.say(line)
-    for ticket, one in zip(turn.tickets, turn.learned, strict=True):
+    work.watch.say(line)
+    for ticket, one in zip(tickets, learned, strict=True):
         if isinstance(one, Finished) and one.trained.diverged:
-            watch.say(f"seed {ticket.seed} stopped in round {turn.number}: {one.trained.diverged}")
+            work.watch.say(f"seed {ticket.seed} stopped in {title}: {one.trained.diverged}")
+
+
+def _span(counts: Sequence[int], unit: str) -> str:
+    """Such as "5 tokens", or "2 to 5 tokens" where members differ."""
+    return f"{min(counts)} to {max(counts)} {unit}" if min(counts) < max(counts) else f"{counts[0]} {unit}"
 
 
 def _settings(prepared: Prepared, cohorts: list[list[int]]) -> dict[str, Any]:
-    """What `experiment.toml` holds; pruning is a stage's own."""
-    facts: dict[str, Any] = prepared.experiment.model_dump(mode="json", exclude={"pruning", "seeds"})
+    """What `experiment.toml` holds; pruning and search are a stage's own."""
+    facts: dict[str, Any] = prepared.experiment.model_dump(mode="json", exclude={"pruning", "search", "seeds"})
     splits = prepared.splits
     sizes = {"train": len(splits.train), "selection": len(splits.selection), "report": len(splits.report)}
     return {
@@ -263,10 +289,3 @@ def _environment() -> dict[str, Any]:
         "processor": platform.machine(),
         "packages": {name: version(name) for name in packages},
     }
-
-
-def _listed(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds))
-
-
-__all__ = ["Experiment", "Finished", "Watch", "run"]

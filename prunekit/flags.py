@@ -29,13 +29,13 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def with_settings(*sections: str) -> Callable[[Command], Command]:
-    """Give a command a flag for every field of the named sections of `Experiment`; they arrive as `flags`."""
+    """Give a command a flag for every field of the named sections of `Experiment` (or for `section.field` alone)."""
 
     def decorate(command: Command) -> Command:
         hints = get_type_hints(command, include_extras=True)
         parameters = inspect.signature(command).parameters.values()
         own = [one.replace(annotation=hints[one.name]) for one in parameters if one.kind is not one.VAR_KEYWORD]
-        made = [_parameter(section, name, field) for section in sections for name, field in _fields(section)]
+        made = [_parameter(*place) for section in sections for place in _settings(section)]
         command.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
         return command
 
@@ -58,6 +58,20 @@ def experiment(file: Path | None, flags: dict[str, Any], table: dict[str, Any] |
     return toml.parse(table, Experiment, where=str(file) if file else "settings", rename=_flag)
 
 
+def experiments(file: Path | None, flags: dict[str, Any]) -> list[Experiment]:
+    """One experiment per task of `--task a,b`; `--data x,y` names their folders in the same order.
+
+    Raises: ConfigError as `experiment`, or where tasks and folders do not pair up.
+    """
+    names, folders = (str(flags.get(name) or "").split(",") for name in ("task", "data"))
+    if len(names) == 1:
+        return [experiment(file, flags)]
+    if folders != [""] and len(folders) != len(names):
+        raise ConfigError(f"--data = {flags['data']}: {len(folders)} folders for {len(names)} tasks; name one for each")
+    pairs = zip(names, folders if folders != [""] else [None] * len(names), strict=True)
+    return [experiment(file, flags | {"task": name.strip(), "data": folder}) for name, folder in pairs]
+
+
 def _refuse_half_a_choice(table: dict[str, Any]) -> None:
     """The embedded model and task are defaults of each other, not of another model's task or another task's model."""
     model, task = (table.get(section, {}).get("name") for section in ("model", "task"))
@@ -76,9 +90,15 @@ def _flag(place: str) -> str:
 @cache
 def _places() -> dict[str, str]:
     """Dotted place of every setting -> its flag's name."""
-    sections = ("", "model", "task", "prompt", "training", "pruning", "machine")
+    sections = ("", "model", "task", "prompt", "training", "pruning", "search", "machine")
     places = (f"{section}.{name}".lstrip(".") for section in sections for name, _ in _fields(section))
     return {place: _NAMES.get(place, place.rpartition(".")[2].replace("_", "-")) for place in places}
+
+
+def _settings(section: str) -> list[tuple[str, str, FieldInfo]]:
+    """(section, name, field) of a section, or of the one field that "section.field" names."""
+    section, _, only = section.partition(".")
+    return [(section, name, field) for name, field in _fields(section) if only in ("", name)]
 
 
 def _fields(section: str) -> list[tuple[str, FieldInfo]]:

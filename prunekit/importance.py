@@ -1,4 +1,4 @@
-"""Importance of a prompt's tokens and pieces; larger = keep.
+"""Estimates of how important a prompt's tokens and pieces are; larger = keep. What they estimate: `ablation`.
 
 Gradient scores follow XPrompt (Ma et al. 2022, section 3.2): with gamma a mask on tokens, zeta one on pieces,
 I(token) = mean over examples of |dL(x)/dgamma|, I(piece) = mean of |dL(x)/dzeta|, at the trained prompt. At gamma = 1
@@ -9,25 +9,20 @@ value stands inside the mean: a batch gradient would let examples cancel.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from prunekit.backbones import Backbone, Batch, Encoded, Soft
+from prunekit.backbones import Backbone, Batch, Soft
 from prunekit.cohort import Member, soft
 from prunekit.errors import DivergedError
-from prunekit.evaluation import evaluate
-from prunekit.masks import Mask
 from prunekit.pruning import Scores
 from prunekit.randomness import generator
 from prunekit.tickets import Ticket
 
 GradientKind = Literal["absolute", "signed", "squared"]
 Kind = Literal["absolute", "signed", "squared", "magnitude", "random"]
-# ablations of one ticket that go through the model side by side
-_ABLATIONS = 8
 _GRADIENT_KINDS: tuple[GradientKind, ...] = get_args(GradientKind)
 
 
@@ -55,26 +50,6 @@ def gradient_scores(
     return _gradient_scores(cohort, backbone, batches, (kind,))[kind]
 
 
-def leave_one_out(ticket: Ticket, backbone: Backbone, examples: Sequence[Encoded], width: int = _ABLATIONS) -> Tensor:
-    """What leaving out each token costs each example, exactly: the ground truth that gradient scores estimate.
-
-    width: how many ablations go through the model side by side.
-
-    Returns: Float[P, N], loss without token i less the loss with all; 0 for a token that is dropped already.
-    """
-    kept = ticket.mask.token.nonzero().flatten().tolist()
-    masks = [ticket.mask, *[_without(ticket.mask, token) for token in kept]]
-    rows = []
-    for start in range(0, len(masks), width):
-        members = [Member(replace(ticket, mask=mask), backbone.device) for mask in masks[start : start + width]]
-        with torch.no_grad():
-            rows.append(evaluate(soft(members), backbone, examples).losses)
-    losses = torch.cat(rows)
-    costs = torch.zeros(len(ticket.mask.token), len(examples))
-    costs[kept] = losses[1:] - losses[0]
-    return costs
-
-
 def magnitude_scores(cohort: Sequence[Ticket]) -> list[Scores]:
     """L2 norms of tokens and pieces, no data needed; the baseline that every score must beat."""
     scores = []
@@ -95,12 +70,6 @@ def random_scores(cohort: Sequence[Ticket]) -> list[Scores]:
         token = torch.rand(len(piece), generator=generator("token-scores", ticket.seed, ticket.round))
         scores.append(Scores(token, piece, examples=0))
     return scores
-
-
-def _without(mask: Mask, token: int) -> Mask:
-    keep = mask.token.clone()
-    keep[token] = False
-    return Mask(keep, mask.piece & keep[:, None])
 
 
 def _gradient_scores(

@@ -65,6 +65,15 @@ def from_labels(embed: Embed, labels: Sequence[Sequence[int]], rest: Initialiser
     return draw
 
 
+def from_rows(values: Tensor, keep: Tensor, rest: Initialiser) -> Initialiser:
+    """The given rows of values [P, H] where keep Bool[P] is True, the others from `rest`."""
+
+    def draw(generator: torch.Generator, shape: tuple[int, int]) -> Tensor:
+        return torch.where(keep[:, None], values, rest(generator, shape))
+
+    return draw
+
+
 def from_array(values: Tensor) -> Initialiser:
     """The given values [P, H] themselves."""
 

@@ -11,48 +11,76 @@ from typing import Any
 
 import pandas as pd
 
-from prunekit import console, summary
+from prunekit import comparison, console, summary
+from prunekit.arms import ARMS
+from prunekit.experiment import UNTRAINED
 from prunekit.runs import Run
 from prunekit.runs import list_runs as runs_in
 
 
 def list_runs(out: Path, *, json: bool) -> None:
-    """One line per run of a folder: its name, seeds and finished rounds."""
+    """One line per run of a folder: its name, seeds and finished tickets."""
     found = []
     for run in runs_in(out):
-        places = run.rounds()
-        found.append({"run": str(run.path), "seeds": run.settings()["seeds"], "finished_rounds": len(places)})
+        places = run.tickets()
+        found.append({"run": str(run.path), "seeds": run.settings()["seeds"], "finished_tickets": len(places)})
     if json:
         console.write(codec.dumps(found))
         return
     if not found:
         console.write(f"no runs in {out}")
         return
-    rows = [[one["run"], ", ".join(map(str, one["seeds"])), str(one["finished_rounds"])] for one in found]
-    console.show(["run", "seeds", "finished rounds"], rows)
+    rows = [[one["run"], ", ".join(map(str, one["seeds"])), str(one["finished_tickets"])] for one in found]
+    console.show(["run", "seeds", "finished tickets"], rows)
 
 
-def show(path: Path, tolerance: float, *, json: bool, stages: Sequence[str] | None = None) -> None:
+def show(path: Path, tolerance: float, *, json: bool, stages: Sequence[str] | None = None, arms: bool = True) -> None:
     """The table of rounds and seeds, and what was found in one sentence.
 
-    stages: which to show; default all. Raises: ArtifactError where the path is no run, or a file of it is damaged.
+    stages: which to show; default all.  arms: whether to compare a stage's ticket with its controls, where it has any.
+    Raises: ArtifactError where the path is no run, or a file of it is damaged.
     """
     run = Run.open(path)
-    metric = run.settings()["metric"]
-    results = _with_times(run, stages)
     if json:
-        console.write(codec.dumps(_facts(run, results, metric, tolerance), default=str))
+        console.write(codec.dumps(facts(run, tolerance, stages), default=str))
         return
+    metric = run.settings()["metric"]
+    results = _with_times(run)
     if results.empty:
         console.write(f"{path}: no finished round yet")
         return
-    for stage in [one for one in run.stages() if one] or [""]:
+    for stage in [one for one in run.stages() if one.startswith(("prune-", "search-"))] or [""]:
         if stages is not None and stage not in stages:
             continue
-        part = results[results["stage"].isin(["", stage])]
-        _table(part, metric, title=stage or "dense")
-        _conclude(part, metric, tolerance)
+        _stage(run, stage, results, metric, tolerance)
+        if arms and has_arms(results, stage):
+            comparison.show_arms([(run, stage)], tolerance)
     console.write(f"written to {run.path}")
+
+
+def facts(run: Run, tolerance: float, stages: Sequence[str] | None = None) -> dict[str, Any]:
+    """What `show` shows, for a program."""
+    metric = run.settings()["metric"]
+    results = _with_times(run)
+    if stages is not None and not results.empty:
+        results = results[results["stage"].isin([*stages, UNTRAINED])]
+    rounds = summary.summarise(results, metric)
+    best = summary.smallest(rounds, tolerance)
+    rows = results.astype(object).where(results.notna(), None).to_dict("records")
+    return {
+        "run": str(run.path),
+        "metric": metric,
+        "tolerance": tolerance,
+        "tickets": rows,
+        "rounds": [asdict(one) for one in rounds],
+        "best": None if best is None else asdict(best),
+    }
+
+
+def has_arms(results: pd.DataFrame, stage: str) -> bool:
+    """Whether controls were trained beside a stage's tickets."""
+    arms = results[results["stage"] == stage]["arm"]
+    return bool(arms.isin(ARMS).any())
 
 
 def verify(paths: Sequence[Path]) -> None:
@@ -98,11 +126,19 @@ def compare(paths: Sequence[Path], *, json: bool) -> None:
     console.show(["run", "stage", "round", "tokens", "pieces", "selection", "report"], rows)
 
 
-def _with_times(run: Run, stages: Sequence[str] | None) -> pd.DataFrame:
+def _stage(run: Run, stage: str, results: pd.DataFrame, metric: str, tolerance: float) -> None:
+    """One stage: the table of its rounds, or of its search, and what was found."""
+    if stage.startswith("search-"):
+        comparison.show_search(run, stage)
+        return
+    part = results[results["stage"].isin(["", stage]) & (results["arm"] == "")]
+    _table(part, metric, title=stage or "dense")
+    _conclude(part, results[results["stage"] == UNTRAINED], metric, tolerance)
+
+
+def _with_times(run: Run) -> pd.DataFrame:
     table = run.results()
-    if stages is not None and not table.empty:
-        table = table[table["stage"].isin(stages)].copy()
-    times = [run.timing(row["stage"], row["seed"], row["round"]) for _, row in table.iterrows()]
+    times = [run.timing(place) for place in run.tickets()]
     table["seconds"] = [one.get("seconds", math.nan) for one in times]
     table["examples_per_second"] = [one.get("examples_per_second", math.nan) for one in times]
     return table
@@ -151,33 +187,23 @@ def _number(value: Any) -> str:
     return "" if value is None or pd.isna(value) else f"{value:.3f}"
 
 
-def _conclude(results: pd.DataFrame, metric: str, tolerance: float) -> None:
-    """The base line, a warning where nothing was learned, and the sentence."""
+def _conclude(results: pd.DataFrame, untrained: pd.DataFrame, metric: str, tolerance: float) -> None:
+    """The base lines, a warning where nothing was learned, and the sentence."""
     rounds = summary.summarise(results, metric)
     if not rounds:
         return
     dense = rounds[0]
-    console.write(f"always the most common answer: report {metric} {results['majority_report'].mean():.3f}")
+    line = f"always the most common answer: report {metric} {results['majority_report'].mean():.3f}"
+    if len(untrained):
+        head = ", trained head" if untrained["head_parameters"].any() else ""
+        line += f"; untrained prompt{head}: {untrained[f'report_{metric}'].mean():.3f}"
+    console.write(line)
     warning = summary.not_learning(results, metric)
     if warning:
         console.write(warning)
     best = summary.smallest(rounds, tolerance)
     if best is not None and len(rounds) > 1:
         console.write(summary.sentence(best, dense, metric, tolerance))
-
-
-def _facts(run: Run, results: pd.DataFrame, metric: str, tolerance: float) -> dict[str, Any]:
-    rounds = summary.summarise(results, metric)
-    best = summary.smallest(rounds, tolerance)
-    rows = results.astype(object).where(results.notna(), None).to_dict("records")
-    return {
-        "run": str(run.path),
-        "metric": metric,
-        "tolerance": tolerance,
-        "tickets": rows,
-        "rounds": [asdict(one) for one in rounds],
-        "best": None if best is None else asdict(best),
-    }
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -187,4 +213,4 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-__all__ = ["compare", "list_runs", "show", "verify"]
+__all__ = ["compare", "facts", "has_arms", "list_runs", "show", "verify"]

@@ -14,25 +14,77 @@ from typing import Literal
 
 from prunekit.cohort import Values
 from prunekit.errors import ConfigError
+from prunekit.masks import Mask
 from prunekit.prompts import Absent
 from prunekit.pruning import Scores, prune_mask
 from prunekit.schedule import Keep
 from prunekit.tickets import Ticket
 
 Rewind = Literal["trained", "init", "fresh"] | int
+Fresh = Callable[[Ticket], Values]
 
 
 @dataclass(frozen=True)
 class Learned:
     """What a round made of one ticket.
 
-    kept: the values of its best evaluation.  scores: importance at those values; None where training diverged, which
-    ends the lineage.  snapshots: values by step, at least those that a later rewind asks for.
+    kept: the values of its best evaluation.  selection: their primary metric there; None where training did not come
+    to its end (it diverged, or a search dropped it).  scores: importance at those values; None where it has none, which
+    ends a lineage.  snapshots: values by step, at least those that a later rewind asks for.
     """
 
     kept: Values
+    selection: float | None
     scores: Scores | None
     snapshots: Mapping[int, Values]
+
+
+@dataclass(frozen=True)
+class Rewinding:
+    """How a pruned ticket starts.
+
+    rewind: where surviving values restart: "trained", the values that the previous round kept (XPrompt); "init" or a
+    step, the snapshot of round 0 (Frankle and Carbin; late rewinding); "fresh", new ones from `fresh` (a control).
+    absent: what stands for a token that was dropped.
+    """
+
+    rewind: Rewind
+    absent: Absent = "remove"
+    fresh: Fresh | None = None
+
+    def start(self, ticket: Ticket, mask: Mask, number: int, last: Learned, dense: Learned) -> Ticket:
+        """The ticket of round `number`: `ticket` under `mask`, rewound.
+
+        last, dense: what was learned from `ticket`, and in round 0. The mask is not applied: it stays a factor, at use.
+        """
+        child = replace(ticket, mask=mask, round=number, rewind=self.rewind, absent=self.absent)
+        values = self._values(child, last, dense)
+        return replace(child, state=values.state, head=values.head)
+
+    def _values(self, ticket: Ticket, last: Learned, dense: Learned) -> Values:
+        match self.rewind:
+            case "trained":
+                return last.kept
+            case "init":
+                return dense.snapshots[0]
+            case "fresh":
+                return self.new_values(ticket)
+            case int(step):
+                if step not in dense.snapshots:
+                    raise ConfigError(
+                        f"rewind = {step}: the dense round of seed {ticket.seed} has no values of that step (it ended "
+                        f"at step {max(dense.snapshots, default=0)}); choose an earlier one, or a larger patience"
+                    )
+                return dense.snapshots[step]
+
+    def new_values(self, ticket: Ticket) -> Values:
+        """New starting values for a ticket.
+
+        Raises: ValueError where there is no `fresh` to draw them.
+        """
+        if self.fresh is None:
+            raise ValueError('rewind = "fresh" needs `fresh`, which draws new values')
+        return self.fresh(ticket)
 
 
 @dataclass(frozen=True)
@@ -46,72 +98,32 @@ class Round:
     tickets: tuple[Ticket, ...]
     learned: tuple[Learned, ...]
 
+    def of(self, seed: int) -> tuple[Ticket, Learned]:
+        """The member of a seed."""
+        return next(pair for pair in zip(self.tickets, self.learned, strict=True) if pair[0].seed == seed)
+
 
 Learn = Callable[[Sequence[Ticket]], Sequence[Learned]]
-Fresh = Callable[[Ticket], Values]
 
 
-def find_tickets(
-    dense: Sequence[Ticket],
-    keeps: Sequence[Keep],
-    learn: Learn,
-    *,
-    rewind: Rewind,
-    absent: Absent = "remove",
-    fresh: Fresh | None = None,
-    after: Sequence[Round] = (),
-) -> Iterator[Round]:
-    """Round 0 on the dense tickets, then one round per entry of `keeps`; yields each round when it is finished.
-
-    rewind: where surviving values restart: "trained", the values that the previous round kept (XPrompt); "init" or a
-    step, the snapshot of round 0 (Frankle and Carbin; late rewinding); "fresh", new ones from `fresh` (a control).
-    absent: what stands for a token that was dropped.
-    after: finished rounds of an interrupted search, from round 0 on; only what follows them is done.
-    """
-    rounds = list(after)
-    for number in range(len(rounds), len(keeps) + 1):
-        if number == 0:
-            tickets = tuple(dense)
-        else:
-            pruned = next_tickets(rounds[0], rounds[-1], keeps[number - 1], rewind, fresh)
-            tickets = tuple(replace(ticket, absent=absent) for ticket in pruned)
+def find_tickets(dense: Sequence[Ticket], keeps: Sequence[Keep], learn: Learn, rewinding: Rewinding) -> Iterator[Round]:
+    """Round 0 on the dense tickets, then one round per entry of `keeps`; yields each round when it is finished."""
+    rounds = [Round(0, tuple(dense), tuple(learn(dense)))]
+    yield rounds[0]
+    for keep in keeps:
+        tickets = next_tickets(rounds[0], rounds[-1], keep, rewinding)
         if not tickets:
             return
-        rounds.append(Round(number, tickets, tuple(learn(tickets))))
+        rounds.append(Round(len(rounds), tickets, tuple(learn(tickets))))
         yield rounds[-1]
 
 
-def next_tickets(
-    first: Round, last: Round, keep: Keep, rewind: Rewind, fresh: Fresh | None = None
-) -> tuple[Ticket, ...]:
+def next_tickets(first: Round, last: Round, keep: Keep, rewinding: Rewinding) -> tuple[Ticket, ...]:
     """The tickets of the round after `last`: its masks pruned by its scores, the surviving values rewound."""
-    dense = {ticket.seed: learned for ticket, learned in zip(first.tickets, first.learned, strict=True)}
-    pruned = []
-    for ticket, learned in zip(last.tickets, last.learned, strict=True):
-        if learned.scores is None:
-            continue
-        mask = prune_mask(ticket.mask, learned.scores, keep)
-        child = replace(ticket, mask=mask, round=last.number + 1, rewind=rewind)
-        values = _rewound(child, learned, dense[ticket.seed], rewind, fresh)
-        pruned.append(replace(child, state=values.state, head=values.head))
-    return tuple(pruned)
-
-
-def _rewound(ticket: Ticket, learned: Learned, dense: Learned, rewind: Rewind, fresh: Fresh | None) -> Values:
-    """Where the next round starts. The mask is not applied here: it stays a factor, at use."""
-    match rewind:
-        case "trained":
-            return learned.kept
-        case "init":
-            return dense.snapshots[0]
-        case "fresh":
-            if fresh is None:
-                raise ValueError('rewind = "fresh" needs `fresh`, which draws new values')
-            return fresh(ticket)
-        case int(step):
-            if step not in dense.snapshots:
-                raise ConfigError(
-                    f"rewind = {step}: the dense round of seed {ticket.seed} has no values of that step (it ended at "
-                    f"step {max(dense.snapshots, default=0)}); choose an earlier one, or a larger patience"
-                )
-            return dense.snapshots[step]
+    return tuple(
+        rewinding.start(
+            ticket, prune_mask(ticket.mask, learned.scores, keep), last.number + 1, learned, first.of(ticket.seed)[1]
+        )
+        for ticket, learned in zip(last.tickets, last.learned, strict=True)
+        if learned.scores is not None
+    )

@@ -65,6 +65,10 @@ class Mask:
         """Nested: everything kept here is kept in `other` too."""
         return bool((self.piece <= other.piece).all())
 
+    def __invert__(self) -> Mask:
+        """The complement: exactly the cells that are dropped here; without a token where nothing is dropped."""
+        return Mask((~self.piece).any(dim=1), ~self.piece)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mask) and torch.equal(self.piece, other.piece)
 

@@ -5,25 +5,28 @@ Every mistake a user can make is found here, before the first file and the first
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from prunekit import backbones, inits
+from prunekit import backbones, capacity, machine, prompts, starts
 from prunekit.backbones import Backbone, Encoded
 from prunekit.cohort import Values
 from prunekit.config import SCHEMA, Experiment, TrainingSettings, identity
 from prunekit.errors import ConfigError
+from prunekit.inits import Initialiser
 from prunekit.masks import Mask, piece_width
-from prunekit.prompts import DirectPrompt
+from prunekit.optimizer import Plan
+from prunekit.prompts import Options
 from prunekit.randomness import generator
 from prunekit.schedule import Keep, Schedule
 from prunekit.tasks import Example, Splits, Task, load_splits, load_task
 from prunekit.testbed import MODEL_PATH
 from prunekit.tickets import Ticket
-from prunekit.training import Lessons, Plan
+from prunekit.training import Lessons
 
 # learning_rate = "auto" for AdamW, in units of the RMS of the model's embeddings; Adafactor's is the published one
 _AUTO_RATE = 0.2
@@ -35,7 +38,9 @@ class Prepared:
     """An experiment, ready to run.
 
     experiment: its settings with every "auto" resolved.  report: the encoded report split.  keeps: what each round
-    after the dense one keeps.  digests: sha256 of backbone, data and task.
+    after the dense one keeps.  initialise: makes the starting values of round 0.  draw: makes new ones,
+    the same but for what a transferred ticket gives.  input_tokens: the most that a text or, in one row with it, an
+    answer can have.  digests: sha256 of backbone, data, task, and of the ticket that the prompt starts from.
     """
 
     experiment: Experiment
@@ -46,13 +51,21 @@ class Prepared:
     report: Sequence[Encoded]
     plan: Plan
     keeps: tuple[Keep, ...]
+    initialise: Initialiser
+    draw: Initialiser
+    input_tokens: int
     digests: dict[str, str]
 
     @property
     def id(self) -> str:
         """Eight hex digits over all that determines round 0; the same for the same content on every machine."""
         settings = self.experiment.model_dump(mode="json")
-        named = {"model": {"name", "revision"}, "task": {"name", "data", "revision"}, "prompt": (), "training": ()}
+        named = {
+            "model": {"name", "revision", "text_cache_mb"},
+            "task": {"name", "data", "revision"},
+            "prompt": {"init_from"},
+            "training": (),
+        }
         parts = {key: {k: v for k, v in settings[key].items() if k not in left} for key, left in named.items()}
         return identity({"schema": SCHEMA, "digests": self.digests, **parts})
 
@@ -64,9 +77,27 @@ class Prepared:
         return "-".join(_slug(part) for part in (self.task.name, model, settings.prompt.method, self.id))
 
     @property
+    def width(self) -> int:
+        """Most members side by side."""
+        width = self.experiment.machine.width
+        assert width != "auto", "prepare() settles it"
+        return width
+
+    @property
     def stage(self) -> str:
         """The pruning's sub-directory, `prune-<id4>`."""
         return f"prune-{identity(self.experiment.pruning.model_dump(mode='json'), 4)}"
+
+    @property
+    def search_settings(self) -> dict[str, Any]:
+        """What decides a search's cells."""
+        pruning = self.experiment.pruning.model_dump(mode="json", include={"score", "rewind", "absent"})
+        return pruning | self.experiment.search.model_dump(mode="json")
+
+    @property
+    def search_stage(self) -> str:
+        """The search's sub-directory, `search-<id4>`."""
+        return f"search-{identity(self.search_settings, 4)}"
 
     @property
     def snapshot_steps(self) -> list[int]:
@@ -76,7 +107,7 @@ class Prepared:
     def dense(self, seed: int) -> Ticket:
         """The ticket of round 0: a full mask and the starting values of a seed."""
         prompt = self.experiment.prompt
-        values = self._start("init", seed)
+        values = self._start(self.initialise, "init", seed)
         origin = {
             "task": self.experiment.task.name,
             "model": self.experiment.model.name,
@@ -94,40 +125,50 @@ class Prepared:
         )
 
     def fresh(self, ticket: Ticket) -> Values:
-        """New starting values for a ticket, other than those of its round 0."""
-        return self._start("fresh", ticket.seed, ticket.round)
+        """New starting values for a ticket, other than those of its round 0, and owing nothing to a transfer."""
+        return self._start(self.draw, "fresh", ticket.seed, ticket.round)
 
-    def _start(self, *names: object) -> Values:
-        prompt = self.experiment.prompt
-        values = _initialiser(self)(generator(*names), (prompt.tokens, self.backbone.width))
-        return Values(DirectPrompt(values).state_dict(), self.backbone.new_head(_fixed_choices(self.task)))
+    def _start(self, initialise: Initialiser, *names: object) -> Values:
+        settings, draw = self.experiment.prompt, generator(*names)
+        values = initialise(draw, (settings.tokens, self.backbone.width))
+        options = Options(rank=settings.rank, bottleneck=settings.bottleneck, input_tokens=self.input_tokens)
+        state = prompts.start(settings.method, values, draw, options).state_dict()
+        return Values(state, self.backbone.new_head(_fixed_choices(self.task)))
 
 
-def prepare(experiment: Experiment) -> Prepared:
+def prepare(experiment: Experiment, backbone: Backbone | None = None) -> Prepared:
     """Load model, task and data; resolve and check every setting.
+
+    backbone: that of `backbone_of` for the same model and machine settings, where it is loaded already.
 
     Raises: ConfigError or DataError, each one line; nothing has been written.
     """
     task, splits = task_of(experiment)
-    backbone = backbone_of(experiment)
+    backbone = backbone or backbone_of(experiment)
     experiment = _resolved(experiment, backbone, len(splits.train))
+    source = starts.source(experiment.prompt, backbone)
+    origin = {} if source is None else {"init_from": hashlib.sha256(source.to_bytes()).hexdigest()}
+    train, selection, report = (
+        _encoded(backbone, task, rows, experiment) for rows in (splits.train, splits.selection, splits.report)
+    )
     prepared = Prepared(
         experiment=experiment,
         task=task,
         splits=splits,
         backbone=backbone,
-        lessons=Lessons(
-            train=_encoded(backbone, task, splits.train, experiment),
-            selection=_encoded(backbone, task, splits.selection, experiment),
-            measure=lambda chosen: task.score(splits.selection, chosen),
-        ),
-        report=_encoded(backbone, task, splits.report, experiment),
+        lessons=Lessons(train, selection, measure=lambda chosen: task.score(splits.selection, chosen)),
+        report=report,
         plan=_plan(experiment),
         keeps=_keeps(experiment),
-        digests={"backbone": backbone.digest(), "data": splits.digest, "task": task.digest()},
+        initialise=starts.initialiser(experiment.prompt, backbone, task, source),
+        draw=starts.initialiser(experiment.prompt, backbone, task),
+        input_tokens=max(experiment.model.max_input_tokens, *(row.length for row in (*train, *selection, *report))),
+        digests={"backbone": backbone.digest(), "data": splits.digest, "task": task.digest(), **origin},
     )
     _check(prepared)
-    return prepared
+    first = prepared.dense(0)
+    settled = machine.with_width(experiment.machine, first, backbone, prepared.lessons.train, prepared.plan.batch_size)
+    return replace(prepared, experiment=experiment.model_copy(update={"machine": settled}))
 
 
 def encode(backbone: Backbone, task: Task, examples: Sequence[Example], prompt_tokens: int) -> list[Encoded]:
@@ -137,8 +178,10 @@ def encode(backbone: Backbone, task: Task, examples: Sequence[Example], prompt_t
 
 def move(prepared: Prepared, experiment: Experiment) -> Prepared:
     """The same run under other machine settings: device and threads are put in force."""
-    _use_threads(experiment)
-    _to_device(prepared.backbone, experiment.machine.device)
+    machine.use_threads(experiment.machine)
+    prepared.backbone.model.to(machine.device(experiment.machine))
+    if experiment.machine.checkpointing and not prepared.experiment.machine.checkpointing:
+        capacity.recompute_activations(prepared.backbone)
     return replace(prepared, experiment=experiment)
 
 
@@ -166,7 +209,7 @@ def backbone_of(experiment: Experiment) -> Backbone:
 
     Raises: DataError where there is no such model; ConfigError where model or device cannot be used as asked.
     """
-    _use_threads(experiment)
+    machine.use_threads(experiment.machine)
     model = experiment.model
     backbone = backbones.load(
         str(MODEL_PATH) if model.name == "testbed" else model.name,
@@ -175,23 +218,12 @@ def backbone_of(experiment: Experiment) -> Backbone:
         ranking=model.ranking,
         max_input_tokens=model.max_input_tokens,
         precision=model.precision,
+        device=machine.device(experiment.machine),
+        text_cache_mb=model.text_cache_mb,
     )
-    _to_device(backbone, experiment.machine.device)
+    if experiment.machine.checkpointing:
+        capacity.recompute_activations(backbone)
     return backbone
-
-
-def _use_threads(experiment: Experiment) -> None:
-    if experiment.machine.threads is not None:
-        torch.set_num_threads(experiment.machine.threads)
-
-
-def _to_device(backbone: Backbone, device: str) -> None:
-    try:
-        backbone.model.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"--device {device}: {str(error).splitlines()[0]}; use cpu, or a device that is there"
-        ) from error
 
 
 def _resolved(experiment: Experiment, backbone: Backbone, examples: int) -> Experiment:
@@ -205,9 +237,10 @@ def _resolved(experiment: Experiment, backbone: Backbone, examples: int) -> Expe
         rate = _ADAFACTOR_RATE if training.optimizer == "adafactor" else _auto_rate(backbone)
     found = {"train_steps": steps, "evaluate_every": every, "learning_rate": rate}
     threads = experiment.machine.threads or torch.get_num_threads()
+    model = {"place": backbone.place, "precision": str(backbone.model.dtype).removeprefix("torch.")}
     return experiment.model_copy(
         update={
-            "model": experiment.model.model_copy(update={"place": backbone.place}),
+            "model": experiment.model.model_copy(update=model),
             "training": TrainingSettings.model_validate(training.model_dump() | found),
             "machine": experiment.machine.model_copy(update={"threads": threads}),
         }
@@ -240,30 +273,6 @@ def _check(prepared: Prepared) -> None:
             f"rewind = {settings.pruning.rewind}: the dense round keeps its values at steps "
             f"{', '.join(map(str, steps))}; choose one of them, or set evaluate_every"
         )
-    _initialiser(prepared)
-
-
-def _initialiser(prepared: Prepared) -> inits.Initialiser:
-    settings, backbone = prepared.experiment.prompt, prepared.backbone
-    vocabulary = inits.from_vocabulary(backbone.embed, backbone.ordinary_ids())
-
-    def ids(text: str) -> list[int]:
-        found: list[int] = backbone.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return found
-
-    match settings.init:
-        case "vocabulary":
-            return vocabulary
-        case "uniform":
-            return inits.uniform()
-        case "text":
-            if settings.init_text is None:
-                raise ConfigError('init = "text" needs --init-text, the words to start from')
-            return inits.from_text(backbone.embed, ids(settings.init_text))
-        case "labels":
-            if prepared.task.choices is None:
-                raise ConfigError(f'init = "labels": the answers of task "{prepared.task.name}" differ per example')
-            return inits.from_labels(backbone.embed, [ids(word) for word in prepared.task.choices], vocabulary)
 
 
 def _encoded(backbone: Backbone, task: Task, examples: Sequence[Example], experiment: Experiment) -> list[Encoded]:

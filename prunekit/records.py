@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from prunekit import disk, runs
+from prunekit import disk, places
 from prunekit.cohort import Values
 from prunekit.errors import ArtifactError
 from prunekit.evaluation import Evaluation
 from prunekit.importance import Kind
 from prunekit.lottery import Learned
+from prunekit.places import Place
 from prunekit.pruning import Scores
 from prunekit.runs import Run
 from prunekit.tasks import Example
@@ -46,60 +48,111 @@ def content(outcome: Outcome) -> dict[str, bytes]:
     """File name -> bytes; no file but `timing.json`, which is not here, holds a time."""
     trained = outcome.trained
     files = {
-        runs.TICKET: outcome.ticket.to_bytes(),
-        runs.TRAINED: pack(
+        places.TICKET: outcome.ticket.to_bytes(),
+        places.TRAINED: pack(
             _prefixed("best", trained.best.values) | _prefixed("last", trained.last.values),
             {"best_step": trained.best.step, "last_step": trained.last.step, "kept_step": outcome.kept_at.step},
         ),
-        runs.LOG: disk.as_parquet(_log(trained)),
-        runs.PREDICTIONS: disk.as_parquet(_predictions(outcome)),
-        runs.RESULT: disk.as_json(_result(outcome)),
+        places.LOG: disk.as_parquet(_log(trained)),
+        places.PREDICTIONS: disk.as_parquet(_predictions(outcome)),
+        places.RESULT: disk.as_json(_result(outcome)),
     }
     if outcome.importance:
-        files[runs.SCORES] = _packed_scores(outcome.importance)
+        files[places.SCORES] = _packed_scores(outcome.importance)
     if trained.snapshots:
         tensors: dict[str, Any] = {}
         for step, values in trained.snapshots.items():
             tensors |= _prefixed(str(step), values)
-        files[runs.SNAPSHOTS] = pack(tensors, {"steps": sorted(trained.snapshots)})
+        files[places.SNAPSHOTS] = pack(tensors, {"steps": sorted(trained.snapshots)})
     return files
 
 
-def load(run: Run, stage: str, seed: int, number: int, kind: Kind) -> tuple[Ticket, Learned]:
+def load(run: Run, place: Place, kind: Kind, metric: str) -> tuple[Ticket, Learned]:
     """A finished round back from disk: the ticket it started from, and what was learned, with its `kind` of scores.
 
-    Raises: ArtifactError naming the file that is missing or damaged.
+    metric: the primary one.  Raises: ArtifactError naming the file that is missing or damaged.
     """
-    ticket = Ticket.load(run.read(stage, seed, number, runs.TICKET))
-    if (ticket.seed, ticket.round) != (seed, number):
-        raise ArtifactError(f"{run.round_path(stage, seed, number)}: holds the ticket of another round or seed")
-    names = run.manifest(stage, seed, number)["files"]
-    scores = load_scores(run, stage, seed, number)[kind] if runs.SCORES in names else None
+    ticket = Ticket.load(run.read(place, places.TICKET))
+    if (ticket.seed, ticket.round) != (place.seed, place.round):
+        raise ArtifactError(f"{run.folder(place)}: holds the ticket of another round or seed")
+    names = run.manifest(place)["files"]
+    scores = load_scores(run, place)[kind] if places.SCORES in names else None
     snapshots = {}
-    if runs.SNAPSHOTS in names:
-        tensors, facts = unpack(run.read(stage, seed, number, runs.SNAPSHOTS))
+    if places.SNAPSHOTS in names:
+        tensors, facts = unpack(run.read(place, places.SNAPSHOTS))
         snapshots = {step: _unprefixed(str(step), tensors) for step in facts["steps"]}
-    return ticket, Learned(kept_values(run, stage, seed, number), scores, snapshots)
+    result = run.result(place)
+    reached = result["selection"][metric] if result["status"] == "done" else None
+    return ticket, Learned(kept_values(run, place), reached, scores, snapshots)
 
 
-def kept_values(run: Run, stage: str, seed: int, number: int) -> Values:
+def kept_values(run: Run, place: Place) -> Values:
     """The values that a finished round kept."""
-    tensors, facts = unpack(run.read(stage, seed, number, runs.TRAINED))
+    tensors, facts = unpack(run.read(place, places.TRAINED))
     return _unprefixed("best" if facts["kept_step"] == facts["best_step"] else "last", tensors)
 
 
-def finished_ticket(run: Run, stage: str, seed: int, number: int) -> Ticket:
+def finished_ticket(run: Run, place: Place) -> Ticket:
     """The ticket as a finished round left it: its mask, and the values that were kept."""
-    ticket = Ticket.load(run.read(stage, seed, number, runs.TICKET))
-    values = kept_values(run, stage, seed, number)
+    ticket = Ticket.load(run.read(place, places.TICKET))
+    values = kept_values(run, place)
     return replace(ticket, state=values.state, head=values.head)
 
 
-def load_scores(run: Run, stage: str, seed: int, number: int) -> dict[Kind, Scores]:
+def locate(path: Path) -> tuple[Run, Place] | None:
+    """The run and place of a finished round's directory; None for a ticket file.
+
+    Raises: ArtifactError where the path is neither.
+    """
+    if path.is_file() and (path.parent / places.MANIFEST).is_file():
+        path = path.parent  # a round's own file holds its start; what is meant is what became of it
+    if path.is_file():
+        return None
+    if not (path / places.MANIFEST).is_file():
+        raise ArtifactError(f"{path}: neither a ticket file nor a finished round's directory (seed=0/round=00)")
+    path = path.resolve()
+    above = next((one for one in path.parents if (one / places.SETTINGS).is_file()), None)
+    if above is None:
+        raise ArtifactError(f"{path}: a round outside its run (no {places.SETTINGS} above it)")
+    try:
+        return Run(above), Place.parse(path.relative_to(above))
+    except ValueError as error:
+        raise ArtifactError(f"{path}: not named like a round (seed=0/round=00)") from error
+
+
+def open_ticket(path: Path) -> Ticket:
+    """The ticket that a finished round's directory holds as it was left, or that a ticket file holds.
+
+    Raises: ArtifactError where the path is neither, or damaged.
+    """
+    place = locate(path)
+    return Ticket.load(path) if place is None else finished_ticket(*place)
+
+
+def load_scores(run: Run, place: Place) -> dict[Kind, Scores]:
     """The scores of a finished round, by kind."""
-    tensors, facts = unpack(run.read(stage, seed, number, runs.SCORES))
+    tensors, facts = unpack(run.read(place, places.SCORES))
     kinds: dict[Kind, int] = facts["examples"]
     return {kind: Scores(tensors[f"{kind}.token"], tensors[f"{kind}.piece"], count) for kind, count in kinds.items()}
+
+
+def chosen(
+    run: Run,
+    place: Place,
+    examples: Sequence[Example],
+    report: Evaluation,
+    metrics: Mapping[str, float],
+    importance: Mapping[Kind, Scores],
+) -> dict[str, bytes]:
+    """The files of a ticket that was chosen among others: those of its round, with its look at the report split."""
+    files = {name: run.read(place, name).read_bytes() for name in (places.TICKET, places.TRAINED, places.LOG)}
+    before = pd.read_parquet(run.read(place, places.PREDICTIONS))
+    table = pd.concat([before[before["split"] == "selection"], _predicted("report", examples, report)])
+    return files | {
+        places.PREDICTIONS: disk.as_parquet(table),
+        places.SCORES: _packed_scores(importance),
+        places.RESULT: disk.as_json(run.result(place) | {"report": dict(metrics), "chosen_from": place.stage}),
+    }
 
 
 def _packed_scores(importance: Mapping[Kind, Scores]) -> bytes:
@@ -146,7 +199,7 @@ def _result(outcome: Outcome) -> dict[str, Any]:
         "run": outcome.run,
         "seed": ticket.seed,
         "round": ticket.round,
-        "status": "diverged" if trained.diverged else "done",
+        "status": _status(trained),
         "reason": trained.diverged,
         "rewind": str(ticket.rewind),
         "absent": ticket.absent,
@@ -164,6 +217,12 @@ def _result(outcome: Outcome) -> dict[str, Any]:
         "report": dict(outcome.report_metrics),
         "majority": dict(outcome.majority),
     }
+
+
+def _status(trained: Trained) -> str:
+    if trained.diverged:
+        return "diverged"
+    return "done" if trained.dropped_at is None else f"dropped at step {trained.dropped_at}"
 
 
 def _prefixed(prefix: str, values: Values) -> dict[str, Any]:

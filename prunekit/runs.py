@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,34 +23,21 @@ from filelock import FileLock, Timeout
 
 from prunekit import disk, toml
 from prunekit.errors import ArtifactError, ConfigError
+from prunekit.places import ENVIRONMENT, MANIFEST, RESULT, RESULTS, SETTINGS, STAGE_SETTINGS, TIMING, Place
 from prunekit.tickets import canonical
-
-SETTINGS = "experiment.toml"
-ENVIRONMENT = "environment.json"
-RESULTS = "results.parquet"
-STAGE_SETTINGS = "stage.toml"
-MANIFEST = "MANIFEST.json"
-TIMING = "timing.json"
-RESULT = "result.json"
-TICKET = "ticket.safetensors"
-TRAINED = "trained.safetensors"
-SNAPSHOTS = "snapshots.safetensors"
-SCORES = "scores.safetensors"
-LOG = "log.parquet"
-PREDICTIONS = "predictions.parquet"
 
 
 @dataclass(frozen=True)
 class Files:
     """The content of one member's round, by file name; `timing` is kept beside it, outside the manifest."""
 
-    seed: int
+    place: Place
     content: Mapping[str, bytes]
     timing: Mapping[str, float]
 
 
 class Run:
-    """A run directory. `stage` is "" for the dense round 0 that all verbs share, else a sub-directory's name."""
+    """A run directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -133,26 +120,27 @@ class Run:
 
     # ---- rounds
 
-    def round_path(self, stage: str, seed: int, number: int) -> Path:
+    def folder(self, place: Place) -> Path:
         """Where a member's round lies."""
-        return self.path / stage / f"seed={seed}" / f"round={number:02d}"
+        return self.path / str(place)
 
-    def done(self, stage: str, cohort: Sequence[int], number: int) -> bool:
-        """Whether a round of a whole cohort (its seeds) is finished."""
-        return all((self.round_path(stage, seed, number) / MANIFEST).is_file() for seed in cohort)
+    def done(self, cohort: Iterable[Place]) -> bool:
+        """Whether the rounds of a whole cohort are finished."""
+        return all((self.folder(place) / MANIFEST).is_file() for place in cohort)
 
-    def commit(self, stage: str, number: int, cohort: Sequence[int], members: Sequence[Files]) -> None:
+    def commit(self, members: Sequence[Files]) -> None:
         """Write a cohort's round: every member staged and flushed, then every one renamed into place."""
-        staged = [(self._stage(stage, number, cohort, files), files.seed) for files in members]
-        for temporary, seed in staged:
-            disk.move(temporary, self.round_path(stage, seed, number))
+        cohort = sorted(str(files.place) for files in members)
+        staged = [(self._stage(files, cohort), self.folder(files.place)) for files in members]
+        for temporary, target in staged:
+            disk.move(temporary, target)
 
-    def manifest(self, stage: str, seed: int, number: int) -> dict[str, Any]:
+    def manifest(self, place: Place) -> dict[str, Any]:
         """The manifest of a finished round.
 
         Raises: ArtifactError where it is missing, damaged or belongs elsewhere.
         """
-        path = self.round_path(stage, seed, number) / MANIFEST
+        path = self.folder(place) / MANIFEST
         try:
             manifest: dict[str, Any] = json.loads(path.read_bytes())
             digest = manifest.pop("sha256")
@@ -160,22 +148,22 @@ class Run:
             raise ArtifactError(f"{path}: missing or damaged; delete its folder and run again") from error
         if digest != hashlib.sha256(canonical(manifest).encode()).hexdigest():
             raise ArtifactError(f"{path}: damaged, it does not match its own sha256; delete its folder and run again")
-        expected = {"run": self.settings().get("id"), "stage": stage, "seed": seed, "round": number}
+        expected = {"run": self.settings().get("id"), "place": str(place)}
         found = {key: manifest.get(key) for key in expected}
         if found != expected:
             raise ArtifactError(f"{path}: belongs to {found}, not to {expected}")
         previous = manifest.get("previous")
-        if previous is not None and previous != self._digest_before(stage, seed, number):
-            raise ArtifactError(f"{path}: made from another round {number - 1} than the one that is there")
+        if previous is not None and previous != self._digest_before(place):
+            raise ArtifactError(f"{path}: made from another round {place.round - 1} than the one that is there")
         return manifest | {"sha256": digest}
 
-    def read(self, stage: str, seed: int, number: int, name: str) -> Path:
+    def read(self, place: Place, name: str) -> Path:
         """The path of a file of a finished round, after its size and sha256 were checked against the manifest.
 
         Raises: ArtifactError naming the file.
         """
-        path = self.round_path(stage, seed, number) / name
-        known = self.manifest(stage, seed, number)["files"].get(name)
+        path = self.folder(place) / name
+        known = self.manifest(place)["files"].get(name)
         if known is None:
             raise ArtifactError(f"{path}: this round has no such file")
         try:
@@ -186,15 +174,15 @@ class Run:
             raise ArtifactError(f"{path}: damaged, it does not match its manifest; delete its folder and run again")
         return path
 
-    def result(self, stage: str, seed: int, number: int) -> dict[str, Any]:
+    def result(self, place: Place) -> dict[str, Any]:
         """`result.json` of a finished round."""
-        loaded: dict[str, Any] = json.loads(self.read(stage, seed, number, RESULT).read_bytes())
+        loaded: dict[str, Any] = json.loads(self.read(place, RESULT).read_bytes())
         return loaded
 
-    def timing(self, stage: str, seed: int, number: int) -> dict[str, float]:
+    def timing(self, place: Place) -> dict[str, float]:
         """Seconds and rates of a round; empty where the file is gone (it is not part of the record)."""
         try:
-            loaded: dict[str, float] = json.loads((self.round_path(stage, seed, number) / TIMING).read_bytes())
+            loaded: dict[str, float] = json.loads((self.folder(place) / TIMING).read_bytes())
         except (OSError, ValueError):
             return {}
         return loaded
@@ -203,19 +191,28 @@ class Run:
         """The dense stage "" and every sub-directory that holds rounds."""
         return ["", *sorted(path.parent.name for path in self.path.glob(f"*/{STAGE_SETTINGS}"))]
 
-    def rounds(self) -> list[tuple[str, int, int]]:
-        """(stage, seed, round) of every finished round whose whole cohort is finished, by stage, round and seed."""
+    def rounds(self) -> list[Place]:
+        """Every finished round whose whole cohort is finished, by stage, round and seed."""
         found = []
-        for stage in self.stages():
-            for path in sorted((self.path / stage).glob(f"seed=*/round=*/{MANIFEST}")):
-                seed, number = int(path.parent.parent.name[5:]), int(path.parent.name[6:])
-                if self.done(stage, self.manifest(stage, seed, number)["cohort"], number):
-                    found.append((stage, seed, number))
-        return sorted(found, key=lambda place: (place[0], place[2], place[1]))
+        for path in sorted(self.path.rglob(MANIFEST)):
+            inside = path.parent.relative_to(self.path)
+            if disk.STAGING in str(inside):
+                continue
+            place = Place.parse(inside)
+            if self.done(Place.parse(Path(one)) for one in self.manifest(place)["cohort"]):
+                found.append(place)
+        return sorted(found, key=lambda place: (place.stage, place.round, place.seed))
+
+    def tickets(self) -> list[Place]:
+        """The finished rounds that trained or chose a ticket; others hold scores of one."""
+        return [place for place in self.rounds() if RESULT in self.manifest(place)["files"]]
 
     def results(self) -> pd.DataFrame:
-        """One row per finished ticket, made from the rounds; no times."""
-        rows = [{"stage": place[0], **_flat(self.result(*place))} for place in self.rounds()]
+        """One row per finished ticket, made from the rounds; no times. A stage's arms are told apart by `arm`."""
+        rows = []
+        for place in self.tickets():
+            stage, _, arm = place.stage.partition("/")
+            rows.append({"stage": stage, "arm": arm, **_flat(self.result(place))})
         return pd.DataFrame(rows)
 
     def write_results(self) -> pd.DataFrame:
@@ -230,17 +227,17 @@ class Run:
         Raises: ArtifactError naming the first file that is damaged.
         """
         count = 0
-        for stage, seed, number in self.rounds():
-            for name in self.manifest(stage, seed, number)["files"]:
-                self.read(stage, seed, number, name)
+        for place in self.rounds():
+            for name in self.manifest(place)["files"]:
+                self.read(place, name)
                 count += 1
         return count
 
     # ---- writing
 
-    def _stage(self, stage: str, number: int, cohort: Sequence[int], files: Files) -> Path:
+    def _stage(self, files: Files, cohort: Sequence[str]) -> Path:
         """One member's round under a temporary name, its manifest last, all of it flushed."""
-        target = self.round_path(stage, files.seed, number)
+        target = self.folder(files.place)
         temporary = target.parent / f"{disk.STAGING}{target.name}"
         if temporary.exists():
             shutil.rmtree(temporary)
@@ -250,11 +247,9 @@ class Run:
         disk.write(temporary / TIMING, disk.as_json(files.timing))
         manifest = {
             "run": self.settings()["id"],
-            "stage": stage,
-            "seed": files.seed,
-            "round": number,
+            "place": str(files.place),
             "cohort": list(cohort),
-            "previous": self._digest_before(stage, files.seed, number),
+            "previous": self._digest_before(files.place),
             "files": {
                 name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
                 for name, content in sorted(files.content.items())
@@ -265,11 +260,12 @@ class Run:
         disk.flush(temporary)
         return temporary
 
-    def _digest_before(self, stage: str, seed: int, number: int) -> str | None:
-        """The digest of the round before; round 1 of every stage follows the shared round 0."""
-        if number == 0:
+    def _digest_before(self, place: Place) -> str | None:
+        """The digest of the round before; the first round of a stage follows the dense round that all stages share."""
+        if place.round == 0:
             return None
-        before = self.round_path("" if number == 1 else stage, seed, number - 1) / MANIFEST
+        own = self.folder(place._replace(round=place.round - 1))
+        before = (own if own.exists() else self.folder(Place("", place.seed, 0))) / MANIFEST
         try:
             digest: str = json.loads(before.read_bytes())["sha256"]
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,10 +1,18 @@
-"""Schedules: how many tokens and pieces each round keeps, exact and known before any training."""
+"""Schedules and grids: how many tokens and pieces are kept, exact and known before any training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from prunekit.errors import ConfigError
+
+Grid = Literal["paper", "full", "token", "piece"]
+
+# shares that a search drops, in percent (XPrompt, section 4.1, and nothing dropped beside them)
+_DROPPED = range(0, 100, 10)
+# shares of the updates after which successive halving drops the worse half
+_RUNGS = (0.125, 0.25, 0.5)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,25 @@ class Schedule:
             )
             for number in range(1, self.rounds + 1)
         )
+
+
+def line(whole: int) -> tuple[int, ...]:
+    """What of `whole` is left when 0, 10, ..., 90 % are dropped: counts, falling, none twice, at least one.
+
+    The dropped count is rounded down, as in the nearest public code (E2VPT).
+    """
+    return tuple(dict.fromkeys(max(1, whole - whole * percent // 100) for percent in _DROPPED))
+
+
+def grid(tokens: int, pieces: int) -> tuple[Keep, ...]:
+    """Every pair of a token count and a piece count of a search over P = `tokens` and K = `pieces`."""
+    return tuple(Keep(kept, left) for kept in line(tokens) for left in line(pieces))
+
+
+def rungs(train_steps: int, evaluate_every: int) -> tuple[int, ...]:
+    """The steps after which successive halving drops the worse half: evaluations at or after 1/8, 1/4, 1/2 of all."""
+    steps = (-(-share * train_steps // evaluate_every) * evaluate_every for share in _RUNGS)
+    return tuple(dict.fromkeys(int(step) for step in steps if step < train_steps))
 
 
 def target(keep: int | float, whole: int, name: str, unit: str) -> int:

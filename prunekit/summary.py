@@ -31,10 +31,11 @@ class RoundSummary:
 
 
 def summarise(results: pd.DataFrame, metric: str) -> list[RoundSummary]:
-    """One entry per stage and round, diverged members left out."""
+    """One entry per round of the dense stage and of each pruning, diverged members and other arms left out."""
     if results.empty:
         return []
-    done = results[results["status"] == "done"]
+    rounds = (results["arm"] == "") & results["stage"].str.fullmatch("(prune-.*)?")
+    done = results[rounds & (results["status"] == "done")]
     return [_round(rows, metric) for _, rows in done.groupby(["stage", "round"], sort=True)]
 
 
@@ -59,13 +60,13 @@ def sentence(best: RoundSummary, dense: RoundSummary, metric: str, tolerance: fl
         f"{best.tokens} tokens x {best.pieces} pieces, {best.density:.1%} of the dense prompt; "
         f"report {metric} {_interval(best)} against dense {_interval(dense)} "
         f"(mean of {best.seeds} seed{_s(best.seeds)}{'' if best.low is None else ', 95 % interval'}). "
-        "Controls to run next: --score random (a random mask), --rewind fresh (new values in the same mask)."
+        "Add --controls to see whether pruning did it."
     )
 
 
 def not_learning(results: pd.DataFrame, metric: str) -> str | None:
     """A warning where the dense prompt chooses no better than the answer that ignores the text."""
-    dense = results[(results["round"] == 0) & (results["status"] == "done")]
+    dense = results[(results["stage"] == "") & (results["status"] == "done")]
     if dense.empty:
         return None
     reached, majority = dense[f"selection_{metric}"].mean(), dense["majority_selection"].mean()

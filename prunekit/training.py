@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -14,30 +13,10 @@ from torch import nn
 from prunekit.backbones import Backbone, Encoded
 from prunekit.cohort import Member, Values, soft
 from prunekit.evaluation import Evaluation, evaluate
+from prunekit.optimizer import MemberOptimizer, Plan
 from prunekit.order import batches_per_epoch, epoch_batches
 from prunekit.randomness import seed_of
 from prunekit.tickets import Ticket
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to train, every value resolved.
-
-    train_steps: optimiser updates.  evaluate_every: updates between evaluations on selection.  patience: evaluations
-    without a better one before a member stops.  Learning rates are per update; warmup_fraction is of train_steps.
-    """
-
-    train_steps: int
-    evaluate_every: int
-    patience: int
-    batch_size: int
-    learning_rate: float
-    head_learning_rate: float
-    optimizer: Literal["adamw", "adafactor"] = "adamw"
-    weight_decay: float = 1e-5
-    warmup_fraction: float = 0.06
-    clip_norm: float = 1.0
-    backbone_dropout: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +60,7 @@ class Trained:
 
     best: its best evaluation on selection (ties: the earliest); where it never came to one, the start.
     last: its last evaluation.  steps: updates made.  snapshots: values at the steps that were asked for.
-    diverged: what became NaN or infinite, where and when, or None.
+    diverged: what became NaN or infinite, where and when, or None.  dropped_at: the step at which `cull` ended it.
     """
 
     ticket: Ticket
@@ -91,6 +70,11 @@ class Trained:
     snapshots: dict[int, Values]
     log: tuple[LogEntry, ...]
     diverged: str | None
+    dropped_at: int | None = None
+
+
+#: (step, best selection metric of each member so far, None for those that ended badly) -> places of those that leave.
+Cull = Callable[[int, Sequence[float | None]], Collection[int]]
 
 
 def train(
@@ -101,20 +85,27 @@ def train(
     *,
     snapshots: Sequence[int] = (),
     tick: Callable[[int], None] = lambda step: None,
+    width: int | None = None,
+    cull: Cull = lambda step, standings: (),
 ) -> list[Trained]:
     """Train every ticket of a cohort; nothing but their own prompts and heads moves.
 
     snapshots: steps (updates made) at which values are copied.  tick: called with the updates made.
+    width: how many go through the backbone at once, all where it is None.  cull: asked after every evaluation which
+    members are trained no further (successive halving).
     """
     learners = [_Learner(ticket, plan, backbone.device, set(snapshots)) for ticket in cohort]
-    _evaluate(learners, backbone, lessons, step=0)
+    _evaluate(learners, backbone, lessons, 0, width)
     for step in range(plan.train_steps):
         active = [learner for learner in learners if learner.active]
         if not active:
             break
-        _update(active, backbone, lessons, plan, step)
+        for group in _groups(active, width):
+            _update(group, backbone, lessons, plan, step)
         if (step + 1) % plan.evaluate_every == 0 or step + 1 == plan.train_steps:
-            _evaluate([learner for learner in active if learner.active], backbone, lessons, step=step + 1)
+            _evaluate([learner for learner in active if learner.active], backbone, lessons, step + 1, width)
+            for place in cull(step + 1, [learner.standing for learner in learners]):
+                learners[place].drop(step + 1)
         tick(step + 1)
     return [learner.trained() for learner in learners]
 
@@ -134,10 +125,12 @@ class _Learner:
     steps: int = 0
     active: bool = True
     diverged: str | None = None
+    dropped_at: int | None = None
 
     def __post_init__(self) -> None:
         self.member = Member(self.ticket, self.device)
-        self.optimizer = _Optimizer(self.member, self.plan)
+        self.member.masked.requires_grad_(self.plan.train_prompt)
+        self.optimizer = MemberOptimizer(self.member, self.plan)
         self.best = self.last = Checkpoint(0, self.member.values())
         self._snapshot()
 
@@ -152,7 +145,7 @@ class _Learner:
 
     def step(self, loss: float) -> None:
         """One update from the gradients as they stand."""
-        norm = nn.utils.clip_grad_norm_(self.member.parameters(), self.plan.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.member.parameters(), self.plan.clip_norm)  # frozen ones have no gradient
         if not torch.isfinite(norm):
             self.stop(f"the gradient of the prompt became {float(norm)} at step {self.steps + 1}")
             return
@@ -183,9 +176,19 @@ class _Learner:
         """Leave the batch for good, with the last good state."""
         self.diverged, self.active = reason, False
 
+    def drop(self, step: int) -> None:
+        """Leave the batch because others did better."""
+        self.dropped_at, self.active = step, False
+
+    @property
+    def standing(self) -> float | None:
+        """The best selection metric so far; None for who diverged or was dropped."""
+        return None if self.diverged or self.dropped_at is not None else _primary(self.best.metrics)
+
     def trained(self) -> Trained:
         """The records as they are handed out."""
-        return Trained(self.ticket, self.best, self.last, self.steps, self.snapshots, tuple(self.log), self.diverged)
+        log, ends = tuple(self.log), (self.diverged, self.dropped_at)
+        return Trained(self.ticket, self.best, self.last, self.steps, self.snapshots, log, *ends)
 
     def _snapshot(self) -> None:
         if self.steps in self.asked:
@@ -210,59 +213,25 @@ def _update(learners: Sequence[_Learner], backbone: Backbone, lessons: Lessons, 
         learner.member.zero_grad(set_to_none=True)
 
 
-def _evaluate(learners: Sequence[_Learner], backbone: Backbone, lessons: Lessons, step: int) -> None:
-    if not learners:
-        return
-    with torch.no_grad():
-        prompts = soft([learner.member for learner in learners])
-    result = evaluate(prompts, backbone, lessons.selection)
-    for place, learner in enumerate(learners):
-        own = Evaluation(result.losses[place], result.chosen[place], result.scores[place])
-        learner.record(own, lessons.measure(own.chosen.tolist()), step)
+def _groups(learners: Sequence[_Learner], width: int | None) -> Iterator[Sequence[_Learner]]:
+    """As many at once as go through the backbone together."""
+    width = width or len(learners)
+    for start in range(0, len(learners), width):
+        yield learners[start : start + width]
+
+
+def _evaluate(learners: Sequence[_Learner], backbone: Backbone, lessons: Lessons, step: int, width: int | None) -> None:
+    for group in _groups(learners, width) if learners else ():
+        with torch.no_grad():
+            prompts = soft([learner.member for learner in group])
+        result = evaluate(prompts, backbone, lessons.selection)
+        for place, learner in enumerate(group):
+            own = Evaluation(result.losses[place], result.chosen[place], result.scores[place])
+            learner.record(own, lessons.measure(own.chosen.tolist()), step)
 
 
 def _primary(metrics: Mapping[str, float]) -> float:
     return next(iter(metrics.values()))
-
-
-class _Optimizer:
-    """One member's own optimiser: linear warm-up, then constant; statistics start empty.
-
-    Adafactor sees each parameter as one flat vector, so that its second moment is not factored: rank-1 statistics
-    would couple the tokens of a prompt (t5x switches factoring off for prompts too).
-    """
-
-    def __init__(self, member: Member, plan: Plan) -> None:
-        self.pairs = [(weight, nn.Parameter(weight.data.view(-1))) for weight in member.parameters()]
-        prompt = len(list(member.masked.parameters()))
-        flat = [vector for _, vector in self.pairs]
-        self.rates = [plan.learning_rate, plan.head_learning_rate]
-        groups = [{"params": flat[:prompt]}, {"params": flat[prompt:]}]
-        self.inner = _optimizer([group for group in groups if group["params"]], plan)
-        self.warmup_steps = max(1, math.ceil(plan.warmup_fraction * plan.train_steps))
-
-    def step(self, done: int) -> None:
-        """One update, `done` updates having been made."""
-        factor = min(1.0, (done + 1) / self.warmup_steps)
-        for group, rate in zip(self.inner.param_groups, self.rates, strict=False):
-            group["lr"] = rate * factor
-        for weight, vector in self.pairs:  # the vector shares the weight's storage
-            vector.grad = None if weight.grad is None else weight.grad.view(-1)
-        self.inner.step()
-
-
-def _optimizer(groups: list[dict[str, Any]], plan: Plan) -> torch.optim.Optimizer:
-    match plan.optimizer:
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=plan.weight_decay)
-        case "adafactor":
-            from transformers.optimization import Adafactor
-
-            fixed = dict(scale_parameter=False, relative_step=False, warmup_init=False)  # else it ignores the rate
-            made: torch.optim.Optimizer = Adafactor(
-                groups, lr=plan.learning_rate, weight_decay=plan.weight_decay, **fixed
-            )
-            return made
 
 
 @contextmanager

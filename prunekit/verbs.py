@@ -3,42 +3,95 @@
 from __future__ import annotations
 
 import json as codec
-import resource
 import sys
-import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from prunekit import console, flags, inspection
+import pandas as pd
+import torch
+
+from prunekit import comparison, console, flags, foresight, inspection, prompts
+from prunekit.backbones import Backbone
 from prunekit.cohort import Member, soft
-from prunekit.config import Experiment
-from prunekit.errors import ArtifactError, ConfigError, DivergedError
+from prunekit.config import Experiment, PromptSettings
+from prunekit.errors import ConfigError, DivergedError
 from prunekit.evaluation import Evaluation
 from prunekit.evaluation import evaluate as judge
-from prunekit.experiment import run
+from prunekit.experiment import run, search
+from prunekit.masks import Mask
 from prunekit.prepare import Prepared, backbone_of, encode, prepare, task_of
-from prunekit.records import finished_ticket
-from prunekit.runs import MANIFEST, SETTINGS, Run
+from prunekit.randomness import generator
+from prunekit.records import finished_ticket, locate
+from prunekit.runs import Run
 from prunekit.tasks import load_task, read_rows
 from prunekit.tickets import Ticket
-from prunekit.training import train as train_cohort
 
 
-def train(experiment: Experiment, out: Path, tolerance: float, *, dry_run: bool, json: bool, prune: bool) -> None:
-    """`prune` and `tune`: run or resume, then show what was found.
+@dataclass(frozen=True)
+class Wish:
+    """How a verb that trains was called.
+
+    tolerance: how far below dense a ticket may be, in units of the primary metric; also the margin of equivalence.
+    """
+
+    verb: Literal["tune", "prune", "search"]
+    out: Path
+    tolerance: float = 0.01
+    controls: bool = False
+    dry_run: bool = False
+    json: bool = False
+
+
+def train(experiments: Sequence[Experiment], wish: Wish) -> None:
+    """`tune`, `prune` and `search`, task by task: run or resume, then show what was found, over all tasks at the end.
 
     Raises: DivergedError at the end where a lineage stopped; what the others reached is kept and shown.
     """
     screen = console.Screen()
-    prepared = prepare(experiment)
-    _introduce(prepared, screen)
-    if dry_run:
-        _foresee(prepared, prune, json=json)
-        return
-    made = run(prepared, out, screen, prune=prune)
-    stages = ["", prepared.stage] if prune else [""]
-    inspection.show(made.path, tolerance, json=json, stages=stages)
-    results = made.results()
+    made: list[tuple[Run, str]] = []
+    for prepared in _all_prepared(experiments):
+        _introduce(prepared, screen)
+        if wish.dry_run:
+            _foresee(prepared, wish)
+            continue
+        if wish.verb == "search":
+            directory = search(prepared, wish.out, screen, controls=wish.controls)
+            stage = prepared.search_stage
+        else:
+            prune = wish.verb == "prune"
+            directory = run(prepared, wish.out, screen, prune=prune, controls=wish.controls)
+            stage = prepared.stage if prune else ""
+        made.append((directory, stage))
+        if not wish.json:
+            inspection.show(directory.path, wish.tolerance, json=False, stages=["", stage], arms=False)
+    if not wish.dry_run:
+        _conclude(made, wish)
+
+
+def _all_prepared(experiments: Sequence[Experiment]) -> list[Prepared]:
+    """All tasks at once, on one model: what is wrong with the last is said before the first is trained."""
+    prepared: list[Prepared] = []
+    for experiment in experiments:
+        made = prepare(experiment, prepared[0].backbone if prepared else None)
+        if any(experiment.task.name == one.experiment.task.name for one in prepared):
+            raise ConfigError(f"--task names {made.task.name} twice; a task's seeds would count as units of themselves")
+        prepared.append(made)
+    return prepared
+
+
+def _conclude(made: Sequence[tuple[Run, str]], wish: Wish) -> None:
+    """The comparison over all tasks, or everything as JSON; then whoever stopped."""
+    if wish.json:
+        each = [inspection.facts(directory, wish.tolerance, ["", stage]) for directory, stage in made]
+        facts = each[0] if len(each) == 1 else {"runs": each}
+        console.write(
+            codec.dumps(facts | (comparison.facts(made, wish.tolerance) if wish.controls else {}), default=str)
+        )
+    elif wish.controls:
+        comparison.show_arms(made, wish.tolerance)
+    results = pd.concat([directory.results() for directory, _ in made])
     stopped = results[results["status"] == "diverged"]
     if len(stopped):
         first = stopped.iloc[0]
@@ -52,7 +105,7 @@ def evaluate(ticket_path: Path, split: str, settings: dict[str, Any], *, json: b
     """`eval`: the metrics of a ticket on one split."""
     if split not in ("train", "selection", "report"):
         raise ConfigError(f'--split {split}: there are "train", "selection" and "report"')
-    ticket, experiment = _ticket(ticket_path, settings)
+    ticket, experiment = opened(ticket_path, settings)
     task, splits = task_of(experiment)
     examples = getattr(splits, split)
     found = _answers(ticket, experiment, task, examples)
@@ -68,7 +121,7 @@ def evaluate(ticket_path: Path, split: str, settings: dict[str, Any], *, json: b
 
 def predict(ticket_path: Path, rows: Path, out: Path | None, settings: dict[str, Any]) -> None:
     """`predict`: one JSON line per row, with the answer, its place among the choices and its score."""
-    ticket, experiment = _ticket(ticket_path, settings)
+    ticket, experiment = opened(ticket_path, settings)
     task = load_task(experiment.task.name, experiment.task.data)
     examples = read_rows(rows, task)
     found = _answers(ticket, experiment, task, examples)
@@ -86,52 +139,60 @@ def predict(ticket_path: Path, rows: Path, out: Path | None, settings: dict[str,
         console.write(f"{len(lines)} answers written to {out}")
 
 
-def _ticket(path: Path, settings: dict[str, Any]) -> tuple[Ticket, Experiment]:
+def methods(settings: dict[str, Any], prompt_tokens: int, *, json: bool) -> None:
+    """`methods`: every parameterisation with what it trains of P = `prompt_tokens` on a model, and where it is from."""
+    # any task does: only the model is asked
+    backbone = backbone_of(flags.experiment(None, {"task": "testbed/first-animal"} | _given(settings)))
+    values = torch.zeros(prompt_tokens, backbone.width)
+    found = []
+    for method in get_args(PromptSettings.model_fields["method"].annotation):
+        made = prompts.start(method, values, generator("methods"))
+        count = made.trainable(Mask.full(prompt_tokens, 1))
+        found.append({"method": method, "parameters": count, "description": (type(made).__doc__ or "").splitlines()[0]})
+    if json:
+        console.write(codec.dumps(found))
+        return
+    rows = [[one["method"], str(one["parameters"]), one["description"]] for one in found]
+    title = f"trained parameters of {prompt_tokens} prompt tokens on a model {backbone.width} wide"
+    console.show(["method", "parameters", "what it is"], rows, title=title)
+
+
+def opened(path: Path, settings: dict[str, Any]) -> tuple[Ticket, Experiment]:
     """A finished ticket, and the settings to use it under: those of its run, with the given flags over them."""
-    place = _round_of(path)
-    if place is None:
+    found = locate(path)
+    if found is None:
         ticket = Ticket.load(path)
         made_with = {"model": ticket.origin.get("model"), "task": ticket.origin.get("task"), "place": ticket.place}
         return ticket, flags.experiment(None, made_with | _given(settings))
-    made, stage, seed, number = place
+    made, place = found
     known = made.settings()
     table = {section: known[section] for section in ("model", "task", "prompt", "machine")}
-    return finished_ticket(made, stage, seed, number), flags.experiment(None, _given(settings), table)
-
-
-def _round_of(path: Path) -> tuple[Run, str, int, int] | None:
-    """The run, stage, seed and round of a round directory; None for a ticket file.
-
-    Raises: ArtifactError where the path is neither.
-    """
-    if path.is_file():
-        return None
-    if not (path / MANIFEST).is_file():
-        raise ArtifactError(f"{path}: neither a ticket file nor a finished round's directory (seed=0/round=00)")
-    path = path.resolve()
-    seed, number = int(path.parent.name.removeprefix("seed=")), int(path.name.removeprefix("round="))
-    above = path.parent.parent
-    if (above / SETTINGS).is_file():
-        return Run.open(above), "", seed, number
-    return Run.open(above.parent), above.name, seed, number
+    return finished_ticket(made, place), flags.experiment(None, _given(settings), table)
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _answers(ticket: Ticket, experiment: Experiment, task: Any, examples: Any) -> Evaluation:
-    import torch
+def check_fit(ticket: Ticket, backbone: Backbone) -> None:
+    """Say where a ticket is used on another model than its own.
 
-    backbone = backbone_of(experiment)
+    Raises: ConfigError where it cannot be.
+    """
     if ticket.origin.get("backbone") not in (None, backbone.digest()):
         console.Screen().say("note: this is not the model (or precision) that the ticket was made with")
     with torch.no_grad():
+        width = ticket.prompt()()[0].shape[-1]
+    if width != backbone.width:
+        raise ConfigError(f"the ticket is {width} wide, the model's embeddings {backbone.width}")
+
+
+def _answers(ticket: Ticket, experiment: Experiment, task: Any, examples: Any) -> Evaluation:
+    backbone = backbone_of(experiment)
+    check_fit(ticket, backbone)
+    with torch.no_grad():
         prompts = soft([Member(ticket, backbone.device)])
-    if prompts.values.shape[-1] != backbone.width:
-        raise ConfigError(f"the ticket is {prompts.values.shape[-1]} wide, the model's embeddings {backbone.width}")
-    encoded = encode(backbone, task, examples, len(ticket.mask.token))
-    return judge(prompts, backbone, encoded)
+    return judge(prompts, backbone, encode(backbone, task, examples, len(ticket.mask.token)))
 
 
 def _introduce(prepared: Prepared, screen: console.Screen) -> None:
@@ -153,45 +214,25 @@ def _introduce(prepared: Prepared, screen: console.Screen) -> None:
         screen.say(f"{cut} of {len(splits.train)} training texts were cut to {limit} tokens (--max-input-tokens)")
 
 
-def _foresee(prepared: Prepared, prune: bool, *, json: bool) -> None:
-    """`--dry-run`: the rounds with their counts; minutes and memory from a few updates that are thrown away."""
-    settings, plan, keeps = prepared.experiment, prepared.plan, prepared.keeps if prune else ()
-    members = min(len(settings.seeds), settings.machine.width)
-    update, evaluation = _timed(prepared, members)
-    evaluations = plan.train_steps // plan.evaluate_every + 1
-    looked_at = len(prepared.lessons.selection) * evaluations + len(prepared.report)
-    cohorts = -(-len(settings.seeds) // members)
-    minutes = (update * plan.train_steps + evaluation * looked_at) * cohorts / 60
-    counts = [(settings.prompt.tokens, settings.prompt.pieces), *[(keep.tokens, keep.pieces) for keep in keeps]]
-    rounds = [
-        {"round": number, "tokens": tokens, "pieces": pieces, "cells": tokens * pieces, "minutes": minutes}
-        for number, (tokens, pieces) in enumerate(counts)
-    ]
-    total, memory = minutes * len(rounds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if json:
-        facts = {"run": prepared.name, "rounds": rounds, "minutes": total, "memory_mb": memory}
-        console.write(codec.dumps(facts))
+def _foresee(prepared: Prepared, wish: Wish) -> None:
+    """`--dry-run`: what would be trained, minutes and memory."""
+    if wish.verb == "search":
+        parts = foresight.search_parts(prepared, wish.controls)
+    else:
+        parts = foresight.pruning_parts(prepared, wish.controls) if wish.verb == "prune" else []
+        parts = parts or foresight.pruning_parts(replace(prepared, keeps=()), False)
+    minutes = foresight.minutes(prepared, parts)
+    total, memory = sum(minutes), foresight.peak_memory_mb()
+    if wish.json:
+        each = [asdict(part) | {"minutes": spent} for part, spent in zip(parts, minutes, strict=True)]
+        console.write(codec.dumps({"run": prepared.name, "parts": each, "minutes": total, "memory_mb": memory}))
         return
-    rows = [[f"{one['minutes']:.1f}" if key == "minutes" else str(one[key]) for key in one] for one in rounds]
-    console.show(["round", "tokens", "pieces", "cells", "minutes at most"], rows)
+    rows = [
+        [part.title, part.tokens, part.pieces, str(part.tickets), f"{spent:.1f}"]
+        for part, spent in zip(parts, minutes, strict=True)
+    ]
+    console.show(["part", "tokens", "pieces", "tickets", "minutes at most"], rows)
     console.write(
-        f"at most {total:.0f} minutes and about {memory:.0f} MB in all (pruned rounds are quicker); "
+        f"at most {total:.0f} minutes and about {memory:.0f} MB in all (pruned tickets are quicker); "
         f"would be written to {prepared.name}"
     )
-
-
-def _timed(prepared: Prepared, members: int) -> tuple[float, float]:
-    """Seconds of one update, and of evaluating one example, for `members` side by side; nothing is kept."""
-    from dataclasses import replace
-
-    tickets = [prepared.dense(seed) for seed in prepared.experiment.seeds[:members]]
-    few = prepared.lessons.selection[:16]
-    nothing = replace(prepared.lessons, selection=few, measure=lambda chosen: {"none": 0.0})
-    plan = replace(prepared.plan, train_steps=3, evaluate_every=3)
-    began = time.perf_counter()
-    judge(soft([Member(ticket, prepared.backbone.device) for ticket in tickets]), prepared.backbone, few)
-    evaluation = time.perf_counter() - began
-    began = time.perf_counter()
-    train_cohort(tickets, prepared.backbone, nothing, plan)
-    update = max(0.0, time.perf_counter() - began - 2 * evaluation) / 3
-    return update, evaluation / len(few)

@@ -60,13 +60,13 @@ def test_prune_shows_a_table_a_sentence_and_a_path(folder, tmp_path, capsys):
     assert str(tmp_path) in said.out.splitlines()[-1]
     assert "round 1: 6 of 6 updates" in said.err
     assert call(*arguments) == 0
-    assert "rounds 0 to 2 are done" in capsys.readouterr().err
+    assert "8 finished ticket(s) were there already" in capsys.readouterr().err
 
 
 def test_json_holds_the_tickets_and_the_best(folder, tmp_path, capsys):
     assert call("prune", *tiny.arguments("gpt2", folder), f"--out={tmp_path}", "--json", "--tolerance=1") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert [one["tokens"] for one in facts["tickets"]] == [4, 3, 2]
+    assert [one["tokens"] for one in facts["tickets"] if one["stage"] != "untrained"] == [4, 3, 2]
     assert facts["best"]["round"] == 2
 
 
@@ -74,7 +74,9 @@ def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path, capsys):
     out = tmp_path / "runs"
     assert call("prune", *tiny.arguments("gpt2", folder), f"--out={out}", "--dry-run", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert [(one["tokens"], one["pieces"]) for one in facts["rounds"]] == [(4, 4), (3, 3), (2, 2)]
+    assert [(one["title"], one["tokens"], one["pieces"]) for one in facts["parts"]] == [
+        ("round 0", "4", "4"), ("round 1", "3", "3"), ("round 2", "2", "2"),
+    ]  # fmt: skip
     assert facts["minutes"] > 0
     assert facts["memory_mb"] > 100
     assert not out.exists()
@@ -83,7 +85,7 @@ def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path, capsys):
 def test_tune_then_prune_shares_the_dense_round(folder, tmp_path, capsys):
     assert call("tune", *tiny.arguments("bert", folder, rounds=None, keep_tokens=None), f"--out={tmp_path}") == 0
     assert call("prune", *tiny.arguments("bert", folder), f"--out={tmp_path}") == 0
-    assert "rounds 0 to 0 are done" in capsys.readouterr().err
+    assert "2 finished ticket(s) were there already" in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -96,7 +98,9 @@ def test_settings_can_stand_in_a_file_and_flags_go_over_them(folder, tmp_path, c
     )
     assert call("prune", "--experiment", file, "--rounds=1", f"--out={tmp_path}", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert [(one["seed"], one["round"]) for one in facts["tickets"]] == [(3, 0), (3, 1)]
+    assert [(one["seed"], one["stage"][:5], one["round"]) for one in facts["tickets"]] == [
+        (3, "", 0), (3, "prune", 1), (3, "untra", 0),
+    ]  # fmt: skip
 
 
 # ---- eval, predict, runs
@@ -122,16 +126,17 @@ def test_eval_of_a_round_gives_its_reported_metric(run, capsys):
 
 
 def test_a_ticket_file_on_its_own_knows_its_model_task_and_place(folder, tmp_path, capsys):
+    from prunekit.places import Place
     from prunekit.records import finished_ticket
     from prunekit.runs import Run
 
     call("tune", *tiny.arguments("bert", folder, place="first", rounds=None, keep_tokens=None), f"--out={tmp_path}")
     made = Run.open(next(tmp_path.iterdir()))
-    finished_ticket(made, "", 0, 0).save(tmp_path / "mine.safetensors")
+    finished_ticket(made, Place("", 0, 0)).save(tmp_path / "mine.safetensors")
     capsys.readouterr()
     assert call("eval", tmp_path / "mine.safetensors", f"--data={folder / 'toy'}", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["accuracy"] == pytest.approx(made.result("", 0, 0)["report"]["accuracy"])
+    assert facts["accuracy"] == pytest.approx(made.result(Place("", 0, 0))["report"]["accuracy"])
 
 
 def test_predict_answers_every_row(run, folder, tmp_path, capsys):

@@ -4,9 +4,10 @@ import pytest
 import tiny
 import torch
 
-from prunekit import experiment, records
+from prunekit import experiment, learning, records
 from prunekit.errors import ConfigError
 from prunekit.lottery import find_tickets
+from prunekit.places import Place
 from prunekit.prepare import prepare
 from prunekit.tickets import Ticket
 
@@ -24,7 +25,7 @@ def run(kind, folder, out, prune=True, **more):
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_the_whole_pipeline_runs_on_every_architecture(kind, folder, tmp_path):
     made, _ = run(kind, folder, tmp_path, seeds=2)
-    table = made.results()
+    table = rounds(made)
     assert list(table["round"]) == [0, 0, 1, 1, 2, 2]
     assert list(table["tokens"]) == [4, 4, 3, 3, 2, 2]
     assert list(table["pieces"]) == [4, 4, 3, 3, 2, 2]
@@ -39,8 +40,14 @@ def test_the_whole_pipeline_runs_on_every_architecture(kind, folder, tmp_path):
 
 
 def ticket_at(made, seed, number):
-    stage = made.stages()[-1] if number else ""
-    return Ticket.load(made.read(stage, seed, number, "ticket.safetensors"))
+    place = Place(made.stages()[-1] if number else "", seed, number)
+    return Ticket.load(made.read(place, "ticket.safetensors"))
+
+
+def rounds(made):
+    """The results of the rounds alone, without the base line."""
+    table = made.results()
+    return table[table["stage"] != "untrained"]
 
 
 def test_a_finished_run_is_loaded_and_nothing_is_done_again(folder, tmp_path, monkeypatch):
@@ -50,23 +57,24 @@ def test_a_finished_run_is_loaded_and_nothing_is_done_again(folder, tmp_path, mo
     def forbidden(*arguments, **more):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(experiment, "train", forbidden)
+    monkeypatch.setattr(learning, "train", forbidden)
     again, watch = run("gpt2", folder, tmp_path, seeds=2)
     assert tiny.contents(again.path) == before
-    assert any("are done, loaded" in line for line in watch.lines)
+    assert any("8 finished ticket(s) were there already" in line for line in watch.lines)
 
 
 @pytest.mark.parametrize("rewind", ["trained", "init", "4", "fresh"])
 def test_an_interrupted_run_ends_in_the_same_bytes(rewind, folder, tmp_path, monkeypatch):
     whole, _ = run("t5", folder, tmp_path / "whole", seeds=2, rewind=rewind)
-    rounds = 0
+    stops = 0
 
-    def stopping(*arguments, **more):
-        nonlocal rounds
-        for turn in find_tickets(*arguments, **more):
-            rounds += 1
+    def stopping(dense, keeps, learn, rewinding):
+        nonlocal stops
+        stops += 1
+        for turn in find_tickets(dense, keeps, learn, rewinding):
             yield turn
-            raise KeyboardInterrupt
+            if turn.number == stops - 1:
+                raise KeyboardInterrupt
 
     monkeypatch.setattr(experiment, "find_tickets", stopping)
     for _ in range(3):
@@ -74,7 +82,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(rewind, folder, tmp_path, mon
             run("t5", folder, tmp_path / "parts", seeds=2, rewind=rewind)
     monkeypatch.undo()
     parts, _ = run("t5", folder, tmp_path / "parts", seeds=2, rewind=rewind)
-    assert rounds == 3
+    assert stops == 3
     assert tiny.contents(parts.path) == tiny.contents(whole.path)
 
 
@@ -83,11 +91,11 @@ def test_the_ticket_of_a_round_starts_from_the_named_values(folder, tmp_path):
     for rewind in ("trained", "init", "4", "fresh"):
         made, _ = run("gpt2", folder, tmp_path, rewind=rewind)
         stage = next(s for s in made.stages() if s and str(made.stage_settings(s)["rewind"]) == rewind)
-        starts[rewind] = Ticket.load(made.read(stage, 0, 2, "ticket.safetensors")).state["values"]
-        kept = records.kept_values(made, stage, 0, 1).state["values"]
+        starts[rewind] = Ticket.load(made.read(Place(stage, 0, 2), "ticket.safetensors")).state["values"]
+        kept = records.kept_values(made, Place(stage, 0, 1)).state["values"]
         if rewind == "trained":
             assert torch.equal(starts[rewind], kept)
-    dense, learned = records.load(made, "", 0, 0, "absolute")
+    dense, learned = records.load(made, Place("", 0, 0), "absolute", "accuracy")
     assert torch.equal(starts["init"], dense.state["values"])
     assert torch.equal(starts["init"], learned.snapshots[0].state["values"])
     assert torch.equal(starts["4"], learned.snapshots[4].state["values"])
@@ -108,7 +116,7 @@ def test_pruning_follows_the_named_score_also_after_a_resume(folder, tmp_path):
     run("gpt2", folder, tmp_path, prune=False)
     made, _ = run("gpt2", folder, tmp_path, score="signed", rounds=1)
     kept = ticket_at(made, 0, 1).mask.token
-    scores = records.load_scores(made, "", 0, 0)
+    scores = records.load_scores(made, Place("", 0, 0))
     best = scores["signed"].token.argsort(descending=True, stable=True)[:2]
     assert set(kept.nonzero().flatten().tolist()) == set(best.tolist())
     assert set(scores) == {"absolute", "signed", "squared", "magnitude", "random"}
@@ -145,7 +153,7 @@ def test_a_lineage_that_diverges_ends_and_the_others_go_on(folder, tmp_path, mon
 
     monkeypatch.setattr(type(prepared), "dense", poisoned)
     made = experiment.run(prepared, tmp_path, watch := tiny.Quiet())
-    table = made.results()
+    table = rounds(made)
     stopped = table[table["seed"] == 0]
     assert list(stopped["round"]) == [0]
     assert list(stopped["status"]) == ["diverged"]
@@ -158,23 +166,23 @@ def test_a_lineage_that_diverges_ends_and_the_others_go_on(folder, tmp_path, mon
 
 def test_the_report_split_is_looked_at_once_per_finished_ticket(folder, tmp_path, monkeypatch):
     looks = []
-    real = experiment.evaluate
+    real = learning.evaluate
 
     def counting(prompts, backbone, examples):
         looks.append((prompts.members, len(examples)))
         return real(prompts, backbone, examples)
 
-    monkeypatch.setattr(experiment, "evaluate", counting)
+    monkeypatch.setattr(learning, "evaluate", counting)
     run("gpt2", folder, tmp_path, seeds=2)
-    assert looks == [(2, 12)] * 3
+    assert looks == [(2, 12)] * 4  # three rounds and the base line
 
 
 def test_predictions_give_the_reported_metric(folder, tmp_path):
     import pandas as pd
 
     made, _ = run("bert", folder, tmp_path, prune=False)
-    table = pd.read_parquet(made.read("", 0, 0, "predictions.parquet"))
-    result = made.result("", 0, 0)
+    table = pd.read_parquet(made.read(Place("", 0, 0), "predictions.parquet"))
+    result = made.result(Place("", 0, 0))
     for split in ("selection", "report"):
         rows = table[table["split"] == split]
         right = [choice in gold for choice, gold in zip(rows["choice"], rows["gold"], strict=True)]

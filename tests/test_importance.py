@@ -5,8 +5,6 @@ import pytest
 import tiny
 import torch
 
-from prunekit import importance
-from prunekit.cohort import Member, soft
 from prunekit.errors import DivergedError
 from prunekit.importance import all_scores, gradient_scores, magnitude_scores, random_scores
 from prunekit.tickets import Ticket
@@ -141,33 +139,3 @@ def test_a_head_of_zeros_silences_the_prompt():
     (zero_head,) = gradient_scores([replace(tiny.ticket(bone), head=bone.new_head(2))], bone, [batch])
     assert found.token.min() > 0
     assert zero_head.token.abs().max() == 0
-
-
-@pytest.mark.parametrize("kind", ["t5", "gpt2", "bert"])
-@pytest.mark.parametrize("width", [1, 3, 8])
-def test_leave_one_out_equals_one_evaluation_at_a_time(kind, width):
-    bone = tiny.backbone(kind)
-    ticket = replace(tiny.ticket(bone), mask=tiny.masked([True, False, True, True]))
-    rows = tiny.encoded(bone, tiny.examples(6))
-    costs = importance.leave_one_out(ticket, bone, rows, width)
-    full = losses(bone, ticket, rows)
-    for token in range(4):
-        keep = [place in (0, 2, 3) and place != token for place in range(4)]
-        without = losses(bone, replace(ticket, mask=tiny.masked(keep)), rows)
-        assert (costs[token] - (without - full)).abs().max() < 1e-5 * full.abs().max()
-    assert (costs[1] == 0).all()
-
-
-def test_leave_one_out_of_the_last_token_is_the_bare_model():
-    bone = tiny.backbone("t5")
-    ticket = replace(tiny.ticket(bone), mask=tiny.masked([False, False, True, False]))
-    rows = tiny.encoded(bone, tiny.examples(4))
-    bare = losses(bone, replace(ticket, mask=tiny.masked([False] * 4)), rows)
-    assert torch.allclose(importance.leave_one_out(ticket, bone, rows)[2], bare - losses(bone, ticket, rows), atol=1e-5)
-
-
-def losses(bone, ticket, rows):
-    """[N] losses of one ticket, one example at a time."""
-    with torch.no_grad():
-        prompts = soft([Member(ticket)])
-        return torch.stack([bone.losses(prompts, bone.batch([[row]], every_choice=True))[0, 0] for row in rows])

@@ -46,9 +46,9 @@ def test_compare_names_the_settings_that_differ(made, tmp_path, capsys):
     assert "training.batch_size" not in first["settings"]
 
 
-def test_list_counts_finished_rounds(made, tmp_path, capsys):
+def test_list_counts_finished_tickets(made, tmp_path, capsys):
     inspection.list_runs(made.path.parent, json=True)
     (one,) = json.loads(capsys.readouterr().out)
-    assert (one["seeds"], one["finished_rounds"]) == ([0, 1], 6)
+    assert (one["seeds"], one["finished_tickets"]) == ([0, 1], 8)
     inspection.list_runs(tmp_path, json=False)
     assert "no runs in" in capsys.readouterr().out

@@ -11,7 +11,7 @@ import torch
 from prunekit.cohort import Member, soft
 from prunekit.evaluation import evaluate
 from prunekit.importance import gradient_scores
-from prunekit.lottery import Learned, find_tickets
+from prunekit.lottery import Learned, Rewinding, find_tickets
 from prunekit.pruning import prune_mask
 from prunekit.schedule import Schedule
 from prunekit.training import train
@@ -78,11 +78,13 @@ def test_after_rewinding_the_effective_values_are_mask_times_the_rewound_values(
         trained = train(tickets, bone, lessons, tiny.plan(train_steps=6, evaluate_every=3), snapshots=(0, 4))
         kept = [replace(t, state=made.best.values.state) for t, made in zip(tickets, trained, strict=True)]
         found = gradient_scores(kept, bone, chunks(bone, lessons.train, 8))
-        return [Learned(made.best.values, score, made.snapshots) for made, score in zip(trained, found, strict=True)]
+        return [
+            Learned(made.best.values, 0.5, score, made.snapshots) for made, score in zip(trained, found, strict=True)
+        ]
 
     keeps = Schedule.geometric(3, 1, 1).keeps(6, 4)
     cohort = [tiny.ticket(bone, tokens=6, seed=seed) for seed in range(2)]
-    rounds = list(find_tickets(cohort, keeps, learn, rewind=rewind))
+    rounds = list(find_tickets(cohort, keeps, learn, Rewinding(rewind)))
     for member in range(2):
         start = {"init": 0, 4: 4}.get(rewind)
         for before, after, keep in zip(rounds, rounds[1:], keeps, strict=False):

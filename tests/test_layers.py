@@ -15,15 +15,15 @@ PACKAGES = ("prunekit", "analyses", "figures")
 
 # A module imports from its own level or a lower one; the longest matching prefix counts. A new module needs a line.
 LEVELS = {
-    0: ("prunekit", "errors toml randomness disk config masks schedule"),
+    0: ("prunekit", "errors toml randomness disk places config masks schedule"),
     0.5: ("prunekit", "inits tasks testbed"),
     1: ("prunekit", "pruning prompts backbones tickets order"),
-    2: ("prunekit", "cohort evaluation training importance"),
-    3: ("prunekit", "lottery"),
+    2: ("prunekit", "cohort capacity evaluation optimizer training importance ablation"),
+    3: ("prunekit", "lottery search arms"),
     4: ("prunekit", "runs records"),
-    5: ("prunekit", "prepare experiment export summary"),
+    5: ("prunekit", "starts machine prepare learning experiment export summary"),
     8: ("prunekit", "report sweep"),
-    9: ("prunekit", "console flags inspection verbs cli __main__ testbed.table"),
+    9: ("prunekit", "console flags inspection comparison foresight verbs scoring cli __main__ testbed.table"),
 }
 LEVEL = {f"{package}.{name}": level for level, (package, names) in LEVELS.items() for name in names.split()}
 LEVEL |= {"prunekit": -1, "analyses": 6, "figures": 7}

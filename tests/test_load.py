@@ -48,7 +48,13 @@ def test_what_is_loaded_from_a_folder_is_what_was_saved(folder, kind):
     with torch.no_grad():
         both = [one.logits(soft([Member(tiny.ticket(wanted))]), one.batch([rows], every_choice=True))
                 for one in (bone, wanted)]  # fmt: skip
-    assert torch.equal(*both)
+    # weights in a mapped file lie elsewhere in memory, by which the last bit of a product may depend
+    assert torch.allclose(*both, rtol=1e-5)
+    for (name, one), (other_name, other) in zip(
+        bone.model.state_dict().items(), wanted.model.state_dict().items(), strict=True
+    ):
+        assert name == other_name
+        assert torch.equal(one, other)
 
 
 def test_options_reach_the_backbone(folder):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from prunekit.cohort import Values
-from prunekit.lottery import Learned, Round, find_tickets, next_tickets
+from prunekit.lottery import Learned, Rewinding, Round, find_tickets, next_tickets
 from prunekit.masks import Mask
 from prunekit.pruning import Scores
 from prunekit.schedule import Keep
@@ -41,11 +41,11 @@ class FakeLearn:
         token = torch.arange(float(P)) if member == 0 else -torch.arange(float(P))
         piece = torch.tensor([[0.0, 1.0], [1.0, 0.0]] * (P // 2))
         snapshots = {step: values(1000 + step + member) for step in (0, 5)} if ticket.round == 0 else {}
-        return Learned(values(100 + 10 * ticket.round + member), Scores(token, piece, 7), snapshots)
+        return Learned(values(100 + 10 * ticket.round + member), 0.5, Scores(token, piece, 7), snapshots)
 
 
 def run(rewind="trained", learn=None, **more):
-    return list(find_tickets([dense(0), dense(1)], KEEPS, learn or FakeLearn(), rewind=rewind, **more))
+    return list(find_tickets([dense(0), dense(1)], KEEPS, learn or FakeLearn(), Rewinding(rewind, **more)))
 
 
 def shown(ticket):
@@ -67,7 +67,7 @@ def test_train_score_prune_rewind_by_hand():
 
 def test_round_zero_is_the_dense_tickets_themselves():
     cohort = [dense(0), dense(1)]
-    first = next(find_tickets(cohort, KEEPS, FakeLearn(), rewind="trained"))
+    first = next(find_tickets(cohort, KEEPS, FakeLearn(), Rewinding("trained")))
     assert all(one is other for one, other in zip(first.tickets, cohort, strict=True))
 
 
@@ -119,29 +119,9 @@ def test_learn_gets_the_whole_cohort_once_a_round():
     assert [len(seen) for seen in learn.seen] == [2] * 4
 
 
-@pytest.mark.parametrize("rewind", ["trained", "init", 5])
-@pytest.mark.parametrize("done", [1, 2, 3, 4])
-def test_resuming_gives_the_same_rounds_and_learns_no_finished_one_again(rewind, done):
-    whole = run(rewind)
-    learn = FakeLearn()
-    rest = run(rewind, learn, after=whole[:done])
-    assert [made.number for made in rest] == list(range(done, 4))
-    assert len(learn.seen) == 4 - done
-    for made, wanted in zip(rest, whole[done:], strict=True):
-        for ticket, other in zip(made.tickets, wanted.tickets, strict=True):
-            assert ticket.to_bytes() == other.to_bytes()
-
-
-def test_the_rounds_given_as_done_are_not_changed():
-    whole = run()
-    after = whole[:2]
-    run(after=after)
-    assert len(after) == 2
-
-
 def test_the_search_can_be_stopped_early_and_does_nothing_ahead():
     learn = FakeLearn()
-    search = find_tickets([dense()], KEEPS, learn, rewind="trained")
+    search = find_tickets([dense()], KEEPS, learn, Rewinding("trained"))
     assert learn.seen == []
     assert next(search).number == 0
     assert len(learn.seen) == 1
@@ -151,11 +131,11 @@ def test_the_search_can_be_stopped_early_and_does_nothing_ahead():
 
 
 def test_no_keeps_train_the_dense_round_alone():
-    assert [made.number for made in find_tickets([dense()], [], FakeLearn(), rewind="trained")] == [0]
+    assert [made.number for made in find_tickets([dense()], [], FakeLearn(), Rewinding("trained"))] == [0]
 
 
 def test_members_do_not_touch_each_other():
-    alone = list(find_tickets([dense(0)], KEEPS, FakeLearn(), rewind="trained"))
+    alone = list(find_tickets([dense(0)], KEEPS, FakeLearn(), Rewinding("trained")))
     for made, both in zip(alone, run(), strict=True):
         assert made.tickets[0].to_bytes() == both.tickets[0].to_bytes()
 
@@ -165,7 +145,7 @@ def test_the_next_tickets_without_a_head():
     ticket = replace(dense(), head=None)
     learned = replace(learn.learned(ticket, 0), kept=Values({"values": torch.ones(P, H)}, None))
     done = Round(0, (ticket,), (learned,))
-    (child,) = next_tickets(done, done, Keep(2, 1), "trained")
+    (child,) = next_tickets(done, done, Keep(2, 1), Rewinding("trained"))
     assert child.head is None
     assert shown(child) == ["00", "00", "01", "10"]
 
@@ -197,5 +177,5 @@ def test_a_lineage_that_diverged_ends_and_the_other_goes_on_unchanged(rewind):
 
 
 def test_when_every_lineage_has_diverged_the_search_ends():
-    rounds = list(find_tickets([dense(0)], KEEPS, DivergingLearn(1), rewind="trained"))
+    rounds = list(find_tickets([dense(0)], KEEPS, DivergingLearn(1), Rewinding("trained")))
     assert [made.number for made in rounds] == [0, 1]

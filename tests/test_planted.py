@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from prunekit import backbones
-from prunekit.importance import gradient_scores, leave_one_out
+from prunekit.ablation import leave_one_out
+from prunekit.importance import gradient_scores
 from prunekit.masks import Mask
 from prunekit.prepare import encode
 from prunekit.tasks import load_splits, load_task
@@ -43,7 +44,7 @@ def rates(seeds, examples):
         for seed in range(seeds):
             ticket, needed = planted(bone, one.instructions[0], seed)
             (score,) = gradient_scores([ticket], bone, [bone.batch([rows], every_choice=False)])
-            costs = leave_one_out(ticket, bone, rows).mean(dim=1)
+            costs = leave_one_out(ticket, bone, rows).costs.mean(dim=1)
             cases += 1
             exact += top(costs, len(needed)) == needed
             gradient += top(score.token, len(needed)) == needed

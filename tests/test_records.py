@@ -1,10 +1,16 @@
+import shutil
+
 import pytest
 import tiny
 import torch
 
 from prunekit import experiment, records
+from prunekit.errors import ArtifactError
+from prunekit.places import Place
 from prunekit.prepare import prepare
 from prunekit.tickets import Ticket
+
+DENSE = Place("", 0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +20,7 @@ def made(tmp_path_factory):
 
 
 def test_a_round_comes_back_as_it_was_learned(made):
-    ticket, learned = records.load(made, "", 0, 0, "absolute")
+    ticket, learned = records.load(made, DENSE, "absolute", "accuracy")
     assert ticket.round == 0
     assert ticket.mask.density == 1
     assert sorted(learned.snapshots) == [0, 2, 4, 6]
@@ -24,18 +30,37 @@ def test_a_round_comes_back_as_it_was_learned(made):
 
 
 def test_kept_values_are_those_of_the_best_evaluation(made):
-    result = made.result("", 0, 0)
-    _, learned = records.load(made, "", 0, 0, "absolute")
-    kept = records.kept_values(made, "", 0, 0)
+    result = made.result(DENSE)
+    _, learned = records.load(made, DENSE, "absolute", "accuracy")
+    kept = records.kept_values(made, DENSE)
     assert torch.equal(kept.state["values"], learned.snapshots[result["kept_step"]].state["values"])
-    log = __import__("pandas").read_parquet(made.read("", 0, 0, "log.parquet"))
+    log = __import__("pandas").read_parquet(made.read(DENSE, "log.parquet"))
     accuracy = log[(log["split"] == "selection") & (log["metric"] == "accuracy") & (log["step"] > 0)]
     assert result["kept_step"] == accuracy.loc[accuracy["value"].idxmax(), "step"]  # idxmax: the earliest of equals
 
 
 def test_a_finished_ticket_carries_mask_and_kept_values(made):
-    stage = made.stages()[-1]
-    ticket = records.finished_ticket(made, stage, 0, 2)
+    place = Place(made.stages()[-1], 0, 2)
+    ticket = records.finished_ticket(made, place)
     assert ticket.mask.tokens == 2
-    assert torch.equal(ticket.state["values"], records.kept_values(made, stage, 0, 2).state["values"])
-    assert ticket != Ticket.load(made.read(stage, 0, 2, "ticket.safetensors"))
+    assert torch.equal(ticket.state["values"], records.kept_values(made, place).state["values"])
+    assert ticket != Ticket.load(made.read(place, "ticket.safetensors"))
+
+
+def test_a_ticket_opens_from_its_round_and_from_its_file(made, tmp_path):
+    place = Place(made.stages()[-1], 0, 2)
+    ticket = records.finished_ticket(made, place)
+    ticket.save(tmp_path / "one.safetensors")
+    assert records.open_ticket(made.folder(place)) == ticket == records.open_ticket(tmp_path / "one.safetensors")
+    assert records.locate(made.folder(place))[1] == place
+    assert records.open_ticket(made.folder(place) / "ticket.safetensors") == ticket
+    for wrong in (made.path, tmp_path):
+        with pytest.raises(ArtifactError, match="neither a ticket file nor"):
+            records.open_ticket(wrong)
+
+
+def test_a_round_copied_out_of_its_run_is_refused(made, tmp_path):
+    copy = tmp_path / "seed=0" / "round=00"
+    shutil.copytree(made.folder(DENSE), copy)
+    with pytest.raises(ArtifactError, match="outside its run"):
+        records.open_ticket(copy)

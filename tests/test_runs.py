@@ -2,12 +2,14 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from prunekit import runs
+from prunekit import places
 from prunekit.disk import STAGING, as_json
 from prunekit.errors import ArtifactError, ConfigError
+from prunekit.places import Place
 from prunekit.runs import Files, Run
 
 
@@ -17,36 +19,40 @@ def new(path, run_id="abcd1234"):
     return run
 
 
-def member(seed, number, note="x"):
+DENSE, PRUNED = [Place("", 0, 0), Place("", 1, 0)], [Place("prune-ab12", 0, 1), Place("prune-ab12", 1, 1)]
+
+
+def member(place, note="x"):
+    _, seed, number = place
     result = {"seed": seed, "round": number, "status": "done", "report": {"accuracy": 0.5}, "note": note}
-    return Files(seed, {"result.json": as_json(result), "log.txt": b"log " + note.encode()}, {"seconds": 1.5})
+    return Files(place, {"result.json": as_json(result), "log.txt": b"log " + note.encode()}, {"seconds": 1.5})
 
 
 def filled(path):
     run = new(path)
-    run.commit("", 0, [0, 1], [member(0, 0), member(1, 0)])
+    run.commit([member(place) for place in DENSE])
     run.write_stage("prune-ab12", {"rounds": 1})
-    run.commit("prune-ab12", 1, [0, 1], [member(0, 1), member(1, 1)])
+    run.commit([member(place) for place in PRUNED])
     return run
 
 
 def test_a_committed_round_is_done_and_reads_back(tmp_path):
     run = filled(tmp_path / "r")
-    assert run.done("", [0, 1], 0)
-    assert run.done("prune-ab12", [0, 1], 1)
-    assert not run.done("", [0, 1], 1)
-    assert run.read("", 0, 0, "log.txt").read_bytes() == b"log x"
-    assert run.rounds() == [("", 0, 0), ("", 1, 0), ("prune-ab12", 0, 1), ("prune-ab12", 1, 1)]
-    assert run.timing("", 1, 0) == {"seconds": 1.5}
+    assert run.done(DENSE)
+    assert run.done(PRUNED)
+    assert not run.done([*DENSE, Place("", 0, 1)])
+    assert run.read(DENSE[0], "log.txt").read_bytes() == b"log x"
+    assert run.rounds() == [*DENSE, *PRUNED]
+    assert run.timing(DENSE[1]) == {"seconds": 1.5}
     assert run.verify() == 8
 
 
 def test_a_cohort_counts_only_when_all_its_members_are_there(tmp_path):
     run = filled(tmp_path / "r")
-    shutil.rmtree(run.round_path("prune-ab12", 1, 1))
-    assert not run.done("prune-ab12", [0, 1], 1)
-    assert ("prune-ab12", 0, 1) not in run.rounds()
-    run.commit("prune-ab12", 1, [0, 1], [member(0, 1), member(1, 1)])  # the member that stood there makes room
+    shutil.rmtree(run.folder(Place("prune-ab12", 1, 1)))
+    assert not run.done(PRUNED)
+    assert PRUNED[0] not in run.rounds()
+    run.commit([member(place) for place in PRUNED])  # the member that stood there makes room
     assert run.verify() == 8
 
 
@@ -56,17 +62,17 @@ def test_results_are_rebuilt_from_the_rounds_and_hold_no_time(tmp_path):
     assert list(table["round"]) == [0, 0, 1, 1]
     assert list(table["report_accuracy"]) == [0.5] * 4
     assert "seconds" not in table.columns
-    first = (run.path / runs.RESULTS).read_bytes()
-    (run.path / runs.RESULTS).unlink()
+    first = (run.path / places.RESULTS).read_bytes()
+    (run.path / places.RESULTS).unlink()
     run.write_results()
-    assert (run.path / runs.RESULTS).read_bytes() == first
+    assert (run.path / places.RESULTS).read_bytes() == first
 
 
 @pytest.mark.parametrize("name", ["log.txt", "result.json", "MANIFEST.json"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 def test_damage_is_one_line_that_names_the_file(tmp_path, name, damage):
     run = filled(tmp_path / "r")
-    path = run.round_path("", 1, 0) / name
+    path = run.folder(Place("", 1, 0)) / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
     match damage:
@@ -87,18 +93,18 @@ def test_a_round_of_another_run_seed_or_round_is_refused(tmp_path):
     run, other = filled(tmp_path / "r"), filled(tmp_path / "s")
     other.write_settings(other.settings() | {"id": "ffff0000"})
     with pytest.raises(ArtifactError, match="belongs to"):
-        other.manifest("", 0, 0)
-    shutil.rmtree(run.round_path("", 1, 0))
-    shutil.copytree(run.round_path("", 0, 0), run.round_path("", 1, 0))
+        other.manifest(Place("", 0, 0))
+    shutil.rmtree(run.folder(Place("", 1, 0)))
+    shutil.copytree(run.folder(Place("", 0, 0)), run.folder(Place("", 1, 0)))
     with pytest.raises(ArtifactError, match="belongs to"):
-        run.manifest("", 1, 0)
+        run.manifest(Place("", 1, 0))
 
 
 def test_a_round_that_follows_another_round_than_the_one_there_is_refused(tmp_path):
     run = filled(tmp_path / "r")
-    run.commit("", 0, [0, 1], [member(0, 0, "other"), member(1, 0, "other")])
+    run.commit([member(place, "other") for place in DENSE])
     with pytest.raises(ArtifactError, match="made from another round 0"):
-        run.manifest("prune-ab12", 0, 1)
+        run.manifest(Place("prune-ab12", 0, 1))
 
 
 def test_stage_settings_may_not_change_under_its_name(tmp_path):
@@ -146,7 +152,30 @@ def test_a_second_writer_is_told_who_holds_the_run(tmp_path):
 
 def test_manifest_names_every_file_but_the_timing(tmp_path):
     run = filled(tmp_path / "r")
-    manifest = json.loads((run.round_path("", 0, 0) / runs.MANIFEST).read_bytes())
+    manifest = json.loads((run.folder(Place("", 0, 0)) / places.MANIFEST).read_bytes())
     assert sorted(manifest["files"]) == ["log.txt", "result.json"]
-    assert manifest["cohort"] == [0, 1]
+    assert manifest["cohort"] == ["seed=0/round=00", "seed=1/round=00"]
     assert manifest["previous"] is None
+
+
+def test_places_are_read_back_from_their_paths():
+    for place in (*DENSE, *PRUNED, Place("search-ab12/grid/tokens=2-pieces=4", 12, 1)):
+        assert Place.parse(Path(str(place))) == place
+    with pytest.raises(ValueError, match="not the place"):
+        Place.parse(Path("seed=x/round=00"))
+
+
+def test_arms_of_a_stage_follow_their_own_rounds_or_the_dense_one(tmp_path):
+    run = filled(tmp_path / "r")
+    arm, own = Place("prune-ab12/random", 0, 1), [Place("prune-ab12/fresh", 0, 0), Place("prune-ab12/fresh", 0, 1)]
+    run.commit([member(arm)])
+    for place in own:
+        run.commit([member(place)])
+    dense, first = (run.manifest(place)["sha256"] for place in (DENSE[0], own[0]))
+    assert run.manifest(arm)["previous"] == dense
+    assert run.manifest(own[1])["previous"] == first
+    table = run.results()
+    assert set(zip(table["stage"], table["arm"], strict=True)) == {
+        ("", ""), ("prune-ab12", ""), ("prune-ab12", "random"), ("prune-ab12", "fresh"),
+    }  # fmt: skip
+    assert run.stages() == ["", "prune-ab12"]

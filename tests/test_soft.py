@@ -126,5 +126,5 @@ def test_members_that_move_their_input_each_move_their_own():
     assert moved[:, :, -1].abs().max() == 0
     assert stack([member([True])]).embed_input is None
     assert isinstance(made, Soft)
-    with pytest.raises(ValueError, match="not taken apart"):
-        made.member(0)
+    alone = made.member(1).embed_input(torch.zeros(1, 3, 4, H), keep[:1])
+    assert torch.equal(alone[0], moved[1])

@@ -6,9 +6,8 @@ import pytest
 import tiny
 import torch
 
-from prunekit.cohort import Member
 from prunekit.order import epoch_batches
-from prunekit.training import Lessons, _Optimizer, train
+from prunekit.training import Lessons, train
 
 
 def metrics(values):
@@ -52,42 +51,6 @@ def test_training_equals_a_loop_written_by_hand(kind):
     assert (made.last.values.state["values"] - values.detach()).abs().max() < 1e-6
     for name, value in head.items():
         assert (made.last.values.head[name] - value.detach()).abs().max() < 1e-6
-
-
-def test_the_learning_rate_warms_up_linearly_then_stays():
-    member = Member(tiny.ticket(tiny.backbone("bert")))
-    plan = tiny.plan(train_steps=50, warmup_fraction=0.06, learning_rate=0.3, head_learning_rate=0.003)
-    optimizer = _Optimizer(member, plan)
-    rates = []
-    for done in range(5):
-        for parameter in member.parameters():
-            parameter.grad = torch.ones_like(parameter)
-        optimizer.step(done)
-        rates.append([group["lr"] for group in optimizer.inner.param_groups])
-    assert [prompt for prompt, _ in rates] == pytest.approx([0.1, 0.2, 0.3, 0.3, 0.3])
-    assert [head for _, head in rates] == pytest.approx([0.001, 0.002, 0.003, 0.003, 0.003])
-
-
-def test_without_warmup_the_first_update_is_whole():
-    member = Member(tiny.ticket(tiny.backbone("gpt2")))
-    optimizer = _Optimizer(member, tiny.plan(warmup_fraction=0.0, learning_rate=0.3))
-    member.masked.prompt.values.grad = torch.ones(4, tiny.WIDTH)
-    optimizer.step(0)
-    assert optimizer.inner.param_groups[0]["lr"] == 0.3
-
-
-def test_adafactor_is_unfactored_and_moves_by_its_rate():
-    member = Member(tiny.ticket(tiny.backbone("bert")))
-    optimizer = _Optimizer(member, tiny.plan(optimizer="adafactor", learning_rate=0.3, warmup_fraction=0.0))
-    before = member.masked.prompt.values.detach().clone()
-    for parameter in member.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    optimizer.step(0)
-    for state in optimizer.inner.state.values():
-        assert "exp_avg_sq" in state
-        assert not {"exp_avg_sq_row", "exp_avg_sq_col"} & set(state)
-    moved = before - member.masked.prompt.values.detach()
-    assert torch.allclose(moved, torch.full_like(moved, 0.3), atol=1e-4)
 
 
 def test_dropped_cells_never_reach_the_model_whatever_training_does():
@@ -272,3 +235,44 @@ def test_lessons_and_plans_are_frozen():
         tiny.plan().train_steps = 3
     with pytest.raises(AttributeError):
         Lessons([], [], lambda chosen: {}).train = []
+
+
+def test_a_frozen_prompt_stays_and_only_the_head_learns():
+    bone = tiny.backbone("bert")
+    ticket = tiny.ticket(bone)
+    (made,) = train([ticket], bone, tiny.lessons(bone), tiny.plan(train_prompt=False))
+    assert torch.equal(made.last.values.state["values"], ticket.state["values"])
+    assert not torch.equal(made.last.values.head["weight"], ticket.head["weight"])
+    # the head moves as if the prompt had no gradient at all: none of it enters the norm that is clipped
+    (free,) = train([ticket], bone, tiny.lessons(bone), tiny.plan(learning_rate=1e-12, clip_norm=0.01))
+    (clipped,) = train([ticket], bone, tiny.lessons(bone), tiny.plan(train_prompt=False, clip_norm=0.01))
+    assert not torch.equal(free.last.values.head["weight"], clipped.last.values.head["weight"])
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_a_cohort_in_parts_is_the_cohort(width):
+    bone = tiny.backbone("gpt2", dtype=torch.float64)
+    cohort = [tiny.ticket(bone, seed=seed, dtype=torch.float64) for seed in range(3)]
+    whole, parts = (train(cohort, bone, tiny.lessons(bone), tiny.plan(), width=each) for each in (None, width))
+    for one, other in zip(whole, parts, strict=True):
+        assert torch.allclose(one.last.values.state["values"], other.last.values.state["values"], rtol=0, atol=1e-10)
+
+
+def test_who_is_culled_leaves_and_the_others_are_not_touched():
+    bone = tiny.backbone("gpt2", dtype=torch.float64)
+    cohort = [tiny.ticket(bone, seed=seed, dtype=torch.float64) for seed in range(3)]
+    asked = []
+
+    def cull(step, standings):
+        asked.append((step, [one is None for one in standings]))
+        return [1] if step == 10 else []
+
+    made = train(cohort, bone, tiny.lessons(bone), tiny.plan(), cull=cull)
+    alone = [train([one], bone, tiny.lessons(bone), tiny.plan())[0] for one in cohort]
+    assert asked == [(10, [False] * 3), (20, [False, True, False])]
+    assert [one.dropped_at for one in made] == [None, 10, None]
+    assert [one.steps for one in made] == [20, 10, 20]
+    for place in (0, 2):
+        assert torch.allclose(
+            made[place].last.values.state["values"], alone[place].last.values.state["values"], rtol=0, atol=1e-10
+        )

@@ -17,18 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from prunekit.backbones.batch import Batch, Encoded, Ids, Row, collate
+from prunekit.backbones.placing import Placed, beside, joined
 from prunekit.backbones.soft import Head, Soft
 from prunekit.errors import ConfigError
 from prunekit.tasks import Example
 
-Place = Literal["first", "after-cls"]
+Place = Literal["first", "suffix", "after-cls"]
 Ranking = Literal["sum", "mean"]
 
 # rows of the embedding table that stand for nothing: BERT's [unused5], T5's <extra_id_3>, Gemma's <unused7>
 _UNUSED = re.compile(r"\[unused\d+\]|<extra_id_\d+>|<unused\d+>")
 
 # these count positions over what is attended to, by themselves; a hidden token takes none
-_FROM_MASK = {"opt"}
+COUNTS_ATTENDED = {"opt"}
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,11 @@ class Judged:
     logits: Tensor
 
 
-@dataclass(frozen=True)
-class Placed:
-    """Prompt and input side by side, N = S * B * R rows: embeds [N, P + T, H], attention and positions [N, P + T]."""
-
-    embeds: Tensor
-    attention: Tensor
-    positions: Tensor
-
-
 class Backbone:
     """A frozen model and its tokenizer. Its weights never get a gradient and are never changed.
 
-    place: where the prompt goes: "first" (before every token) or "after-cls" (behind an encoder's first token).
+    place: where the prompt goes: "first" (before every token), "suffix" (between a decoder's text and answer) or
+    "after-cls" (behind an encoder's first token).
     ranking: choices are ranked by the sum of their tokens' log-probabilities, or by the mean.
     max_input_tokens: longer inputs lose the end of their longest field.
     """
@@ -205,27 +198,10 @@ class Backbone:
 
     def _place(self, soft: Soft, batch: Batch) -> Placed:
         """Prompt vectors put before (or, after-cls, behind the first of) the input embeddings of every row."""
-        members, (_, size, rows, length) = soft.members, batch.ids.shape
-        embedded = self.embed(batch.ids).expand(members, size, rows, length, -1)  # [S, B, R, T, H]
-        mask = batch.mask.expand(members, size, rows, length)
-        if soft.embed_input is not None:
-            moved = soft.embed_input(embedded.flatten(1, 2), mask.flatten(1, 2))
-            embedded = moved.unflatten(1, (size, rows))
-        values = soft.values if soft.values.dim() == 4 else soft.values[:, None]
-        values = values[:, :, None].to(embedded.dtype)
-        slots = values.shape[-2]
-        values = values.expand(members, size, rows, slots, -1)
-        present = soft.present[:, None, None].expand(members, size, rows, slots)
-        placed = soft.placed[:, None, None].expand(members, size, rows, slots)
-        split = 1 if self.place == "after-cls" else 0
-        attention = torch.cat([mask[..., :split], present, mask[..., split:]], dim=-1)
-        counted = torch.cat([mask[..., :split], placed, mask[..., split:]], dim=-1)
-        embeds = torch.cat([embedded[..., :split, :], values, embedded[..., split:, :]], dim=-2)
-        positions = counted.long().cumsum(-1).sub(1).clamp(min=0)
-        return Placed(embeds.flatten(0, 2), attention.flatten(0, 2).long(), positions.flatten(0, 2))
+        return joined(beside(soft, batch, self.embed(batch.ids)), split=1 if self.place == "after-cls" else 0)
 
     def _position_arguments(self, placed: Placed) -> dict[str, Tensor]:
-        if not self.takes_positions or self.config.model_type in _FROM_MASK:
+        if not self.takes_positions or self.config.model_type in COUNTS_ATTENDED:
             return {}
         return {"position_ids": placed.positions + self._position_offset}
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from prunekit.prompts.base import MaskedPrompt
 
-EmbedInput = Callable[[Tensor, Tensor], Tensor]
-
 
 @dataclass(frozen=True)
 class Head:
@@ -61,14 +59,12 @@ class Soft:
         row = slice(index, index + 1)
         slots = self.placed[index]
         head = Head(self.head.weight[row], self.head.bias[row]) if self.head else None
-        if self.embed_input is not None:
-            raise ValueError("members that move their input embeddings are not taken apart")
         return Soft(
             self.values[row][..., slots, :],
             self.present[row][:, slots],
             self.placed[row][:, slots],
             self.source[row][:, slots],
-            None,
+            None if self.embed_input is None else self.embed_input.member(index),
             head,
         )
 
@@ -108,13 +104,23 @@ def _pad(row: tuple[Tensor, Tensor, Tensor], width: int) -> tuple[Tensor, Tensor
     )
 
 
+@dataclass(frozen=True)
+class EmbedInput:
+    """How members move their input embeddings: ([S, N, T, H], Bool[S, N, T] mask) -> [S, N, T, H]."""
+
+    movers: Sequence[Callable[[Tensor, Tensor], Tensor]]
+
+    def __call__(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """Each member's own rows, moved by it."""
+        pairs = zip(self.movers, embedded, mask, strict=True)
+        return torch.stack([move(rows, keep) for move, rows, keep in pairs])
+
+    def member(self, index: int) -> EmbedInput:
+        """That of one member alone."""
+        return EmbedInput([self.movers[index]])
+
+
 def _movers(prompts: Sequence[MaskedPrompt]) -> EmbedInput | None:
     """The members' own `embed_input`s side by side, or None where every one is the identity."""
     movers = [prompt.prompt.embed_input for prompt in prompts if prompt.prompt.moves_input]
-    if not movers:
-        return None
-
-    def embed_input(embedded: Tensor, mask: Tensor) -> Tensor:
-        return torch.stack([move(rows, keep) for move, rows, keep in zip(movers, embedded, mask, strict=True)])
-
-    return embed_input
+    return EmbedInput(movers) if movers else None

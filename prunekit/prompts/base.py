@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from prunekit.errors import ConfigError
 from prunekit.masks import Mask
+from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
 Absent = Literal["remove", "hide", "zero"]
+
+
+class OffsetRate(NamedTuple):
+    """A learning rate of their own, for the numbers that move the input embeddings.
+
+    rate: as published.  prompt_rate: what the same source gives the prompt itself.
+    in_units: whether what is added is a sum of these numbers, in the units of the embeddings as the prompt's values
+    are: then the rate follows the prompt's own onto models whose embeddings are larger or smaller. Otherwise these
+    numbers only map embeddings to embeddings, have no unit, and the published rate holds as it is.
+    """
+
+    rate: float
+    prompt_rate: float
+    in_units: bool
+
+    def beside(self, prompt_rate: float) -> float:
+        """The rate to use where the prompt itself learns at `prompt_rate`."""
+        return self.rate * prompt_rate / self.prompt_rate if self.in_units else self.rate
 
 
 class Prompt(nn.Module):
     """A thing that makes P prompt vectors in the backbone's embedding space.
 
-    moves_input: whether the method also moves the input embeddings (then all members of a cohort do).
+    Its `state_dict` holds all that it is made of: the trained numbers as parameters, what stays as it was drawn or
+    measured as buffers.
+
+    method: its name.  moves_input: whether the method also moves the input embeddings (then all members of a cohort
+    do).  published_rate: the learning rate of its authors, absolute; None where they give none that could be read.
+    offset_parameters: names of the parameters that learn at a rate of their own, `offset_rate`.
     """
 
+    method: ClassVar[str] = "prompt"
     moves_input = False
+    published_rate: ClassVar[float | None] = None
+    offset_parameters: ClassVar[tuple[str, ...]] = ()
+    offset_rate: ClassVar[OffsetRate | None] = None
+
+    @classmethod
+    def start(
+        cls, values: Tensor, generator: torch.Generator, options: Options = PUBLISHED, context: Context = NOTHING
+    ) -> Prompt:
+        """A fresh prompt; values: [P, H] from an initialiser, of which some methods take the shape alone.
+
+        Raises: ConfigError where `options` do not fit, or `context` lacks what the method needs.
+        """
+        raise NotImplementedError
 
     def forward(self) -> Tensor:
         """[P, H] prompt vectors."""
@@ -31,8 +71,31 @@ class Prompt(nn.Module):
         return embedded
 
     def trainable(self, mask: Mask) -> int:
-        """How many trained numbers are left under `mask`."""
+        """How many trained numbers are left under `mask`.
+
+        A number is gone when it belongs to dropped tokens or pieces alone, and reaches nothing that is kept; what all
+        tokens share, and what moves the input, is counted whole.
+        """
         raise NotImplementedError
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The method's own sizes, such as its rank, which the members of a cohort share."""
+        return {}
+
+    def materialise(self) -> Tensor:
+        """[P, H] static prompt, detached: what is kept of the method once it is trained.
+
+        Raises: ConfigError where the method has none, since it moves the input embeddings too.
+        """
+        if self.moves_input:
+            raise ConfigError(
+                f'method "{self.method}" has no static prompt: it also adds something to every input embedding, which '
+                "prompt vectors alone cannot carry"
+            )
+        with torch.no_grad():
+            values: Tensor = self()
+        return values.detach().clone()
 
 
 class MaskedPrompt(nn.Module):
@@ -52,3 +115,13 @@ class MaskedPrompt(nn.Module):
         keep = self.mask.expand(values.shape[1]).to(values.device)
         present = self.mask.token.new_ones(len(self.mask.token)) if self.absent == "zero" else self.mask.token
         return values.where(keep, values.new_zeros(())), present.to(values.device)
+
+
+def parameter(values: Tensor) -> nn.Parameter:
+    """A trainable copy, contiguous, since an optimiser may see it as one flat vector."""
+    return nn.Parameter(frozen(values))
+
+
+def frozen(values: Tensor) -> Tensor:
+    """A contiguous copy, for a buffer."""
+    return values.detach().clone(memory_format=torch.contiguous_format)

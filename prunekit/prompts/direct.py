@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
 
 from prunekit.masks import Mask, piece_width
-from prunekit.prompts.base import Prompt
+from prunekit.prompts.base import Prompt, parameter
+from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
 
 class DirectPrompt(Prompt):
@@ -14,9 +18,19 @@ class DirectPrompt(Prompt):
     values: [P, H] starting values, copied.
     """
 
+    method: ClassVar[str] = "direct"
+    published_rate: ClassVar[float | None] = 0.3
+
     def __init__(self, values: Tensor) -> None:
         super().__init__()
-        self.values = nn.Parameter(values.detach().clone())
+        self.values = parameter(values)
+
+    @classmethod
+    def start(
+        cls, values: Tensor, generator: torch.Generator, options: Options = PUBLISHED, context: Context = NOTHING
+    ) -> Self:
+        """A fresh prompt at values [P, H]; nothing is drawn."""
+        return cls(values)
 
     def forward(self) -> Tensor:
         """[P, H] prompt vectors."""

@@ -1,0 +1,146 @@
+"""Tests and intervals for paired differences: arrays in, numbers out, nothing about prompts.
+
+`strata` holds one array per task, of one number per unit. The estimate is the mean of the means of the strata, so that
+every task counts the same whatever its number of seeds; all spread is spread within strata. What is found holds for
+further units of the same strata (other seeds on these tasks), not for further strata (other tasks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+Strata = Sequence[Floats]
+
+EXACT_UNITS = 16  # all 2**16 sign flips are tried; beyond, a random part of them
+RANDOM_FLIPS = 99_999
+TIE = 1e-10  # relative: sums of the same differences in another order are equal
+
+
+def estimate(strata: Strata) -> float:
+    """The mean of the means of the strata; NaN without any unit."""
+    return float(np.mean([np.mean(one) for one in strata])) if strata else float("nan")
+
+
+def sign_flip(strata: Strata, seed: int = 0) -> float:
+    """Two-sided p of the hypothesis that every difference is as likely to have the other sign.
+
+    Exact up to `EXACT_UNITS` units; beyond, from random flips, the observed one counted among them so that p is valid
+    (Phipson and Smyth 2010). Assumes no distribution. 1 without any unit.
+    """
+    # the estimate as a sum over units: flipping a unit flips its term
+    terms = np.concatenate([one / (one.size * len(strata)) for one in strata]) if strata else np.zeros(0)
+    reached = abs(terms.sum()) - TIE * np.abs(terms).sum()
+    if terms.size > EXACT_UNITS:
+        signs = np.random.default_rng(seed).integers(0, 2, (RANDOM_FLIPS, terms.size), dtype=np.int8) * 2 - 1
+        return float((1 + np.count_nonzero(np.abs(signs @ terms) >= reached)) / (1 + RANDOM_FLIPS))
+    sums = np.zeros(1)
+    for term in terms:
+        sums = np.concatenate([sums + term, sums - term])
+    return float(np.mean(np.abs(sums) >= reached))
+
+
+def smallest_p(units: int) -> float:
+    """The smallest p that `sign_flip` can reach: two flips of all, or the observed one alone among the random ones."""
+    return min(1.0, max(2.0 ** (1 - units), 1 / (1 + RANDOM_FLIPS) if units > EXACT_UNITS else 0.0))
+
+
+def units_needed(comparisons: int, alpha: float) -> int:
+    """The units with which the first of `comparisons` under Holm's correction can come below `alpha`."""
+    units = 1
+    while comparisons * 2.0 ** (1 - units) >= alpha:
+        units += 1
+    return units
+
+
+def holm(p: Floats) -> Floats:
+    """Holm's corrected p: below alpha for any true null hypothesis in at most a share alpha of all families."""
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    corrected = np.empty(p.size)
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
+
+
+def t_interval(strata: Strata, confidence: float) -> tuple[float, float]:
+    """The t interval of the estimate; NaN where a stratum has fewer than two units."""
+    error, freedom = _standard_error(strata)
+    reach = stats.t.ppf((1 + confidence) / 2, freedom) * error
+    return estimate(strata) - float(reach), estimate(strata) + float(reach)
+
+
+def equivalence(strata: Strata, margin: float) -> float:
+    """The p of two one-sided t tests (TOST) of a difference of at least `margin` either way; small = equivalent.
+
+    1 where a stratum has fewer than two units, since no spread can be seen. Where the units do not differ at all there
+    is no spread to build a t test on (it would call two equal seeds certain): the sign test takes its place, which says
+    2**-units when all of them lie within the margin.
+    """
+    error, freedom = _standard_error(strata)
+    mean = estimate(strata)
+    if np.isnan(error):
+        return 1.0
+    if error == 0:
+        return float(2.0 ** -sum(one.size for one in strata)) if abs(mean) < margin else 1.0
+    return float(max(stats.t.sf((mean + margin) / error, freedom), stats.t.cdf((mean - margin) / error, freedom)))
+
+
+def bootstrap_interval(strata: Strata, confidence: float, seed: int, resamples: int = 9999) -> tuple[float, float]:
+    """The BCa bootstrap interval of the estimate, units resampled within strata; NaN where one has fewer than two.
+
+    Too narrow with few units, which the sign-flip test is not: for normal differences a nominal 95 % holds the truth in
+    51 % of cases with 2 units, 71 % with 3, 84 % with 6, 91 % with 10, 92 % with 20 (measured, 1000 cases each).
+    """
+    if not strata or min(one.size for one in strata) < 2:
+        return float("nan"), float("nan")
+    if all(np.ptp(one) == 0 for one in strata):
+        return estimate(strata), estimate(strata)
+    found = stats.bootstrap(
+        tuple(strata), _mean_of_means, vectorized=True, method="BCa", confidence_level=confidence,
+        n_resamples=resamples, random_state=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)
+
+
+def mcnemar(only_one: int, only_other: int) -> float:
+    """Exact two-sided McNemar p: are the examples that only one side has right split evenly? 1 where there are none."""
+    return float(stats.binomtest(only_one, only_one + only_other).pvalue) if only_one + only_other else 1.0
+
+
+def clustered_interval(
+    differences: NDArray[np.int64], confidence: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of the mean of `differences` [examples, seeds], whole rows resampled.
+
+    A row stays together: the same example under all seeds is not several examples. NaN without any.
+    """
+    if differences.size == 0:
+        return float("nan"), float("nan")
+    # rows of equal sum are interchangeable, so drawing how often each sum comes up is drawing the rows, only faster
+    sums, counts = np.unique(differences.sum(axis=1), return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=resamples)
+    means = drawn @ sums / differences.size
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _standard_error(strata: Strata) -> tuple[float, float]:
+    """Of the estimate, from variances within strata, and its degrees of freedom (Welch and Satterthwaite)."""
+    if not strata or min(one.size for one in strata) < 2:
+        return float("nan"), float("nan")
+    # equal values have no variance, whatever the rounding of their mean
+    parts = np.array([0.0 if np.ptp(one) == 0 else one.var(ddof=1) / one.size for one in strata])
+    if not parts.any():
+        return 0.0, 1.0
+    shares = parts / parts.sum()
+    freedom = 1 / np.sum(shares**2 / np.array([one.size - 1 for one in strata]))
+    return float(np.sqrt(parts.sum()) / len(strata)), float(freedom)
+
+
+def _mean_of_means(*samples: Any, axis: int = -1) -> Any:
+    return sum(np.mean(one, axis=axis) for one in samples) / len(samples)

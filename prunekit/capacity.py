@@ -1,0 +1,87 @@
+"""How many members fit side by side: what one of them keeps for its backward pass, against the memory at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from prunekit.backbones import Backbone, Encoded
+from prunekit.cohort import Member, soft
+from prunekit.tickets import Ticket
+
+# of the free memory, what activations may take: evaluation, optimisers and other processes need the rest
+_SHARE = 0.5
+# wider cohorts no longer go faster: on a CPU the arithmetic is the limit, on a GPU its launches are long hidden by then
+_WIDEST = {"cpu": 8, "cuda": 64}
+
+
+def width(member_bytes: int, device: torch.device, free: int | None = None) -> int:
+    """Members that go through the backbone side by side; 0 where not even one fits.
+
+    member_bytes: as `activation_bytes`.  free: bytes at hand, default those of the device.
+    """
+    free = free_bytes(device) if free is None else free
+    return min(_WIDEST.get(device.type, 8), int(_SHARE * free) // max(1, member_bytes))
+
+
+def activation_bytes(ticket: Ticket, backbone: Backbone, examples: Sequence[Encoded], batch_size: int) -> int:
+    """Bytes that one member's training step keeps for its backward pass, on the longest examples there are."""
+    longest = sorted(examples, key=lambda example: -example.length)[:batch_size]
+    kept: dict[int, int] = {}
+    weights = {tensor.untyped_storage().data_ptr() for tensor in backbone.model.state_dict().values()}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        loss = backbone.losses(
+            soft([Member(ticket, backbone.device)]), backbone.batch([longest], every_choice=False)
+        ).sum()  # held until everything was counted, or its storages would be counted once for many
+    del loss
+    return sum(kept.values())
+
+
+def recompute_activations(backbone: Backbone) -> None:
+    """Keep only what enters each layer, and compute the rest again in the backward pass: less memory, more time.
+
+    The layers are wrapped, since transformers' own switch works in train mode alone, which would bring dropout.
+    """
+    for layer in backbone.model.modules():
+        if isinstance(layer, GradientCheckpointingLayer):
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory at hand on a device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    limits = [_available(), *(_cgroup())]
+    return min(limit for limit in limits if limit is not None)
+
+
+def _available() -> int:
+    """What Linux says can be had without swapping; elsewhere an assumption, said in the run's settings as its width."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return 4 * 2**30
+
+
+def _cgroup() -> list[int]:
+    """What a container still grants."""
+    try:
+        folder = Path("/sys/fs/cgroup")
+        return [int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())]
+    except (OSError, ValueError):  # no limit reads "max"
+        return []

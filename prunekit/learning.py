@@ -1,0 +1,229 @@
+"""Cohorts at work on a run: what is done already is loaded; the rest is trained, judged, scored and committed."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+
+from prunekit import records
+from prunekit.cohort import Member, soft
+from prunekit.errors import ArtifactError
+from prunekit.evaluation import Evaluation, evaluate
+from prunekit.importance import Kind, all_scores
+from prunekit.lottery import Learned
+from prunekit.optimizer import Plan
+from prunekit.places import Place
+from prunekit.prepare import Prepared
+from prunekit.pruning import Scores
+from prunekit.records import Outcome
+from prunekit.runs import Files, Run
+from prunekit.tickets import Ticket
+from prunekit.training import Checkpoint, Cull, Trained, train
+
+_SCORING_BATCH = 32
+
+
+class Watch(Protocol):
+    """Whoever looks on: lines of text, and the progress of long work."""
+
+    def say(self, line: str) -> None:
+        """One line."""
+
+    def track(self, title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Work of `total` steps; call what comes back with the steps done."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What is done with a cohort.
+
+    title: for the progress bar.  plan: how it is trained.  snapshots: steps whose values are kept.
+    report: whether the report split is looked at.  score: whether importance is measured.
+    cull: makes, from the cohort's places, the rule by which members are dropped while they train; the whole cohort is
+    then trained and committed as one.
+    """
+
+    title: str
+    plan: Plan
+    snapshots: Sequence[int] = ()
+    report: bool = True
+    score: bool = True
+    cull: Callable[[Sequence[Place]], Cull] | None = None
+
+
+@dataclass(frozen=True)
+class Finished(Learned):
+    """A learned ticket with all that is written about it.
+
+    trained: its training.  kept_at: the checkpoint whose values were kept.  report: its one look at the report split,
+    None where it had none.  importance: scores of every kind, empty where it has none.  timing: seconds and rates.
+    """
+
+    trained: Trained
+    kept_at: Checkpoint
+    report: Evaluation | None
+    importance: Mapping[Kind, Scores]
+    timing: dict[str, float]
+
+
+class Work:
+    """The turns of one run. `loaded` counts the members that were done before."""
+
+    def __init__(self, directory: Run, prepared: Prepared, watch: Watch) -> None:
+        self.directory, self.prepared, self.watch = directory, prepared, watch
+        self.loaded = 0
+
+    def learn(self, members: Mapping[Place, Ticket], turn: Turn) -> dict[Place, Learned]:
+        """Train every member, in cohorts; each cohort is committed as soon as it is finished, or loaded if it was."""
+        width = len(members) if turn.cull else self.prepared.width
+        learned: dict[Place, Learned] = {}
+        cohorts = packed(members, width)
+        for number, cohort in enumerate(cohorts, start=1):
+            if self.directory.done(cohort):
+                learned |= {place: self._load(place, members[place]) for place in cohort}
+                continue
+            part = f" ({number} of {len(cohorts)})" if len(cohorts) > 1 else ""
+            tickets = [members[place] for place in cohort]
+            done = self._train(cohort, tickets, replace(turn, title=turn.title + part))
+            contents = [records.content(self._outcome(ticket, one)) for ticket, one in zip(tickets, done, strict=True)]
+            self.directory.commit(
+                [Files(*row) for row in zip(cohort, contents, (one.timing for one in done), strict=True)]
+            )
+            learned |= dict(zip(cohort, done, strict=True))
+        return learned
+
+    def finish(self, chosen: Mapping[Place, Place]) -> None:
+        """Look at the report split with tickets that were chosen among others, and score them.
+
+        chosen: new place -> the place of the finished round that it is a copy of.
+        """
+        for cohort in packed({new: self.finished(old) for new, old in chosen.items()}, self.prepared.width):
+            if self.directory.done(cohort):
+                self.loaded += len(cohort)
+                continue
+            began = time.perf_counter()
+            kept = [self.finished(chosen[place]) for place in cohort]
+            reports, importance = self._report(kept), self.scores(kept)
+            timing = {"seconds": time.perf_counter() - began, "members": len(cohort)}
+            splits, task = self.prepared.splits, self.prepared.task
+            files = []
+            for place, report, scores in zip(cohort, reports, importance, strict=True):
+                metrics = task.score(splits.report, report.chosen.tolist())
+                content = records.chosen(self.directory, chosen[place], splits.report, report, metrics, scores)
+                files.append(Files(place, content, timing))
+            self.directory.commit(files)
+
+    def scores(self, kept: Sequence[Ticket]) -> list[dict[Kind, Scores]]:
+        """Every kind of importance of finished tickets, on the training examples."""
+        backbone = self.prepared.backbone
+        rows = sorted(self.prepared.lessons.train, key=lambda example: (example.length, example.index))
+        chunks = (rows[start : start + _SCORING_BATCH] for start in range(0, len(rows), _SCORING_BATCH))
+        return all_scores(kept, backbone, (backbone.batch([chunk], every_choice=False) for chunk in chunks))
+
+    def finished(self, place: Place) -> Ticket:
+        """The ticket of a finished round: its mask and the values that were kept."""
+        return records.finished_ticket(self.directory, place)
+
+    def _load(self, place: Place, ticket: Ticket) -> Learned:
+        kind = self.prepared.experiment.pruning.score
+        found, learned = records.load(self.directory, place, kind, self.prepared.task.metrics[0])
+        if found != ticket:
+            raise ArtifactError(
+                f"{self.directory.folder(place)}: made from another ticket than the rounds before it give; delete it "
+                "and run again"
+            )
+        self.loaded += 1
+        return learned
+
+    def _train(self, cohort: Sequence[Place], tickets: Sequence[Ticket], turn: Turn) -> list[Finished]:
+        """Train a cohort; look at the report split once, score what was kept, where the turn asks for it."""
+        prepared = self.prepared
+        began = time.perf_counter()
+        with self.watch.track(turn.title, turn.plan.train_steps) as tick:
+            trained = train(
+                tickets,
+                prepared.backbone,
+                prepared.lessons,
+                turn.plan,
+                snapshots=turn.snapshots,
+                tick=tick,
+                width=self.prepared.width,
+                cull=turn.cull(cohort) if turn.cull else lambda step, standings: (),
+            )
+        training = time.perf_counter() - began
+        kept_at = [one.last if prepared.experiment.training.keep == "last" else one.best for one in trained]
+        sound = [place for place, one in enumerate(trained) if one.diverged is None and one.dropped_at is None]
+        kept = [
+            replace(tickets[place], state=kept_at[place].values.state, head=kept_at[place].values.head)
+            for place in sound
+        ]
+        reports = dict(zip(sound, self._report(kept), strict=True)) if kept and turn.report else {}
+        importance = dict(zip(sound, self.scores(kept), strict=True)) if kept and turn.score else {}
+        timing = self._timing(trained, training, time.perf_counter() - began)
+        kind, metric = prepared.experiment.pruning.score, prepared.task.metrics[0]
+        return [
+            Finished(
+                kept=kept_at[place].values,
+                selection=kept_at[place].metrics[metric] if place in sound else None,
+                scores=importance[place][kind] if place in importance else None,
+                snapshots=one.snapshots,
+                trained=one,
+                kept_at=kept_at[place],
+                report=reports.get(place),
+                importance=importance.get(place, {}),
+                timing=timing,
+            )
+            for place, one in enumerate(trained)
+        ]
+
+    def _report(self, kept: Sequence[Ticket]) -> list[Evaluation]:
+        backbone = self.prepared.backbone
+        with torch.no_grad():
+            prompts = soft([Member(ticket, backbone.device) for ticket in kept])
+        result = evaluate(prompts, backbone, self.prepared.report)
+        return [Evaluation(*row) for row in zip(result.losses, result.chosen, result.scores, strict=True)]
+
+    def _outcome(self, ticket: Ticket, learned: Finished) -> Outcome:
+        """What is written about one member's round."""
+        prepared = self.prepared
+        splits, task = prepared.splits, prepared.task
+        report = {} if learned.report is None else task.score(splits.report, learned.report.chosen.tolist())
+        return Outcome(
+            ticket=ticket,
+            trained=learned.trained,
+            kept_at=learned.kept_at,
+            importance=learned.importance,
+            selection=splits.selection,
+            report=splits.report,
+            report_evaluation=learned.report,
+            report_metrics=report,
+            majority={"selection": task.majority(splits.selection), "report": task.majority(splits.report)},
+            pruned_by=prepared.experiment.pruning.score if ticket.round else None,
+            run=prepared.id,
+        )
+
+    def _timing(self, trained: Sequence[Trained], training: float, whole: float) -> dict[str, float]:
+        """Of the whole cohort: it goes through the model as one."""
+        examples = sum(one.steps for one in trained) * self.prepared.plan.batch_size
+        return {
+            "seconds": whole,
+            "training_seconds": training,
+            "examples_per_second": examples / training,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "members": len(trained),
+        }
+
+
+def packed(members: Mapping[Place, Ticket], width: int) -> list[list[Place]]:
+    """Cohorts of at most `width`: members with as many tokens side by side, so that few rows are padding.
+
+    A function of the members alone, so that a resumed run cuts them alike.
+    """
+    order = sorted(members, key=lambda place: (-members[place].mask.tokens, place))
+    return [order[start : start + width] for start in range(0, len(order), width)]

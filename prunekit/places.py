@@ -1,0 +1,51 @@
+"""Every name in a run directory: its files, and the places of its rounds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+SETTINGS = "experiment.toml"
+ENVIRONMENT = "environment.json"
+RESULTS = "results.parquet"
+STAGE_SETTINGS = "stage.toml"
+MANIFEST = "MANIFEST.json"
+TIMING = "timing.json"
+RESULT = "result.json"
+TICKET = "ticket.safetensors"
+TRAINED = "trained.safetensors"
+SNAPSHOTS = "snapshots.safetensors"
+SCORES = "scores.safetensors"
+LOG = "log.parquet"
+PREDICTIONS = "predictions.parquet"
+IMPORTANCE = "importance.parquet"
+FACTS = "facts.json"
+
+_PLACE = re.compile(r"(?:(?P<stage>.+)/)?seed=(?P<seed>\d+)/round=(?P<round>\d+)")
+
+
+class Place(NamedTuple):
+    """Where one member's round lies in a run.
+
+    stage: "" for the dense round 0 that all verbs share; else a folder such as prune-1a2b, or one inside it for another
+    arm of the same stage, such as prune-1a2b/random.
+    """
+
+    stage: str
+    seed: int
+    round: int
+
+    def __str__(self) -> str:
+        return f"{self.stage}/seed={self.seed}/round={self.round:02d}".lstrip("/")
+
+    @classmethod
+    def parse(cls, path: Path) -> Place:
+        """The place of a path inside a run.
+
+        Raises: ValueError where it is none.
+        """
+        found = _PLACE.fullmatch(path.as_posix())
+        if found is None:
+            raise ValueError(f"{path} is not the place of a round")
+        return cls(found["stage"] or "", int(found["seed"]), int(found["round"]))

@@ -1,0 +1,44 @@
+"""Draws and factors that several methods start from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def svd(values: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Truncated singular value decomposition of values [P, H]: U [P, R], s [R], V [R, H], U diag(s) V the nearest.
+
+    Computed in float64. The sign of each direction, which is free, is fixed: the largest entry of its row of V is
+    positive, so that two machines agree.
+    """
+    left, size, right = torch.linalg.svd(values.detach().double(), full_matrices=False)
+    left, size, right = left[:, :rank], size[:rank], right[:rank]
+    peak = right.gather(1, right.abs().argmax(dim=1, keepdim=True))
+    sign = torch.where(peak < 0, -1.0, 1.0).to(right)  # [R, 1]
+    return (left * sign.T).to(values.dtype), size.to(values.dtype), (right * sign).to(values.dtype)
+
+
+def uniform(generator: torch.Generator, shape: tuple[int, ...], bound: float, like: Tensor) -> Tensor:
+    """Independent U(-bound, bound) entries, of the type of `like`."""
+    return (torch.rand(shape, generator=generator, dtype=like.dtype) * 2 - 1) * bound
+
+
+def normal(generator: torch.Generator, shape: tuple[int, ...], deviation: float, like: Tensor) -> Tensor:
+    """Independent N(0, deviation^2) entries, of the type of `like`."""
+    return torch.randn(shape, generator=generator, dtype=like.dtype) * deviation
+
+
+def kaiming(generator: torch.Generator, shape: tuple[int, int], like: Tensor) -> Tensor:
+    """The default start of a matrix in torch, U(-b, b) with b = 1 / sqrt(columns) (Kaiming-uniform with a = sqrt 5).
+
+    torch takes the number of columns for the fan-in, whatever the matrix multiplies; DePT and ADePT call it so.
+    """
+    return uniform(generator, shape, 1 / math.sqrt(shape[1]), like)
+
+
+def xavier(generator: torch.Generator, shape: tuple[int, int], like: Tensor) -> Tensor:
+    """Xavier-uniform: U(-b, b) with b = sqrt(6 / (rows + columns))."""
+    return uniform(generator, shape, math.sqrt(6 / sum(shape)), like)

@@ -1,0 +1,91 @@
+"""What a fresh prompt of any method is drawn with: plain numbers, and tensors that are measured elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from prunekit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Hyper-parameters of the methods; each reads its own. The defaults are the published ones, where there are any.
+
+    rank: None for the method's own: dpt 10 (its code's default), dept 45 and adept 19 (their READMEs), ept 45 (DePT's,
+    its own being unknown), bilinear 75 (BPT, shallow), ulpt 2 (its README), singular min(P, H).
+    factors: dpt; "uniform": U(-0.5, 0.5) factors, as published; "svd": balanced factors of the given values (PT-MoE).
+    bottleneck: residual; the hidden width of its MLP (400 at T5-Large, which gives DPT's 925K parameters).
+    input_tokens: dept and ept; the longest input that has an offset (DePT: 256).
+    whiten: bilinear; whether W takes whitening columns, or Xavier-uniform entries (BPT has both).
+    floor: bilinear; the smallest eigenvalue that is whitened, as a fraction of the largest (ours; BPT has none).
+    task_size: structured; the length of the task vector (ours; the paper's could not be read).
+    subspace: intrinsic; "decoder": that of a prompt autoencoder; "random": a random subspace around the start.
+    dimension: intrinsic, random subspace; its dimension (250 is the largest that IPT tries).
+    spaces, inner: ept; subspaces, and the inner width of spaces and fusion (ours).
+    fusion, projection: ept; False leaves the module out, the paper's two ablations.
+    """
+
+    rank: int | None = None
+    factors: Literal["uniform", "svd"] = "uniform"
+    bottleneck: int = 400
+    input_tokens: int = 256
+    whiten: bool = True
+    floor: float = 1e-3
+    task_size: int = 8
+    subspace: Literal["decoder", "random"] = "decoder"
+    dimension: int = 250
+    spaces: int = 4
+    inner: int = 8
+    fusion: bool = True
+    projection: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "bottleneck", "input_tokens", "task_size", "dimension", "spaces", "inner"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} = {value}: give at least 1")
+        if not 0 < self.floor <= 1:
+            raise ConfigError(f"floor = {self.floor}: give a fraction of the largest eigenvalue, above 0 and at most 1")
+
+    def rank_or(self, published: int, most: int | None = None) -> int:
+        """The rank that is asked for, else the published one.
+
+        Raises: ConfigError where it is above `most`, beyond which the method has nothing to give.
+        """
+        rank = published if self.rank is None else self.rank
+        if most is not None and rank > most:
+            origin = "the published default" if self.rank is None else "as asked"
+            raise ConfigError(f"rank = {rank} ({origin}) is more than this prompt can use; set rank to {most} or less")
+        return rank
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The decoder of a prompt autoencoder, Linear-tanh-Linear: a code [D] to a flat prompt [P x H].
+
+    inner [W, D], inner_bias [W]; outer [P * H, W], outer_bias [P * H], as nn.Linear has them.
+    """
+
+    inner: Tensor
+    inner_bias: Tensor
+    outer: Tensor
+    outer_bias: Tensor
+
+
+@dataclass(frozen=True)
+class Context:
+    """What some methods need of the model, or of earlier runs.
+
+    sigma: bilinear; [H, H], mean over batches of G G^T / n with G = W_q W_k^T X^T, X after the first norm.
+    decoder: intrinsic; the frozen map from a code to a prompt.
+    """
+
+    sigma: Tensor | None = None
+    decoder: Decoder | None = None
+
+
+PUBLISHED = Options()
+NOTHING = Context()

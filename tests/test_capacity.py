@@ -1,0 +1,61 @@
+import pytest
+import tiny
+import torch
+
+from prunekit import capacity
+from prunekit.cohort import Member, soft
+
+
+def step(bone, ticket, rows):
+    """Loss and gradient of one update."""
+    member = Member(ticket)
+    loss = bone.losses(soft([member]), bone.batch([rows], every_choice=False)).sum()
+    loss.backward()
+    return float(loss.detach()), member.masked.prompt.values.grad
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_activations_are_counted_and_grow_with_the_batch(kind):
+    bone = tiny.backbone(kind)
+    rows = tiny.encoded(bone, tiny.examples(16))
+    one, two, four = (capacity.activation_bytes(tiny.ticket(bone), bone, rows, size) for size in (1, 2, 4))
+    assert 0 < one < two < four
+    assert (four - two) == pytest.approx(2 * (two - one), rel=0.35)  # the longest come first, so later ones are shorter
+
+
+def test_the_count_is_what_a_hand_written_layer_keeps():
+    """One linear map and one product: the product keeps both factors, nothing keeps weights."""
+    bone = tiny.backbone("gpt2")
+    rows = tiny.encoded(bone, tiny.examples(4))
+    needed = capacity.activation_bytes(tiny.ticket(bone), bone, rows, 4)
+    weights = sum(value.untyped_storage().nbytes() for value in bone.model.state_dict().values())
+    places = 4 * (4 + max(len(row.text) for row in rows))  # rows x (prompt + text), 32 wide, 4 bytes, 2 layers
+    assert needed > 2 * places * tiny.WIDTH * 4 * 4
+    assert needed < weights + 2 * places * tiny.WIDTH * 4 * 60
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_recomputing_keeps_less_and_changes_no_number(kind):
+    plain, frugal = tiny.backbone(kind), tiny.backbone(kind)
+    capacity.recompute_activations(frugal)
+    rows = tiny.encoded(plain, tiny.examples(8))
+    ticket = tiny.ticket(plain)
+    loss, gradient = step(plain, ticket, rows)
+    again, same = step(frugal, ticket, rows)
+    assert again == loss
+    assert torch.allclose(same, gradient, rtol=1e-5, atol=1e-9)
+    needed = [capacity.activation_bytes(ticket, bone, rows, 8) for bone in (plain, frugal)]
+    assert needed[1] < 0.6 * needed[0]
+    assert not any(module.training for module in frugal.model.modules())
+
+
+@pytest.mark.parametrize(
+    ("needed", "free", "device", "wide"),
+    [(100, 1000, "cpu", 5), (100, 199, "cpu", 0), (1, 10**9, "cpu", 8), (1, 10**9, "cuda", 64), (0, 10, "cpu", 5)],
+)
+def test_the_width_is_half_the_free_memory_and_bounded(needed, free, device, wide):
+    assert capacity.width(needed, torch.device(device), free) == wide
+
+
+def test_free_memory_is_read_from_the_machine():
+    assert 2**27 < capacity.free_bytes(torch.device("cpu")) < 2**45

@@ -1,0 +1,159 @@
+import json
+import math
+
+import pandas as pd
+import pytest
+import tiny
+
+from prunekit import ablation, cli, experiment, scoring
+from prunekit.prepare import prepare
+from prunekit.records import open_ticket
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run on the tiny encoder-decoder: dense and two pruned rounds."""
+    folder = tmp_path_factory.mktemp("tiny")
+    prepared = prepare(tiny.experiment("t5", folder))
+    return experiment.run(prepared, folder / "out", tiny.Quiet()), prepared
+
+
+def call(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(one) for one in arguments])
+    return ended.value.code
+
+
+def scored(capsys, *arguments):
+    capsys.readouterr()
+    assert call("score", *arguments, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def dense(made):
+    return made[0].path / "seed=0" / "round=00"
+
+
+def pruned(made):
+    return next(made[0].path.glob("prune-*")) / "seed=0" / "round=02"
+
+
+def test_leave_one_out_is_the_library_s_and_is_written(made, capsys):
+    facts = scored(capsys, dense(made))
+    prepared = made[1]
+    wanted = ablation.leave_one_out(open_ticket(dense(made)), prepared.backbone, prepared.lessons.selection)
+    assert [one["score"] for one in facts["units"]] == pytest.approx(wanted.costs.mean(dim=1).tolist(), abs=1e-6)
+    assert (facts["kind"], facts["level"], facts["split"], facts["examples"]) == (
+        "leave-one-out",
+        "token",
+        "selection",
+        12,
+    )
+    assert all(one["kept"] for one in facts["units"])
+    (table,) = made[0].path.glob("score-*/seed=0/round=00/importance.parquet")
+    assert len(pd.read_parquet(table)) == 4
+
+
+def test_a_dropped_unit_has_no_score(made, capsys):
+    for level, kept, units in (("token", 2, 4), ("piece", 4, 16)):
+        rows = scored(capsys, pruned(made), f"--level={level}")["units"]
+        assert len(rows) == units
+        assert sum(one["kept"] for one in rows) == kept
+        assert all((one["score"] is None) is (not one["kept"]) for one in rows)
+
+
+def test_shapley_values_sum_to_what_the_prompt_is_worth(made, capsys):
+    facts = scored(capsys, dense(made), "--kind=shapley")
+    total = sum(one["score"] for one in facts["units"])
+    assert total == pytest.approx(facts["loss_without_prompt"] - facts["loss"], abs=1e-5)
+    assert facts["permutations"] == 0  # four tokens: every subset is looked at
+    assert facts["evaluations"] == 16
+
+
+def test_gradient_scores_are_those_of_the_round(made, capsys):
+    from prunekit.places import Place
+    from prunekit.records import load_scores
+
+    facts = scored(capsys, dense(made), "--kind=absolute", "--level=piece")
+    wanted = load_scores(made[0], Place("", 0, 0))["absolute"].piece.flatten().tolist()
+    assert [one["score"] for one in facts["units"]] == pytest.approx(wanted, rel=1e-5)
+    assert (facts["split"], facts["examples"]) == ("train", 24)
+
+
+def test_scores_are_measured_once(made, capsys, monkeypatch):
+    first = scored(capsys, dense(made), "--kind=magnitude")
+
+    def forbidden(*arguments, **more):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(scoring, "_measure", forbidden)
+    assert scored(capsys, dense(made), "--kind=magnitude") == first
+
+
+def test_scores_do_not_enter_the_results_of_tickets(made, capsys):
+    before = len(made[0].results())
+    scored(capsys, dense(made), "--kind=random")
+    assert len(made[0].results()) == before
+    assert made[0].verify() > 0
+    assert call("runs", "show", made[0].path) == 0
+    assert "score-" not in capsys.readouterr().out
+
+
+def test_negative_units_are_looked_at_once_on_report(made, capsys, monkeypatch):
+    looks = []
+    real = ablation.leave_one_out
+
+    def harmful(ticket, backbone, examples, level="token", *, only=None, tick=lambda done: None):
+        looks.append(None if only is None else only.nonzero().flatten().tolist())
+        found = real(ticket, backbone, examples, level, only=only, tick=tick)
+        found.without_losses[:] = found.losses + 1.0
+        found.without_losses[2] = found.losses - 1.0 - 0.01 * found.losses  # token 2 does harm
+        return found
+
+    monkeypatch.setattr(scoring.ablation, "leave_one_out", harmful)
+    facts = scored(capsys, dense(made), "--examples=11")
+    assert looks == [None, [2]]
+    assert (facts["negative"], facts["confirmed"], facts["report_examples"]) == (1, 1, 11)
+    rows = facts["units"]
+    assert [one["negative"] for one in rows] == [False, False, True, False]
+    assert [one["confirmed"] for one in rows] == [None, None, True, None]
+    assert rows[2]["report_cost"] == pytest.approx(rows[2]["score"], abs=0.5)
+    assert call("score", dense(made), "--examples=11") == 0
+    shown = capsys.readouterr().out
+    assert "1 of 4 are negative: leaving them out lowers the loss (Holm, 5 %), by 1." in shown
+    assert looks == [None, [2]]  # shown from what was written
+
+
+def test_a_ticket_file_is_scored_and_nothing_is_written(made, tmp_path, capsys):
+    file = tmp_path / "mine.safetensors"
+    open_ticket(dense(made)).save(file)
+    task = made[1].experiment.task
+    capsys.readouterr()
+    assert call("score", file, f"--task={task.name}", f"--data={task.data}", "--kind=magnitude") == 0
+    assert "magnitude per token on 24 examples of train" in capsys.readouterr().out
+    assert sorted(tmp_path.iterdir()) == [file]
+
+
+def test_many_pieces_are_cut_for_the_screen_and_whole_in_the_file(capsys):
+    table = pd.DataFrame({"token": range(60), "kept": True, "score": [math.sin(i) for i in range(60)]})
+    scoring._show(
+        scoring.Scored(table, {"kind": "random", "level": "token", "split": "train", "examples": 1}), json=False
+    )
+    shown = capsys.readouterr().out
+    assert "the 20 best and the 20 worst of 60 are shown" in shown
+    assert sum(line.strip()[:1].isdigit() for line in shown.splitlines()) == 40
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--kind=gradient", "--kind = 'gradient': use one of leave-one-out, shapley"),
+        ("--level=word", "--level = 'word': use one of token, piece"),
+        ("--kind=shapley --permutations=3", "permutations = 3: orders come in pairs"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(made, capsys, flag, said):
+    capsys.readouterr()
+    assert call("score", dense(made), *flag.split()) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert said in lines[-1]
