@@ -1,0 +1,121 @@
+"""The protocol by prunekit's own library calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import torch
+
+from benchmarks.measure import Watch
+from benchmarks.presets import Job, Rows
+from benchmarks.protocol import EVALUATE, Learned, Start
+from prunekit.backbones import load
+from prunekit.cohort import Member
+from prunekit.evaluation import evaluate
+from prunekit.importance import gradient_scores
+from prunekit.masks import Mask
+from prunekit.optimizer import Plan
+from prunekit.pruning import Scores
+from prunekit.tasks import Example
+from prunekit.tickets import Ticket
+from prunekit.training import Lessons, Trained, train
+
+# rows scored in one pass, as `prunekit prune` does
+_SCORING_BATCH = 32
+
+
+class Ours:
+    """prunekit: a frozen backbone in eval mode, `remove`, cohorts over the ratios.
+
+    precision: "float32" or "bfloat16", of the backbone's weights; prompts, heads and optimiser are float32.
+    """
+
+    def __init__(self, job: Job, watch: Watch, precision: Any) -> None:
+        self.job, self.watch = job, watch
+        # "first": where PEFT puts the prompt, and where it reads an encoder's answer
+        self.backbone = load(job.model, precision=precision, device=job.device, place="first")
+        self.lessons = Lessons([], [], lambda chosen: {})
+
+    def encode(self, rows: Rows) -> None:
+        """Every text once."""
+        encoded = {}
+        for split, part in rows.items():
+            some = [
+                Example(place, "{text}", {"text": row["text"]}, tuple(row["choices"]), (row["label"],))
+                for place, row in enumerate(part)
+            ]
+            encoded[split] = self.backbone.encode(some, own_choices=False, prompt_tokens=self.job.prompt_tokens)
+        gold = [row["label"] for row in rows["validation"]]
+
+        def measure(chosen: list[int]) -> dict[str, float]:
+            return {"accuracy": sum(map(int.__eq__, chosen, gold)) / len(gold)}
+
+        self.lessons = Lessons(encoded["train"], encoded["validation"], measure)
+
+    def start(self) -> Start:
+        """The job's starting prompt as a member holds it, and the backbone's own zero head."""
+        head = self.backbone.new_head(len(self.lessons.train[0].choices))
+        start = Start(Mask.full(self.job.prompt_tokens, self.job.pieces), self.job.start(), head)
+        held = Member(self._ticket(start), self.backbone.device).values()
+        return replace(start, values=held.state["values"])
+
+    def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[Learned]:
+        """All as one cohort, `job.width` at a time through the backbone."""
+        cohort, width = [self._ticket(start) for start in starts], self.job.width or None
+        with self.watch(phase), self._watched():
+            trained = train(cohort, self.backbone, self.lessons, self.plan(steps), width=width)
+        return [_learned(one) for one in trained]
+
+    def score(self, start: Start) -> Scores:
+        """One pass, texts of like length together."""
+        rows = sorted(self.lessons.train, key=lambda example: example.length)
+        batches = (rows[first : first + _SCORING_BATCH] for first in range(0, len(rows), _SCORING_BATCH))
+        made = (self.backbone.batch([rows], every_choice=False) for rows in batches)
+        return gradient_scores([self._ticket(start)], self.backbone, made)[0]
+
+    def ids(self) -> Iterable[Sequence[int]]:
+        """Token ids of the training texts."""
+        return [example.text for example in self.lessons.train]
+
+    def plan(self, steps: int) -> Plan:
+        """The job's settings as prunekit takes them."""
+        job = self.job
+        return Plan(
+            train_steps=steps,
+            evaluate_every=job.evaluate_every,
+            patience=steps,
+            batch_size=job.batch_size,
+            learning_rate=job.learning_rate,
+            head_learning_rate=job.head_learning_rate,
+            weight_decay=job.weight_decay,
+            warmup_fraction=job.warmup_fraction,
+            clip_norm=job.clip_norm,
+        )
+
+    def _ticket(self, start: Start) -> Ticket:
+        return Ticket(start.mask, {"values": start.values}, start.head, seed=self.job.seed, place=self.backbone.place)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """The evaluations inside a training, timed as such."""
+        with mock.patch("prunekit.training.evaluate", self.watch.wrap(EVALUATE, evaluate)):
+            yield
+
+
+def _learned(trained: Trained) -> Learned:
+    if trained.diverged is not None:
+        raise RuntimeError(trained.diverged)
+    entries = [entry for entry in trained.log if entry.split == "selection"]
+    values = trained.last.values
+    head = None if values.head is None else {name: torch.as_tensor(value) for name, value in values.head.items()}
+    return Learned(
+        values=values.state["values"],
+        head=head,
+        accuracies=tuple(entry.value for entry in entries if entry.metric == "accuracy"),
+        losses=tuple(entry.value for entry in entries if entry.metric == "loss"),
+        updates=trained.steps,
+    )

@@ -1,0 +1,226 @@
+"""The page of a protocol run: Markdown tables from what the workers found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+from benchmarks import arithmetic
+from benchmarks.measure import Spread, mean_interval, wilson
+from benchmarks.presets import Job
+from benchmarks.worker import OURS, OURS_FLOAT32, PEER, PRECISIONS, RATE, TUNED
+
+Outcomes = Mapping[str, Mapping[str, Any]]  # side -> what it found in one repeat
+# what is divided by what, and why
+PAIRS = (
+    (PEER, OURS, "what a user gains"),
+    (TUNED, OURS, "equal precision, bfloat16"),
+    (PEER, OURS_FLOAT32, "equal precision, float32"),
+    (PEER, TUNED, "what tuning the peer gains"),
+)
+PHASES: dict[str, Callable[[Mapping[str, float]], float]] = {
+    "encode": lambda seconds: seconds["encode"],
+    "train, dense": lambda seconds: seconds["dense"],
+    "train, pruned": lambda seconds: seconds["retrain"],
+    "train": lambda seconds: seconds["dense"] + seconds["retrain"],
+    "evaluate": lambda seconds: seconds["evaluate"],
+    "score": lambda seconds: seconds["score"],
+    "whole": lambda seconds: sum(seconds.values()),
+}
+_SAME = ("updates", "evaluations", "start_digest", "rows_digest")
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page is made from.
+
+    repeats: one mapping of sides per repeat; each also holds the matrix rates, FLOP/s by precision, under "rate".
+    config: the model's configuration.
+    """
+
+    job: Job
+    config: Any
+    repeats: Sequence[Outcomes]
+    command: str
+    machine: Mapping[str, str]
+
+    @property
+    def sides(self) -> list[str]:
+        """The sides that ran, in their order."""
+        return [side for side in self.repeats[0] if side != RATE]
+
+    def seconds(self, side: str, phase: str) -> list[float]:
+        """Seconds of a phase, by repeat."""
+        return [PHASES[phase](repeat[side]["seconds"]) for repeat in self.repeats]
+
+
+def check_fairness(outcomes: Outcomes) -> None:
+    """Every side made the same updates and evaluations, from the same start on the same rows.
+
+    Raises: RuntimeError naming what differs.
+    """
+    sides = {side: found for side, found in outcomes.items() if side != RATE}
+    for fact in _SAME:
+        values = {side: found[fact] for side, found in sides.items()}
+        if len(set(values.values())) > 1:
+            raise RuntimeError(f"not the same work: {fact} is {values}")
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table."""
+    lines = [list(header), ["---"] * len(list(header)), *[[str(cell) for cell in row] for row in rows]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def render(report: Report) -> str:
+    """The whole page."""
+    parts = [
+        f"# {report.job.preset}: the same protocol by PEFT with Trainer and by prunekit",
+        _setting(report),
+        "## Seconds, medians",
+        _seconds(report),
+        "## Ratios, repeat by repeat: median [lowest, highest]",
+        _ratios(report),
+        "## Parts of the matrix rate, scoring against training, memory",
+        _limits(report),
+    ]
+    if report.job.preset != "t5-small-shape":
+        parts += ["## Accuracy", _accuracy(report)]
+    return "\n\n".join([*parts, "## What differs between the sides", _differences(report)]) + "\n"
+
+
+def _setting(report: Report) -> str:
+    job = report.job
+    facts = {
+        "command": f"`{report.command}`",
+        **report.machine,
+        "data": f"{job.train_examples} training and {job.validation_examples} validation rows, batch {job.batch_size}",
+        "prompt": f"{job.prompt_tokens} tokens x {job.pieces} pieces, AdamW, rate {job.learning_rate}",
+        "protocol": f"{job.dense_steps} updates dense; scores on the training rows; {_listed(job.keep_tokens)} tokens, "
+        f"then {_listed(job.keep_pieces)} pieces of the best of them, {job.retrain_steps} updates each; in all "
+        f"{job.updates} updates and {job.evaluations} evaluations by each side, checked",
+        "repeats": f"{len(report.repeats)}, sides interleaved, one process each, seeds 0 to {len(report.repeats) - 1}",
+    }
+    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+
+
+def _seconds(report: Report) -> str:
+    rows = [[phase, *[f"{median(report.seconds(side, phase)):.2f}" for side in report.sides]] for phase in PHASES]
+    per_update = [1000 * median(report.seconds(side, "train, dense")) / report.job.dense_steps for side in report.sides]
+    per_look = [1000 * median(report.seconds(side, "evaluate")) / report.job.evaluations for side in report.sides]
+    rows.append(["one dense update, ms", *[f"{value:.0f}" for value in per_update]])
+    rows.append(["one evaluation of one prompt, ms", *[f"{value:.0f}" for value in per_look]])
+    return table(["phase", *report.sides], rows)
+
+
+def _ratios(report: Report) -> str:
+    rows = []
+    for above, below, why in PAIRS:
+        if {above, below} <= set(report.sides):
+            cells = [
+                _spread(_quotients(report.seconds(above, phase), report.seconds(below, phase))) for phase in PHASES
+            ]
+            rows.append([f"{above} / {below}", why, *cells])
+    return table(["sides", "", *PHASES], rows)
+
+
+def _limits(report: Report) -> str:
+    job = report.job
+    useful = job.dense_steps * job.batch_size * _row_work(report)
+    rows = []
+    for side in report.sides:
+        rates = [repeat[RATE][PRECISIONS[side]] for repeat in report.repeats]
+        reached = [useful / seconds for seconds in report.seconds(side, "train, dense")]
+        epoch = job.dense_steps * job.batch_size / job.train_examples
+        scoring = [
+            score / dense * epoch
+            for score, dense in zip(report.seconds(side, "score"), report.seconds(side, "train, dense"), strict=True)
+        ]
+        peaks = [repeat[side]["peak_mib"] for repeat in report.repeats]
+        held = [repeat[side]["held_mib"] for repeat in report.repeats]
+        share = _spread(_quotients(reached, rates))
+        row = [side, PRECISIONS[side], f"{median(rates) / 1e9:.0f}", f"{median(reached) / 1e9:.0f}", share]
+        rows.append([*row, _spread(scoring), f"{median(peaks):.0f}", f"{median(held):.0f}"])
+    header = ["side", "precision", "matrix rate, GFLOP/s", "reached in dense training", "part of the rate"]
+    header += ["scoring / a training epoch", "peak memory, MiB", "of it before the protocol, MiB"]
+    return table(header, rows) + (
+        f"\n\nReached: the arithmetic of the rows without padding, {_row_work(report) / 1e9:.2f} GFLOP per row and "
+        "update (forward, and backward for activations only), by the seconds of the dense updates."
+    )
+
+
+def _row_work(report: Report) -> float:
+    """FLOP of one training row, the mean over the training rows."""
+    answers = [report.job.answer_tokens] if report.job.answer_tokens and report.config.is_encoder_decoder else []
+    extra = report.job.prompt_tokens
+    rows = report.job.rows()["train"]
+    return fmean(arithmetic.row(report.config, row["tokens"] + extra, answers).training for row in rows)
+
+
+def _accuracy(report: Report) -> str:
+    tokens, pieces = len(report.job.keep_tokens), len(report.job.keep_pieces)
+    groups = {
+        "dense": slice(0, 1),
+        f"{tokens} token ratios, mean": slice(1, 1 + tokens),
+        f"{pieces} piece ratios, mean": slice(1 + tokens, 1 + tokens + pieces),
+        "all prompts, mean": slice(None),
+    }
+    rows = []
+    for name, group in groups.items():
+        for side in report.sides:
+            own = [_mean_accuracy(repeat[side], group) for repeat in report.repeats]
+            count = report.job.validation_examples
+            low, high = wilson(fmean(own) * count, count)
+            row = [name, side, f"{fmean(own):.3f} [{low:.3f}, {high:.3f}]"]
+            if PEER in report.sides and side != PEER:
+                theirs = [_mean_accuracy(repeat[PEER], group) for repeat in report.repeats]
+                gap, low, high = mean_interval([one - other for one, other in zip(own, theirs, strict=True)])
+                row.append(f"{gap:+.3f} [{low:+.3f}, {high:+.3f}]")
+            else:
+                row.append("")
+            rows.append(row)
+    header = ["prompts", "side", "accuracy [95 %, sampling of rows]", "less the peer's [95 %, over seeds]"]
+    return table(header, rows) + "\n\nAfter the last update of each prompt, on the validation rows; nothing is chosen."
+
+
+def _mean_accuracy(found: Mapping[str, Any], group: slice) -> float:
+    return fmean(list(found["accuracies"].values())[group])
+
+
+def _differences(report: Report) -> str:
+    job = report.job
+    padding = f"to {job.max_length} tokens" if job.padding == "max_length" else "to the longest of the batch"
+    lines = [
+        f"peer: texts padded {padding}, float32, train mode (dropout as the checkpoint sets it), evaluation batches of "
+        f"{job.batch_size}, a new Trainer for every prompt; dropped cells are zeros, the sequence stays as long.",
+        "tuned peer: padding to the longest of a batch, texts of like length together, bfloat16 weights, dropout zero, "
+        "evaluation batches of 128 sorted by length.",
+        "prunekit: eval mode, dropped tokens leave the sequence; pruned prompts are trained side by side, "
+        + (f"{job.width} at a time." if job.width else "a whole stage at a time."),
+        "The same on all: rows, starting prompt, zero head, AdamW and its rates, warm-up, clipping, batch size, "
+        "numbers of updates and evaluations; which rows share a batch is each side's own. Imports, loading and one "
+        "small warm-up are outside all clocks.",
+    ]
+    if report.config.is_encoder_decoder:
+        lines.append(
+            f"Answers: the peers generate up to {job.answer_tokens} tokens and compare texts (the peer also computes a "
+            "loss, as Seq2SeqTrainer does); prunekit scores every choice and gives the loss with it."
+        )
+    else:
+        lines.append("Answers: all sides read row 0, the first prompt token, through the pooler and a linear head.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _quotients(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    return [one / other for one, other in zip(above, below, strict=True)]
+
+
+def _spread(values: Sequence[float]) -> str:
+    spread = Spread.of(values)
+    return f"{spread.median:.2f} [{spread.low:.2f}, {spread.high:.2f}]"
+
+
+def _listed(counts: Sequence[int]) -> str:
+    return ", ".join(map(str, counts))

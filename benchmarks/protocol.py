@@ -1,0 +1,155 @@
+"""The protocol itself, written once for all sides: dense training, scores, token ratios, piece ratios, retraining."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from benchmarks.measure import Watch, peak, reset_peak
+from benchmarks.presets import Job, Rows
+from prunekit.masks import Mask
+from prunekit.pruning import Scores, prune_mask
+from prunekit.schedule import Keep
+
+# what a side's `train` names its updates, by the kind of training
+DENSE, RETRAIN, EVALUATE, SCORE, ENCODE = "dense", "retrain", "evaluate", "score", "encode"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from: a mask, prompt values [P, H], and a head's weight [C, H] and bias [C], or None."""
+
+    mask: Mask
+    values: Tensor
+    head: dict[str, Tensor] | None
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a training made.
+
+    values, head: as in Start.  accuracies, losses: of each evaluation, the first before any update (a loss is None
+    where the side makes none).  updates: how many were made.
+    """
+
+    values: Tensor
+    head: dict[str, Tensor] | None
+    accuracies: tuple[float, ...]
+    losses: tuple[float | None, ...]
+    updates: int
+
+
+class Side(Protocol):
+    """One way to do the work. Everything a side does is timed by phase on the watch it was made with."""
+
+    watch: Watch
+
+    def encode(self, rows: Rows) -> None:
+        """Turn the texts of both splits into token ids, in place of those before."""
+
+    def start(self) -> Start:
+        """The dense prompt as the side's own model holds it before training, and a zero head."""
+
+    def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[Learned]:
+        """Train every start for `steps` updates, evaluated before, and every `evaluate_every` updates."""
+
+    def score(self, start: Start) -> Scores:
+        """Mean |dL/dgamma| of tokens and pieces over the training rows."""
+
+    def ids(self) -> Iterable[Sequence[int]]:
+        """Token ids of the training texts, without padding."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one side made of one job.
+
+    seconds, calls: by phase.  accuracies: by prompt, such as "dense" and "10 tokens x 8 pieces", after its last update.
+    start_loss: on validation before any update.  start_digest, rows_digest: of the starting values and the training
+    rows as the side had them.  held_mib, peak_mib: memory before the protocol, and the most during it.
+    """
+
+    seconds: dict[str, float]
+    calls: dict[str, int]
+    accuracies: dict[str, float]
+    updates: int
+    evaluations: int
+    start_loss: float | None
+    start_digest: str
+    rows_digest: str
+    held_mib: float
+    peak_mib: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+def perform(side: Side, job: Job) -> Outcome:
+    """The whole protocol by one side."""
+    rows = job.rows()
+    _warm_up(side, rows, job)
+    held = reset_peak(job.device)
+    with side.watch(ENCODE):
+        side.encode(rows)
+    start = side.start()
+    dense = side.train([start], job.dense_steps, DENSE)[0]
+    with side.watch(SCORE):
+        scores = side.score(Start(start.mask, dense.values, dense.head))
+    found = {"dense": dense}
+    tokens = [prune_mask(start.mask, scores, Keep(count, job.pieces)) for count in job.keep_tokens]
+    found |= _retrained(side, job, tokens, dense)
+    best = max(tokens, key=lambda mask: (found[label(mask)].accuracies[-1], -mask.tokens))
+    pieces = [prune_mask(best, scores, Keep(best.tokens, count)) for count in job.keep_pieces]
+    found |= _retrained(side, job, pieces, dense)
+    return Outcome(
+        seconds=dict(side.watch.seconds),
+        calls=dict(side.watch.calls),
+        accuracies={name: learned.accuracies[-1] for name, learned in found.items()},
+        updates=sum(learned.updates for learned in found.values()),
+        evaluations=sum(len(learned.accuracies) for learned in found.values()),
+        start_loss=dense.losses[0],
+        start_digest=hashlib.sha256(start.values.float().cpu().numpy().tobytes()).hexdigest(),
+        rows_digest=hashlib.sha256(repr(sorted(map(tuple, side.ids()))).encode()).hexdigest(),
+        held_mib=held,
+        peak_mib=peak(job.device),
+    )
+
+
+def label(mask: Mask) -> str:
+    """How a pruned prompt is named in the results."""
+    pieces = int(mask.piece.sum(dim=1).max())
+    return f"{mask.tokens} tokens x {pieces} pieces"
+
+
+def signed_slopes(values: Tensor, gradient: Tensor, pieces: int) -> tuple[Tensor, Tensor]:
+    """dL/dgamma [P] and dL/dzeta [P, K] of one example, from the prompt's values and gradient [P, H]."""
+    piece = (values * gradient).unflatten(1, (pieces, -1)).sum(-1)
+    return piece.sum(-1), piece
+
+
+def zero_head(choices: int, width: int) -> dict[str, Tensor]:
+    """The head that every side starts from."""
+    return {"weight": torch.zeros(choices, width), "bias": torch.zeros(choices)}
+
+
+def _warm_up(side: Side, rows: Rows, job: Job) -> None:
+    """One update, evaluation and score on one batch: what libraries import and set up at first use is no one's cost."""
+    side.encode({split: part[: job.batch_size] for split, part in rows.items()})
+    start = side.start()
+    side.train([start], 1, DENSE)
+    side.score(start)
+    side.watch.reset()
+
+
+def _retrained(side: Side, job: Job, masks: Sequence[Mask], dense: Learned) -> dict[str, Learned]:
+    """Every mask retrained from the dense prompt's trained values, by name."""
+    starts = [Start(mask, dense.values, dense.head) for mask in masks]
+    learned = side.train(starts, job.retrain_steps, RETRAIN)
+    return {label(mask): one for mask, one in zip(masks, learned, strict=True)}

@@ -1,0 +1,227 @@
+"""What a training update and an evaluation cost against prompt, text, examples, members and density.
+
+    python -m benchmarks.scaling [--model PATH] [--precision bfloat16] [--repeats 5] [--out page.md]
+
+Rows are random ids of exactly T tokens, so that only the named size changes. The default model is a random T5.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import torch
+import typer
+
+from benchmarks import arithmetic
+from benchmarks.measure import Fit, Spread, Watch, fit_exponent, interleaved, machine
+from benchmarks.page import table
+from benchmarks.presets import save_t5
+from benchmarks.protocol import zero_head
+from prunekit.backbones import Backbone, Encoded, load
+from prunekit.backbones.load import Precision
+from prunekit.cohort import Member, soft
+from prunekit.evaluation import evaluate
+from prunekit.masks import Mask
+from prunekit.optimizer import Plan
+from prunekit.randomness import generator
+from prunekit.tickets import Ticket
+from prunekit.training import Lessons, train
+
+_BATCH = 16
+_PIECES = 16
+# updates timed at a time; the first is left out, and so is the last, which an evaluation follows
+_UPDATES = 5
+_SHAPE = dict(vocab_size=2048, d_model=256, d_kv=64, d_ff=1024, num_layers=4, num_heads=4)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place to measure at: P prompt tokens, T text tokens, N examples, S members, and how many tokens are kept."""
+
+    prompt: int = 20
+    text: int = 32
+    examples: int = 64
+    members: int = 1
+    kept: int = 20
+
+    def cohort(self, backbone: Backbone) -> list[Ticket]:
+        """S tickets with small random values, which keep their first tokens."""
+        token = torch.arange(self.prompt) < self.kept
+        mask = Mask(token, token[:, None].repeat(1, _PIECES))
+        head = zero_head(2, backbone.hidden_width) if backbone.answers_by_head else None
+        tickets = []
+        for seed in range(self.members):
+            values = torch.randn(self.prompt, backbone.width, generator=generator("scaling", seed))
+            tickets.append(
+                Ticket(mask, {"values": values * backbone.embedding_rms}, head, seed=seed, place=backbone.place)
+            )
+        return tickets
+
+    def rows(self, backbone: Backbone) -> list[Encoded]:
+        """N rows of T random ids, two answers of two ids each."""
+        answers = ((), ()) if backbone.answers_by_head else ((5, 1), (6, 1))
+        high = min(1000, int(backbone.config.vocab_size))
+        draws = torch.randint(5, high, (self.examples, self.text), generator=generator("rows", self.text))
+        return [Encoded(place, tuple(ids), answers, place % 2) for place, ids in enumerate(draws.tolist())]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points along one size, from small to large.
+
+    fitted: whether cost ~ size ** exponent is asked for; else the cost relative to the last point is.
+    """
+
+    name: str
+    sizes: tuple[int, ...]
+    points: tuple[Point, ...]
+    fitted: bool = True
+
+
+def series(scale: float = 1.0) -> list[Series]:
+    """What is measured; `scale` < 1 leaves out the largest sizes."""
+
+    def cut(*sizes: int) -> tuple[int, ...]:
+        return sizes[: max(3, round(scale * len(sizes)))]
+
+    prompts, texts, counts, members = (
+        cut(10, 20, 40, 80, 160),
+        cut(16, 32, 64, 128, 256),
+        cut(*_doubled(32)),
+        cut(1, 2, 4, 8),
+    )
+    kept_20, kept_100 = (2, 5, 10, 20), (10, 50, 100)
+    return [
+        Series("P, prompt tokens", prompts, tuple(Point(prompt=size, kept=size) for size in prompts)),
+        Series("T, text tokens", texts, tuple(Point(text=size) for size in texts)),
+        Series("N, examples (an epoch)", counts, tuple(Point(examples=size) for size in counts)),
+        Series("S, members", members, tuple(Point(members=size) for size in members)),
+        Series("tokens kept of 20", kept_20, tuple(Point(kept=size) for size in kept_20), fitted=False),
+        Series("tokens kept of 100", kept_100, tuple(Point(prompt=100, kept=size) for size in kept_100), fitted=False),
+    ]
+
+
+def update_seconds(backbone: Backbone, point: Point) -> float:
+    """Seconds of one update of the cohort, the median of a few."""
+    rows = point.rows(backbone)
+    ticks: list[float] = []
+    lessons = Lessons(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
+    plan = Plan(_UPDATES, _UPDATES, _UPDATES, _BATCH, learning_rate=1e-3, head_learning_rate=1e-3)
+    train(point.cohort(backbone), backbone, lessons, plan, tick=lambda step: ticks.append(time.perf_counter()))
+    return median(after - before for before, after in pairwise(ticks[:-1]))
+
+
+def evaluation_seconds(backbone: Backbone, point: Point) -> float:
+    """Seconds of one evaluation of the cohort on the N examples."""
+    rows = point.rows(backbone)
+    with torch.no_grad():
+        prompts = soft([Member(ticket, backbone.device) for ticket in point.cohort(backbone)])
+    watch = Watch(backbone.device.type)
+    with watch("evaluate"):
+        evaluate(prompts, backbone, rows)
+    return watch.total
+
+
+def epoch_work(backbone: Backbone, point: Point) -> float | None:
+    """FLOP of one training epoch of one member by the model's shape, or None for a model whose shape is not counted."""
+    answers = [] if backbone.answers_by_head else [2]
+    try:
+        return arithmetic.row(backbone.config, point.text + point.kept, answers).training * point.examples
+    except NotImplementedError:
+        return None
+
+
+def measured(backbone: Backbone, one: Series, repeats: int) -> str:
+    """The rows of one series, as a table."""
+    points = dict(zip(map(str, one.sizes), one.points, strict=True))
+    costs = {}
+    for name, seconds in (("update", update_seconds), ("evaluation", evaluation_seconds)):
+        costs[name] = interleaved(list(points), partial(_at, seconds, backbone, points), repeats)
+    if one.name.startswith("N"):  # an epoch's cost: its updates
+        for size, values in costs["update"].items():
+            costs["update"][size] = [value * points[size].examples / _BATCH for value in values]
+    rows = [[name, *[f"{1000 * median(by_size[size]):.1f}" for size in points]] for name, by_size in costs.items()]
+    for row, by_size in zip(rows, costs.values(), strict=True):
+        row.append(_exponent(one.sizes, by_size) if one.fitted else _relative(by_size))
+    work = [epoch_work(backbone, point) for point in one.points]
+    if all(work):
+        whole = [value * point.members for value, point in zip(work, one.points, strict=True) if value]
+        last = _text(fit_exponent(one.sizes, whole)) if one.fitted else f"{whole[0] / whole[-1]:.2f}"
+        rows.append(["arithmetic of an epoch, GFLOP", *[f"{value / 1e9:.1f}" for value in whole], last])
+    header = [f"ms by {one.name}", *points, "exponent [95 %]" if one.fitted else "first / last"]
+    return table(header, rows)
+
+
+def main(
+    model: Annotated[Path | None, typer.Option(help="model folder; a random T5 if none is given")] = None,
+    precision: Annotated[Precision, typer.Option(help="of the backbone's weights")] = "float32",
+    repeats: Annotated[int, typer.Option(help="of every point, interleaved")] = 5,
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one")] = "cpu",
+    threads: Annotated[int, typer.Option(help="of torch")] = 2,
+    scale: Annotated[float, typer.Option(help="below 1: without the largest sizes")] = 1.0,
+    out: Annotated[Path | None, typer.Option(help="page to write")] = None,
+) -> None:
+    """Measure every series and print the page."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        if model is None:
+            save_t5(Path(folder), **_SHAPE)
+        backbone = load(str(model or folder), precision=precision, device=device)
+    facts = {
+        "command": f"`{shlex.join(['python', '-m', 'benchmarks.scaling', *sys.argv[1:]])}`",
+        **machine(threads, device),
+        "model": f"{model or 'random T5 ' + str(_SHAPE)}, {precision}",
+        "unless named": f"{Point()}, batch {_BATCH}; medians of {repeats}",
+    }
+    parts = [
+        "# What an update and an evaluation cost",
+        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
+    ]
+    for one in series(scale):
+        parts.append(measured(backbone, one, repeats))
+        print(parts[-1], file=sys.stderr, flush=True)
+    page = "\n\n".join(parts) + "\n"
+    print(page)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8")
+
+
+def _at(
+    seconds: Callable[[Backbone, Point], float], backbone: Backbone, points: Mapping[str, Point], size: str
+) -> float:
+    return seconds(backbone, points[size])
+
+
+def _exponent(sizes: Sequence[int], by_size: dict[str, list[float]]) -> str:
+    pairs = [(size, value) for size in sizes for value in by_size[str(size)]]
+    return _text(fit_exponent([size for size, _ in pairs], [value for _, value in pairs]))
+
+
+def _text(fit: Fit) -> str:
+    return f"{fit.exponent:.2f} [{fit.low:.2f}, {fit.high:.2f}]"
+
+
+def _relative(by_size: dict[str, list[float]]) -> str:
+    first, *_, last = by_size.values()
+    spread = Spread.of([one / other for one, other in zip(first, last, strict=True)])
+    return f"{spread.median:.2f} [{spread.low:.2f}, {spread.high:.2f}]"
+
+
+def _doubled(first: int) -> list[int]:
+    return [first * 2**power for power in range(5)]
+
+
+if __name__ == "__main__":
+    typer.run(main)
