@@ -23,7 +23,7 @@ LEVELS = {
     4: ("prunekit", "runs records"),
     5: ("prunekit", "starts machine prepare learning experiment export summary"),
     8: ("prunekit", "report sweep"),
-    9: ("prunekit", "console flags inspection comparison foresight verbs scoring cli __main__ testbed.table"),
+    9: ("prunekit", "console flags inspection comparison foresight verbs scoring commands cli __main__ testbed.table"),
 }
 LEVEL = {f"{package}.{name}": level for level, (package, names) in LEVELS.items() for name in names.split()}
 LEVEL |= {"prunekit": -1, "analyses": 6, "figures": 7}

@@ -1,0 +1,22 @@
+"""The options that several verbs take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ExperimentFile = Annotated[Path | None, typer.Option("--experiment", help="TOML file of settings; flags go over it")]
+Out = Annotated[Path, typer.Option("--out", help="folder that holds runs")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="say what would be done, and how long it may take; write nothing")
+]
+Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+Tolerance = Annotated[
+    float, typer.Option(min=0.0, help="how far below dense, on selection, a ticket may be; also the equivalence margin")
+]
+Controls = Annotated[
+    bool, typer.Option("--controls", help="train the controls too, and compare: is the ticket better than they are?")
+]
+TicketPath = Annotated[Path, typer.Argument(help="round directory of a run, or a ticket file")]

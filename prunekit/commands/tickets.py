@@ -1,0 +1,61 @@
+"""Verbs that take a finished ticket: `eval`, `score`, `predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prunekit import flags
+from prunekit.commands.options import Json, TicketPath
+
+app = typer.Typer()
+
+
+@app.command("eval")
+@flags.with_settings("model", "task", "machine")
+def evaluate(
+    ticket: TicketPath,
+    split: Annotated[str, typer.Option(help="train, selection or report")] = "report",
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """Judge a ticket on a task; model and task default to those it was made with."""
+    from prunekit import verbs
+
+    verbs.evaluate(ticket, split, settings, json=json)
+
+
+@app.command()
+@flags.with_settings("model", "task", "machine")
+def score(
+    ticket: TicketPath,
+    kind: Annotated[
+        str, typer.Option(help="leave-one-out, shapley, absolute, signed, squared, magnitude, random")
+    ] = "leave-one-out",
+    level: Annotated[str, typer.Option(help="token or piece")] = "token",
+    examples: Annotated[int | None, typer.Option(min=2, help="at most so many; default: all of the split")] = None,
+    permutations: Annotated[int, typer.Option(help="orders drawn for Shapley values, an even number")] = 16,
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """Importance of a finished ticket's tokens or pieces; which of them are better left out."""
+    from prunekit import scoring
+
+    wish = scoring.Wish(kind, level, examples, permutations)  # type: ignore[arg-type]  # checked by Wish itself
+    scoring.score(ticket, wish, settings, json=json)
+
+
+@app.command()
+@flags.with_settings("model", "task", "machine")
+def predict(
+    ticket: TicketPath,
+    rows: Annotated[Path, typer.Argument(help="JSONL file of unlabelled rows")],
+    out: Annotated[Path | None, typer.Option("--out", help="JSONL file to write; default: standard output")] = None,
+    **settings: Any,
+) -> None:
+    """Answer unlabelled rows with a ticket, JSONL in and out."""
+    from prunekit import verbs
+
+    verbs.predict(ticket, rows, out, settings)
