@@ -16,16 +16,13 @@ from benchmarks.protocol import EVALUATE, Learned, Start
 from prunekit.backbones import load
 from prunekit.cohort import Member
 from prunekit.evaluation import evaluate
-from prunekit.importance import gradient_scores
+from prunekit.importance import gradient_scores, scoring_batches
 from prunekit.masks import Mask
 from prunekit.optimizer import Plan
 from prunekit.pruning import Scores
 from prunekit.tasks import Example
 from prunekit.tickets import Ticket
 from prunekit.training import Lessons, Trained, train
-
-# rows scored in one pass, as `prunekit prune` does
-_SCORING_BATCH = 32
 
 
 class Ours:
@@ -72,10 +69,8 @@ class Ours:
 
     def score(self, start: Start) -> Scores:
         """One pass, texts of like length together."""
-        rows = sorted(self.lessons.train, key=lambda example: example.length)
-        batches = (rows[first : first + _SCORING_BATCH] for first in range(0, len(rows), _SCORING_BATCH))
-        made = (self.backbone.batch([rows], every_choice=False) for rows in batches)
-        return gradient_scores([self._ticket(start)], self.backbone, made)[0]
+        batches = scoring_batches(self.backbone, self.lessons.train)
+        return gradient_scores([self._ticket(start)], self.backbone, batches)[0]
 
     def ids(self) -> Iterable[Sequence[int]]:
         """Token ids of the training texts."""

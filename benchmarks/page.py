@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
@@ -72,6 +75,20 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """A Markdown table."""
     lines = [list(header), ["---"] * len(list(header)), *[[str(cell) for cell in row] for row in rows]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def command(name: str) -> str:
+    """The command line of a benchmark, to be written on its page."""
+    return f"`{shlex.join(['python', '-m', f'benchmarks.{name}', *sys.argv[1:]])}`"
+
+
+def publish(title: str, facts: Mapping[str, str], parts: Iterable[str], out: Path | None) -> None:
+    """Print a page, and write it where asked."""
+    page = "\n\n".join([f"# {title}", "\n".join(f"- {name}: {value}" for name, value in facts.items()), *parts]) + "\n"
+    print(page)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8")
 
 
 def render(report: Report) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -111,15 +111,22 @@ class Job:
         return cls(**(facts | lists))
 
 
-def prepare(name: Name, folder: Path, shared: Path, seeds: Sequence[int], scale: float = 1.0) -> Job:
+def prepare(
+    name: Name,
+    folder: Path,
+    shared: Path,
+    seeds: Sequence[int],
+    scale: float = 1.0,
+    shape: Mapping[str, int] | None = None,
+) -> Job:
     """Write model (where it is random), data and starting prompts of a preset; returns its job, for the first seed.
 
-    scale: of the numbers of examples and of updates; 1 is the preset itself.
+    scale: of the numbers of examples and of updates; 1 is the preset itself.  shape: of a random T5, instead of small.
     """
     job = _sized(_preset(name, folder, shared), scale)
     torch.manual_seed(0)
     if name == "t5-small-shape":
-        save_t5(Path(job.model))
+        save_t5(Path(job.model), **(shape or {}))
     backbone = load(job.model)
     splits = _random_rows(job) if name == "t5-small-shape" else _task_rows(name, job, shared)
     data = {part: [_row(one, backbone) for one in rows] for part, rows in splits.items()}

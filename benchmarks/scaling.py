@@ -7,7 +7,6 @@ Rows are random ids of exactly T tokens, so that only the named size changes. Th
 
 from __future__ import annotations
 
-import shlex
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ import typer
 
 from benchmarks import arithmetic
 from benchmarks.measure import Fit, Spread, Watch, fit_exponent, interleaved, machine
-from benchmarks.page import table
+from benchmarks.page import command, publish, table
 from benchmarks.presets import save_t5
 from benchmarks.protocol import zero_head
 from prunekit.backbones import Backbone, Encoded, load
@@ -179,23 +178,16 @@ def main(
             save_t5(Path(folder), **_SHAPE)
         backbone = load(str(model or folder), precision=precision, device=device)
     facts = {
-        "command": f"`{shlex.join(['python', '-m', 'benchmarks.scaling', *sys.argv[1:]])}`",
+        "command": command("scaling"),
         **machine(threads, device),
-        "model": f"{model or 'random T5 ' + str(_SHAPE)}, {precision}",
+        "model": f"{model.name if model else 'random T5 ' + str(_SHAPE)}, {precision}",
         "unless named": f"{Point()}, batch {_BATCH}; medians of {repeats}",
     }
-    parts = [
-        "# What an update and an evaluation cost",
-        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
-    ]
+    parts = []
     for one in series(scale):
         parts.append(measured(backbone, one, repeats))
         print(parts[-1], file=sys.stderr, flush=True)
-    page = "\n\n".join(parts) + "\n"
-    print(page)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
+    publish("What an update and an evaluation cost", facts, parts, out)
 
 
 def _at(

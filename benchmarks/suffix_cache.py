@@ -8,8 +8,6 @@ GPT-2 small's shape). Before that every text is read once; what that takes is a 
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ from tokenizers import Tokenizer, models
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from benchmarks.measure import Spread, interleaved, machine
-from benchmarks.page import table
+from benchmarks.page import command, publish, table
 from prunekit.backbones import Encoded, Place, wrap
 from prunekit.backbones.decoder import Decoder
 from prunekit.cohort import Member, soft
@@ -116,23 +114,13 @@ def main(
     took = interleaved(list(sides), lambda name: step_seconds(sides[name], starts[name], some, batch), repeats)
 
     facts = {
-        "command": f"`{shlex.join(['python', '-m', 'benchmarks.suffix_cache', *sys.argv[1:]])}`",
+        "command": command("suffix_cache"),
         **machine(threads, "cpu"),
         "model": f"GPT-2 of random weights, {layers} layers, width 768, float32",
         "rows": f"T = {text}, P = {prompt}, B = {batch}, N = {examples}; {repeats} repeats, interleaved",
         "losses": f"at most {difference(sides[MEMORY], starts[MEMORY], some[:batch]):.0e} (relative) from whole rows'",
     }
-    parts = [
-        "# Suffix prompts behind cached texts",
-        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
-        _steps(took),
-        _texts(read, sides, examples),
-    ]
-    page = "\n\n".join(parts) + "\n"
-    print(page)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
+    publish("Suffix prompts behind cached texts", facts, [_steps(took), _texts(read, sides, examples)], out)
 
 
 def _steps(took: dict[str, list[float]]) -> str:

@@ -89,8 +89,7 @@ def _next(
         # a removed token has no slot, so that a prompt of n whole tokens is a shorter prompt
         absent = "remove" if arm == "length" else rewinding.absent
         child = replace(first, mask=mask, round=number, rewind="fresh", absent=absent)
-        values = rewinding.new_values(child)
-        return replace(child, state=values.state, head=values.head)
+        return child.at(rewinding.new_values(child))
     child = rewinding.start(before, mask, number, learned, trained)
     return replace(child, absent="remove") if arm == "length" else child
 

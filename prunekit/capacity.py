@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from prunekit.tickets import Ticket
 
 # of the free memory, what activations may take: evaluation, optimisers and other processes need the rest
 _SHARE = 0.5
+# workers that draw on the same memory, this one among them; `share_memory` says how many
+_sharers = 1
 # wider cohorts no longer go faster: on a CPU the arithmetic is the limit, on a GPU its launches are long hidden by then
 _WIDEST = {"cpu": 8, "cuda": 64}
 
@@ -66,7 +69,18 @@ def free_bytes(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
     limits = [_available(), *(_cgroup())]
-    return min(limit for limit in limits if limit is not None)
+    return min(limit for limit in limits if limit is not None) // _sharers
+
+
+def share_memory(workers: int) -> None:
+    """Count on that many workers of this kind beside each other on the machine's memory, this process among them."""
+    global _sharers
+    _sharers = workers
+
+
+def peak_memory_mb() -> float:
+    """The most that this process has held so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _available() -> int:

@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from prunekit.backbones import Soft, stack
 from prunekit.prompts import same_kind
-from prunekit.tickets import State, Ticket
-
-
-@dataclass(frozen=True)
-class Values:
-    """The trained numbers of one member: the prompt's parameters by name, and the head's (or None)."""
-
-    state: State
-    head: State | None
-
-    def flat(self) -> dict[str, Tensor]:
-        """One table of tensors, for a file: `state.<name>` and `head.<name>`."""
-        head = self.head or {}
-        return {f"state.{name}": value for name, value in self.state.items()} | {
-            f"head.{name}": value for name, value in head.items()
-        }
-
-    @classmethod
-    def from_flat(cls, tensors: State) -> Values:
-        """The inverse of `flat`."""
-        parts: dict[str, dict[str, Tensor]] = {"state": {}, "head": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        return cls(parts["state"], parts["head"] or None)
+from prunekit.tickets import State, Ticket, Values
 
 
 class Member(nn.Module):
@@ -49,9 +24,9 @@ class Member(nn.Module):
         self.to(device)
 
     def values(self) -> Values:
-        """A copy of the numbers as they stand."""
+        """A copy of the trained numbers as they stand."""
         head = _copied(self.head.state_dict())
-        return Values(_copied(self.masked.prompt.state_dict()), head or None)
+        return Values(_copied(dict(self.masked.prompt.named_parameters())), head or None)
 
     @property
     def head_parts(self) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ def show_search(run: Run, stage: str) -> None:
     done = tried[tried["status"] == "done"]
     means = done.pivot_table(index="tokens", columns="pieces", values="selection", aggfunc="mean")
     means = means.sort_index(ascending=False).sort_index(axis=1, ascending=False)
-    rows = [[str(tokens), *[_number(value) for value in line]] for tokens, line in means.iterrows()]
+    rows = [[str(tokens), *[console.number(value) for value in line]] for tokens, line in means.iterrows()]
     seeds = tried["seed"].nunique()
     console.show(
         ["tokens \\ pieces", *map(str, means.columns)],
@@ -35,10 +35,12 @@ def show_search(run: Run, stage: str) -> None:
     chosen = arms[arms["arm"] == "ticket"]
     console.show(
         ["seed", "tokens", "density", "selection", "report"],
-        [[str(one.seed), str(one.tokens), f"{one.density:.3f}", _number(one.selection), _number(one.report)]
-         for one in chosen.itertuples()],
+        [
+            [str(one.seed), str(one.tokens), *map(console.number, (one.density, one.selection, one.report))]
+            for one in chosen.itertuples()
+        ],
         title="chosen on selection; no other cell was looked at on report",
-    )  # fmt: skip
+    )
     said = _halving(run, stage, tried)
     if said is not None:
         console.write(said)
@@ -70,10 +72,10 @@ def facts(runs: Sequence[tuple[Run, str]], margin: float) -> dict[str, Any]:
     compared = controls.compare(arms, margin=margin)
     examples = pd.concat([controls.per_example(tables.predictions(run, stage)) for run, stage in runs])
     return {
-        "arms": _records(arms),
-        "described": _records(controls.describe(arms)),
-        "comparisons": _records(compared),
-        "per_example": _records(examples),
+        "arms": console.records(arms),
+        "described": console.records(controls.describe(arms)),
+        "comparisons": console.records(compared),
+        "per_example": console.records(examples),
         "conclusions": controls.conclusions(compared),
     }
 
@@ -144,12 +146,3 @@ def _interval(mean: float, low: float, high: float, sign: str = "") -> str:
 
 def _p(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _number(value: Any) -> str:
-    return "" if value is None or pd.isna(value) else f"{value:.3f}"
-
-
-def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Rows for JSON: what is missing is null."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -5,10 +5,16 @@ rich is imported when something is shown, so that the command line answers at on
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # plain logs get a line this many times per piece of work
 _PLAIN_LINES = 4
@@ -28,7 +34,7 @@ class Screen:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self.console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
         """One line."""
@@ -42,7 +48,8 @@ class Screen:
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        text = TextColumn("{task.description}", markup=False)
+        columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True) as progress:
             bar = progress.add_task(printable(title), total=total)
             yield lambda done: progress.update(bar, completed=done)
@@ -55,6 +62,16 @@ class Screen:
                 self.say(f"{title}: {done} of {total} {unit}")
 
         return tick
+
+
+@contextmanager
+def one_voice(processes: int) -> Iterator[bool]:
+    """Of several processes of torchrun only the first is heard; says whether this is the one."""
+    if processes == 1 or os.environ.get("RANK", "0") == "0":
+        yield True
+        return
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield False
 
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
@@ -81,9 +98,21 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | Non
     width = None if sys.stdout.isatty() else _PLAIN_WIDTH
     if title is not None:
         write(title)
-    Console(width=width, highlight=False, markup=False).print(table)
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table)
 
 
 def write(text: str) -> None:
     """A line on standard output."""
     sys.stdout.write(printable(text) + "\n")
+
+
+def number(value: Any) -> str:
+    """A cell of three digits; empty where there is no value."""
+    import pandas as pd
+
+    return "" if pd.isna(value) else f"{value:.3f}"
+
+
+def records(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Rows for JSON: what is missing is null."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")

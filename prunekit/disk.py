@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,27 @@ def as_parquet(table: pd.DataFrame) -> bytes:
     return content
 
 
+@contextmanager
+def needing(path: Path, size: int) -> Iterator[None]:
+    """Give what fails inside the name of `path` and the bytes that were to be written there.
+
+    A full disk is reported by the system with neither. Raises: OSError of the same kind.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror or error}, {size:,} bytes were to be written"
+        raise OSError(error.errno, reason, str(path)) from error
+
+
 def replace(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old content or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{STAGING}{path.name}"
-    write(temporary, content)
-    temporary.replace(path)
-    flush(path.parent)
+    with needing(path, len(content)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f"{STAGING}{path.name}"
+        write(temporary, content)
+        temporary.replace(path)
+        flush(path.parent)
 
 
 def move(staged: Path, target: Path) -> None:

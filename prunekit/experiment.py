@@ -14,21 +14,20 @@ from prunekit import arms
 from prunekit import search as ratios
 from prunekit.arms import Arm, Target
 from prunekit.config import MachineSettings
+from prunekit.distributed import team
+from prunekit.errors import ConfigError
+from prunekit.importance import NOT_FINITE
 from prunekit.learning import Finished, Turn, Watch, Work
 from prunekit.lottery import Learned, Rewinding, Round, find_tickets
 from prunekit.optimizer import Plan
-from prunekit.places import SETTINGS, Place
+from prunekit.places import GRID, SETTINGS, UNTRAINED, Place
 from prunekit.prepare import Prepared, move
 from prunekit.pruning import Scores
 from prunekit.runs import Run
 from prunekit.schedule import Keep, rungs
+from prunekit.teamrun import run_at
 from prunekit.tickets import Ticket
 from prunekit.training import Cull
-
-#: The stage of the base line: a prompt that stays at its start (and, on encoders, a trained head).
-UNTRAINED = "untrained"
-#: Where the cells of a search lie inside its stage.
-GRID = "grid"
 
 _UNITS = ("tokens", "pieces")
 
@@ -41,7 +40,7 @@ def run(prepared: Prepared, out: Path, watch: Watch, *, prune: bool = True, cont
 
     Raises: PrunekitError in one line; everything finished before it stays on disk and valid.
     """
-    with _begun(prepared, out, watch) as (work, cohorts):
+    with begun(prepared, out, watch) as (work, cohorts):
         prepared = work.prepared
         if prune:
             work.directory.write_stage(prepared.stage, prepared.experiment.pruning.model_dump(mode="json"))
@@ -60,7 +59,7 @@ def search(prepared: Prepared, out: Path, watch: Watch, *, controls: bool = Fals
 
     controls: also train the arms that the chosen ticket is compared with. Otherwise as `run`.
     """
-    with _begun(prepared, out, watch) as (work, cohorts):
+    with begun(prepared, out, watch) as (work, cohorts):
         settings = work.prepared.experiment
         asked = settings.search
         work.directory.write_stage(prepared.search_stage, prepared.search_settings)
@@ -85,9 +84,9 @@ def search(prepared: Prepared, out: Path, watch: Watch, *, controls: bool = Fals
 
 
 @contextmanager
-def _begun(prepared: Prepared, out: Path, watch: Watch) -> Iterator[tuple[Work, list[list[int]]]]:
+def begun(prepared: Prepared, out: Path, watch: Watch) -> Iterator[tuple[Work, list[list[int]]]]:
     """A run locked, settled and, in the end, with its results table; yields its work and its cohorts of seeds."""
-    directory = Run.at(out, prepared.name, prepared.id)
+    directory = run_at(team(), out, prepared.name, prepared.id)
     with directory.locked():
         prepared, cohorts = _settle(directory, prepared, watch)
         work = Work(directory, prepared, watch)
@@ -109,6 +108,9 @@ def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared,
         known = directory.settings()
         cohorts = known["cohorts"]
         machine = MachineSettings.model_validate(known["machine"])
+        for name in ("processes", "device_map"):
+            if (before := getattr(machine, name)) != getattr(experiment.machine, name):
+                raise ConfigError(f"{directory.path}: begun with {name} = {before}; give the same again")
         if machine != experiment.machine:
             watch.say(f"resuming as the run began: {machine.device}, {machine.threads} threads, width {machine.width}")
         experiment = experiment.model_copy(update={"machine": machine})
@@ -118,8 +120,8 @@ def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared,
     width = prepared.width
     cohorts += [new[start : start + width] for start in range(0, len(new), width)]
     if new:
-        directory.write_settings(_settings(prepared, cohorts))
         directory.write_environment(_environment())
+        directory.write_settings(_settings(prepared, cohorts))  # last: what has settings is a run
     return prepared, [cohort for cohort in cohorts if set(cohort) & set(experiment.seeds)]
 
 
@@ -193,10 +195,14 @@ def _halving(work: Work, keys: Mapping[Place, ratios.Key]) -> Callable[[Sequence
 
 
 def _rescored(work: Work, keys: Sequence[ratios.Key]) -> dict[ratios.Key, Scores]:
-    """Importance of finished cells at the values that they kept."""
+    """Importance of finished cells at the values that they kept; none of one whose gradients are not finite."""
     kept = [work.finished(_cell(work.prepared, key)) for key in keys]
     found = work.scores(kept)
-    return {key: scores[work.prepared.experiment.pruning.score] for key, scores in zip(keys, found, strict=True)}
+    kind = work.prepared.experiment.pruning.score
+    for key, scores in zip(keys, found, strict=True):
+        if not scores:
+            work.watch.say(f"seed {key[0]} stopped: {NOT_FINITE}")
+    return {key: scores[kind] for key, scores in zip(keys, found, strict=True) if scores}
 
 
 def _finish_search(work: Work, found: ratios.Found, controls: bool) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from prunekit.arms import ARMS
 from prunekit.cohort import Member, soft
@@ -67,19 +67,28 @@ def search_parts(prepared: Prepared, controls: bool) -> list[Part]:
     return parts
 
 
-def minutes(prepared: Prepared, parts: Sequence[Part]) -> list[float]:
-    """At most so many minutes for each part: pruned tickets are quicker, and some stop early."""
+def parts(prepared: Prepared, verb: Literal["tune", "prune", "search"], controls: bool) -> list[Part]:
+    """What a verb would train."""
+    match verb:
+        case "search":
+            return search_parts(prepared, controls)
+        case "prune":
+            return pruning_parts(prepared, controls)
+        case "tune":
+            return pruning_parts(replace(prepared, keeps=()), False)
+
+
+def minutes(prepared: Prepared, parts: Sequence[Part], rates: tuple[float, float] | None = None) -> list[float]:
+    """At most so many minutes for each part: pruned tickets are quicker, and some stop early.
+
+    rates: what `timed` found for the same model, task and prompt, where that is known.
+    """
     plan = prepared.plan
-    update, evaluation = _timed(prepared)
+    update, evaluation = rates or timed(prepared)
     evaluations = plan.train_steps // plan.evaluate_every + 1
     looked_at = len(prepared.lessons.selection) * evaluations + len(prepared.report)
     each = (update * plan.train_steps + evaluation * looked_at) / 60
     return [each * part.tickets * part.share for part in parts]
-
-
-def peak_memory_mb() -> float:
-    """Of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _trainings(prepared: Prepared, rounds: int) -> int:
@@ -113,7 +122,7 @@ def _range(counts: Sequence[int]) -> str:
     return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else ", ".join(map(str, counts))
 
 
-def _timed(prepared: Prepared) -> tuple[float, float]:
+def timed(prepared: Prepared) -> tuple[float, float]:
     """Seconds per ticket of one update, and of evaluating one example, side by side as they would be trained."""
     settings = prepared.experiment
     members = min(prepared.width, max(len(settings.seeds), 2))

@@ -8,14 +8,16 @@ value stands inside the mean: a batch gradient would let examples cancel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from prunekit.backbones import Backbone, Batch, Soft
+from prunekit.backbones import Backbone, Batch, Encoded, Soft
 from prunekit.cohort import Member, soft
+from prunekit.distributed import team
 from prunekit.errors import DivergedError
 from prunekit.pruning import Scores
 from prunekit.randomness import generator
@@ -24,17 +26,31 @@ from prunekit.tickets import Ticket
 GradientKind = Literal["absolute", "signed", "squared"]
 Kind = Literal["absolute", "signed", "squared", "magnitude", "random"]
 _GRADIENT_KINDS: tuple[GradientKind, ...] = get_args(GradientKind)
+_BATCH = 32
+#: What is said where a gradient was not finite.
+NOT_FINITE = "a gradient became NaN or infinite while scoring; nothing was pruned"
+
+
+def scoring_batches(backbone: Backbone, examples: Sequence[Encoded]) -> Iterator[Batch]:
+    """All examples once, of each the gold choice alone, texts of like length together."""
+    rows = sorted(examples, key=lambda example: (example.length, example.index))
+    for start in range(0, len(rows), _BATCH):
+        yield backbone.batch([rows[start : start + _BATCH]], every_choice=False)
 
 
 def all_scores(cohort: Sequence[Ticket], backbone: Backbone, batches: Iterable[Batch]) -> list[dict[Kind, Scores]]:
     """Every kind of score of every ticket; the gradient kinds share one pass over the batches.
 
-    Raises: DivergedError where a gradient is not finite.
+    A member with a gradient that is not finite gets none; the others' scores stand.
     """
-    by_kind: dict[Kind, list[Scores]] = {"magnitude": magnitude_scores(cohort), "random": random_scores(cohort)}
+    by_kind: dict[Kind, Sequence[Scores | None]] = {
+        "magnitude": magnitude_scores(cohort),
+        "random": random_scores(cohort),
+    }
     for kind, found in _gradient_scores(cohort, backbone, batches, _GRADIENT_KINDS).items():
         by_kind[kind] = found
-    return [{kind: scores[place] for kind, scores in by_kind.items()} for place in range(len(cohort))]
+    rows = ({kind: scores[place] for kind, scores in by_kind.items()} for place in range(len(cohort)))
+    return [{kind: one for kind, one in row.items() if one is not None} if all(row.values()) else {} for row in rows]
 
 
 def gradient_scores(
@@ -47,7 +63,11 @@ def gradient_scores(
 
     Raises: DivergedError where a gradient is not finite.
     """
-    return _gradient_scores(cohort, backbone, batches, (kind,))[kind]
+    found = _gradient_scores(cohort, backbone, batches, (kind,))[kind]
+    sound = [scores for scores in found if scores is not None]
+    if len(sound) < len(found):
+        raise DivergedError(NOT_FINITE)
+    return sound
 
 
 def magnitude_scores(cohort: Sequence[Ticket]) -> list[Scores]:
@@ -74,7 +94,8 @@ def random_scores(cohort: Sequence[Ticket]) -> list[Scores]:
 
 def _gradient_scores(
     cohort: Sequence[Ticket], backbone: Backbone, batches: Iterable[Batch], kinds: Sequence[GradientKind]
-) -> dict[GradientKind, list[Scores]]:
+) -> dict[GradientKind, list[Scores | None]]:
+    """Of each member None where any of its sums is not finite: a NaN must never rank as the least important."""
     members = [Member(ticket, backbone.device) for ticket in cohort]
     pieces = cohort[0].mask.piece.shape[1]
     with torch.no_grad():
@@ -82,17 +103,18 @@ def _gradient_scores(
     shape = (*prompts.values.shape[:2], pieces + 1)  # [S, P, K + 1]
     totals = {kind: torch.zeros(shape, dtype=torch.float64) for kind in kinds}
     examples = 0
-    for batch in batches:
+    for batch in islice(batches, team().rank, None, team().size):
         slopes = _slopes(prompts, backbone, batch, pieces)
         for kind, total in totals.items():
             total += _form(slopes, kind).sum(dim=1).cpu()
         examples += batch.size
-    if not all(bool(torch.isfinite(total).all()) for total in totals.values()):
-        raise DivergedError("a gradient became NaN or infinite while scoring; nothing was pruned")
+    team().add(*totals.values())
+    examples = team().total(examples)
+    sound = [all(bool(torch.isfinite(total[place]).all()) for total in totals.values()) for place in range(len(cohort))]
     return {
         kind: [
-            _scores(row, where, ticket, examples)
-            for row, where, ticket in zip(total, prompts.source, cohort, strict=True)
+            _scores(row, where, ticket, examples) if fine else None
+            for row, where, ticket, fine in zip(total, prompts.source, cohort, sound, strict=True)
         ]
         for kind, total in totals.items()
     }

@@ -13,15 +13,14 @@ import pandas as pd
 
 from prunekit import comparison, console, summary
 from prunekit.arms import ARMS
-from prunekit.experiment import UNTRAINED
+from prunekit.places import SETTINGS, UNTRAINED, Place
 from prunekit.runs import Run
-from prunekit.runs import list_runs as runs_in
 
 
 def list_runs(out: Path, *, json: bool) -> None:
     """One line per run of a folder: its name, seeds and finished tickets."""
     found = []
-    for run in runs_in(out):
+    for run in (Run(path.parent) for path in sorted(out.glob(f"*/{SETTINGS}"))):
         places = run.tickets()
         found.append({"run": str(run.path), "seeds": run.settings()["seeds"], "finished_tickets": len(places)})
     if json:
@@ -49,7 +48,7 @@ def show(path: Path, tolerance: float, *, json: bool, stages: Sequence[str] | No
     if results.empty:
         console.write(f"{path}: no finished round yet")
         return
-    for stage in [one for one in run.stages() if one.startswith(("prune-", "search-"))] or [""]:
+    for stage in _shown(run, results):
         if stages is not None and stage not in stages:
             continue
         _stage(run, stage, results, metric, tolerance)
@@ -66,12 +65,11 @@ def facts(run: Run, tolerance: float, stages: Sequence[str] | None = None) -> di
         results = results[results["stage"].isin([*stages, UNTRAINED])]
     rounds = summary.summarise(results, metric)
     best = summary.smallest(rounds, tolerance)
-    rows = results.astype(object).where(results.notna(), None).to_dict("records")
     return {
         "run": str(run.path),
         "metric": metric,
         "tolerance": tolerance,
-        "tickets": rows,
+        "tickets": console.records(results),
         "rounds": [asdict(one) for one in rounds],
         "best": None if best is None else asdict(best),
     }
@@ -118,7 +116,7 @@ def compare(paths: Sequence[Path], *, json: bool) -> None:
             str(one.tokens),
             str(one.pieces),
             f"{one.selection:.3f}",
-            _report(one),
+            summary.interval(one),
         ]
         for name, rounds in zip(names, summaries, strict=True)
         for one in rounds
@@ -126,19 +124,31 @@ def compare(paths: Sequence[Path], *, json: bool) -> None:
     console.show(["run", "stage", "round", "tokens", "pieces", "selection", "report"], rows)
 
 
+def _shown(run: Run, results: pd.DataFrame) -> list[str]:
+    """The stages to show: every pruning and search, or else the dense round; and what `compare` chose."""
+    stages = [one for one in run.stages() if one.startswith(("prune-", "search-"))]
+    dense = [""] if not stages and (results["stage"] == "").any() else []
+    return [*stages, *dense, *(one for one in run.stages() if one.startswith("rates-"))]
+
+
 def _stage(run: Run, stage: str, results: pd.DataFrame, metric: str, tolerance: float) -> None:
     """One stage: the table of its rounds, or of its search, and what was found."""
     if stage.startswith("search-"):
         comparison.show_search(run, stage)
         return
-    part = results[results["stage"].isin(["", stage]) & (results["arm"] == "")]
-    _table(part, metric, title=stage or "dense")
+    rates = stage.startswith("rates-")  # of `compare`, which has no dense round
+    part = results[results["stage"].isin([stage] if rates else ["", stage]) & (results["arm"] == "")]
+    shuffled = ", trained on shuffled answers" if run.settings()["task"].get("labels") == "shuffled" else ""
+    _table(part, metric, title=(stage or "dense") + shuffled)
     _conclude(part, results[results["stage"] == UNTRAINED], metric, tolerance)
 
 
 def _with_times(run: Run) -> pd.DataFrame:
     table = run.results()
-    times = [run.timing(place) for place in run.tickets()]
+    times = [
+        run.timing(Place("/".join(filter(None, (one["stage"], one["arm"]))), one["seed"], one["round"]))
+        for one in table.to_dict("records")
+    ]
     table["seconds"] = [one.get("seconds", math.nan) for one in times]
     table["examples_per_second"] = [one.get("examples_per_second", math.nan) for one in times]
     return table
@@ -168,23 +178,15 @@ def _row(row: pd.Series, metric: str) -> list[str]:
         str(row["pieces"]),
         f"{row['density']:.2f}",
         f"{row['parameters']}{head}",
-        _number(row.get(f"selection_{metric}")),
-        "diverged" if stopped else _number(row.get(f"report_{metric}")),
+        console.number(row.get(f"selection_{metric}")),
+        "diverged" if stopped else console.number(row.get(f"report_{metric}")),
         f"{row['seconds']:.0f}",
         f"{row['examples_per_second']:.0f}",
     ]
 
 
 def _mean_row(one: summary.RoundSummary) -> list[str]:
-    return [str(one.round), "mean", "", "", "", "", f"{one.selection:.3f}", _report(one), "", ""]
-
-
-def _report(one: summary.RoundSummary) -> str:
-    return f"{one.report:.3f}" if one.low is None else f"{one.report:.3f} [{one.low:.3f}, {one.high:.3f}]"
-
-
-def _number(value: Any) -> str:
-    return "" if value is None or pd.isna(value) else f"{value:.3f}"
+    return [str(one.round), "mean", "", "", "", "", f"{one.selection:.3f}", summary.interval(one), "", ""]
 
 
 def _conclude(results: pd.DataFrame, untrained: pd.DataFrame, metric: str, tolerance: float) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
-from prunekit import records
+from prunekit import capacity, records
 from prunekit.cohort import Member, soft
+from prunekit.distributed import evaluate
 from prunekit.errors import ArtifactError
-from prunekit.evaluation import Evaluation, evaluate
-from prunekit.importance import Kind, all_scores
+from prunekit.evaluation import Evaluation
+from prunekit.importance import NOT_FINITE, Kind, all_scores, scoring_batches
 from prunekit.lottery import Learned
 from prunekit.optimizer import Plan
 from prunekit.places import Place
@@ -25,8 +25,6 @@ from prunekit.records import Outcome
 from prunekit.runs import Files, Run
 from prunekit.tickets import Ticket
 from prunekit.training import Checkpoint, Cull, Trained, train
-
-_SCORING_BATCH = 32
 
 
 class Watch(Protocol):
@@ -72,6 +70,14 @@ class Finished(Learned):
     timing: dict[str, float]
 
 
+class _Judged(NamedTuple):
+    """The look at the report split and all scores of a finished ticket, or why there are none."""
+
+    report: Evaluation | None
+    importance: Mapping[Kind, Scores]
+    diverged: str | None
+
+
 class Work:
     """The turns of one run. `loaded` counts the members that were done before."""
 
@@ -103,28 +109,28 @@ class Work:
 
         chosen: new place -> the place of the finished round that it is a copy of.
         """
-        for cohort in packed({new: self.finished(old) for new, old in chosen.items()}, self.prepared.width):
+        tickets = {new: self.finished(old) for new, old in chosen.items()}
+        for cohort in packed(tickets, self.prepared.width):
             if self.directory.done(cohort):
                 self.loaded += len(cohort)
                 continue
             began = time.perf_counter()
-            kept = [self.finished(chosen[place]) for place in cohort]
-            reports, importance = self._report(kept), self.scores(kept)
+            kept = [tickets[place] for place in cohort]
+            judged = self._judged(kept, report=True, score=True)
             timing = {"seconds": time.perf_counter() - began, "members": len(cohort)}
             splits, task = self.prepared.splits, self.prepared.task
             files = []
-            for place, report, scores in zip(cohort, reports, importance, strict=True):
-                metrics = task.score(splits.report, report.chosen.tolist())
-                content = records.chosen(self.directory, chosen[place], splits.report, report, metrics, scores)
+            for place, (report, scores, diverged) in zip(cohort, judged, strict=True):
+                metrics = {} if report is None else task.score(splits.report, report.chosen.tolist())
+                looked = records.Look(splits.report, report, metrics, scores, diverged)
+                content = records.chosen(self.directory, chosen[place], looked)
                 files.append(Files(place, content, timing))
             self.directory.commit(files)
 
     def scores(self, kept: Sequence[Ticket]) -> list[dict[Kind, Scores]]:
         """Every kind of importance of finished tickets, on the training examples."""
         backbone = self.prepared.backbone
-        rows = sorted(self.prepared.lessons.train, key=lambda example: (example.length, example.index))
-        chunks = (rows[start : start + _SCORING_BATCH] for start in range(0, len(rows), _SCORING_BATCH))
-        return all_scores(kept, backbone, (backbone.batch([chunk], every_choice=False) for chunk in chunks))
+        return all_scores(kept, backbone, scoring_batches(backbone, self.prepared.lessons.train))
 
     def finished(self, place: Place) -> Ticket:
         """The ticket of a finished round: its mask and the values that were kept."""
@@ -159,28 +165,40 @@ class Work:
         training = time.perf_counter() - began
         kept_at = [one.last if prepared.experiment.training.keep == "last" else one.best for one in trained]
         sound = [place for place, one in enumerate(trained) if one.diverged is None and one.dropped_at is None]
-        kept = [
-            replace(tickets[place], state=kept_at[place].values.state, head=kept_at[place].values.head)
-            for place in sound
-        ]
-        reports = dict(zip(sound, self._report(kept), strict=True)) if kept and turn.report else {}
-        importance = dict(zip(sound, self.scores(kept), strict=True)) if kept and turn.score else {}
+        kept = [tickets[place].at(kept_at[place].values) for place in sound]
+        judged = dict(zip(sound, self._judged(kept, report=turn.report, score=turn.score), strict=True))
+        for place, found in judged.items():
+            trained[place] = replace(trained[place], diverged=found.diverged)
         timing = self._timing(trained, training, time.perf_counter() - began)
         kind, metric = prepared.experiment.pruning.score, prepared.task.metrics[0]
         return [
             Finished(
                 kept=kept_at[place].values,
-                selection=kept_at[place].metrics[metric] if place in sound else None,
-                scores=importance[place][kind] if place in importance else None,
+                selection=kept_at[place].metrics[metric] if place in sound and one.diverged is None else None,
+                scores=judged[place].importance.get(kind) if place in judged else None,
                 snapshots=one.snapshots,
                 trained=one,
                 kept_at=kept_at[place],
-                report=reports.get(place),
-                importance=importance.get(place, {}),
+                report=judged[place].report if place in judged else None,
+                importance=judged[place].importance if place in judged else {},
                 timing=timing,
             )
             for place, one in enumerate(trained)
         ]
+
+    def _judged(self, kept: Sequence[Ticket], *, report: bool, score: bool) -> list[_Judged]:
+        """What is measured of finished tickets. One for which anything is not finite ends here; the others go on."""
+        reports = self._report(kept) if kept and report else [None] * len(kept)
+        importance = self.scores(kept) if kept and score else [{} for _ in kept]
+        found = []
+        for one, scores in zip(reports, importance, strict=True):
+            if one is not None and not torch.isfinite(one.losses).all():
+                found.append(_Judged(None, {}, "a loss on the report split became NaN or infinite"))
+            elif score and not scores:
+                found.append(_Judged(None, {}, NOT_FINITE))
+            else:
+                found.append(_Judged(one, scores, None))
+        return found
 
     def _report(self, kept: Sequence[Ticket]) -> list[Evaluation]:
         backbone = self.prepared.backbone
@@ -215,7 +233,7 @@ class Work:
             "seconds": whole,
             "training_seconds": training,
             "examples_per_second": examples / training,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_memory_mb": capacity.peak_memory_mb(),
             "members": len(trained),
         }
 

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from prunekit.cohort import Values
 from prunekit.errors import ConfigError
 from prunekit.masks import Mask
 from prunekit.prompts import Absent
 from prunekit.pruning import Scores, prune_mask
 from prunekit.schedule import Keep
-from prunekit.tickets import Ticket
+from prunekit.tickets import Ticket, Values
 
 Rewind = Literal["trained", "init", "fresh"] | int
 Fresh = Callable[[Ticket], Values]
@@ -58,8 +57,7 @@ class Rewinding:
         last, dense: what was learned from `ticket`, and in round 0. The mask is not applied: it stays a factor, at use.
         """
         child = replace(ticket, mask=mask, round=number, rewind=self.rewind, absent=self.absent)
-        values = self._values(child, last, dense)
-        return replace(child, state=values.state, head=values.head)
+        return child.at(self._values(child, last, dense))
 
     def _values(self, ticket: Ticket, last: Learned, dense: Learned) -> Values:
         match self.rewind:

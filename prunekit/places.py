@@ -22,6 +22,11 @@ PREDICTIONS = "predictions.parquet"
 IMPORTANCE = "importance.parquet"
 FACTS = "facts.json"
 
+#: The stage of the base line: a prompt that stays at its start (and, on encoders, a trained head).
+UNTRAINED = "untrained"
+#: Where the cells of a search lie inside its stage.
+GRID = "grid"
+
 _PLACE = re.compile(r"(?:(?P<stage>.+)/)?seed=(?P<seed>\d+)/round=(?P<round>\d+)")
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from prunekit import disk, places
-from prunekit.cohort import Values
 from prunekit.errors import ArtifactError
-from prunekit.evaluation import Evaluation
-from prunekit.importance import Kind
 from prunekit.lottery import Learned
 from prunekit.places import Place
 from prunekit.pruning import Scores
 from prunekit.runs import Run
 from prunekit.tasks import Example
-from prunekit.tickets import State, Ticket, pack, unpack
-from prunekit.training import Checkpoint, Trained
+from prunekit.tickets import State, Ticket, Values, finite, pack, unpack
+
+if TYPE_CHECKING:  # they import transformers, and who only reads records needs none
+    from prunekit.evaluation import Evaluation
+    from prunekit.importance import Kind
+    from prunekit.training import Checkpoint, Trained
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,7 @@ def kept_values(run: Run, place: Place) -> Values:
 def finished_ticket(run: Run, place: Place) -> Ticket:
     """The ticket as a finished round left it: its mask, and the values that were kept."""
     ticket = Ticket.load(run.read(place, places.TICKET))
-    values = kept_values(run, place)
-    return replace(ticket, state=values.state, head=values.head)
+    return ticket.at(kept_values(run, place))
 
 
 def locate(path: Path) -> tuple[Run, Place] | None:
@@ -123,10 +123,10 @@ def locate(path: Path) -> tuple[Run, Place] | None:
 def open_ticket(path: Path) -> Ticket:
     """The ticket that a finished round's directory holds as it was left, or that a ticket file holds.
 
-    Raises: ArtifactError where the path is neither, or damaged.
+    Raises: ArtifactError where the path is neither, damaged, or holds values that are no numbers.
     """
     place = locate(path)
-    return Ticket.load(path) if place is None else finished_ticket(*place)
+    return finite(Ticket.load(path) if place is None else finished_ticket(*place), path)
 
 
 def load_scores(run: Run, place: Place) -> dict[Kind, Scores]:
@@ -136,22 +136,35 @@ def load_scores(run: Run, place: Place) -> dict[Kind, Scores]:
     return {kind: Scores(tensors[f"{kind}.token"], tensors[f"{kind}.piece"], count) for kind, count in kinds.items()}
 
 
-def chosen(
-    run: Run,
-    place: Place,
-    examples: Sequence[Example],
-    report: Evaluation,
-    metrics: Mapping[str, float],
-    importance: Mapping[Kind, Scores],
-) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Look:
+    """What was measured of a ticket that was chosen among others.
+
+    report, metrics: on the `examples` of the report split.  diverged: why there are none, and no scores, or None.
+    """
+
+    examples: Sequence[Example]
+    report: Evaluation | None
+    metrics: Mapping[str, float]
+    importance: Mapping[Kind, Scores]
+    diverged: str | None
+
+
+def chosen(run: Run, place: Place, look: Look) -> dict[str, bytes]:
     """The files of a ticket that was chosen among others: those of its round, with its look at the report split."""
     files = {name: run.read(place, name).read_bytes() for name in (places.TICKET, places.TRAINED, places.LOG)}
     before = pd.read_parquet(run.read(place, places.PREDICTIONS))
-    table = pd.concat([before[before["split"] == "selection"], _predicted("report", examples, report)])
+    tables = [before[before["split"] == "selection"]]
+    result = run.result(place) | {"report": dict(look.metrics), "chosen_from": place.stage}
+    if look.report is not None:
+        tables.append(_predicted("report", look.examples, look.report))
+    if look.importance:
+        files[places.SCORES] = _packed_scores(look.importance)
+    if look.diverged is not None:
+        result |= {"status": "diverged", "reason": look.diverged}
     return files | {
-        places.PREDICTIONS: disk.as_parquet(table),
-        places.SCORES: _packed_scores(importance),
-        places.RESULT: disk.as_json(run.result(place) | {"report": dict(metrics), "chosen_from": place.stage}),
+        places.PREDICTIONS: disk.as_parquet(pd.concat(tables)),
+        places.RESULT: disk.as_json(result),
     }
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import socket
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from prunekit import disk, toml
-from prunekit.errors import ArtifactError, ConfigError
+from prunekit import disk, seals
+from prunekit.config import identity
+from prunekit.errors import ArtifactError, BusyError, ConfigError
 from prunekit.places import ENVIRONMENT, MANIFEST, RESULT, RESULTS, SETTINGS, STAGE_SETTINGS, TIMING, Place
-from prunekit.tickets import canonical
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._marks: dict[str, str | None] | None = None
 
     # ---- opening
 
@@ -63,28 +63,51 @@ class Run:
         """
         path = out if (out / SETTINGS).exists() else out / name
         run = cls(path)
-        if (path / SETTINGS).exists() and run.settings().get("id") != run_id:
-            raise ConfigError(
-                f"{path}: this is the run directory of another experiment (id {run.settings().get('id')}, this one is "
-                f"{run_id}); give the folder that holds runs, or another --out"
-            )
+        if (path / SETTINGS).exists() and run.id != run_id:
+            other = f"this is the run directory of another experiment (id {run.id}, this one is {run_id})"
+            raise ConfigError(f"{path}: {other}; give the folder that holds runs, or another --out")
         return run
 
     def settings(self) -> dict[str, Any]:
-        """Every resolved setting, as written."""
-        return _read_toml(self.path / SETTINGS)
+        """Every resolved setting, as written.
+
+        Raises: ArtifactError where the file is missing or not what was written.
+        """
+        return seals.read_sealed(self.path / SETTINGS)
+
+    @property
+    def id(self) -> str | None:
+        """The run's name by content."""
+        return self.marks["run"]
+
+    @property
+    def marks(self) -> dict[str, str | None]:
+        """What every manifest of this run carries: its id, and a digest of the machine settings that it began with.
+
+        Those round sums in their own way, so that a run of the same id made under others holds other bytes.
+        """
+        if self._marks is None:
+            settings = self.settings()
+            self._marks = {"run": settings.get("id"), "made_on": settings.get("made_on")}
+        return self._marks
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         """Replace the settings file (seeds and cohorts may be added to a run)."""
-        disk.replace(self.path / SETTINGS, toml.dump(dict(settings)).encode())
+        path = self.path / SETTINGS
+        began = self.marks["made_on"] if path.exists() else identity(settings.get("machine"))
+        disk.replace(path, seals.sealed({**settings, "made_on": began}))
+        self._marks = None
 
     def stage_settings(self, stage: str) -> dict[str, Any]:
-        """The settings of a stage."""
-        return _read_toml(self.path / stage / STAGE_SETTINGS)
+        """The settings of a stage.
+
+        Raises: ArtifactError where the file is missing, damaged or belongs elsewhere.
+        """
+        return seals.read_sealed(self.path / stage / STAGE_SETTINGS, self.marks | {"stage": stage})
 
     def write_stage(self, stage: str, settings: Mapping[str, Any]) -> None:
         """Make a stage's directory with its settings, where it is not there yet."""
-        content = toml.dump(dict(settings)).encode()
+        content = seals.sealed(settings, self.marks | {"stage": stage})
         path = self.path / stage / STAGE_SETTINGS
         if not path.exists():
             disk.replace(path, content)
@@ -99,7 +122,7 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Hold the run alone. What a dead process left half-written is swept away first.
 
-        Raises: ConfigError naming the holder where another process has it.
+        Raises: BusyError naming the holder where another process has it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         holder = self.path / ".holder"
@@ -108,9 +131,9 @@ class Run:
             lock.acquire()
         except Timeout:
             name = holder.read_text() if holder.exists() else "another process"
-            raise ConfigError(f"{self.path}: in use by {name}; wait for it, or use another --out") from None
+            raise BusyError(f"{self.path}: in use by {name}; wait for it, or use another --out") from None
         try:
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            disk.replace(holder, f"process {os.getpid()} on {socket.gethostname()}".encode())
             for left in self.path.rglob(f"{disk.STAGING}*"):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
             yield
@@ -131,9 +154,14 @@ class Run:
     def commit(self, members: Sequence[Files]) -> None:
         """Write a cohort's round: every member staged and flushed, then every one renamed into place."""
         cohort = sorted(str(files.place) for files in members)
-        staged = [(self._stage(files, cohort), self.folder(files.place)) for files in members]
-        for temporary, target in staged:
-            disk.move(temporary, target)
+        needed = [sum(map(len, files.content.values())) for files in members]
+        staged = []
+        for files, size in zip(members, needed, strict=True):
+            with disk.needing(self.folder(files.place), size):
+                staged.append((self._stage(files, cohort), self.folder(files.place)))
+        for (temporary, target), size in zip(staged, needed, strict=True):
+            with disk.needing(target, size):
+                disk.move(temporary, target)
 
     def manifest(self, place: Place) -> dict[str, Any]:
         """The manifest of a finished round.
@@ -141,21 +169,15 @@ class Run:
         Raises: ArtifactError where it is missing, damaged or belongs elsewhere.
         """
         path = self.folder(place) / MANIFEST
-        try:
-            manifest: dict[str, Any] = json.loads(path.read_bytes())
-            digest = manifest.pop("sha256")
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise ArtifactError(f"{path}: missing or damaged; delete its folder and run again") from error
-        if digest != hashlib.sha256(canonical(manifest).encode()).hexdigest():
-            raise ArtifactError(f"{path}: damaged, it does not match its own sha256; delete its folder and run again")
-        expected = {"run": self.settings().get("id"), "place": str(place)}
+        manifest = seals.read_manifest(path)
+        expected = {**self.marks, "place": str(place)}
         found = {key: manifest.get(key) for key in expected}
         if found != expected:
             raise ArtifactError(f"{path}: belongs to {found}, not to {expected}")
         previous = manifest.get("previous")
         if previous is not None and previous != self._digest_before(place):
             raise ArtifactError(f"{path}: made from another round {place.round - 1} than the one that is there")
-        return manifest | {"sha256": digest}
+        return manifest
 
     def read(self, place: Place, name: str) -> Path:
         """The path of a file of a finished round, after its size and sha256 were checked against the manifest.
@@ -180,12 +202,11 @@ class Run:
         return loaded
 
     def timing(self, place: Place) -> dict[str, float]:
-        """Seconds and rates of a round; empty where the file is gone (it is not part of the record)."""
-        try:
-            loaded: dict[str, float] = json.loads((self.folder(place) / TIMING).read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return loaded
+        """Seconds and rates of a round; empty where the file is gone (it is not part of the record).
+
+        Raises: ArtifactError where it is damaged or another round's.
+        """
+        return seals.read_timing(self.folder(place))
 
     def stages(self) -> list[str]:
         """The dense stage "" and every sub-directory that holds rounds."""
@@ -193,24 +214,33 @@ class Run:
 
     def rounds(self) -> list[Place]:
         """Every finished round whose whole cohort is finished, by stage, round and seed."""
-        found = []
+        return list(self._manifests())
+
+    def tickets(self) -> list[Place]:
+        """The finished rounds that trained or chose a ticket; others hold scores of one."""
+        return [place for place, manifest in self._manifests().items() if RESULT in manifest["files"]]
+
+    def _manifests(self) -> dict[Place, dict[str, Any]]:
+        """The manifests of `rounds`, in their order."""
+        found = {}
         for path in sorted(self.path.rglob(MANIFEST)):
             inside = path.parent.relative_to(self.path)
             if disk.STAGING in str(inside):
                 continue
-            place = Place.parse(inside)
-            if self.done(Place.parse(Path(one)) for one in self.manifest(place)["cohort"]):
-                found.append(place)
-        return sorted(found, key=lambda place: (place.stage, place.round, place.seed))
+            try:
+                place = Place.parse(inside)
+                manifest = self.manifest(place)
+                cohort = [Place.parse(Path(one)) for one in manifest["cohort"]]
+            except ValueError as error:
+                raise ArtifactError(f"{path}: {error}; a round belongs in a folder such as seed=0/round=00") from error
+            if self.done(cohort):
+                found[place] = manifest
+        return dict(sorted(found.items(), key=lambda item: (item[0].stage, item[0].round, item[0].seed)))
 
-    def tickets(self) -> list[Place]:
-        """The finished rounds that trained or chose a ticket; others hold scores of one."""
-        return [place for place in self.rounds() if RESULT in self.manifest(place)["files"]]
-
-    def results(self) -> pd.DataFrame:
-        """One row per finished ticket, made from the rounds; no times. A stage's arms are told apart by `arm`."""
+    def results(self, places: Iterable[Place] | None = None) -> pd.DataFrame:
+        """One row per finished ticket, or per place, made from the rounds; no times. `arm` names arms of a stage."""
         rows = []
-        for place in self.tickets():
+        for place in self.tickets() if places is None else places:
             stage, _, arm = place.stage.partition("/")
             rows.append({"stage": stage, "arm": arm, **_flat(self.result(place))})
         return pd.DataFrame(rows)
@@ -227,10 +257,11 @@ class Run:
         Raises: ArtifactError naming the first file that is damaged.
         """
         count = 0
-        for place in self.rounds():
-            for name in self.manifest(place)["files"]:
+        for place, manifest in self._manifests().items():
+            for name in manifest["files"]:
                 self.read(place, name)
                 count += 1
+            self.timing(place)
         return count
 
     # ---- writing
@@ -244,19 +275,10 @@ class Run:
         temporary.mkdir(parents=True)
         for name, content in files.content.items():
             disk.write(temporary / name, content)
-        disk.write(temporary / TIMING, disk.as_json(files.timing))
-        manifest = {
-            "run": self.settings()["id"],
-            "place": str(files.place),
-            "cohort": list(cohort),
-            "previous": self._digest_before(files.place),
-            "files": {
-                name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-                for name, content in sorted(files.content.items())
-            },
-        }
-        manifest["sha256"] = hashlib.sha256(canonical(manifest).encode()).hexdigest()
-        disk.write(temporary / MANIFEST, disk.as_json(manifest))
+        told = {"place": str(files.place), "cohort": list(cohort), "previous": self._digest_before(files.place)}
+        manifest = seals.manifest(self.marks | told, files.content)
+        disk.write(temporary / TIMING, seals.timing(files.timing, manifest))
+        disk.write(temporary / MANIFEST, manifest)
         disk.flush(temporary)
         return temporary
 
@@ -266,16 +288,8 @@ class Run:
             return None
         own = self.folder(place._replace(round=place.round - 1))
         before = (own if own.exists() else self.folder(Place("", place.seed, 0))) / MANIFEST
-        try:
-            digest: str = json.loads(before.read_bytes())["sha256"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(f"{before}: missing or damaged; delete its folder and run again") from error
+        digest: str = seals.read_manifest(before)["sha256"]
         return digest
-
-
-def list_runs(out: Path) -> list[Run]:
-    """The runs inside a folder, by name."""
-    return [Run(path.parent) for path in sorted(out.glob(f"*/{SETTINGS}"))]
 
 
 def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -284,10 +298,3 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in result.items():
         row |= {f"{key}_{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
     return row
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: missing or damaged ({error})") from error

@@ -17,9 +17,9 @@ from prunekit import ablation, console, disk, verbs
 from prunekit.ablation import Level
 from prunekit.backbones import Backbone, Encoded
 from prunekit.config import identity
-from prunekit.errors import ConfigError
+from prunekit.errors import ConfigError, DivergedError
+from prunekit.importance import NOT_FINITE, all_scores, scoring_batches
 from prunekit.importance import Kind as FirstOrder
-from prunekit.importance import all_scores
 from prunekit.places import FACTS, IMPORTANCE, Place
 from prunekit.prepare import backbone_of, encode, task_of
 from prunekit.records import locate
@@ -30,7 +30,6 @@ Kind = Literal["leave-one-out", "shapley", "absolute", "signed", "squared", "mag
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LEVELS: tuple[Level, ...] = get_args(Level)
 
-_SCORING_BATCH = 32
 # rows of the table that a terminal shows; the file holds all
 _SHOWN = 40
 # columns that it shows, and how it calls them
@@ -150,9 +149,7 @@ def _left_out(ticket: Ticket, backbone: Backbone, encoded: Any, wish: Wish) -> S
         only[chosen] = True
         report = encoded("report")
         again = ablation.leave_one_out(ticket, backbone, report, wish.level, only=only.view(kept.shape))
-        confirmed = token_importance.confirm(
-            again.costs.flatten(0, -2)[chosen].numpy(), tested, seed=wish.seed
-        )  # fmt: skip
+        confirmed = token_importance.confirm(again.costs.flatten(0, -2)[chosen].numpy(), tested, seed=wish.seed)
         facts |= {"report_examples": len(report), "confirmed": int(confirmed["confirmed"].sum())}
         table = table.merge(confirmed, how="left", on="unit")
     return Scored(table.drop(columns="unit"), facts)
@@ -177,9 +174,9 @@ def _shapley(ticket: Ticket, backbone: Backbone, examples: Sequence[Encoded], wi
 def _first_order(
     ticket: Ticket, backbone: Backbone, examples: Sequence[Encoded], kind: FirstOrder, wish: Wish
 ) -> Scored:
-    rows = sorted(examples, key=lambda example: (example.length, example.index))
-    chunks = (rows[start : start + _SCORING_BATCH] for start in range(0, len(rows), _SCORING_BATCH))
-    (found,) = all_scores([ticket], backbone, (backbone.batch([chunk], every_choice=False) for chunk in chunks))
+    (found,) = all_scores([ticket], backbone, scoring_batches(backbone, examples))
+    if not found:
+        raise DivergedError(NOT_FINITE)
     scores = found[kind].token if wish.level == "token" else found[kind].piece
     return Scored(_with_scores(ticket, wish.level, scores), _facts(wish, "train", len(examples)))
 
@@ -212,8 +209,7 @@ def _with_scores(ticket: Ticket, level: Level, scores: torch.Tensor, error: torc
 def _show(scored: Scored, *, json: bool) -> None:
     table, facts = scored.table, scored.facts
     if json:
-        rows = table.astype(object).where(table.notna(), None).to_dict("records")
-        console.write(codec.dumps(facts | {"units": rows}))
+        console.write(codec.dumps(facts | {"units": console.records(table)}))
         return
     order = table[table["kept"]].sort_values("score", ascending=False, kind="stable")
     shown = order if len(order) <= _SHOWN else pd.concat([order.head(_SHOWN // 2), order.tail(_SHOWN // 2)])

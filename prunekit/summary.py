@@ -58,10 +58,15 @@ def sentence(best: RoundSummary, dense: RoundSummary, metric: str, tolerance: fl
     return (
         f"Smallest ticket within {tolerance} of dense on selection {metric}: round {best.round}, "
         f"{best.tokens} tokens x {best.pieces} pieces, {best.density:.1%} of the dense prompt; "
-        f"report {metric} {_interval(best)} against dense {_interval(dense)} "
+        f"report {metric} {interval(best)} against dense {interval(dense)} "
         f"(mean of {best.seeds} seed{_s(best.seeds)}{'' if best.low is None else ', 95 % interval'}). "
         "Add --controls to see whether pruning did it."
     )
+
+
+def interval(one: RoundSummary) -> str:
+    """The mean on report, with its interval over seeds where there is one."""
+    return f"{one.report:.3f}" if one.low is None else f"{one.report:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
 def not_learning(results: pd.DataFrame, metric: str) -> str | None:
@@ -82,8 +87,8 @@ def _round(rows: pd.DataFrame, metric: str) -> RoundSummary:
     report = rows[f"report_{metric}"]
     low = high = None
     if len(rows) > 1 and report.std() > 0:
-        interval = stats.t.interval(CONFIDENCE, len(rows) - 1, loc=report.mean(), scale=stats.sem(report))
-        low, high = float(interval[0]), float(interval[1])
+        ends = stats.t.interval(CONFIDENCE, len(rows) - 1, loc=report.mean(), scale=stats.sem(report))
+        low, high = float(ends[0]), float(ends[1])
     first = rows.iloc[0]
     return RoundSummary(
         stage=str(first["stage"]),
@@ -98,10 +103,6 @@ def _round(rows: pd.DataFrame, metric: str) -> RoundSummary:
         low=low,
         high=high,
     )
-
-
-def _interval(one: RoundSummary) -> str:
-    return f"{one.report:.3f}" if one.low is None else f"{one.report:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
 def _s(count: int) -> str:

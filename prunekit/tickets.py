@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from prunekit import prompts
-from prunekit.errors import ArtifactError
+from prunekit import disk, prompts
+from prunekit.errors import ArtifactError, ConfigError
 from prunekit.masks import Mask
 from prunekit.prompts import Absent, MaskedPrompt, Method
 
@@ -28,6 +28,37 @@ Rewind = str | int
 
 _METADATA = "prunekit"
 _FORMAT = 1
+# the names of `backbones.Place`, which would bring transformers along
+_PLACES = ("first", "suffix", "after-cls")
+# numbers in a prompt: far above any real one, far below what a small file of factors could ask for
+_MOST_NUMBERS = 2**28
+
+
+@dataclass(frozen=True)
+class Values:
+    """The trained numbers of one member: the prompt's parameters by name, and the head's (or None).
+
+    What a method drew or measured and never trains is not among them; of a fresh start it is.
+    """
+
+    state: State
+    head: State | None
+
+    def flat(self) -> dict[str, Tensor]:
+        """One table of tensors, for a file: `state.<name>` and `head.<name>`."""
+        head = self.head or {}
+        return {f"state.{name}": value for name, value in self.state.items()} | {
+            f"head.{name}": value for name, value in head.items()
+        }
+
+    @classmethod
+    def from_flat(cls, tensors: State) -> Values:
+        """The inverse of `flat`."""
+        parts: dict[str, dict[str, Tensor]] = {"state": {}, "head": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        return cls(parts["state"], parts["head"] or None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +95,13 @@ class Ticket:
         """The prompt with this ticket's values behind its mask, its parameters free to be trained."""
         return MaskedPrompt(prompts.build(self.method, self.state), self.mask, self.absent)
 
+    def at(self, values: Values) -> Ticket:
+        """The same ticket at other values. What its prompt is made of beside trained numbers, it keeps."""
+        return replace(self, state={**self.state, **values.state}, head=values.head)
+
     def save(self, path: Path) -> None:
         """Write the ticket; the same ticket always gives the same bytes."""
-        path.write_bytes(self.to_bytes())
+        disk.replace(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -93,9 +128,52 @@ class Ticket:
         tensors, facts = unpack(path)
         try:
             mask = Mask(tensors["mask.token"], tensors["mask.piece"])
-            return cls(mask, _under(tensors, "state."), _under(tensors, "head.") or None, **facts)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{path}: not a ticket ({error})") from error
+            ticket = cls(mask, _under(tensors, "state."), _under(tensors, "head.") or None, **facts)
+            _check(ticket)
+        except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, ArtifactError) as error:
+            raise ArtifactError(f"{path}: not a ticket ({_first_line(error)})") from error
+        return ticket
+
+
+def finite(ticket: Ticket, where: Path) -> Ticket:
+    """The ticket itself, once all its values are known to be numbers.
+
+    Raises: ArtifactError naming `where`.
+    """
+    for name, value in (*ticket.state.items(), *(ticket.head or {}).items()):
+        if not torch.isfinite(value).all():
+            raise ArtifactError(f"{where}: its {name} holds NaN or infinite values; use a ticket that did not diverge")
+    return ticket
+
+
+def _check(ticket: Ticket) -> None:
+    """Whether a ticket that came from elsewhere is one that can be used; no memory is taken for what it claims.
+
+    Raises: ValueError and the errors of torch and of `prompts` on the first thing that is wrong.
+    """
+    known = {"absent": get_args(Absent), "place": _PLACES, "method": prompts.METHODS}
+    for name, options in known.items():
+        if getattr(ticket, name) not in options:
+            raise ValueError(f"{name} {str(getattr(ticket, name))[:40]!r} is none of {', '.join(options)}")
+    for name in ("round", "seed"):
+        value = getattr(ticket, name)
+        if type(value) is not int or not 0 <= value < 2**63:
+            raise ValueError(f"{name} is no count")
+    if type(ticket.rewind) not in (str, int) or not isinstance(ticket.origin, dict):
+        raise ValueError("rewind or origin is of another type")
+    if any(not isinstance(ticket.origin.get(name), str | None) for name in ("task", "model")):
+        raise ValueError("origin does not name task and model by text")
+    tensors = [*ticket.state.values(), *(ticket.head or {}).values()]
+    if not all(value.is_floating_point() for value in tensors):
+        raise ValueError("values are floating-point numbers")
+    shapes = {name: tuple(value.shape) for name, value in (ticket.head or {}).items()}
+    prompt = prompts.build(ticket.method, {name: value.to("meta") for name, value in ticket.state.items()})
+    shape = tuple(prompt().shape)
+    if len(shape) != 2 or shape[0] != len(ticket.mask.token) or not 0 < shape[0] * shape[1] <= _MOST_NUMBERS:
+        raise ValueError(f"a prompt of shape {list(shape)} for a mask of {len(ticket.mask.token)} tokens")
+    ticket.mask.expand(shape[1])
+    if shapes and shapes != {"weight": (*shapes.get("bias", ()), shape[1]), "bias": shapes.get("bias", ())}:
+        raise ValueError(f"a head of shapes {shapes}")
 
 
 def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
@@ -122,10 +200,8 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         # the very bytes that this content has, its sha256 among them, so that no flipped bit anywhere goes unseen
         if pack(tensors, facts) != path.read_bytes():
             raise ArtifactError(f"{path}: damaged, its content does not match its sha256; restore it or run again")
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactError(
-            f"{path}: cannot be read ({str(error).splitlines()[0] if str(error) else 'empty'})"
-        ) from error
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({_first_line(error)})") from error
     return tensors, facts
 
 
@@ -140,6 +216,10 @@ def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         total.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return total.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

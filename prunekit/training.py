@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from prunekit.backbones import Backbone, Encoded
-from prunekit.cohort import Member, Values, soft
-from prunekit.evaluation import Evaluation, evaluate
+from prunekit.cohort import Member, soft
+from prunekit.distributed import evaluate, team
+from prunekit.evaluation import Evaluation
 from prunekit.optimizer import MemberOptimizer, Plan
 from prunekit.order import batches_per_epoch, epoch_batches
 from prunekit.randomness import seed_of
-from prunekit.tickets import Ticket
+from prunekit.tickets import Ticket, Values
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def train(
 
     snapshots: steps (updates made) at which values are copied.  tick: called with the updates made.
     width: how many go through the backbone at once, all where it is None.  cull: asked after every evaluation which
-    members are trained no further (successive halving).
+    members are trained no further (successive halving). Where this process has joined a team, it reads its part of
+    every batch.
     """
     learners = [_Learner(ticket, plan, backbone.device, set(snapshots)) for ticket in cohort]
     _evaluate(learners, backbone, lessons, 0, width)
@@ -198,13 +200,17 @@ class _Learner:
 def _update(learners: Sequence[_Learner], backbone: Backbone, lessons: Lessons, plan: Plan, step: int) -> None:
     """One optimiser update of every learner; one whose loss is not finite stops without touching the others."""
     rows = [learner.draw(lessons.train, step) for learner in learners]
-    batch = backbone.batch(rows, every_choice=False)
+    batch = backbone.batch([team().part(own) for own in rows], every_choice=False)
     with _dropout(backbone, plan.backbone_dropout, learners, step):
         losses = backbone.losses(soft([learner.member for learner in learners]), batch).mean(dim=1)  # [S]
-    values = losses.detach().tolist()
+        losses = losses * team().share(len(rows[0]))
+    whole = losses.detach().clone()
+    team().add(whole)
+    values = whole.tolist()
     healthy = [math.isfinite(value) for value in values]
     if any(healthy):
         losses[torch.tensor(healthy, device=losses.device)].sum().backward()
+        team().add_gradients([learner.member for learner in learners])
     for learner, value, fine in zip(learners, values, healthy, strict=True):
         if fine:
             learner.step(value)

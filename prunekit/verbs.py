@@ -5,25 +5,24 @@ from __future__ import annotations
 import json as codec
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 
-from prunekit import comparison, console, flags, foresight, inspection, prompts
+from prunekit import capacity, comparison, console, flags, foresight, inspection, tracking
 from prunekit.backbones import Backbone
 from prunekit.cohort import Member, soft
-from prunekit.config import Experiment, PromptSettings
+from prunekit.config import Experiment
 from prunekit.errors import ConfigError, DivergedError
 from prunekit.evaluation import Evaluation
 from prunekit.evaluation import evaluate as judge
 from prunekit.experiment import run, search
-from prunekit.masks import Mask
+from prunekit.methods import listed
 from prunekit.prepare import Prepared, backbone_of, encode, prepare, task_of
-from prunekit.randomness import generator
-from prunekit.records import finished_ticket, locate
+from prunekit.records import locate, open_ticket
 from prunekit.runs import Run
 from prunekit.tasks import load_task, read_rows
 from prunekit.tickets import Ticket
@@ -34,6 +33,7 @@ class Wish:
     """How a verb that trains was called.
 
     tolerance: how far below dense a ticket may be, in units of the primary metric; also the margin of equivalence.
+    track: who else is shown the numbers, as `tracking.tracker` takes it.
     """
 
     verb: Literal["tune", "prune", "search"]
@@ -42,6 +42,7 @@ class Wish:
     controls: bool = False
     dry_run: bool = False
     json: bool = False
+    track: str | None = None
 
 
 def train(experiments: Sequence[Experiment], wish: Wish) -> None:
@@ -50,24 +51,32 @@ def train(experiments: Sequence[Experiment], wish: Wish) -> None:
     Raises: DivergedError at the end where a lineage stopped; what the others reached is kept and shown.
     """
     screen = console.Screen()
+    tracker = tracking.tracker(wish.track) if wish.track else None
     made: list[tuple[Run, str]] = []
     for prepared in _all_prepared(experiments):
         _introduce(prepared, screen)
         if wish.dry_run:
             _foresee(prepared, wish)
             continue
-        if wish.verb == "search":
-            directory = search(prepared, wish.out, screen, controls=wish.controls)
-            stage = prepared.search_stage
-        else:
-            prune = wish.verb == "prune"
-            directory = run(prepared, wish.out, screen, prune=prune, controls=wish.controls)
-            stage = prepared.stage if prune else ""
+        directory, stage = _trained(prepared, wish, screen, tracker)
         made.append((directory, stage))
         if not wish.json:
             inspection.show(directory.path, wish.tolerance, json=False, stages=["", stage], arms=False)
     if not wish.dry_run:
         _conclude(made, wish)
+
+
+def _trained(
+    prepared: Prepared, wish: Wish, screen: console.Screen, tracker: tracking.Tracker | None
+) -> tuple[Run, str]:
+    """One task: its run, and the stage that was asked for."""
+    path = Run.at(wish.out, prepared.name, prepared.id).path
+    with tracking.followed(screen, path, tracker) as watch:
+        if wish.verb == "search":
+            return search(prepared, wish.out, watch, controls=wish.controls), prepared.search_stage
+        prune = wish.verb == "prune"
+        made = run(prepared, wish.out, watch, prune=prune, controls=wish.controls)
+    return made, prepared.stage if prune else ""
 
 
 def _all_prepared(experiments: Sequence[Experiment]) -> list[Prepared]:
@@ -130,7 +139,9 @@ def predict(ticket_path: Path, rows: Path, out: Path | None, settings: dict[str,
         answer = {"index": example.index, "answer": example.choices[choice], "choice": choice, "score": score}
         if task.labels is not None:
             answer["label"] = task.labels[choice]
-        lines.append(codec.dumps(answer, ensure_ascii=False))
+        line = codec.dumps(answer, ensure_ascii=False)
+        # JSON leaves some control characters as they are, and a terminal might follow them
+        lines.append(line if line.isprintable() else codec.dumps(answer))
     text = "\n".join(lines) + "\n"
     if out is None:
         sys.stdout.write(text)
@@ -143,12 +154,7 @@ def methods(settings: dict[str, Any], prompt_tokens: int, *, json: bool) -> None
     """`methods`: every parameterisation with what it trains of P = `prompt_tokens` on a model, and where it is from."""
     # any task does: only the model is asked
     backbone = backbone_of(flags.experiment(None, {"task": "testbed/first-animal"} | _given(settings)))
-    values = torch.zeros(prompt_tokens, backbone.width)
-    found = []
-    for method in get_args(PromptSettings.model_fields["method"].annotation):
-        made = prompts.start(method, values, generator("methods"))
-        count = made.trainable(Mask.full(prompt_tokens, 1))
-        found.append({"method": method, "parameters": count, "description": (type(made).__doc__ or "").splitlines()[0]})
+    found = listed(prompt_tokens, backbone.width)
     if json:
         console.write(codec.dumps(found))
         return
@@ -159,15 +165,14 @@ def methods(settings: dict[str, Any], prompt_tokens: int, *, json: bool) -> None
 
 def opened(path: Path, settings: dict[str, Any]) -> tuple[Ticket, Experiment]:
     """A finished ticket, and the settings to use it under: those of its run, with the given flags over them."""
-    found = locate(path)
+    found, ticket = locate(path), open_ticket(path)
     if found is None:
-        ticket = Ticket.load(path)
-        made_with = {"model": ticket.origin.get("model"), "task": ticket.origin.get("task"), "place": ticket.place}
+        made_with = {name: ticket.origin.get(name) for name in ("model", "model_revision", "task")}
+        made_with["place"] = ticket.place
         return ticket, flags.experiment(None, made_with | _given(settings))
-    made, place = found
-    known = made.settings()
+    known = found[0].settings()
     table = {section: known[section] for section in ("model", "task", "prompt", "machine")}
-    return finished_ticket(made, place), flags.experiment(None, _given(settings), table)
+    return ticket, flags.experiment(None, _given(settings), table)
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
@@ -208,6 +213,10 @@ def _introduce(prepared: Prepared, screen: console.Screen) -> None:
         f"{plan.train_steps} updates of {plan.batch_size} per round, {plan.optimizer} at {plan.learning_rate}, "
         f"evaluated every {plan.evaluate_every}, patience {plan.patience}"
     )
+    if settings.task.labels == "shuffled":
+        screen.say("the answers of train and selection are shuffled, those of report are true: a null of training")
+    for note in prepared.making.notes:
+        screen.say(note)
     cut = sum(one.cut for one in prepared.lessons.train)
     if cut:
         limit = settings.model.max_input_tokens
@@ -216,13 +225,9 @@ def _introduce(prepared: Prepared, screen: console.Screen) -> None:
 
 def _foresee(prepared: Prepared, wish: Wish) -> None:
     """`--dry-run`: what would be trained, minutes and memory."""
-    if wish.verb == "search":
-        parts = foresight.search_parts(prepared, wish.controls)
-    else:
-        parts = foresight.pruning_parts(prepared, wish.controls) if wish.verb == "prune" else []
-        parts = parts or foresight.pruning_parts(replace(prepared, keeps=()), False)
+    parts = foresight.parts(prepared, wish.verb, wish.controls)
     minutes = foresight.minutes(prepared, parts)
-    total, memory = sum(minutes), foresight.peak_memory_mb()
+    total, memory = sum(minutes), capacity.peak_memory_mb()
     if wish.json:
         each = [asdict(part) | {"minutes": spent} for part, spent in zip(parts, minutes, strict=True)]
         console.write(codec.dumps({"run": prepared.name, "parts": each, "minutes": total, "memory_mb": memory}))

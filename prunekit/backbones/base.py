@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prunekit.backbones.batch import Batch, Encoded, Ids, Row, collate
@@ -168,8 +169,15 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.model.parameters()).device
+        """Where inputs go: where the weights are, or the first of them where they are spread."""
+        hook = getattr(self.embedding, "_hf_hook", None)
+        known = getattr(hook, "execution_device", None)
+        return next(self.model.parameters()).device if known is None else torch.device(known)
+
+    @property
+    def spread(self) -> bool:
+        """Whether the layers lie on several devices, in main memory or on disk, and come when they are used."""
+        return hasattr(self.model, "_hf_hook")
 
     @property
     def pad(self) -> int:
@@ -187,12 +195,24 @@ class Backbone:
     def digest(self) -> str:
         """sha256 over the names, types, shapes and bytes of all weights, and over the tokenizer."""
         total = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
+        for name, tensor in sorted(self._weights().items()):
             total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         total.update(repr(sorted(self.tokenizer.get_vocab().items())).encode())
-        total.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        rules = self.tokenizer.backend_tokenizer
+        rules.no_truncation()  # what a file ships of these is gone with the first call, and so no part of a model
+        rules.no_padding()
+        total.update(rules.to_str().encode())
         return total.hexdigest()
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Every weight by name, fetched from where it lies."""
+        weights: dict[str, Tensor] = self.model.state_dict()
+        if any(tensor.is_meta for tensor in weights.values()):
+            from accelerate.utils.modeling import get_state_dict_offloaded_model
+
+            weights = get_state_dict_offloaded_model(self.model)
+        return weights
 
     # ---- helpers of the families
 
@@ -253,7 +273,9 @@ def by_words(logprobs: Tensor, batch: Batch, ranking: Ranking) -> Judged:
 def by_head(states: Tensor, head: Head, batch: Batch) -> Judged:
     """Losses and choice scores from [S, B, R, H] states: a row of the head per choice, or one scalar per row."""
     states = states.to(head.weight.dtype)
-    scores = torch.einsum("sbrh,sch->sbrc", states, head.weight) + head.bias[:, None, None]  # [S, B, R, C]
+    # a linear layer per member, as a classification model has it, so that a single row's scores are its, bit for bit
+    each = zip(states, head.weight, head.bias, strict=True)
+    scores = torch.stack([F.linear(rows.flatten(0, 1), *layer).view(*rows.shape[:2], -1) for rows, *layer in each])
     logits = scores.squeeze(-1) if scores.shape[-1] == 1 else scores.squeeze(2)  # [S, B, C]
     logits = logits.masked_fill(~batch.choice_mask, float("-inf"))
     gold = batch.gold.clamp(min=0).expand(logits.shape[:2])[..., None]

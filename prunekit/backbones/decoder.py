@@ -52,7 +52,7 @@ class Decoder(Backbone):
         super().__init__(model, tokenizer, place=place, ranking=ranking, max_input_tokens=max_input_tokens)
         self._plain_output = self._output_is_plain()
         self.texts = TextCache(2**30)  # for trying alone
-        self.caches_texts = place == "suffix" and self._cache_is_exact()
+        self.caches_texts = place == "suffix" and not self.spread and self._cache_is_exact()
         self.texts = TextCache(text_cache_mb * 2**20)
 
     def answer_ids(self, answer: str) -> Ids:
@@ -191,6 +191,8 @@ class Decoder(Backbone):
 
     def _output_is_plain(self) -> bool:
         """Whether logits are just output matrix x last hidden state (some models scale or cap them), by trying."""
+        if self.spread:  # its parts lie on different devices; the whole brings them together
+            return False
         ids = torch.arange(4, device=self.device)[None] % int(self.config.vocab_size)
         model: Any = self.model
         with torch.no_grad():

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -16,17 +14,15 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
+from prunekit.backbones import large
 from prunekit.backbones.base import Backbone, Place, Ranking
 from prunekit.backbones.decoder import Decoder
 from prunekit.backbones.encoder import Encoder
 from prunekit.backbones.encoder_decoder import EncoderDecoder
-from prunekit.errors import ConfigError, DataError
+from prunekit.backbones.large import Precision
+from prunekit.errors import ConfigError, DataError, PrunekitError
 
 Family = Literal["encoder-decoder", "decoder", "encoder"]
-Precision = Literal["auto", "float32", "bfloat16"]
-
-# narrower models have matrices too small to gain from bfloat16
-_BFLOAT16_FROM = 256
 
 
 def load(
@@ -42,7 +38,8 @@ def load(
 ) -> Backbone:
     """The backbone of a Hub name or local folder, frozen, in eval mode. Code from a checkpoint is never run.
 
-    precision: of the weights; prompts, heads, their gradients and optimisers are float32 in any case.
+    precision: of the weights; prompts, heads, their gradients and optimisers are float32 in any case. 8bit and 4bit are
+    by bitsandbytes, on CUDA.  device: "auto" spreads the layers over all devices, main memory and disk (accelerate).
 
     Raises: DataError where there is no such model; ConfigError where it cannot be used as asked.
     """
@@ -53,31 +50,20 @@ def load(
         if not tokenizer.is_fast:
             raise ConfigError(f"{name_or_path}: its tokenizer has no fast form, which is needed to shorten texts")
         loader = {"encoder-decoder": AutoModelForSeq2SeqLM, "decoder": AutoModelForCausalLM, "encoder": AutoModel}
-        dtype = best_dtype(int(config.hidden_size), device) if precision == "auto" else getattr(torch, precision)
-        if dtype == torch.bfloat16 and torch.device(device).type == "cpu":
-            # fused attention's backward pass is slow there: an update of MiniLM took 318 ms with it, 162 ms without
-            source["attn_implementation"] = "eager"
+        source |= large.weights(precision, device, int(config.hidden_size))
+        # use_safetensors: a .bin file is a pickle, which is never opened
         model, report = loader[family(config)].from_pretrained(
-            name_or_path, dtype=dtype, output_loading_info=True, **source
+            name_or_path, output_loading_info=True, use_safetensors=True, **source
         )
     _refuse_random_weights(name_or_path, model, report["missing_keys"])
     return wrap(
-        model.to(device),
+        model if "device_map" in source else model.to(device),
         tokenizer,
         place=place,
         ranking=ranking,
         max_input_tokens=max_input_tokens,
         text_cache_mb=text_cache_mb,
     )
-
-
-def best_dtype(hidden_width: int, device: str) -> torch.dtype:
-    """bfloat16 where the device multiplies in it natively and the model is wide enough to gain, else float32."""
-    if torch.device(device).type == "cuda":
-        native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if native and hidden_width >= _BFLOAT16_FROM else torch.float32
 
 
 def wrap(
@@ -125,9 +111,11 @@ def _readable(name: str) -> Iterator[None]:
     """Turns the many errors of loading into one line."""
     try:
         yield
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except PrunekitError:
+        raise
+    except Exception as error:  # a damaged configuration or tokenizer raises whatever its readers stumble on
         if Path(name).is_dir():
-            first = str(error).strip().splitlines()[0]
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DataError(f"{name}: this folder cannot be loaded as a model: {first}") from error
         raise DataError(
             f'model "{name}": no such folder, and not in the local cache; give a folder that holds config.json, '

@@ -1,0 +1,135 @@
+"""Files that notice their own damage: JSON that holds its own sha256, and TOML under a line that does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from prunekit import disk, toml
+from prunekit.errors import ArtifactError
+from prunekit.places import MANIFEST, TIMING
+from prunekit.tickets import canonical
+
+_LINE = "# sha256 of what follows: "
+_AGAIN = "delete its folder and run again"
+_BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+# a file of a round, never one elsewhere
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    size: int
+    sha256: str
+
+
+class _Manifest(BaseModel):
+    """What a manifest says: which run, place and cohort it is of, what it follows, and every file's size and sha256."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    run: str | None
+    made_on: str | None
+    place: str
+    cohort: list[str]
+    previous: str | None
+    files: dict[_Name, _File]
+    sha256: str
+
+
+def stamped(facts: Mapping[str, Any]) -> bytes:
+    """Facts as the bytes of a JSON file, with their own sha256 beside them."""
+    plain = {name: value for name, value in facts.items() if name != "sha256"}
+    return disk.as_json(plain | {"sha256": hashlib.sha256(canonical(plain).encode()).hexdigest()})
+
+
+def read_stamped(path: Path, cure: str = _AGAIN) -> dict[str, Any]:
+    """The facts of a stamped file, its sha256 among them.
+
+    cure: what the user can do about damage.  Raises: ArtifactError where it is missing or a single byte differs.
+    """
+    try:
+        content = path.read_bytes()
+        facts: dict[str, Any] = json.loads(content)
+        sound = stamped(facts) == content
+    except _BROKEN as error:
+        raise ArtifactError(f"{path}: missing or damaged; {cure}") from error
+    if not sound:
+        raise ArtifactError(f"{path}: damaged, it does not match its own sha256; {cure}")
+    return facts
+
+
+def manifest(facts: Mapping[str, Any], content: Mapping[str, bytes]) -> bytes:
+    """The bytes of a round's manifest: what is told of the round, and size and sha256 of each file's content."""
+    files = {
+        name: {"size": len(one), "sha256": hashlib.sha256(one).hexdigest()} for name, one in sorted(content.items())
+    }
+    return stamped({**facts, "files": files})
+
+
+def timing(seconds: Mapping[str, float], manifest: bytes) -> bytes:
+    """The bytes of a round's times. No manifest holds them, since no two runs share them; so they name theirs."""
+    return stamped({**seconds, "manifest": json.loads(manifest)["sha256"]})
+
+
+def read_timing(folder: Path) -> dict[str, float]:
+    """The times of the round in a folder; empty where the file is gone.
+
+    Raises: ArtifactError where it is damaged, or another round's.
+    """
+    path, cure = folder / TIMING, "delete it, it is not part of the record"
+    if not path.exists():
+        return {}
+    facts = read_stamped(path, cure)
+    if facts.get("manifest") != read_manifest(folder / MANIFEST)["sha256"]:
+        raise ArtifactError(f"{path}: belongs to another round; {cure}")
+    return {name: value for name, value in facts.items() if name not in ("manifest", "sha256")}
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The facts of a manifest.
+
+    Raises: ArtifactError where it is missing, damaged or of another form.
+    """
+    facts = read_stamped(path)
+    try:
+        _Manifest.model_validate(facts)
+    except ValidationError as error:
+        raise ArtifactError(f"{path}: not a manifest of this version of prunekit") from error
+    return facts
+
+
+def sealed(table: Mapping[str, Any], of: Mapping[str, str | None] | None = None) -> bytes:
+    """A nested table as the bytes of a TOML file, under a comment that holds their sha256.
+
+    of: whose settings they are, where not the run's own.
+    """
+    content = toml.dump({**table, "of": of and dict(of)}).encode()
+    return f"{_LINE}{hashlib.sha256(content).hexdigest()}\n".encode() + content
+
+
+def read_sealed(path: Path, of: Mapping[str, str | None] | None = None) -> dict[str, Any]:
+    """The table of a sealed file.
+
+    of: whose settings they must be.  Raises: ArtifactError where it is missing, a single byte differs, or they are not.
+    """
+    try:
+        first, _, content = path.read_bytes().partition(b"\n")
+        if first.decode() == _LINE + hashlib.sha256(content).hexdigest():
+            table = tomllib.loads(content.decode())
+            if table.pop("of", {}) == {name: mark for name, mark in (of or {}).items() if mark is not None}:
+                return table
+            raise ArtifactError(f"{path}: belongs to another run or stage; {_AGAIN}")
+    except _BROKEN as error:
+        raise ArtifactError(f"{path}: missing or damaged; restore it, or run again with another --out") from error
+    raise ArtifactError(
+        f"{path}: damaged or edited, it does not match its own sha256; restore it, or run again with another --out"
+    )

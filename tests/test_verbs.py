@@ -1,0 +1,67 @@
+"""What stands between the command line and the library; the verbs as a user calls them are in test_cli."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from prunekit import verbs
+from prunekit.backbones import load
+from prunekit.errors import ConfigError
+from prunekit.experiment import run
+from prunekit.prepare import prepare
+from prunekit.verbs import Wish
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture(scope="module")
+def made(folder, tmp_path_factory):
+    prepared = prepare(tiny.experiment("gpt2", folder))
+    return run(prepared, tmp_path_factory.mktemp("runs"), tiny.Quiet(), prune=False)
+
+
+def test_a_round_is_opened_under_its_runs_settings_with_flags_over_them(made):
+    ticket, experiment = verbs.opened(made.path / "seed=0" / "round=00", {"report_examples": 5, "threads": None})
+    known = made.settings()
+    assert experiment.model.name == known["model"]["name"]
+    assert experiment.task.report_examples == 5
+    assert experiment.machine.threads == 1
+    assert ticket.origin["run"] == known["id"]
+
+
+def test_a_ticket_file_alone_knows_model_and_task(made, tmp_path):
+    ticket, _ = verbs.opened(made.path / "seed=0" / "round=00", {})
+    path = tmp_path / "alone.safetensors"
+    ticket.save(path)
+    again, experiment = verbs.opened(path, {})
+    assert again == ticket
+    assert experiment.task.name == ticket.origin["task"]
+    assert experiment.model.name == ticket.origin["model"]
+
+
+def test_a_ticket_of_another_width_is_refused(folder, made):
+    ticket, experiment = verbs.opened(made.path / "seed=0" / "round=00", {})
+    bone = load(experiment.model.name)
+    verbs.check_fit(ticket, bone)
+    wider = replace(ticket, state={"values": torch.zeros(4, 2 * tiny.WIDTH)}, origin={})
+    with pytest.raises(ConfigError, match=f"64 wide, the model's embeddings {tiny.WIDTH}"):
+        verbs.check_fit(wider, bone)
+
+
+def test_another_model_than_the_tickets_own_is_said(folder, made, capsys):
+    ticket, experiment = verbs.opened(made.path / "seed=0" / "round=00", {})
+    bone = load(experiment.model.name)
+    verbs.check_fit(replace(ticket, origin=ticket.origin | {"backbone": "0" * 64}), bone)
+    assert "not the model" in capsys.readouterr().err
+
+
+def test_one_task_named_twice_is_refused_before_anything_is_trained(folder, tmp_path):
+    experiment = tiny.experiment("gpt2", folder)
+    with pytest.raises(ConfigError, match="twice"):
+        verbs.train([experiment, experiment], Wish("tune", tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
