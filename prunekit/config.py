@@ -44,6 +44,9 @@ class ModelSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the frozen weights; auto: bfloat16 where the machine is quicker in it"
     )
+    quantize: Literal["8bit", "4bit"] | None = Field(
+        None, description="frozen weights in whole numbers, by bitsandbytes; on CUDA alone"
+    )
     text_cache_mb: Annotated[int, Field(ge=0)] = Field(
         2048, description="place = suffix: memory for what was read of texts, in MiB; more goes to temporary files"
     )
@@ -61,16 +64,31 @@ class TaskSettings(Settings):
     selection_examples: Count | None = Field(None, description="choose on a subset of this size")
     report_examples: Count | None = Field(None, description="report on a subset of this size")
     data_seed: int = Field(0, description="which subset is drawn")
+    labels: Literal["given", "shuffled"] = Field(
+        "given", description="shuffled: the answers of train and selection are dealt out anew, a null of training"
+    )
 
 
 class PromptSettings(Settings):
     """The prompt and its start."""
 
-    method: Literal["direct", "dpt", "residual", "dept", "adept", "ept", "structured", "ulpt", "singular"] = Field(
-        "direct", description="parameterisation of the prompt"
-    )
+    method: Literal[
+        "direct", "dpt", "residual", "dept", "adept", "ept", "bilinear", "structured", "intrinsic", "ulpt", "singular"
+    ] = Field("direct", description="parameterisation of the prompt")
     rank: Count | None = Field(None, description="rank of the method's factors; default: as published")
     bottleneck: Count = Field(400, description="method = residual: hidden width of its MLP")
+    columns: Literal["whitening", "random"] = Field(
+        "whitening", description="method = bilinear: columns that whiten what the first attention reads, or random ones"
+    )
+    subspace: Literal["decoder", "random"] = Field(
+        "decoder", description="method = intrinsic: that of a prompt autoencoder, or a random one (its control)"
+    )
+    subspace_from: tuple[str, ...] | None = Field(
+        None, description="method = intrinsic: finished runs, RUN,RUN, whose dense prompts the autoencoder is fitted to"
+    )
+    dimension: Count | None = Field(
+        None, description="method = intrinsic: of the subspace; default: 250, or two fewer than there are prompts"
+    )
     tokens: Count = Field(20, description="prompt tokens P")
     pieces: Count = Field(16, description="pieces per token K; must divide the embedding width")
     init: Literal["vocabulary", "uniform", "text", "labels"] = Field("vocabulary", description="starting values")
@@ -78,6 +96,15 @@ class PromptSettings(Settings):
     init_from: str | None = Field(
         None, description="start from a finished ticket (round directory or file): prompt transfer"
     )
+    start_from: str | None = Field(
+        None, description="start exactly at what a finished ticket kept: its tokens, its head; such as an imported one"
+    )
+
+    @field_validator("subspace_from", mode="before")
+    @classmethod
+    def _runs(cls, value: Any) -> Any:
+        """A command line gives "RUN,RUN"."""
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class TrainingSettings(Settings):
@@ -93,7 +120,7 @@ class TrainingSettings(Settings):
     batch_size: Count = Field(16, description="examples per update and member")
     optimizer: Literal["adamw", "adafactor"] = Field("adamw", description="adafactor: as published for T5")
     learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
-        "auto", description="of the prompt; auto: 0.2 x RMS of the model's embeddings (adafactor: 0.3)"
+        "auto", description="of the prompt; auto: by method, such as 0.2 x RMS of the model's embeddings for direct"
     )
     head_learning_rate: Annotated[float, Field(gt=0)] = Field(3e-3, description="of an encoder's head")
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-5, description="decoupled, x learning rate")
@@ -157,11 +184,15 @@ class MachineSettings(Settings):
     """Where it runs. Not part of a run's identity, but recorded and imposed again on resume."""
 
     device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
+    device_map: Literal["auto"] | None = Field(
+        None, description="auto: spread the frozen model over all devices, main memory and disk"
+    )
     threads: Count | None = Field(None, description="CPU threads; default: all cores at hand")
     width: Count | Literal["auto"] = Field("auto", description="most members trained side by side; auto: by memory")
     checkpointing: bool = Field(
         False, description="compute activations twice and keep few: slower; on by itself where not even one member fits"
     )
+    processes: Count = Field(1, description="processes that share every batch; torchrun must have started as many")
 
 
 class Experiment(Settings):
@@ -175,6 +206,12 @@ class Experiment(Settings):
     search: SearchSettings = SearchSettings()
     machine: MachineSettings = MachineSettings()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), description="seeds; one lineage each")
+
+    @model_validator(mode="after")
+    def _alike_on_all_processes(self) -> Experiment:
+        if self.machine.processes > 1 and self.model.backbone_dropout:
+            raise ValueError("processes > 1 goes without backbone_dropout: each would draw its own")
+        return self
 
     @field_validator("seeds", mode="before")
     @classmethod

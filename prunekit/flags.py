@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cache
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -23,6 +24,7 @@ _NAMES = {
     "task.name": "task",
     "task.revision": "data-revision",
     "prompt.tokens": "prompt-tokens",
+    "prompt.start_from": "from",
 }
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -48,14 +50,15 @@ def experiment(file: Path | None, flags: dict[str, Any], table: dict[str, Any] |
     Raises: ConfigError naming the flag, or the file and key, that is wrong.
     """
     table = toml.read_table(file) if file else dict(table or {})
+    where = str(file) if file else "settings"
     for place, name in _places().items():
-        value = flags.get(name.replace("-", "_"))
+        value = flags.get(_variable(name))
         if value is None:
             continue
         section, _, key = place.rpartition(".")
-        (table.setdefault(section, {}) if section else table)[key] = value
-    _refuse_half_a_choice(table)
-    return toml.parse(table, Experiment, where=str(file) if file else "settings", rename=_flag)
+        (_section(table, section, where) if section else table)[key] = value
+    _refuse_half_a_choice(table, where)
+    return toml.parse(table, Experiment, where, rename=flag)
 
 
 def experiments(file: Path | None, flags: dict[str, Any]) -> list[Experiment]:
@@ -72,19 +75,41 @@ def experiments(file: Path | None, flags: dict[str, Any]) -> list[Experiment]:
     return [experiment(file, flags | {"task": name.strip(), "data": folder}) for name, folder in pairs]
 
 
-def _refuse_half_a_choice(table: dict[str, Any]) -> None:
+def _section(table: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    """A section of a table, made where it is missing."""
+    found: Any = table.setdefault(name, {})
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f'{where}: "{name}" is a section of settings, not {str(found)[:40]!r}; write [{name}] above them'
+        )
+    return found
+
+
+def _refuse_half_a_choice(table: dict[str, Any], where: str) -> None:
     """The embedded model and task are defaults of each other, not of another model's task or another task's model."""
-    model, task = (table.get(section, {}).get("name") for section in ("model", "task"))
+    model, task = (_section(table, section, where).get("name") for section in ("model", "task"))
     if model is None and task is not None and not str(task).startswith("testbed/"):
-        raise ConfigError(f'no model is named for task "{task}": add --model (a local folder or a Hub name)')
+        raise ConfigError(f'{where}: no model is named for task "{task}": add --model (a local folder or a Hub name)')
     if task is None and model not in (None, "testbed"):
-        raise ConfigError(f'no task is named for model "{model}": add --task (a name from `prunekit tasks`, or a file)')
+        known = "a name from `prunekit tasks`, or a file"
+        raise ConfigError(f'{where}: no task is named for model "{model}": add --task ({known})')
 
 
-def _flag(place: str) -> str:
+def flag(place: str) -> str:
     """The flag that sets a field, such as --keep-tokens for pruning.keep_tokens."""
     names = _places()
     return f"--{names[place]}" if place in names else place
+
+
+def names() -> frozenset[str]:
+    """What every setting is called in Python: its flag with underscores, such as keep_tokens."""
+    return frozenset(map(_variable, _places().values()))
+
+
+def _variable(name: str) -> str:
+    """A flag's name in Python; `from` is a word of its own there, so that it becomes `from_`."""
+    plain = name.replace("-", "_")
+    return f"{plain}_" if iskeyword(plain) else plain
 
 
 @cache
@@ -123,7 +148,7 @@ def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
         show_default=False,
     )
     return inspect.Parameter(
-        flag.replace("-", "_"),
+        _variable(flag),
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[kind | None, option],
@@ -138,7 +163,7 @@ def _metavar(annotation: Any) -> str:
     """What a flag takes, such as trained|init|fresh|INT."""
     if get_origin(annotation) is Literal:
         return "|".join(map(str, get_args(annotation)))
-    parts = [_metavar(one) for one in get_args(annotation) if one is not type(None)] if get_args(annotation) else []
+    parts = [_metavar(one) for one in get_args(annotation) if one not in (type(None), ...)]
     known = {int: "INT", float: "NUMBER", str: "TEXT"}
     words = parts or [known.get(annotation, "TEXT")]
     # literals read best before the open kinds

@@ -5,31 +5,28 @@ Every mistake a user can make is found here, before the first file and the first
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from prunekit import backbones, capacity, machine, prompts, starts
+from prunekit import backbones, capacity, machine, methods, starts
 from prunekit.backbones import Backbone, Encoded
-from prunekit.cohort import Values
 from prunekit.config import SCHEMA, Experiment, TrainingSettings, identity
 from prunekit.errors import ConfigError
 from prunekit.inits import Initialiser
 from prunekit.masks import Mask, piece_width
+from prunekit.methods import Making
 from prunekit.optimizer import Plan
-from prunekit.prompts import Options
 from prunekit.randomness import generator
 from prunekit.schedule import Keep, Schedule
 from prunekit.tasks import Example, Splits, Task, load_splits, load_task
 from prunekit.testbed import MODEL_PATH
-from prunekit.tickets import Ticket
+from prunekit.tickets import State, Ticket, Values
 from prunekit.training import Lessons
 
-# learning_rate = "auto" for AdamW, in units of the RMS of the model's embeddings; Adafactor's is the published one
-_AUTO_RATE = 0.2
+# learning_rate = "auto" for Adafactor, whatever the method; for AdamW each method has its own
 _ADAFACTOR_RATE = 0.3
 
 
@@ -39,8 +36,9 @@ class Prepared:
 
     experiment: its settings with every "auto" resolved.  report: the encoded report split.  keeps: what each round
     after the dense one keeps.  initialise: makes the starting values of round 0.  draw: makes new ones,
-    the same but for what a transferred ticket gives.  input_tokens: the most that a text or, in one row with it, an
-    answer can have.  digests: sha256 of backbone, data, task, and of the ticket that the prompt starts from.
+    the same but for what a transferred ticket gives.  making: how the method makes a prompt of them.  head: the one
+    that a ticket brings along (--from).  digests: sha256 of backbone, data, task, and of the tickets that the prompt is
+    made from.
     """
 
     experiment: Experiment
@@ -53,7 +51,8 @@ class Prepared:
     keeps: tuple[Keep, ...]
     initialise: Initialiser
     draw: Initialiser
-    input_tokens: int
+    making: Making
+    head: State | None
     digests: dict[str, str]
 
     @property
@@ -63,7 +62,7 @@ class Prepared:
         named = {
             "model": {"name", "revision", "text_cache_mb"},
             "task": {"name", "data", "revision"},
-            "prompt": {"init_from"},
+            "prompt": {"init_from", "start_from", "subspace_from"},
             "training": (),
         }
         parts = {key: {k: v for k, v in settings[key].items() if k not in left} for key, left in named.items()}
@@ -117,7 +116,7 @@ class Prepared:
         return Ticket(
             mask=Mask.full(prompt.tokens, prompt.pieces),
             state=values.state,
-            head=values.head,
+            head=values.head if self.head is None else self.head,
             place=self.backbone.place,
             method=prompt.method,
             seed=seed,
@@ -131,9 +130,7 @@ class Prepared:
     def _start(self, initialise: Initialiser, *names: object) -> Values:
         settings, draw = self.experiment.prompt, generator(*names)
         values = initialise(draw, (settings.tokens, self.backbone.width))
-        options = Options(rank=settings.rank, bottleneck=settings.bottleneck, input_tokens=self.input_tokens)
-        state = prompts.start(settings.method, values, draw, options).state_dict()
-        return Values(state, self.backbone.new_head(_fixed_choices(self.task)))
+        return Values(self.making.start(values, draw), self.backbone.new_head(_fixed_choices(self.task)))
 
 
 def prepare(experiment: Experiment, backbone: Backbone | None = None) -> Prepared:
@@ -145,12 +142,13 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None) -> Prepare
     """
     task, splits = task_of(experiment)
     backbone = backbone or backbone_of(experiment)
-    experiment = _resolved(experiment, backbone, len(splits.train))
+    experiment = _resolved(starts.sized(experiment), backbone, len(splits.train))
     source = starts.source(experiment.prompt, backbone)
-    origin = {} if source is None else {"init_from": hashlib.sha256(source.to_bytes()).hexdigest()}
     train, selection, report = (
         _encoded(backbone, task, rows, experiment) for rows in (splits.train, splits.selection, splits.report)
     )
+    longest = max(experiment.model.max_input_tokens, *(row.length for row in (*train, *selection, *report)))
+    making = methods.making(experiment.prompt, backbone, train, longest)
     prepared = Prepared(
         experiment=experiment,
         task=task,
@@ -162,8 +160,15 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None) -> Prepare
         keeps=_keeps(experiment),
         initialise=starts.initialiser(experiment.prompt, backbone, task, source),
         draw=starts.initialiser(experiment.prompt, backbone, task),
-        input_tokens=max(experiment.model.max_input_tokens, *(row.length for row in (*train, *selection, *report))),
-        digests={"backbone": backbone.digest(), "data": splits.digest, "task": task.digest(), **origin},
+        making=making,
+        head=starts.head(experiment.prompt, source, backbone.new_head(_fixed_choices(task))),
+        digests={
+            "backbone": backbone.digest(),
+            "data": splits.digest,
+            "task": task.digest(),
+            **starts.digests(experiment.prompt, source),
+            **making.digests,
+        },
     )
     _check(prepared)
     first = prepared.dense(0)
@@ -177,12 +182,19 @@ def encode(backbone: Backbone, task: Task, examples: Sequence[Example], prompt_t
 
 
 def move(prepared: Prepared, experiment: Experiment) -> Prepared:
-    """The same run under other machine settings: device and threads are put in force."""
-    machine.use_threads(experiment.machine)
-    prepared.backbone.model.to(machine.device(experiment.machine))
+    """The same run under other machine settings: device and threads are put in force.
+
+    What the method measured is measured again, since another device or number of threads rounds otherwise.
+    """
+    machine.use(experiment.machine)
+    machine.put(prepared.backbone, experiment.machine)
     if experiment.machine.checkpointing and not prepared.experiment.machine.checkpointing:
         capacity.recompute_activations(prepared.backbone)
-    return replace(prepared, experiment=experiment)
+    if experiment.machine == prepared.experiment.machine:
+        return replace(prepared, experiment=experiment)
+    longest = prepared.making.options.input_tokens
+    making = methods.making(experiment.prompt, prepared.backbone, prepared.lessons.train, longest)
+    return replace(prepared, experiment=experiment, making=making)
 
 
 def task_of(experiment: Experiment) -> tuple[Task, Splits]:
@@ -200,6 +212,7 @@ def task_of(experiment: Experiment) -> tuple[Task, Splits]:
         selection_examples=settings.selection_examples,
         report_examples=settings.report_examples,
         data_seed=settings.data_seed,
+        labels=settings.labels,
     )
     return task, splits
 
@@ -209,7 +222,7 @@ def backbone_of(experiment: Experiment) -> Backbone:
 
     Raises: DataError where there is no such model; ConfigError where model or device cannot be used as asked.
     """
-    machine.use_threads(experiment.machine)
+    machine.use(experiment.machine)
     model = experiment.model
     backbone = backbones.load(
         str(MODEL_PATH) if model.name == "testbed" else model.name,
@@ -217,11 +230,11 @@ def backbone_of(experiment: Experiment) -> Backbone:
         place=model.place,
         ranking=model.ranking,
         max_input_tokens=model.max_input_tokens,
-        precision=model.precision,
-        device=machine.device(experiment.machine),
+        precision=model.quantize or model.precision,
+        device=experiment.machine.device_map or machine.device(experiment.machine),
         text_cache_mb=model.text_cache_mb,
     )
-    if experiment.machine.checkpointing:
+    if experiment.machine.checkpointing or backbone.spread:  # else all layers that were fetched would stay
         capacity.recompute_activations(backbone)
     return backbone
 
@@ -234,7 +247,8 @@ def _resolved(experiment: Experiment, backbone: Backbone, examples: int) -> Expe
     every = max(1, steps // 10) if training.evaluate_every == "auto" else training.evaluate_every
     rate = training.learning_rate
     if rate == "auto":
-        rate = _ADAFACTOR_RATE if training.optimizer == "adafactor" else _auto_rate(backbone)
+        adamw = methods.auto_rate(experiment.prompt, backbone.embedding_rms)
+        rate = _ADAFACTOR_RATE if training.optimizer == "adafactor" else adamw
     found = {"train_steps": steps, "evaluate_every": every, "learning_rate": rate}
     threads = experiment.machine.threads or torch.get_num_threads()
     model = {"place": backbone.place, "precision": str(backbone.model.dtype).removeprefix("torch.")}
@@ -245,11 +259,6 @@ def _resolved(experiment: Experiment, backbone: Backbone, examples: int) -> Expe
             "machine": experiment.machine.model_copy(update={"threads": threads}),
         }
     )
-
-
-def _auto_rate(backbone: Backbone) -> float:
-    """Three digits, so that no machine's rounding of a mean makes it another run."""
-    return float(f"{_AUTO_RATE * backbone.embedding_rms:.3g}")
 
 
 def _plan(experiment: Experiment) -> Plan:
@@ -285,4 +294,5 @@ def _fixed_choices(task: Task) -> int | None:
 
 
 def _slug(text: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "._") else "-" for c in text).strip(".-") or "x"
+    """A plain part of a directory's name, short enough that three of them and the id make one."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._") else "-" for c in text[:60]).strip(".-") or "x"

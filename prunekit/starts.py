@@ -1,32 +1,59 @@
-"""Where a prompt's values start, from its settings: an initialiser, or another task's finished ticket."""
+"""Where a prompt's values start, from its settings: an initialiser, or a finished ticket.
+
+`init_from` is prompt transfer: a ticket of another task, as long as the new prompt. `start_from` goes on from a ticket:
+the new prompt is what it kept, its head included.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
 
 from prunekit import inits
 from prunekit.backbones import Backbone
-from prunekit.config import PromptSettings
+from prunekit.config import Experiment, PromptSettings
 from prunekit.errors import ConfigError
 from prunekit.inits import Initialiser
 from prunekit.records import open_ticket
 from prunekit.tasks import Task
-from prunekit.tickets import Ticket
+from prunekit.tickets import State, Ticket
+
+
+def sized(experiment: Experiment) -> Experiment:
+    """The experiment with the length of its prompt taken from the ticket that `start_from` names, if it names one.
+
+    Raises: ArtifactError where it is no ticket; ConfigError where other settings contradict it.
+    """
+    settings = experiment.prompt
+    if settings.start_from is None:
+        return experiment
+    if settings.init_from is not None or settings.method != "direct":
+        raise ConfigError("--from starts at a ticket's own vectors; leave out --init-from and --method")
+    kept = open_ticket(Path(settings.start_from)).mask.tokens
+    if "tokens" in settings.model_fields_set and settings.tokens != kept:
+        raise ConfigError(f"--from {settings.start_from}: keeps {kept} tokens; leave out --prompt-tokens")
+    return experiment.model_copy(update={"prompt": settings.model_copy(update={"tokens": kept})})
 
 
 def source(settings: PromptSettings, backbone: Backbone) -> Ticket | None:
-    """The finished ticket that `init_from` names, checked against model and settings; None where it names none.
+    """The finished ticket that `init_from` or `start_from` names, checked against model and settings; None without.
 
     Raises: ArtifactError where it is no ticket; ConfigError where it does not fit.
     """
-    if settings.init_from is None:
+    name = settings.init_from or settings.start_from
+    if name is None:
         return None
-    ticket = open_ticket(Path(settings.init_from))
+    ticket = open_ticket(Path(name))
     tokens, width = _values(ticket)[0].shape
     if width != backbone.width:
-        raise ConfigError(f"--init-from {settings.init_from}: {width} wide, the model's embeddings {backbone.width}")
+        flag = "--init-from" if settings.init_from else "--from"
+        raise ConfigError(f"{flag} {name}: {width} wide, the model's embeddings {backbone.width}")
+    if settings.start_from is not None:
+        if ticket.place != backbone.place:
+            raise ConfigError(f"--from {name}: stands {ticket.place}; add --place {ticket.place}")
+        return ticket
     if tokens != settings.tokens:
         raise ConfigError(
             f"--init-from {settings.init_from}: a prompt of {tokens} tokens, this one has {settings.tokens}; "
@@ -41,10 +68,37 @@ def initialiser(settings: PromptSettings, backbone: Backbone, task: Task, origin
     origin: prompt transfer (XPrompt, Table 7): its surviving tokens start as it left them, dropped pieces of theirs
     at zero; where it dropped a token, a new one is drawn. A head is not carried over: it answers another question.
 
+    A ticket that `start_from` names gives all values itself.
+
     Raises: ConfigError where the settings lack what they ask for.
     """
     drawn = _drawn(settings, backbone, task)
-    return drawn if origin is None else inits.from_rows(*_values(origin), drawn)
+    if origin is None:
+        return drawn
+    values, kept = _values(origin)
+    return inits.from_array(values[kept].float()) if settings.start_from else inits.from_rows(values, kept, drawn)
+
+
+def digests(settings: PromptSettings, origin: Ticket | None) -> dict[str, str]:
+    """What the ticket that a prompt starts from adds to a run's identity."""
+    name = "start_from" if settings.start_from else "init_from"
+    return {} if origin is None else {name: hashlib.sha256(origin.to_bytes()).hexdigest()}
+
+
+def head(settings: PromptSettings, origin: Ticket | None, fresh: State | None) -> State | None:
+    """The head that a ticket named by `start_from` brings along, or None.
+
+    fresh: what a new head of the task looks like.  Raises: ConfigError where the ticket's is of another size.
+    """
+    if origin is None or settings.start_from is None:
+        return None
+    sizes = [None if one is None else tuple(one["weight"].shape) for one in (origin.head, fresh)]
+    if sizes[0] != sizes[1]:
+        raise ConfigError(
+            f"--from {settings.start_from}: its head has shape {sizes[0]}, this task and model need {sizes[1]}; "
+            "use --init-from, which leaves heads behind"
+        )
+    return origin.head
 
 
 def _drawn(settings: PromptSettings, backbone: Backbone, task: Task) -> Initialiser:

@@ -55,12 +55,12 @@ def test_nothing_can_be_whitened_by_a_sigma_without_content(bad):
 
 def test_it_starts_with_whole_columns_of_the_whitening_matrix():
     sigma = covariance(8, 5)
-    prompt = BilinearPrompt.start(draw(40, 8), generator("start"), Options(rank=3), Context(sigma=sigma))
-    matrix = whitened(sigma, 1e-3)
+    prompt = BilinearPrompt.start(draw(40, 8), generator("start"), Options(rank=3), Context(whitening=whitened(sigma)))
+    matrix = whitened(sigma, floor=1e-3)
     gaps = (prompt.right.T[:, None] - matrix.T[None]).abs().amax(dim=2)  # [R, H]
     assert (gaps.min(dim=1).values < 1e-12).all()
     assert len(set(gaps.argmin(dim=1).tolist())) == 3  # no column twice
-    other = BilinearPrompt.start(draw(40, 8), generator("other"), Options(rank=3), Context(sigma=sigma))
+    other = BilinearPrompt.start(draw(40, 8), generator("other"), Options(rank=3), Context(whitening=whitened(sigma)))
     assert not torch.equal(other.right, prompt.right)  # which ones is drawn
     assert abs(prompt.left.std() - 0.02) < 0.004
 
@@ -73,12 +73,12 @@ def test_random_columns_are_xavier_uniform():
 
 def test_it_says_what_it_lacks():
     values, options = torch.zeros(4, 8), Options(rank=2)
-    with pytest.raises(ConfigError, match="needs Sigma"):
+    with pytest.raises(ConfigError, match="starts from columns of a whitening matrix"):
         BilinearPrompt.start(values, generator("x"), options)
-    with pytest.raises(ConfigError, match=r"Sigma has shape \[6, 6\], this model's is \[8, 8\]"):
-        BilinearPrompt.start(values, generator("x"), options, Context(sigma=torch.eye(6)))
+    with pytest.raises(ConfigError, match=r"matrix has shape \[6, 6\], this model's is \[8, 8\]"):
+        BilinearPrompt.start(values, generator("x"), options, Context(whitening=torch.eye(6)))
     with pytest.raises(ConfigError, match="set rank to 8 or less"):
-        BilinearPrompt.start(values, generator("x"), Options(), Context(sigma=torch.eye(8)))
+        BilinearPrompt.start(values, generator("x"), Options(), Context(whitening=torch.eye(8)))
 
 
 def test_what_is_trained_after_pruning():

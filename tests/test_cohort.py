@@ -4,7 +4,9 @@ import pytest
 import tiny
 import torch
 
-from prunekit.cohort import Member, Values, soft
+from prunekit.cohort import Member, soft
+from prunekit.masks import Mask
+from prunekit.tickets import Ticket, Values
 
 
 @pytest.fixture
@@ -67,3 +69,9 @@ def test_members_share_nothing_and_each_gets_its_own_gradient(bone):
     (made.values[1].sum() + made.head.weight[1].sum() + made.head.bias[1].sum()).backward()
     assert all(parameter.grad.abs().max() == 0 for parameter in members[0].parameters())
     assert all((parameter.grad == 1).all() for parameter in members[1].parameters())
+
+
+def test_what_a_method_never_trains_is_not_copied():
+    state = {"code": torch.zeros(2), "basis": torch.ones(2, 3, 8), "base": torch.ones(3, 8)}
+    member = Member(Ticket(Mask.full(3, 4), state, None, method="intrinsic"))
+    assert list(member.values().state) == ["code"]

@@ -15,8 +15,8 @@ def draw(*shape):
 
 
 def decoder() -> Decoder:
-    """Of codes of 3 numbers, hidden width 6, to prompts of 5 x 8."""
-    return Decoder(draw(6, 3), draw(6), draw(40, 6), draw(40))
+    """Of codes of 3 numbers, hidden width 6, to prompts of 5 x 8 that lie in a space of 4 dimensions."""
+    return Decoder(draw(6, 3), draw(6), draw(4, 6), draw(4, 5, 8), draw(5, 8))
 
 
 def test_the_prompt_is_what_the_decoder_makes_of_the_code():
@@ -24,7 +24,7 @@ def test_the_prompt_is_what_the_decoder_makes_of_the_code():
     prompt = IntrinsicPrompt.start(draw(5, 8), generator("start"), context=Context(decoder=parts))
     first, second = nn.Linear(3, 6).double(), nn.Linear(6, 40).double()
     first.weight.data, first.bias.data = parts.inner, parts.inner_bias
-    second.weight.data, second.bias.data = parts.outer, parts.outer_bias
+    second.weight.data, second.bias.data = parts.basis.flatten(1).T @ parts.outer, parts.base.flatten()
     by_hand = second(torch.tanh(first(prompt.code))).view(5, 8)
     assert torch.allclose(prompt(), by_hand, rtol=0, atol=1e-10)
 
@@ -32,12 +32,12 @@ def test_the_prompt_is_what_the_decoder_makes_of_the_code():
 def test_only_the_code_is_trained():
     prompt = IntrinsicPrompt.start(draw(5, 8), generator("start"), context=Context(decoder=decoder()))
     assert [name for name, _ in prompt.named_parameters()] == ["code"]
-    assert [name for name, _ in prompt.named_buffers()] == ["inner", "inner_bias", "outer", "outer_bias"]
+    assert [name for name, _ in prompt.named_buffers()] == ["inner", "inner_bias", "outer", "basis", "base"]
     assert prompt.trainable(MASK) == 3
 
 
 def test_the_code_starts_small():
-    wide = Decoder(draw(6, 500), draw(6), draw(40, 6), draw(40))
+    wide = Decoder(draw(6, 500), draw(6), draw(4, 6), draw(4, 5, 8), draw(5, 8))
     code = IntrinsicPrompt.start(draw(5, 8), generator("start"), context=Context(decoder=wide)).code
     assert abs(code.std() - 0.02) < 0.002
 
@@ -45,7 +45,7 @@ def test_the_code_starts_small():
 def test_it_says_what_it_lacks():
     with pytest.raises(ConfigError, match="needs the decoder"):
         IntrinsicPrompt.start(draw(5, 8), generator("x"))
-    with pytest.raises(ConfigError, match="makes 40 numbers, a prompt of 4 tokens x 8 has 32"):
+    with pytest.raises(ConfigError, match="makes prompts of 5 tokens x 8, this one has 4 tokens x 8"):
         IntrinsicPrompt.start(draw(4, 8), generator("x"), context=Context(decoder=decoder()))
 
 

@@ -18,15 +18,24 @@ LEVELS = {
     0: ("prunekit", "errors toml randomness disk places config masks schedule"),
     0.5: ("prunekit", "inits tasks testbed"),
     1: ("prunekit", "pruning prompts backbones tickets order"),
-    2: ("prunekit", "cohort capacity evaluation optimizer training importance ablation"),
+    2: ("prunekit", "cohort capacity evaluation distributed optimizer training importance ablation"),
     3: ("prunekit", "lottery search arms"),
-    4: ("prunekit", "runs records"),
-    5: ("prunekit", "starts machine prepare learning experiment export summary"),
+    4: ("prunekit", "seals runs teamrun records"),
+    5: (
+        "prunekit",
+        "flags starts machine subspace methods prepare probing learning experiment rates summary export attached "
+        "tracking",
+    ),
     8: ("prunekit", "report sweep"),
-    9: ("prunekit", "console flags inspection comparison foresight verbs scoring commands cli __main__ testbed.table"),
+    9: (
+        "prunekit",
+        "console inspection comparison method_comparison foresight verbs scoring commands cli __main__ "
+        "sweeping livetable exchange showing api "
+        "testbed.table",
+    ),
 }
 LEVEL = {f"{package}.{name}": level for level, (package, names) in LEVELS.items() for name in names.split()}
-LEVEL |= {"prunekit": -1, "analyses": 6, "figures": 7}
+LEVEL |= {"prunekit": -1, "analyses": 6, "figures": 7, "analyses.notebooks": 10}
 
 # Rooms that may import less than their level allows: prefix -> the only prefixes of ours that they import.
 ONLY = {

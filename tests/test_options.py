@@ -12,12 +12,6 @@ def test_counts_are_at_least_one(name):
         Options(**{name: 0})
 
 
-@pytest.mark.parametrize("floor", [0.0, -1.0, 1.5, float("nan")])
-def test_the_floor_is_a_fraction(floor):
-    with pytest.raises(ConfigError, match="floor = "):
-        Options(floor=floor)
-
-
 def test_the_rank_is_the_asked_one_or_the_published_one():
     assert Options().rank_or(10) == 10
     assert Options(rank=3).rank_or(10, most=4) == 3

@@ -35,8 +35,8 @@ def draw(*shape):
 
 def context(tokens: int, width: int) -> Context:
     half = draw(width, 3)
-    decoder = Decoder(draw(6, 3), draw(6), draw(tokens * width, 6), draw(tokens * width))
-    return Context(sigma=half @ half.T, decoder=decoder)
+    decoder = Decoder(draw(6, 3), draw(6), draw(4, 6), draw(4, tokens, width), draw(tokens, width))
+    return Context(whitening=prompts.whitened(half @ half.T), decoder=decoder)
 
 
 def started(variant: str, seed: int = 0, tokens: int = P, width: int = H) -> Prompt:
@@ -346,4 +346,4 @@ def test_published_rates():
         "direct": 0.3, "dpt": 0.3, "residual": 0.3, "dept": 0.3, "adept": 0.3, "ept": None, "bilinear": 0.05,
         "structured": None, "intrinsic": None, "ulpt": 0.6, "singular": 0.3,
     }  # fmt: skip
-    assert prompts.kind("intrinsic", {"basis": draw(2)}) is RandomSubspacePrompt
+    assert prompts.kind("intrinsic", {"code": draw(2), "basis": draw(2)}) is RandomSubspacePrompt

@@ -185,3 +185,63 @@ def test_rows_to_predict_need_no_labels(tmp_path):
     assert [(one.index, one.text, one.gold) for one in examples] == [(0, "a =", ()), (1, "b =", ())]
     with pytest.raises(DataError, match=r"none.jsonl: cannot be read"):
         read_rows(tmp_path / "none.jsonl", TASK)
+
+
+# ---- a null of training
+
+
+def golds(examples):
+    return [example.gold for example in examples]
+
+
+def shuffled(folder, task=TASK, **more):
+    return load(folder, task, labels="shuffled", **more)
+
+
+def test_shuffled_answers_are_those_of_the_split_dealt_out_anew_and_report_keeps_its_own(tmp_path):
+    folder = fill(tmp_path, train=rows(60), validation=rows(40, 100), test=rows(40, 200))
+    given, null = load(folder), shuffled(folder)
+    for name in ("train", "selection"):
+        before, after = getattr(given, name), getattr(null, name)
+        assert texts(before) == texts(after)
+        assert sorted(golds(before)) == sorted(golds(after))
+        same = sum(one == other for one, other in zip(golds(before), golds(after), strict=True))
+        assert abs(same / len(before) - 0.5) < 0.2  # as by chance
+        assert null.origin[name] == f"{given.origin[name]}, answers shuffled"
+    assert null.report == given.report
+    assert null.digest != given.digest
+
+
+def test_the_shuffle_is_named_by_the_data_seed_alone(tmp_path):
+    folder = fill(tmp_path, train=rows(60), validation=rows(40, 100), test=rows(40, 200))
+    assert shuffled(folder) == shuffled(folder)
+    other = shuffled(folder, data_seed=1)
+    assert golds(other.train) != golds(shuffled(folder).train)
+    assert set(texts(other.train)) == set(texts(shuffled(folder).train))
+
+
+def test_a_subset_is_drawn_before_its_answers_are_shuffled(tmp_path):
+    folder = fill(tmp_path, train=rows(60), validation=rows(40, 100), test=rows(40, 200))
+    given, null = load(folder, train=20), shuffled(folder, train=20)
+    assert texts(given.train) == texts(null.train)
+    assert sorted(golds(given.train)) == sorted(golds(null.train))
+
+
+def test_answers_among_choices_of_ones_own_stay_among_them(tmp_path):
+    def record(number, start):
+        made = []
+        for i in range(start, start + number):
+            names = [f"name {i} {letter}" for letter in "abcdefg"[: 2 + i % 5]]
+            made.append({"passage": " ".join(names), "query": "@placeholder?", "entities": names, "answers": names[:1]})
+        return made
+
+    task = load_task("record")
+    folder = fill(tmp_path, train=record(40, 0), validation=record(20, 50))
+    given, null = load(folder, task), shuffled(folder, task)
+    assert len({len(example.choices) for example in null.train}) > 1
+    for before, after in zip(given.train, null.train, strict=True):
+        assert before.choices == after.choices
+        assert len(before.gold) == len(after.gold)
+        assert all(0 <= choice < len(after.choices) for choice in after.gold)
+    moved = sum(one.gold != other.gold for one, other in zip(given.train, null.train, strict=True))
+    assert moved > len(given.train) / 3

@@ -9,7 +9,7 @@ import torch
 from prunekit.errors import ArtifactError
 from prunekit.masks import Mask
 from prunekit.randomness import generator
-from prunekit.tickets import Ticket, canonical, pack, unpack
+from prunekit.tickets import Ticket, Values, canonical, pack, unpack
 
 FIELDS = ("rewind", "round", "absent", "place", "method", "seed")
 
@@ -191,3 +191,13 @@ def test_the_prompt_is_a_free_copy_behind_the_mask():
     with torch.no_grad():
         prompt.prompt.values.zero_()
     assert made.state["values"].abs().min() > 0
+
+
+def test_a_ticket_at_other_values_keeps_what_its_method_never_trains():
+    state = {"code": torch.zeros(2), "basis": torch.ones(2, 3, 8), "base": torch.ones(3, 8)}
+    before = Ticket(Mask.full(3, 4), state, {"weight": torch.zeros(2, 8)}, method="intrinsic", seed=3)
+    after = before.at(Values({"code": torch.ones(2)}, None))
+    assert torch.equal(after.state["code"], torch.ones(2))
+    assert after.state["basis"] is state["basis"]
+    assert (after.head, after.seed, after.mask) == (None, 3, before.mask)
+    assert torch.equal(before.state["code"], torch.zeros(2))

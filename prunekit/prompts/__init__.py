@@ -12,7 +12,7 @@ from torch import Tensor
 
 from prunekit.errors import ArtifactError, ConfigError
 from prunekit.prompts.adept import AdeptPrompt
-from prunekit.prompts.base import Absent, MaskedPrompt, OffsetRate, Prompt
+from prunekit.prompts.base import Absent, AutoRate, MaskedPrompt, OffsetRate, Prompt
 from prunekit.prompts.bilinear import BilinearPrompt, whitened
 from prunekit.prompts.dept import DeptPrompt
 from prunekit.prompts.direct import DirectPrompt
@@ -54,7 +54,7 @@ def kind(method: Method, state: Mapping[str, Tensor] | None = None) -> type[Prom
         case "structured":
             return StructuredPrompt
         case "intrinsic":
-            return RandomSubspacePrompt if state is not None and "basis" in state else IntrinsicPrompt
+            return RandomSubspacePrompt if state is not None and "inner" not in state else IntrinsicPrompt
         case "ulpt":
             return UlptPrompt
         case "singular":
@@ -119,6 +119,7 @@ __all__ = [
     "PUBLISHED",
     "Absent",
     "AdeptPrompt",
+    "AutoRate",
     "BilinearPrompt",
     "Context",
     "Decoder",

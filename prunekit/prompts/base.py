@@ -32,6 +32,27 @@ class OffsetRate(NamedTuple):
         return self.rate * prompt_rate / self.prompt_rate if self.in_units else self.rate
 
 
+class AutoRate(NamedTuple):
+    """The learning rate of a method under `learning_rate = "auto"`, for AdamW.
+
+    in_units: whether it is in units of the RMS of the model's embeddings, as what is learned is; else it is absolute,
+    as where factors start at a size of their own.
+
+    The published rates are for one family of models and its embeddings. These come from `prunekit compare --task
+    testbed/alike-mood --learning-rate 1 --learning-rates 0.01,0.03,0.1,0.3,1 --train-examples 256 --selection-examples
+    100 --report-examples 200 --train-steps 60 --evaluate-every 10 --threads 1`, and from the same with that model's
+    residual stream made 16 times as small (RMS 0.06 instead of 0.99), the same function of other embeddings: of the
+    rates that learn fastest on both, the middle.
+    """
+
+    factor: float
+    in_units: bool
+
+    def on(self, embedding_rms: float) -> float:
+        """The rate on a model; three digits, so that no machine's rounding of a mean makes it another run."""
+        return float(f"{self.factor * (embedding_rms if self.in_units else 1.0):.3g}")
+
+
 class Prompt(nn.Module):
     """A thing that makes P prompt vectors in the backbone's embedding space.
 
@@ -40,12 +61,14 @@ class Prompt(nn.Module):
 
     method: its name.  moves_input: whether the method also moves the input embeddings (then all members of a cohort
     do).  published_rate: the learning rate of its authors, absolute; None where they give none that could be read.
+    auto_rate: the one that is used where none is asked for.
     offset_parameters: names of the parameters that learn at a rate of their own, `offset_rate`.
     """
 
     method: ClassVar[str] = "prompt"
     moves_input = False
     published_rate: ClassVar[float | None] = None
+    auto_rate: ClassVar[AutoRate] = AutoRate(0.2, in_units=True)
     offset_parameters: ClassVar[tuple[str, ...]] = ()
     offset_rate: ClassVar[OffsetRate | None] = None
 

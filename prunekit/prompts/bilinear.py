@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from prunekit.errors import ConfigError
-from prunekit.masks import Mask
-from prunekit.prompts.base import Prompt, parameter
-from prunekit.prompts.factors import normal, xavier
+from prunekit.prompts.base import AutoRate
+from prunekit.prompts.factors import FactorPrompt, normal, xavier
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
 RANK = 75
 DEVIATION = 0.02
+# the smallest eigenvalue that is believed, as a fraction of the largest (ours: BPT's code has none)
+FLOOR = 1e-3
 
 
-class BilinearPrompt(Prompt):
+class BilinearPrompt(FactorPrompt):
     """A product of two thin matrices, the second one whitening at the start; R (P + H) numbers.
 
     left: V [P, R].  right: W [H, R].
@@ -31,10 +32,7 @@ class BilinearPrompt(Prompt):
 
     method: ClassVar[str] = "bilinear"
     published_rate: ClassVar[float | None] = 5e-2
-
-    def __init__(self, left: Tensor, right: Tensor) -> None:
-        super().__init__()
-        self.left, self.right = parameter(left), parameter(right)
+    auto_rate: ClassVar[AutoRate] = AutoRate(0.03, in_units=False)
 
     @classmethod
     def start(
@@ -42,38 +40,31 @@ class BilinearPrompt(Prompt):
     ) -> Self:
         """A fresh prompt, which owes values [P, H] its shape alone.
 
-        Raises: ConfigError where W is to whiten and `context` has no Sigma, or one of another width.
+        Raises: ConfigError where W is to whiten and `context` has no matrix that does, or one of another width.
         """
         tokens, width = values.shape
         rank = options.rank_or(RANK, most=width)
         left = normal(generator, (tokens, rank), DEVIATION, values)
         if not options.whiten:
             return cls(left, xavier(generator, (width, rank), values))
-        if context.sigma is None:
+        if context.whitening is None:
             raise ConfigError(
-                "a bilinear prompt that whitens needs Sigma [H, H] of the model's queries and keys; measure it on some "
-                "inputs, or set whiten = false for random columns"
+                "a bilinear prompt starts from columns of a whitening matrix [H, H]; make one by `whitened` from "
+                "`query_key_moment` of some texts, or set whiten = false for random columns"
             )
-        if tuple(context.sigma.shape) != (width, width):
-            raise ConfigError(f"Sigma has shape {[*context.sigma.shape]}, this model's is [{width}, {width}]")
+        if tuple(context.whitening.shape) != (width, width):
+            raise ConfigError(
+                f"the whitening matrix has shape {[*context.whitening.shape]}, this model's is [{width}, {width}]"
+            )
         columns = torch.randperm(width, generator=generator)[:rank]
-        return cls(left, whitened(context.sigma, options.floor)[:, columns].to(values))
+        return cls(left, context.whitening[:, columns].to(values))
 
     def forward(self) -> Tensor:
         """[P, H] prompt vectors."""
         return self.left @ self.right.T
 
-    def trainable(self, mask: Mask) -> int:
-        """Kept rows of V, and the whole of W, which all rows share."""
-        return mask.tokens * self.left.shape[1] + self.right.numel()
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The rank."""
-        return {"rank": self.left.shape[1]}
-
-
-def whitened(sigma: Tensor, floor: float) -> Tensor:
+def whitened(sigma: Tensor, floor: float = FLOOR) -> Tensor:
     """The symmetric whitening matrix [H, H] of sigma [H, H]: U max(S, floor * S_1)^(-1/2) U^T.
 
     floor: the smallest eigenvalue that is believed, as a fraction of the largest, S_1.

@@ -10,26 +10,22 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from prunekit.masks import Mask
-from prunekit.prompts.base import Prompt, parameter
-from prunekit.prompts.factors import svd, uniform
+from prunekit.prompts.base import AutoRate
+from prunekit.prompts.factors import FactorPrompt, svd, uniform
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
 RANK = 10
 
 
-class DptPrompt(Prompt):
+class DptPrompt(FactorPrompt):
     """A product of two thin matrices, of rank R at most for the whole of training; R (P + H) numbers.
 
-    left: [P, R].  right: [R, H].
+    left: A [P, R].  right: B [R, H].
     """
 
     method: ClassVar[str] = "dpt"
     published_rate: ClassVar[float | None] = 0.3
-
-    def __init__(self, left: Tensor, right: Tensor) -> None:
-        super().__init__()
-        self.left, self.right = parameter(left), parameter(right)
+    auto_rate: ClassVar[AutoRate] = AutoRate(0.1, in_units=False)
 
     @classmethod
     def start(
@@ -53,12 +49,3 @@ class DptPrompt(Prompt):
     def forward(self) -> Tensor:
         """[P, H] prompt vectors."""
         return self.left @ self.right
-
-    def trainable(self, mask: Mask) -> int:
-        """Kept rows of the left factor, and the whole right one, which all rows share."""
-        return mask.tokens * self.left.shape[1] + self.right.numel()
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The rank."""
-        return {"rank": self.left.shape[1]}

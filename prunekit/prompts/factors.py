@@ -1,4 +1,4 @@
-"""Draws and factors that several methods start from."""
+"""Draws and factors that several methods start from, and the prompt that is a product of two of them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,41 @@ import math
 import torch
 from torch import Tensor
 
+from prunekit.errors import DivergedError
+from prunekit.masks import Mask
+from prunekit.prompts.base import Prompt, parameter
+
+
+class FactorPrompt(Prompt):
+    """A product of two thin matrices, of rank R at most for the whole of training; R (P + H) numbers.
+
+    left: [P, R], a row per token.  right: what all tokens share.
+    """
+
+    def __init__(self, left: Tensor, right: Tensor) -> None:
+        super().__init__()
+        self.left, self.right = parameter(left), parameter(right)
+
+    def trainable(self, mask: Mask) -> int:
+        """Kept rows of the left factor, and the whole right one, which all rows share."""
+        return mask.tokens * self.left.shape[1] + self.right.numel()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The rank."""
+        return {"rank": self.left.shape[1]}
+
 
 def svd(values: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """Truncated singular value decomposition of values [P, H]: U [P, R], s [R], V [R, H], U diag(s) V the nearest.
 
     Computed in float64. The sign of each direction, which is free, is fixed: the largest entry of its row of V is
     positive, so that two machines agree.
+
+    Raises: DivergedError where an entry is NaN or infinite.
     """
+    if not torch.isfinite(values).all():
+        raise DivergedError("values with NaN or infinite entries have no singular value decomposition")
     left, size, right = torch.linalg.svd(values.detach().double(), full_matrices=False)
     left, size, right = left[:, :rank], size[:rank], right[:rank]
     peak = right.gather(1, right.abs().argmax(dim=1, keepdim=True))

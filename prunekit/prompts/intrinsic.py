@@ -1,8 +1,8 @@
 """Intrinsic prompt tuning (Qin et al., arXiv 2110.07867): a code in a subspace that many tasks' prompts share.
 
-A prompt autoencoder is fitted to many trained prompts; its decoder, Linear-tanh-Linear, is frozen and only a code is
-trained. As in the authors' code (thunlp/Intrinsic-Prompt-Tuning, bartPrompt.py, AE_type 1): inner width 768, the code
-from N(0, 0.02^2). The control is a random subspace around the start (its intrinsic.py, "random").
+A prompt autoencoder is fitted to many trained prompts (`prunekit.subspace`); its decoder, Linear-tanh-Linear, is frozen
+and only a code is trained. As in the authors' code (thunlp/Intrinsic-Prompt-Tuning, bartPrompt.py, AE_type 1): inner
+width 768, the code from N(0, 0.02^2). The control is a random subspace around the start (its intrinsic.py, "random").
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from prunekit.errors import ConfigError
 from prunekit.masks import Mask
-from prunekit.prompts.base import Prompt, frozen, parameter
+from prunekit.prompts.base import AutoRate, Prompt, frozen, parameter
 from prunekit.prompts.factors import normal
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
@@ -23,22 +23,30 @@ DEVIATION = 0.02
 
 
 class IntrinsicPrompt(Prompt):
-    """What a frozen decoder makes of a trained code: W_2 tanh(W_1 z + b_1) + b_2; D trained numbers.
+    """What the frozen decoder of other prompts makes of a trained code; D numbers.
 
-    code: z [D].  inner: W_1 [W, D], inner_bias [W].  outer: W_2 [P, H, W], outer_bias [P, H]. All but the code frozen.
+    P_0 + W_2 tanh(W_1 z + b_1), with W_2 = basis outer.
+
+    code: z [D].  inner: W_1 [W, D], inner_bias b_1 [W].  outer: [K, W], basis: [K, P, H], base: P_0 [P, H]. All but the
+    code frozen.
     """
 
     method: ClassVar[str] = "intrinsic"
+    auto_rate: ClassVar[AutoRate] = AutoRate(0.1, in_units=False)  # a fitted code has RMS 1
 
     inner: Tensor
     inner_bias: Tensor
     outer: Tensor
-    outer_bias: Tensor
+    basis: Tensor
+    base: Tensor
 
-    def __init__(self, code: Tensor, inner: Tensor, inner_bias: Tensor, outer: Tensor, outer_bias: Tensor) -> None:
+    def __init__(
+        self, code: Tensor, inner: Tensor, inner_bias: Tensor, outer: Tensor, basis: Tensor, base: Tensor
+    ) -> None:
         super().__init__()
         self.code = parameter(code)
-        for name, part in dict(inner=inner, inner_bias=inner_bias, outer=outer, outer_bias=outer_bias).items():
+        parts = dict(inner=inner, inner_bias=inner_bias, outer=outer, basis=basis, base=base)
+        for name, part in parts.items():
             self.register_buffer(name, frozen(part))
 
     @classmethod
@@ -59,19 +67,19 @@ class IntrinsicPrompt(Prompt):
                 "an intrinsic prompt needs the decoder of a prompt autoencoder over trained prompts; give the runs "
                 'that it is fitted to, or set subspace = "random" for the control'
             )
-        if len(decoder.outer_bias) != values.numel():
+        if decoder.base.shape != values.shape:
             raise ConfigError(
-                f"the decoder makes {len(decoder.outer_bias)} numbers, a prompt of {len(values)} tokens x "
-                f"{values.shape[1]} has {values.numel()}; fit it to prompts of the same length and model"
+                f"the decoder makes prompts of {_shape(decoder.base)}, this one has {_shape(values)}; fit it to "
+                "prompts of the same length and model"
             )
         code = normal(generator, (decoder.inner.shape[1],), DEVIATION, values)
-        outer = decoder.outer.unflatten(0, values.shape)
-        parts = (decoder.inner, decoder.inner_bias, outer, decoder.outer_bias.view(values.shape))
+        parts = (decoder.inner, decoder.inner_bias, decoder.outer, decoder.basis, decoder.base)
         return cls(code, *(part.to(values) for part in parts))
 
     def forward(self) -> Tensor:
         """[P, H] prompt vectors."""
-        return self.outer @ torch.tanh(self.inner @ self.code + self.inner_bias) + self.outer_bias
+        inner = self.outer @ torch.tanh(self.inner @ self.code + self.inner_bias)
+        return self.base + torch.einsum("k,kph->ph", inner, self.basis)
 
     def trainable(self, mask: Mask) -> int:
         """The code, whatever is kept: every coordinate hangs on the whole of it."""
@@ -125,3 +133,7 @@ class RandomSubspacePrompt(Prompt):
     def sizes(self) -> dict[str, int]:
         """The dimension of the subspace."""
         return {"dimension": len(self.code)}
+
+
+def _shape(values: Tensor) -> str:
+    return f"{len(values)} tokens x {values.shape[1]}"

@@ -20,7 +20,6 @@ class Options:
     bottleneck: residual; the hidden width of its MLP (400 at T5-Large, which gives DPT's 925K parameters).
     input_tokens: dept and ept; the longest input that has an offset (DePT: 256).
     whiten: bilinear; whether W takes whitening columns, or Xavier-uniform entries (BPT has both).
-    floor: bilinear; the smallest eigenvalue that is whitened, as a fraction of the largest (ours; BPT has none).
     task_size: structured; the length of the task vector (ours; the paper's could not be read).
     subspace: intrinsic; "decoder": that of a prompt autoencoder; "random": a random subspace around the start.
     dimension: intrinsic, random subspace; its dimension (250 is the largest that IPT tries).
@@ -33,7 +32,6 @@ class Options:
     bottleneck: int = 400
     input_tokens: int = 256
     whiten: bool = True
-    floor: float = 1e-3
     task_size: int = 8
     subspace: Literal["decoder", "random"] = "decoder"
     dimension: int = 250
@@ -47,8 +45,6 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} = {value}: give at least 1")
-        if not 0 < self.floor <= 1:
-            raise ConfigError(f"floor = {self.floor}: give a fraction of the largest eigenvalue, above 0 and at most 1")
 
     def rank_or(self, published: int, most: int | None = None) -> int:
         """The rank that is asked for, else the published one.
@@ -64,26 +60,28 @@ class Options:
 
 @dataclass(frozen=True)
 class Decoder:
-    """The decoder of a prompt autoencoder, Linear-tanh-Linear: a code [D] to a flat prompt [P x H].
+    """The decoder of a prompt autoencoder, Linear-tanh-Linear: a code [D] to a prompt base + basis outer tanh(...).
 
-    inner [W, D], inner_bias [W]; outer [P * H, W], outer_bias [P * H], as nn.Linear has them.
+    inner [W, D], inner_bias [W]: the first Linear.  outer [K, W], basis [K, P, H], base [P, H]: the second one, its
+    weight in two factors, since what it makes lies in the space that its K + 1 source prompts span.
     """
 
     inner: Tensor
     inner_bias: Tensor
     outer: Tensor
-    outer_bias: Tensor
+    basis: Tensor
+    base: Tensor
 
 
 @dataclass(frozen=True)
 class Context:
     """What some methods need of the model, or of earlier runs.
 
-    sigma: bilinear; [H, H], mean over batches of G G^T / n with G = W_q W_k^T X^T, X after the first norm.
+    whitening: bilinear; [H, H], `whitened` of what the model's first attention makes of texts.
     decoder: intrinsic; the frozen map from a code to a prompt.
     """
 
-    sigma: Tensor | None = None
+    whitening: Tensor | None = None
     decoder: Decoder | None = None
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prunekit.masks import Mask
-from prunekit.prompts.base import Prompt, parameter
+from prunekit.prompts.base import AutoRate, Prompt, parameter
 from prunekit.prompts.factors import svd
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
@@ -28,6 +28,7 @@ class SingularPrompt(Prompt):
 
     method: ClassVar[str] = "singular"
     published_rate: ClassVar[float | None] = 0.3  # DPT's
+    auto_rate: ClassVar[AutoRate] = AutoRate(0.05, in_units=False)
 
     def __init__(self, left: Tensor, sigma: Tensor, right: Tensor) -> None:
         super().__init__()

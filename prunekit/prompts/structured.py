@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from prunekit.masks import Mask, piece_width
-from prunekit.prompts.base import Prompt, parameter
+from prunekit.prompts.base import AutoRate, Prompt, parameter
 from prunekit.prompts.factors import normal
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
@@ -24,6 +24,7 @@ class StructuredPrompt(Prompt):
     """
 
     method: ClassVar[str] = "structured"
+    auto_rate: ClassVar[AutoRate] = AutoRate(0.1, in_units=True)
 
     def __init__(self, task: Tensor, weight: Tensor) -> None:
         super().__init__()

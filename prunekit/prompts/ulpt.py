@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from prunekit.masks import Mask
-from prunekit.prompts.base import Prompt, frozen, parameter
+from prunekit.prompts.base import AutoRate, Prompt, frozen, parameter
 from prunekit.prompts.factors import normal, xavier
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
@@ -27,6 +27,7 @@ class UlptPrompt(Prompt):
 
     method: ClassVar[str] = "ulpt"
     published_rate: ClassVar[float | None] = 0.6
+    auto_rate: ClassVar[AutoRate] = AutoRate(0.1, in_units=False)
 
     projection: Tensor
 

@@ -1,4 +1,4 @@
-"""The metrics of the tasks, each a pure function (examples, chosen) -> float in [0, 1].
+"""The metrics of the tasks, each a pure function (examples, chosen) -> float in [0, 1] (Matthews: [-1, 1]).
 
 `chosen` holds one index into the choices of each example. scikit-learn is imported when a metric needs it.
 """
@@ -47,6 +47,13 @@ def f1(examples: Sequence[Example], chosen: Sequence[int]) -> float:
     return float(f1_score(targets, answers, average="binary", pos_label=1, zero_division=0))
 
 
+def matthews(examples: Sequence[Example], chosen: Sequence[int]) -> float:
+    """Matthews' correlation of answers with right answers, in [-1, 1] (CoLA); 0 where either is always the same."""
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(_targets(examples, chosen), list(chosen)))
+
+
 def exact_match(examples: Sequence[Example], chosen: Sequence[int]) -> float:
     """The share of groups (MultiRC: questions) with every answer right; a row without a group is its own."""
     right: dict[str | int, bool] = {}
@@ -70,6 +77,7 @@ METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,
     "f1": f1,
+    "matthews": matthews,
     "f1a": f1,  # the name MultiRC's paper gives to F1 over all answers
     "exact_match": exact_match,
     "record_f1": record_f1,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from prunekit.errors import ConfigError, DataError, nearest
 from prunekit.tasks.example import Example
@@ -54,6 +55,7 @@ def load_splits(
     selection_examples: int | None,
     report_examples: int | None = None,
     data_seed: int = 0,
+    labels: Literal["given", "shuffled"] = "given",
 ) -> Splits:
     """The splits of a task from a local folder, the task's default folder, or the Hub, in this order.
 
@@ -68,7 +70,9 @@ def load_splits(
         train_examples: size of the subset of train; None: all. Likewise for the other two.
         selection_examples: see above.
         report_examples: see above.
-        data_seed: which subset.
+        data_seed: which subset, and which shuffle.
+        labels: "shuffled": the answers of train and of selection, each within its split, are dealt out anew (see
+            `_shuffled`), so that a training can find nothing that holds; those of report stay true.
 
     Raises: DataError on data that cannot be used; ConfigError on settings that cannot work.
     """
@@ -78,6 +82,8 @@ def load_splits(
             raise ConfigError(f"{name}_examples = {number}: ask for at least 1 example")
     parts = _assign(task, _sources(task, data, revision))
     drawn = {name: _draw(part, name, asked[name], data_seed) for name, part in parts.items()}
+    if labels == "shuffled":
+        drawn |= {name: _shuffled(drawn[name], name, data_seed) for name in ("train", "selection")}
     train, selection, report = (tuple(drawn[name].examples) for name in ("train", "selection", "report"))
     origin = {name: part.origin for name, part in drawn.items()}
     return Splits(train, selection, report, origin, _digest([train, selection, report]))
@@ -198,6 +204,29 @@ def _subset(examples: Sequence[Example], number: int, seed: int, *, whole: bool)
         if len(taken) + len(unit) <= number:
             taken.update(example.index for example in unit)
     return [example for example in examples if example.index in taken]
+
+
+def _shuffled(part: _Part, name: str, seed: int) -> _Part:
+    """A part whose right answers were dealt out anew: a null of training that leaves texts and choices as they are.
+
+    Where all examples have as many choices, their answers are permuted, so that each answer is as frequent as before;
+    else each example draws as many right answers as it had from its own choices. Both in the order of a hash of seed,
+    split, text and index.
+    """
+
+    def key(example: Example, *more: object) -> str:
+        return _sha256("|".join(map(str, (seed, "labels", name, example.text, example.index, *more))))
+
+    examples = part.examples
+    if len({len(example.choices) for example in examples}) == 1:
+        golds = [example.gold for example in sorted(examples, key=key)]
+    else:
+        golds = []
+        for example in examples:
+            order = sorted(range(len(example.choices)), key=lambda choice: key(example, choice))
+            golds.append(tuple(sorted(order[: len(example.gold)])))
+    new = [replace(example, gold=gold) for example, gold in zip(examples, golds, strict=True)]
+    return _Part(f"{part.origin}, answers shuffled", new)
 
 
 def _digest(splits: Sequence[Sequence[Example]]) -> str:

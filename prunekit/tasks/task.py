@@ -236,7 +236,7 @@ def _read_words(path: Path) -> dict[str, str]:
         words = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f'{path}: not found; write the label words there, such as {{"0": "no", "1": "yes"}}') from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON: {error}") from error
     table = isinstance(words, dict) and all(isinstance(word, str) and word.strip() for word in words.values())
     if not table or len(words) < 2 or len(set(words.values())) < len(words):
