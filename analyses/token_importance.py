@@ -4,6 +4,9 @@ XPrompt (Ma et al. 2022, section 1) calls a token negative where the prompt does
 absolute values and cannot tell such a token from a needed one; what leaving it out costs each example
 (`prunekit.ablation`) can. Of many units some lie below zero by chance alone: so each is tested, the tests are
 corrected for their number, and what was chosen on one split is tested again on another.
+
+Scores beside these costs, how far they agree, and the nearest words are in `analyses.unit_scores`, whose functions can
+be had here too.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from analyses.paired import TIE, Floats, holm
+from analyses.unit_scores import agreement, beside, nearest_words, ranked
 from prunekit.randomness import seed_of
 
 # sign flips drawn at a time: 40 MB of signs for 5,000 examples
@@ -130,3 +134,6 @@ def _sign_flip(costs: Floats, resamples: int, seed: int) -> Floats:
         signs = draw.integers(2, size=shape, dtype=np.int8) * 2.0 - 1.0
         as_low += (signs @ costs.T <= limit).sum(axis=0)
     return as_low / (resamples + 1)
+
+
+__all__ = ["agreement", "beside", "confirm", "nearest_words", "negative", "ranked"]

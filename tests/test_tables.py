@@ -1,12 +1,16 @@
 """Tables of runs that are written by hand here, and of small real ones."""
 
 import os
+import pkgutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import tiny
 
+import analyses
 from analyses import controls, tables
 from prunekit import disk, experiment
 from prunekit.arms import ARMS
@@ -300,3 +304,17 @@ def test_runs_of_several_tasks_are_joined_and_two_of_one_task_are_refused(tmp_pa
     with pytest.raises(ArtifactError, match="two runs of one task") as caught:
         tables.joined([(one.run, STAGE), (two.run, STAGE), (again.run, STAGE)])
     assert str(again.run.path) in str(caught.value)
+
+
+# ---- what reading needs
+
+
+def test_no_analysis_imports_transformers_not_even_through_others():
+    """Every module of the analyses in one fresh process, the one that reads runs among them."""
+    notebooks = "analyses.notebooks"
+    names = [one.name for one in pkgutil.walk_packages(analyses.__path__, "analyses.")]
+    names = [name for name in names if not name.startswith(notebooks)]
+    assert {"analyses.spectra", "analyses.tables.prompts", "analyses.halving"} <= set(names)
+    code = f"import sys\nfor one in {names!r}: __import__(one)\nprint('transformers' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert told.stdout.strip() == "False"

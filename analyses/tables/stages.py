@@ -1,4 +1,4 @@
-"""Runs on disk to long tables: the one place of the analyses that reads files."""
+"""One stage of a run, pruning or search: its arms, their answers, and the cells that a search tried."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from prunekit.errors import ArtifactError
-from prunekit.experiment import GRID, UNTRAINED
-from prunekit.places import LOG, PREDICTIONS, Place
+from prunekit.places import GRID, LOG, PREDICTIONS, UNTRAINED, Place
 from prunekit.runs import Run
 
 ARM_COLUMNS = ("task", "model", "seed", "arm", "report", "selection", "tokens", "density", "updates")
@@ -32,7 +31,7 @@ def arms(run: Run, stage: str) -> pd.DataFrame:
     results = run.results()
     if results.empty:
         return pd.DataFrame(columns=ARM_COLUMNS)
-    facts = {"task": settings["task"]["name"], "model": settings["model"]["name"]}
+    facts = {"task": _task(settings), "model": settings["model"]["name"]}
     dense = results[(results["stage"] == "") & (results["round"] == 0)]
     rows = [facts | _majority(one) for _, one in dense.iterrows()]
     rows += [facts | _row(one, "dense", metric, one["steps"]) for _, one in dense.iterrows()]
@@ -55,7 +54,7 @@ def predictions(run: Run, stage: str) -> pd.DataFrame:
 
     Columns: task (str), seed (int), arm (as in `arms`), example (int), right (bool), loss (nats).
     """
-    task = run.settings()["task"]["name"]
+    task = _task(run.settings())
     last: dict[tuple[str, int], Place] = {}
     for place in run.tickets():
         top, _, arm = place.stage.partition("/")
@@ -119,6 +118,12 @@ def joined(runs: Sequence[tuple[Run, str]]) -> pd.DataFrame:
     if len(set(names)) < len(names):
         raise ArtifactError(f"{', '.join(str(run.path) for run, _ in runs)}: two runs of one task; compare one of each")
     return pd.concat(tables, ignore_index=True)
+
+
+def _task(settings: dict[str, Any]) -> str:
+    """The task's name; a null of training, on shuffled answers, is a task of its own."""
+    shuffled = settings["task"].get("labels") == "shuffled"
+    return str(settings["task"]["name"]) + (" (shuffled answers)" if shuffled else "")
 
 
 def _majority(row: Any) -> dict[str, object]:
