@@ -1,0 +1,198 @@
+"""How every figure looks, and how a table becomes a file: one style, paper widths, equal bytes for equal tables."""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter, FuncFormatter, MaxNLocator
+
+#: What a figure may be written as; the suffix of its file says which.
+SUFFIXES = ("svg", "pdf", "png")
+#: Inches across one and two columns of a paper.
+WIDTHS = {1: 3.3, 2: 6.9}
+#: Dots per inch of a PNG.
+DOTS = 300
+# inches that a legend takes for a line and the space beside it, and for a letter
+_HANDLE, _LETTER = 0.45, 0.052
+# letters of the smallest text that fit across, and inches between its lines
+_NOTE_LETTERS, _NOTE_LINE = {1: 74, 2: 160}, 0.115
+
+# Of the colours that Okabe and Ito chose for all kinds of sight, those that stay apart in grey, dark to light. Lines
+# differ by marker and dash too, and bars by hatch, so that colour never carries a meaning alone.
+INK, BLUE, RED, SKY, SAND = "#1a1a1a", "#0072b2", "#d55e00", "#56b4e9", "#e8b33a"
+QUIET, FAINT = "#767676", "#d9d9d9"
+SERIES = (BLUE, RED, SAND, INK, SKY, "#009e73")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1)), (0, (2.5, 1)), (0, (6, 2)))
+
+_LOOK: dict[str, Any] = {
+    # the font that comes with matplotlib, so that every machine sets the same text; a reader of an SVG may lack it
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 7.5,
+    "axes.labelsize": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.titleweight": "normal",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": matplotlib.cycler(color=SERIES),
+    "text.color": INK,
+    # a task's or a model's name is a stranger's text: never a formula
+    "text.parse_math": False,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.fontsize": 7,
+    "legend.title_fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.0,
+    "legend.borderaxespad": 0.2,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.6,
+    "hatch.linewidth": 0.5,
+    "figure.dpi": 100,
+    "savefig.dpi": DOTS,
+    "savefig.facecolor": "white",
+    # text stays text in an SVG: it can be searched and read aloud
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+_NUMBERED = re.compile(rb' id="([a-zA-Z0-9.]+_\d+)"')
+# no dates, no versions: the same table gives the same bytes tomorrow
+_FACTS: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+
+
+@contextmanager
+def look(salt: str = "prunekit") -> Iterator[None]:
+    """The style, whatever a user's own matplotlib settings are; they come back afterwards."""
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # a script that DejaVu lacks is drawn as boxes in a PNG; in an SVG the reader's own fonts have it
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        matplotlib.rcdefaults()
+        ticks: dict[str, Any] = seaborn.axes_style("ticks")
+        matplotlib.rcParams.update(ticks | _LOOK | {"svg.hashsalt": salt})
+        yield
+
+
+def render(
+    draw: Callable[[pd.DataFrame, Axes], Axes],
+    table: pd.DataFrame,
+    suffix: str,
+    *,
+    columns: int = 1,
+    height: float = 2.2,
+    salt: str = "prunekit",
+    note: str = "",
+) -> bytes:
+    """The bytes of a figure; the same table gives the same bytes.
+
+    suffix: "svg", "pdf" or "png".  columns: the paper columns it spans, 1 or 2.  height: inches.
+    salt: makes the names inside an SVG, so that two figures on one page share none.  note: stands under the figure.
+    """
+    with look(salt):
+        lines = textwrap.wrap(clean(note), _NOTE_LETTERS[columns])
+        size = (WIDTHS[columns], height + _NOTE_LINE * len(lines))
+        figure = Figure(figsize=size, layout="constrained")
+        draw(table, figure.add_subplot())
+        if lines:
+            figure.supxlabel("\n".join(lines), fontsize=6, color=QUIET, x=0.01, ha="left")
+        content = io.BytesIO()
+        figure.savefig(content, format=suffix, metadata=_FACTS[suffix])
+    # the names that matplotlib numbers begin anew in each figure, and a page may hold several
+    return _NUMBERED.sub(rf' id="{salt}-\1"'.encode(), content.getvalue()) if suffix == "svg" else content.getvalue()
+
+
+def series(number: int) -> tuple[str, str, Any]:
+    """Colour, marker and dash of a series; after six they begin again."""
+    return SERIES[number % 6], MARKERS[number % 6], DASHES[number % 6]
+
+
+def plain(axis: Any, form: str = "{:g}") -> None:
+    """Numbers as plain digits on an axis, a logarithmic one too (which would set them as formulas)."""
+    axis.set_major_formatter(_digits(form))
+    axis.set_minor_formatter(_digits(""))
+
+
+def whole(axis: Any, most: int = 6) -> None:
+    """Ticks of a counting axis: whole numbers, not too many."""
+    axis.set_major_locator(MaxNLocator(nbins=most, integer=True, steps=[1, 2, 5, 10]))
+
+
+def ticks(axis: Any, names: Sequence[str]) -> None:
+    """Names at the places 0, 1, ... of an axis."""
+    axis.set_ticks(range(len(names)), labels=[short(name) for name in names])
+    axis.set_tick_params(length=0)
+
+
+def counts(axis: Any, numbers: Sequence[int], most: int, *, middle: bool = False) -> None:
+    """Numbers at the places 0, 1, ... of an axis, at most so many: every second, fifth, tenth ... of a long row.
+
+    middle: the places are cells from 0 to 1, 1 to 2, ..., and the numbers stand in their middles.
+    """
+    every = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if len(numbers) <= step * most)
+    places = range(0, len(numbers), every)
+    axis.set_ticks([place + 0.5 * middle for place in places], labels=[str(numbers[place]) for place in places])
+
+
+def short(name: str, most: int = 34) -> str:
+    """A name that fits beside a figure; a longer one loses its middle."""
+    text = clean(name)
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2 - 1) :]}"
+
+
+def spread(number: int, count: int) -> float:
+    """Where the mark of series `number` of `count` stands beside a row's middle, in rows."""
+    return 0.0 if count == 1 else 0.42 * (number / (count - 1) - 0.5)
+
+
+def clean(text: str) -> str:
+    """A stranger's text as one line of printable letters: others would break an SVG."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
+
+
+def legend_above(ax: Axes) -> None:
+    """The legend over the axes, where it covers no data, in as many columns as fit; none where nothing is named."""
+    handles, names = ax.get_legend_handles_labels()
+    if handles:
+        width = ax.figure.get_figwidth()
+        columns = next((one for one in range(len(names), 1, -1) if _across(names, one) <= width), 1)
+        ax.figure.legend(handles, names, loc="outside upper left", ncols=columns, columnspacing=1.2)
+
+
+def _across(names: Sequence[str], columns: int) -> float:
+    """Inches that a legend takes, which fills its columns one after another."""
+    rows, longer = divmod(len(names), columns)
+    sizes = [rows + (column < longer) for column in range(columns)]
+    ends = [sum(sizes[: column + 1]) for column in range(columns)]
+    longest = [max(map(len, names[end - size : end])) for end, size in zip(ends, sizes, strict=True)]
+    return sum(_HANDLE + _LETTER * letters for letters in longest)
+
+
+def _digits(form: str) -> Formatter:
+    return FuncFormatter(lambda value, _: form.format(value))
