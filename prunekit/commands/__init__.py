@@ -12,6 +12,7 @@ app = typer.Typer(
 )
 for _verbs in (training.app, tickets.app, listing.app):
     app.add_typer(_verbs)
+app.add_typer(listing.tasks_app, name="tasks")
 app.add_typer(listing.runs_app, name="runs")
 
 __all__ = ["app"]

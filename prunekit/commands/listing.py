@@ -1,4 +1,4 @@
-"""Verbs that show what there is: `tasks`, `methods`, `runs`."""
+"""Verbs that show what there is: `tasks`, `methods`, `runs`, `report`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from prunekit.commands.options import Json, Out, Tolerance
 
 app = typer.Typer()
 runs_app = typer.Typer(help="List, show, verify and compare runs.", no_args_is_help=True)
+tasks_app = typer.Typer(invoke_without_command=True)
 
 
-@app.command()
-def tasks(json: Json = False) -> None:
-    """List the tasks there are, one line each."""
+@tasks_app.callback()
+def tasks(context: typer.Context, json: Json = False) -> None:
+    """List the tasks there are, one line each; `tasks show NAME` shows one."""
+    if context.invoked_subcommand is not None:
+        return
     from prunekit.tasks import list_tasks
 
     found = list_tasks()
@@ -30,6 +33,19 @@ def tasks(json: Json = False) -> None:
     )
 
 
+@tasks_app.command("show")
+@flags.with_settings("model", "task.data", "task.revision", "machine")
+def tasks_show(
+    task: Annotated[str, typer.Argument(metavar="NAME", help="a name from `prunekit tasks`, or a task file")],
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """One text as a model reads it, the answers as tokens (with --model), and how long texts are."""
+    from prunekit import showing
+
+    showing.show_task({**settings, "task": task}, json=json)
+
+
 @app.command()
 @flags.with_settings("model")
 def methods(
@@ -39,6 +55,26 @@ def methods(
     from prunekit import verbs
 
     verbs.methods(settings, prompt_tokens, json=json)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="run directories", metavar="RUN...", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the page")] = Path("report.html"),
+    tolerance: Tolerance = 0.01,
+    with_model: Annotated[
+        bool,
+        typer.Option("--with-model", help="also what takes evaluating the frozen model again: the functional rank"),
+    ] = False,
+) -> None:
+    """One HTML page of runs: what was asked and found, figures, controls, warnings; it needs no network."""
+    from prunekit.report import build
+
+    made = build.write(runs, out, tolerance, with_model=with_model)
+    for section in made.sections:
+        for line in section.warnings:
+            console.write(f"{section.name}: {line}")
+    console.write(f"written to {out}")
 
 
 @runs_app.command("list")

@@ -1,4 +1,4 @@
-"""Verbs that take a finished ticket: `eval`, `score`, `predict`."""
+"""Verbs that take or make a finished ticket: `eval`, `score`, `predict`, `export`, `import`."""
 
 from __future__ import annotations
 
@@ -59,3 +59,35 @@ def predict(
     from prunekit import verbs
 
     verbs.predict(ticket, rows, out, settings)
+
+
+@app.command()
+@flags.with_settings("model", "task", "machine")
+def export(
+    ticket: TicketPath,
+    out: Annotated[Path, typer.Option("--out", help="folder to write")],
+    to: Annotated[str, typer.Option(help="peft, embeddings, or prompt-embeds (for servers, with --rows)")] = "peft",
+    verify: Annotated[bool, typer.Option(help="load it with PEFT and compare logits, bit for bit")] = True,
+    rows: Annotated[Path | None, typer.Option(help="JSONL file of texts for --to prompt-embeds")] = None,
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """Write a ticket for use without prunekit: a PEFT adapter, or vectors."""
+    from prunekit import exchange
+
+    wish = exchange.Wish(to, out, verify, rows)  # type: ignore[arg-type]  # checked by Wish itself
+    exchange.export(ticket, wish, settings, json=json)
+
+
+@app.command("import")
+def import_adapter(
+    adapter: Annotated[str, typer.Argument(help="folder or Hub name of a PEFT prompt-tuning adapter (safetensors)")],
+    out: Annotated[Path | None, typer.Option("--out", help="ticket file to write; default: the adapter's name")] = None,
+    revision: Annotated[str | None, typer.Option(help="Hub revision of the adapter")] = None,
+    pieces: Annotated[int, typer.Option(min=1, help="pieces per token K")] = 16,
+    json: Json = False,
+) -> None:
+    """Make a ticket of an adapter that others trained, for `eval`, `score` and `prune --from`."""
+    from prunekit import exchange
+
+    exchange.import_adapter(adapter, out, revision, pieces, json=json)

@@ -1,0 +1,151 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+"""
+# Which tokens of a prompt matter?
+
+XPrompt prunes by a gradient score: the mean over examples of |dL/dgamma|. It costs one backward pass and says how fast
+the loss moves, not what happens when the token is gone. Leaving a token out says that exactly, one token at a time;
+Shapley values say it averaged over all prompts that lack others too. This notebook sets them side by side:
+
+1. Do few tokens carry the prompt, and do some do harm?
+2. Does the gradient score rank tokens as the exact scores do?
+3. Do prompts of different seeds keep the same tokens?
+
+The last cell answers from the tables, not from this text.
+"""
+
+# %%
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore", message="IProgress not found")  # progress bars of others, which are not shown
+import pandas as pd
+from IPython.display import SVG, display
+
+import analyses
+from analyses import importance_conclusions, overlap, tables, unit_scores
+from analyses.conclusions import as_table
+from figures import importance, mask_overlap, score_agreement, score_histogram, token_map
+from figures.picture import LackingError, Picture
+from prunekit import probing
+
+# %% tags=["parameters"]
+#: Run directory to be studied; by default a small one, packed beside this notebook.
+RUN = os.environ.get("PRUNEKIT_RUN", "")
+
+# %%
+if not RUN:
+    small = tempfile.mkdtemp(prefix="prunekit-small-")
+    shutil.unpack_archive(Path(analyses.__file__).parent / "notebooks" / "small_runs.tar.xz", small, filter="data")
+    RUN = f"{small}/true-labels"
+run = tables.opened(Path(RUN))
+print(f"{run.path.name}: seeds {', '.join(map(str, run.settings()['seeds']))}")
+for gap in tables.gaps(run)["line"]:
+    print(f"not finished: {gap}")
+
+
+def show(picture: Picture) -> None:
+    """The figure, or what the run lacks for it."""
+    try:
+        display(SVG(data=picture.render(picture.table_of([run]), "svg", columns=2)))
+    except LackingError as lack:
+        print(f"not drawn: {lack}")
+
+
+# %% [markdown]
+"""
+## What pruning saw
+
+Scores of the dense prompt by kind; `dropped_in` is the first round without the token (-1: never dropped).
+"""
+
+# %%
+stage = next(reversed(tables.prunings(run)), None)
+scores = tables.scores([run], stage)
+ranked = unit_scores.ranked(scores)
+first = ranked[(ranked["stage"] == "") & (ranked["level"] == "token") & ranked["kept"]]
+display(first.pivot_table(index=["seed", "token"], columns="kind", values="rank").astype(int))
+show(score_histogram.PICTURE)
+show(token_map.PICTURE)
+
+# %% [markdown]
+"""
+## What leaving a token out costs
+
+Bars are nats added per example on `selection`; a hatched one lowers the loss beyond chance (Holm over tokens), and is
+looked at once more on `report`.
+"""
+
+# %%
+measured = tables.measured([run])
+beside = unit_scores.beside(scores, measured)
+exact = [kind for kind in ("leave-one-out", "shapley") if kind in set(measured["kind"])]
+print(f"measured exactly: {', '.join(exact) or f'nothing; run: prunekit score {RUN}/seed=0/round=00'}")
+show(importance.PICTURE)
+if exact:
+    display(beside[beside[exact[0]].notna()].sort_values(exact[0], ascending=False).head(20).round(4))
+
+# %% [markdown]
+"""
+## Do cheap scores rank as exact ones do?
+"""
+
+# %%
+agreement = unit_scores.agreement(beside)
+against = agreement[agreement["first"].isin(exact) | agreement["second"].isin(exact)]
+display(against.groupby(["first", "second"])[["spearman", "spearman_low", "spearman_high", "kendall"]].mean().round(2))
+show(score_agreement.PICTURE)
+
+# %% [markdown]
+"""
+## Do seeds keep the same tokens?
+
+Two masks share tokens by chance; only what is above the band is agreement.
+"""
+
+# %%
+found = overlap.agreement(tables.subjects(run, stage)) if stage else pd.DataFrame()
+last = found[found["round"] == found["round"].max()] if len(found) else found
+display(last)
+show(mask_overlap.PICTURE)
+
+# %% [markdown]
+"""
+## Words nearby, as a hint
+
+A prompt vector is no word. The nearest words of the vocabulary are shown beside what random vectors of the same length
+come near to (`p`), and beside the word that the token started from: a prompt that began as words lies near them still.
+"""
+
+# %%
+embedding, words = probing.embedding(run)
+prompt = tables.subjects(run)[0]
+near = unit_scores.nearest_words(prompt.values, embedding, words, start=prompt.origin, top=1)
+display(near.round(3))
+
+# %% [markdown]
+"""
+## What can be concluded
+"""
+
+# %%
+conclusions = importance_conclusions.importance_study(beside, agreement, last)
+with pd.option_context("display.max_colwidth", None):
+    display(as_table(conclusions))
+for one in conclusions:
+    print(f"{one.question} {one.answer.upper()}. {one.sentence}")

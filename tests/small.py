@@ -1,0 +1,77 @@
+"""The small runs that lie beside the notebooks, unpacked: for tests that need a finished run and train none.
+
+`python tests/small.py` makes them anew, in a minute or two; do so where what is on disk has changed its form.
+"""
+
+import io
+import lzma
+import shutil
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+PACKED = Path(__file__).parents[1] / "analyses" / "notebooks" / "small_runs.tar.xz"
+NAMES = ("true-labels", "shuffled-labels")
+#: 3 seeds of 8 x 4 on one of the testbed's tasks, 80 updates a round.
+ASKED = (
+    "--task=testbed/alike-mood", "--prompt-tokens=8", "--pieces=4", "--seeds=3", "--train-examples=64",
+    "--selection-examples=64", "--report-examples=64", "--train-steps=80", "--evaluate-every=20", "--threads=1",
+)  # fmt: skip
+_LEFT_OUT = (".lock", ".holder")
+
+
+def unpacked():
+    """A folder, gone with the process, that holds both."""
+    folder = tempfile.TemporaryDirectory(prefix="prunekit-small-")
+    shutil.unpack_archive(PACKED, folder.name, filter="data")
+    return folder
+
+
+def make(folder):
+    """Train, prune and score the runs."""
+    true, shuffled = (folder / name for name in NAMES)
+    call("prune", "--rounds=2", *ASKED, f"--out={true}")
+    call("tune", "--labels=shuffled", *ASKED, f"--out={shuffled}")
+    for path in sorted(true.glob("*/seed=*/round=00")):
+        call("score", path, "--kind=leave-one-out", "--threads=1")
+        call("score", path, "--kind=shapley", "--permutations=4", "--threads=1")
+
+
+def pack(folder):
+    """Both runs as one archive without times and owners; like files lie side by side, which packs best."""
+    files = [
+        (f"{name}/{file.relative_to(run).as_posix()}", file)
+        for name in NAMES
+        for run in (folder / name).iterdir()
+        for file in run.rglob("*")
+        if file.is_file() and file.name not in _LEFT_OUT
+    ]
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, file in sorted(files, key=lambda pair: (pair[1].name, pair[0])):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = file.stat().st_size, 0o644
+            archive.addfile(entry, io.BytesIO(file.read_bytes()))
+    return lzma.compress(content.getvalue(), preset=9 | lzma.PRESET_EXTREME)
+
+
+def call(*words):
+    """A command of prunekit, which must end well."""
+    from prunekit import cli
+
+    try:
+        cli.main([str(word) for word in words])
+    except SystemExit as ended:
+        if ended.code:
+            raise
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as made:
+        make(Path(made))
+        PACKED.write_bytes(pack(Path(made)))
+    sys.stdout.write(f"{PACKED}: {PACKED.stat().st_size} bytes\n")
+else:
+    _FOLDER = unpacked()
+    SMALL_RUN, SHUFFLED_RUN = (Path(_FOLDER.name) / name for name in NAMES)
