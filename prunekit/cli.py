@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import ClassVar
 
@@ -32,12 +34,14 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for number in _Stopped.words:
         signal.signal(number, _stop)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command = typer.main.get_command(commands.app)
         code = command.main([one for one in arguments if one != "--debug"], prog_name="prunekit", standalone_mode=False)
     except BaseException as error:
         if debug and not isinstance(error, SystemExit):
-            raise
+            sys.stderr.write(console.printable("".join(traceback.format_exception(error))))
         sys.exit(_report(error))
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -65,6 +69,8 @@ def _say(line: str, code: int) -> int:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    for one in _Stopped.words:  # a second one ends it at once, wherever it is; what is on disk stands that
+        signal.signal(one, signal.SIG_DFL)
     raise _Stopped(number)
 
 

@@ -21,6 +21,10 @@ class ConfigError(PrunekitError):
     exit_code = 2
 
 
+class BusyError(ConfigError):
+    """A run that another process is writing."""
+
+
 class DataError(PrunekitError):
     """A data set, task file or model folder that cannot be read as asked; nothing was written."""
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import torch
 
-from prunekit import capacity
+from prunekit import capacity, distributed
 from prunekit.backbones import Backbone, Encoded
 from prunekit.config import MachineSettings
 from prunekit.errors import ConfigError
 from prunekit.tickets import Ticket
 
 
-def use_threads(settings: MachineSettings) -> None:
-    """Put the number of CPU threads in force."""
+def use(settings: MachineSettings) -> None:
+    """Put the number of CPU threads in force, and join the other processes where there are any.
+
+    Raises: ConfigError where another number of processes was started.
+    """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    distributed.join(settings.processes, device(settings))
+    if settings.processes > 1:
+        capacity.share_memory(settings.processes)
 
 
 def device(settings: MachineSettings) -> str:
@@ -24,13 +31,21 @@ def device(settings: MachineSettings) -> str:
 
     Raises: ConfigError where it is not.
     """
+    shared = settings.processes > 1 and settings.device == "cuda"
+    name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if shared else settings.device
     try:
-        torch.empty(0, device=settings.device)
+        torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"--device {settings.device}: {str(error).splitlines()[0]}; use cpu, or a device that is there"
         ) from error
-    return settings.device
+    return name
+
+
+def put(backbone: Backbone, settings: MachineSettings) -> None:
+    """Bring the weights to the device, but for those that were given their place when they were loaded."""
+    if not backbone.spread and not getattr(backbone.model, "is_quantized", False):
+        backbone.model.to(device(settings))
 
 
 def with_width(
@@ -38,10 +53,27 @@ def with_width(
 ) -> MachineSettings:
     """With width = "auto" settled from the memory at hand; where not one member fits, activations are recomputed.
 
-    first: a dense ticket, the largest there will be.  Raises: ConfigError where even so none fits.
+    first: a dense ticket, the largest there will be.  Raises: ConfigError where even so none fits, or a batch is
+    smaller than the team.
     """
-    if settings.width != "auto":
-        return settings
+    if (rows := min(batch_size, len(examples))) < settings.processes:
+        raise ConfigError(f"--processes {settings.processes}: a batch of {rows} has no example for each process")
+    if settings.width == "auto":
+        settings = _by_memory(settings, first, backbone, examples, batch_size)
+    return _agreed(settings)
+
+
+def _agreed(settings: MachineSettings) -> MachineSettings:
+    """What rank 0 settled, for all processes of a team."""
+    width, checkpointing = distributed.from_leader(
+        distributed.team(), [int(settings.width), int(settings.checkpointing)]
+    )
+    return settings.model_copy(update={"width": width, "checkpointing": bool(checkpointing)})
+
+
+def _by_memory(
+    settings: MachineSettings, first: Ticket, backbone: Backbone, examples: Sequence[Encoded], batch_size: int
+) -> MachineSettings:
     needed = capacity.activation_bytes(first, backbone, examples, batch_size)
     width, checkpointing = capacity.width(needed, backbone.device), settings.checkpointing
     if not width and not checkpointing:

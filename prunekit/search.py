@@ -80,7 +80,9 @@ def search_ratios(
         scores = alive
         if rescore is not None and chosen:
             scores = {key[0]: found for key, found in rescore(list(chosen.items())).items()}
-        second = {seed: [Keep(keep.tokens, kept) for kept in line(pieces)] for seed, keep in chosen.items()}
+        second = {
+            seed: [Keep(keep.tokens, kept) for kept in line(pieces)] for seed, keep in chosen.items() if seed in scores
+        }
         # from the chosen masks: new scores choose among pieces, not among tokens again
         attempt(second, scores, {key[0]: tickets[key].mask for key in chosen.items()})
         chosen = {seed: found for seed, keeps in second.items() for found in best(_of(learned, seed), keeps).values()}

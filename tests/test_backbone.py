@@ -246,3 +246,12 @@ def test_an_input_that_a_method_moves_reaches_the_model_moved():
         moved = bone.logits(replace(plain, embed_input=lambda e, mask: e + shift * mask[..., None]), batch)
         assert torch.equal(still, bone.logits(plain, batch))
     assert (moved - still).abs().max() > 1e-3
+
+
+def test_the_digest_is_the_same_before_and_after_the_tokenizer_is_used():
+    bone = tiny.backbone("gpt2")
+    bone.tokenizer.backend_tokenizer.enable_truncation(5)  # as some tokenizer files ship it
+    bone.tokenizer.backend_tokenizer.enable_padding(length=5)
+    before = bone.digest()
+    bone.tokenizer("w1 w2")
+    assert bone.digest() == before

@@ -9,6 +9,7 @@ from prunekit.errors import ConfigError
 from prunekit.tasks import list_tasks, load_task
 
 SUPERGLUE = ["boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc"]
+GLUE = ["cola", "mnli", "mrpc", "qnli", "qqp", "wnli"]  # sst2 and rte are there as sst2 and superglue/rte
 
 
 def test_the_library_names_its_files():
@@ -18,7 +19,8 @@ def test_the_library_names_its_files():
         path.relative_to(library).with_suffix("").as_posix() for path in library.rglob("*.toml")
     )
     assert {f"superglue/{name}" for name in SUPERGLUE} < {task.name for task in tasks}
-    assert {"sst2", "subj", "agnews", "single", "pair"} < {task.name for task in tasks}
+    assert {"sst2", "subj", "agnews", "trec", "single", "pair"} < {task.name for task in tasks}
+    assert {f"glue/{name}" for name in GLUE} < {task.name for task in tasks}
     for task in tasks:
         assert task.description
         assert not task.template.endswith(" ")

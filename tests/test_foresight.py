@@ -139,7 +139,7 @@ def test_a_pruning_without_rounds_or_controls_has_no_such_part(folder):
 def test_minutes_by_hand(folder, monkeypatch):
     """6 updates of a second; 12 examples of selection evaluated at 0, 2, 4, 6 and 12 of report once, half a second."""
     prepared = ready(folder, train_steps=6, evaluate_every=2, grid="full", halving="true", seeds=2)
-    monkeypatch.setattr(foresight, "_timed", lambda prepared: (1.0, 0.5))
+    monkeypatch.setattr(foresight, "timed", lambda prepared: (1.0, 0.5))
     parts = foresight.search_parts(prepared, True)
     each = (6 * 1.0 + (4 * 12 + 12) * 0.5) / 60
     # all cells make the first two updates, half of them the next two, a quarter the last two
@@ -166,7 +166,7 @@ def test_timing_takes_a_few_updates_of_a_few_members_and_looks_at_no_report(fold
 
     monkeypatch.setattr(foresight, "train", train)
     prepared = replace(ready(folder, seeds=5, width=3), report=None)
-    update, evaluation = foresight._timed(prepared)
+    update, evaluation = foresight.timed(prepared)
     assert asked == [(3, 12, 3)]
     assert update >= 0
     assert evaluation > 0

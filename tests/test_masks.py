@@ -90,3 +90,16 @@ def test_expansion_repeats_each_piece_and_counts_agree(rows):
     assert int(wide.sum()) == 3 * made.cells == 3 * sum(map(sum, rows))
     assert torch.equal(wide[:, ::3], piece)
     assert torch.equal(wide[:, 2::3], piece)
+
+
+def test_the_complement_keeps_exactly_what_was_dropped():
+    piece = torch.tensor([[True, False, True], [True, True, True], [False, False, False]])
+    mask = ~Mask(piece.any(dim=1), piece)
+    assert mask.piece.tolist() == [[False, True, False], [False, False, False], [True, True, True]]
+    assert mask.token.tolist() == [True, False, True]
+    assert (~Mask.full(2, 3)).tokens == 0
+
+
+def test_a_width_that_pieces_do_not_divide_names_those_that_do():
+    with pytest.raises(ConfigError, match=r"use one of 1, 2, 4$"):
+        piece_width(12, 8)

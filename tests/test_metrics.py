@@ -71,3 +71,10 @@ def test_normalised_follows_squad():
 
 def test_accuracy_accepts_any_of_several_golds():
     assert accuracy([record("abc", [0, 2]), record("abc", [1])], [2, 0]) == 1 / 2
+
+
+def test_matthews_is_a_correlation_and_nothing_where_one_side_is_constant():
+    examples = rows([0, 0, 1, 1])
+    assert METRICS["matthews"](examples, [0, 0, 1, 1]) == 1.0
+    assert METRICS["matthews"](examples, [1, 1, 0, 0]) == -1.0
+    assert METRICS["matthews"](examples, [0, 0, 0, 0]) == 0.0

@@ -63,3 +63,10 @@ def test_a_fraction_is_rounded_to_the_nearest_count_or_refused(whole, fraction):
         assert fraction * whole < 0.5
     else:
         assert abs(count - fraction * whole) <= 0.5
+
+
+def test_an_impossible_count_is_named():
+    with pytest.raises(ConfigError, match=r"^keep_tokens = 9 keeps 9 of 4 tokens; "):
+        Schedule.geometric(2, 9, 2).keeps(4, 4)
+    with pytest.raises(ConfigError, match=r"^keep_pieces = 0 keeps 0 of 4 pieces; "):
+        Schedule.geometric(2, 2, 0).keeps(4, 4)

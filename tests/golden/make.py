@@ -1,0 +1,63 @@
+"""Make a version's golden files: `PYTHONPATH=.:tests python tests/golden/make.py tests/golden/VERSION`.
+
+Once a version is released its files are never made again; a later version gets a folder of its own beside them.
+
+A run of every verb that leaves files, tickets by themselves, and what each reader finds in them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import tiny
+from test_golden import findings
+
+from prunekit import cli
+from prunekit.places import Place
+from prunekit.records import finished_ticket
+from prunekit.runs import Run
+
+
+def call(*arguments: str) -> None:
+    """A command that must end well."""
+    try:
+        cli.main(list(arguments))
+    except SystemExit as ended:
+        assert ended.code == 0, arguments
+
+
+def make(target: Path) -> None:
+    """Write run, tickets and findings into `target`, made in a folder whose name they do not hold."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        flags = tiny.arguments(
+            "bert", Path(), seeds=2, width=2, prompt_tokens=2, train_steps=4, rounds=None, keep_tokens=None
+        )
+        call("prune", *flags, "--rounds=1", "--keep-tokens=1", "--out=runs")
+        call("search", *flags, "--grid=token", "--out=runs")
+        (run,) = (Run.open(path) for path in Path("runs").iterdir())
+        call("score", str(run.path / "seed=0" / "round=00"), "--kind=magnitude")
+        target.mkdir(parents=True)
+        for file in run.path.rglob("*"):
+            if file.is_file() and file.name not in (".lock", "environment.json", "results.parquet"):
+                copy = target / "run" / file.relative_to(run.path)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+        finished_ticket(run, Place("", 0, 0)).save(target / "encoder.safetensors")
+        stage = next(one for one in run.stages() if one.startswith("prune-"))
+        finished_ticket(run, Place(stage, 1, 1)).save(target / "pruned.safetensors")
+        for method in ("residual", "dept"):
+            call("tune", *flags, f"--method={method}", "--rank=2", "--bottleneck=4", "--train-steps=2", "--out=more")
+            (path,) = Path("more").iterdir()
+            finished_ticket(Run.open(path), Place("", 0, 0)).save(target / f"{method}.safetensors")
+            shutil.rmtree("more")
+    (target / "findings.json").write_text(json.dumps(findings(target), sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]).resolve())
