@@ -1,0 +1,272 @@
+"""The command line's power in a few lines of Python, for a model that is already loaded or one that is named.
+
+    import prunekit as pk
+
+    run = pk.prune(model, tokenizer, "sst2", data="path/to/sst2", rounds=3)
+    run.best.attach(model).generate(**tokenizer(texts, padding=True, return_tensors="pt"))
+
+Settings are the flags of `prunekit prune --help`, with underscores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+import torch
+
+from prunekit import console, experiment, export, flags, runs, summary, tickets, tracking
+from prunekit.attached import Attached, attach
+from prunekit.backbones import Backbone, wrap
+from prunekit.backbones.load import family
+from prunekit.cohort import Member, soft
+from prunekit.config import Experiment
+from prunekit.errors import ArtifactError, ConfigError, nearest
+from prunekit.evaluation import evaluate as judge
+from prunekit.exchange import story_of
+from prunekit.learning import Watch
+from prunekit.places import Place
+from prunekit.prepare import Prepared, backbone_of, encode, prepare, task_of
+from prunekit.records import finished_ticket, open_ticket
+
+
+class Ticket(tickets.Ticket):
+    """A ticket that can be put to use."""
+
+    @classmethod
+    def of(cls, ticket: tickets.Ticket) -> Self:
+        """The same ticket."""
+        return cls(**{one.name: getattr(ticket, one.name) for one in fields(ticket)})
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """The ticket of a ticket file, or as a finished round's directory left it.
+
+        Raises: ArtifactError where the path is neither, or damaged.
+        """
+        return cls.of(open_ticket(Path(path)))
+
+    @classmethod
+    def from_adapter(cls, source: str | Path, *, revision: str | None = None, pieces: int = 16) -> Self:
+        """The ticket of a PEFT prompt-tuning adapter, a folder or Hub name (safetensors only)."""
+        return cls.of(export.read_adapter(str(source), revision=revision, pieces=pieces))
+
+    def attach(self, model: Any, *others: tickets.Ticket) -> Attached:
+        """The model, which is neither copied nor changed, with this ticket on; call it or its `generate`.
+
+        others: more tickets, so that rows of one batch can wear different ones.
+        """
+        return Attached(model, [self, *others])
+
+    def export(self, folder: Path | str, model: Any, tokenizer: Any = None, *, verify: bool = True) -> None:
+        """Write a PEFT adapter, for the loaded model that it was trained on or a name; verified bit for bit.
+
+        Raises: ConfigError where PEFT cannot do what the ticket does; ArtifactError where its logits would differ.
+        """
+        folder = Path(folder)
+        settings = _settings(
+            model, str(self.origin.get("task") or "testbed/first-animal"), {"place": self.place, "precision": "float32"}
+        )
+        with _borrowed(model, tokenizer, settings) as backbone:
+            files = export.adapter_files(self, backbone, story_of(settings, {}))
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+            if verify:
+                export.verify(folder, self, backbone)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was learned: a run directory, and the stage of it that was asked for ("" is the dense round alone)."""
+
+    path: Path
+    stage: str = ""
+    tolerance: float = 0.01
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """One row per finished ticket of this stage and of the dense round."""
+        table = self._run.results()
+        return table[table["stage"].isin(["", self.stage])].reset_index(drop=True)
+
+    @property
+    def rounds(self) -> list[summary.RoundSummary]:
+        """Each round over its seeds."""
+        return summary.summarise(self.results, self.metric)
+
+    @property
+    def metric(self) -> str:
+        """The task's primary one."""
+        return str(self._run.settings()["metric"])
+
+    @property
+    def best(self) -> Ticket:
+        """The smallest ticket within `tolerance` of dense on selection; of its seeds, the best there.
+
+        Of a search, the chosen ticket of the best seed. Raises: ArtifactError where nothing finished.
+        """
+        done = self.results[(self.results["arm"] == "") & (self.results["status"] == "done")]
+        if self.stage.startswith("search-"):
+            rows = done[done["stage"] == self.stage]
+        else:
+            found = summary.smallest(self.rounds, self.tolerance)
+            rows = done[done["round"] == (0 if found is None else found.round)]
+        if rows.empty:
+            raise ArtifactError(f"{self.path}: no ticket finished, so none is best")
+        order = rows.sort_values([f"selection_{self.metric}", "seed"], ascending=[False, True])
+        first = order.iloc[0]
+        return self.ticket(int(first["seed"]), int(first["round"]))
+
+    def ticket(self, seed: int = 0, round: int = 0, arm: str = "") -> Ticket:
+        """The ticket as a finished round left it; arm: a control, such as "random", or "" for the ticket itself.
+
+        Raises: ArtifactError where there is none.
+        """
+        stage = f"{self.stage}/{arm}" if arm else self.stage
+        return Ticket.of(finished_ticket(self._run, Place(stage if round else "", seed, round)))
+
+    @property
+    def _run(self) -> runs.Run:
+        return runs.Run.open(self.path)
+
+
+class _Silent:
+    """A watch that says nothing."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+    def track(self, title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Nothing."""
+        return nullcontext(lambda done: None)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """How a verb was called: everything but model and task."""
+
+    out: Path | str = "runs"
+    controls: bool = False
+    tolerance: float = 0.01
+    track: str | tracking.Tracker | None = None
+    quiet: bool = False
+
+
+def prune(model: Any = "testbed", tokenizer: Any = None, task: str | None = None, **settings: Any) -> Run:
+    """Train a prompt, then score, prune, rewind and retrain it, round after round; what is done already is loaded.
+
+    model: a loaded Hugging Face model with its tokenizer, or a name.  task: a name from `prunekit tasks`, or the path
+    of a task file; `data=` names its folder.  settings: flags, and of this call: out ("runs"), controls (False),
+    tolerance (0.01), track ("tensorboard" or a Tracker), quiet (False).
+
+    Raises: ConfigError or DataError in one line, before anything is written.
+    """
+
+    def work(prepared: Prepared, call: _Call, watch: Watch) -> tuple[runs.Run, str]:
+        return experiment.run(prepared, Path(call.out), watch, controls=call.controls), prepared.stage
+
+    return _run(work, model, tokenizer, task, settings)
+
+
+def search_ratios(model: Any = "testbed", tokenizer: Any = None, task: str | None = None, **settings: Any) -> Run:
+    """XPrompt's search over token and piece ratios; arguments as `prune`."""
+
+    def work(prepared: Prepared, call: _Call, watch: Watch) -> tuple[runs.Run, str]:
+        return experiment.search(prepared, Path(call.out), watch, controls=call.controls), prepared.search_stage
+
+    return _run(work, model, tokenizer, task, settings)
+
+
+def tune(model: Any = "testbed", tokenizer: Any = None, task: str | None = None, **settings: Any) -> Run:
+    """Train a prompt, no pruning; arguments as `prune`."""
+
+    def work(prepared: Prepared, call: _Call, watch: Watch) -> tuple[runs.Run, str]:
+        return experiment.run(prepared, Path(call.out), watch, prune=False), ""
+
+    return _run(work, model, tokenizer, task, settings)
+
+
+def evaluate(
+    ticket: tickets.Ticket,
+    model: Any = "testbed",
+    tokenizer: Any = None,
+    task: str | None = None,
+    *,
+    split: str = "report",
+    **settings: Any,
+) -> dict[str, float]:
+    """Every metric of a ticket on one split of a task, and its mean loss; arguments as `prune`."""
+    asked = _settings(model, task, {"place": ticket.place} | settings)
+    found, splits = task_of(asked)
+    examples = getattr(splits, split)
+    with _borrowed(model, tokenizer, asked) as backbone, torch.no_grad():
+        prompt = soft([Member(ticket, backbone.device)])
+        result = judge(prompt, backbone, encode(backbone, found, examples, len(ticket.mask.token)))
+    return found.score(examples, result.chosen[0].tolist()) | {"loss": float(result.losses.mean())}
+
+
+def _run(
+    work: Callable[[Prepared, _Call, Watch], tuple[runs.Run, str]],
+    model: Any,
+    tokenizer: Any,
+    task: str | None,
+    settings: dict[str, Any],
+) -> Run:
+    own = {one.name for one in fields(_Call)}
+    call = _Call(**{name: value for name, value in settings.items() if name in own})
+    asked = _settings(model, task, {name: value for name, value in settings.items() if name not in own})
+    shown = tracking.tracker(call.track) if isinstance(call.track, str) else call.track
+    with _borrowed(model, tokenizer, asked) as backbone:
+        prepared = prepare(asked, backbone)
+        path = runs.Run.at(Path(call.out), prepared.name, prepared.id).path
+        with tracking.followed(_Silent() if call.quiet else console.Screen(), path, shown) as watch:
+            made, stage = work(prepared, call, watch)
+    return Run(made.path, stage, call.tolerance)
+
+
+def _settings(model: Any, task: str | None, settings: dict[str, Any]) -> Experiment:
+    """The experiment of keyword settings; a loaded model goes by the name that it was loaded by."""
+    known = flags.names()
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f'unknown setting "{name}"; {nearest(name, known)}')
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+    if isinstance(model, str):
+        named = {} if model == "testbed" else {"model": model}
+    else:
+        name = getattr(model.config, "_name_or_path", "") or model.config.model_type
+        named = {"model": name, "device": str(next(model.parameters()).device)}
+    return flags.experiment(None, named | {"task": None if task is None else str(task)} | given)
+
+
+@contextmanager
+def _borrowed(model: Any, tokenizer: Any, asked: Experiment) -> Iterator[Backbone]:
+    """The backbone around a loaded model, which gets its mode and its gradients' switches back in the end."""
+    if isinstance(model, str):
+        yield backbone_of(asked)
+        return
+    if tokenizer is None:
+        raise ConfigError("a loaded model needs its tokenizer beside it")
+    training, asking = model.training, [one for one in model.parameters() if one.requires_grad]
+    chosen = asked.model
+    try:
+        yield wrap(
+            model,
+            tokenizer,
+            place=chosen.place if family(model.config) != "encoder-decoder" else "auto",
+            ranking=chosen.ranking,
+            max_input_tokens=chosen.max_input_tokens,
+            text_cache_mb=chosen.text_cache_mb,
+        )
+    finally:
+        model.train(training)
+        for one in asking:
+            one.requires_grad_(True)
+
+
+__all__ = ["Run", "Ticket", "attach", "evaluate", "prune", "search_ratios", "tune"]

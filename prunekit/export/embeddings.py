@@ -1,0 +1,66 @@
+"""A ticket as bare vectors: the prompt alone, or joined to texts for servers that take prompt embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from prunekit.attached import Attached
+from prunekit.backbones import Backbone
+from prunekit.backbones.load import family
+from prunekit.errors import ConfigError
+from prunekit.export.flat import SIDE, Story, flat, side_file
+from prunekit.tickets import Ticket
+
+EMBEDDINGS = "prompt_embeddings.safetensors"
+PROMPT_EMBEDS = "prompt_embeds.safetensors"
+
+
+def embedding_files(ticket: Ticket, story: Story) -> dict[str, bytes]:
+    """`prompt_embeddings` [n, H] float32, and an encoder's `head.weight` [C, H] and `head.bias` [C].
+
+    Where it stands is `place` in the side file; `present` Bool[n] is there too where a slot must not be attended to.
+
+    Raises: ConfigError where the method has no static prompt.
+    """
+    slots = flat(ticket)
+    tensors: dict[str, Tensor] = {"prompt_embeddings": slots.values}
+    tensors |= {f"head.{name}": value.float() for name, value in (ticket.head or {}).items()}
+    if not bool(slots.present.all()):
+        tensors["present"] = slots.present
+    content = _packed(tensors)
+    return {EMBEDDINGS: content, SIDE: side_file(ticket, story, content)}
+
+
+def prompt_embeds_files(
+    ticket: Ticket, story: Story, backbone: Backbone, texts: Sequence[Sequence[int]]
+) -> dict[str, bytes]:
+    """For each text, the rows [n, H] that a server is to read in place of its tokens; tensors "0", "1", ...
+
+    A server that takes prompt embeddings reads what it is sent as it is: switch that on for trusted clients only.
+
+    Raises: ConfigError where the model is no decoder, or a prompt token must not be attended to.
+    """
+    if family(backbone.config) != "decoder":
+        raise ConfigError("servers take prompt embeddings for decoder-only models; use --to peft or --to embeddings")
+    attached = Attached(backbone.model, [ticket])
+    tensors = {}
+    with torch.no_grad():
+        for number, ids in enumerate(texts):
+            row = attached.row(torch.tensor(list(ids), device=backbone.device))
+            if not bool(row.attended.all()):
+                raise ConfigError(
+                    "a server attends to every row that it is sent, and this ticket's dropped tokens are hidden "
+                    "(--absent hide); prune with --absent remove or zero"
+                )
+            tensors[str(number)] = row.embeds.cpu()
+    content = _packed(tensors)
+    return {PROMPT_EMBEDS: content, SIDE: side_file(ticket, story, content)}
+
+
+def _packed(tensors: dict[str, Tensor]) -> bytes:
+    content: bytes = save({name: one.contiguous().clone() for name, one in tensors.items()}, metadata={"format": "pt"})
+    return content

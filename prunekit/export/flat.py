@@ -1,0 +1,110 @@
+"""A ticket as plain vectors, and the side file that says what they are: mask, origin, task, versions.
+
+The side file keeps what an adapter's own files have no room for. Other programs need not read it; `prunekit import`
+puts a ticket together again from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunekit import disk
+from prunekit.backbones.soft import stack
+from prunekit.errors import ArtifactError
+from prunekit.masks import Mask
+from prunekit.tickets import Ticket
+
+#: The side file's name.
+SIDE = "prunekit.json"
+FORMAT = 1
+
+_FACTS = ("rewind", "round", "absent", "place", "method", "seed", "origin")
+
+
+@dataclass(frozen=True)
+class Story:
+    """Where a ticket comes from and what it answers, for whoever finds it; all of it may be unknown.
+
+    model, revision: the frozen model's Hub name or folder.  task, template, choices, labels: the question as it was
+    put; no choices where each example has its own.  ranking: how a choice's log-probabilities are joined.
+    metrics: what the ticket reached on the report split.
+    """
+
+    model: str | None = None
+    revision: str | None = None
+    task: str | None = None
+    template: str | None = None
+    choices: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    ranking: str = "sum"
+    max_input_tokens: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The prompt vectors of a ticket that take up a slot: values [n, H], present Bool[n], source Int[n] (of P)."""
+
+    values: Tensor
+    present: Tensor
+    source: Tensor
+
+
+def flat(ticket: Ticket) -> Flat:
+    """The slots of a ticket's prompt, exact zeros where pieces are pruned.
+
+    Raises: ConfigError where its method has no static prompt.
+    """
+    masked = ticket.prompt()
+    masked.prompt.materialise()  # refuses a method that also moves the input
+    with torch.no_grad():
+        soft = stack([masked])
+    return Flat(soft.values[0].float().contiguous(), soft.present[0], soft.source[0])
+
+
+def flattened(ticket: Ticket) -> Ticket:
+    """The same ticket with its prompt as plain vectors, zeros where the mask is False; of method direct.
+
+    Raises: ConfigError where its method has no static prompt.
+    """
+    ticket.prompt().prompt.materialise()
+    with torch.no_grad():
+        values, _ = ticket.prompt()()
+    return replace(ticket, method="direct", state={"values": values.detach().float()})
+
+
+def side_file(ticket: Ticket, story: Story, tensors: bytes) -> bytes:
+    """The side file of a ticket; tensors: the bytes of the tensor file that it lies beside."""
+    facts = {
+        "format": FORMAT,
+        "versions": {name: version(name) for name in ("prunekit", "transformers", "torch")},
+        "ticket": {name: getattr(ticket, name) for name in _FACTS} | {"origin": dict(ticket.origin)},
+        "mask": ["".join("1" if kept else "0" for kept in row) for row in ticket.mask.piece.tolist()],
+        "story": asdict(story),
+        "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
+    }
+    return disk.as_json(facts)
+
+
+def restored(values: Tensor, head: Mapping[str, Tensor] | None, facts: Mapping[str, Any], where: str) -> Ticket:
+    """The flat ticket that a side file tells of, from its slots' values [n, H] and its head.
+
+    Raises: ArtifactError naming `where` the side file lies, where it does not fit the values.
+    """
+    try:
+        piece = torch.tensor([[flag == "1" for flag in row] for row in facts["mask"]])
+        mask, known = Mask(piece.any(dim=1), piece), dict(facts["ticket"])
+        slots = mask.token if known["absent"] == "remove" else torch.ones_like(mask.token)
+        whole = values.new_zeros(len(slots), values.shape[1])
+        whole[slots] = values
+        whole = whole.where(mask.expand(values.shape[1]), whole.new_zeros(()))
+        return Ticket(mask, {"values": whole}, dict(head) if head else None, **(known | {"method": "direct"}))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{where}: does not fit the adapter beside it ({error})") from error

@@ -1,0 +1,133 @@
+"""A ticket as a PEFT prompt-tuning adapter: two files that `PeftModel.from_pretrained` loads, written without PEFT.
+
+Pruned tokens are deleted, pruned pieces are exact zeros, and the encoder of an encoder-decoder alone gets the prompt.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from safetensors.torch import save
+from torch import Tensor
+
+from prunekit import disk
+from prunekit.backbones import Backbone
+from prunekit.backbones.load import family
+from prunekit.errors import ConfigError
+from prunekit.export.card import card
+from prunekit.export.flat import SIDE, Story, flat, side_file
+from prunekit.tickets import Ticket
+
+CONFIG = "adapter_config.json"
+TENSORS = "adapter_model.safetensors"
+PROMPT = "prompt_embeddings"
+
+TaskType = Literal["CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS"]
+
+# encoders whose classification model reads row 0 through the pooler and a linear layer, as place = first does:
+# BERT's has the model's own pooler; RoBERTa's has a layer of its own, which can be a copy of the pooler
+_POOLED = {"bert"}
+_OWN_LAYER = {"roberta", "xlm-roberta", "camembert"}
+
+
+def adapter_files(ticket: Ticket, backbone: Backbone, story: Story) -> dict[str, bytes]:
+    """File name -> bytes of the adapter, with its card and side file.
+
+    Raises: ConfigError where PEFT cannot do what the ticket does, with the reason.
+    """
+    check_exportable(ticket, backbone)
+    slots = flat(ticket)
+    tensors = {PROMPT: slots.values} | _head(ticket, backbone)
+    content: bytes = save({name: one.contiguous().clone() for name, one in tensors.items()}, metadata={"format": "pt"})
+    kind = task_type(backbone)
+    return {
+        TENSORS: content,
+        CONFIG: disk.as_json(_config(kind, slots.values, backbone, story)),
+        SIDE: side_file(ticket, story, content),
+        "README.md": card(kind, ticket, story).encode(),
+    }
+
+
+def task_type(backbone: Backbone) -> TaskType:
+    """What PEFT calls a family."""
+    kinds: dict[str, TaskType] = {"decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "SEQ_CLS"}
+    return kinds[family(backbone.config)]
+
+
+def check_exportable(ticket: Ticket, backbone: Backbone) -> None:
+    """Raises ConfigError, with the reason and a way out, where PEFT cannot do exactly what the ticket does."""
+    ticket.prompt().prompt.materialise()
+    reason = _reason(ticket, backbone)
+    if reason:
+        raise ConfigError(f"no PEFT adapter can be this ticket: {reason}")
+
+
+def _reason(ticket: Ticket, backbone: Backbone) -> str | None:
+    if ticket.place == "suffix":
+        return (
+            "PEFT puts a prompt before every token, this one stands behind the text; "
+            "use --to embeddings or --to prompt-embeds"
+        )
+    if ticket.place == "after-cls":
+        return (
+            "PEFT puts a prompt before every token and reads the answer there, this one stands behind [CLS], where the "
+            "answer is read; train with --place first, or use --to embeddings"
+        )
+    if ticket.absent == "hide" and ticket.mask.tokens < len(ticket.mask.token):
+        return (
+            "its dropped tokens keep a slot that nobody attends to (--absent hide), and PEFT attends to every prompt "
+            "token; prune with --absent remove or zero, or use --to embeddings"
+        )
+    if family(backbone.config) == "encoder":
+        return _encoder_reason(backbone)
+    return None
+
+
+def _encoder_reason(backbone: Backbone) -> str | None:
+    kind = backbone.config.model_type
+    if kind not in _POOLED | _OWN_LAYER:
+        return (
+            f"the classification model of {kind} reads its answer in another way than prunekit does (exact are "
+            f"{', '.join(sorted(_POOLED | _OWN_LAYER))}); use --to embeddings"
+        )
+    if getattr(backbone.model, "pooler", None) is None:
+        return (
+            "this checkpoint has no pooler, so that the classification model would read the answer through a random "
+            "layer; use --to embeddings"
+        )
+    return None
+
+
+def _config(kind: TaskType, values: Tensor, backbone: Backbone, story: Story) -> dict[str, Any]:
+    """`adapter_config.json`; no key that an older PEFT would not know, and none that it would act on."""
+    config = backbone.config
+    return {
+        "auto_mapping": None,
+        "base_model_name_or_path": story.model,
+        "inference_mode": True,
+        "num_attention_heads": int(config.num_attention_heads),
+        "num_layers": int(config.num_hidden_layers),
+        "num_transformer_submodules": 1,
+        "num_virtual_tokens": len(values),
+        "peft_type": "PROMPT_TUNING",
+        "prompt_tuning_init": "RANDOM",
+        "prompt_tuning_init_text": None,
+        "revision": story.revision,
+        "task_type": kind,
+        "token_dim": values.shape[1],
+        "tokenizer_name_or_path": None,
+    }
+
+
+def _head(ticket: Ticket, backbone: Backbone) -> dict[str, Tensor]:
+    """The tensors of a classification head, by the names that PEFT gives them."""
+    if ticket.head is None:
+        return {}
+    names = {name: value.float() for name, value in ticket.head.items()}
+    if backbone.config.model_type in _POOLED:
+        return {f"base_model.classifier.{name}": value for name, value in names.items()}
+    model: Any = backbone.model
+    layer = {name: value.detach().float().cpu() for name, value in model.pooler.dense.named_parameters()}
+    return {f"base_model.classifier.out_proj.{name}": value for name, value in names.items()} | {
+        f"base_model.classifier.dense.{name}": value for name, value in layer.items()
+    }

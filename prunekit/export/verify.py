@@ -1,0 +1,116 @@
+"""The proof of an export: PEFT loads it onto the very model, and the logits are compared bit for bit.
+
+Rows go one by one and without padding: PEFT itself puts padding between prompt and text and drops position ids, so that
+its padded batches differ from its own single rows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification
+
+from prunekit.attached import Attached
+from prunekit.backbones import Backbone
+from prunekit.backbones.load import family
+from prunekit.errors import ArtifactError, ConfigError
+from prunekit.tickets import Ticket
+
+# lengths of the texts that are tried
+_LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
+_ANSWER = 3
+# positions that some models keep for themselves
+_RESERVED = 2
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a comparison found.
+
+    difference: the largest of any two logits.  largest: the largest logit.  peft: the version that loaded the adapter.
+    """
+
+    rows: int
+    difference: float
+    largest: float
+    peft: str
+
+    @property
+    def sentence(self) -> str:
+        """For the user."""
+        return (
+            f"largest difference of logits under PEFT {self.peft}: {self.difference:g} over {self.rows} single rows "
+            f"(largest logit {self.largest:.3g}); PEFT's own padded batches differ from single rows"
+        )
+
+
+def verify(folder: Path, ticket: Ticket, backbone: Backbone) -> Verified:
+    """Compare an adapter's logits under PEFT with prunekit's, on the same weights.
+
+    folder: holds the adapter.  backbone: the model that it is for.
+
+    Raises: ConfigError where PEFT is not installed; ArtifactError where any float32 logit differs.
+    """
+    peft = _peft()
+    ours, theirs = _models(backbone, ticket)
+    attached = Attached(ours, [ticket])
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # notes on how to load, for whoever loads it by hand
+        worn = peft.PeftModel.from_pretrained(theirs, str(folder)).eval()
+        pairs = list(_logits(attached, worn, backbone, len(ticket.mask.token)))
+    differences = [float((one - other).abs().max()) for one, other in pairs]
+    found = Verified(
+        len(pairs), max(differences), max(float(one.abs().max()) for one, _ in pairs), str(peft.__version__)
+    )
+    if found.difference > 0 and pairs[0][0].dtype == torch.float32:
+        raise ArtifactError(f"not exported, since PEFT would answer otherwise: {found.sentence}")
+    return found
+
+
+def need_peft() -> None:
+    """Raises ConfigError where PEFT is not installed."""
+    _peft()
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise ConfigError(
+            "checking an export needs PEFT: install prunekit[peft], or write it unchecked with --no-verify"
+        ) from error
+    return peft
+
+
+def _models(backbone: Backbone, ticket: Ticket) -> tuple[Any, Any]:
+    """The model as prunekit reads it, and as PEFT expects it; both hold the same weights."""
+    if family(backbone.config) != "encoder" or ticket.head is None:
+        return backbone.model, backbone.model
+    config = type(backbone.config).from_dict(backbone.config.to_dict() | {"num_labels": len(ticket.head["bias"])})
+    with torch.device("meta"):
+        classifier = AutoModelForSequenceClassification.from_config(config)
+    setattr(classifier, classifier.base_model_prefix, backbone.model)
+    classifier.classifier.to_empty(device=backbone.device)  # PEFT fills it from the adapter
+    return backbone.model, classifier.eval()
+
+
+def _logits(attached: Attached, worn: Any, backbone: Backbone, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits of both sides, row by row: all positions of a text, all of an answer, or all choices."""
+    known = torch.tensor(backbone.ordinary_ids(), device=backbone.device)
+    most = getattr(backbone.config, "max_position_embeddings", None) or 10**9
+    lengths = [one for one in _LENGTHS if one + tokens + _RESERVED <= most] or _LENGTHS[:1]
+    for number, length in enumerate(lengths):
+        ids = known[(torch.arange(length, device=backbone.device) * 7 + number) % len(known)]
+        given: dict[str, Any] = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids)[None]}
+        if attached.family == "encoder-decoder":
+            given["decoder_input_ids"] = known[:_ANSWER][None]
+        ours, theirs = attached.forward(**given).logits, worn(**given).logits
+        if attached.family == "decoder":
+            theirs = theirs[:, theirs.shape[1] - length :]  # PEFT's output has the prompt's slots too
+        yield ours, theirs

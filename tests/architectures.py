@@ -1,0 +1,114 @@
+"""Tiny random models of more architectures than tiny.py has, and tickets for them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import tiny
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from prunekit import prompts
+from prunekit.backbones import Backbone, wrap
+from prunekit.inits import from_array
+from prunekit.masks import Mask
+from prunekit.prompts import Options
+from prunekit.randomness import generator
+from prunekit.tickets import Ticket
+
+DECODERS = ("gpt2", "llama", "opt", "neox", "gemma", "gemma2", "gemma3", "qwen2", "qwen3", "mistral", "phi3", "bloom")
+ENCODER_DECODERS = ("t5", "bart")
+ENCODERS = ("bert", "roberta", "xlm-roberta")
+KINDS = DECODERS + ENCODER_DECODERS + ENCODERS
+TOKENS, PIECES = 5, 4
+
+_VOCABULARY = len(tiny.SPECIAL + tiny.WORDS)
+_COMMON = dict(
+    vocab_size=_VOCABULARY, hidden_size=tiny.WIDTH, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+    max_position_embeddings=80, initializer_range=0.2, bos_token_id=3, eos_token_id=1, pad_token_id=0,
+)  # fmt: skip
+_GROUPED = _COMMON | dict(num_key_value_heads=2, head_dim=8)
+# a window shorter than the texts, so that what it sees is tried too
+_WINDOW = dict(sliding_window=8)
+_SETTINGS = {
+    "gemma": ("gemma", _GROUPED),
+    "gemma2": ("gemma2", _GROUPED | _WINDOW),
+    "gemma3": ("gemma3_text", _GROUPED | _WINDOW),
+    "qwen2": ("qwen2", _COMMON | dict(num_key_value_heads=2)),
+    "qwen3": ("qwen3", _GROUPED),
+    "mistral": ("mistral", _GROUPED | _WINDOW),
+    "phi3": ("phi3", _COMMON),
+    "bloom": ("bloom", dict(vocab_size=_VOCABULARY, hidden_size=tiny.WIDTH, n_layer=2, n_head=4, initializer_range=0.2,
+                            bos_token_id=3, eos_token_id=1, pad_token_id=0)),
+}  # fmt: skip
+
+
+@lru_cache
+def model(kind: str):
+    """A random model, float32, eval mode."""
+    if kind == "xlm-roberta":
+        return _encoder(kind)
+    if kind not in _SETTINGS:
+        return tiny.model(kind)
+    name, settings = _SETTINGS[kind]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **settings)).eval()
+
+
+def _encoder(kind: str):
+    from transformers import AutoModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return AutoModel.from_config(AutoConfig.for_model(kind, **_COMMON)).eval()
+
+
+def tokenizer(kind: str):
+    return tiny.tokenizer({"xlm-roberta": "roberta", "mistral": "llama"}.get(kind, kind))
+
+
+def backbone(kind: str, **options) -> Backbone:
+    """A fresh wrap; encoders with the prompt first, as PEFT has it."""
+    from copy import deepcopy
+
+    place = "first" if kind in ENCODERS else "auto"
+    return wrap(deepcopy(model(kind)), tokenizer(kind), **(dict(place=place) | options))
+
+
+MASKS = {
+    "dense": Mask.full(TOKENS, PIECES),
+    "one token": tiny.masked([False, False, True, False, False], PIECES),
+    "pieces": tiny.masked([True, False, True, True, False], PIECES, [(0, 0), (0, 3), (2, 1), (3, 2)]),
+}
+
+
+def ticket(bone: Backbone, method: str = "direct", mask: Mask = MASKS["dense"], seed: int = 0, **more) -> Ticket:
+    """A ticket of random values, whose method's own numbers are moved off where they start."""
+    draw = generator("architectures", method, seed)
+    values = torch.randn(len(mask.token), bone.width, generator=draw) * bone.embedding_rms
+    start = from_array(values)(draw, tuple(values.shape))
+    options = Options(rank=3, bottleneck=8, input_tokens=64)
+    state = prompts.start(method, start, draw, options).state_dict()
+    state = {
+        name: one + 0.05 * torch.randn(one.shape, generator=draw) * one.abs().mean() for name, one in state.items()
+    }
+    head = bone.new_head(2)
+    if head is not None:
+        head = {name: torch.randn(one.shape, generator=draw) for name, one in head.items()}
+    return Ticket(mask, state, head, method=method, place=bone.place, seed=seed, **more)
+
+
+def texts(count: int = 20, most: int = 17) -> list[torch.Tensor]:
+    """Token ids of mixed length."""
+    draw = generator("texts")
+    lengths = [1 + (5 * number) % most for number in range(count)]
+    return [torch.randint(4, _VOCABULARY, (length,), generator=draw) for length in lengths]
+
+
+def padded(rows: list[torch.Tensor], side: str) -> dict[str, torch.Tensor]:
+    """Ids and mask of a batch, padded on one side."""
+    pad = dict(batch_first=True, padding_side=side)
+    ids = torch.nn.utils.rnn.pad_sequence(rows, **pad)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], **pad)
+    return {"input_ids": ids, "attention_mask": mask}

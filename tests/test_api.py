@@ -1,0 +1,125 @@
+"""The Python API: the command line's work on a loaded model, which is given back as it was."""
+
+import os
+import subprocess
+import sys
+
+import architectures as arch
+import pytest
+import tiny
+import torch
+
+import prunekit as pk
+from prunekit import experiment
+from prunekit.errors import ConfigError
+from prunekit.prepare import prepare
+
+SMALL = dict(prompt_tokens=4, pieces=4, train_steps=6, evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05)
+SMALL |= dict(rounds=2, keep_tokens=2, precision="float32", quiet=True)
+
+
+@pytest.fixture(autouse=True)
+def no_flushing(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture
+def job(folder, tmp_path):
+    """Settings of a small run, its task and data written."""
+    task = folder / "toy" / "toy.toml"
+    if not task.exists():
+        tiny.save_task(folder / "toy")
+    return SMALL | dict(task=task, data=folder / "toy", out=tmp_path / "runs")
+
+
+def test_a_loaded_model_is_pruned_attached_and_left_as_it_was(job):
+    model = arch.backbone("gpt2").model.train().requires_grad_(True)
+    run = pk.prune(model, tiny.tokenizer("gpt2"), seeds=2, tolerance=1, **job)
+    assert model.training
+    assert all(one.requires_grad for one in model.parameters())
+    assert [one.tokens for one in run.rounds] == [4, 3, 2]
+    assert run.best.mask.tokens == 2
+    assert run.best.round == 2
+    ids = tiny.tokenizer("gpt2")(["w1 w4 :", "w0 w3 w5 w6 :"], padding=True, return_tensors="pt")
+    made = run.best.attach(model.eval()).generate(
+        ids["input_ids"], ids["attention_mask"], max_new_tokens=2, pad_token_id=0
+    )
+    assert made.shape == (2, ids["input_ids"].shape[1] + 2)
+
+
+def test_it_is_the_run_that_the_command_line_makes(job, folder, tmp_path):
+    prepared = prepare(tiny.experiment("gpt2", folder, precision="float32"))
+    theirs = experiment.run(prepared, tmp_path / "theirs", tiny.Quiet())
+    settings = {name: one for name, one in job.items() if name != "task"}
+    ours = pk.prune(str(folder / "model-gpt2"), None, job["task"], **settings)
+    assert ours.path.name == theirs.path.name
+    assert tiny.contents(ours.path).keys() == tiny.contents(theirs.path).keys()
+    loaded = pk.prune(tiny.backbone("gpt2").model, tiny.tokenizer("gpt2"), job["task"], **settings)
+    assert loaded.results["report_accuracy"].tolist() == ours.results["report_accuracy"].tolist()
+
+
+def test_best_is_the_smallest_within_tolerance_and_search_gives_the_chosen(job):
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    run = pk.prune(model, tokenizer, tolerance=1, **job)
+    assert run.best == run.ticket(0, 2)
+    assert pk.Run(run.path).best == run.ticket(0, 0)
+    more = {name: one for name, one in job.items() if name not in ("rounds", "keep_tokens")}
+    found = pk.search_ratios(model, tokenizer, grid="token", **more)
+    assert found.stage.startswith("search-")
+    assert found.best.round == 1
+
+
+def test_tune_evaluate_and_load_agree(job, tmp_path):
+    model, tokenizer = tiny.backbone("bert").model, tiny.tokenizer("bert")
+    more = {name: one for name, one in job.items() if name not in ("rounds", "keep_tokens")}
+    run = pk.tune(model, tokenizer, place="first", **more)
+    place = run.path / "seed=0" / "round=00"
+    ticket = pk.Ticket.load(place)
+    assert ticket == run.best
+    data = dict(task=job["task"], data=job["data"], threads=1)
+    found = pk.evaluate(ticket, model, tokenizer, **data)
+    assert found["accuracy"] == run.results["report_accuracy"][0]
+    pytest.importorskip("peft")
+    ticket.export(tmp_path / "adapter", model, tokenizer)
+    back = pk.Ticket.from_adapter(tmp_path / "adapter")
+    assert pk.evaluate(back, model, tokenizer, **data) == found
+
+
+def test_rows_of_one_batch_wear_different_tickets():
+    bone = arch.backbone("llama")
+    tickets = [arch.ticket(bone, seed=seed) for seed in range(2)]
+    ids = arch.texts()[6][None].repeat(2, 1)
+    with torch.no_grad():
+        both = pk.attach(bone.model, tickets)(ids, tickets=[0, 1]).logits
+        alone = [pk.attach(bone.model, one)(ids[:1]).logits[0] for one in tickets]
+    torch.testing.assert_close(both, torch.stack(alone))
+    assert not torch.allclose(both[0], both[1])
+
+
+def test_wrong_calls_end_in_one_line(job):
+    model = tiny.backbone("gpt2").model
+    for call, reason in [
+        (lambda: pk.prune(model, None, **job), "its tokenizer"),
+        (lambda: pk.prune(model, tiny.tokenizer("gpt2")), "no task is named"),
+        (lambda: pk.prune(model, tiny.tokenizer("gpt2"), **job, keep_token=3), 'did you mean "keep_tokens"'),
+        (lambda: pk.prune("no/such/model", None, **job), "no such folder"),
+    ]:
+        with pytest.raises(Exception, match=reason) as refused:
+            call()
+        assert "\n" not in str(refused.value)
+    with pytest.raises(ConfigError, match="this ticket is not for it"):
+        pk.attach(model, arch.ticket(arch.backbone("bert")))
+
+
+def test_importing_prunekit_imports_neither_torch_nor_transformers():
+    code = "import sys, prunekit as pk; dir(pk); print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = pk.nothing
+    assert "prune" in dir(pk)
