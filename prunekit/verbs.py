@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
-from prunekit import capacity, comparison, console, flags, foresight, inspection, tracking
+from prunekit import capacity, comparison, console, export, flags, foresight, inspection, tracking
 from prunekit.backbones import Backbone
 from prunekit.cohort import Member, soft
 from prunekit.config import Experiment
@@ -217,6 +217,10 @@ def _introduce(prepared: Prepared, screen: console.Screen) -> None:
         screen.say("the answers of train and selection are shuffled, those of report are true: a null of training")
     for note in prepared.making.notes:
         screen.say(note)
+    try:
+        export.check_exportable(prepared.dense(0), prepared.backbone)
+    except ConfigError as error:
+        screen.say(f"note: {error}")
     cut = sum(one.cut for one in prepared.lessons.train)
     if cut:
         limit = settings.model.max_input_tokens
