@@ -301,7 +301,11 @@ def started(folder, out, **more):
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_with_one_line_and_its_code(number, code, word, folder, tmp_path):
     tiny.arguments("gpt2", folder)

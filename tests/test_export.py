@@ -288,7 +288,7 @@ def agrees(made, place, prepared, tmp_path):
     assert len(set(ours)) > 1
 
 
-@pytest.mark.parametrize("kind", [pytest.param("gpt2", marks=pytest.mark.slow), "bert"])
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in ("gpt2", "bert")])
 def test_an_exported_run_answers_alike_without_prunekit(kind, folder, tmp_path, capsys):
     place = dict(place="first") if kind == "bert" else {}
     prepared = prepare(tiny.experiment(kind, folder, rounds=1, train_steps=20, precision="float32", **place))

@@ -358,7 +358,9 @@ def test_dropout_of_the_backbone_is_named_too_and_gone_afterwards():
 # ---- a prompt alone can learn
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind in ("t5", "gpt2", "bert") else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_two_hundred_steps_lower_the_loss_through_the_prompt_alone(kind):
     bone = tiny.backbone(kind)
     ticket, lessons = tiny.ticket(bone), tiny.lessons(bone, 16)

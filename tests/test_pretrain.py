@@ -124,6 +124,7 @@ def test_instructions_solve_the_seen_tasks_and_no_prompt_does_not(shipped):
     assert len(solved) >= 6, solved
 
 
+@pytest.mark.slow
 def test_filler_around_an_instruction_hardly_matters(shipped):
     reached = []
     for task in SEEN:
@@ -133,6 +134,7 @@ def test_filler_around_an_instruction_hardly_matters(shipped):
     assert min(reached) >= 0.75 and sum(found >= 0.95 for found in reached) >= len(SEEN) - 2, reached
 
 
+@pytest.mark.slow
 def test_every_word_of_most_instructions_is_needed(shipped):
     needed = []
     for task in SEEN:
@@ -143,6 +145,7 @@ def test_every_word_of_most_instructions_is_needed(shipped):
     assert len(needed) > len(SEEN) / 2, needed
 
 
+@pytest.mark.slow
 def test_no_short_instruction_solves_a_held_out_task(shipped):
     rng = random.Random(0)
     for task in [task for task in TASKS if task.held_out]:

@@ -42,7 +42,9 @@ def settings(shared, model, task, data, **more):
     return flags.experiment(None, {name: str(value) for name, value in given.items() if value is not None})
 
 
-@pytest.mark.parametrize("name", sorted(SUPERGLUE))
+@pytest.mark.parametrize(
+    "name", [name if name == "cb" else pytest.param(name, marks=pytest.mark.slow) for name in sorted(SUPERGLUE)]
+)
 def test_minilm_learns_every_superglue_task_and_reports_its_metrics(name, shared, tmp_path):
     data, small = SUPERGLUE[name]
     prepared = prepare(settings(shared, "all-minilm-l6-v2", f"superglue/{name}", data, **small))

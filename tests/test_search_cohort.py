@@ -52,8 +52,10 @@ def test_first_step_gradients_are_those_of_a_cell_alone(kind, absent):
     for ticket, found in zip(cohort, together, strict=True):
         (alone,) = gradients(bone, [ticket], rows)
         assert len(alone) == len(found) == (3 if kind in tiny.ENCODERS else 1)  # the prompt, and a head's two
-        for one, wanted in zip(found, alone, strict=True):
-            assert float((one - wanted).abs().max()) <= 1e-5 * float(wanted.abs().max())
+        # a head has one scale: the gradient of its bias is a sum that cancels, with the rounding of its summands
+        scales = [float(alone[0].abs().max()), *[max(float(one.abs().max()) for one in alone[1:] or alone)] * 2]
+        for one, wanted, scale in zip(found, alone, scales[: len(alone)], strict=True):
+            assert float((one - wanted).abs().max()) <= 1e-5 * scale
         assert (found[0] != 0).any()
         assert (found[0][~ticket.mask.expand(tiny.WIDTH)] == 0).all()
 
