@@ -35,7 +35,7 @@ def job_in(folder: Path, kind: str) -> Job:
     return Job("tiny", str(folder / "model"), str(folder), **counts, max_length=16, answer_tokens=2)
 
 
-@pytest.fixture(scope="module", params=["t5", "bert"])
+@pytest.fixture(scope="module", params=["t5", pytest.param("bert", marks=pytest.mark.slow)])
 def job(request, tmp_path_factory) -> Job:
     return job_in(tmp_path_factory.mktemp(request.param), request.param)
 

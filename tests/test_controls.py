@@ -249,6 +249,7 @@ def test_the_margin_decides_equivalence():
     assert row(controls.compare(near, margin=0.0005), "x", "dense-continued")["verdict"] == "not shown"
 
 
+@pytest.mark.slow
 def test_false_verdicts_are_rare_through_the_tables():
     cases = 60
     wrong = 0

@@ -97,7 +97,7 @@ def told(capsys, line):
         print(f"\n{line}, and resumed end in the same bytes")
 
 
-@pytest.mark.parametrize("verb", JOBS)
+@pytest.mark.parametrize("verb", ["prune", pytest.param("search", marks=pytest.mark.slow)])
 def test_runs_killed_at_random_moments_end_in_the_same_bytes(verb, bench, capsys):
     killed_at_random(bench(verb), 3, capsys)
 
