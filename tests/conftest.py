@@ -48,3 +48,15 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no {SHARED.name}/ folder beside the checkout: real models and data are absent")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where a file's tests share a tiny model and its data."""
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture
+def no_flushing(monkeypatch):
+    """Nobody pulls the plug here, and waiting for the disk would take longer than everything else."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)

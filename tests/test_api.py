@@ -1,6 +1,5 @@
 """The Python API: the command line's work on a loaded model, which is given back as it was."""
 
-import os
 import subprocess
 import sys
 
@@ -14,18 +13,10 @@ from prunekit import experiment
 from prunekit.errors import ConfigError
 from prunekit.prepare import prepare
 
+pytestmark = pytest.mark.usefixtures("no_flushing")
+
 SMALL = dict(prompt_tokens=4, pieces=4, train_steps=6, evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05)
 SMALL |= dict(rounds=2, keep_tokens=2, precision="float32", quiet=True)
-
-
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
 
 
 @pytest.fixture

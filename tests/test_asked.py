@@ -12,11 +12,6 @@ from prunekit.runs import Run
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
-@pytest.fixture(scope="module")
 def prepared(folder):
     return prepare(tiny.experiment("gpt2", folder, seeds=3, score="signed", batch_size=8))
 

@@ -7,20 +7,7 @@ import time
 
 import pytest
 import tiny
-
-from prunekit import cli
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
-def call(*arguments):
-    """The exit code of a command line."""
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(one) for one in arguments])
-    return ended.value.code
+from tiny import call
 
 
 def refused(capsys, tmp_path, *arguments) -> str:

@@ -28,11 +28,6 @@ def no_flushing():
         yield
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
 def call(verb, folder, out, *flags, **more):
     """Exit code, standard output and error of a command, and the runs in its folder."""
     arguments = [verb, *tiny.arguments("gpt2", folder, **more), f"--out={out}", *flags]

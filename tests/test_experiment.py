@@ -12,11 +12,6 @@ from prunekit.prepare import prepare
 from prunekit.tickets import Ticket
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
 def run(kind, folder, out, prune=True, **more):
     watch = tiny.Quiet()
     return experiment.run(prepare(tiny.experiment(kind, folder, **more)), out, watch, prune=prune), watch

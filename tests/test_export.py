@@ -12,8 +12,9 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import load, save, save_file
+from tiny import call
 
-from prunekit import cli, experiment, export
+from prunekit import experiment, export
 from prunekit.attached import attach
 from prunekit.cohort import Member, soft
 from prunekit.errors import ArtifactError, ConfigError
@@ -22,24 +23,9 @@ from prunekit.places import Place
 from prunekit.prepare import prepare
 from prunekit.tickets import Ticket
 
+pytestmark = pytest.mark.usefixtures("no_flushing")
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # PEFT's and transformers' own, others in every version
-
-
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
-def call(*arguments):
-    """The exit code of a command line."""
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(one) for one in arguments])
-    return ended.value.code
 
 
 def written(folder, files):

@@ -1,5 +1,4 @@
 import json
-import os
 from dataclasses import replace
 
 import pytest
@@ -8,17 +7,9 @@ import tiny
 from prunekit import cli, experiment, foresight, learning
 from prunekit.prepare import prepare
 
+pytestmark = pytest.mark.usefixtures("no_flushing")
+
 SEARCH = dict(rounds=None, keep_tokens=None)
-
-
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
 
 
 def ready(folder, **more):

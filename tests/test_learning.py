@@ -15,11 +15,6 @@ from prunekit.prepare import prepare
 from prunekit.runs import Run
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
 @pytest.fixture
 def work(folder, tmp_path):
     prepared = prepare(tiny.experiment("gpt2", folder, seeds=3, width=2))

@@ -1,5 +1,4 @@
 import json
-import os
 from math import isnan, nan
 
 import pandas as pd
@@ -10,15 +9,7 @@ from prunekit import cli, learning
 from prunekit.errors import ConfigError
 from prunekit.method_comparison import FACTORS, parse_factors, parse_methods, summarise
 
-
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
+pytestmark = pytest.mark.usefixtures("no_flushing")
 
 
 def called(folder, out, *more, kind="gpt2", code=0, **settings):

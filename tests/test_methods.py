@@ -33,11 +33,6 @@ def quick(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
-@pytest.fixture(scope="module")
 def sources(folder):
     """Runs that intrinsic prompts can be fitted to, by kind of model."""
     found = {}

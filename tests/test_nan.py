@@ -200,11 +200,6 @@ def test_what_is_not_finite_is_not_decomposed(bad):
 # ---- whole runs
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
 def pruned(folder, out, **more):
     prepared = prepare(tiny.experiment("gpt2", folder, **(dict(seeds=3, width=3, rounds=2, train_steps=4) | more)))
     return prepared, lambda watch: experiment.run(prepared, out, watch)

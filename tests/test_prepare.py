@@ -6,11 +6,6 @@ from prunekit.errors import ConfigError
 from prunekit.prepare import prepare
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
 def ready(folder, **more):
     return prepare(tiny.experiment("gpt2", folder, **more))
 

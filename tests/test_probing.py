@@ -11,11 +11,6 @@ from prunekit.places import Place
 from prunekit.prepare import prepare
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
 def run_of(folder, kind, **more):
     prepared = prepare(tiny.experiment(kind, folder, train_steps=4, **more))
     return experiment.run(prepared, folder / f"out-{kind}", tiny.Quiet()), prepared

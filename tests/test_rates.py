@@ -1,5 +1,3 @@
-import os
-
 import pandas as pd
 import pytest
 import tiny
@@ -8,17 +6,9 @@ from prunekit import experiment, learning, rates
 from prunekit.places import Place
 from prunekit.prepare import prepare
 
+pytestmark = pytest.mark.usefixtures("no_flushing")
+
 FACTORS = (0.1, 1.0, 10.0)
-
-
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
 
 
 def ready(folder, **more):

@@ -4,8 +4,9 @@ import math
 import pandas as pd
 import pytest
 import tiny
+from tiny import call
 
-from prunekit import ablation, cli, experiment, scoring
+from prunekit import ablation, experiment, scoring
 from prunekit.prepare import prepare
 from prunekit.records import open_ticket
 
@@ -16,12 +17,6 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     prepared = prepare(tiny.experiment("t5", folder))
     return experiment.run(prepared, folder / "out", tiny.Quiet()), prepared
-
-
-def call(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(one) for one in arguments])
-    return ended.value.code
 
 
 def scored(capsys, *arguments):

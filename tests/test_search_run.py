@@ -20,18 +20,9 @@ from prunekit.prepare import prepare
 from prunekit.runs import Run
 from prunekit.schedule import line, rungs
 
+pytestmark = pytest.mark.usefixtures("no_flushing")
+
 SEEDS = 2
-
-
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch):
-    """Nobody pulls the plug here, and waiting for the disk would take longer than everything else."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import pytest
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import call
 
 from prunekit import cli, console, flags, prepare
 from prunekit.backbones import load
@@ -28,12 +29,6 @@ from prunekit.tasks.spec import read_task
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for room in ("prunekit", "analyses", "figures") for path in (ROOT / room).rglob("*.py"))
-
-
-def call(*arguments) -> int:
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(one) for one in arguments])
-    return ended.value.code
 
 
 # ---- nothing is unpickled, nothing from a checkpoint is run

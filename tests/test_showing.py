@@ -4,14 +4,7 @@ import json
 
 import pytest
 import tiny
-
-from prunekit import cli
-
-
-def call(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(one) for one in arguments])
-    return ended.value.code
+from tiny import call
 
 
 @pytest.fixture(scope="module")

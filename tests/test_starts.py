@@ -1,4 +1,3 @@
-import os
 import shutil
 from dataclasses import replace
 
@@ -14,18 +13,10 @@ from prunekit.prepare import prepare
 from prunekit.runs import Run
 from prunekit.tickets import Ticket
 
+pytestmark = pytest.mark.usefixtures("no_flushing")
+
 WIDTH = tiny.WIDTH
 DENSE = Place("", 0, 0)
-
-
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
 
 
 def ready(folder, kind="gpt2", **more):

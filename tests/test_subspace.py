@@ -107,11 +107,6 @@ def test_too_few_prompts_or_too_many_dimensions_are_refused():
 # ---- the runs
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
 def tuned(folder, name, kind="gpt2", **more):
     prepared = prepare(tiny.experiment(kind, folder, rounds=None, keep_tokens=None, train_steps=2, **more))
     return experiment.run(prepared, folder / name, tiny.Quiet(), prune=False), prepared

@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 import tiny
 from packaging.requirements import Requirement
+from tiny import call
 
-from prunekit import capacity, cli, flags
+from prunekit import capacity, flags
 from prunekit.errors import ConfigError
 from prunekit.sweep import grid, jobs, table
 from prunekit.sweep.jobs import Job, Outcome
@@ -62,12 +63,6 @@ def of_text(tmp_path, text):
     file = tmp_path / "grid.toml"
     file.write_text(text)
     return read(file)
-
-
-def call(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(one) for one in arguments])
-    return ended.value.code
 
 
 # ---- grids

@@ -19,13 +19,10 @@ from prunekit.places import Place
 from prunekit.prepare import prepare
 from prunekit.runs import Files, Run
 
+pytestmark = pytest.mark.usefixtures("no_flushing")
+
 NAN = float("nan")
 STAGE = "prune-ab12"
-
-
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 class Made:
@@ -193,11 +190,6 @@ def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
     for (arm, seed), reached in share.items():
         assert reached == pytest.approx(row(found, arm, seed)["report"])
     assert set(answers["arm"]) == {"dense", "ticket", *ARMS}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
 
 
 # ---- predictions

@@ -14,11 +14,6 @@ from prunekit.records import finished_ticket
 from prunekit.tickets import Ticket
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
 def run_of(folder, name, **more):
     prepared = prepare(tiny.experiment("gpt2", folder, train_steps=4, **more))
     return experiment.run(prepared, folder / name, tiny.Quiet(), controls=True), prepared

@@ -1,7 +1,5 @@
 """Rounds, logs and gaps: of runs written by hand, and of a small real one."""
 
-import os
-
 import pytest
 import tiny
 from test_tables import Made
@@ -15,13 +13,10 @@ from prunekit.places import Place
 from prunekit.prepare import prepare
 from prunekit.runs import Run
 
+pytestmark = pytest.mark.usefixtures("no_flushing")
+
 STAGE = "prune-ab12"
 MORE = {"parameters": 64, "head_parameters": 0, "kept_step": 8}
-
-
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def made(path, seeds=(0,), rounds=2, **task):

@@ -1,6 +1,5 @@
 """Trackers see every finished round once, and nothing is imported unless asked."""
 
-import os
 import subprocess
 import sys
 
@@ -12,15 +11,7 @@ from prunekit.errors import ConfigError
 from prunekit.prepare import prepare
 from prunekit.runs import Run
 
-
-@pytest.fixture(autouse=True)
-def no_flushing(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
+pytestmark = pytest.mark.usefixtures("no_flushing")
 
 
 class Kept:

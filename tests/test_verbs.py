@@ -15,11 +15,6 @@ from prunekit.verbs import Wish
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tiny")
-
-
-@pytest.fixture(scope="module")
 def made(folder, tmp_path_factory):
     prepared = prepare(tiny.experiment("gpt2", folder))
     return run(prepared, tmp_path_factory.mktemp("runs"), tiny.Quiet(), prune=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import product
 
+import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
@@ -218,6 +219,15 @@ def experiment(kind: str, folder, **more):
 
     given = dict(one[2:].split("=", 1) for one in arguments(kind, folder, **more))
     return flags.experiment(None, {name.replace("-", "_"): value for name, value in given.items()})
+
+
+def call(*arguments):
+    """The exit code of a command line."""
+    from prunekit import cli
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(one) for one in arguments])
+    return ended.value.code
 
 
 class Quiet:
