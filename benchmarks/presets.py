@@ -171,7 +171,10 @@ def random_examples(count: int, tokens: int, vocabulary: int, name: str) -> list
 def _preset(name: Name, folder: Path, shared: Path) -> Job:
     match name:
         case "minilm-sst2":
-            return Job(name, str(shared.resolve() / "models" / "all-minilm-l6-v2"), str(folder))
+            # at the usual 3e-3 of a head so few updates teach no side anything
+            return Job(
+                name, str(shared.resolve() / "models" / "all-minilm-l6-v2"), str(folder), head_learning_rate=3e-2
+            )
         case "t5-small-shape":
             counts: dict[str, Any] = dict(train_examples=64, validation_examples=128, evaluate_every=4)
             return Job(name, str(folder / "model"), str(folder), **counts)

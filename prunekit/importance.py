@@ -26,7 +26,8 @@ from prunekit.tickets import Ticket
 GradientKind = Literal["absolute", "signed", "squared"]
 Kind = Literal["absolute", "signed", "squared", "magnitude", "random"]
 _GRADIENT_KINDS: tuple[GradientKind, ...] = get_args(GradientKind)
-_BATCH = 32
+# examples at a time: as many as an update has by default, so that scoring takes no memory that training did not
+_BATCH = 16
 #: What is said where a gradient was not finite.
 NOT_FINITE = "a gradient became NaN or infinite while scoring; nothing was pruned"
 
