@@ -80,7 +80,7 @@ def span(values: pd.Series[Any]) -> str:
 
 
 def probability(value: float) -> str:
-    """A p, with two significant digits."""
+    """A p (value, in [0, 1]) with two significant digits."""
     return "nan" if pd.isna(value) else f"{value:.2g}"
 
 

@@ -57,17 +57,17 @@ def singular_values(
 
 
 def as_low(value: float, null: NDArray[np.float64]) -> float:
-    """The chance that the null gives a value as low, the observed one counted among the draws (never 0)."""
+    """The chance that the null [draws] gives a value as low, the observed one counted among the draws (never 0)."""
     return float((1 + np.count_nonzero(null <= value * (1 + 1e-9))) / (1 + null.size))
 
 
 def as_high(value: float, null: NDArray[np.float64]) -> float:
-    """The same for a value as high."""
+    """The same for a value as high; null: [draws]."""
     return float((1 + np.count_nonzero(null >= value * (1 - 1e-9))) / (1 + null.size))
 
 
 def band(null: NDArray[np.float64]) -> tuple[Any, Any, Any]:
-    """Low, median and high of the null's middle 95 %, along the first axis."""
+    """Low, median and high [...] of the middle 95 % of a null [draws, ...]."""
     low, median, high = np.quantile(null, [0.025, 0.5, 0.975], axis=0)
     return low, median, high
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from analyses import nulls
 from analyses.nulls import NOISE, Starts
 from analyses.subjects import CENTRED, KEYS, Subject, largest_rank
+from prunekit.errors import DivergedError
 
 MEASURES = ("numerical", "stable", "entropy", "participation", "energy_90", "energy_95", "energy_99")
 #: The matrices that are looked at unless others are named.
@@ -40,7 +41,12 @@ _TIE = 1e-12  # relative: shares that add up to the bound reach it, whatever the
 
 
 def singular_values(matrices: Tensor) -> Tensor:
-    """[..., R] of matrices [..., P, H], R = min(P, H), falling, in float64."""
+    """[..., R] of matrices [..., P, H], R = min(P, H), falling, in float64.
+
+    Raises: DivergedError where an entry is NaN or infinite.
+    """
+    if not bool(torch.isfinite(matrices).all()):
+        raise DivergedError("NaN or infinite entries have no singular values")
     found: Tensor = torch.linalg.svdvals(matrices.double())
     return found
 
@@ -115,7 +121,7 @@ def _one(subject: Subject, name: str, null: str, draws: int, seed: int, starts: 
 
 
 def edge(singular: np.ndarray[Any, np.dtype[np.float64]], keep: Tensor, name: str) -> tuple[float, float]:
-    """The standard deviation of the noise in a matrix, and its edge, sigma (sqrt(P) + sqrt(H)).
+    """The standard deviation of the noise in a matrix of singular values [R], and its edge, sigma (sqrt(P) + sqrt(H)).
 
     sigma is read off the median singular value, which a few large ones hardly move (Gavish and Donoho 2014), and again
     without those beyond the edge (half of all at most), until none is left. Both NaN where pieces are dropped: noise

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prunekit.errors import DivergedError
 from prunekit.masks import Mask
 
 #: The first columns of every table about prompts: which one it is.
@@ -42,7 +43,7 @@ class Subject:
 
         Rows of dropped tokens would be zeros, which change no singular value but one that is zero.
 
-        Raises: ValueError where there is no such matrix.
+        Raises: ValueError where there is no such matrix; DivergedError where it holds NaN or infinite numbers.
         """
         if name not in MATRICES:
             raise ValueError(f'no matrix is called "{name}"; there are {", ".join(MATRICES)}')
@@ -54,6 +55,9 @@ class Subject:
             case _:
                 found = self.values.double() - self.origin.double()
         kept = found[self.mask.token] * self.keep
+        if not bool(torch.isfinite(kept).all()):
+            which = ", ".join(f"{key} {self.keys[key]}" for key in ("run", "seed", "round") if key in self.keys)
+            raise DivergedError(f"the {name} of {which} hold NaN or infinite numbers, which have no spectrum")
         return centred(kept, self.keep) if name.endswith(CENTRED) else kept
 
 
@@ -83,7 +87,7 @@ def centred(matrices: Tensor, keep: Tensor) -> Tensor:
 
 
 def largest_rank(keep: Tensor, name: str) -> int:
-    """The most a numerical rank can be: of P' tokens min(P', H), one less where a mean was taken from P' <= H."""
+    """The most a numerical rank can be: of keep [P', H] min(P', H), one less where a mean was taken from P' <= H."""
     tokens, width = keep.shape
     return min(tokens - 1 if name.endswith(CENTRED) else tokens, width)
 

@@ -45,7 +45,9 @@ WORKERS = (1, 8, 64)
 # of the study: rounds with the dense one, updates of each, evaluations of each, rows of one evaluation
 ROUNDS, UPDATES, EVALUATIONS, ROWS = 4, 300, 11, 400
 _BATCH = 16
-_MEMBERS, _TEXTS = (1, 2, 4, 8), (16, 64)
+_MEMBERS, _TEXTS = (1, 2, SEEDS, 2 * SEEDS, 4 * SEEDS), (16, 64)
+# updates after which the values of one member of a narrow and of a wide cohort are compared
+_APART = 20
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,25 @@ def _memory(model: Model, text: int) -> str:
     ticket, rows = point.cohort(model.backbone)[0], point.rows(model.backbone)
     kept = capacity.activation_bytes(ticket, model.backbone, rows, _BATCH)
     return f"{kept / 2**20:.0f}"
+
+
+def apart(found: Sequence[Model]) -> list[list[str]]:
+    """How far a ticket's values are from those that it comes to in a cohort twice as wide, relative to the largest."""
+    rows = []
+    for model in found:
+        narrow, wide = _values(model, SEEDS), _values(model, 2 * SEEDS)
+        rows.append([model.name, f"{float((narrow - wide).abs().max() / narrow.abs().max()):.0e}"])
+    return rows
+
+
+def _values(model: Model, members: int) -> torch.Tensor:
+    """The first member's prompt after some updates of a cohort."""
+    point = Point(text=_TEXTS[0], members=members)
+    rows = point.rows(model.backbone)
+    lessons = Lessons(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
+    rate = 0.2 * model.backbone.embedding_rms  # the one that "auto" gives
+    plan = Plan(_APART, _APART, _APART, _BATCH, learning_rate=rate, head_learning_rate=3e-3)
+    return train(point.cohort(model.backbone), model.backbone, lessons, plan)[0].last.values.state["values"]
 
 
 def on_the_wire(found: Sequence[Model]) -> list[list[str]]:
@@ -230,6 +251,10 @@ def main(
         table(
             ["model", "weights", "T", *[f"S = {one}" for one in _MEMBERS], "MB a member"], update_table(found, repeats)
         ),
+        f"## Experiments packed into one cohort: {SEEDS} members beside {SEEDS} others, after {_APART} updates",
+        "What packing gains is the step from S = 6 to S = 12 and 24 above. What it costs: a ticket's values depend on "
+        "who is beside it, by as much of its largest value as this:",
+        table(["model", "apart"], apart(found)),
         "## Numbers that an update of six members sums over processes (torchrun)",
         table(["model", "H", "numbers", "bytes"], on_the_wire(found)),
         f"## {TASKS} tasks x {len(found)} models x {METHODS} methods x {SEEDS} seeds, simulated",

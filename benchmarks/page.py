@@ -114,7 +114,8 @@ def _setting(report: Report) -> str:
         "command": f"`{report.command}`",
         **report.machine,
         "data": f"{job.train_examples} training and {job.validation_examples} validation rows, batch {job.batch_size}",
-        "prompt": f"{job.prompt_tokens} tokens x {job.pieces} pieces, AdamW, rate {job.learning_rate} (a head: {job.head_learning_rate})",
+        "prompt": f"{job.prompt_tokens} tokens x {job.pieces} pieces, AdamW, rate {job.learning_rate} "
+        f"(a head: {job.head_learning_rate})",
         "protocol": f"{job.dense_steps} updates dense; scores on the training rows; {_listed(job.keep_tokens)} tokens, "
         f"then {_listed(job.keep_pieces)} pieces of the best of them, {job.retrain_steps} updates each; in all "
         f"{job.updates} updates and {job.evaluations} evaluations by each side, checked",

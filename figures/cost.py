@@ -15,7 +15,7 @@ _MEASURES = {"parameters": "trained parameters", "seconds": "seconds of a round"
 
 
 def table_of(runs: Sequence[Run]) -> pd.DataFrame:
-    """The table of `figures.density_curve`, without its base lines.
+    """The table of `figures.density_curve`, with its columns and without its base lines.
 
     Raises: LackingError where a run has no pruned ticket.
     """

@@ -60,3 +60,8 @@ def _bundle(part: pd.DataFrame, ax: Axes, columns: tuple[str, str], number: int,
 
 def _banded(table: pd.DataFrame) -> bool:
     return "low" in table and bool(table["low"].notna().any())
+
+
+def height(table: pd.DataFrame, columns: int) -> float:
+    """Inches of a figure of lines, whatever its table, one or two paper columns wide."""
+    return 2.5 if columns == 1 else 3.0

@@ -56,7 +56,7 @@ PICTURE = Picture(
     "the band of Gaussian matrices of equal shape; thin lines are seeds.",
     table_of,
     draw,
-    height=lambda table, columns: 2.5 if columns == 1 else 3.0,
+    height=lines.height,
 )
 
 if __name__ == "__main__":

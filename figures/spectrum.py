@@ -42,7 +42,7 @@ PICTURE = Picture(
     "Gaussian matrices of equal shape and energy; thin lines are seeds.",
     table_of,
     draw,
-    height=lambda table, columns: 2.5 if columns == 1 else 3.0,
+    height=lines.height,
 )
 
 if __name__ == "__main__":

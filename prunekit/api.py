@@ -19,7 +19,7 @@ from typing import Any, Self
 import pandas as pd
 import torch
 
-from prunekit import console, experiment, export, flags, runs, summary, tickets, tracking
+from prunekit import console, disk, experiment, export, flags, runs, summary, tickets, tracking
 from prunekit.attached import Attached, attach
 from prunekit.backbones import Backbone, wrap
 from prunekit.backbones.load import family
@@ -73,9 +73,8 @@ class Ticket(tickets.Ticket):
         )
         with _borrowed(model, tokenizer, settings) as backbone:
             files = export.adapter_files(self, backbone, story_of(settings, {}))
-            folder.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
-                (folder / name).write_bytes(content)
+                disk.replace(folder / name, content)
             if verify:
                 export.verify(folder, self, backbone)
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,13 +42,25 @@ def needing(path: Path, size: int) -> Iterator[None]:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new one, whole."""
+    """Write a file so that a reader sees the old content or the new one, whole.
+
+    A link stays, what it leads to is replaced; a device or pipe is written to.
+    """
     with needing(path, len(content)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f"{STAGING}{path.name}"
-        write(temporary, content)
-        temporary.replace(path)
-        flush(path.parent)
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        target = path.resolve() if path.is_symlink() else path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / f"{STAGING}{target.name}"
+        try:
+            write(temporary, content)
+            temporary.replace(target)
+        except BaseException:
+            with suppress(OSError):  # what went wrong is told, not that this did too
+                temporary.unlink(missing_ok=True)
+            raise
+        flush(target.parent)
 
 
 def move(staged: Path, target: Path) -> None:
@@ -56,7 +68,11 @@ def move(staged: Path, target: Path) -> None:
     if target.exists():
         old = target.parent / f"{STAGING}old-{target.name}"
         target.rename(old)
-        staged.rename(target)
+        try:
+            staged.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
         shutil.rmtree(old)
     else:
         staged.rename(target)

@@ -25,6 +25,7 @@ from prunekit.prepare import Prepared, move
 from prunekit.pruning import Scores
 from prunekit.runs import Run
 from prunekit.schedule import Keep, rungs
+from prunekit.stored import Stored
 from prunekit.teamrun import run_at
 from prunekit.tickets import Ticket
 from prunekit.training import Cull
@@ -32,11 +33,11 @@ from prunekit.training import Cull
 _UNITS = ("tokens", "pieces")
 
 
-def run(prepared: Prepared, out: Path, watch: Watch, *, prune: bool = True, controls: bool = False) -> Run:
+def run(prepared: Prepared, out: Path | Stored, watch: Watch, *, prune: bool = True, controls: bool = False) -> Run:
     """Run an experiment, or finish one that was interrupted: what is done already is loaded, not done again.
 
-    out: the folder that holds runs.  prune: with False, only the dense round and its base line are done.
-    controls: also train the arms that the last round's ticket is compared with.
+    out: the folder that holds runs, where wanted with a store.  prune: with False, only the dense round and its base
+    line are done.  controls: also train the arms that the last round's ticket is compared with.
 
     Raises: PrunekitError in one line; everything finished before it stays on disk and valid.
     """
@@ -54,7 +55,7 @@ def run(prepared: Prepared, out: Path, watch: Watch, *, prune: bool = True, cont
     return work.directory
 
 
-def search(prepared: Prepared, out: Path, watch: Watch, *, controls: bool = False) -> Run:
+def search(prepared: Prepared, out: Path | Stored, watch: Watch, *, controls: bool = False) -> Run:
     """The ratio search of XPrompt: try a grid of token and piece counts for every seed, choose on `selection`.
 
     controls: also train the arms that the chosen ticket is compared with. Otherwise as `run`.
@@ -84,7 +85,7 @@ def search(prepared: Prepared, out: Path, watch: Watch, *, controls: bool = Fals
 
 
 @contextmanager
-def begun(prepared: Prepared, out: Path, watch: Watch) -> Iterator[tuple[Work, list[list[int]]]]:
+def begun(prepared: Prepared, out: Path | Stored, watch: Watch) -> Iterator[tuple[Work, list[list[int]]]]:
     """A run locked, settled and, in the end, with its results table; yields its work and its cohorts of seeds."""
     directory = run_at(team(), out, prepared.name, prepared.id)
     with directory.locked():
@@ -120,7 +121,7 @@ def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared,
     width = prepared.width
     cohorts += [new[start : start + width] for start in range(0, len(new), width)]
     if new:
-        directory.write_environment(_environment())
+        directory.write_environment(_environment() | {"run": prepared.id})
         directory.write_settings(_settings(prepared, cohorts))  # last: what has settings is a run
     return prepared, [cohort for cohort in cohorts if set(cohort) & set(experiment.seeds)]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from prunekit import seals
 from prunekit.console import Screen, printable
+from prunekit.errors import ArtifactError
 from prunekit.sweep.jobs import NOTE, Outcome
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class LiveTable:
         self.failed += bool(outcome.failed)
         news = f"failed: {outcome.failed}" if outcome.failed else outcome.run
         made = f"{outcome.trained} training(s), {outcome.seconds:.0f} s, {outcome.worker or 'worker gone'}"
+        if outcome.again:
+            made += f"; damaged in the store and done again: {', '.join(outcome.again)}"
         self.screen.say(f"{self.done} of {self.total}: {outcome.label}: {news} ({made})")
 
     def look(self) -> None:
@@ -71,7 +74,7 @@ class LiveTable:
         for path in sorted(self.ledger.glob(f"*{NOTE}")):
             try:
                 if path.stat().st_mtime >= self.began:
-                    found.append(json.loads(path.read_bytes()))
-            except (OSError, ValueError):  # it ended just now
+                    found.append(seals.read_stamped(path))
+            except (OSError, ArtifactError):  # it ended just now
                 continue
         return found

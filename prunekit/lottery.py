@@ -3,6 +3,9 @@
     round 0   train the dense prompt
     round n   score what the last round kept -> drop the worst tokens and pieces -> rewind the rest -> train again
 
+A ticket is a mask, the values that it starts from, and where both came from. Rewinding puts surviving values back to
+where they once were, for the next training to start there; what was dropped stays dropped.
+
 Nothing here knows a model, a disk or a console: `learn` trains and scores, the caller saves, plots or stops.
 """
 
@@ -28,8 +31,9 @@ class Learned:
     """What a round made of one ticket.
 
     kept: the values of its best evaluation.  selection: their primary metric there; None where training did not come
-    to its end (it diverged, or a search dropped it).  scores: importance at those values; None where it has none, which
-    ends a lineage.  snapshots: values by step, at least those that a later rewind asks for.
+    to its end (it diverged, or a search dropped it).  scores: importance of each token and piece at those values; None
+    where there are none to prune by, and the lineage ends.  snapshots: values by step, at least those that a later
+    rewind asks for.
     """
 
     kept: Values
@@ -105,7 +109,10 @@ Learn = Callable[[Sequence[Ticket]], Sequence[Learned]]
 
 
 def find_tickets(dense: Sequence[Ticket], keeps: Sequence[Keep], learn: Learn, rewinding: Rewinding) -> Iterator[Round]:
-    """Round 0 on the dense tickets, then one round per entry of `keeps`; yields each round when it is finished."""
+    """Round 0 on the dense tickets, then one round per entry of `keeps`; yields each round when it is finished.
+
+    Ends early where no lineage is left.
+    """
     rounds = [Round(0, tuple(dense), tuple(learn(dense)))]
     yield rounds[0]
     for keep in keeps:

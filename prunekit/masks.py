@@ -66,7 +66,7 @@ class Mask:
         return bool((self.piece <= other.piece).all())
 
     def __invert__(self) -> Mask:
-        """The complement: exactly the cells that are dropped here; without a token where nothing is dropped."""
+        """The complement: exactly the cells that are dropped here; a token that keeps all its pieces is not in it."""
         return Mask((~self.piece).any(dim=1), ~self.piece)
 
     def __eq__(self, other: object) -> bool:

@@ -99,6 +99,11 @@ class Prepared:
         return f"search-{identity(self.search_settings, 4)}"
 
     @property
+    def rows(self) -> list[Sequence[Encoded]]:
+        """The encoded splits: train, selection, report."""
+        return [self.lessons.train, self.lessons.selection, self.report]
+
+    @property
     def snapshot_steps(self) -> list[int]:
         """The steps of round 0 that can be rewound to: the start and every evaluation."""
         return list(range(0, self.plan.train_steps + 1, self.plan.evaluate_every))
@@ -133,20 +138,24 @@ class Prepared:
         return Values(self.making.start(values, draw), self.backbone.new_head(_fixed_choices(self.task)))
 
 
-def prepare(experiment: Experiment, backbone: Backbone | None = None) -> Prepared:
+def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prepared | None = None) -> Prepared:
     """Load model, task and data; resolve and check every setting.
 
     backbone: that of `backbone_of` for the same model and machine settings, where it is loaded already.
+    like: what was prepared on it before; where task and prompt length are the same, its rows are taken over.
 
     Raises: ConfigError or DataError, each one line; nothing has been written.
     """
-    task, splits = task_of(experiment)
+    experiment = starts.sized(experiment)
+    asked = (backbone, experiment.task, experiment.prompt.tokens)
+    known = like if like and asked == (like.backbone, like.experiment.task, like.experiment.prompt.tokens) else None
+    task, splits = (known.task, known.splits) if known else task_of(experiment)
     backbone = backbone or backbone_of(experiment)
-    experiment = _resolved(starts.sized(experiment), backbone, len(splits.train))
+    experiment = _resolved(experiment, backbone, len(splits.train))
     source = starts.source(experiment.prompt, backbone)
-    train, selection, report = (
-        _encoded(backbone, task, rows, experiment) for rows in (splits.train, splits.selection, splits.report)
-    )
+    parts = (splits.train, splits.selection, splits.report)
+    rows = known.rows if known else [encode(backbone, task, part, experiment.prompt.tokens) for part in parts]
+    train, selection, report = rows
     longest = max(experiment.model.max_input_tokens, *(row.length for row in (*train, *selection, *report)))
     making = methods.making(experiment.prompt, backbone, train, longest)
     prepared = Prepared(
@@ -156,14 +165,16 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None) -> Prepare
         backbone=backbone,
         lessons=Lessons(train, selection, measure=lambda chosen: task.score(splits.selection, chosen)),
         report=report,
-        plan=_plan(experiment),
+        plan=Plan(
+            **experiment.training.model_dump(exclude={"keep"}), backbone_dropout=experiment.model.backbone_dropout
+        ),
         keeps=_keeps(experiment),
         initialise=starts.initialiser(experiment.prompt, backbone, task, source),
         draw=starts.initialiser(experiment.prompt, backbone, task),
         making=making,
         head=starts.head(experiment.prompt, source, backbone.new_head(_fixed_choices(task))),
         digests={
-            "backbone": backbone.digest(),
+            "backbone": known.digests["backbone"] if known else backbone.digest(),
             "data": splits.digest,
             "task": task.digest(),
             **starts.digests(experiment.prompt, source),
@@ -261,11 +272,6 @@ def _resolved(experiment: Experiment, backbone: Backbone, examples: int) -> Expe
     )
 
 
-def _plan(experiment: Experiment) -> Plan:
-    settings: dict[str, Any] = experiment.training.model_dump(exclude={"keep"})
-    return Plan(**settings, backbone_dropout=experiment.model.backbone_dropout)
-
-
 def _keeps(experiment: Experiment) -> tuple[Keep, ...]:
     pruning, prompt = experiment.pruning, experiment.prompt
     schedule = Schedule.geometric(pruning.rounds, pruning.keep_tokens, pruning.keep_pieces)
@@ -282,10 +288,6 @@ def _check(prepared: Prepared) -> None:
             f"rewind = {settings.pruning.rewind}: the dense round keeps its values at steps "
             f"{', '.join(map(str, steps))}; choose one of them, or set evaluate_every"
         )
-
-
-def _encoded(backbone: Backbone, task: Task, examples: Sequence[Example], experiment: Experiment) -> list[Encoded]:
-    return encode(backbone, task, examples, experiment.prompt.tokens)
 
 
 def _fixed_choices(task: Task) -> int | None:

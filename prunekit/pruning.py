@@ -16,6 +16,9 @@ from prunekit.schedule import Keep
 class Scores:
     """Importance of a prompt's tokens and pieces; larger = keep.
 
+    XPrompt's is the mean over examples of |dL/dgamma|, gamma a factor of 1 on the token, or on the piece: how strongly
+    the loss would answer if it were turned (`prunekit.importance`). Any other scores do here as well.
+
     token: Float[P].  piece: Float[P, K].  examples: how many examples the scores are averaged over.
     Entries of dropped cells mean nothing and are ignored when choosing.
     """

@@ -60,7 +60,7 @@ def search_rates(prepared: Prepared, factors: Sequence[float], out: Path, watch:
 
 
 def grid(rate: float, factors: Sequence[float]) -> dict[float, float]:
-    """The rates to try, of three digits, ascending, and the factor of each."""
+    """The rates to try, of three digits, ascending, and the factor of each; factors: multiples of `rate`."""
     return {float(f"{rate * factor:.3g}"): factor for factor in sorted(factors)}
 
 

@@ -116,7 +116,7 @@ class Run:
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Versions and machine, for the reader; not part of what makes two runs equal."""
-        disk.replace(self.path / ENVIRONMENT, disk.as_json(facts))
+        disk.replace(self.path / ENVIRONMENT, seals.stamped(facts))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -130,7 +130,7 @@ class Run:
         try:
             lock.acquire()
         except Timeout:
-            name = holder.read_text() if holder.exists() else "another process"
+            name = holder.read_text(errors="replace") if holder.exists() else "another process"
             raise BusyError(f"{self.path}: in use by {name}; wait for it, or use another --out") from None
         try:
             disk.replace(holder, f"process {os.getpid()} on {socket.gethostname()}".encode())
@@ -246,7 +246,7 @@ class Run:
         return pd.DataFrame(rows)
 
     def write_results(self) -> pd.DataFrame:
-        """Rebuild `results.parquet` from the rounds."""
+        """Rebuild `results.parquet` from the rounds, a row per finished ticket."""
         table = self.results()
         disk.replace(self.path / RESULTS, disk.as_parquet(table))
         return table

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from prunekit.errors import ConfigError
+from prunekit.errors import ConfigError, DivergedError
 from prunekit.prompts import Decoder
 from prunekit.prompts.factors import kaiming
 from prunekit.randomness import generator
@@ -86,6 +86,8 @@ def sources(names: Sequence[str], shape: tuple[int, int], backbone: str) -> Sour
 def dimension_for(prompts: int, asked: int | None) -> int:
     """The subspace's dimension: as asked, else the largest that makes sense, at most the paper's `DIMENSION`.
 
+    prompts: how many it is fitted to.
+
     Raises: ConfigError where so many dimensions would hold every source prompt by heart.
     """
     most = prompts - 1  # a plane through N points has N - 1 dimensions, and holds all of them
@@ -109,8 +111,12 @@ def fit(values: Tensor, dimension: int) -> Fitted:
     It is fitted in the coordinates of the prompts around their mean, K = N - 1 of them or fewer, and put back: all that
     the encoder reads of a prompt, and all that the best decoder can be right about, lies there. The code's unit is
     settled too: over the source prompts it has mean 0 and RMS 1.
+
+    Raises: DivergedError where a value is NaN or infinite; ConfigError where the prompts are all equal.
     """
     flat = values.flatten(1).double()
+    if not bool(torch.isfinite(flat).all()):
+        raise DivergedError("--subspace-from: a prompt with NaN or infinite values shares no subspace")
     mean = flat.mean(dim=0)
     left, size, right = torch.linalg.svd(flat - mean, full_matrices=False)
     kept = size > _NEGLIGIBLE * size[0]

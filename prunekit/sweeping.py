@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json as codec
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import pandas as pd
@@ -15,14 +16,16 @@ import torch
 
 from prunekit import capacity, console, disk, flags, foresight, summary, toml
 from prunekit.config import Experiment, identity
-from prunekit.errors import ConfigError, PrunekitError, nearest
+from prunekit.errors import ArtifactError, ConfigError, PrunekitError, nearest
 from prunekit.livetable import LiveTable
 from prunekit.places import UNTRAINED
 from prunekit.runs import Run
+from prunekit.stored import Store
 from prunekit.sweep import engines, grid, page, table
 from prunekit.sweep.engines import Resources
 from prunekit.sweep.grid import Grid
 from prunekit.sweep.jobs import LEDGER, Outcome, jobs, key, receipt
+from prunekit.sweep.mirror import mirror
 from prunekit.sweep.plan import spread
 from prunekit.sweep.worker import ready
 from prunekit.testbed import MODEL_PATH
@@ -34,9 +37,13 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class Wish:
-    """How the verb was called. workers: None for as many as cores, memory and GPUs allow."""
+    """How the verb was called.
+
+    workers: None for as many as cores, memory and GPUs allow.  store: URL of what holds the runs, "" for `out` itself.
+    """
 
     out: Path
+    store: str = ""
     engine: engines.Name = "local"
     workers: int | None = None
     address: str | None = None
@@ -56,8 +63,22 @@ def sweep(file: Path, wish: Wish) -> None:
         raise ConfigError(f"--engine {wish.engine}: {nearest(wish.engine, get_args(engines.Name))}")
     if wish.address and wish.engine != "ray":
         raise ConfigError(f"--address is of --engine ray; --engine {wish.engine} takes none")
-    asked = grid.read(file, lambda settings: _parsed(settings, wish.settings))
-    done = {one: found for one in asked.experiments if (found := receipt(wish.out, key(one, asked))) is not None}
+    asked = grid.read(file, lambda settings: parsed(settings, wish.settings))
+    if not wish.store:
+        _sweep(asked, file, wish, wish.out, lambda: None)
+        return
+    store, keys = Store(wish.store), [key(one, asked) for one in asked.experiments]
+    with TemporaryDirectory(prefix="prunekit-") as folder:
+        try:
+            _sweep(asked, file, wish, Path(folder), lambda: mirror(store, keys, Path(folder)))
+        except ArtifactError as error:
+            raise ArtifactError(str(error).replace(folder, wish.store)) from error
+
+
+def _sweep(asked: Grid, file: Path, wish: Wish, runs: Path, look: Callable[[], None]) -> None:
+    """The sweep of a grid. runs: where finished runs are read.  look: brings there what is new."""
+    look()
+    done = {one: found for one in asked.experiments if (found := receipt(runs, key(one, asked))) is not None}
     left = [one for one in asked.experiments if one not in done]
     left.sort(
         key=lambda one: -_weight_bytes(one.model.name)
@@ -72,10 +93,12 @@ def sweep(file: Path, wish: Wish) -> None:
         _foresee(asked, done, resources.workers, wish)
         return
     done |= _perform(asked, left, wish, resources, screen)
-    _conclude(asked, done, file, wish, screen)
+    if left:
+        look()
+    _conclude(asked, done, file, wish, runs, screen)
 
 
-def _parsed(settings: dict[str, Any], given: dict[str, Any]) -> Experiment:
+def parsed(settings: dict[str, Any], given: dict[str, Any]) -> Experiment:
     """One experiment. A run takes one thread where nothing else is said: many at a time fill the cores."""
     experiment = flags.experiment(None, given, settings)
     machine = experiment.machine.model_copy(update={"threads": experiment.machine.threads or 1})
@@ -117,7 +140,7 @@ def _perform(
         return {}
     wish.out.mkdir(parents=True, exist_ok=True)
     out = wish.out.resolve()
-    work = jobs(asked, out, left)
+    work = jobs(asked, out, left, wish.store)
     by_key = {key(one, asked): one for one in left}
     found: dict[Experiment, Outcome] = {}
     running = engines.outcomes(wish.engine, work, resources, out / LEDGER)
@@ -145,7 +168,7 @@ def _foresee(asked: Grid, done: Mapping[Experiment, Outcome], workers: int, wish
         if alike not in rates:
             rates[alike] = foresight.timed(prepared)
         spent = sum(foresight.minutes(prepared, parts, rates[alike]))
-        begun = (wish.out / prepared.name).exists()
+        begun = bool(Store(wish.store).names(prepared.name)) if wish.store else (wish.out / prepared.name).exists()
         tickets = sum(part.tickets for part in parts)
         state = "begun" if begun else "new"
         rows.append([asked.label(experiment), prepared.name, state, str(tickets), f"{spent:.1f}"])
@@ -163,25 +186,29 @@ def _foresee(asked: Grid, done: Mapping[Experiment, Outcome], workers: int, wish
     )
 
 
-def _conclude(asked: Grid, done: Mapping[Experiment, Outcome], file: Path, wish: Wish, screen: console.Screen) -> None:
+def _conclude(
+    asked: Grid, done: Mapping[Experiment, Outcome], file: Path, wish: Wish, runs: Path, screen: console.Screen
+) -> None:
     """The table, on disk and in short; then what failed."""
-    found = table.results(wish.out, asked, done)
+    found = table.results(runs, asked, done)
     folder = wish.out / f"sweep-{file.stem}-{_name(asked)}"
     if len(found):
         disk.replace(folder / table.RESULTS, disk.as_parquet(found))
         disk.replace(folder / "grid.toml", toml.dump(toml.read_table(file)).encode())
-    rows = [row for one in asked.experiments if (row := _row(asked, one, done.get(one), found, wish)) is not None]
+    rows = [row for one in asked.experiments if (row := _row(asked, one, done.get(one), found, wish, runs)) is not None]
     failures = [one for one in done.values() if one.failed]
     if rows:
         made = page.html(file.stem, asked, rows, found, failures)
         disk.replace(folder / "report.html", made.encode())
+    if wish.store and folder.exists():
+        Store(wish.store).write({f"{folder.name}/{one.name}": one.read_bytes() for one in folder.iterdir()})
     if wish.json:
         failed = [{"experiment": one.label, "reason": one.failed} for one in failures]
         facts = {"table": str(folder / table.RESULTS), "experiments": rows, "failed": failed}
         console.write(codec.dumps(facts, default=str))
     else:
         _show(rows, screen)
-        console.write(f"written to {folder}")
+        console.write(f"written to {folder}" + (f" and {wish.store}" if wish.store else ""))
     if failures:
         count, first = f"{len(failures)} of {len(asked.experiments)}", failures[0]
         raise PrunekitError(f"{count} experiments failed, the first is {first.label}: {first.failed}")
@@ -192,12 +219,12 @@ def _name(asked: Grid) -> str:
 
 
 def _row(
-    asked: Grid, experiment: Experiment, outcome: Outcome | None, found: pd.DataFrame, wish: Wish
+    asked: Grid, experiment: Experiment, outcome: Outcome | None, found: pd.DataFrame, wish: Wish, runs: Path
 ) -> dict[str, Any] | None:
     """One experiment in short: its dense prompt, and its smallest good or its chosen ticket, means over seeds."""
     if outcome is None or outcome.failed:
         return None
-    metric = Run.open(wish.out / outcome.run).settings()["metric"]
+    metric = Run.open(runs / outcome.run).settings()["metric"]
     own = found[(found["directory"] == outcome.run) & found["stage"].isin(["", UNTRAINED, outcome.stage])]
     rounds = summary.summarise(own.assign(stage=own["stage"].str.replace("search-", "prune-")), metric)
     row: dict[str, Any] = {**asked.values(experiment), "metric": metric, "seeds": len(experiment.seeds)}

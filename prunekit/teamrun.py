@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 
 from prunekit.distributed import ALONE, Team
+from prunekit.errors import ConfigError
 from prunekit.places import Place
 from prunekit.runs import Files, Run
+from prunekit.stored import Stored, stored_at
 
 
 class TeamRun(Run):
@@ -67,17 +69,21 @@ class TeamRun(Run):
             super().write_environment(facts)
 
     def write_results(self) -> pd.DataFrame:
-        """By rank 0."""
+        """By rank 0; the rows of `results`."""
         found = super().write_results() if self.team.leads else self.results()
         self.team.says(True)
         return found
 
 
-def run_at(team: Team, out: Path, name: str, run_id: str) -> Run:
-    """As `Run.at`, for one process or for a team.
+def run_at(team: Team, out: Path | Stored, name: str, run_id: str) -> Run:
+    """As `Run.at`, for one process or for a team; where `out` says so, it is written to a store too.
 
-    Raises: ConfigError where `out` is the run directory of another experiment.
+    Raises: ConfigError where `out` is the run directory of another experiment, or a team's run has a store.
     """
+    if isinstance(out, Stored):
+        if team.size > 1:
+            raise ConfigError("--store: a run of several processes goes to a folder; use --out")
+        return stored_at(out, name, run_id)
     if team.size == 1:
         return Run.at(out, name, run_id)
     run = TeamRun.at(out, name, run_id)

@@ -30,8 +30,8 @@ _METADATA = "prunekit"
 _FORMAT = 1
 # the names of `backbones.Place`, which would bring transformers along
 _PLACES = ("first", "suffix", "after-cls")
-# numbers in a prompt: far above any real one, far below what a small file of factors could ask for
-_MOST_NUMBERS = 2**28
+#: Numbers in a prompt: far above any real one, far below what a small file of factors could ask for.
+MOST_NUMBERS = 2**28
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Ticket:
         try:
             mask = Mask(tensors["mask.token"], tensors["mask.piece"])
             ticket = cls(mask, _under(tensors, "state."), _under(tensors, "head.") or None, **facts)
-            _check(ticket)
+            check(ticket)
         except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, ArtifactError) as error:
             raise ArtifactError(f"{path}: not a ticket ({_first_line(error)})") from error
         return ticket
@@ -146,7 +146,7 @@ def finite(ticket: Ticket, where: Path) -> Ticket:
     return ticket
 
 
-def _check(ticket: Ticket) -> None:
+def check(ticket: Ticket) -> None:
     """Whether a ticket that came from elsewhere is one that can be used; no memory is taken for what it claims.
 
     Raises: ValueError and the errors of torch and of `prompts` on the first thing that is wrong.
@@ -169,7 +169,7 @@ def _check(ticket: Ticket) -> None:
     shapes = {name: tuple(value.shape) for name, value in (ticket.head or {}).items()}
     prompt = prompts.build(ticket.method, {name: value.to("meta") for name, value in ticket.state.items()})
     shape = tuple(prompt().shape)
-    if len(shape) != 2 or shape[0] != len(ticket.mask.token) or not 0 < shape[0] * shape[1] <= _MOST_NUMBERS:
+    if len(shape) != 2 or shape[0] != len(ticket.mask.token) or not 0 < shape[0] * shape[1] <= MOST_NUMBERS:
         raise ValueError(f"a prompt of shape {list(shape)} for a mask of {len(ticket.mask.token)} tokens")
     ticket.mask.expand(shape[1])
     if shapes and shapes != {"weight": (*shapes.get("bias", ()), shape[1]), "bias": shapes.get("bias", ())}:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
-from prunekit import capacity, comparison, console, export, flags, foresight, inspection, tracking
+from prunekit import capacity, comparison, console, disk, export, flags, foresight, inspection, tracking
 from prunekit.backbones import Backbone
 from prunekit.cohort import Member, soft
 from prunekit.config import Experiment
@@ -146,7 +146,7 @@ def predict(ticket_path: Path, rows: Path, out: Path | None, settings: dict[str,
     if out is None:
         sys.stdout.write(text)
     else:
-        out.write_text(text, encoding="utf-8")
+        disk.replace(out, text.encode())
         console.write(f"{len(lines)} answers written to {out}")
 
 

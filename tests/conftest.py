@@ -1,7 +1,7 @@
 """Settings of the whole suite: offline, one thread, no display; nobody connects anywhere."""
 
 import os
-import sys
+import tempfile
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports transformers
@@ -9,25 +9,21 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import pytest
 import torch
+from guard import sitecustomize as guard
 
 SHARED = Path(__file__).parents[2] / "shared"
 
 #: (test, address) of every attempt to connect to, or look up, another machine.
-connections = []
-_NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
+connections = guard.attempts
+guard.watch()
 
 
-def _watch(event, facts):
-    if event in _NETWORK:
-        address = facts[1] if event in ("socket.connect", "socket.sendto") else facts[0]
-        host = address[0] if isinstance(address, tuple) else address
-        # a path is a socket of this machine's own, and workers of the suite and browsers talk on its loopback
-        if not (isinstance(address, str | bytes) and event == "socket.connect") and host not in LOOPBACK:
-            connections.append((os.environ.get("PYTEST_CURRENT_TEST"), address))
-
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost", b"localhost", None)
-sys.addaudithook(_watch)
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # the suite's workers, and what tests start, inherit both
+        handle, os.environ[guard.LOG] = tempfile.mkstemp(prefix="prunekit-connections-")
+        os.close(handle)
+        paths = (str(Path(guard.__file__).parent), os.environ.get("PYTHONPATH"))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
 
 def pytest_sessionstart():
@@ -40,6 +36,28 @@ def nobody_connects():
     before = len(connections)
     yield
     assert connections[before:] == []
+
+
+def pytest_sessionfinish(session):
+    """Nor may anything between the tests, nor any process that they start."""
+    for test, address in connections:
+        guard.write(f"{test}: {address!r}")
+    if not hasattr(session.config, "workerinput") and set(guard.lines()) - {"process"}:
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    found = guard.lines()
+    tried = [line for line in found if line != "process"]
+    count = len(found) - len(tried)
+    terminalreporter.write_line(f"{len(tried)} attempts to reach another machine, by the suite and {count} processes")
+    for line in tried:
+        terminalreporter.write_line(line)
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        Path(os.environ.pop(guard.LOG)).unlink()
 
 
 @pytest.fixture(scope="session")

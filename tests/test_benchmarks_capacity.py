@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+import tiny
+
 from benchmarks import capacity
 from benchmarks.capacity import Model, Study
 
@@ -23,9 +26,17 @@ def test_a_study_is_a_job_per_task_and_method_or_per_seed(monkeypatch):
     assert single.seconds[-1] == 2.0 + 4 * 0.5 + 4 * 10.0
 
 
+@pytest.mark.slow
 def test_a_small_real_run_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(capacity, "ROWS", 20)
     monkeypatch.setattr(capacity, "ROUNDS", 2)
     found = capacity.on_disk_and_in_time(Path(tmp_path))
     assert found["bytes"] > 1000
     assert found["beside"] > 0
+
+
+def test_a_wider_cohort_rounds_otherwise_and_that_is_measured():
+    model = Model("tiny", tiny.backbone("gpt2"), 0.0)
+    ((name, difference),) = capacity.apart([model])
+    assert name == "tiny"
+    assert 0 <= float(difference) < 1

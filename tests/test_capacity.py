@@ -59,3 +59,12 @@ def test_the_width_is_half_the_free_memory_and_bounded(needed, free, device, wid
 
 def test_free_memory_is_read_from_the_machine():
     assert 2**27 < capacity.free_bytes(torch.device("cpu")) < 2**45
+
+
+def test_workers_side_by_side_count_on_their_part_of_the_memory():
+    whole = capacity.free_bytes(torch.device("cpu"))
+    capacity.share_memory(4)
+    try:
+        assert capacity.free_bytes(torch.device("cpu")) < whole / 2
+    finally:
+        capacity.share_memory(1)

@@ -1,4 +1,5 @@
 import os
+import threading
 
 import pytest
 
@@ -16,6 +17,22 @@ def test_a_replaced_file_is_the_old_or_the_new_one(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         disk.replace(path, b"new")
     assert path.read_bytes() == b"old"
+    assert [one.name for one in path.parent.iterdir()] == ["a.txt"]  # nothing half-written takes up the disk
+
+
+def test_a_pipe_is_written_to_and_a_link_leads_where_it_led(tmp_path):
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "there" / "target"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=disk.replace, args=(pipe, b"through"))
+    writing.start()
+    assert pipe.read_bytes() == b"through"
+    writing.join()
+    assert pipe.is_fifo()
+    disk.replace(target, b"old")
+    link.symlink_to(target)
+    disk.replace(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
 
 
 def test_a_moved_directory_replaces_the_one_that_stood_there(tmp_path):

@@ -79,23 +79,6 @@ def test_first_gradients_of_two_processes_equal_those_of_one(kind, tmp_path):
     compare(one[0], two[0], 1e-5)
 
 
-@pytest.mark.slow
-def test_a_whole_run_on_two_processes_is_written_by_the_first(tmp_path):
-    few = tiny.arguments("gpt2", tmp_path, seeds=2, rounds=1)
-    command = ["-m", "prunekit", "prune", *few, "--controls", f"--out={tmp_path / 'runs'}"]
-    made = torchrun(2, *command, "--processes=2")
-    assert made.stdout.count("written to") == 1
-    (run,) = (tmp_path / "runs").iterdir()
-    assert "processes = 2" in (run / "experiment.toml").read_text()
-    before = tiny.contents(run)
-    torchrun(2, *command, "--processes=2")
-    assert tiny.contents(run) == before
-    alone = subprocess.run([sys.executable, *command], capture_output=True, text=True)
-    assert alone.returncode == 2
-    assert "begun with processes = 2; give the same again" in alone.stderr
-    subprocess.run([sys.executable, "-m", "prunekit", "runs", "verify", str(run)], check=True, capture_output=True)
-
-
 def test_a_number_that_was_not_started_is_refused(tmp_path, capsys):
     few = tiny.arguments("gpt2", tmp_path)
     with pytest.raises(SystemExit) as ended:

@@ -23,9 +23,8 @@ from prunekit.places import Place
 from prunekit.prepare import prepare
 from prunekit.tickets import Ticket
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
-
-pytestmark = pytest.mark.filterwarnings("ignore")  # PEFT's and transformers' own, others in every version
+# PEFT's and transformers' own warnings are others in every version
+pytestmark = [pytest.mark.usefixtures("no_flushing"), pytest.mark.filterwarnings("ignore")]
 
 
 def written(folder, files):
@@ -283,6 +282,7 @@ def test_an_exported_run_answers_alike_without_prunekit(kind, folder, tmp_path, 
     assert "largest difference of logits under PEFT" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_exported_testbed_run_answers_alike_without_prunekit(tmp_path):
     from prunekit import flags
 

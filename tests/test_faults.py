@@ -105,6 +105,25 @@ def test_a_failing_disk_does_not_touch_the_round_that_was_there(tmp_path):
     assert run.verify() == 8
 
 
+def test_a_round_that_cannot_be_replaced_stays(tmp_path):
+    run = Run(tmp_path / "r")
+    job(run)
+    before, number = tiny.contents(run.path), 1
+    while True:
+        hook = faults.Failing(tmp_path, number, errno.EIO)
+        with pytest.MonkeyPatch.context() as patch:
+            faults.install(hook, patch.setattr)
+            try:
+                run.commit([member(place) for place in PRUNED])  # the same once more
+                break
+            except OSError:
+                number += 1
+        assert run.verify() == 8, hook.refused
+        assert {name: run.path.joinpath(name).read_bytes() for name in before} == before, hook.refused
+    assert hook.refused is None
+    assert number > 20
+
+
 # ---- through the command line
 
 
@@ -114,16 +133,29 @@ def forks():
         yield made
 
 
+VERBS = {
+    "prune": dict(train_steps=2, rounds=3, keep_tokens=1),
+    "search": dict(train_steps=1, evaluate_every=1, rounds=None, keep_tokens=None, grid="token", prompt_tokens=2),
+}
+
+
 @pytest.fixture(scope="module")
 def small(forks, tmp_path_factory):
-    """A three-round pruning: its flags, its bytes, and how many operations it takes."""
-    folder = tmp_path_factory.mktemp("tiny")
-    flags = ["prune", *tiny.arguments("gpt2", folder, train_steps=2, rounds=3, keep_tokens=1)]
-    log = folder / "points"
-    made = forks.run([*flags, f"--out={folder / 'whole'}"], folder / "whole", points=str(log))
-    assert made.code == 0, made.said
-    operations = [line for line in log.read_text().splitlines() if line.startswith("before ")]
-    return flags, tiny.contents(next((folder / "whole").iterdir())), len(operations)
+    """Of a three-round pruning, or a search: its flags, its bytes, and how many operations it takes."""
+    made = {}
+
+    def of(verb):
+        if verb not in made:
+            folder = tmp_path_factory.mktemp(verb)
+            flags = [verb, *tiny.arguments("gpt2", folder, **VERBS[verb])]
+            log = folder / "points"
+            ended = forks.run([*flags, f"--out={folder / 'whole'}"], folder / "whole", points=str(log))
+            assert ended.code == 0, ended.said
+            operations = [line for line in log.read_text().splitlines() if line.startswith("before ")]
+            made[verb] = flags, tiny.contents(next((folder / "whole").iterdir())), len(operations)
+        return made[verb]
+
+    return of
 
 
 def survives(forks, small, out, number, code):
@@ -145,9 +177,9 @@ def survives(forks, small, out, number, code):
 
 
 def test_a_refused_operation_ends_a_command_with_one_line(forks, small, tmp_path, capsys):
-    count = small[2]
+    count = small("prune")[2]
     said = [
-        survives(forks, small, tmp_path / f"{code}-{number}", number, code)
+        survives(forks, small("prune"), tmp_path / f"{code}-{number}", number, code)
         for code, number in zip(CODES, (count // 7, count // 2, count - 3), strict=True)
     ]
     with capsys.disabled():
@@ -156,22 +188,23 @@ def test_a_refused_operation_ends_a_command_with_one_line(forks, small, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
-def test_every_operation_of_a_command_can_fail(code, forks, small, tmp_path, capsys):
-    count = small[2]
-    refused = range(1, count + 1, 1 if code == errno.ENOSPC else 7)
-    for number in refused:
-        survives(forks, small, tmp_path / str(number), number, code)
+def test_every_operation_of_a_command_can_fail(code, verb, forks, small, tmp_path, capsys):
+    count = small(verb)[2]
+    for number in range(1, count + 1):
+        survives(forks, small(verb), tmp_path / str(number), number, code)
     with capsys.disabled():
-        print(f"\n{errno.errorcode[code]}: {len(refused)} of {count} operations refused, each said in one line")
+        print(f"\n{verb}, {errno.errorcode[code]}: {count} of {count} operations refused, each said in one line")
 
 
 def test_a_real_limit_is_told_like_a_full_disk(forks, small, tmp_path):
     """The system's own refusal, of a file that may grow no further."""
     out = tmp_path / "limited"
-    ended = forks.run([*small[0], f"--out={out}"], out, limit=4096)
+    flags, whole, _ = small("prune")
+    ended = forks.run([*flags, f"--out={out}"], out, limit=4096)
     assert ended.code == 1
     last = ended.said.strip().splitlines()[-1]
     assert re.fullmatch(r"prunekit: .*round=00: File too large, [\d,]+ bytes were to be written; nothing .*", last)
-    assert forks.run([*small[0], f"--out={out}"], out).code == 0
-    assert tiny.contents(next(out.iterdir())) == small[1]
+    assert forks.run([*flags, f"--out={out}"], out).code == 0
+    assert tiny.contents(next(out.iterdir())) == whole

@@ -20,7 +20,7 @@ LEVELS = {
     1: ("prunekit", "pruning prompts backbones tickets order"),
     2: ("prunekit", "cohort capacity evaluation distributed optimizer training importance ablation"),
     3: ("prunekit", "lottery search arms"),
-    4: ("prunekit", "seals runs teamrun records"),
+    4: ("prunekit", "seals runs stored teamrun records"),
     5: (
         "prunekit",
         "flags starts machine subspace methods prepare probing learning experiment rates summary export attached "
@@ -35,7 +35,7 @@ LEVELS = {
     ),
 }
 LEVEL = {f"{package}.{name}": level for level, (package, names) in LEVELS.items() for name in names.split()}
-LEVEL |= {"prunekit": -1, "analyses": 6, "figures": 7, "analyses.notebooks": 10}
+LEVEL |= {"prunekit": -1, "analyses": 6, "figures": 7, "analyses.notebooks": 10, "analyses.studies": 10}
 
 # Rooms that may import less than their level allows: prefix -> the only prefixes of ours that they import.
 ONLY = {

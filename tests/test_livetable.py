@@ -1,13 +1,13 @@
 """What is seen of a sweep while it runs."""
 
 import io
-import json
 import os
 
 from rich.console import Console
 
 from prunekit.console import Screen
 from prunekit.livetable import LiveTable
+from prunekit.seals import stamped
 from prunekit.sweep.jobs import Outcome
 
 
@@ -19,7 +19,7 @@ def screen(terminal):
 
 def note(folder, name, task, news):
     path = folder / f"{name}.note"
-    path.write_text(json.dumps({"task": task, "worker": "host 12", "news": news}))
+    path.write_bytes(stamped({"task": task, "worker": "host 12", "news": news}))
     return path
 
 

@@ -20,6 +20,7 @@ from prunekit.disk import as_json
 from prunekit.errors import ArtifactError, PrunekitError
 from prunekit.places import FACTS, IMPORTANCE, Place
 from prunekit.prepare import prepare
+from prunekit.report import build
 from prunekit.runs import Files, Run
 from prunekit.tasks import load_splits, read_rows
 from prunekit.tasks.spec import read_task
@@ -66,7 +67,7 @@ def written(run):
     """Name of every kind of file -> paths of all of that kind."""
     kinds = {}
     for path in sorted(run.path.rglob("*")):
-        if path.is_file() and path.name not in ("environment.json", "results.parquet", ".lock"):
+        if path.is_file() and path.name not in ("results.parquet", ".lock"):
             kinds.setdefault(path.name, []).append(path)
     return kinds
 
@@ -79,6 +80,8 @@ def read(run, path):
         return run.settings(), run.tickets()
     if path.name == "stage.toml":
         return run.stage_settings(str(inside.parent))
+    if path.name == "environment.json":
+        return build._environment(run)
     place = Place.parse(inside.parent)
     match path.name:
         case "MANIFEST.json":
@@ -147,7 +150,7 @@ def told(capsys, noticed, what):
 
 def test_no_damaged_file_is_loaded(made, capsys):
     noticed = damage_all(made, FEW)
-    assert len(noticed) == 14
+    assert len(noticed) == 15
     told(capsys, noticed, "mutations noticed, none loaded")
 
 

@@ -202,7 +202,7 @@ def test_a_hostile_run_is_inert(tab, tmp_path):
         settings[section][key] = HOSTILE
     settings["metric_note"] = {HOSTILE: HOSTILE}
     run.write_settings(settings)
-    (folder / "environment.json").write_text('{"python": "</script><script>document.title=\'run\'</script>"}')
+    run.write_environment({"python": "</script><script>document.title='run'</script>", "run": run.id})
     out = tmp_path / "report.html"
     build.write([folder], out, 0.01)
     tab.open(out)

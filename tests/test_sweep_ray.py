@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import test_sweep
+import sweeps
 
 from prunekit.disk import as_parquet
 from prunekit.sweep import jobs, table
@@ -79,12 +80,13 @@ class Nodes:
 
     def processes(self):
         """All that the nodes are made of; nothing else is ever killed here."""
-        return {pid for node in self.started for pid in test_sweep.children(node.pid)}
+        return {pid for node in self.started for pid in sweeps.children(node.pid)}
 
     def kill(self, process):
         """One node gone at once, with all that it runs."""
-        for pid in [process.pid, *test_sweep.children(process.pid)]:
-            os.kill(pid, signal.SIGKILL)
+        for pid in [process.pid, *sweeps.children(process.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
 
     def stop(self):
@@ -111,9 +113,9 @@ def asked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serial")
     file = folder / "grid.toml"
     file.write_text(GRID.format(steps=int(os.environ.get("PRUNEKIT_TEST_STEPS", "20"))))
-    found = test_sweep.read(file, threads=1)
+    found = sweeps.read(file, threads=1)
     began = time.perf_counter()
-    done = test_sweep.serial(found, folder)
+    done = sweeps.serial(found, folder)
     seconds = time.perf_counter() - began
     return file, found, as_parquet(table.results(folder, found, done)), done, seconds
 
@@ -195,8 +197,9 @@ def test_kills_of_workers_and_of_a_node_lose_nothing_and_repeat_nothing(asked, n
         at_work = notes(out)
         at_work = [pid for pid in at_work if pid in nodes.processes()]
         if killed < wanted and at_work and time.monotonic() > pause:
-            os.kill(chance.choice(at_work), signal.SIGKILL)
-            killed += 1
+            with suppress(ProcessLookupError):  # it came to its own end just now
+                os.kill(chance.choice(at_work), signal.SIGKILL)
+                killed += 1
             pause = time.monotonic() + chance.uniform(0.5, 3.0)
         if killed >= wanted // 2 and not node_killed:
             nodes.kill(nodes.worker)
@@ -217,7 +220,7 @@ def test_kills_of_workers_and_of_a_node_lose_nothing_and_repeat_nothing(asked, n
 
 
 def test_ray_of_this_machine_is_started_and_ended_with_the_sweep(tmp_path):
-    found = test_sweep.read(test_sweep.written(tmp_path, rounds="0", methods='"direct"'), threads=1)
+    found = sweeps.read(sweeps.written(tmp_path, rounds="0", methods='"direct"'), threads=1)
     work = jobs.jobs(found, tmp_path / "runs", found.experiments)
     ended = [one for some in outcomes("ray", work, Resources(2), tmp_path) for one in some]
     assert [one.failed for one in ended] == ["", ""]
@@ -225,7 +228,7 @@ def test_ray_of_this_machine_is_started_and_ended_with_the_sweep(tmp_path):
 
 
 def test_an_address_where_no_ray_is_is_refused(tmp_path):
-    file = test_sweep.written(tmp_path, rounds="0", methods='"direct"')
+    file = sweeps.written(tmp_path, rounds="0", methods='"direct"')
     command = [sys.executable, "-m", "prunekit", "sweep", str(file), "--engine=ray", "--address=127.0.0.1:1"]
     made = subprocess.run([*command, f"--out={tmp_path / 'runs'}"], capture_output=True, text=True)
     assert made.returncode == 2
@@ -234,7 +237,7 @@ def test_an_address_where_no_ray_is_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_sweep_on_ray_and_what_it_started(number, code, tmp_path):
-    file = test_sweep.written(tmp_path, rounds="1", methods='"direct"')
+    file = sweeps.written(tmp_path, rounds="1", methods='"direct"')
     file.write_text(file.read_text().replace("= 4\nevaluate", "= 200000\nevaluate"))
     out = tmp_path / "runs"
     command = [sys.executable, "-m", "prunekit", "sweep", str(file), "--engine=ray", f"--out={out}", "--workers=2"]
@@ -242,12 +245,12 @@ def test_a_signal_ends_a_sweep_on_ray_and_what_it_started(number, code, tmp_path
     while not list(out.glob("*/experiment.toml")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
-    started = test_sweep.children(process.pid)
+    started = sweeps.children(process.pid)
     process.send_signal(number)
     _, errors = process.communicate(timeout=90)
     assert process.returncode == code
     assert "finished rounds are kept" in errors.splitlines()[-1]
     deadline = time.monotonic() + 30
-    while any(test_sweep.alive(pid) for pid in started) and time.monotonic() < deadline:
+    while any(sweeps.alive(pid) for pid in started) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not [pid for pid in started if test_sweep.alive(pid)]
+    assert not [pid for pid in started if sweeps.alive(pid)]

@@ -4,7 +4,7 @@ import os
 import sys
 
 import pytest
-import test_sweep
+import sweeps
 
 from prunekit.errors import ConfigError
 from prunekit.sweep import engines, jobs
@@ -43,7 +43,7 @@ def slurm(tmp_path, monkeypatch):
 
 
 def work(tmp_path):
-    found = test_sweep.read(test_sweep.written(tmp_path, rounds="0", methods='"direct"'), threads=1)
+    found = sweeps.read(sweeps.written(tmp_path, rounds="0", methods='"direct"'), threads=1)
     return jobs.jobs(found, tmp_path / "runs", found.experiments)
 
 

@@ -302,10 +302,10 @@ def test_runs_of_several_tasks_are_joined_and_two_of_one_task_are_refused(tmp_pa
 
 
 def test_no_analysis_imports_transformers_not_even_through_others():
-    """Every module of the analyses in one fresh process, the one that reads runs among them."""
-    notebooks = "analyses.notebooks"
+    """Every module of the analyses in one fresh process, the one that reads runs among them; studies run models."""
+    others = ("analyses.notebooks", "analyses.studies")
     names = [one.name for one in pkgutil.walk_packages(analyses.__path__, "analyses.")]
-    names = [name for name in names if not name.startswith(notebooks)]
+    names = [name for name in names if not name.startswith(others)]
     assert {"analyses.spectra", "analyses.tables.prompts", "analyses.halving"} <= set(names)
     code = f"import sys\nfor one in {names!r}: __import__(one)\nprint('transformers' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)

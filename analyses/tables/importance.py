@@ -33,7 +33,8 @@ _STAGE = "score-"
 def scores(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     """The scores of every round of one pruning, the dense round's first, with what became of each token and piece.
 
-    stage: such as "prune-1a2b"; by default the only one of each run, or the dense round alone where it has none.
+    stage: such as "prune-1a2b"; by default the only one of each run, or the dense round alone where it has none. "" is
+    the dense round alone.
 
     Columns: `KEYS`; kind ("absolute", "signed", "squared", "magnitude", "random"); level ("token", "piece"); token;
     piece (-1 at level token); score (larger = keep; NaN where dropped already); kept (bool: in this round); next_kept
@@ -89,7 +90,7 @@ def _chosen(run: Run, stage: str | None) -> str:
         raise ArtifactError(f"{run.path}: has {', '.join(there)}; name one of them")
     if stage and stage not in there:
         raise ArtifactError(f"{run.path}: has no finished round of {stage}; it has {', '.join(there) or 'none'}")
-    return stage or (there[0] if there else "")
+    return (there[0] if there else "") if stage is None else stage
 
 
 def _round(place: Place) -> int:

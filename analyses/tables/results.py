@@ -146,9 +146,13 @@ def _row(run: Run, place: Place, known: Mapping[str, str]) -> dict[str, object]:
 def _gaps(run: Run) -> Iterator[dict[str, object]]:
     seeds = [int(seed) for seed in run.settings().get("seeds", [])]
     done: dict[tuple[str, str, int], dict[int, str]] = {}
+    whole: set[tuple[str, int]] = set()  # what dropped nothing has no reverse
     for place in run.tickets():
         stage, _, arm = place.stage.partition("/")
-        done.setdefault((stage, arm, place.seed), {})[place.round] = str(run.result(place)["status"])
+        result = run.result(place)
+        done.setdefault((stage, arm, place.seed), {})[place.round] = str(result["status"])
+        if not arm:  # rounds come in order: the last one decides
+            (whole.add if result["density"] == 1 else whole.discard)((stage, place.seed))
     stopped = {seed for seed in seeds if done.get(("", "", seed), {}).get(0, "done") != "done"}
     for seed in seeds:
         yield from _short("", "", seed, done.get(("", "", seed), {}), 1, 0)
@@ -159,7 +163,7 @@ def _gaps(run: Run) -> Iterator[dict[str, object]]:
         for arm in arms:
             for seed in seeds:
                 found = done.get((stage, arm, seed), {})
-                if seed in stopped:
+                if seed in stopped or (arm == "reversed" and (stage, seed) in whole):
                     continue  # its dense round says why
                 if arm:  # some arms train every round and some the last alone
                     yield from _short(stage, arm, seed, found, 1, wanted)

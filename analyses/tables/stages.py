@@ -109,7 +109,7 @@ def curves(run: Run, stage: str) -> pd.DataFrame:
 
 
 def joined(runs: Sequence[tuple[Run, str]]) -> pd.DataFrame:
-    """The arms of several runs, each with its stage, in one table.
+    """The arms of several runs, each with its stage, in one table of the columns of `arms`.
 
     Raises: ArtifactError where two of them are of one task: their seeds would be taken for units of one another.
     """

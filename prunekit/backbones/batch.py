@@ -69,7 +69,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Row:
-    """One example as a backbone family lays it out: R input rows, C answers."""
+    """One example as a backbone family lays it out: R input rows, C answers.
+
+    start: of each row, the place of its text's last token (where the answer is read).  gold: the right answer's place,
+    -1 where none is known.  index: the example's position in its split.
+    """
 
     inputs: Sequence[Ids]
     targets: Sequence[Ids]

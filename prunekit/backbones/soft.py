@@ -72,6 +72,8 @@ class Soft:
 def stack(prompts: Sequence[MaskedPrompt], heads: Sequence[tuple[Tensor, Tensor]] | None = None) -> Soft:
     """The Soft of a cohort; gradients flow back to each member's own parameters.
 
+    heads: weight [C, H] and bias [C] of each member.
+
     A removed token has no slot. Members of fewer slots are padded on the far side of the prompt, so that prompt rows
     stand right-aligned to the text.
     """

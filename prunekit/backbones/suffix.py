@@ -165,7 +165,7 @@ def text_ids(batch: Batch) -> list[Ids]:
 
 
 def texts_of(cache: Any, hidden: Tensor, lengths: Sequence[int]) -> list[Text]:
-    """What a forward pass over right-padded texts left in a cache, text by text; hidden: [N, T, H]."""
+    """What a forward pass over right-padded texts left in a cache, text by text; hidden: [N, T, H], lengths: tokens."""
     both = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])  # [layers, 2, N, h, T, d]
     return [
         Text(both[:, :, row, :, :tokens].contiguous(), hidden[row, tokens - 1].clone())

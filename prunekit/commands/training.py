@@ -91,12 +91,13 @@ def compare(
 
 @app.command()
 @flags.with_settings("", "machine")
-def sweep(
+def sweep(  # noqa: PLR0913 (an argument is a flag)
     grid: Annotated[Path, typer.Argument(help="experiment file in which any setting may be a list")],
     out: Out = Path("runs"),
     engine: Annotated[str, typer.Option(help="local (processes), ray or slurm (both: prunekit[cluster])")] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="runs at a time; default: by cores, memory, GPUs")] = None,
     address: Annotated[str | None, typer.Option(help="of a Ray cluster; default: Ray on this machine")] = None,
+    store: Annotated[str, typer.Option(help="URL (fsspec) of what holds the runs, such as s3://bucket/runs")] = "",
     tolerance: Tolerance = 0.01,
     dry_run: DryRun = False,
     json: Json = False,
@@ -105,7 +106,7 @@ def sweep(
     """Many experiments, from one file: a grid on a local pool, Ray or Slurm. Run again to resume."""
     from prunekit import sweeping
 
-    wish = sweeping.Wish(out, engine, workers, address, tolerance, dry_run, json, settings)  # type: ignore[arg-type]  # checked by sweep
+    wish = sweeping.Wish(out, store, engine, workers, address, tolerance, dry_run, json, settings)  # type: ignore[arg-type]  # checked by sweep
     sweeping.sweep(grid, wish)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from transformers import AutoTokenizer, {cls}
 
 folder = Path("{folder}")
 about = json.loads((folder / "{side}").read_text())["story"]
-tokenizer = AutoTokenizer.from_pretrained("{base}"{revision})
-base = {cls}.from_pretrained("{base}"{revision}{labels}, dtype=torch.float32)
+tokenizer = AutoTokenizer.from_pretrained({base}{revision})
+base = {cls}.from_pretrained({base}{revision}{labels}, dtype=torch.float32)
 model = PeftModel.from_pretrained(base, folder).eval()
 """
 
@@ -79,11 +80,11 @@ def card(kind: str, ticket: Ticket, story: Story, folder: str = ".") -> str:
     cells = f"{mask.tokens} of {len(mask.token)} tokens, {mask.cells} of {mask.piece.numel()} pieces in all"
     lines = ["---", "library_name: peft", "tags: [prompt-tuning, prunekit]"]
     lines += [f"base_model: {json.dumps(story.model)}"] if story.model and not Path(story.model).exists() else []
-    lines += ["---", "", f"# A soft prompt for {story.task or 'an unknown task'}", ""]
+    lines += ["---", "", f"# A soft prompt for {_plain(story.task or 'an unknown task')}", ""]
     lines += [f"Trained and pruned by prunekit: {cells}; round {ticket.round}, seed {ticket.seed}.", ""]
     lines += [_row("template", story.template)] if story.template else []
     lines += [_row("answers", ", ".join(story.choices))] if story.choices else []
-    lines += [_row(f"report {name}", f"{value:.4f}") for name, value in story.metrics.items()]
+    lines += [_row(f"report {_plain(name)}", f"{value:.4f}") for name, value in story.metrics.items()]
     lines += ["", f"`{SIDE}` tells the rest. It needs PEFT and transformers:", "", "```python"]
     lines += [code(kind, ticket, story, folder).rstrip(), "```", ""]
     if story.template:
@@ -102,7 +103,7 @@ def code(kind: str, ticket: Ticket, story: Story, folder: str = ".") -> str:
         "cls": _CLASSES[kind],
         "folder": folder,
         "side": SIDE,
-        "base": story.model or "the/model",
+        "base": json.dumps(story.model or "the/model", ensure_ascii=False),
         "revision": revision,
         "labels": labels,
     }
@@ -115,4 +116,13 @@ def code(kind: str, ticket: Ticket, story: Story, folder: str = ".") -> str:
 
 
 def _row(name: str, value: str) -> str:
-    return f"- {name}: `{value}`"
+    """A line of a list; what a stranger wrote stays one piece of text in it, whatever it holds."""
+    shown = _plain(value)
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    space = " " if len(fence) > 1 else ""
+    return f"- {name}: {fence}{space}{shown}{space}{fence}"
+
+
+def _plain(text: str) -> str:
+    """The text in one line, line ends and control characters as escapes."""
+    return json.dumps(text, ensure_ascii=False)[1:-1].replace('\\"', '"')

@@ -32,13 +32,13 @@ def embedding_files(ticket: Ticket, story: Story) -> dict[str, bytes]:
     if not bool(slots.present.all()):
         tensors["present"] = slots.present
     content = _packed(tensors)
-    return {EMBEDDINGS: content, SIDE: side_file(ticket, story, content)}
+    return {SIDE: side_file(ticket, story, content), EMBEDDINGS: content}
 
 
 def prompt_embeds_files(
     ticket: Ticket, story: Story, backbone: Backbone, texts: Sequence[Sequence[int]]
 ) -> dict[str, bytes]:
-    """For each text, the rows [n, H] that a server is to read in place of its tokens; tensors "0", "1", ...
+    """For each of the texts (token ids), the rows [n, H] that a server reads in its place; tensors "0", "1", ...
 
     A server that takes prompt embeddings reads what it is sent as it is: switch that on for trusted clients only.
 
@@ -58,7 +58,7 @@ def prompt_embeds_files(
                 )
             tensors[str(number)] = row.embeds.cpu()
     content = _packed(tensors)
-    return {PROMPT_EMBEDS: content, SIDE: side_file(ticket, story, content)}
+    return {SIDE: side_file(ticket, story, content), PROMPT_EMBEDS: content}
 
 
 def _packed(tensors: dict[str, Tensor]) -> bytes:

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunekit import disk
+from prunekit import seals
 from prunekit.backbones.soft import stack
-from prunekit.errors import ArtifactError
+from prunekit.errors import ArtifactError, ConfigError
 from prunekit.masks import Mask
-from prunekit.tickets import Ticket
+from prunekit.tickets import MOST_NUMBERS, Ticket, check
 
 #: The side file's name.
 SIDE = "prunekit.json"
@@ -80,8 +80,11 @@ def flattened(ticket: Ticket) -> Ticket:
     return replace(ticket, method="direct", state={"values": values.detach().float()})
 
 
-def side_file(ticket: Ticket, story: Story, tensors: bytes) -> bytes:
-    """The side file of a ticket; tensors: the bytes of the tensor file that it lies beside."""
+def side_file(ticket: Ticket, story: Story, tensors: bytes, config: bytes = b"") -> bytes:
+    """The side file of a ticket, which notices its own damage and that of the files it lies beside.
+
+    tensors: the bytes of the tensor file.  config: those of an adapter's configuration.
+    """
     facts = {
         "format": FORMAT,
         "versions": {name: version(name) for name in ("prunekit", "transformers", "torch")},
@@ -89,8 +92,9 @@ def side_file(ticket: Ticket, story: Story, tensors: bytes) -> bytes:
         "mask": ["".join("1" if kept else "0" for kept in row) for row in ticket.mask.piece.tolist()],
         "story": asdict(story),
         "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
+        "config_sha256": hashlib.sha256(config).hexdigest(),
     }
-    return disk.as_json(facts)
+    return seals.stamped(facts)
 
 
 def restored(values: Tensor, head: Mapping[str, Tensor] | None, facts: Mapping[str, Any], where: str) -> Ticket:
@@ -102,9 +106,16 @@ def restored(values: Tensor, head: Mapping[str, Tensor] | None, facts: Mapping[s
         piece = torch.tensor([[flag == "1" for flag in row] for row in facts["mask"]])
         mask, known = Mask(piece.any(dim=1), piece), dict(facts["ticket"])
         slots = mask.token if known["absent"] == "remove" else torch.ones_like(mask.token)
+        if len(slots) * values.shape[1] > MOST_NUMBERS:  # before memory is taken for what a file claims
+            raise ValueError(f"a prompt of {len(slots)} tokens")
+        if int(slots.sum()) != len(values):
+            raise ValueError(f"{int(slots.sum())} slots for {len(values)} vectors")
         whole = values.new_zeros(len(slots), values.shape[1])
         whole[slots] = values
         whole = whole.where(mask.expand(values.shape[1]), whole.new_zeros(()))
-        return Ticket(mask, {"values": whole}, dict(head) if head else None, **(known | {"method": "direct"}))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{where}: does not fit the adapter beside it ({error})") from error
+        made = Ticket(mask, {"values": whole}, dict(head) if head else None, **(known | {"method": "direct"}))
+        check(made)
+    except (LookupError, TypeError, ValueError, RuntimeError, ConfigError) as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{where}: does not fit the adapter beside it ({reason})") from error
+    return made

@@ -40,10 +40,11 @@ def adapter_files(ticket: Ticket, backbone: Backbone, story: Story) -> dict[str,
     tensors = {PROMPT: slots.values} | _head(ticket, backbone)
     content: bytes = save({name: one.contiguous().clone() for name, one in tensors.items()}, metadata={"format": "pt"})
     kind = task_type(backbone)
+    config = disk.as_json(_config(kind, slots.values, backbone, story))
     return {
+        SIDE: side_file(ticket, story, content, config),  # first: half an export then shows
         TENSORS: content,
-        CONFIG: disk.as_json(_config(kind, slots.values, backbone, story)),
-        SIDE: side_file(ticket, story, content),
+        CONFIG: config,
         "README.md": card(kind, ticket, story).encode(),
     }
 

@@ -35,6 +35,7 @@ class OffsetRate(NamedTuple):
 class AutoRate(NamedTuple):
     """The learning rate of a method under `learning_rate = "auto"`, for AdamW.
 
+    factor: the rate, or its multiple of that RMS.
     in_units: whether it is in units of the RMS of the model's embeddings, as what is learned is; else it is absolute,
     as where factors start at a size of their own.
 
@@ -141,10 +142,10 @@ class MaskedPrompt(nn.Module):
 
 
 def parameter(values: Tensor) -> nn.Parameter:
-    """A trainable copy, contiguous, since an optimiser may see it as one flat vector."""
+    """A trainable copy of values [...], contiguous, since an optimiser may see it as one flat vector."""
     return nn.Parameter(frozen(values))
 
 
 def frozen(values: Tensor) -> Tensor:
-    """A contiguous copy, for a buffer."""
+    """A contiguous copy of values [...], for a buffer."""
     return values.detach().clone(memory_format=torch.contiguous_format)

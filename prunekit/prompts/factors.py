@@ -50,17 +50,17 @@ def svd(values: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def uniform(generator: torch.Generator, shape: tuple[int, ...], bound: float, like: Tensor) -> Tensor:
-    """Independent U(-bound, bound) entries, of the type of `like`."""
+    """Independent U(-bound, bound) entries [*shape], of the type of `like` (any tensor)."""
     return (torch.rand(shape, generator=generator, dtype=like.dtype) * 2 - 1) * bound
 
 
 def normal(generator: torch.Generator, shape: tuple[int, ...], deviation: float, like: Tensor) -> Tensor:
-    """Independent N(0, deviation^2) entries, of the type of `like`."""
+    """Independent N(0, deviation^2) entries [*shape], of the type of `like` (any tensor)."""
     return torch.randn(shape, generator=generator, dtype=like.dtype) * deviation
 
 
 def kaiming(generator: torch.Generator, shape: tuple[int, int], like: Tensor) -> Tensor:
-    """The default start of a matrix in torch, U(-b, b) with b = 1 / sqrt(columns) (Kaiming-uniform with a = sqrt 5).
+    """The default start of a matrix [*shape] in torch: U(-b, b), b = 1 / sqrt(columns) (Kaiming-uniform, a = sqrt 5).
 
     torch takes the number of columns for the fan-in, whatever the matrix multiplies; DePT and ADePT call it so.
     """
@@ -68,5 +68,5 @@ def kaiming(generator: torch.Generator, shape: tuple[int, int], like: Tensor) ->
 
 
 def xavier(generator: torch.Generator, shape: tuple[int, int], like: Tensor) -> Tensor:
-    """Xavier-uniform: U(-b, b) with b = sqrt(6 / (rows + columns))."""
+    """Xavier-uniform [*shape]: U(-b, b) with b = sqrt(6 / (rows + columns))."""
     return uniform(generator, shape, math.sqrt(6 / sum(shape)), like)

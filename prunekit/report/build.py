@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from prunekit.report import asked, found, page, pictures, sheets
 from prunekit.report.parts import Block, Missing, Page, Section
 from prunekit.report.pictures import Pictures
 from prunekit.runs import Run
+from prunekit.seals import read_stamped
 
 _OF_ROUNDS = ("density_curve", "cost")
 _OF_CONTROLS = ("controls",)
@@ -237,12 +237,12 @@ def _settings(run: Run, anchor: str) -> Block:
 
 
 def _environment(run: Run) -> Any:
-    path = run.path / ENVIRONMENT
-    try:
-        facts = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: missing or damaged; run the command that made the run again") from error
-    return sheets.settings(facts, "Versions and machine")
+    path, cure = run.path / ENVIRONMENT, "delete it, the page can do without"
+    facts = read_stamped(path, cure) if path.exists() else {"run": run.id, "versions": "not known"}
+    if facts.get("run") != run.id:
+        raise ArtifactError(f"{path}: belongs to another run; {cure}")
+    shown = {name: value for name, value in facts.items() if name not in ("run", "sha256")}
+    return sheets.settings(shown, "Versions and machine")
 
 
 def _across(runs: Sequence[Run], tolerance: float) -> list[Block]:

@@ -25,7 +25,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, and what it is sorted by (None: nothing is there, sorted last)."""
+    """A cell: its text, and the key it is sorted by, in the column's units (None: nothing is there, sorted last)."""
 
     text: str
     key: float | str | None

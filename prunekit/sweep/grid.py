@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -19,6 +20,8 @@ Flat = dict[str, Any]
 
 # these are lists by themselves, one experiment's own
 _LISTS = ("seeds", "prompt.subspace_from")
+# experiments of one sweep; each takes seconds at least
+_MOST = 10_000
 
 
 class Options(Settings):
@@ -89,8 +92,14 @@ def flattened(table: Mapping[str, Any], prefix: str = "") -> Flat:
 
 
 def _combinations(table: Mapping[str, Any], prefix: str = "") -> list[Flat]:
-    """Every combination of a (nested) table's choices."""
+    """Every combination of a (nested) table's choices.
+
+    Raises: ConfigError where they are more than anyone runs, before memory is taken for them.
+    """
     parts = [_alternatives(f"{prefix}{name}", value) for name, value in table.items()]
+    count = math.prod(map(len, parts))
+    if count > _MOST:
+        raise ConfigError(f"the lists come to {count:,} experiments, and {_MOST:,} is the most; make several sweeps")
     return [{name: value for part in chosen for name, value in part.items()} for chosen in product(*parts)]
 
 
@@ -137,6 +146,8 @@ def _nested(flat: Flat) -> dict[str, Any]:
         inner = table
         for section in sections:
             inner = inner.setdefault(section, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{place}: {section} is {str(inner)[:40]!r} elsewhere and no section of settings")
         inner[name] = value
     return table
 

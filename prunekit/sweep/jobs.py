@@ -15,6 +15,7 @@ from typing import Any
 
 from prunekit import disk
 from prunekit.config import SCHEMA, Experiment, identity
+from prunekit.errors import ArtifactError
 from prunekit.places import MANIFEST, SETTINGS
 from prunekit.sweep.grid import Grid
 
@@ -41,6 +42,7 @@ class Job:
     """What one engine task does, in order.
 
     out: the folder that holds runs.  folder: where relative paths start.  environment: variables that the worker sets.
+    store: URL of the store that holds the runs in place of `out`, or "".
     """
 
     key: str
@@ -50,6 +52,7 @@ class Job:
     folder: str
     tasks: tuple[Task, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    store: str = ""
 
     def to_text(self) -> str:
         """The job as JSON."""
@@ -68,7 +71,7 @@ class Outcome:
 
     run: name of its run directory, "" where it failed before it had one.  stage: of its tickets.  places: the rounds
     that it finished or found finished.  trained: trainings that were made for it now.  failed: why, in one line, or "".
-    worker: host, process and node.
+    worker: host, process and node.  again: rounds that the store held damaged, which were left out and done again.
     """
 
     key: str
@@ -80,14 +83,15 @@ class Outcome:
     seconds: float = 0.0
     failed: str = ""
     worker: str = ""
+    again: tuple[str, ...] = ()
 
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> Outcome:
         """From what `asdict` gave, through JSON."""
-        return cls(**table | {"places": tuple(table["places"])})
+        return cls(**table | {name: tuple(table[name]) for name in ("places", "again")})
 
 
-def jobs(grid: Grid, out: Path, experiments: Sequence[Experiment]) -> list[Job]:
+def jobs(grid: Grid, out: Path, experiments: Sequence[Experiment], store: str = "") -> list[Job]:
     """Jobs for some of a grid's experiments: those of one model together, so that a worker finds it loaded."""
     groups: dict[str, list[Task]] = {}
     order: dict[str, tuple[str, str]] = {}
@@ -102,7 +106,7 @@ def jobs(grid: Grid, out: Path, experiments: Sequence[Experiment]) -> list[Job]:
     options, offline = grid.options, os.environ.get("HF_HUB_OFFLINE")
     environment = {} if offline is None else {"HF_HUB_OFFLINE": offline}
     where = (options.verb, options.controls, str(out), str(Path.cwd()))
-    return [Job(name, *where, tuple(groups[name]), environment) for name in names]
+    return [Job(name, *where, tuple(groups[name]), environment, store) for name in names]
 
 
 def key(experiment: Experiment, grid: Grid) -> str:
@@ -119,19 +123,39 @@ def key(experiment: Experiment, grid: Grid) -> str:
 
 def receipt(out: Path, key: str) -> Outcome | None:
     """The receipt of a finished experiment, where its run directory still holds what it names."""
+    found = read_receipt(out, key)
+    if found is None:
+        return None
     try:
-        table = json.loads((out / LEDGER / f"{key}.json").read_bytes())
-        found = Outcome.from_table(table)
-    except (OSError, ValueError, TypeError, KeyError):
-        return None  # a damaged one is as none: the run itself is looked at
-    folder = out / found.run
-    whole = (folder / SETTINGS).is_file() and all((folder / place / MANIFEST).is_file() for place in found.places)
+        folder = out / found.run
+        whole = (folder / SETTINGS).is_file() and all((folder / place / MANIFEST).is_file() for place in found.places)
+    except (OSError, ValueError, TypeError):
+        return None
     return found if whole else None
+
+
+def read_receipt(out: Path, key: str) -> Outcome | None:
+    """The receipt by itself; a damaged one is as none: the run itself is looked at."""
+    from prunekit import seals  # it brings torch along, which who only lists jobs does not need
+
+    try:
+        table = seals.read_stamped(out / receipt_name(key))
+        found = Outcome.from_table({name: value for name, value in table.items() if name != "sha256"})
+    except (ArtifactError, ValueError, TypeError, KeyError):
+        return None
+    return found if found.key == key else None
 
 
 def write_receipt(out: Path, outcome: Outcome) -> None:
     """Say that an experiment is finished; written last, by who finished it."""
-    disk.replace(out / LEDGER / f"{outcome.key}.json", disk.as_json(asdict(outcome)))
+    from prunekit import seals
+
+    disk.replace(out / receipt_name(outcome.key), seals.stamped(asdict(outcome)))
+
+
+def receipt_name(key: str) -> str:
+    """Where a receipt lies beside the runs."""
+    return f"{LEDGER}/{key}.json"
 
 
 def _look(name: str) -> list[Any]:

@@ -13,16 +13,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from prunekit import disk
 from prunekit.config import Experiment, MachineSettings
 from prunekit.errors import BusyError, PrunekitError
-from prunekit.sweep.jobs import LEDGER, NOTE, Job, Outcome, Task, receipt, write_receipt
+from prunekit.sweep.jobs import LEDGER, NOTE, Job, Outcome, Task, receipt, receipt_name, write_receipt
 
 if TYPE_CHECKING:
-    from prunekit.backbones import Backbone
     from prunekit.prepare import Prepared
+    from prunekit.stored import Stored
 
 # seconds between two looks at a run that another process holds, and how long it is waited for: where an engine took
 # a worker for dead too early, its job is held by the old one until that ends
@@ -31,14 +32,16 @@ _BUSY_PATIENCE = 600.0
 # seconds between two notes of how far a job is
 _NOTE_EVERY = 1.0
 
-_loaded: dict[str, Backbone] = {}
+# what was prepared last, by its model and machine
+_last: dict[str, Prepared] = {}
 
 
 def perform(text: str, node: str = "") -> str:
     """Do a job; returns its outcomes as JSON. A task that fails says why and does not keep others from being done."""
     job = Job.from_text(text)
     os.environ.update(job.environment)
-    os.chdir(job.folder)
+    if not job.store or Path(job.folder).is_dir():  # a node that shares no disk may have no such folder
+        os.chdir(job.folder)
     worker = f"{socket.gethostname()} {os.getpid()} {node}".strip()
     return json.dumps([asdict(_outcome(job, task, worker)) for task in job.tasks])
 
@@ -67,13 +70,23 @@ class Note:
             self._write(line)
 
     def _write(self, line: str) -> None:
+        from prunekit import seals  # it brings torch along, once a job has come
+
         self._next = time.monotonic() + _NOTE_EVERY
-        disk.replace(self.path, disk.as_json({"task": self.task.label, "worker": self.worker, "news": line}))
+        told = {"task": self.task.label, "worker": self.worker, "news": line}
+        disk.replace(self.path, seals.stamped(told))
 
 
 def _outcome(job: Job, task: Task, worker: str) -> Outcome:
-    """One experiment, run or found finished."""
-    out = Path(job.out)
+    """One experiment, run or found finished; where there is a store, in a folder for the time being."""
+    if not job.store:
+        return _outcome_in(Path(job.out), job, task, worker)
+    with TemporaryDirectory(prefix="prunekit-", ignore_cleanup_errors=True) as folder:
+        found = _outcome_in(Path(folder), job, task, worker)
+        return replace(found, failed=found.failed.replace(folder, job.store))
+
+
+def _outcome_in(out: Path, job: Job, task: Task, worker: str) -> Outcome:
     known = receipt(out, task.key)
     if known is not None:
         return replace(known, label=task.label, trained=0, worker=worker)
@@ -81,8 +94,10 @@ def _outcome(job: Job, task: Task, worker: str) -> Outcome:
     note = Note(out / LEDGER / f"{job.key}{NOTE}", task, worker)
     nothing = Outcome(task.key, task.label, worker=worker)
     try:
-        found = replace(_patiently(lambda: _run(job, task, note), note), worker=worker, trained=note.trained)
+        found = replace(_patiently(lambda: _run(job, task, note, out), note), worker=worker, trained=note.trained)
         write_receipt(out, replace(found, seconds=time.perf_counter() - began))
+        if job.store:
+            _hand_in(out, job.store, receipt_name(task.key))
     except PrunekitError as error:
         found = replace(nothing, failed=str(error))
     except Exception as error:  # whatever a device or a disk may say; the other jobs go on
@@ -90,6 +105,12 @@ def _outcome(job: Job, task: Task, worker: str) -> Outcome:
     finally:
         note.path.unlink(missing_ok=True)
     return replace(found, seconds=time.perf_counter() - began)
+
+
+def _hand_in(out: Path, url: str, name: str) -> None:
+    from prunekit.stored import Store
+
+    Store(url).write({name: (out / name).read_bytes()})
 
 
 def _patiently(run: Callable[[], Outcome], note: Note) -> Outcome:
@@ -105,7 +126,7 @@ def _patiently(run: Callable[[], Outcome], note: Note) -> Outcome:
             time.sleep(_BUSY_PAUSE)
 
 
-def _run(job: Job, task: Task, note: Note) -> Outcome:
+def _run(job: Job, task: Task, note: Note, out: Path) -> Outcome:
     from prunekit import capacity
     from prunekit.experiment import run, search
     from prunekit.sweep.table import places_of
@@ -113,28 +134,39 @@ def _run(job: Job, task: Task, note: Note) -> Outcome:
     experiment = Experiment.model_validate(task.experiment)
     capacity.share_memory(_neighbours(experiment.machine))
     prepared = ready(experiment)
-    out = Path(job.out)
+    place, again = _supplied(out, job.store, prepared.name)
     if job.verb == "search":
-        made, stage = search(prepared, out, note, controls=job.controls), prepared.search_stage
+        made, stage = search(prepared, place, note, controls=job.controls), prepared.search_stage
     else:
-        made = run(prepared, out, note, prune=job.verb == "prune", controls=job.controls)
+        made = run(prepared, place, note, prune=job.verb == "prune", controls=job.controls)
         stage = prepared.stage if job.verb == "prune" else ""
     settled = MachineSettings.model_validate(made.settings()["machine"])
     if settled.checkpointing or settled != prepared.experiment.machine:
-        _loaded.clear()  # the run changed the backbone, its device or the threads
+        _last.clear()  # the run changed the backbone, its device or the threads
     places = places_of(made, stage, experiment.seeds, controls=job.controls)
-    return Outcome(task.key, task.label, made.path.name, stage, tuple(map(str, places)))
+    return Outcome(task.key, task.label, made.path.name, stage, tuple(map(str, places)), again=again)
+
+
+def _supplied(out: Path, url: str, name: str) -> tuple[Path | Stored, tuple[str, ...]]:
+    """Where a run is made, with what the store has of it; and the rounds that it has damaged."""
+    if not url:
+        return out, ()
+    from prunekit.stored import Store, Stored, fetch
+
+    store = Store(url)
+    return Stored(out, store), tuple(fetch(store, name, out, store.names(name)))
 
 
 def ready(experiment: Experiment) -> Prepared:
-    """An experiment prepared on the backbone that was used last, where it is the same; else that one is let go."""
-    from prunekit.prepare import backbone_of, prepare
+    """An experiment prepared on the backbone and rows that were used last, as far as they are the same."""
+    from prunekit.prepare import prepare
 
     name = json.dumps([experiment.model.model_dump(mode="json"), experiment.machine.model_dump(mode="json")])
-    if name not in _loaded:
-        _loaded.clear()
-        _loaded[name] = backbone_of(experiment)
-    return prepare(experiment, _loaded[name])
+    last = _last.get(name)
+    if last is None:
+        _last.clear()  # let go before another model is loaded
+    _last[name] = prepare(experiment, last.backbone if last else None, last)
+    return _last[name]
 
 
 def _neighbours(machine: MachineSettings) -> int:
