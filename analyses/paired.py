@@ -27,18 +27,20 @@ def estimate(strata: Strata) -> float:
     return float(np.mean([np.mean(one) for one in strata])) if strata else float("nan")
 
 
-def sign_flip(strata: Strata, seed: int = 0) -> float:
+def sign_flip(strata: Strata, seed: int = 0, flips: int = RANDOM_FLIPS) -> float:
     """Two-sided p of the hypothesis that every difference is as likely to have the other sign.
 
     Exact up to `EXACT_UNITS` units; beyond, from random flips, the observed one counted among them so that p is valid
     (Phipson and Smyth 2010). Assumes no distribution. 1 without any unit.
+
+    flips: how many random ones.
     """
     # the estimate as a sum over units: flipping a unit flips its term
     terms = np.concatenate([one / (one.size * len(strata)) for one in strata]) if strata else np.zeros(0)
     reached = abs(terms.sum()) - TIE * np.abs(terms).sum()
     if terms.size > EXACT_UNITS:
-        signs = np.random.default_rng(seed).integers(0, 2, (RANDOM_FLIPS, terms.size), dtype=np.int8) * 2 - 1
-        return float((1 + np.count_nonzero(np.abs(signs @ terms) >= reached)) / (1 + RANDOM_FLIPS))
+        signs = np.random.default_rng(seed).integers(0, 2, (flips, terms.size), dtype=np.int8) * 2 - 1
+        return float((1 + np.count_nonzero(np.abs(signs @ terms) >= reached)) / (1 + flips))
     sums = np.zeros(1)
     for term in terms:
         sums = np.concatenate([sums + term, sums - term])
@@ -59,7 +61,7 @@ def units_needed(comparisons: int, alpha: float) -> int:
 
 
 def holm(p: Floats) -> Floats:
-    """Holm's corrected p: below alpha for any true null hypothesis in at most a share alpha of all families."""
+    """Holm's corrected p [m] of p [m]: below alpha for any true null in at most a share alpha of all families."""
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
     corrected = np.empty(p.size)
@@ -108,7 +110,10 @@ def bootstrap_interval(strata: Strata, confidence: float, seed: int, resamples: 
 
 
 def mcnemar(only_one: int, only_other: int) -> float:
-    """Exact two-sided McNemar p: are the examples that only one side has right split evenly? 1 where there are none."""
+    """Exact two-sided McNemar p: are the examples that only one side has right split evenly? 1 where there are none.
+
+    only_one, only_other: how many examples the one side alone has right, and the other.
+    """
     return float(stats.binomtest(only_one, only_one + only_other).pvalue) if only_one + only_other else 1.0
 
 

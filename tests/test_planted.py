@@ -5,26 +5,15 @@ of the 20 tokens exactly those words are needed.
 """
 
 import pytest
-import torch
 
+from analyses.studies.scores_know.planted import planted
 from prunekit import backbones
 from prunekit.ablation import leave_one_out
 from prunekit.importance import gradient_scores
-from prunekit.masks import Mask
 from prunekit.prepare import encode
 from prunekit.tasks import load_splits, load_task
 from prunekit.testbed import MODEL_PATH
 from prunekit.testbed.grammar import TASKS
-from prunekit.testbed.table import padded
-from prunekit.tickets import Ticket
-
-
-def planted(bone, instruction, seed):
-    """A dense ticket made of the padded instruction's own embeddings, and which of its tokens are the instruction's."""
-    words = padded(instruction, seed=seed).split()
-    ids = [bone.tokenizer.convert_tokens_to_ids(word) for word in words]
-    needed = {place for place, word in enumerate(words) if word in instruction.split()}
-    return Ticket(Mask.full(len(words), 1), {"values": bone.embed(torch.tensor(ids))}, None), needed
 
 
 def top(scores, count):

@@ -1,0 +1,5 @@
+"""Studies: which published claims hold, planned before they run, and pages that are made of the numbers alone.
+
+A study is a folder with `plan.md` (written first), `study.toml` (the experiments), `results/` (small tables) and the
+page `README.md`. Its code says how the tables are made of runs, and which questions are asked of them.
+"""

@@ -1,0 +1,85 @@
+"""`python -m analyses.studies`: run a study or a part of it, its pilot, its power, and write the pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from analyses.studies import catalog, pages, planning
+from analyses.studies.effects import effects
+from analyses.studies.performing import Budget, asked, perform
+from analyses.studies.study import PAGE, PICTURE, PILOT, RESULTS, UNITS, Study
+from figures import effects as picture
+from figures.command import run as run_app
+from prunekit import console, disk
+
+Names = Annotated[list[str], typer.Argument(help="of the studies", metavar="NAME...")]
+Runs = Annotated[Path, typer.Option(help="where runs are kept; all studies share it")]
+Shared = Annotated[Path, typer.Option(help="folder that holds models/ and data/")]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+@app.command()
+def pilot(names: Names, runs: Runs = Path("runs"), shared: Shared = Path("../shared")) -> None:
+    """Run studies on a few seeds of their own, and keep the units, for their spread alone."""
+    budget = Budget(runs / PILOT, shared.resolve())
+    for study in map(catalog.named, names):
+        wanted = asked(study.folder, pilot=True)
+        units = study.collect(perform(study.name, wanted.parts, budget))[UNITS]
+        _write_csv(study.folder / f"{PILOT}.csv", wanted.only(units))
+
+
+@app.command()
+def plan(names: Names, units: Annotated[int, typer.Option(help="in each stratum")] = 8) -> None:
+    """Simulate the power of every question from the pilot's spread; kept beside the plan."""
+    for study in map(catalog.named, names):
+        table = planning.simulated(study, units)
+        _write_csv(study.folder / "power.csv", table)
+        console.write(pages.markdown(table))
+        write_page(study)
+
+
+@app.command()
+def run(names: Names, runs: Runs = Path("runs"), shared: Shared = Path("../shared")) -> None:
+    """Run studies, or go on with them; then write their tables and pages."""
+    budget = Budget(runs, shared.resolve())
+    for study in map(catalog.named, names):
+        wanted = asked(study.folder)
+        for name, table in study.collect(perform(study.name, wanted.parts, budget)).items():
+            _write_csv(study.folder / RESULTS / f"{name}.csv", wanted.only(table))
+        write_page(study)
+    write_front()
+
+
+@app.command(name="pages")
+def write_pages() -> None:
+    """Write all pages again, from the tables that are there."""
+    for study in catalog.STUDIES:
+        write_page(study)
+    write_front()
+
+
+def write_page(study: Study) -> None:
+    """A study's page, and its picture where there are results."""
+    if (study.folder / RESULTS / f"{UNITS}.csv").exists():
+        found = effects(study.questions, study.tables()[UNITS])
+        disk.replace(study.folder / PICTURE, picture.render(found, salt=study.name))
+    disk.replace(study.folder / PAGE, pages.page(study).encode())
+
+
+def write_front() -> None:
+    """The page of all claims."""
+    disk.replace(catalog.HERE / PAGE, pages.front(catalog.STUDIES).encode())
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Six significant digits: what is committed is read back and compared."""
+    disk.replace(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
+
+
+if __name__ == "__main__":
+    run_app(app, "python -m analyses.studies", None)

@@ -1,0 +1,141 @@
+"""Comparisons that a study names beforehand, and what becomes of them: tables of units in, effects and verdicts out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from analyses import paired
+from prunekit.errors import DataError
+
+#: No verdict rests on fewer.
+FEWEST_UNITS = 6
+#: Of a p that decides.
+ALPHA = 0.05
+
+Verdict = Literal["holds", "does not hold", "cannot be said"]
+
+UNITS = ("question", "stratum", "unit", "arm", "value")
+EFFECTS = (
+    "question", "claim", "source", "family", "strata", "units", "first", "second", "difference", "low", "high", "p",
+    "p_corrected", "p_equivalence", "margin", "found", "verdict",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Question:
+    """One comparison of two arms, named before it is looked at.
+
+    name: short, of its rows in the table of units.  claim: the sentence that is tested.  source: where it is made.
+    first, second: arms; the claim holds where the first is larger than the second, by `direction` = 1, smaller by -1.
+    margin: the smallest difference of interest, in units of the value; two arms closer than it are equivalent.
+    """
+
+    name: str
+    claim: str
+    source: str
+    first: str
+    second: str
+    margin: float
+    direction: Literal[1, -1] = 1
+
+
+def units(question: str, table: pd.DataFrame, arm: str, value: str = "report", unit: str = "seed") -> pd.DataFrame:
+    """Rows of the table of units.
+
+    table: one row per task, unit and arm.  arm, value, unit: its columns.
+
+    Columns: question; stratum (task); unit (seed); arm; value. What has no finite value is left out.
+    Raises: DataError where an arm has two values for one unit.
+    """
+    made = pd.DataFrame(
+        {
+            "question": question,
+            "stratum": table["task"].astype(str),
+            "unit": table[unit].astype(int),
+            "arm": table[arm].astype(str),
+            "value": table[value].astype(float),
+        }
+    )
+    finite: pd.DataFrame = made[np.isfinite(made["value"])].reset_index(drop=True)
+    if finite.duplicated(["stratum", "unit", "arm"]).any():
+        first = finite[finite.duplicated(["stratum", "unit", "arm"])].iloc[0]
+        raise DataError(f"{question}: {first['arm']} has two values for unit {first['unit']} of {first['stratum']}")
+    return finite
+
+
+def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
+    """What became of each question; the first is the primary comparison, Holm's correction is over all others.
+
+    table: rows of `units`.
+
+    Columns: question, claim, source; family ("primary", "corrected"); strata, units (counts of pairs); first, second
+    (means of the strata's means over those pairs); difference; low, high (95 % t interval, stratified); p (sign flip);
+    p_corrected (NaN for the primary); p_equivalence (two one-sided tests within +-margin); margin; found ("larger",
+    "smaller", "equivalent", "not shown"); verdict ("holds", "does not hold", "cannot be said").
+    """
+    rows: list[dict[str, Any]] = []
+    for number, question in enumerate(questions):
+        pairs = _pairs(table, question)
+        strata = [(one["first"] - one["second"]).to_numpy().round(12) for one in pairs.values()]
+        low, high = paired.t_interval(strata, 0.95) if strata else (float("nan"), float("nan"))
+        sides = {
+            side: paired.estimate([one[side].to_numpy() for one in pairs.values()]) for side in ("first", "second")
+        }
+        rows.append({
+            "question": question.name, "claim": question.claim, "source": question.source,
+            "family": "corrected" if number else "primary", "strata": len(strata),
+            "units": sum(map(len, strata)), **sides, "difference": paired.estimate(strata), "low": low, "high": high,
+            "p": paired.sign_flip(strata), "p_equivalence": paired.equivalence(strata, question.margin),
+            "margin": question.margin,
+        })  # fmt: skip
+    corrected = [float("nan"), *paired.holm(np.array([row["p"] for row in rows[1:]]))]
+    for row, question, p in zip(rows, questions, corrected, strict=True):
+        row["p_corrected"] = p
+        row["found"] = _found(row["p"] if np.isnan(p) else p, row)
+        row["verdict"] = verdict(str(row["found"]), question.direction)
+    return pd.DataFrame(rows, columns=list(EFFECTS))
+
+
+def verdict(found: str, direction: int) -> Verdict:
+    """Of a claim of a difference: shown, or shown to be absent or the other way round, or neither.
+
+    direction: 1 where the claim is "larger", -1 where it is "smaller".
+    """
+    match found, direction:
+        case ("larger", 1) | ("smaller", -1):
+            return "holds"
+        case "not shown", _:
+            return "cannot be said"
+        case _:
+            return "does not hold"
+
+
+def deviations(question: Question, table: pd.DataFrame) -> list[float]:
+    """Of the paired differences within each stratum: what a pilot tells of the spread."""
+    pairs = _pairs(table, question).values()
+    return [float((one["first"] - one["second"]).std(ddof=1)) for one in pairs]
+
+
+def _pairs(table: pd.DataFrame, question: Question) -> Mapping[str, pd.DataFrame]:
+    """By stratum: the units that have both arms, columns first and second."""
+    mine = table[table["question"] == question.name]
+    wide = mine.pivot(index=["stratum", "unit"], columns="arm", values="value")
+    wide = wide.reindex(columns=[question.first, question.second]).dropna()
+    wide.columns = pd.Index(["first", "second"])
+    return {str(name): one for name, one in wide.groupby(level="stratum")}
+
+
+def _found(p: float, row: Mapping[str, Any]) -> str:
+    if row["units"] < FEWEST_UNITS:
+        return "not shown"
+    # a difference below the smallest of interest, however sure, is no support for a claim
+    if row["p_equivalence"] < ALPHA:
+        return "equivalent"
+    if p < ALPHA:
+        return "larger" if row["difference"] > 0 else "smaller"
+    return "not shown"

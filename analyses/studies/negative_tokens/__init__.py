@@ -1,0 +1,85 @@
+"""Study A: are there tokens and pieces that do harm, and is it training on the task that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from analyses import tables
+from analyses.studies.effects import Question, units
+from analyses.studies.study import UNITS, Found, Study, Tables, runs_of
+
+_CLAIM = "XPrompt, sections 1 and 3"
+#: One token of twenty, and as large a share of the pieces.
+_MARGIN = 0.05
+_KEYS = ["task", "seed", "arm", "level"]
+
+QUESTIONS = (
+    Question("tokens", "A trained prompt has tokens that do harm", _CLAIM, "trained", "none", _MARGIN),
+    Question("pieces", "A trained prompt has pieces that do harm", _CLAIM, "trained", "none", _MARGIN),
+    Question(
+        "tokens by training", "Training makes harmful tokens: a prompt at its start has fewer", _CLAIM,
+        "trained", "untrained", _MARGIN,
+    ),
+    Question(
+        "tokens by the task", "The task makes harmful tokens: training on shuffled labels makes fewer", _CLAIM,
+        "trained", "shuffled", _MARGIN,
+    ),
+)  # fmt: skip
+
+
+def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+    """Counts per prompt, and the shares that the questions are about."""
+    counts = pd.concat([_counts(found[name], name) for name in ("trained", "shuffled")], ignore_index=True)
+    tokens, pieces = (counts[counts["level"] == level] for level in ("token", "piece"))
+    trained = tokens["arm"] == "trained"
+    made = [
+        units("tokens", _with_none(tokens[trained]), "arm", "confirmed_share"),
+        units("pieces", _with_none(pieces[pieces["arm"] == "trained"]), "arm", "confirmed_share"),
+        units("tokens by training", tokens[tokens["arm"] != "shuffled"], "arm", "confirmed_share"),
+        units("tokens by the task", tokens[tokens["arm"] != "untrained"], "arm", "confirmed_share"),
+    ]
+    return {UNITS: pd.concat(made, ignore_index=True), "counts": counts}
+
+
+def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
+    """How many units are negative, and how much leaving out the worst of them gains."""
+    counts = results["counts"]
+    rows = counts.groupby(["task", "arm", "level"], sort=False).agg(
+        prompts=("seed", "size"), units=("units", "mean"), negative=("negative", "mean"),
+        confirmed=("confirmed", "mean"), prompts_with_one=("confirmed", lambda column: int((column > 0).sum())),
+        largest_gain=("largest_gain", "max"),
+    )  # fmt: skip
+    return [("Negative on selection, confirmed on report (means over prompts; gains in nats)", rows.reset_index())]
+
+
+def _counts(found: Found, name: str) -> pd.DataFrame:
+    """One row per prompt and level.
+
+    Columns: task, seed, arm, level; units (kept), negative (on selection), confirmed (on report too), counts;
+    confirmed_share (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0 where there
+    is none).
+    """
+    measured = tables.measured(runs_of(found))
+    measured = measured[(measured["kind"] == "leave-one-out") & measured["kept"].astype(bool)]
+    measured["arm"] = measured["arm"].map({"dense": name, "untrained": "untrained"})
+    rows = []
+    for keys, mine in measured.groupby(_KEYS, sort=False):
+        confirmed = mine["confirmed"].fillna(False).astype(bool)
+        negative = mine["negative"].fillna(False).astype(bool)
+        gain = float(-mine.loc[confirmed, "report_cost"].min()) if confirmed.any() else 0.0
+        rows.append(dict(zip(_KEYS, keys, strict=True)) | {
+            "units": len(mine), "negative": int(negative.sum()), "confirmed": int(confirmed.sum()),
+            "confirmed_share": confirmed.mean(), "largest_gain": gain,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _with_none(counts: pd.DataFrame) -> pd.DataFrame:
+    """The same prompts beside an arm that has no harmful unit at all."""
+    return pd.concat([counts, counts.assign(arm="none", confirmed_share=0.0)], ignore_index=True)
+
+
+STUDY = Study("negative-tokens", "Are there tokens that do harm?", Path(__file__).parent, QUESTIONS, collect, describe)

@@ -1,0 +1,177 @@
+"""A study's experiments: run them, or go on where they were stopped, and name what they left."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import Field
+
+from analyses.studies.study import PARTS, Found
+from prunekit import console, disk, toml
+from prunekit.config import Settings
+from prunekit.errors import ArtifactError
+from prunekit.places import UNTRAINED
+from prunekit.runs import Run
+from prunekit.scoring import Wish as Scoring
+from prunekit.scoring import score
+from prunekit.sweep import grid
+from prunekit.sweep.grid import Grid
+from prunekit.sweep.jobs import key, receipt
+from prunekit.sweeping import Wish, parsed, sweep
+
+# what a study's file may name before it is known: the folder of models and data, a finished run, its pruning
+_SHARED, _RUN, _STAGE = "{shared}", "{run %s}", "{stage %s}"
+
+
+class Score(Settings):
+    """An importance that is measured on every prompt of a part: flags of `prunekit score`."""
+
+    on: Literal["dense", "untrained"] = Field("dense", description="the trained dense prompt, or the one at its start")
+    kind: str = "leave-one-out"
+    level: Literal["token", "piece"] = "token"
+    examples: int | None = None
+    permutations: int = 16
+
+
+@dataclass(frozen=True)
+class Part:
+    """One grid of a study.
+
+    table: as in a file for `prunekit sweep`.  scores: measured on what it trains.
+    """
+
+    name: str
+    table: Mapping[str, Any]
+    scores: tuple[Score, ...]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a study may use.
+
+    runs: where runs are kept; studies with equal settings share them.  shared: folder of models/ and data/.
+    workers: at a time, one thread each.
+    """
+
+    runs: Path
+    shared: Path
+    workers: int = len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a study's file asks for: its parts, each for the same seeds but where it names its own."""
+
+    parts: tuple[Part, ...]
+    seeds: tuple[int, ...]
+
+    def only(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows of these seeds: a run directory may hold more, those of other studies."""
+        column = next((name for name in ("seed", "unit") if name in table), None)
+        return table if column is None else table[table[column].isin(self.seeds)].reset_index(drop=True)
+
+
+def asked(folder: Path, *, pilot: bool = False) -> Asked:
+    """What the file in a study's folder asks for; of the pilot the parts that its `[pilot]` table names, and its seeds.
+
+    Raises: ConfigError naming the file where it is not of this shape.
+    """
+    path = folder / PARTS
+    table = toml.read_table(path)
+    pilots = table.get("pilot", {})
+    seeds = tuple(pilots["seeds"]) if pilot else tuple(range(table["seeds"]))
+    found = []
+    for one in table["part"]:
+        own = dict(one)
+        name = own.pop("name")
+        scores = tuple(toml.parse(entry, Score, where=f"{path}: {name}") for entry in own.pop("score", []))
+        if not pilot or name in pilots["parts"]:
+            found.append(Part(name, {"seeds": list(seeds)} | own, scores))
+    return Asked(tuple(found), seeds)
+
+
+def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Found]:
+    """Run what is not finished of every part; returns what there is.
+
+    name: of the study, for the grids that are written beside the runs.
+    Raises: PrunekitError where an experiment failed; what is finished is kept, the same call goes on.
+    """
+    found, known = {}, {_SHARED: str(budget.shared)}
+    for part in wanted:
+        console.Screen().say(f"{name}: {part.name}")
+        file = budget.runs / "studies" / f"{name}-{part.name}.toml"
+        disk.replace(file, toml.dump(_filled(dict(part.table), known)).encode())
+        sweep(file, Wish(out=budget.runs, workers=budget.workers))
+        cells = grid.read(file, lambda settings: parsed(settings, {}))
+        found[part.name] = Found(part.name, tuple(_finished(cells, budget.runs)), cells.experiments[0].seeds)
+        _measure(part, found[part.name], budget.workers)
+        for experiment, (run, _, stage) in zip(cells.experiments, found[part.name].runs, strict=True):
+            label = f"{part.name}: {cells.label(experiment)}"
+            known |= {_RUN % label: str(run), _STAGE % label: str(run / stage)}
+    return found
+
+
+def _finished(cells: Grid, runs: Path) -> Iterator[tuple[Path, Mapping[str, Any], str]]:
+    for experiment in cells.experiments:
+        outcome = receipt(runs, key(experiment, cells))
+        if outcome is None:  # `sweep` has raised where one failed
+            raise ArtifactError(f"{runs}: the receipt of {cells.label(experiment)} is gone; run the study again")
+        yield runs / outcome.run, cells.values(experiment), outcome.stage
+
+
+def _measure(part: Part, found: Found, workers: int) -> None:
+    """Measure importance on all prompts of a part; what was measured before is found again at once."""
+    runs = [Run.open(path) for path in dict.fromkeys(path for path, _, _ in found.runs)]
+    if not part.scores:
+        return
+    screen = console.Screen()
+    # spawned, since torch's threads do not survive a fork; a run at a time for each, since a run has one writer
+    with (
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        screen.track(f"{part.name}: importance", len(runs), "runs") as tick,
+    ):
+        work = [pool.submit(_score, _prompts(part, run)) for run in runs]
+        for count, done in enumerate(as_completed(work), start=1):
+            done.result()
+            tick(count)
+
+
+def _prompts(part: Part, run: Run) -> list[tuple[Path, Scoring]]:
+    """The prompts of a run that are measured, each with how."""
+    seeds = part.table["seeds"]
+    found = []
+    for one in part.scores:
+        stage = "" if one.on == "dense" else UNTRAINED
+        for place in run.tickets():
+            mine = (place.stage, place.round) == (stage, 0) and place.seed in seeds
+            if mine and run.result(place)["status"] == "done":
+                found.append((run.folder(place), Scoring(**one.model_dump(exclude={"on"}))))
+    return found
+
+
+def _score(prompts: Sequence[tuple[Path, Scoring]]) -> None:
+    """In a worker: measured importances, written beside their run."""
+    for place, wish in prompts:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            score(place, wish, {"threads": 1}, json=True)
+
+
+def _filled(value: Any, known: Mapping[str, str]) -> Any:
+    """The table with what is known now in the place of its names."""
+    if isinstance(value, dict):
+        return {name: _filled(one, known) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_filled(one, known) for one in value]
+    if isinstance(value, str):
+        for name, meant in known.items():
+            value = value.replace(name, meant)
+    return value

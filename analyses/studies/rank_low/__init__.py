@@ -1,0 +1,162 @@
+"""Study D: is what is learned of low rank: in its spectrum, to the model that reads it, and because of the task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses import functional, ranks, tables, training
+from analyses.studies.effects import Question, units
+from analyses.studies.study import UNITS, Found, Study, Tables, runs_of
+from analyses.subjects import Subject
+from prunekit import prepare, probing
+from prunekit.runs import Run
+
+_SOURCE = "DPT, sections 1 and 3"
+#: A rank is low where it is markedly below noise's: by a quarter of it.
+_MARGIN = 0.25
+#: Of shares of directions.
+_SHARE = 0.05
+_MATRICES = ("values", "change")
+_EXAMPLES = 100
+# what every run has unless the part "settings" gives it another value
+_STANDARD = {
+    "prompt.tokens": 20,
+    "prompt.init": "vocabulary",
+    "training.learning_rate": "auto",
+    "training.train_steps": 150,
+}
+
+QUESTIONS = (
+    Question("prompt", "The learned prompt is of low rank, beside noise", _SOURCE, "prompt", "noise", _MARGIN, -1),
+    Question("change", "What training adds is of low rank, beside noise", _SOURCE, "change", "noise", _MARGIN, -1),
+    Question(
+        "functional", "The model needs at most a quarter of the prompt's directions", _SOURCE,
+        "needed", "a quarter", _SHARE, -1,
+    ),
+    Question(
+        "task", "The task makes the change low: true labels end lower than shuffled ones", _SOURCE,
+        "true labels", "shuffled labels", _MARGIN, -1,
+    ),
+    Question(
+        "sigma", "Entries of ReLU(Sigma) die in training", _SOURCE, "alive at the end", "at the start", _SHARE, -1,
+    ),
+    Question(
+        "sigma and the task", "The task makes entries of Sigma die: fewer die on shuffled labels", _SOURCE,
+        "true labels", "shuffled labels", _SHARE, -1,
+    ),
+)  # fmt: skip
+
+
+def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+    """Ranks as shares of noise's, directions that the model needs, entries of Sigma alive, and all of it by setting."""
+    spectra = pd.concat([_shares(found[name], name) for name in ("true", "shuffled", "settings")], ignore_index=True)
+    needed = _needed(found["true"])
+    sigma = pd.concat([_alive(found[f"singular {name}"], name) for name in ("true", "shuffled")], ignore_index=True)
+    true = spectra[spectra["part"] == "true"]
+    change = spectra[spectra["matrix"] == "change"]
+    labels = {"true": "true labels", "shuffled": "shuffled labels"}
+    both = change[change["part"].isin(labels)].assign(arm=lambda table: table["part"].map(labels))
+    ended = sigma.assign(arm=sigma["part"].map(labels))
+    made = [
+        units("prompt", _beside(true[true["matrix"] == "values"], "prompt", "noise", 1.0), "arm", "share"),
+        units("change", _beside(true[true["matrix"] == "change"], "change", "noise", 1.0), "arm", "share"),
+        units("functional", _beside(needed[needed["of"] == "values"], "needed", "a quarter", 0.25), "arm", "share"),
+        units("task", both, "arm", "share"),
+        units(
+            "sigma", _beside(ended[ended["part"] == "true"], "alive at the end", "at the start", 1.0), "arm", "share"
+        ),
+        units("sigma and the task", ended, "arm", "share"),
+    ]
+    return {UNITS: pd.concat(made, ignore_index=True), "spectra": spectra, "needed": needed, "sigma": sigma}
+
+
+def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
+    """Shares of noise's rank, by task and by setting; what the model needs; what of Sigma is alive."""
+    spectra, needed = results["spectra"], results["needed"]
+    by_task = spectra[spectra["setting"] == "standard"].pivot_table(
+        index=["part", "matrix"], columns="task", values="share", sort=False
+    )
+    by_setting = spectra[spectra["part"] != "shuffled"].pivot_table(
+        index="setting", columns="matrix", values=["share", "report"], sort=False
+    )
+    by_setting.columns = [" of ".join(names) for names in by_setting.columns]
+    directions = needed.pivot_table(index=["of", "criterion"], columns="task", values="share", sort=False)
+    return [
+        ("Effective rank as a share of noise's, means over seeds", by_task.reset_index()),
+        ("The same by setting, all other settings standard", by_setting.reset_index()),
+        ("Share of directions that the model needs", directions.reset_index()),
+    ]
+
+
+def _shares(found: Found, part: str) -> pd.DataFrame:
+    """Columns: part, setting, task, seed, matrix; rank (entropy), share (of the hardest noise null's), report."""
+    made = []
+    for path, settings, _ in found.runs:
+        run = tables.opened(path)
+        subjects = tables.subjects(run)
+        measured = ranks.table(subjects, matrices=_MATRICES)
+        mine = measured[(measured["measure"] == "entropy")]
+        # the null that is hardest to beat: whose median is the lowest
+        mine = mine.sort_values("median", kind="stable").drop_duplicates(["seed", "matrix"])
+        setting = _setting(settings) if part == "settings" else "standard"
+        mine = mine.assign(share=mine["value"] / mine["median"], setting=setting, part=part)
+        report = tables.rounds([run])
+        report = report[(report["stage"] == "")][["seed", "report"]]
+        made.append(mine.merge(report, on="seed").rename(columns={"value": "rank"}))
+    columns = ["part", "setting", "task", "seed", "matrix", "rank", "share", "report"]
+    table = pd.concat(made, ignore_index=True)[columns]
+    return table.sort_values(columns[:5], kind="stable", ignore_index=True)
+
+
+def _setting(settings: Mapping[str, Any]) -> str:
+    """What of a run is not as usual, in the words of its settings."""
+    other = {name: settings[name] for name, usual in _STANDARD.items() if settings.get(name, usual) != usual}
+    named = [f"{name.rpartition('.')[2]} {value}" for name, value in other.items()]
+    return ", ".join(named) or "standard"
+
+
+def _needed(found: Found) -> pd.DataFrame:
+    """Columns: task, seed, of, criterion; rank and share of directions from which on nothing is lost."""
+    made = []
+    for run in runs_of(found):
+        for curve in _curves(run, tables.subjects(run)):
+            mine = functional.ranks(curve)
+            made.append(mine[mine["criterion"].isin(["loss", "metric"])])
+    table = pd.concat(made, ignore_index=True)
+    # what is not within the tolerance even whole needs all it has
+    table = table.assign(share=table["share"].fillna(1.0))
+    return table[["task", "seed", "of", "criterion", "rank", "share"]]
+
+
+def _curves(run: Run, subjects: Sequence[Subject]) -> Iterator[pd.DataFrame]:
+    backbone = prepare.backbone_of(probing.experiment_of(run))
+    for subject in subjects:
+        seed = int(str(subject.keys["seed"]))
+        # nothing is chosen here, so that the split that no choice has seen is the one to ask
+        evaluate = probing.evaluator(run, seed, split="report", examples=_EXAMPLES, backbone=backbone)
+        yield functional.curve(subject, evaluate)
+
+
+def _alive(found: Found, part: str) -> pd.DataFrame:
+    """Columns: part, task, seed, share (of Sigma's entries that are positive after the last update)."""
+    made = []
+    for run in runs_of(found):
+        seeds = [int(str(subject.keys["seed"])) for subject in tables.subjects(run)]
+        counts = training.positive([tables.snapshots(run, seed) for seed in seeds])
+        last = counts.sort_values("step").groupby("seed").tail(1)
+        made.append(last.assign(part=part, share=last["positive"] / last["largest"]))
+    return pd.concat(made, ignore_index=True)[["part", "task", "seed", "share"]]
+
+
+def _beside(table: pd.DataFrame, arm: str, other: str, value: float) -> pd.DataFrame:
+    """The rows as one arm, beside another that always has the same value."""
+    if "criterion" in table:
+        table = table[table["criterion"] == "loss"]
+    return pd.concat([table.assign(arm=arm), table.assign(arm=other, share=value)], ignore_index=True)
+
+
+STUDY = Study("rank-low", "Is the learned prompt of low rank?", Path(__file__).parent, QUESTIONS, collect, describe)

@@ -1,0 +1,88 @@
+"""Study C: do the scores that prune know what is needed, and do better scores pick better tickets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from analyses import tables
+from analyses.studies.effects import Question, units
+from analyses.studies.scores_know import exact
+from analyses.studies.scores_know.planted import found_words
+from analyses.studies.study import UNITS, Found, Study, Tables, opened, runs_of
+
+_SOURCE = "XPrompt, section 3.2"
+#: Of a rank correlation; of a share of planted words; of accuracy.
+_RHO, _WORDS, _ACCURACY = 0.1, 0.05, 0.01
+
+# question: claim, first score, second score; the value is the rank correlation with leave-one-out over tokens
+_RANKS = (
+    ("ranks", "The score ranks tokens by what leaving them out costs", "absolute", "random"),
+    ("ranks, magnitude", "The score ranks tokens better than their length does", "absolute", "magnitude"),
+    ("ranks, sign", "Taking absolute values costs: the signed score ranks tokens better", "signed", "absolute"),
+    ("ranks, square", "Squares rank tokens better than absolute values", "squared", "absolute"),
+)
+# the same for the report accuracy of the tickets that each score picks
+_TICKETS = (
+    ("tickets, random", "The score picks better tickets than chance", "absolute", "random"),
+    ("tickets, magnitude", "The score picks better tickets than length does", "absolute", "magnitude"),
+    ("tickets, sign", "The signed score picks better tickets", "signed", "absolute"),
+)
+# and for the share of an instruction's words that are found among filler
+_PLANTED = (
+    ("planted, random", "The score finds planted words better than chance", "absolute", "random"),
+    ("planted, exact", "Leave-one-out finds planted words that the score misses", "leave-one-out", "absolute"),
+)
+
+QUESTIONS = tuple(
+    Question(name, claim, _SOURCE, first, second, margin)
+    for group, margin in ((_RANKS, _RHO), (_TICKETS, _ACCURACY), (_PLANTED, _WORDS))
+    for name, claim, first, second in group
+)
+
+
+def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+    """Rank correlations per prompt, the tickets of every score, and what is found of planted words."""
+    prompts = found["tickets"]
+    agreement = pd.concat([exact.agreement(run, prompts.seeds) for run in runs_of(prompts)], ignore_index=True)
+    tickets = _tickets(prompts)
+    planted = found_words(prompts.seeds)
+    left_out = agreement[agreement["with"] == "leave-one-out"]
+    made = [units(name, _pair(left_out, one, other), "arm", "spearman") for name, _, one, other in _RANKS]
+    made += [units(name, _pair(tickets, one, other), "arm") for name, _, one, other in _TICKETS]
+    made += [units(name, _pair(planted, one, other), "arm", "found") for name, _, one, other in _PLANTED]
+    named = {"agreement": agreement, "tickets": tickets, "planted": planted}
+    return {UNITS: pd.concat(made, ignore_index=True), **named}
+
+
+def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
+    """Means over prompts, by task."""
+    agreement, tickets, planted = (results[name] for name in ("agreement", "tickets", "planted"))
+    by_task = agreement.pivot_table(index=["with", "arm"], columns="task", values="spearman", sort=False).reset_index()
+    return [
+        ("Spearman's rank correlation with what was measured, means over prompts", by_task),
+        ("Report accuracy of the tickets that each score picks", _wide(tickets, "report")),
+        ("Share of an instruction's words among the best-scored tokens", _wide(planted, "found")),
+    ]
+
+
+def _tickets(found: Found) -> pd.DataFrame:
+    """Columns: task, seed, arm (the score that pruned), tokens, report."""
+    made = []
+    for path, settings, stage in found.runs:
+        mine = tables.arms(opened(path), stage)
+        made.append(mine[mine["arm"] == "ticket"].assign(arm=settings["pruning.score"]))
+    return pd.concat(made, ignore_index=True)[["task", "seed", "arm", "tokens", "report"]]
+
+
+def _pair(table: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    return table[table["arm"].isin([first, second])]
+
+
+def _wide(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    return table.pivot_table(index="arm", columns="task", values=value, sort=False).reset_index()
+
+
+STUDY = Study("scores-know", "Do the scores know what is needed?", Path(__file__).parent, QUESTIONS, collect, describe)

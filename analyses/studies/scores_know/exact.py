@@ -1,0 +1,41 @@
+"""What tokens of trained prompts are really worth, on `report`, beside what cheap scores say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+from scipy import stats
+
+from prunekit.ablation import leave_one_out, shapley
+from prunekit.places import Place
+from prunekit.prepare import backbone_of, encode, task_of
+from prunekit.probing import experiment_of
+from prunekit.records import finished_ticket, load_scores
+from prunekit.runs import Run
+
+_EXAMPLES, _SHAPLEY_EXAMPLES, _PERMUTATIONS = 200, 100, 4
+
+
+def agreement(run: Run, seeds: tuple[int, ...]) -> pd.DataFrame:
+    """Rank correlations over the tokens of a run's dense prompts.
+
+    Columns: task; seed; arm (a kind of score, made on `train` when the prompt was trained); with ("leave-one-out", on
+    the first 200 examples of `report`, or "shapley", of four orders on the first 100); spearman.
+    """
+    return pd.DataFrame(list(_rows(run, seeds)), columns=["task", "seed", "arm", "with", "spearman"])
+
+
+def _rows(run: Run, seeds: tuple[int, ...]) -> Iterator[tuple[str, int, str, str, float]]:
+    experiment = experiment_of(run)
+    task, splits = task_of(experiment)
+    backbone = backbone_of(experiment)
+    rows = encode(backbone, task, splits.report[:_EXAMPLES], experiment.prompt.tokens)
+    for place in (Place("", seed, 0) for seed in seeds):
+        ticket = finished_ticket(run, place)
+        values = shapley(ticket, backbone, rows[:_SHAPLEY_EXAMPLES], permutations=_PERMUTATIONS).values
+        worth = {"leave-one-out": leave_one_out(ticket, backbone, rows).costs.mean(dim=1), "shapley": values}
+        for kind, scores in load_scores(run, place).items():
+            for name, exact in worth.items():
+                found = stats.spearmanr(scores.token.numpy(), exact.numpy()).statistic
+                yield task.name, place.seed, kind, name, float(found)

@@ -1,0 +1,78 @@
+"""What a study is: a folder, questions named beforehand, and how runs become its small tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses import tables
+from analyses.studies.effects import Question
+from prunekit.errors import DataError
+from prunekit.runs import Run
+
+PLAN, PARTS, PAGE, PICTURE, RESULTS = "plan.md", "study.toml", "README.md", "effects.svg", "results"
+#: Of every study: rows of `effects.units`, on which its questions are answered.
+UNITS = "units"
+#: The same rows of the pilot, on other seeds; only their spread is used.
+PILOT = "pilot"
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one part of a study left: its finished experiments.
+
+    runs: of each the run directory, the settings that set it apart, by dotted name, and the stage of its tickets.
+    seeds: those that were asked for; a run directory may hold more.
+    """
+
+    name: str
+    runs: tuple[tuple[Path, Mapping[str, Any], str], ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study.
+
+    folder: with the files named above.  questions: the primary one first.
+    collect: parts by name -> tables by name, "units" among them, each small enough to be committed.
+    describe: tables -> titles and tables that the page shows beside the effects.
+    """
+
+    name: str
+    title: str
+    folder: Path
+    questions: tuple[Question, ...]
+    collect: Callable[[Mapping[str, Found]], dict[str, pd.DataFrame]]
+    describe: Callable[[Tables], Sequence[tuple[str, pd.DataFrame]]]
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The committed tables, by name.
+
+        Raises: DataError where there are none yet, or the table of units is missing.
+        """
+        found = {path.stem: pd.read_csv(path) for path in sorted((self.folder / RESULTS).glob("*.csv"))}
+        if UNITS not in found:
+            raise DataError(f"{self.folder / RESULTS}: no results yet; make them with python -m analyses.studies run")
+        return found
+
+    def pilot(self) -> pd.DataFrame | None:
+        """The units of the pilot, a row each, or None where none was run."""
+        path = self.folder / f"{PILOT}.csv"
+        return pd.read_csv(path) if path.exists() else None
+
+
+def opened(path: Path) -> Run:
+    """A finished run of a part."""
+    return tables.opened(path)
+
+
+def runs_of(found: Found) -> list[Run]:
+    """The runs of a part, each once."""
+    return [tables.opened(path) for path in dict.fromkeys(path for path, _, _ in found.runs)]

@@ -1,0 +1,38 @@
+"""The comparisons of a study as a picture: each difference with its interval, beside the smallest that would matter."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from figures import style
+
+_COLORS = {"holds": style.BLUE, "does not hold": style.RED, "cannot be said": style.QUIET}
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> Axes:
+    """A row per question, in margins: between -1 and 1 lies what is of no interest.
+
+    table: of `analyses.studies.effects`.
+    """
+    ax.axvspan(-1, 1, color=style.FAINT, linewidth=0)
+    ax.axvline(0, color=style.INK, linewidth=0.6)
+    seen: set[str] = set()
+    for place, row in enumerate(table.to_dict("records")):
+        number = list(_COLORS).index(row["verdict"])
+        label = row["verdict"] if row["verdict"] not in seen else None
+        seen.add(row["verdict"])
+        low, middle, high = (row[name] / row["margin"] for name in ("low", "difference", "high"))
+        color = _COLORS[row["verdict"]]
+        ax.hlines(place, low, high, color=color, linewidth=1.4)
+        ax.plot(middle, place, style.MARKERS[number], color=color, linestyle="none", label=label)
+    style.ticks(ax.yaxis, [f"{row.first} - {row.second}" for row in table.itertuples()])
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.set_xlabel("difference, in smallest differences of interest (95 % interval)")
+    style.legend_above(ax)
+    return ax
+
+
+def render(table: pd.DataFrame, salt: str) -> bytes:
+    """The picture as SVG; `salt` sets its inner names apart from those of other pictures on a page."""
+    return style.render(draw, table, "svg", columns=2, height=0.8 + 0.2 * len(table), salt=salt)

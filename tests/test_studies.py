@@ -1,0 +1,182 @@
+"""The studies: their files, pages that are made of the committed tables alone, and one that is run from end to end."""
+
+import shutil
+import tomllib
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import tomli_w
+
+from analyses.studies import __main__ as command
+from analyses.studies import catalog, pages, performing, planning
+from analyses.studies.effects import FEWEST_UNITS, effects
+from analyses.studies.study import PAGE, PARTS, PICTURE, PILOT, PLAN, RESULTS, UNITS
+from figures import effects as picture
+from prunekit.errors import ConfigError, DataError
+from prunekit.sweep import grid
+from prunekit.sweeping import parsed
+
+STUDIES = {study.name: study for study in catalog.STUDIES}
+every_study = pytest.mark.parametrize("name", STUDIES)
+DONE = [name for name, study in STUDIES.items() if (study.folder / RESULTS / f"{UNITS}.csv").exists()]
+
+
+@every_study
+def test_its_file_is_a_grid_that_a_sweep_takes(name, tmp_path):
+    asked = performing.asked(STUDIES[name].folder)
+    assert len(asked.seeds) >= FEWEST_UNITS
+    for part in asked.parts:
+        text = performing._filled(dict(part.table), {"{shared}": str(tmp_path)})
+        file = tmp_path / "grid.toml"
+        file.write_bytes(performing.toml.dump(text).encode())
+        cells = grid.read(file, lambda settings: parsed(settings, {}))
+        assert cells.experiments
+        assert all(one.machine.threads == 1 for one in cells.experiments)
+
+
+@every_study
+def test_its_questions_have_names_of_their_own_and_its_plan_says_what_counts(name):
+    study = STUDIES[name]
+    names = [question.name for question in study.questions]
+    assert len(set(names)) == len(names)
+    plan = (study.folder / PLAN).read_text()
+    for title in ("Question", "Measure", "Comparisons", "Smallest effect", "Units", "Stopping", "Yes", "No"):
+        assert f"**{title}" in plan, title
+
+
+@pytest.mark.parametrize("name", DONE)
+def test_its_page_and_picture_are_what_its_tables_give(name):
+    study = STUDIES[name]
+    assert (study.folder / PAGE).read_text() == pages.page(study)
+    found = effects(study.questions, study.tables()[UNITS])
+    assert (study.folder / PICTURE).read_bytes() == picture.render(found, salt=study.name)
+
+
+@pytest.mark.parametrize("name", DONE)
+def test_no_verdict_rests_on_few_units_or_little_power(name):
+    study = STUDIES[name]
+    found = effects(study.questions, study.tables()[UNITS])
+    decided = found[found["verdict"] != "cannot be said"]
+    assert (decided["units"] >= FEWEST_UNITS).all()
+    power = pd.read_csv(study.folder / "power.csv")
+    assert list(power["question"]) == [question.name for question in study.questions]
+    assert (power[["difference", "equivalence"]] >= planning.ENOUGH).all().all()
+
+
+def test_the_front_page_is_what_the_tables_give():
+    assert (catalog.HERE / PAGE).read_text() == pages.front(catalog.STUDIES)
+
+
+def test_the_results_of_all_studies_are_small():
+    assert sum(path.stat().st_size for path in catalog.HERE.rglob("*.csv")) < 5 * 2**20
+
+
+def test_a_study_that_there_is_not_is_named_with_the_nearest():
+    with pytest.raises(ConfigError, match="rank-low"):
+        catalog.named("rank-lo")
+
+
+def test_names_in_a_file_are_filled_in_at_any_depth():
+    known = {"{shared}": "/s", "{run source: a}": "/r"}
+    given = {"task": {"data": "{shared}/d"}, "include": [{"init_from": "{run source: a}/x"}], "seeds": [1]}
+    assert performing._filled(given, known) == {
+        "task": {"data": "/s/d"}, "include": [{"init_from": "/r/x"}], "seeds": [1],
+    }  # fmt: skip
+
+
+def shrunk(text):
+    """A study's file with few seeds, examples and updates, on the testbed alone and on few of its tasks."""
+    table = tomllib.loads(text)
+    table["seeds"] = 2
+    table["pilot"]["seeds"] = [100, 101]
+    for part in table["part"]:
+        shrink(part)
+        part["task"] |= {"train_examples": 16, "selection_examples": 20, "report_examples": 20}
+        part["prompt"] = {"tokens": 3, "pieces": 2} | part.get("prompt", {})
+        include = [one for one in part["sweep"].get("include", []) if "model" not in one]
+        part["sweep"]["include"] = [shrink(one) for one in include[:2]]
+        if part["name"] != "source":  # whose names others count on
+            part["task"]["name"] = first(part["task"]["name"])
+        for one in part.get("score", []):
+            one["examples"] = 8
+    return tomli_w.dumps(table)
+
+
+def shrink(settings):
+    """In place: the numbers of a part, or of a table that it includes."""
+    if "tokens" in settings.get("prompt", {}):
+        settings["prompt"]["tokens"] = 4
+    if "training" in settings or "sweep" in settings:
+        settings.setdefault("training", {}).update(train_steps=2, evaluate_every=1)
+    if isinstance(settings.get("pruning"), list):
+        for one in settings["pruning"]:
+            one["rewind"] = [1 if kind == 15 else kind for kind in one["rewind"]] if "rewind" in one else "trained"
+    if "name" in settings.get("task", {}) and "sweep" not in settings:
+        settings["task"]["name"] = first(settings["task"]["name"])
+    return settings
+
+
+def first(names):
+    return names[0] if isinstance(names, list) else names
+
+
+@pytest.fixture
+def small(request, tmp_path, monkeypatch):
+    """A study at a small size, in a folder of its own; it is the only one there is."""
+    study = STUDIES[getattr(request, "param", "negative-tokens")]
+    folder = tmp_path / study.folder.name
+    folder.mkdir()
+    shutil.copy(study.folder / PLAN, folder)
+    (folder / PARTS).write_text(shrunk((study.folder / PARTS).read_text()))
+    made = replace(study, folder=folder)
+    monkeypatch.setattr(catalog, "STUDIES", (made,))
+    monkeypatch.setattr(catalog, "HERE", tmp_path)
+    return made
+
+
+def test_a_page_without_results_is_its_plan(small):
+    text = pages.page(small)
+    assert "not run yet" in text
+    assert "**Question.**" in text
+    assert "not run yet" in pages.front(catalog.STUDIES)
+
+
+def test_power_without_a_pilot_is_refused_with_the_command_that_makes_one(small):
+    with pytest.raises(DataError, match="studies pilot negative-tokens"):
+        planning.simulated(small, 8)
+
+
+@pytest.mark.slow
+def test_a_study_runs_from_pilot_to_pages_and_goes_on_where_it_was(small, tmp_path, capfd):
+    runs = tmp_path / "runs"
+    command.pilot([small.name], runs, tmp_path)
+    assert set(pd.read_csv(small.folder / f"{PILOT}.csv")["unit"]) == {100, 101}
+    command.plan([small.name], 8)
+    assert "Power" in (small.folder / PAGE).read_text()
+    command.run([small.name], runs, tmp_path)
+    assert set(small.tables()["counts"]["arm"]) == {"trained", "untrained", "shuffled"}
+    page = (small.folder / PAGE).read_bytes()
+    assert b"cannot be said" in page  # two units decide nothing
+    assert (tmp_path / PAGE).read_text().count("[Are there tokens that do harm?]") == len(small.questions)
+    capfd.readouterr()
+    command.run([small.name], runs, tmp_path)
+    assert "1 finished before" in capfd.readouterr().err
+    assert (small.folder / PAGE).read_bytes() == page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("small", STUDIES, indirect=True)
+def test_every_study_comes_to_tables_that_its_page_shows(small, tmp_path):
+    command.run([small.name], tmp_path / "runs", tmp_path)
+    tables = small.tables()
+    units = tables[UNITS]
+    assert set(units["unit"]) == {0, 1}
+    known = {question.name: question for question in small.questions}
+    assert set(units["question"]) <= set(known)
+    for name, rows in units.groupby("question"):
+        assert set(rows["arm"]) == {known[name].first, known[name].second}
+    page = (small.folder / PAGE).read_text()
+    for title, _ in small.describe(tables):
+        assert f"### {title}" in page
+    assert all(question.claim in page for question in small.questions)
