@@ -1,0 +1,59 @@
+"""The documentation's site, built once for all tests; and what its pages hold."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+from filelock import FileLock
+
+ROOT = Path(__file__).parents[1]
+MAKING = ROOT / "docs" / "making"
+if str(MAKING) not in sys.path:
+    sys.path.insert(0, str(MAKING))
+
+
+def built(tmp_path_factory) -> Path:
+    """The folder of the site, every warning an error; $PRUNEKIT_SITE names one that the gate has built already."""
+    if "PRUNEKIT_SITE" in os.environ:
+        return ROOT / os.environ["PRUNEKIT_SITE"]
+    base = tmp_path_factory.getbasetemp()
+    home = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one for all workers
+    with FileLock(home / "site.lock"):
+        if not (home / "site.done").exists():
+            build(home / "site")
+            (home / "site.done").touch()
+    return home / "site"
+
+
+def build(folder: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+class Page(HTMLParser):
+    """What a page refers to.
+
+    ids: its anchors.  links: where it leads.  loaded: what a browser fetches for it (scripts, styles, pictures, fonts).
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.ids |= {given[name] for name in ("id", "name") if given.get(name)}
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        elif tag == "link" and given.get("rel") not in ("canonical", "next", "prev", "alternate"):
+            self.loaded.append(given.get("href", ""))
+        elif "src" in given or tag == "object":
+            self.loaded.append(given.get("src") or given.get("data", ""))

@@ -1,0 +1,121 @@
+"""The documentation in a real browser: nothing from elsewhere, with and without scripts, on a phone, by keyboard."""
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import chromium
+import docs_site
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium.program() is None, reason="no chromium is installed: apt-get install chromium"),
+]
+
+SAMPLE = ("index.html", "quick-start.html", "ideas.html", "command-line.html", "reference/prunekit.masks.html")
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *said) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return docs_site.built(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def home(site):
+    """The site as a server gives it, on this machine alone."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    with chromium.opened(tmp_path_factory.mktemp("chromium")) as made:
+        yield made
+
+
+def visit(tab, address):
+    tab.events.clear()
+    tab.call("Page.navigate", url=address)
+    while not any(one.get("method") == "Page.loadEventFired" for one in tab.events):
+        tab.events.append(tab._next())
+    tab.run("0")
+
+
+@pytest.mark.parametrize("page", SAMPLE)
+def test_a_page_asks_no_other_address_and_says_no_error(tab, home, page):
+    visit(tab, home + page)
+    tab.run("new Promise(done => setTimeout(done, 300))")
+    assert [url for url in tab.asked_for() if not url.startswith((home, "blob:"))] == []
+    assert tab.said() == []
+    assert tab.run("document.querySelector('article h1').innerText.length") > 0
+
+
+def test_no_page_is_wider_than_a_phone(tab, site, home):
+    tab.call("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
+    wide = []
+    try:
+        for scripts in (True, False):
+            tab.call("Emulation.setScriptExecutionDisabled", value=not scripts)
+            for path in sorted(site.rglob("*.html")) if scripts else [site / name for name in SAMPLE]:
+                page = path.relative_to(site).as_posix()
+                visit(tab, home + page)
+                metrics = tab.call("Page.getLayoutMetrics")["cssContentSize"]
+                if metrics["width"] > 360:
+                    wide.append((page, scripts, metrics["width"]))
+    finally:
+        tab.call("Emulation.clearDeviceMetricsOverride")
+        tab.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert wide == []
+
+
+@pytest.mark.parametrize("page", SAMPLE)
+def test_without_scripts_a_page_can_be_read_and_left(tab, home, page):
+    tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        visit(tab, home + page)
+        facts = tab.call("DOM.getDocument", depth=-1, pierce=False)["root"]
+    finally:
+        tab.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert facts["childNodeCount"] >= 1
+    assert tab.run("document.querySelector('article').innerText.length") > 200
+    assert tab.run("getComputedStyle(document.querySelector('article')).visibility") == "visible"
+    assert tab.run("document.querySelectorAll('nav.md-nav--primary a[href]').length") > 10
+
+
+def test_the_whole_navigation_is_reached_by_the_tab_key(tab, home):
+    visit(tab, home + "index.html")
+    wanted = set(
+        tab.run(
+            "[...document.querySelectorAll('nav.md-nav--primary a.md-nav__link[href]')]"
+            ".filter(a => a.offsetParent !== null).map(a => a.href)"
+        )
+    )
+    assert len(wanted) > 10
+    tab.run("document.activeElement.blur()")
+    seen = []
+    for _ in range(120):
+        tab.press("Tab", 9)
+        seen.append(tab.run("document.activeElement.href || document.activeElement.tagName"))
+        if wanted <= set(seen):
+            break
+    assert wanted - set(seen) == set()
+    assert seen[0].endswith("#prunekit")  # the first is the way past the navigation, to the heading
+
+
+def test_enter_follows_a_link_of_the_navigation(tab, home):
+    visit(tab, home + "index.html")
+    tab.run("document.querySelector('nav.md-nav--primary a[href=\"ideas.html\"]').focus()")
+    tab.press("Enter", 13)
+    tab.run("new Promise(done => setTimeout(done, 1000))")
+    assert tab.run("location.pathname") == "/ideas.html"
