@@ -121,10 +121,15 @@ def asked(tmp_path_factory):
 
 
 def sweep(asked, nodes, out):
-    """The command line on the two nodes, while it runs."""
+    """The command line on the two nodes, while it runs; it speaks into a file, since a full pipe would halt it."""
     command = [sys.executable, "-m", "prunekit", "sweep", str(asked[0]), "--engine=ray", f"--address={nodes.address}"]
     command += [f"--out={out}", "--threads=1"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=nodes.environment)
+    with said_of(out).open("w") as said:
+        return subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=nodes.environment)
+
+
+def said_of(out):
+    return out.with_name("said.txt")
 
 
 def result(out):
@@ -143,9 +148,9 @@ def test_two_nodes_come_to_the_table_of_one_process(asked, nodes, tmp_path, caps
     out = tmp_path / "runs"
     began = time.perf_counter()
     process = sweep(asked, nodes, out)
-    said, _ = process.communicate(timeout=1800)
+    process.wait(timeout=1800)
     spent = time.perf_counter() - began
-    assert process.returncode == 0, said
+    assert process.returncode == 0, said_of(out).read_text()
     assert result(out) == expected
     by_node, receipts = workers_of(out)
     assert len(receipts) == 24
@@ -206,8 +211,7 @@ def test_kills_of_workers_and_of_a_node_lose_nothing_and_repeat_nothing(asked, n
             nodes.worker = nodes.start_worker()
             node_killed = True
         time.sleep(0.05)
-    said = process.stdout.read()
-    assert process.returncode == 0, said
+    assert process.returncode == 0, said_of(out).read_text()
     assert killed == wanted, f"the sweep ended after {killed} kills; make its runs longer"
     assert node_killed
     assert result(out) == expected
