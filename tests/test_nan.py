@@ -269,9 +269,8 @@ def test_a_seed_that_fails_on_the_report_split_ends_without_a_look(folder, tmp_p
     assert not made.folder(Place(prepared.stage, 1, 1)).exists()
 
 
-def test_a_chosen_ticket_that_cannot_be_scored_says_so_and_the_others_stand(folder, tmp_path, monkeypatch):
-    flags = dict(rounds=None, keep_tokens=None, train_steps=2, evaluate_every=1, seeds=2, width=2, grid="token")
-    prepared = prepare(tiny.experiment("gpt2", folder, **flags))
+def leave_seed_1_unscored(monkeypatch):
+    """From its first pruned round on seed 1 has no scores, as where its gradient is NaN."""
     from prunekit import learning
 
     real = learning.all_scores
@@ -281,6 +280,12 @@ def test_a_chosen_ticket_that_cannot_be_scored_says_so_and_the_others_stand(fold
         return [{} if one.round and one.seed == 1 else each for one, each in zip(kept, found, strict=True)]
 
     monkeypatch.setattr(learning, "all_scores", scores)
+
+
+def test_a_chosen_ticket_that_cannot_be_scored_says_so_and_the_others_stand(folder, tmp_path, monkeypatch):
+    flags = dict(rounds=None, keep_tokens=None, train_steps=2, evaluate_every=1, seeds=2, width=2, grid="token")
+    prepared = prepare(tiny.experiment("gpt2", folder, **flags))
+    leave_seed_1_unscored(monkeypatch)
     made = experiment.search(prepared, tmp_path, tiny.Quiet())
     ends = [made.result(Place(prepared.search_stage, seed, 1)) for seed in (0, 1)]
     assert [one["status"] for one in ends] == ["done", "diverged"]
@@ -295,15 +300,7 @@ def test_a_seed_that_cannot_be_scored_again_has_no_search_and_the_others_go_on(f
         rounds=None, keep_tokens=None, train_steps=2, evaluate_every=1, seeds=2, width=2, rescore_pieces="true"
     )
     prepared = prepare(tiny.experiment("gpt2", folder, **flags))
-    from prunekit import learning
-
-    real = learning.all_scores
-
-    def scores(kept, backbone, batches):
-        found = real(kept, backbone, batches)
-        return [{} if one.round and one.seed == 1 else each for one, each in zip(kept, found, strict=True)]
-
-    monkeypatch.setattr(learning, "all_scores", scores)
+    leave_seed_1_unscored(monkeypatch)
     watch = tiny.Quiet()
     made = experiment.search(prepared, tmp_path, watch)
     assert made.result(Place(prepared.search_stage, 0, 1))["status"] == "done"

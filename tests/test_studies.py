@@ -95,7 +95,7 @@ def shrunk(text):
         part["task"] |= {"train_examples": 16, "selection_examples": 20, "report_examples": 20}
         part["prompt"] = {"tokens": 3, "pieces": 2} | part.get("prompt", {})
         include = [one for one in part["sweep"].get("include", []) if "model" not in one]
-        part["sweep"]["include"] = [shrink(one) for one in include[:2]]
+        part["sweep"]["include"] = [shrink(one) for one in include]
         if part["name"] != "source":  # whose names others count on
             part["task"]["name"] = first(part["task"]["name"])
         for one in part.get("score", []):
@@ -107,6 +107,8 @@ def shrink(settings):
     """In place: the numbers of a part, or of a table that it includes."""
     if "tokens" in settings.get("prompt", {}):
         settings["prompt"]["tokens"] = 4
+    if settings.get("prompt", {}).get("method") == "dpt":
+        settings["prompt"]["rank"] = 2  # the published one is more than three tokens have
     if "training" in settings or "sweep" in settings:
         settings.setdefault("training", {}).update(train_steps=2, evaluate_every=1)
     if isinstance(settings.get("pruning"), list):

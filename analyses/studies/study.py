@@ -68,11 +68,20 @@ class Study:
         return pd.read_csv(path) if path.exists() else None
 
 
-def opened(path: Path) -> Run:
-    """A finished run of a part."""
-    return tables.opened(path)
-
-
 def runs_of(found: Found) -> list[Run]:
     """The runs of a part, each once."""
     return [tables.opened(path) for path in dict.fromkeys(path for path, _, _ in found.runs)]
+
+
+def reached(found: Found, arm: str, named: Callable[[Mapping[str, Any]], str] | None = None) -> pd.DataFrame:
+    """What one arm of every experiment of a part came to: the columns of `tables.arms`.
+
+    arm: such as "ticket" or "dense".  named: settings of an experiment -> what the study calls its arm, which
+    keeps its own name by default.
+    """
+    made = []
+    for path, settings, stage in found.runs:
+        mine = tables.arms(tables.opened(path), stage)
+        made.append(mine[mine["arm"] == arm].assign(arm=named(settings) if named else arm))
+    table: pd.DataFrame = pd.concat(made, ignore_index=True)
+    return table

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analyses import tables
 from analyses.studies.effects import Question, units
-from analyses.studies.study import UNITS, Found, Study, Tables, opened
+from analyses.studies.study import UNITS, Found, Study, Tables
 
 _MARGIN = 0.01
 
@@ -72,7 +72,7 @@ def _trainings(found: Found) -> pd.DataFrame:
     """Columns: task, method, rate, seed, round (0 dense, 1 pruned), parameters, density, seconds, selection, report."""
     made = []
     for path, settings, stage in found.runs:
-        rounds = tables.rounds([opened(path)])
+        rounds = tables.rounds([tables.opened(path)])
         rounds = rounds[rounds["arm"].isin(["dense", "ticket"]) & rounds["stage"].isin(["", stage])]
         # members that are trained side by side share their seconds
         made.append(

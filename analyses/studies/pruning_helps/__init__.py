@@ -10,8 +10,7 @@ import pandas as pd
 
 from analyses import tables
 from analyses.studies.effects import Question, units
-from analyses.studies.study import UNITS, Found, Study, Tables, opened
-from analyses.tables import ARM_COLUMNS
+from analyses.studies.study import UNITS, Found, Study, Tables, reached
 
 _SOURCE = "XPrompt, Table 1 and Figure 5"
 _CHOICES = "XPrompt, section 3; lottery tickets"
@@ -48,7 +47,7 @@ QUESTIONS = (
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """The arms of the search, and the last rounds of every setting of the schedule."""
     arms = _arms(found["search"])
-    settings = schedules(found["schedules"])
+    settings = reached(found["schedules"], "ticket", _name)
     made = [units(arm, arms[arms["arm"].isin(["ticket", arm])], "arm") for arm in _AGAINST]
     made += [units(name, _two(settings, first, second), "arm") for name, _, first, second in _SETTINGS]
     return {UNITS: pd.concat(made, ignore_index=True), "arms": arms, "schedules": settings}
@@ -70,15 +69,6 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     return found
 
 
-def schedules(found: Found) -> pd.DataFrame:
-    """The last round of each setting of a part that prunes: the columns of `tables.arms`, arm naming the setting."""
-    made = []
-    for path, settings, stage in found.runs:
-        mine = tables.arms(opened(path), stage)
-        made.append(mine[mine["arm"] == "ticket"].assign(arm=_name(settings)))
-    return pd.concat(made, ignore_index=True)[list(ARM_COLUMNS)].drop_duplicates(["task", "seed", "arm"])
-
-
 def _name(settings: Mapping[str, Any]) -> str:
     """The first setting that is not the schedule's own, or "standard"."""
     rounds, rewind, absent = (settings[f"pruning.{name}"] for name in ("rounds", "rewind", "absent"))
@@ -96,7 +86,7 @@ def _two(settings: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
 
 
 def _arms(found: Found) -> pd.DataFrame:
-    return pd.concat([tables.arms(opened(path), stage) for path, _, stage in found.runs], ignore_index=True)
+    return pd.concat([tables.arms(tables.opened(path), stage) for path, _, stage in found.runs], ignore_index=True)
 
 
 STUDY = Study("pruning-helps", "Does pruning help?", Path(__file__).parent, QUESTIONS, collect, describe)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses import tables
 from analyses.studies.effects import Question, units
 from analyses.studies.scores_know import exact
 from analyses.studies.scores_know.planted import found_words
-from analyses.studies.study import UNITS, Found, Study, Tables, opened, runs_of
+from analyses.studies.study import UNITS, Found, Study, Tables, reached, runs_of
 
 _SOURCE = "XPrompt, section 3.2"
 #: Of a rank correlation; of a share of planted words; of accuracy.
@@ -47,7 +46,7 @@ def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """Rank correlations per prompt, the tickets of every score, and what is found of planted words."""
     prompts = found["tickets"]
     agreement = pd.concat([exact.agreement(run, prompts.seeds) for run in runs_of(prompts)], ignore_index=True)
-    tickets = _tickets(prompts)
+    tickets = reached(prompts, "ticket", lambda settings: str(settings["pruning.score"]))
     planted = found_words(prompts.seeds)
     left_out = agreement[agreement["with"] == "leave-one-out"]
     made = [units(name, _pair(left_out, one, other), "arm", "spearman") for name, _, one, other in _RANKS]
@@ -66,15 +65,6 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
         ("Report accuracy of the tickets that each score picks", _wide(tickets, "report")),
         ("Share of an instruction's words among the best-scored tokens", _wide(planted, "found")),
     ]
-
-
-def _tickets(found: Found) -> pd.DataFrame:
-    """Columns: task, seed, arm (the score that pruned), tokens, report."""
-    made = []
-    for path, settings, stage in found.runs:
-        mine = tables.arms(opened(path), stage)
-        made.append(mine[mine["arm"] == "ticket"].assign(arm=settings["pruning.score"]))
-    return pd.concat(made, ignore_index=True)[["task", "seed", "arm", "tokens", "report"]]
 
 
 def _pair(table: pd.DataFrame, first: str, second: str) -> pd.DataFrame:

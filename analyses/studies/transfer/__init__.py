@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses import tables
 from analyses.studies.effects import Question, units
-from analyses.studies.study import UNITS, Found, Study, Tables, opened
+from analyses.studies.study import UNITS, Found, Study, Tables, reached
 
 _SOURCE = "XPrompt, section 4.5; SPoT"
 _MARGIN = 0.01
@@ -26,7 +25,8 @@ QUESTIONS = tuple(
 
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """One row per target task, seed and start."""
-    starts = pd.concat([_reached(found[arm], arm) for arm in ("fresh", "dense", "pruned")], ignore_index=True)
+    each = [reached(found[arm], "dense").assign(arm=arm) for arm in ("fresh", "dense", "pruned")]
+    starts = pd.concat(each, ignore_index=True)
     made = [units(one.name, starts[starts["arm"].isin([one.first, one.second])], "arm") for one in QUESTIONS]
     return {UNITS: pd.concat(made, ignore_index=True), "starts": starts}
 
@@ -36,12 +36,6 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     starts = results["starts"]
     wide = starts.pivot_table(index="task", columns="arm", values="report", sort=False).reset_index()
     return [("Report accuracy by start, means over seeds", wide)]
-
-
-def _reached(found: Found, arm: str) -> pd.DataFrame:
-    made = [tables.arms(opened(path), "") for path, _, _ in found.runs]
-    table = pd.concat(made, ignore_index=True)
-    return table[table["arm"] == "dense"].assign(arm=arm).reset_index(drop=True)
 
 
 STUDY = Study(
