@@ -276,3 +276,18 @@ def test_a_series_is_measured_and_fitted():
     last = text.splitlines()[-1].split("|")
     assert last[1].strip() == "arithmetic of an epoch, GFLOP"
     assert last[-2].strip().startswith("1.00 ")
+
+
+def test_a_whole_training_is_made_of_its_updates_and_evaluations():
+    points = {"2": scaling.Point(examples=218, kept=2)}
+    (found,) = scaling._trainings({"update": {"2": [0.5]}, "evaluation": {"2": [0.25]}}, points)["2"]
+    assert found == 64 * 0.5 + 12 * 0.25
+
+
+def test_densities_are_shown_beside_the_densest():
+    bone = tiny.backbone("t5")
+    points = tuple(scaling.Point(prompt=4, text=4, examples=8, kept=size) for size in (1, 4))
+    rows = scaling.measured(bone, scaling.Series("tokens kept of 4", (1, 4), points, fitted=False), 1).splitlines()
+    assert rows[0].split("|")[-2].strip() == "first / last"
+    training = next(row for row in rows if "a training" in row).split("|")
+    assert float(training[-2].split()[0]) == pytest.approx(float(training[2]) / float(training[3]), abs=0.02)
