@@ -79,6 +79,8 @@ def answer(request: dict) -> dict:
     out = Path(request["out"])
     out.mkdir(parents=True, exist_ok=True)
     said, wrote = out.with_suffix(".err"), out.with_suffix(".out")
+    for path in (said, wrote):  # who is killed at once has opened neither
+        path.write_text("")
     began = time.perf_counter()
     child = os.fork()
     if not child:

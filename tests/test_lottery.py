@@ -156,6 +156,10 @@ def test_absent_is_recorded_on_every_pruned_ticket(absent):
         assert [t.absent for t in made.tickets] == [absent] * 2
 
 
+def test_a_dropped_token_leaves_the_sequence_unless_it_is_asked_otherwise():
+    assert {ticket.absent for made in run()[1:] for ticket in made.tickets} == {"remove"}
+
+
 class DivergingLearn(FakeLearn):
     """Member of seed 0 diverges in round `when`; tickets are told apart by their seed, not their place."""
 

@@ -42,6 +42,18 @@ rounds = 1
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def unasked(tmp_path_factory):
+    """A head node asks which cloud it is in, and tells its makers even that it tells them nothing, unless it finds a
+    cluster's file in its home and is given another address."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv("RAY_USAGE_STATS_REPORT_URL", "http://127.0.0.1:9/")
+        yield
+
+
 class Nodes:
     """Two Ray nodes on this machine, one core and one resource of its own each, each a process group of its own."""
 

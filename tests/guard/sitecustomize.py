@@ -58,13 +58,17 @@ def _sends_nothing(one):
 
 
 def _own():
-    """The names of this machine; asked for once something else than the loopback is named."""
+    """Names and addresses of this machine; asked for once something else than the loopback is named."""
     if not _known:
         import socket
 
         _known.append(name := socket.gethostname())  # first, since looking it up comes back here
         with suppress(OSError):
             _known.extend(socket.gethostbyname_ex(name)[2])
+        # the address that would be used to reach others; a datagram socket sends nothing when it connects
+        with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.connect(("198.51.100.1", 9))
+            _known.append(one.getsockname()[0])
     return _known
 
 
