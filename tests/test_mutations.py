@@ -308,10 +308,9 @@ def write(path, text):
     return path
 
 
-def mutate_read(folder, count):
-    """Mutations of every kind of file that is only read: how many were refused, by kind."""
+def mutate_read(kinds, count):
+    """Mutations of every kind of file that is only read, kind -> (file, how it is loaded): how many were refused."""
     refused = Counter()
-    kinds = read_kinds(folder)
     for name, (path, load_it) in kinds.items():
         load_it()
         chance, before = random.Random(name), path.read_bytes()
@@ -337,14 +336,14 @@ def refuses(load_it, path, where):
 
 
 def test_whatever_is_read_is_refused_in_one_line_or_used(tmp_path, capsys):
-    refused = mutate_read(tmp_path / "kinds", FEW)
+    refused = mutate_read(read_kinds(tmp_path / "kinds"), FEW)
     told(capsys, refused, f"of {10 * FEW} mutated files refused in one line, the others are sound")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_whatever_is_read_is_refused_in_one_line_or_used_at_full_count(tmp_path, capsys):
-    refused = mutate_read(tmp_path / "kinds", FULL)
+    refused = mutate_read(read_kinds(tmp_path / "kinds"), FULL)
     told(capsys, refused, f"of {10 * FULL} mutated files refused in one line, the others are sound")
 
 

@@ -14,7 +14,8 @@ import tiny
 import torch
 from mutate import KINDS, memory_taken, mutated
 from safetensors.torch import load, save
-from test_mutations import FEW, FULL, damaged, refuses, told
+from test_mutations import FEW, FULL, damaged, mutate_read, refuses, told
+from test_mutations import read_kinds as inputs
 from tiny import call
 
 from prunekit import export, flags
@@ -208,29 +209,15 @@ def import_of(folder):
     assert type(ticket).load(path) == ticket
 
 
-def mutate_read(folder, count):
-    refused = Counter()
-    kinds = read_kinds(folder)
-    for name, (path, load_it) in kinds.items():
-        load_it()
-        chance, before = random.Random(name), path.read_bytes()
-        for turn in range(count):
-            other = chance.choice(list(kinds.values()))[0].read_bytes()
-            path.write_bytes(mutated(before, other, KINDS[turn % len(KINDS)], chance))
-            refused[name] += refuses(load_it, path, f"{name}, turn {turn}")
-        path.write_bytes(before)
-    return refused
-
-
 def test_grids_and_foreign_adapters_are_refused_in_one_line_or_used(tmp_path, capsys):
-    refused = mutate_read(tmp_path / "kinds", FEW)
+    refused = mutate_read(read_kinds(tmp_path / "kinds"), FEW)
     told(capsys, refused, f"of {5 * FEW} mutated files refused in one line, the others are sound")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_grids_and_foreign_adapters_are_refused_in_one_line_or_used_at_full_count(tmp_path, capsys):
-    refused = mutate_read(tmp_path / "kinds", FULL)
+    refused = mutate_read(read_kinds(tmp_path / "kinds"), FULL)
     told(capsys, refused, f"of {5 * FULL} mutated files refused in one line, the others are sound")
 
 
@@ -366,13 +353,11 @@ def test_no_memory_is_taken_for_what_an_adapter_or_a_grid_claims(tmp_path, capsy
 @pytest.mark.slow
 def test_reading_whatever_is_damaged_takes_no_more_memory_than_reading_what_is_sound(tmp_path, capsys):
     """Over all kinds that are only read, those of a run's own inputs among them."""
-    from test_mutations import mutate_read as of_inputs
-
-    of_inputs(tmp_path / "inputs-0", 2)
-    mutate_read(tmp_path / "others-0", 2)
+    mutate_read(inputs(tmp_path / "inputs-0"), 2)
+    mutate_read(read_kinds(tmp_path / "others-0"), 2)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    of_inputs(tmp_path / "inputs", 4 * FEW)
-    mutate_read(tmp_path / "others", 4 * FEW)
+    mutate_read(inputs(tmp_path / "inputs"), 4 * FEW)
+    mutate_read(read_kinds(tmp_path / "others"), 4 * FEW)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
     with capsys.disabled():
         print(f"\n{15 * 4 * FEW} mutated inputs read, {grown} MB more memory")
