@@ -44,3 +44,30 @@ def test_the_text_is_encoded_once_for_all_choices(monkeypatch):
         found = bone.logits(soft([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
     assert seen == [3]
     assert found.shape == (1, 3, 3)
+
+
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+def test_answers_that_share_a_text_are_scored_as_each_alone(kind):
+    """Of one, two and four tokens, so that some are padded; in a cohort of two."""
+    bone = tiny.backbone(kind)
+    prompts = soft([Member(tiny.ticket(bone, seed=seed)) for seed in (0, 1)])
+    answers = ((5,), (6, 1), (7, 8, 5, 1))
+    texts = ((7, 8, 1), (9, 5, 6, 8, 1))
+    with torch.no_grad():
+        rows = [Encoded(place, text, answers, 0) for place, text in enumerate(texts)]
+        together = bone.logits(prompts, bone.batch([rows], every_choice=True))
+        for place, answer in enumerate(answers):
+            rows = [Encoded(number, text, (answer,), 0) for number, text in enumerate(texts)]
+            alone = bone.logits(prompts, bone.batch([rows], every_choice=True))
+            torch.testing.assert_close(together[..., place], alone[..., 0], rtol=1e-5, atol=1e-6)
+
+
+def test_what_the_decoder_makes_of_a_text_is_made_once_for_all_its_answers():
+    bone = tiny.backbone("t5")
+    rows = tiny.encoded(bone, tiny.examples(3, choices=("good", "bad", "very")))
+    seen = []
+    keys = bone.model.decoder.block[0].layer[1].EncDecAttention.k
+    keys.register_forward_hook(lambda module, given, made: seen.append(len(made)))
+    with torch.no_grad():
+        bone.logits(soft([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
+    assert seen == [3]

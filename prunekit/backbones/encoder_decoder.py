@@ -43,19 +43,49 @@ class EncoderDecoder(Backbone):
         model: Any = self.model
         encoded = model.get_encoder()(inputs_embeds=placed.embeds, attention_mask=placed.attention).last_hidden_state
         targets = batch.targets.expand(soft.members, *batch.targets.shape[1:])  # [S, B, C, L]
-        choices = targets.shape[2]
-        flat = targets.flatten(0, 2)
-        logits = model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=encoded.repeat_interleave(choices, dim=0)),
-            attention_mask=placed.attention.repeat_interleave(choices, dim=0),
-            decoder_input_ids=self._shifted(flat),
-            use_cache=False,
-        ).logits
-        logprobs = logits.float().log_softmax(-1) if logits.dtype != torch.float64 else logits.log_softmax(-1)
-        taken = logprobs.gather(2, flat[..., None]).squeeze(2)  # [S * B * C, L]
-        return by_words(taken.view(targets.shape), batch, self.ranking)
+        answers = self._of_one if targets.shape[2] == 1 else self._of_several
+        return by_words(
+            answers(encoded, placed.attention, targets.flatten(0, 1)).view(targets.shape), batch, self.ranking
+        )
+
+    def _of_one(self, encoded: Tensor, attention: Tensor, targets: Tensor) -> Tensor:
+        """[N, 1, L] log probabilities of the tokens of one answer to each of N texts."""
+        flat = targets.flatten(0, 1)
+        return _taken(self._decoded(encoded, attention, self._shifted(flat)).logits, flat)[:, None]
+
+    def _of_several(self, encoded: Tensor, attention: Tensor, targets: Tensor) -> Tensor:
+        """[N, C, L] the same of C answers to each: they share the decoder's first token and all it knows of the text.
+
+        What the decoder makes of a text, keys and values in every layer, costs more than the few tokens of an answer.
+        """
+        choices = targets.shape[1]
+        start = self._shifted(targets[:, 0, :1])
+        first = self._decoded(encoded, attention, start, use_cache=True)
+        found = [_taken(first.logits.expand(-1, choices, -1), targets[:, :, 0])[..., None]]
+        if targets.shape[2] > 1:
+            first.past_key_values.batch_repeat_interleave(choices)
+            texts, shown = (one.repeat_interleave(choices, dim=0) for one in (encoded, attention))
+            flat = targets.flatten(0, 1)
+            rest = self._decoded(texts, shown, flat[:, :-1], use_cache=True, past_key_values=first.past_key_values)
+            found.append(_taken(rest.logits, flat[:, 1:]).view(*targets.shape[:2], -1))
+        return torch.cat(found, dim=2)
+
+    def _decoded(
+        self, encoded: Tensor, attention: Tensor, inputs: Tensor, use_cache: bool = False, **cache: Any
+    ) -> Any:
+        model: Any = self.model
+        texts = BaseModelOutput(last_hidden_state=encoded)
+        return model(
+            encoder_outputs=texts, attention_mask=attention, decoder_input_ids=inputs, use_cache=use_cache, **cache
+        )
 
     def _shifted(self, targets: Tensor) -> Tensor:
         """Decoder inputs: the start token, then every answer token but the last."""
         start = targets.new_full((len(targets), 1), int(self.config.decoder_start_token_id))
         return torch.cat([start, targets[:, :-1]], dim=1)
+
+
+def _taken(logits: Tensor, ids: Tensor) -> Tensor:
+    """[..., L] log probabilities of the tokens ids [..., L] under logits [..., L, V]."""
+    logprobs = logits.float().log_softmax(-1) if logits.dtype != torch.float64 else logits.log_softmax(-1)
+    return logprobs.gather(-1, ids[..., None]).squeeze(-1)
