@@ -1,11 +1,13 @@
 """The studies: their files, pages that are made of the committed tables alone, and one that is run from end to end."""
 
+import re
 import shutil
 import tomllib
 from dataclasses import replace
 
 import pandas as pd
 import pytest
+import tiny
 import tomli_w
 
 from analyses.studies import __main__ as command
@@ -86,37 +88,44 @@ def test_names_in_a_file_are_filled_in_at_any_depth():
 
 
 def shrunk(text):
-    """A study's file with few seeds, examples and updates, on the testbed alone and on few of its tasks."""
+    """A study's file with few seeds, examples and updates, and on few of the testbed's tasks."""
     table = tomllib.loads(text)
     table["seeds"] = 2
     table["pilot"]["seeds"] = [100, 101]
     for part in table["part"]:
-        shrink(part)
-        part["task"] |= {"train_examples": 16, "selection_examples": 20, "report_examples": 20}
+        several = part["name"] == "source"  # whose names others count on
         part["prompt"] = {"tokens": 3, "pieces": 2} | part.get("prompt", {})
-        include = [one for one in part["sweep"].get("include", []) if "model" not in one]
-        part["sweep"]["include"] = [shrink(one) for one in include]
-        if part["name"] != "source":  # whose names others count on
-            part["task"]["name"] = first(part["task"]["name"])
+        part.setdefault("training", {})
+        shrink(part, several)
+        part["sweep"]["include"] = [shrink(one, several) for one in part["sweep"].get("include", [])]
         for one in part.get("score", []):
             one["examples"] = 8
     return tomli_w.dumps(table)
 
 
-def shrink(settings):
+def shrink(settings, several):
     """In place: the numbers of a part, or of a table that it includes."""
-    if "tokens" in settings.get("prompt", {}):
+    if "tokens" in settings.get("prompt", {}) and "sweep" not in settings:
         settings["prompt"]["tokens"] = 4
     if settings.get("prompt", {}).get("method") == "dpt":
         settings["prompt"]["rank"] = 2  # the published one is more than three tokens have
-    if "training" in settings or "sweep" in settings:
-        settings.setdefault("training", {}).update(train_steps=2, evaluate_every=1)
+    if "training" in settings:
+        settings["training"] |= {"train_steps": 2, "evaluate_every": 1}
     if isinstance(settings.get("pruning"), list):
         for one in settings["pruning"]:
-            one["rewind"] = [1 if kind == 15 else kind for kind in one["rewind"]] if "rewind" in one else "trained"
-    if "name" in settings.get("task", {}) and "sweep" not in settings:
-        settings["task"]["name"] = first(settings["task"]["name"])
+            early(one)
+    early(settings.get("pruning", {}))
+    if "task" in settings:
+        settings["task"] |= {"train_examples": 16, "selection_examples": 20, "report_examples": 20}
+        if not several:
+            settings["task"]["name"] = first(settings["task"]["name"])
     return settings
+
+
+def early(pruning):
+    """In place: a rewind to an early step, to one that so few updates have."""
+    if isinstance(pruning, dict) and "rewind" in pruning:
+        pruning["rewind"] = [1 if isinstance(kind, int) else kind for kind in pruning["rewind"]]
 
 
 def first(names):
@@ -125,12 +134,19 @@ def first(names):
 
 @pytest.fixture
 def small(request, tmp_path, monkeypatch):
-    """A study at a small size, in a folder of its own; it is the only one there is."""
+    """A study at a small size, in a folder of its own; it is the only one there is. What is shared is small too."""
     study = STUDIES[getattr(request, "param", "negative-tokens")]
     folder = tmp_path / study.folder.name
     folder.mkdir()
     shutil.copy(study.folder / PLAN, folder)
     (folder / PARTS).write_text(shrunk((study.folder / PARTS).read_text()))
+    tiny.save_model("bert", tmp_path / "models" / "all-minilm-l6-v2")
+    for name in ("sst2", "subj"):
+        tiny.save_task(tmp_path / "data" / name, rows=(24, 24, 24))
+        for file in (tmp_path / "data" / name).glob("*.jsonl"):  # as those tasks write their labels
+            file.write_text(
+                file.read_text().replace('"label": "good"', '"label": 1').replace('"label": "bad"', '"label": 0')
+            )
     made = replace(study, folder=folder)
     monkeypatch.setattr(catalog, "STUDIES", (made,))
     monkeypatch.setattr(catalog, "HERE", tmp_path)
@@ -153,7 +169,7 @@ def test_power_without_a_pilot_is_refused_with_the_command_that_makes_one(small)
 def test_a_study_runs_from_pilot_to_pages_and_goes_on_where_it_was(small, tmp_path, capfd):
     runs = tmp_path / "runs"
     command.pilot([small.name], runs, tmp_path)
-    assert set(pd.read_csv(small.folder / f"{PILOT}.csv")["unit"]) == {100, 101}
+    assert set(pd.read_csv(small.folder / PILOT / f"{UNITS}.csv")["unit"]) == {100, 101}
     command.plan([small.name], 8)
     assert "Power" in (small.folder / PAGE).read_text()
     command.run([small.name], runs, tmp_path)
@@ -163,7 +179,9 @@ def test_a_study_runs_from_pilot_to_pages_and_goes_on_where_it_was(small, tmp_pa
     assert (tmp_path / PAGE).read_text().count("[Are there tokens that do harm?]") == len(small.questions)
     capfd.readouterr()
     command.run([small.name], runs, tmp_path)
-    assert "1 finished before" in capfd.readouterr().err
+    said = re.findall(r"(\d+) experiments? \(tune\), (\d+) finished before", capfd.readouterr().err)
+    assert len(said) == 3
+    assert all(asked == finished for asked, finished in said)
     assert (small.folder / PAGE).read_bytes() == page
 
 
@@ -178,6 +196,8 @@ def test_every_study_comes_to_tables_that_its_page_shows(small, tmp_path):
     assert set(units["question"]) <= set(known)
     for name, rows in units.groupby("question"):
         assert set(rows["arm"]) == {known[name].first, known[name].second}
+    # the arms of a question are of the same tasks and seeds
+    assert (effects(small.questions, units)["units"] >= 2).all()
     page = (small.folder / PAGE).read_text()
     for title, _ in small.describe(tables):
         assert f"### {title}" in page

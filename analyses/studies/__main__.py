@@ -10,7 +10,7 @@ import typer
 
 from analyses.studies import catalog, pages, planning
 from analyses.studies.effects import effects
-from analyses.studies.performing import Budget, asked, perform
+from analyses.studies.performing import Asked, Budget, asked, perform
 from analyses.studies.study import PAGE, PICTURE, PILOT, RESULTS, UNITS, Study
 from figures import effects as picture
 from figures.command import run as run_app
@@ -25,12 +25,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 
 @app.command()
 def pilot(names: Names, runs: Runs = Path("runs"), shared: Shared = Path("../shared")) -> None:
-    """Run studies on a few seeds of their own, and keep the units, for their spread alone."""
+    """Run studies on a few seeds of their own: for the spread of their units, and for what is chosen beforehand."""
     budget = Budget(runs / PILOT, shared.resolve())
     for study in map(catalog.named, names):
-        wanted = asked(study.folder, pilot=True)
-        units = study.collect(perform(study.name, wanted.parts, budget))[UNITS]
-        _write_csv(study.folder / f"{PILOT}.csv", wanted.only(units))
+        _write_tables(study, PILOT, asked(study.folder, pilot=True), budget)
 
 
 @app.command()
@@ -48,9 +46,7 @@ def run(names: Names, runs: Runs = Path("runs"), shared: Shared = Path("../share
     """Run studies, or go on with them; then write their tables and pages."""
     budget = Budget(runs, shared.resolve())
     for study in map(catalog.named, names):
-        wanted = asked(study.folder)
-        for name, table in study.collect(perform(study.name, wanted.parts, budget)).items():
-            _write_csv(study.folder / RESULTS / f"{name}.csv", wanted.only(table))
+        _write_tables(study, RESULTS, asked(study.folder), budget)
         write_page(study)
     write_front()
 
@@ -74,6 +70,11 @@ def write_page(study: Study) -> None:
 def write_front() -> None:
     """The page of all claims."""
     disk.replace(catalog.HERE / PAGE, pages.front(catalog.STUDIES).encode())
+
+
+def _write_tables(study: Study, folder: str, wanted: Asked, budget: Budget) -> None:
+    for name, table in study.collect(perform(study.name, wanted.parts, budget)).items():
+        _write_csv(study.folder / folder / f"{name}.csv", wanted.only(table))
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -83,6 +83,8 @@ class Asked:
 def asked(folder: Path, *, pilot: bool = False) -> Asked:
     """What the file in a study's folder asks for; of the pilot the parts that its `[pilot]` table names, and its seeds.
 
+    A part with `pilot = true` is the pilot's alone, such as one that finds the learning rates of the others.
+
     Raises: ConfigError naming the file where it is not of this shape.
     """
     path = folder / PARTS
@@ -92,9 +94,9 @@ def asked(folder: Path, *, pilot: bool = False) -> Asked:
     found = []
     for one in table["part"]:
         own = dict(one)
-        name = own.pop("name")
+        name, alone = own.pop("name"), own.pop("pilot", False)
         scores = tuple(toml.parse(entry, Score, where=f"{path}: {name}") for entry in own.pop("score", []))
-        if not pilot or name in pilots["parts"]:
+        if name in pilots["parts"] if pilot else not alone:
             found.append(Part(name, {"seeds": list(seeds)} | own, scores))
     return Asked(tuple(found), seeds)
 

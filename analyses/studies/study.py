@@ -17,7 +17,7 @@ from prunekit.runs import Run
 PLAN, PARTS, PAGE, PICTURE, RESULTS = "plan.md", "study.toml", "README.md", "effects.svg", "results"
 #: Of every study: rows of `effects.units`, on which its questions are answered.
 UNITS = "units"
-#: The same rows of the pilot, on other seeds; only their spread is used.
+#: The pilot's tables, on other seeds; of their units only the spread is used.
 PILOT = "pilot"
 
 Tables = Mapping[str, pd.DataFrame]
@@ -64,7 +64,7 @@ class Study:
 
     def pilot(self) -> pd.DataFrame | None:
         """The units of the pilot, a row each, or None where none was run."""
-        path = self.folder / f"{PILOT}.csv"
+        path = self.folder / PILOT / f"{UNITS}.csv"
         return pd.read_csv(path) if path.exists() else None
 
 
@@ -74,7 +74,7 @@ def runs_of(found: Found) -> list[Run]:
 
 
 def reached(found: Found, arm: str, named: Callable[[Mapping[str, Any]], str] | None = None) -> pd.DataFrame:
-    """What one arm of every experiment of a part came to: the columns of `tables.arms`.
+    """What one arm of every experiment of a part came to: the columns of `tables.arms`, models by their last name.
 
     arm: such as "ticket" or "dense".  named: settings of an experiment -> what the study calls its arm, which
     keeps its own name by default.
@@ -84,4 +84,4 @@ def reached(found: Found, arm: str, named: Callable[[Mapping[str, Any]], str] | 
         mine = tables.arms(tables.opened(path), stage)
         made.append(mine[mine["arm"] == arm].assign(arm=named(settings) if named else arm))
     table: pd.DataFrame = pd.concat(made, ignore_index=True)
-    return table
+    return table.assign(model=table["model"].map(lambda path: Path(path).name))

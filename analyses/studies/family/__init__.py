@@ -34,7 +34,8 @@ QUESTIONS = tuple(
 
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """Every training; and of each method on each task those at the rate that is best on selection, pruned or not."""
-    trainings = _trainings(found["grid"])
+    # the pilot has several rates of each method, the study the one that the pilot found best
+    trainings = pd.concat([_trainings(part) for part in found.values()], ignore_index=True)
     chosen = best_rates(trainings)
     dense = chosen[chosen["round"] == 0].assign(arm=lambda table: table["method"])
     made = [units(one.name, dense[dense["arm"].isin([one.first, one.second])], "arm") for one in QUESTIONS]
@@ -52,7 +53,7 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     rates = dense.pivot_table(index="method", columns="task", values="rate", sort=False)
     return [
         ("Parameters, seconds of one training, report accuracy, and that of the pruned ticket", rows.reset_index()),
-        ("Learning rate chosen on selection", rates.reset_index()),
+        ("Learning rate, chosen on the pilot's selection split", rates.reset_index()),
     ]
 
 

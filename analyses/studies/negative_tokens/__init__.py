@@ -32,16 +32,17 @@ QUESTIONS = (
 
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """Counts per prompt, and the shares that the questions are about."""
-    counts = pd.concat([_counts(found[name], name) for name in ("trained", "shuffled")], ignore_index=True)
+    made = [_counts(found["trained"], "trained", "token"), _counts(found["shuffled"], "shuffled", "token")]
+    counts = pd.concat([*made, _counts(found["pieces"], "trained", "piece")], ignore_index=True)
     tokens, pieces = (counts[counts["level"] == level] for level in ("token", "piece"))
     trained = tokens["arm"] == "trained"
-    made = [
+    asked = [
         units("tokens", _with_none(tokens[trained]), "arm", "confirmed_share"),
-        units("pieces", _with_none(pieces[pieces["arm"] == "trained"]), "arm", "confirmed_share"),
+        units("pieces", _with_none(pieces), "arm", "confirmed_share"),
         units("tokens by training", tokens[tokens["arm"] != "shuffled"], "arm", "confirmed_share"),
         units("tokens by the task", tokens[tokens["arm"] != "untrained"], "arm", "confirmed_share"),
     ]
-    return {UNITS: pd.concat(made, ignore_index=True), "counts": counts}
+    return {UNITS: pd.concat(asked, ignore_index=True), "counts": counts}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
@@ -55,15 +56,16 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     return [("Negative on selection, confirmed on report (means over prompts; gains in nats)", rows.reset_index())]
 
 
-def _counts(found: Found, name: str) -> pd.DataFrame:
-    """One row per prompt and level.
+def _counts(found: Found, name: str, level: str) -> pd.DataFrame:
+    """One row per prompt, of one level of units; the trained prompts' arm is given its name.
 
     Columns: task, seed, arm, level; units (kept), negative (on selection), confirmed (on report too), counts;
     confirmed_share (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0 where there
     is none).
     """
     measured = tables.measured(runs_of(found))
-    measured = measured[(measured["kind"] == "leave-one-out") & measured["kept"].astype(bool)]
+    measured = measured[(measured["kind"] == "leave-one-out") & (measured["level"] == level)]
+    measured = measured[measured["kept"].astype(bool)]
     measured["arm"] = measured["arm"].map({"dense": name, "untrained": "untrained"})
     rows = []
     for keys, mine in measured.groupby(_KEYS, sort=False):

@@ -28,7 +28,8 @@ _AGAINST = {
     "token-only": "Pruning pieces too beats pruning tokens alone",
     "piece-only": "Pruning tokens too beats pruning pieces alone",
 }
-# settings of one schedule: question, claim, first, second
+# settings of one schedule (a share of the tokens and half of their pieces kept at once, rewound to the trained values,
+# dropped tokens removed): question, claim, first, second
 _SETTINGS = (
     ("rounds", "Pruning in rounds beats pruning at once", "three rounds", "one round"),
     ("rewind init", "Trained values beat those of the start", "trained", "init"),
@@ -37,6 +38,9 @@ _SETTINGS = (
     ("absent hide", "A shorter prompt beats hidden tokens", "remove", "hide"),
     ("absent zero", "A shorter prompt beats zero vectors", "remove", "zero"),
 )
+_STANDARD = ("one round", "trained", "remove")
+#: Of the tokens that are kept; of other shares nothing is asked, they are shown.
+_SHARE = 0.25
 
 QUESTIONS = (
     *(Question(arm, claim, _SOURCE, "ticket", arm, _MARGIN) for arm, claim in _AGAINST.items()),
@@ -71,9 +75,13 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
 
 def _name(settings: Mapping[str, Any]) -> str:
     """The first setting that is not the schedule's own, or "standard"."""
-    rounds, rewind, absent = (settings[f"pruning.{name}"] for name in ("rounds", "rewind", "absent"))
-    if rounds != 3:
-        return "one round"
+    rounds, rewind, absent, share = (
+        settings[f"pruning.{name}"] for name in ("rounds", "rewind", "absent", "keep_tokens")
+    )
+    if rounds != 1:
+        return "three rounds"
+    if share != _SHARE:
+        return f"{share:g} of the tokens"
     if rewind != "trained":
         return str(rewind) if isinstance(rewind, str) else "late"
     return "standard" if absent == "remove" else str(absent)
@@ -81,8 +89,9 @@ def _name(settings: Mapping[str, Any]) -> str:
 
 def _two(settings: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """The rows of a setting and of the standard schedule, which has as many names as there are settings."""
-    mine = settings[settings["arm"].isin(["standard", second])]
-    return mine.assign(arm=mine["arm"].replace("standard", first))
+    standard, other = (first, second) if first in _STANDARD else (second, first)
+    mine = settings[settings["arm"].isin(["standard", other])]
+    return mine.assign(arm=mine["arm"].replace("standard", standard))
 
 
 def _arms(found: Found) -> pd.DataFrame:

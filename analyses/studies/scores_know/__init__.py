@@ -44,9 +44,9 @@ QUESTIONS = tuple(
 
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """Rank correlations per prompt, the tickets of every score, and what is found of planted words."""
-    prompts = found["tickets"]
+    prompts = found["trained"]
     agreement = pd.concat([exact.agreement(run, prompts.seeds) for run in runs_of(prompts)], ignore_index=True)
-    tickets = reached(prompts, "ticket", lambda settings: str(settings["pruning.score"]))
+    tickets = reached(found["tickets"], "ticket", lambda settings: str(settings["pruning.score"]))
     planted = found_words(prompts.seeds)
     left_out = agreement[agreement["with"] == "leave-one-out"]
     made = [units(name, _pair(left_out, one, other), "arm", "spearman") for name, _, one, other in _RANKS]
