@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from analyses import tables
 from analyses.studies.effects import Question
@@ -71,6 +75,17 @@ class Study:
 def runs_of(found: Found) -> list[Run]:
     """The runs of a part, each once."""
     return [tables.opened(path) for path in dict.fromkeys(path for path, _, _ in found.runs)]
+
+
+def spread(work: Callable[[Path], pd.DataFrame], runs: Sequence[Run]) -> pd.DataFrame:
+    """The rows that `work` makes of each run directory, in the order of the runs; a core works on one run at a time."""
+    workers = len(os.sched_getaffinity(0))
+    # spawned, since torch's threads do not survive a fork
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        rows: pd.DataFrame = pd.concat(pool.map(work, [run.path for run in runs]), ignore_index=True)
+    return rows
 
 
 def reached(found: Found, arm: str, named: Callable[[Mapping[str, Any]], str] | None = None) -> pd.DataFrame:

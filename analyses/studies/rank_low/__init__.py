@@ -10,7 +10,7 @@ import pandas as pd
 
 from analyses import functional, ranks, tables, training
 from analyses.studies.effects import Question, units
-from analyses.studies.study import UNITS, Found, Study, Tables, runs_of
+from analyses.studies.study import UNITS, Found, Study, Tables, runs_of, spread
 from analyses.subjects import Subject
 from prunekit import prepare, probing
 from prunekit.runs import Run
@@ -22,7 +22,7 @@ _MARGIN = 0.25
 _DIRECTIONS = 0.1
 #: Of the entries of Sigma.
 _SHARE = 0.05
-_MATRICES = ("values", "change")
+_MATRICES = ("values", "values centred", "change")
 _EXAMPLES = 100
 # what every run has unless the part "settings" gives it another value
 _STANDARD = {
@@ -55,8 +55,8 @@ QUESTIONS = (
 
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """Ranks as shares of noise's, directions that the model needs, entries of Sigma alive, and all of it by setting."""
-    # the pilot has no other settings, of which nothing is asked
-    parts = [name for name in ("true", "shuffled", "settings") if name in found]
+    # the pilot has neither other settings nor pruned prompts, of which nothing is asked
+    parts = [name for name in ("true", "shuffled", "settings", "pruned") if name in found]
     spectra = pd.concat([_shares(found[name], name) for name in parts], ignore_index=True)
     needed = _needed(found["true"])
     sigma = pd.concat([_alive(found[f"singular {name}"], name) for name in ("true", "shuffled")], ignore_index=True)
@@ -84,33 +84,37 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     by_task = spectra[spectra["setting"] == "standard"].pivot_table(
         index=["part", "matrix"], columns="task", values="share", sort=False
     )
-    by_setting = spectra[spectra["part"] != "shuffled"].pivot_table(
-        index="setting", columns="matrix", values=["share", "report"], sort=False
-    )
-    by_setting.columns = [" of ".join(names) for names in by_setting.columns]
+    others = spectra[spectra["part"].isin(["settings", "pruned"])]
+    by_setting = others.pivot_table(index="setting", columns="matrix", values="share", sort=False)
+    by_setting["report"] = others.groupby("setting")["report"].mean()
     directions = needed.pivot_table(index=["of", "criterion"], columns="task", values="share", sort=False)
     return [
         ("Effective rank as a share of noise's, means over seeds", by_task.reset_index()),
-        ("The same by setting, all other settings standard", by_setting.reset_index()),
+        ("The same by setting, all others standard, and pruned to a quarter of the tokens", by_setting.reset_index()),
         ("Share of directions that the model needs", directions.reset_index()),
     ]
 
 
 def _shares(found: Found, part: str) -> pd.DataFrame:
-    """Columns: part, setting, task, seed, matrix; rank (entropy), share (of the hardest noise null's), report."""
+    """Columns: part, setting, task, seed, matrix; rank (entropy), share (of the hardest noise null's), report.
+
+    Of pruned prompts the kept cells alone, after the last round.
+    """
     made = []
-    for path, settings, _ in found.runs:
+    for path, settings, stage in found.runs:
         run = tables.opened(path)
-        subjects = tables.subjects(run)
-        measured = ranks.table(subjects, matrices=_MATRICES)
-        mine = measured[(measured["measure"] == "entropy")]
+        mine = stage if part == "pruned" else ""
+        subjects = tables.subjects(run, mine)
+        last = max(int(str(subject.keys["round"])) for subject in subjects)
+        measured = ranks.table([subject for subject in subjects if subject.keys["round"] == last], matrices=_MATRICES)
+        measured = measured[measured["measure"] == "entropy"]
         # the null that is hardest to beat: whose median is the lowest
-        mine = mine.sort_values("median", kind="stable").drop_duplicates(["seed", "matrix"])
-        setting = _setting(settings) if part == "settings" else "standard"
-        mine = mine.assign(share=mine["value"] / mine["median"], setting=setting, part=part)
+        measured = measured.sort_values("median", kind="stable").drop_duplicates(["seed", "matrix"])
+        setting = {"settings": _setting(settings), "pruned": "pruned"}.get(part, "standard")
+        measured = measured.assign(share=measured["value"] / measured["median"], setting=setting, part=part)
         report = tables.rounds([run])
-        report = report[(report["stage"] == "")][["seed", "report"]]
-        made.append(mine.merge(report, on="seed").rename(columns={"value": "rank"}))
+        report = report[(report["stage"] == mine) & (report["round"] == last) & report["arm"].isin(["dense", "ticket"])]
+        made.append(measured.merge(report[["seed", "report"]], on="seed").rename(columns={"value": "rank"}))
     columns = ["part", "setting", "task", "seed", "matrix", "rank", "share", "report"]
     table = pd.concat(made, ignore_index=True)[columns]
     return table.sort_values(columns[:5], kind="stable", ignore_index=True)
@@ -125,15 +129,16 @@ def _setting(settings: Mapping[str, Any]) -> str:
 
 def _needed(found: Found) -> pd.DataFrame:
     """Columns: task, seed, of, criterion; rank and share of directions from which on nothing is lost."""
-    made = []
-    for run in runs_of(found):
-        for curve in _curves(run, tables.subjects(run)):
-            mine = functional.ranks(curve)
-            made.append(mine[mine["criterion"].isin(["loss", "metric"])])
-    table = pd.concat(made, ignore_index=True)
+    table = spread(_needed_of, runs_of(found))
     # what is not within the tolerance even whole needs all it has
     table = table.assign(share=table["share"].fillna(1.0))
     return table[["task", "seed", "of", "criterion", "rank", "share"]]
+
+
+def _needed_of(path: Path) -> pd.DataFrame:
+    run = tables.opened(path)
+    made = pd.concat([functional.ranks(curve) for curve in _curves(run, tables.subjects(run))], ignore_index=True)
+    return made[made["criterion"].isin(["loss", "metric"])]
 
 
 def _curves(run: Run, subjects: Sequence[Subject]) -> Iterator[pd.DataFrame]:

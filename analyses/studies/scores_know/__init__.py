@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from analyses.studies.effects import Question, units
 from analyses.studies.scores_know import exact
 from analyses.studies.scores_know.planted import found_words
-from analyses.studies.study import UNITS, Found, Study, Tables, reached, runs_of
+from analyses.studies.study import UNITS, Found, Study, Tables, reached, runs_of, spread
 
 _SOURCE = "XPrompt, section 3.2"
 #: Of a rank correlation; of a share of planted words; of accuracy.
@@ -45,7 +46,7 @@ QUESTIONS = tuple(
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """Rank correlations per prompt, the tickets of every score, and what is found of planted words."""
     prompts = found["trained"]
-    agreement = pd.concat([exact.agreement(run, prompts.seeds) for run in runs_of(prompts)], ignore_index=True)
+    agreement = spread(partial(exact.agreement, seeds=prompts.seeds), runs_of(prompts))
     tickets = reached(found["tickets"], "ticket", lambda settings: str(settings["pruning.score"]))
     planted = found_words(prompts.seeds)
     left_out = agreement[agreement["with"] == "leave-one-out"]

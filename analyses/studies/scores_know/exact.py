@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 from scipy import stats
@@ -17,13 +18,15 @@ from prunekit.runs import Run
 _EXAMPLES, _SHAPLEY_EXAMPLES, _PERMUTATIONS = 200, 100, 4
 
 
-def agreement(run: Run, seeds: tuple[int, ...]) -> pd.DataFrame:
+def agreement(path: Path, seeds: tuple[int, ...]) -> pd.DataFrame:
     """Rank correlations over the tokens of a run's dense prompts.
+
+    path: of the run directory.
 
     Columns: task; seed; arm (a kind of score, made on `train` when the prompt was trained); with ("leave-one-out", on
     the first 200 examples of `report`, or "shapley", of four orders on the first 100); spearman.
     """
-    return pd.DataFrame(list(_rows(run, seeds)), columns=["task", "seed", "arm", "with", "spearman"])
+    return pd.DataFrame(list(_rows(Run.open(path), seeds)), columns=["task", "seed", "arm", "with", "spearman"])
 
 
 def _rows(run: Run, seeds: tuple[int, ...]) -> Iterator[tuple[str, int, str, str, float]]:
