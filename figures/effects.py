@@ -26,7 +26,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         color = _COLORS[row["verdict"]]
         ax.hlines(place, low, high, color=color, linewidth=1.4)
         ax.plot(middle, place, style.MARKERS[number], color=color, linestyle="none", label=label)
-    style.ticks(ax.yaxis, [f"{row.first} - {row.second}" for row in table.itertuples()])
+    style.ticks(ax.yaxis, [f"{row.question}: {row.compared}" for row in table.itertuples()], most=60)
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_xlabel("difference, in smallest differences of interest (95 % interval)")
     style.legend_above(ax)

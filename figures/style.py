@@ -144,9 +144,9 @@ def whole(axis: Any, most: int = 6) -> None:
     axis.set_major_locator(MaxNLocator(nbins=most, integer=True, steps=[1, 2, 5, 10]))
 
 
-def ticks(axis: Any, names: Sequence[str]) -> None:
-    """Names at the places 0, 1, ... of an axis."""
-    axis.set_ticks(range(len(names)), labels=[short(name) for name in names])
+def ticks(axis: Any, names: Sequence[str], most: int = 34) -> None:
+    """Names of at most so many letters at the places 0, 1, ... of an axis."""
+    axis.set_ticks(range(len(names)), labels=[short(name, most) for name in names])
     axis.set_tick_params(length=0)
 
 

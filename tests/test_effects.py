@@ -1,25 +1,44 @@
 """The picture of a study's effects."""
 
+import numpy as np
 import pandas as pd
 
+from analyses.studies import effects as study
+from analyses.studies.effects import Question
 from figures import effects
 
-ROWS = pd.DataFrame(
-    {
-        "first": ["ticket", "trained", "signed"],
-        "second": ["dense continued", "init", "absolute"],
-        "difference": [0.02, -0.03, 0.001],
-        "low": [0.01, -0.05, -0.02],
-        "high": [0.03, -0.01, 0.02],
-        "margin": [0.01, 0.01, 0.01],
-        "verdict": ["holds", "does not hold", "cannot be said"],
-    }
+# question, arms, their difference, and how far seeds are spread about it
+ARMS = (
+    ("primary", "ticket", "dense continued", 0.02, 1),
+    ("rewind", "trained", "init", -0.03, 1),
+    ("sign", "a", "b", 0.0, 5),
 )
+
+
+def table():
+    """As a study makes it: of eight seeds each, two differences and one that is not shown."""
+    questions = [Question(name, "a claim", "a source", first, second, 0.01) for name, first, second, *_ in ARMS]
+    rows = [
+        (name, "t", seed, arm, 0.5 + (difference + wide * noise if arm == first else 0))
+        for name, first, second, difference, wide in ARMS
+        for seed, noise in enumerate((-0.006, 0.006, -0.004, 0.004, -0.009, 0.009, -0.001, 0.001))
+        for arm in (first, second)
+    ]
+    return study.effects(questions, pd.DataFrame(rows, columns=list(study.UNITS)))
+
+
+ROWS = table()
 
 
 def test_every_comparison_and_verdict_is_named():
     picture = effects.render(ROWS, "study").decode()
-    for text in ("ticket - dense continued", "trained - init", "signed - absolute", "holds", "does not hold"):
+    assert set(ROWS["verdict"]) == {"holds", "does not hold", "cannot be said"}
+    for text in (
+        "primary: ticket less dense continued",
+        "rewind: trained less init",
+        "sign: a less b",
+        "does not hold",
+    ):
         assert text in picture
 
 
@@ -31,4 +50,5 @@ def test_intervals_are_drawn_in_smallest_differences_of_interest():
     from matplotlib.figure import Figure
 
     ax = effects.draw(ROWS, Figure().add_subplot())
-    assert [tuple(one.get_segments()[0][:, 0].round(6)) for one in ax.collections] == [(1, 3), (-5, -1), (-2, 2)]
+    drawn = [one.get_segments()[0][:, 0] for one in ax.collections]
+    assert np.allclose(drawn, ROWS[["low", "high"]] / 0.01)

@@ -21,8 +21,8 @@ Verdict = Literal["holds", "does not hold", "cannot be said"]
 
 UNITS = ("question", "stratum", "unit", "arm", "value")
 EFFECTS = (
-    "question", "claim", "source", "family", "strata", "units", "first", "second", "difference", "low", "high", "p",
-    "p_corrected", "p_equivalence", "margin", "found", "verdict",
+    "question", "claim", "source", "compared", "family", "strata", "units", "first", "second", "difference", "low",
+    "high", "p", "p_corrected", "p_equivalence", "margin", "found", "verdict",
 )  # fmt: skip
 
 
@@ -42,6 +42,11 @@ class Question:
     second: str
     margin: float
     direction: Literal[1, -1] = 1
+
+    @property
+    def compared(self) -> str:
+        """The two arms, such as "ticket less dense"."""
+        return f"{self.first} less {self.second}"
 
 
 def units(question: str, table: pd.DataFrame, arm: str, value: str = "report", unit: str = "seed") -> pd.DataFrame:
@@ -73,10 +78,11 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
 
     table: rows of `units`.
 
-    Columns: question, claim, source; family ("primary", "corrected"); strata, units (counts of pairs); first, second
-    (means of the strata's means over those pairs); difference; low, high (95 % t interval, stratified); p (sign flip);
-    p_corrected (NaN for the primary); p_equivalence (two one-sided tests within +-margin); margin; found ("larger",
-    "smaller", "equivalent", "not shown"); verdict ("holds", "does not hold", "cannot be said").
+    Columns: question, claim, source; compared (such as "ticket less dense"); family ("primary", "corrected"); strata,
+    units (counts of pairs); first, second (means of the strata's means over those pairs); difference; low, high (95 % t
+    interval, stratified); p (sign flip); p_corrected (NaN for the primary); p_equivalence (two one-sided tests within
+    +-margin); margin; found ("larger", "smaller", "equivalent", "not shown"); verdict ("holds", "does not hold",
+    "cannot be said").
     """
     rows: list[dict[str, Any]] = []
     for number, question in enumerate(questions):
@@ -88,7 +94,7 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
         }
         rows.append({
             "question": question.name, "claim": question.claim, "source": question.source,
-            "family": "corrected" if number else "primary", "strata": len(strata),
+            "compared": question.compared, "family": "corrected" if number else "primary", "strata": len(strata),
             "units": sum(map(len, strata)), **sides, "difference": paired.estimate(strata), "low": low, "high": high,
             "p": paired.sign_flip(strata), "p_equivalence": paired.equivalence(strata, question.margin),
             "margin": question.margin,

@@ -13,6 +13,7 @@ from prunekit.errors import DataError
 
 _SHOWN = {
     "claim": "claim",
+    "compared": "compared",
     "family": "",
     "units": "units",
     "first": "first arm",
@@ -66,7 +67,7 @@ def front(studies: Sequence[Study]) -> str:
                 {
                     "claim": question.claim,
                     "source": question.source,
-                    "measured": f"{question.first} less {question.second}",
+                    "measured": question.compared,
                     "verdict": f"**{row['verdict']}**" if row else "not run yet",
                     "size of effect": _size(row) if row else "",
                     "study": f"[{study.title}]({study.folder.name}/README.md)",
@@ -93,7 +94,7 @@ def markdown(table: pd.DataFrame) -> str:
 def _effects(found: pd.DataFrame) -> str:
     rows = []
     for row in found.to_dict("records"):
-        interval = f"{row['difference']:+.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
+        interval = f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
         p = f"{row['p']:.2g}" if row["family"] == "primary" else f"{row['p_corrected']:.2g} (Holm)"
         rows.append(row | {"difference": interval, "p": p, "p_equivalence": f"{row['p_equivalence']:.2g}"})
     table = pd.DataFrame(rows)[list(_SHOWN)].rename(columns=_SHOWN)
@@ -113,7 +114,7 @@ def _power(study: Study) -> list[str]:
 def _size(row: dict[Any, Any]) -> str:
     p = f"p = {row['p']:.2g}" if row["family"] == "primary" else f"corrected p = {row['p_corrected']:.2g}"
     return (
-        f"{row['difference']:+.3f} [{row['low']:z.3f}, {row['high']:z.3f}], {p}, equivalence within "
+        f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}], {p}, equivalence within "
         f"{row['margin']:g}: p = {row['p_equivalence']:.2g}; {row['units']} units"
     )
 
