@@ -81,7 +81,7 @@ def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     """Shares of noise's rank, by task and by setting; what the model needs; what of Sigma is alive."""
     spectra, needed = results["spectra"], results["needed"]
-    by_task = spectra[spectra["setting"] == "standard"].pivot_table(
+    by_task = spectra[spectra["part"].isin(["true", "shuffled"])].pivot_table(
         index=["part", "matrix"], columns="task", values="share", sort=False
     )
     others = spectra[spectra["part"].isin(["settings", "pruned"])]
