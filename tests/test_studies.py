@@ -107,8 +107,8 @@ def shrink(settings, several):
     """In place: the numbers of a part, or of a table that it includes."""
     if "tokens" in settings.get("prompt", {}) and "sweep" not in settings:
         settings["prompt"]["tokens"] = 4
-    if settings.get("prompt", {}).get("method") == "dpt":
-        settings["prompt"]["rank"] = 2  # the published one is more than three tokens have
+    if settings.get("prompt", {}).get("method") in ("dpt", "bilinear"):
+        settings["prompt"]["rank"] = 2  # the published ones are more than three tokens, or a tiny model, have
     if "training" in settings:
         settings["training"] |= {"train_steps": 2, "evaluate_every": 1}
     if isinstance(settings.get("pruning"), list):
