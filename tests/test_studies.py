@@ -111,21 +111,15 @@ def shrink(settings, several):
         settings["prompt"]["rank"] = 2  # the published ones are more than three tokens, or a tiny model, have
     if "training" in settings:
         settings["training"] |= {"train_steps": 2, "evaluate_every": 1}
-    if isinstance(settings.get("pruning"), list):
-        for one in settings["pruning"]:
-            early(one)
-    early(settings.get("pruning", {}))
+    pruning = settings.get("pruning", [])
+    for one in pruning if isinstance(pruning, list) else [pruning]:
+        if "rewind" in one:  # to a step that so few updates have
+            one["rewind"] = [1 if isinstance(kind, int) else kind for kind in one["rewind"]]
     if "task" in settings:
         settings["task"] |= {"train_examples": 16, "selection_examples": 20, "report_examples": 20}
         if not several:
             settings["task"]["name"] = first(settings["task"]["name"])
     return settings
-
-
-def early(pruning):
-    """In place: a rewind to an early step, to one that so few updates have."""
-    if isinstance(pruning, dict) and "rewind" in pruning:
-        pruning["rewind"] = [1 if isinstance(kind, int) else kind for kind in pruning["rewind"]]
 
 
 def first(names):

@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 from pydantic import Field
 
-from analyses.studies.study import PARTS, Found
+from analyses.studies.study import PARTS, Found, pool
 from prunekit import console, disk, toml
 from prunekit.config import Settings
 from prunekit.errors import ArtifactError
@@ -136,12 +135,12 @@ def _measure(part: Part, found: Found, workers: int) -> None:
     if not part.scores:
         return
     screen = console.Screen()
-    # spawned, since torch's threads do not survive a fork; a run at a time for each, since a run has one writer
+    # a run at a time for each, since a run has one writer
     with (
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        pool(workers) as processes,
         screen.track(f"{part.name}: importance", len(runs), "runs") as tick,
     ):
-        work = [pool.submit(_score, _prompts(part, run)) for run in runs]
+        work = [processes.submit(_score, _prompts(part, run)) for run in runs]
         for count, done in enumerate(as_completed(work), start=1):
             done.result()
             tick(count)

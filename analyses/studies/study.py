@@ -77,26 +77,33 @@ def runs_of(found: Found) -> list[Run]:
     return [tables.opened(path) for path in dict.fromkeys(path for path, _, _ in found.runs)]
 
 
-def spread(work: Callable[[Path], pd.DataFrame], runs: Sequence[Run]) -> pd.DataFrame:
-    """The rows that `work` makes of each run directory, in the order of the runs; a core works on one run at a time."""
-    workers = len(os.sched_getaffinity(0))
-    # spawned, since torch's threads do not survive a fork
-    with ProcessPoolExecutor(
+def pool(workers: int) -> ProcessPoolExecutor:
+    """Processes of one thread each; spawned, since torch's threads do not survive a fork."""
+    return ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        rows: pd.DataFrame = pd.concat(pool.map(work, [run.path for run in runs]), ignore_index=True)
+    )
+
+
+def on_all_cores(work: Callable[[Path], pd.DataFrame], runs: Sequence[Run]) -> pd.DataFrame:
+    """The rows that `work` makes of each run directory, in the order of the runs; a core works on one run at a time."""
+    with pool(len(os.sched_getaffinity(0))) as workers:
+        rows: pd.DataFrame = pd.concat(workers.map(work, [run.path for run in runs]), ignore_index=True)
     return rows
 
 
-def reached(found: Found, arm: str, named: Callable[[Mapping[str, Any]], str] | None = None) -> pd.DataFrame:
-    """What one arm of every experiment of a part came to: the columns of `tables.arms`, models by their last name.
+def reached(
+    found: Found, arm: str | None = None, named: Callable[[Mapping[str, Any]], str] | None = None
+) -> pd.DataFrame:
+    """What one arm of every experiment of a part came to, or all: `tables.arms`' columns, models by their last name.
 
-    arm: such as "ticket" or "dense".  named: settings of an experiment -> what the study calls its arm, which
-    keeps its own name by default.
+    arm: such as "ticket" or "dense"; None for all, by their own names.  named: settings of an experiment -> what the
+    study calls that one arm, which keeps its own name by default.
     """
     made = []
     for path, settings, stage in found.runs:
         mine = tables.arms(tables.opened(path), stage)
-        made.append(mine[mine["arm"] == arm].assign(arm=named(settings) if named else arm))
+        if arm is not None:
+            mine = mine[mine["arm"] == arm].assign(arm=named(settings) if named else arm)
+        made.append(mine)
     table: pd.DataFrame = pd.concat(made, ignore_index=True)
     return table.assign(model=table["model"].map(lambda path: Path(path).name))

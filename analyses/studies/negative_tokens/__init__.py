@@ -32,17 +32,17 @@ QUESTIONS = (
 
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """Counts per prompt, and the shares that the questions are about."""
-    made = [_counts(found["trained"], "trained", "token"), _counts(found["shuffled"], "shuffled", "token")]
-    counts = pd.concat([*made, _counts(found["pieces"], "trained", "piece")], ignore_index=True)
-    tokens, pieces = (counts[counts["level"] == level] for level in ("token", "piece"))
+    each = [_counts(found[name], name, "token") for name in ("trained", "shuffled")]
+    tokens = pd.concat(each, ignore_index=True)
+    pieces = _counts(found["pieces"], "trained", "piece")
     trained = tokens["arm"] == "trained"
-    asked = [
+    made = [
         units("tokens", _with_none(tokens[trained]), "arm", "confirmed_share"),
         units("pieces", _with_none(pieces), "arm", "confirmed_share"),
         units("tokens by training", tokens[tokens["arm"] != "shuffled"], "arm", "confirmed_share"),
         units("tokens by the task", tokens[tokens["arm"] != "untrained"], "arm", "confirmed_share"),
     ]
-    return {UNITS: pd.concat(asked, ignore_index=True), "counts": counts}
+    return {UNITS: pd.concat(made, ignore_index=True), "counts": pd.concat([tokens, pieces], ignore_index=True)}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from analyses import tables
 from analyses.studies.effects import Question, units
 from analyses.studies.study import UNITS, Found, Study, Tables, reached
 
@@ -50,7 +49,7 @@ QUESTIONS = (
 
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """The arms of the search, and the last rounds of every setting of the schedule."""
-    arms = _arms(found["search"])
+    arms = reached(found["search"])
     settings = reached(found["schedules"], "ticket", _name)
     made = [units(arm, arms[arms["arm"].isin(["ticket", arm])], "arm") for arm in _AGAINST]
     made += [units(name, _two(settings, first, second), "arm") for name, _, first, second in _SETTINGS]
@@ -92,10 +91,6 @@ def _two(settings: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     standard, other = (first, second) if first in _STANDARD else (second, first)
     mine = settings[settings["arm"].isin(["standard", other])]
     return mine.assign(arm=mine["arm"].replace("standard", standard))
-
-
-def _arms(found: Found) -> pd.DataFrame:
-    return pd.concat([tables.arms(tables.opened(path), stage) for path, _, stage in found.runs], ignore_index=True)
 
 
 STUDY = Study("pruning-helps", "Does pruning help?", Path(__file__).parent, QUESTIONS, collect, describe)

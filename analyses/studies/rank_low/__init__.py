@@ -10,7 +10,7 @@ import pandas as pd
 
 from analyses import functional, ranks, tables, training
 from analyses.studies.effects import Question, units
-from analyses.studies.study import UNITS, Found, Study, Tables, runs_of, spread
+from analyses.studies.study import UNITS, Found, Study, Tables, on_all_cores, runs_of
 from analyses.subjects import Subject
 from prunekit import prepare, probing
 from prunekit.runs import Run
@@ -79,7 +79,7 @@ def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
-    """Shares of noise's rank, by task and by setting; what the model needs; what of Sigma is alive."""
+    """Shares of noise's rank, by task and by setting, and what the model needs; Sigma is in the effects alone."""
     spectra, needed = results["spectra"], results["needed"]
     by_task = spectra[spectra["part"].isin(["true", "shuffled"])].pivot_table(
         index=["part", "matrix"], columns="task", values="share", sort=False
@@ -103,18 +103,17 @@ def _shares(found: Found, part: str) -> pd.DataFrame:
     made = []
     for path, settings, stage in found.runs:
         run = tables.opened(path)
-        mine = stage if part == "pruned" else ""
-        subjects = tables.subjects(run, mine)
-        last = max(int(str(subject.keys["round"])) for subject in subjects)
+        subjects = tables.subjects(run, stage if part == "pruned" else "")
+        last = max(subject.keys["round"] for subject in subjects)
         measured = ranks.table([subject for subject in subjects if subject.keys["round"] == last], matrices=_MATRICES)
         measured = measured[measured["measure"] == "entropy"]
         # the null that is hardest to beat: whose median is the lowest
         measured = measured.sort_values("median", kind="stable").drop_duplicates(["seed", "matrix"])
         setting = {"settings": _setting(settings), "pruned": "pruned"}.get(part, "standard")
         measured = measured.assign(share=measured["value"] / measured["median"], setting=setting, part=part)
-        report = tables.rounds([run])
-        report = report[(report["stage"] == mine) & (report["round"] == last) & report["arm"].isin(["dense", "ticket"])]
-        made.append(measured.merge(report[["seed", "report"]], on="seed").rename(columns={"value": "rank"}))
+        arms = tables.arms(run, stage)
+        arms = arms[arms["arm"] == ("ticket" if part == "pruned" else "dense")]
+        made.append(measured.merge(arms[["seed", "report"]], on="seed").rename(columns={"value": "rank"}))
     columns = ["part", "setting", "task", "seed", "matrix", "rank", "share", "report"]
     table = pd.concat(made, ignore_index=True)[columns]
     return table.sort_values(columns[:5], kind="stable", ignore_index=True)
@@ -129,7 +128,7 @@ def _setting(settings: Mapping[str, Any]) -> str:
 
 def _needed(found: Found) -> pd.DataFrame:
     """Columns: task, seed, of, criterion; rank and share of directions from which on nothing is lost."""
-    table = spread(_needed_of, runs_of(found))
+    table = on_all_cores(_needed_of, runs_of(found))
     # what is not within the tolerance even whole needs all it has
     table = table.assign(share=table["share"].fillna(1.0))
     return table[["task", "seed", "of", "criterion", "rank", "share"]]

@@ -11,7 +11,7 @@ import pandas as pd
 from analyses.studies.effects import Question, units
 from analyses.studies.scores_know import exact
 from analyses.studies.scores_know.planted import found_words
-from analyses.studies.study import UNITS, Found, Study, Tables, reached, runs_of, spread
+from analyses.studies.study import UNITS, Found, Study, Tables, on_all_cores, reached, runs_of
 
 _SOURCE = "XPrompt, section 3.2"
 #: Of a rank correlation; of a share of planted words; of accuracy.
@@ -46,7 +46,7 @@ QUESTIONS = tuple(
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """Rank correlations per prompt, the tickets of every score, and what is found of planted words."""
     prompts = found["trained"]
-    agreement = spread(partial(exact.agreement, seeds=prompts.seeds), runs_of(prompts))
+    agreement = on_all_cores(partial(exact.agreement, seeds=prompts.seeds), runs_of(prompts))
     tickets = reached(found["tickets"], "ticket", lambda settings: str(settings["pruning.score"]))
     planted = found_words(prompts.seeds)
     left_out = agreement[agreement["with"] == "leave-one-out"]
