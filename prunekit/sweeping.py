@@ -80,9 +80,7 @@ def _sweep(asked: Grid, file: Path, wish: Wish, runs: Path, look: Callable[[], N
     look()
     done = {one: found for one in asked.experiments if (found := receipt(runs, key(one, asked))) is not None}
     left = [one for one in asked.experiments if one not in done]
-    left.sort(
-        key=lambda one: -_weight_bytes(one.model.name)
-    )  # the longest first: else all wait for the last in the end
+    left.sort(key=lambda one: -weight_bytes(one.model.name))  # the longest first: else all wait for the last in the end
     resources = _resources(asked, wish, len(left))
     screen = console.Screen()
     screen.say(
@@ -113,14 +111,14 @@ def _resources(asked: Grid, wish: Wish, left: int) -> Resources:
     if workers is None:
         workers = torch.cuda.device_count() if gpus else len(os.sched_getaffinity(0)) // threads
         if wish.engine == "local":
-            weights = max(_weight_bytes(one.model.name) for one in asked.experiments)
+            weights = max(weight_bytes(one.model.name) for one in asked.experiments)
             workers = min(workers, capacity.free_bytes(torch.device("cpu")) // (_WORKER_BYTES + 2 * weights))
         workers = max(1, workers)
     slurm = asked.options.slurm
     return Resources(min(workers, max(left, 1)), threads, gpus, asked.options.retries, wish.address, slurm)
 
 
-def _weight_bytes(model: str) -> int:
+def weight_bytes(model: str) -> int:
     """Size of a local model's weights; 0 for a Hub name, whose size is not known before it is loaded."""
     folder = MODEL_PATH if model == "testbed" else Path(model)
     return sum(one.stat().st_size for one in folder.glob("*.safetensors"))

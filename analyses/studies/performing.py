@@ -19,13 +19,14 @@ from prunekit import console, disk, toml
 from prunekit.config import Settings
 from prunekit.errors import ArtifactError
 from prunekit.places import UNTRAINED
+from prunekit.probing import experiment_of
 from prunekit.runs import Run
 from prunekit.scoring import Wish as Scoring
 from prunekit.scoring import score
 from prunekit.sweep import grid
 from prunekit.sweep.grid import Grid
 from prunekit.sweep.jobs import key, receipt
-from prunekit.sweeping import Wish, parsed, sweep
+from prunekit.sweeping import Wish, parsed, sweep, weight_bytes
 
 # what a study's file may name before it is known: the folder of models and data, a finished run, its pruning
 _SHARED, _RUN, _STAGE = "{shared}", "{run %s}", "{stage %s}"
@@ -134,6 +135,7 @@ def _measure(part: Part, found: Found, workers: int) -> None:
     runs = [Run.open(path) for path in dict.fromkeys(path for path, _, _ in found.runs)]
     if not part.scores:
         return
+    runs.sort(key=lambda run: -weight_bytes(experiment_of(run).model.name))  # the longest first
     screen = console.Screen()
     # a run at a time for each, since a run has one writer
     with (
