@@ -7,11 +7,13 @@ from matplotlib.axes import Axes
 
 from figures import style
 
+# towards what is claimed: a larger or a smaller value
+_SIDES = {1: ">", -1: "<"}
 _COLORS = {"holds": style.BLUE, "does not hold": style.RED, "cannot be said": style.QUIET}
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
-    """A row per question, in margins: between -1 and 1 lies what is of no interest.
+    """A row per question, in margins: between -1 and 1 lies what is of no interest, beyond one of them what is claimed.
 
     table: of `analyses.studies.effects`.
     """
@@ -19,6 +21,9 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.axvline(0, color=style.INK, linewidth=0.6)
     seen: set[str] = set()
     for place, row in enumerate(table.to_dict("records")):
+        side = row["direction"]
+        towards = None if place else "claimed side"
+        ax.plot(side, place, _SIDES[side], color=style.INK, fillstyle="none", markeredgewidth=0.6, label=towards)
         number = list(_COLORS).index(row["verdict"])
         label = row["verdict"] if row["verdict"] not in seen else None
         seen.add(row["verdict"])

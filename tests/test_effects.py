@@ -12,11 +12,16 @@ ARMS = (
     ("rewind", "trained", "init", -0.03, 1),
     ("sign", "a", "b", 0.0, 5),
 )
+#: Of these the second arm is claimed to be the larger one.
+SMALLER = {"sign"}
 
 
 def table():
     """As a study makes it: of eight seeds each, two differences and one that is not shown."""
-    questions = [Question(name, "a claim", "a source", first, second, 0.01) for name, first, second, *_ in ARMS]
+    questions = [
+        Question(name, "a claim", "a source", first, second, 0.01, -1 if name in SMALLER else 1)
+        for name, first, second, *_ in ARMS
+    ]
     rows = [
         (name, "t", seed, arm, 0.5 + (difference + wide * noise if arm == first else 0))
         for name, first, second, difference, wide in ARMS
@@ -53,3 +58,11 @@ def test_intervals_are_drawn_in_smallest_differences_of_interest():
     rows = ROWS.assign(low=[0.01, -0.05, -0.02], high=[0.03, -0.01, 0.02])
     ax = effects.draw(rows, Figure().add_subplot())
     assert [tuple(one.get_segments()[0][:, 0].round(6)) for one in ax.collections] == [(1, 3), (-5, -1), (-2, 2)]
+
+
+def test_a_mark_at_the_margin_points_to_the_side_that_is_claimed():
+    from matplotlib.figure import Figure
+
+    ax = effects.draw(ROWS, Figure().add_subplot())
+    marks = [line for line in ax.lines if line.get_marker() in "<>"]
+    assert [(*line.get_xydata()[0], line.get_marker()) for line in marks] == [(1, 0, ">"), (1, 1, ">"), (-1, 2, "<")]

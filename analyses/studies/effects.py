@@ -22,7 +22,7 @@ Verdict = Literal["holds", "does not hold", "cannot be said"]
 UNITS = ("question", "stratum", "unit", "arm", "value")
 EFFECTS = (
     "question", "claim", "source", "compared", "family", "strata", "units", "first", "second", "difference", "low",
-    "high", "p", "p_corrected", "p_equivalence", "margin", "found", "verdict",
+    "high", "p", "p_corrected", "p_equivalence", "margin", "direction", "found", "verdict",
 )  # fmt: skip
 
 
@@ -81,8 +81,8 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
     Columns: question, claim, source; compared (such as "ticket less dense"); family ("primary", "corrected"); strata,
     units (counts of pairs); first, second (means of the strata's means over those pairs); difference; low, high (95 % t
     interval, stratified); p (sign flip); p_corrected (NaN for the primary); p_equivalence (two one-sided tests within
-    +-margin); margin; found ("larger", "smaller", "equivalent", "not shown"); verdict ("holds", "does not hold",
-    "cannot be said").
+    +-margin); margin; direction (1 where "larger" is claimed, -1 for "smaller"); found ("larger", "smaller",
+    "equivalent", "not shown"); verdict ("holds", "does not hold", "cannot be said").
     """
     rows: list[dict[str, Any]] = []
     for number, question in enumerate(questions):
@@ -97,7 +97,7 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
             "compared": question.compared, "family": "corrected" if number else "primary", "strata": len(strata),
             "units": sum(map(len, strata)), **sides, "difference": paired.estimate(strata), "low": low, "high": high,
             "p": paired.sign_flip(strata), "p_equivalence": paired.equivalence(strata, question.margin),
-            "margin": question.margin,
+            "margin": question.margin, "direction": question.direction,
         })  # fmt: skip
     corrected = [float("nan"), *paired.holm(np.array([row["p"] for row in rows[1:]]))]
     for row, question, p in zip(rows, questions, corrected, strict=True):
