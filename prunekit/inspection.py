@@ -163,8 +163,7 @@ def _table(results: pd.DataFrame, metric: str, title: str) -> None:
         rows += [_row(row, metric) for _, row in part.sort_values("seed").iterrows()]
         mean = means.get(int(part["round"].iloc[0]))
         if mean is not None and mean.seeds > 1:
-            rows.append(_mean_row(mean))
-        rows.append([""])
+            rows += [_mean_row(mean), [""]]
     console.show(columns, rows, title=f"{title}: {metric}, seconds of the cohort's round, examples per second")
 
 

@@ -40,6 +40,9 @@ class Score(Settings):
     level: Literal["token", "piece"] = "token"
     examples: int | None = None
     permutations: int = 16
+    only: dict[str, tuple[Any, ...]] = Field(
+        {}, description="dotted settings that an experiment must have: one of these"
+    )
 
 
 @dataclass(frozen=True)
@@ -115,10 +118,10 @@ def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Foun
         sweep(file, Wish(out=budget.runs, workers=budget.workers))
         cells = grid.read(file, lambda settings: parsed(settings, {}))
         found[part.name] = Found(part.name, tuple(_finished(cells, budget.runs)), cells.experiments[0].seeds)
-        _measure(part, found[part.name], budget.workers)
         for experiment, (run, _, stage) in zip(cells.experiments, found[part.name].runs, strict=True):
             label = f"{part.name}: {cells.label(experiment)}"
             known |= {_RUN % label: str(run), _STAGE % label: str(run / stage)}
+    _measure([(part, found[part.name]) for part in wanted], budget.workers)
     return found
 
 
@@ -130,35 +133,32 @@ def _finished(cells: Grid, runs: Path) -> Iterator[tuple[Path, Mapping[str, Any]
         yield runs / outcome.run, cells.values(experiment), outcome.stage
 
 
-def _measure(part: Part, found: Found, workers: int) -> None:
-    """Measure importance on all prompts of a part; what was measured before is found again at once."""
-    runs = [Run.open(path) for path in dict.fromkeys(path for path, _, _ in found.runs)]
-    if not part.scores:
+def _measure(parts: Sequence[tuple[Part, Found]], workers: int) -> None:
+    """Measure importance on all prompts of all parts; what was measured before is found again at once."""
+    asked: dict[Path, list[tuple[Path, Scoring]]] = {}
+    for part, found in parts:
+        for path, settings, _ in found.runs:
+            for one in part.scores:
+                if all(settings[name] in values for name, values in one.only.items()):
+                    asked.setdefault(path, []).extend(_prompts(Run.open(path), found.seeds, one))
+    if not asked:
         return
-    runs.sort(key=lambda run: -weight_bytes(experiment_of(run).model.name))  # the longest first
-    screen = console.Screen()
+    # the longest first: else all wait for the last in the end
+    order = sorted(asked, key=lambda path: (-weight_bytes(experiment_of(Run.open(path)).model.name), -len(asked[path])))
     # a run at a time for each, since a run has one writer
-    with (
-        pool(workers) as processes,
-        screen.track(f"{part.name}: importance", len(runs), "runs") as tick,
-    ):
-        work = [processes.submit(_score, _prompts(part, run)) for run in runs]
+    with pool(workers) as processes, console.Screen().track("importance", len(order), "runs") as tick:
+        work = [processes.submit(_score, asked[path]) for path in order]
         for count, done in enumerate(as_completed(work), start=1):
             done.result()
             tick(count)
 
 
-def _prompts(part: Part, run: Run) -> list[tuple[Path, Scoring]]:
+def _prompts(run: Run, seeds: Sequence[int], one: Score) -> list[tuple[Path, Scoring]]:
     """The prompts of a run that are measured, each with how."""
-    seeds = part.table["seeds"]
-    found = []
-    for one in part.scores:
-        stage = "" if one.on == "dense" else UNTRAINED
-        for place in run.tickets():
-            mine = (place.stage, place.round) == (stage, 0) and place.seed in seeds
-            if mine and run.result(place)["status"] == "done":
-                found.append((run.folder(place), Scoring(**one.model_dump(exclude={"on"}))))
-    return found
+    stage = "" if one.on == "dense" else UNTRAINED
+    wish = Scoring(**one.model_dump(exclude={"on", "only"}))
+    places = [place for place in run.tickets() if (place.stage, place.round) == (stage, 0) and place.seed in seeds]
+    return [(run.folder(place), wish) for place in places if run.result(place)["status"] == "done"]
 
 
 def _score(prompts: Sequence[tuple[Path, Scoring]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -32,9 +33,10 @@ QUESTIONS = (
 
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """Counts per prompt, and the shares that the questions are about."""
-    each = [_counts(found[name], name, "token") for name in ("trained", "shuffled")]
+    given, shuffled = (_on(found["prompts"], labels) for labels in ("given", "shuffled"))
+    each = [_counts(given, "trained", "token"), _counts(shuffled, "shuffled", "token")]
     tokens = pd.concat(each, ignore_index=True)
-    pieces = _counts(found["pieces"], "trained", "piece")
+    pieces = _counts(given, "trained", "piece")
     trained = tokens["arm"] == "trained"
     made = [
         units("tokens", _with_none(tokens[trained]), "arm", "confirmed_share"),
@@ -54,6 +56,11 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
         largest_gain=("largest_gain", "max"),
     )  # fmt: skip
     return [("Negative on selection, confirmed on report (means over prompts; gains in nats)", rows.reset_index())]
+
+
+def _on(found: Found, labels: str) -> Found:
+    """The prompts that were trained on such labels."""
+    return replace(found, runs=tuple(one for one in found.runs if one[1]["task.labels"] == labels))
 
 
 def _counts(found: Found, name: str, level: str) -> pd.DataFrame:
