@@ -23,6 +23,19 @@ def test_show_has_a_row_per_round_and_seed_and_a_mean(made, capsys):
     assert "Smallest ticket within 1.0" in out
 
 
+@pytest.fixture(scope="module")
+def shorter(made):
+    """Of one seed, and fewer updates."""
+    settings = tiny.experiment("gpt2", made.path.parents[1], train_steps=4)
+    return experiment.run(prepare(settings), made.path.parents[1] / "shorter", tiny.Quiet())
+
+
+def test_rounds_of_one_seed_stand_together_and_of_several_apart(made, shorter, capsys):
+    for run, apart in ((shorter, False), (made, True)):
+        inspection.show(run.path, 1.0, json=False)
+        assert any(not line.strip() for line in capsys.readouterr().out.splitlines()) == apart
+
+
 def test_show_of_what_is_no_run_is_one_line(tmp_path):
     with pytest.raises(ArtifactError, match="not a run directory"):
         inspection.show(tmp_path, 0.01, json=False)
@@ -37,10 +50,8 @@ def test_a_missing_timing_is_no_reason_to_fail(made, capsys):
     assert json.loads(capsys.readouterr().out)["metric"] == "accuracy"
 
 
-def test_compare_names_the_settings_that_differ(made, tmp_path, capsys):
-    folder = made.path.parents[1]
-    other = experiment.run(prepare(tiny.experiment("gpt2", folder, train_steps=4)), tmp_path, tiny.Quiet())
-    inspection.compare([made.path, other.path], json=True)
+def test_compare_names_the_settings_that_differ(made, shorter, capsys):
+    inspection.compare([made.path, shorter.path], json=True)
     first, second = json.loads(capsys.readouterr().out)
     assert (first["settings"]["training.train_steps"], second["settings"]["training.train_steps"]) == (6, 4)
     assert "training.batch_size" not in first["settings"]

@@ -35,6 +35,9 @@ def test_its_file_is_a_grid_that_a_sweep_takes(name, tmp_path):
         cells = grid.read(file, lambda settings: parsed(settings, {}))
         assert cells.experiments
         assert all(one.machine.threads == 1 for one in cells.experiments)
+        there = [cells.values(one) for one in cells.experiments]
+        for one in part.scores:  # what it is measured on alone is there
+            assert all(set(values) <= {each[name] for each in there} for name, values in one.only.items())
 
 
 @every_study
