@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -157,7 +157,9 @@ def _untrained(work: Work, seeds: Sequence[int]) -> None:
     if not prepared.backbone.answers_by_head:
         plan = replace(plan, train_steps=0)
     tickets = {Place(UNTRAINED, seed, 0): prepared.dense(seed) for seed in seeds}
-    work.learn(tickets, Turn("untrained prompt", plan, score=False))
+    # with dropout a frozen prompt and a text give another state each time
+    with nullcontext() if plan.backbone_dropout else prepared.backbone.remembering():
+        work.learn(tickets, Turn("untrained prompt", plan, score=False))
 
 
 def _learn_cells(work: Work, cells: Mapping[ratios.Key, Ticket]) -> dict[ratios.Key, Learned]:

@@ -79,3 +79,43 @@ def test_a_zero_head_answers_the_same_everywhere():
     bone = tiny.backbone("bert")
     found = logits(bone, tiny.encoded(bone, tiny.examples(3)), replace(tiny.ticket(bone), head=bone.new_head(2)))
     assert found.abs().max() == 0
+
+
+@pytest.fixture
+def counted():
+    """An encoder, and how many rows went through it in each forward pass."""
+    bone, rows = tiny.backbone("bert"), []
+    bone.model.register_forward_hook(lambda module, given, made: rows.append(len(made.last_hidden_state)))
+    return bone, rows
+
+
+def test_what_heads_read_of_frozen_prompts_is_made_once(counted):
+    bone, went = counted
+    rows = tiny.encoded(bone, tiny.examples(6))
+    cohort = [tiny.ticket(bone, seed=seed) for seed in range(2)]
+    plain = logits(bone, rows, *cohort)
+    went.clear()
+    with bone.remembering():
+        first = logits(bone, rows, *cohort)
+        again = logits(bone, rows[3:], cohort[1])  # others beside it, so other padding
+        assert went == [12]
+        logits(bone, [replace(rows[0], text=rows[0].text[:-1])], cohort[1])
+        logits(bone, rows, tiny.ticket(bone, seed=2))
+        logits(bone, rows, replace(cohort[0], mask=tiny.masked([False, True, False, True])))
+        assert went == [12, 1, 6, 6]
+    assert torch.equal(first, plain)
+    assert torch.equal(again[0], plain[1, 3:])
+    logits(bone, rows, *cohort)
+    assert went[-1] == 12  # and forgotten
+
+
+def test_what_moves_with_a_method_or_an_example_is_not_remembered(counted):
+    bone, went = counted
+    rows = tiny.encoded(bone, tiny.examples(3))
+    prompts = soft([Member(tiny.ticket(bone))])
+    batch = bone.batch([rows], every_choice=True)
+    with bone.remembering(), torch.no_grad():
+        for one in (prompts.per_example(3), replace(prompts, embed_input=lambda embedded, mask: embedded)):
+            went.clear()
+            assert torch.equal(bone.logits(one, batch), bone.logits(one, batch))
+            assert went == [3, 3]

@@ -5,6 +5,8 @@ import tiny
 import torch
 
 from prunekit import experiment, learning, records
+from prunekit.backbones import Backbone
+from prunekit.backbones.encoder import Encoder
 from prunekit.errors import ConfigError
 from prunekit.lottery import find_tickets
 from prunekit.places import Place
@@ -56,6 +58,16 @@ def test_a_finished_run_is_loaded_and_nothing_is_done_again(folder, tmp_path, mo
     again, watch = run("gpt2", folder, tmp_path, seeds=2)
     assert tiny.contents(again.path) == before
     assert any("8 finished ticket(s) were there already" in line for line in watch.lines)
+
+
+def test_the_base_line_of_an_encoder_is_the_same_where_nothing_is_remembered(folder, tmp_path, monkeypatch):
+    made, _ = run("bert", folder, tmp_path / "one", seeds=2, prune=False)
+    monkeypatch.setattr(Encoder, "remembering", Backbone.remembering)
+    plain, _ = run("bert", folder, tmp_path / "other", seeds=2, prune=False)
+    for seed in (0, 1):
+        first, second = (records.finished_ticket(one, Place("untrained", seed, 0)) for one in (made, plain))
+        assert first.head["weight"].abs().max() > 0
+        assert torch.allclose(first.head["weight"], second.head["weight"], rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("rewind", ["trained", "init", "4", "fresh"])

@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,6 +81,10 @@ class Backbone:
 
     def _judge(self, soft: Soft, batch: Batch) -> Judged:
         raise NotImplementedError
+
+    def remembering(self) -> AbstractContextManager[None]:
+        """While prompts stay as they are, what follows from them alone may be kept."""
+        return nullcontext()
 
     @property
     def takes_positions(self) -> bool:
