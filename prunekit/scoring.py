@@ -82,17 +82,20 @@ def score(path: Path, wish: Wish, settings: dict[str, Any], *, json: bool) -> No
     Raises: PrunekitError in one line where ticket, model or task cannot be used.
     """
     found = locate(path)
-    stage = f"score-{identity(asdict(wish), 4)}"
     if found is None:
         _show(_measure(path, wish, settings), json=json)
         return
     run, place = found
+    # on another model or task than the run's own it is another measurement
+    more = {"changed": changed} if (changed := verbs.changed(run, settings)) else {}
+    asked = asdict(wish) | more
+    stage = f"score-{identity(asked, 4)}"
     own = Place(f"{stage}/{place.stage}".rstrip("/"), place.seed, place.round)
     with run.locked():
-        run.write_stage(stage, {name: value for name, value in asdict(wish).items() if value is not None})
+        run.write_stage(stage, {name: value for name, value in asked.items() if value is not None})
         if not run.done([own]):
             made = _measure(path, wish, settings)
-            content = {IMPORTANCE: disk.as_parquet(made.table), FACTS: disk.as_json(made.facts)}
+            content = {IMPORTANCE: disk.as_parquet(made.table), FACTS: disk.as_json(made.facts | more)}
             run.commit([Files(own, content, {})])
     _show(_load(run, own), json=json)
     if not json:

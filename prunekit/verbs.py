@@ -170,9 +170,31 @@ def opened(path: Path, settings: dict[str, Any]) -> tuple[Ticket, Experiment]:
         made_with = {name: ticket.origin.get(name) for name in ("model", "model_revision", "task")}
         made_with["place"] = ticket.place
         return ticket, flags.experiment(None, made_with | _given(settings))
-    known = found[0].settings()
-    table = {section: known[section] for section in ("model", "task", "prompt", "machine")}
-    return ticket, flags.experiment(None, _given(settings), table)
+    return ticket, flags.experiment(None, _given(settings), _own(found[0]))
+
+
+def changed(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
+    """The given flags of model and task that are other than a run's own, by dotted name.
+
+    A model or data of the same name that lies in another folder is the same.
+    """
+    own, asked = (flags.experiment(None, given, _own(run)).model_dump(mode="json") for given in ({}, _given(settings)))
+    return {
+        f"{section}.{name}": value
+        for section in ("model", "task")
+        for name, value in asked[section].items()
+        if _last(value) != _last(own[section][name])
+    }
+
+
+def _last(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) else value
+
+
+def _own(run: Run) -> dict[str, Any]:
+    """What a run's tickets are used under where nothing else is said."""
+    known = run.settings()
+    return {section: known[section] for section in ("model", "task", "prompt", "machine")}
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

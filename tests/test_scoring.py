@@ -1,11 +1,14 @@
 import json
 import math
+import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import tiny
 from tiny import call
 
+from analyses import tables
 from prunekit import ablation, experiment, scoring
 from prunekit.prepare import prepare
 from prunekit.records import open_ticket
@@ -83,6 +86,27 @@ def test_scores_are_measured_once(made, capsys, monkeypatch):
 
     monkeypatch.setattr(scoring, "_measure", forbidden)
     assert scored(capsys, dense(made), "--kind=magnitude") == first
+
+
+def test_on_another_task_it_is_another_measurement_which_tables_name(made, capsys):
+    run, prepared = made
+    own = scored(capsys, dense(made), "--examples=10")
+    few = scored(capsys, dense(made), "--examples=10", "--selection-examples=7")
+    assert (own["examples"], few["examples"]) == (10, 7)
+    assert few["changed"] == {"task.selection_examples": 7}
+    assert scored(capsys, dense(made), "--examples=10") == own
+    elsewhere = tmp_copy(prepared.experiment.task.data)
+    assert scored(capsys, dense(made), "--examples=10", f"--data={elsewhere}") == own
+    found = tables.measured([run])
+    assert 7 not in set(found["examples"])
+    assert set(tables.measured([run], {"task.selection_examples": 7})["examples"]) == {7}
+
+
+def tmp_copy(folder):
+    """The same folder under a path of its own."""
+    place = Path(folder).parent / "elsewhere" / Path(folder).name
+    shutil.copytree(folder, place)
+    return place
 
 
 def test_scores_do_not_enter_the_results_of_tickets(made, capsys):

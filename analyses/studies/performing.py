@@ -40,9 +40,14 @@ class Score(Settings):
     level: Literal["token", "piece"] = "token"
     examples: int | None = None
     permutations: int = 16
+    given: dict[str, str] = Field({}, description="flags of `prunekit score` beside these")
     only: dict[str, tuple[Any, ...]] = Field(
         {}, description="dotted settings that an experiment must have: one of these"
     )
+
+
+#: A prompt's folder, what is measured, and further flags.
+Measuring = tuple[Path, Scoring, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ def _finished(cells: Grid, runs: Path) -> Iterator[tuple[Path, Mapping[str, Any]
 
 def _measure(parts: Sequence[tuple[Part, Found]], workers: int) -> None:
     """Measure importance on all prompts of all parts; what was measured before is found again at once."""
-    asked: dict[Path, list[tuple[Path, Scoring]]] = {}
+    asked: dict[Path, list[Measuring]] = {}
     for part, found in parts:
         for path, settings, _ in found.runs:
             for one in part.scores:
@@ -153,19 +158,19 @@ def _measure(parts: Sequence[tuple[Part, Found]], workers: int) -> None:
             tick(count)
 
 
-def _prompts(run: Run, seeds: Sequence[int], one: Score) -> list[tuple[Path, Scoring]]:
+def _prompts(run: Run, seeds: Sequence[int], one: Score) -> list[Measuring]:
     """The prompts of a run that are measured, each with how."""
     stage = "" if one.on == "dense" else UNTRAINED
-    wish = Scoring(**one.model_dump(exclude={"on", "only"}))
+    wish = Scoring(**one.model_dump(exclude={"on", "given", "only"}))
     places = [place for place in run.tickets() if (place.stage, place.round) == (stage, 0) and place.seed in seeds]
-    return [(run.folder(place), wish) for place in places if run.result(place)["status"] == "done"]
+    return [(run.folder(place), wish, one.given) for place in places if run.result(place)["status"] == "done"]
 
 
-def _score(prompts: Sequence[tuple[Path, Scoring]]) -> None:
+def _score(prompts: Sequence[Measuring]) -> None:
     """In a worker: measured importances, written beside their run."""
-    for place, wish in prompts:
+    for place, wish, given in prompts:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            score(place, wish, {"threads": 1}, json=True)
+            score(place, wish, {"threads": 1} | given, json=True)
 
 
 def _filled(value: Any, known: Mapping[str, str]) -> Any:

@@ -58,8 +58,11 @@ def scores(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     return made.reindex(columns=list(SCORED))
 
 
-def measured(runs: Sequence[Run]) -> pd.DataFrame:
+def measured(runs: Sequence[Run], changed: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """What `prunekit score` measured on the prompts of some runs; empty where it has not been called.
+
+    changed: settings, by dotted name, in which the measuring differed from the runs' own; other measurements are
+    left out. By default those are read that were made on a run's own model and task.
 
     Columns: `KEYS` of the prompt; kind ("leave-one-out", "shapley", or a first-order one); level; token; piece (-1 at
     level token); kept (bool); score (larger = keep); error (standard error of a Shapley value); low, high, p,
@@ -75,6 +78,8 @@ def measured(runs: Sequence[Run]) -> pd.DataFrame:
             top, _, rest = place.stage.partition("/")
             if top.startswith(_STAGE) and IMPORTANCE in run.manifest(place)["files"]:
                 about = json.loads(run.read(place, FACTS).read_bytes())
+                if about.get("changed", {}) != (changed or {}):
+                    continue
                 table = pd.read_parquet(run.read(place, IMPORTANCE))
                 more = {name: about[name] for name in ("kind", "level", "split", "examples")}
                 tables.append(table.assign(**keys_of(known, place._replace(stage=rest)), **more))
