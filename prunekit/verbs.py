@@ -27,6 +27,9 @@ from prunekit.runs import Run
 from prunekit.tasks import load_task, read_rows
 from prunekit.tickets import Ticket
 
+# settings that may be paths: what they name can lie in one folder or another
+_LIE_SOMEWHERE = ("model.name", "task.name", "task.data")
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -176,19 +179,16 @@ def opened(path: Path, settings: dict[str, Any]) -> tuple[Ticket, Experiment]:
 def changed(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     """The given flags of model and task that are other than a run's own, by dotted name.
 
-    A model or data of the same name that lies in another folder is the same.
+    A model, task or data of the same name that lies in another folder is the same.
     """
     own, asked = (flags.experiment(None, given, _own(run)).model_dump(mode="json") for given in ({}, _given(settings)))
-    return {
-        f"{section}.{name}": value
-        for section in ("model", "task")
-        for name, value in asked[section].items()
-        if _last(value) != _last(own[section][name])
-    }
-
-
-def _last(value: Any) -> Any:
-    return Path(value).name if isinstance(value, str) else value
+    found = {}
+    for section in ("model", "task"):
+        for name, value in asked[section].items():
+            mine, lies = own[section][name], f"{section}.{name}" in _LIE_SOMEWHERE
+            if value != mine and not (lies and value and mine and Path(value).name == Path(mine).name):
+                found[f"{section}.{name}"] = value
+    return found
 
 
 def _own(run: Run) -> dict[str, Any]:

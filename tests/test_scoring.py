@@ -9,7 +9,7 @@ import tiny
 from tiny import call
 
 from analyses import tables
-from prunekit import ablation, experiment, scoring
+from prunekit import ablation, experiment, scoring, verbs
 from prunekit.prepare import prepare
 from prunekit.records import open_ticket
 
@@ -97,6 +97,8 @@ def test_on_another_task_it_is_another_measurement_which_tables_name(made, capsy
     assert scored(capsys, dense(made), "--examples=10") == own
     elsewhere = tmp_copy(prepared.experiment.task.data)
     assert scored(capsys, dense(made), "--examples=10", f"--data={elsewhere}") == own
+    first, second = ({"model_revision": f"{name}/b"} for name in ("a", "c"))
+    assert verbs.changed(run, first) == {"model.revision": "a/b"} != verbs.changed(run, second)
     found = tables.measured([run])
     assert 7 not in set(found["examples"])
     assert set(tables.measured([run], {"task.selection_examples": 7})["examples"]) == {7}
