@@ -27,13 +27,14 @@ from prunekit.tickets import Ticket
 _TOKENS = 20
 
 
-def found_words(seeds: Sequence[int], examples: int = 32) -> pd.DataFrame:
+def found_words(seeds: Sequence[int], examples: int = 32, fillers: int = 4) -> pd.DataFrame:
     """What each score finds of the planted words, on the twelve tasks that the model knows.
 
-    seeds: a filler for each, other words in other places.  examples: of `train` that are scored.
+    seeds: other words in other places for each.  examples: of `train` that are scored.  fillers: for each seed, the
+    mean over which is one row.
 
-    Columns: task; seed (of the filler); arm (a kind of score, or "leave-one-out"); found (share of the instruction's
-    I words among the I tokens of the highest score).
+    Columns: task; seed; arm (a kind of score; "leave-one-out"; or "chance", the mean of all orders of the tokens);
+    found (share of the instruction's I words among the I tokens of the highest score).
     """
     bone = backbones.load(str(MODEL_PATH))
     rows = []
@@ -42,11 +43,14 @@ def found_words(seeds: Sequence[int], examples: int = 32) -> pd.DataFrame:
         splits = load_splits(task, data=None, train_examples=examples, selection_examples=1, report_examples=1)
         encoded = encode(bone, task, splits.train, _TOKENS)
         for seed in seeds:
-            ticket, needed = planted(bone, one.instructions[0], seed)
-            for arm, score in _scores(bone, ticket, encoded).items():
-                top = set(score.topk(len(needed)).indices.tolist())
-                rows.append((task.name, seed, arm, len(top & needed) / len(needed)))
-    return pd.DataFrame(rows, columns=["task", "seed", "arm", "found"])
+            for number in range(fillers):
+                ticket, needed = planted(bone, one.instructions[0], seed * fillers + number)
+                rows.append((task.name, seed, "chance", len(needed) / _TOKENS))
+                for arm, score in _scores(bone, ticket, encoded).items():
+                    top = set(score.topk(len(needed)).indices.tolist())
+                    rows.append((task.name, seed, arm, len(top & needed) / len(needed)))
+    table = pd.DataFrame(rows, columns=["task", "seed", "arm", "found"])
+    return table.groupby(["task", "seed", "arm"], sort=False, as_index=False)["found"].mean()
 
 
 def planted(bone: Backbone, instruction: str, seed: int) -> tuple[Ticket, set[int]]:
