@@ -12,6 +12,8 @@ import pandas as pd
 from analyses import paired
 from prunekit.errors import DataError
 
+#: The source of a claim that no paper makes.
+OWN = "this project's expectation"
 #: No verdict rests on fewer.
 FEWEST_UNITS = 6
 #: Of a p that decides.
@@ -30,7 +32,7 @@ EFFECTS = (
 class Question:
     """One comparison of two arms, named before it is looked at.
 
-    name: short, of its rows in the table of units.  claim: the sentence that is tested.  source: where it is made.
+    name: short, of its rows in the table of units.  claim: the sentence that is tested.  source: who makes it, or OWN.
     first, second: arms; the claim holds where the first is larger than the second, by `direction` = 1, smaller by -1.
     margin: the smallest difference of interest, in units of the value; two arms closer than it are equivalent.
     """

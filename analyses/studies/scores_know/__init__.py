@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.studies.effects import Question, units
+from analyses.studies.effects import OWN, Question, units
 from analyses.studies.scores_know import exact
 from analyses.studies.scores_know.planted import found_words
 from analyses.studies.study import UNITS, Found, Study, Tables, on_all_cores, reached, runs_of
@@ -19,29 +19,29 @@ _RHO, _WORDS, _ACCURACY = 0.2, 0.1, 0.1
 #: What scores that know nothing come to on average, exactly: random ones would only add their own luck.
 _CHANCE = "chance"
 
-# question: claim, first score, second score; the value is the rank correlation with leave-one-out over tokens
+# question: claim, source, first score, second score; the value is the rank correlation with leave-one-out over tokens
 _RANKS = (
-    ("ranks", "The score ranks tokens by what leaving them out costs", "absolute", _CHANCE),
-    ("ranks, magnitude", "The score ranks tokens better than their length does", "absolute", "magnitude"),
-    ("ranks, sign", "Taking absolute values costs: the signed score ranks tokens better", "signed", "absolute"),
-    ("ranks, square", "Squares rank tokens better than absolute values", "squared", "absolute"),
+    ("ranks", "The score ranks tokens by what leaving them out costs", _SOURCE, "absolute", _CHANCE),
+    ("ranks, magnitude", "The score ranks tokens better than their length does", OWN, "absolute", "magnitude"),
+    ("ranks, sign", "Taking absolute values costs: the signed score ranks tokens better", OWN, "signed", "absolute"),
+    ("ranks, square", "Squares rank tokens better than absolute values", OWN, "squared", "absolute"),
 )
 # the same for the report accuracy of the tickets that each score picks
 _TICKETS = (
-    ("tickets, random", "The score picks better tickets than chance", "absolute", "random"),
-    ("tickets, magnitude", "The score picks better tickets than length does", "absolute", "magnitude"),
-    ("tickets, sign", "The signed score picks better tickets", "signed", "absolute"),
+    ("tickets, random", "The score picks better tickets than chance", _SOURCE, "absolute", "random"),
+    ("tickets, magnitude", "The score picks better tickets than length does", OWN, "absolute", "magnitude"),
+    ("tickets, sign", "The signed score picks better tickets", OWN, "signed", "absolute"),
 )
 # and for the share of an instruction's words that are found among filler
 _PLANTED = (
-    ("planted, chance", "The score finds planted words better than chance", "absolute", _CHANCE),
-    ("planted, exact", "Leave-one-out finds planted words that the score misses", "leave-one-out", "absolute"),
+    ("planted, chance", "The score finds planted words better than chance", _SOURCE, "absolute", _CHANCE),
+    ("planted, exact", "Leave-one-out finds planted words that the score misses", OWN, "leave-one-out", "absolute"),
 )
 
 QUESTIONS = tuple(
-    Question(name, claim, _SOURCE, first, second, margin)
+    Question(name, claim, source, first, second, margin)
     for group, margin in ((_RANKS, _RHO), (_TICKETS, _ACCURACY), (_PLANTED, _WORDS))
-    for name, claim, first, second in group
+    for name, claim, source, first, second in group
 )
 
 
@@ -64,9 +64,9 @@ def compared(agreement: pd.DataFrame, tickets: pd.DataFrame, planted: pd.DataFra
     left_out = agreement[agreement["with"] == "leave-one-out"]
     chance = left_out[left_out["arm"] == "absolute"].assign(arm=_CHANCE, spearman=0.0)
     left_out = pd.concat([left_out, chance], ignore_index=True)
-    made = [units(name, _pair(left_out, one, other), "arm", "spearman") for name, _, one, other in _RANKS]
-    made += [units(name, _pair(tickets, one, other), "arm") for name, _, one, other in _TICKETS]
-    made += [units(name, _pair(planted, one, other), "arm", "found") for name, _, one, other in _PLANTED]
+    made = [units(name, _pair(left_out, one, other), "arm", "spearman") for name, *_, one, other in _RANKS]
+    made += [units(name, _pair(tickets, one, other), "arm") for name, *_, one, other in _TICKETS]
+    made += [units(name, _pair(planted, one, other), "arm", "found") for name, *_, one, other in _PLANTED]
     return pd.concat(made, ignore_index=True)
 
 

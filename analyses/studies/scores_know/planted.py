@@ -50,7 +50,7 @@ def found_words(seeds: Sequence[int], examples: int = 32, fillers: int = 4) -> p
                     top = set(score.topk(len(needed)).indices.tolist())
                     rows.append((task.name, seed, arm, len(top & needed) / len(needed)))
     table = pd.DataFrame(rows, columns=["task", "seed", "arm", "found"])
-    return table.groupby(["task", "seed", "arm"], sort=False, as_index=False)["found"].mean()
+    return table.groupby(["task", "seed", "arm"], sort=False)["found"].mean().reset_index()
 
 
 def planted(bone: Backbone, instruction: str, seed: int) -> tuple[Ticket, set[int]]:
