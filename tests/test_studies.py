@@ -116,8 +116,10 @@ def shrink(settings, several):
         settings["training"] |= {"train_steps": 2, "evaluate_every": 1}
     pruning = settings.get("pruning", [])
     for one in pruning if isinstance(pruning, list) else [pruning]:
-        if "rewind" in one:  # to a step that so few updates have
+        if isinstance(one.get("rewind"), list):  # to a step that so few updates have
             one["rewind"] = [1 if isinstance(kind, int) else kind for kind in one["rewind"]]
+        if isinstance(one.get("keep_tokens"), list):  # of three tokens at least one
+            one["keep_tokens"] = [max(share, 0.4) for share in one["keep_tokens"]]
     if "task" in settings:
         settings["task"] |= {"train_examples": 16, "selection_examples": 20, "report_examples": 20}
         if not several:
