@@ -73,6 +73,12 @@ def test_the_front_page_is_what_the_tables_give():
     assert (catalog.HERE / PAGE).read_text() == pages.front(catalog.STUDIES)
 
 
+def test_a_p_is_shown_on_the_side_of_the_bar_where_it_is():
+    assert [pages._p(value) for value in (0.0496, 0.0504, 0.04999, 0.05, 0.31, 1e-9)] == [
+        "0.0496", "0.05", "0.04999", "0.05", "0.31", "1e-09",
+    ]  # fmt: skip
+
+
 def test_the_results_of_all_studies_are_small():
     assert sum(path.stat().st_size for path in catalog.HERE.rglob("*.csv")) < 5 * 2**20
 

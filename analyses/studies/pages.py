@@ -95,8 +95,8 @@ def _effects(found: pd.DataFrame) -> str:
     rows = []
     for row in found.to_dict("records"):
         interval = f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
-        p = f"{row['p']:.2g}" if row["family"] == "primary" else f"{row['p_corrected']:.2g} (Holm)"
-        rows.append(row | {"difference": interval, "p": p, "p_equivalence": f"{row['p_equivalence']:.2g}"})
+        p = _p(row["p"]) if row["family"] == "primary" else f"{_p(row['p_corrected'])} (Holm)"
+        rows.append(row | {"difference": interval, "p": p, "p_equivalence": _p(row["p_equivalence"])})
     table = pd.DataFrame(rows)[list(_SHOWN)].rename(columns=_SHOWN)
     return markdown(table)
 
@@ -112,11 +112,17 @@ def _power(study: Study) -> list[str]:
 
 
 def _size(row: dict[Any, Any]) -> str:
-    p = f"p = {row['p']:.2g}" if row["family"] == "primary" else f"corrected p = {row['p_corrected']:.2g}"
+    p = f"p = {_p(row['p'])}" if row["family"] == "primary" else f"corrected p = {_p(row['p_corrected'])}"
     return (
         f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}], {p}, equivalence within "
-        f"{row['margin']:g}: p = {row['p_equivalence']:.2g}; {row['units']} units"
+        f"{row['margin']:g}: p = {_p(row['p_equivalence'])}; {row['units']} units"
     )
+
+
+def _p(value: float) -> str:
+    """Two digits, or as many as tell on which side of the p that decides it is."""
+    digits = next((n for n in range(2, 17) if (float(f"{value:.{n}g}") < ALPHA) == (value < ALPHA)), 17)
+    return f"{value:.{digits}g}"
 
 
 def _made(command: str) -> str:

@@ -37,7 +37,10 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     """What each start reached on each target, and what each source had reached on its own task."""
     starts, sources = results["starts"], results["sources"]
     return [
-        ("Report accuracy by start, means over seeds", _by_task(starts)),
+        (
+            "Report accuracy by start, means over seeds (where a source has dropped a token, a fresh one starts)",
+            _by_task(starts),
+        ),
         ("Report accuracy of the sources on their own tasks", _by_task(sources)),
     ]
 
