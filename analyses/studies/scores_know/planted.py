@@ -6,12 +6,16 @@ of the 20 tokens exactly those words are needed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import product
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from analyses.studies.study import pool
 from prunekit import backbones
 from prunekit.ablation import leave_one_out
 from prunekit.backbones import Backbone, Encoded
@@ -28,7 +32,7 @@ _TOKENS = 20
 
 
 def found_words(seeds: Sequence[int], examples: int = 32, fillers: int = 4) -> pd.DataFrame:
-    """What each score finds of the planted words, on the twelve tasks that the model knows.
+    """What each score finds of the planted words, on the twelve tasks that the model knows, a core for each.
 
     seeds: other words in other places for each.  examples: of `train` that are scored.  fillers: for each seed, the
     mean over which is one row.
@@ -36,21 +40,27 @@ def found_words(seeds: Sequence[int], examples: int = 32, fillers: int = 4) -> p
     Columns: task; seed; arm (a kind of score; "leave-one-out"; or "chance", the mean of all orders of the tokens);
     found (share of the instruction's I words among the I tokens of the highest score).
     """
-    bone = backbones.load(str(MODEL_PATH))
-    rows = []
-    for one in [one for one in TASKS if not one.held_out]:
-        task = load_task(f"testbed/{one.name}")
-        splits = load_splits(task, data=None, train_examples=examples, selection_examples=1, report_examples=1)
-        encoded = encode(bone, task, splits.train, _TOKENS)
-        for seed in seeds:
-            for number in range(fillers):
-                ticket, needed = planted(bone, one.instructions[0], seed * fillers + number)
-                rows.append((task.name, seed, "chance", len(needed) / _TOKENS))
-                for arm, score in _scores(bone, ticket, encoded).items():
-                    top = set(score.topk(len(needed)).indices.tolist())
-                    rows.append((task.name, seed, arm, len(top & needed) / len(needed)))
-    table = pd.DataFrame(rows, columns=["task", "seed", "arm", "found"])
+    known = {one.name: one.instructions[0] for one in TASKS if not one.held_out}
+    work = partial(_found, seeds=seeds, examples=examples, fillers=fillers)
+    with pool(len(os.sched_getaffinity(0))) as workers:
+        table: pd.DataFrame = pd.concat(workers.map(work, *zip(*known.items(), strict=True)), ignore_index=True)
     return table.groupby(["task", "seed", "arm"], sort=False)["found"].mean().reset_index()
+
+
+def _found(name: str, instruction: str, *, seeds: Sequence[int], examples: int, fillers: int) -> pd.DataFrame:
+    """Columns: those of `found_words`, of one task of the testbed, a row for each filler."""
+    bone = backbones.load(str(MODEL_PATH))
+    task = load_task(f"testbed/{name}")
+    splits = load_splits(task, data=None, train_examples=examples, selection_examples=1, report_examples=1)
+    encoded = encode(bone, task, splits.train, _TOKENS)
+    rows = []
+    for seed, number in product(seeds, range(fillers)):
+        ticket, needed = planted(bone, instruction, seed * fillers + number)
+        rows.append((task.name, seed, "chance", len(needed) / _TOKENS))
+        for arm, score in _scores(bone, ticket, encoded).items():
+            top = set(score.topk(len(needed)).indices.tolist())
+            rows.append((task.name, seed, arm, len(top & needed) / len(needed)))
+    return pd.DataFrame(rows, columns=["task", "seed", "arm", "found"])
 
 
 def planted(bone: Backbone, instruction: str, seed: int) -> tuple[Ticket, set[int]]:
