@@ -16,6 +16,9 @@ from prunekit.errors import DataError
 OWN = "this project's expectation"
 #: No verdict rests on fewer.
 FEWEST_UNITS = 6
+#: Smallest differences of interest in accuracy: one point; and on the testbed, where a prompt learns its task whole or
+#: hardly at all, one training in ten.
+POINT, LEARNED = 0.01, 0.1
 #: Of a p that decides.
 ALPHA = 0.05
 
@@ -73,6 +76,16 @@ def units(question: str, table: pd.DataFrame, arm: str, value: str = "report", u
         first = finite[finite.duplicated(["stratum", "unit", "arm"])].iloc[0]
         raise DataError(f"{question}: {first['arm']} has two values for unit {first['unit']} of {first['stratum']}")
     return finite
+
+
+def between(question: Question, table: pd.DataFrame, value: str = "report") -> pd.DataFrame:
+    """Rows of the table of units: those of a question's two arms, named by the table's column `arm`.
+
+    table, value: as of `units`.
+
+    Columns: those of `units`.
+    """
+    return units(question.name, table[table["arm"].isin([question.first, question.second])], "arm", value)
 
 
 def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -25,6 +25,7 @@ UNITS = "units"
 PILOT = "pilot"
 
 Tables = Mapping[str, pd.DataFrame]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,21 @@ def pool(workers: int) -> ProcessPoolExecutor:
     )
 
 
-def on_all_cores(work: Callable[[Path], pd.DataFrame], runs: Sequence[Run]) -> pd.DataFrame:
-    """The rows that `work` makes of each run directory, in the order of the runs; a core works on one run at a time."""
+def on_all_cores(work: Callable[[Item], pd.DataFrame], items: Sequence[Item]) -> pd.DataFrame:
+    """The rows that `work` makes of each item, such as a run directory, in order; a core works on one at a time."""
     with pool(len(os.sched_getaffinity(0))) as workers:
-        rows: pd.DataFrame = pd.concat(workers.map(work, [run.path for run in runs]), ignore_index=True)
+        rows: pd.DataFrame = pd.concat(workers.map(work, items), ignore_index=True)
     return rows
+
+
+def by_task(table: pd.DataFrame, value: str = "report", arm: str = "arm") -> pd.DataFrame:
+    """Means over seeds: a row for each arm, a column for each task.
+
+    table: with columns task, and those that `value` and `arm` name.
+
+    Columns: arm; the tasks' names.
+    """
+    return table.pivot_table(index=arm, columns="task", values=value, sort=False).reset_index()
 
 
 def reached(

@@ -8,11 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from analyses import tables
-from analyses.studies.effects import Question, units
-from analyses.studies.study import UNITS, Found, Study, Tables
-
-#: A task is learned whole or hardly at all: of ten trainings one more learns its task.
-_MARGIN = 0.1
+from analyses.studies.effects import LEARNED, Question, between
+from analyses.studies.study import UNITS, Found, Study, Tables, by_task
 
 # method: who claims that it beats plain prompt tuning
 _CLAIMED = {
@@ -28,39 +25,38 @@ _CLAIMED = {
 }
 
 QUESTIONS = tuple(
-    Question(method, f"{method} beats plain prompt tuning at equal updates", source, method, "direct", _MARGIN)
+    Question(method, f"{method} beats plain prompt tuning at equal updates", source, method, "direct", LEARNED)
     for method, source in _CLAIMED.items()
 )
 
 
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
-    """Every training; and of each method those at the rate that is best on selection."""
-    # the pilot has several rates of each method, the study the one that the pilot found best
+    """Every training, of which the questions are about those at each method's best rate."""
     trainings = pd.concat([_trainings(part) for part in found.values()], ignore_index=True)
     chosen = best_rates(trainings)
     arms = chosen.assign(arm=chosen["method"])
-    made = [units(one.name, arms[arms["arm"].isin([one.first, one.second])], "arm") for one in QUESTIONS]
-    return {UNITS: pd.concat(made, ignore_index=True), "trainings": trainings, "chosen": chosen}
+    made = [between(one, arms) for one in QUESTIONS]
+    return {UNITS: pd.concat(made, ignore_index=True), "trainings": trainings}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     """What each method trains, at which rate, and what it reached."""
-    chosen = results["chosen"]
+    chosen = best_rates(results["trainings"])
     rows = chosen.groupby("method", sort=False).agg(
         rate=("rate", "first"), parameters=("parameters", "first"), seconds=("seconds", "mean"),
         report=("report", "mean"),
     )  # fmt: skip
-    by_task = chosen.pivot_table(index="method", columns="task", values="report", sort=False)
     return [
         ("Learning rate, parameters, seconds of one training, and report accuracy over all tasks", rows.reset_index()),
-        ("Report accuracy by task, means over seeds", by_task.reset_index()),
+        ("Report accuracy by task, means over seeds", by_task(chosen, arm="method")),
     ]
 
 
 def best_rates(trainings: pd.DataFrame) -> pd.DataFrame:
     """Of each method the rows at the rate that is best on selection, over all tasks and seeds together.
 
-    Of equals the smallest rate. A rate at which a training diverged is not chosen.
+    The pilot has several rates of each method, the study the one that the pilot found best. Of equals the smallest
+    is taken. A rate at which a training diverged is not chosen.
     """
     means = trainings.groupby(["method", "rate"])["selection"].agg(lambda column: column.mean(skipna=False))
     best = means.reset_index().sort_values(["selection", "rate"], ascending=[False, True], kind="stable")
@@ -71,9 +67,9 @@ def best_rates(trainings: pd.DataFrame) -> pd.DataFrame:
 def _trainings(found: Found) -> pd.DataFrame:
     """Columns: task, method, rate, seed, parameters, seconds, selection, report."""
     made = []
-    for path, settings, stage in found.runs:
+    for path, settings, _ in found.runs:
         rounds = tables.rounds([tables.opened(path)])
-        rounds = rounds[(rounds["arm"] == "dense") & rounds["stage"].isin(["", stage])]
+        rounds = rounds[rounds["arm"] == "dense"]
         # members that are trained side by side share their seconds
         made.append(
             rounds.assign(rate=settings["training.learning_rate"], seconds=rounds["seconds"] / rounds["members"])

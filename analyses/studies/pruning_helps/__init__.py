@@ -9,46 +9,46 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.studies.effects import OWN, Question, units
-from analyses.studies.study import UNITS, Found, Study, Tables, reached
+from analyses.studies.effects import LEARNED, OWN, POINT, Question, between
+from analyses.studies.study import UNITS, Found, Study, Tables, by_task, reached
 
 _SOURCE = "XPrompt, Table 1 and Figure 5"
 _LOTTERY = "Frankle and Carbin"
-#: One point of accuracy; on the testbed, where a task is learned whole or hardly at all, one training in ten.
-_POINT, _LEARNED = 0.01, 0.1
+_TICKET = "ticket"
+#: Of the pieces of each token, that the schedule keeps.
+_PIECES = 0.5
 
-# on SST-2: what is claimed of the ticket against another arm
-_REAL = {
+# control of the ticket -> what is claimed of the ticket against it
+_CLAIMS = {
     "dense-continued": "The pruned ticket beats the dense prompt trained as long",
     "dense": "The pruned ticket beats the dense prompt",
-    "random": "Scores choose better than chance: the ticket beats a random mask of its size",
-}
-# the same on the testbed, against the controls
-_CONTROLS = {
-    "dense-continued": "The pruned ticket beats the dense prompt trained as long",
     "random": "Scores choose better than chance: the ticket beats a random mask of its size",
     "reversed": "What is pruned is worth less: the ticket beats the reversed mask",
     "length": "The ticket beats a fresh prompt of its length",
     "fresh": "The values matter, not the mask alone: the ticket beats its mask on fresh values",
 }
-# and other settings of its schedule: claim, source, first, second
-_SETTINGS = {
-    "three rounds": ("Pruning in rounds beats pruning at once", _LOTTERY, "three rounds", "ticket"),
-    "init": ("Trained values beat those of the start", "XPrompt, section 3", "ticket", "init"),
-    "hide": ("A shorter prompt beats hidden tokens", OWN, "ticket", "hide"),
-    "zero": ("A shorter prompt beats zero vectors", OWN, "ticket", "zero"),
-    "tokens alone": ("Pruning pieces too beats pruning tokens alone", _SOURCE, "ticket", "tokens alone"),
-    "pieces alone": ("Pruning tokens too beats pruning pieces alone", _SOURCE, "ticket", "pieces alone"),
-}
-#: Of the pieces of each token, that the schedule keeps.
-_PIECES = 0.5
-_TICKET = "ticket"
-
-QUESTIONS = (
-    *(Question(f"SST-2, {arm}", f"SST-2: {claim}", _SOURCE, _TICKET, arm, _POINT) for arm, claim in _REAL.items()),
-    *(Question(arm, f"Testbed: {claim}", _SOURCE, _TICKET, arm, _LEARNED) for arm, claim in _CONTROLS.items()),
-    *(Question(name, f"Testbed: {asked[0]}", *asked[1:], _LEARNED) for name, asked in _SETTINGS.items()),
+_ON_SST2 = tuple(
+    Question(f"SST-2, {arm}", f"SST-2: {_CLAIMS[arm]}", _SOURCE, _TICKET, arm, POINT)
+    for arm in ("dense-continued", "dense", "random")
 )
+_CONTROLS = tuple(
+    Question(arm, f"Testbed: {_CLAIMS[arm]}", _SOURCE, _TICKET, arm, LEARNED)
+    for arm in ("dense-continued", "random", "reversed", "length", "fresh")
+)
+# the ticket and other settings of its schedule
+_SETTINGS = tuple(
+    Question(name, f"Testbed: {claim}", source, first, second, LEARNED)
+    for name, claim, source, first, second in (
+        ("three rounds", "Pruning in rounds beats pruning at once", _LOTTERY, "three rounds", _TICKET),
+        ("init", "Trained values beat those of the start", "XPrompt, section 3", _TICKET, "init"),
+        ("hide", "A shorter prompt beats hidden tokens", OWN, _TICKET, "hide"),
+        ("zero", "A shorter prompt beats zero vectors", OWN, _TICKET, "zero"),
+        ("tokens alone", "Pruning pieces too beats pruning tokens alone", _SOURCE, _TICKET, "tokens alone"),
+        ("pieces alone", "Pruning tokens too beats pruning pieces alone", _SOURCE, _TICKET, "pieces alone"),
+    )
+)
+
+QUESTIONS = (*_ON_SST2, *_CONTROLS, *_SETTINGS)
 
 
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
@@ -56,9 +56,8 @@ def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     real = _real(found["real"])
     controls = reached(found["controls"])
     settings = pd.concat([controls[controls["arm"] == _TICKET], reached(found["settings"], _TICKET, _name)])
-    made = [units(f"SST-2, {arm}", _beside(real, arm), "arm") for arm in _REAL]
-    made += [units(arm, _beside(controls, arm), "arm") for arm in _CONTROLS]
-    made += [units(arm, _beside(settings, arm), "arm") for arm in _SETTINGS]
+    asked = ((_ON_SST2, real), (_CONTROLS, controls), (_SETTINGS, settings))
+    made = [between(one, table) for questions, table in asked for one in questions]
     return {UNITS: pd.concat(made, ignore_index=True), "real": real, "controls": controls, "settings": settings}
 
 
@@ -67,8 +66,7 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     titles = {"real": "SST-2", "controls": "The ticket and its controls", "settings": "Other settings"}
     found = []
     for name, title in titles.items():
-        by_task = results[name].pivot_table(index="arm", columns="task", values="report", sort=False)
-        found.append((f"{title}: report accuracy, means over seeds", by_task.reset_index()))
+        found.append((f"{title}: report accuracy, means over seeds", by_task(results[name])))
         sizes = results[name].groupby("arm", sort=False)[["tokens", "density", "updates", "report"]].mean()
         found.append((f"{title}: size, updates and report accuracy, means over all", sizes.reset_index()))
     return found
@@ -107,11 +105,6 @@ def _name(settings: Mapping[str, Any]) -> str:
     if pieces != _PIECES:
         return "tokens alone"
     return "pieces alone" if tokens == 1.0 else f"{tokens:g} of the tokens"
-
-
-def _beside(table: pd.DataFrame, arm: str) -> pd.DataFrame:
-    """The rows of the ticket and of another arm."""
-    return table[table["arm"].isin([_TICKET, arm])]
 
 
 STUDY = Study("pruning-helps", "Does pruning help?", Path(__file__).parent, QUESTIONS, collect, describe)

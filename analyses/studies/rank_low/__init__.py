@@ -128,7 +128,7 @@ def _setting(settings: Mapping[str, Any]) -> str:
 
 def _needed(found: Found) -> pd.DataFrame:
     """Columns: task, seed, of, criterion; rank and share of directions from which on nothing is lost."""
-    table = on_all_cores(_needed_of, runs_of(found))
+    table = on_all_cores(_needed_of, [run.path for run in runs_of(found)])
     # what is not within the tolerance even whole needs all it has
     table = table.assign(share=table["share"].fillna(1.0))
     return table[["task", "seed", "of", "criterion", "rank", "share"]]

@@ -6,7 +6,6 @@ of the 20 tokens exactly those words are needed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import product
@@ -15,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analyses.studies.study import pool
+from analyses.studies.study import on_all_cores
 from prunekit import backbones
 from prunekit.ablation import leave_one_out
 from prunekit.backbones import Backbone, Encoded
@@ -24,7 +23,7 @@ from prunekit.masks import Mask
 from prunekit.prepare import encode
 from prunekit.tasks import load_splits, load_task
 from prunekit.testbed import MODEL_PATH
-from prunekit.testbed.grammar import TASKS
+from prunekit.testbed.grammar import TASKS, find_task
 from prunekit.testbed.table import padded
 from prunekit.tickets import Ticket
 
@@ -40,14 +39,12 @@ def found_words(seeds: Sequence[int], examples: int = 32, fillers: int = 4) -> p
     Columns: task; seed; arm (a kind of score; "leave-one-out"; or "chance", the mean of all orders of the tokens);
     found (share of the instruction's I words among the I tokens of the highest score).
     """
-    known = {one.name: one.instructions[0] for one in TASKS if not one.held_out}
-    work = partial(_found, seeds=seeds, examples=examples, fillers=fillers)
-    with pool(len(os.sched_getaffinity(0))) as workers:
-        table: pd.DataFrame = pd.concat(workers.map(work, *zip(*known.items(), strict=True)), ignore_index=True)
+    known = [one.name for one in TASKS if not one.held_out]
+    table = on_all_cores(partial(_found, seeds=seeds, examples=examples, fillers=fillers), known)
     return table.groupby(["task", "seed", "arm"], sort=False)["found"].mean().reset_index()
 
 
-def _found(name: str, instruction: str, *, seeds: Sequence[int], examples: int, fillers: int) -> pd.DataFrame:
+def _found(name: str, *, seeds: Sequence[int], examples: int, fillers: int) -> pd.DataFrame:
     """Columns: those of `found_words`, of one task of the testbed, a row for each filler."""
     bone = backbones.load(str(MODEL_PATH))
     task = load_task(f"testbed/{name}")
@@ -55,7 +52,7 @@ def _found(name: str, instruction: str, *, seeds: Sequence[int], examples: int, 
     encoded = encode(bone, task, splits.train, _TOKENS)
     rows = []
     for seed, number in product(seeds, range(fillers)):
-        ticket, needed = planted(bone, instruction, seed * fillers + number)
+        ticket, needed = planted(bone, find_task(name).instructions[0], seed * fillers + number)
         rows.append((task.name, seed, "chance", len(needed) / _TOKENS))
         for arm, score in _scores(bone, ticket, encoded).items():
             top = set(score.topk(len(needed)).indices.tolist())

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.studies.effects import Question, units
+from analyses.studies.effects import LEARNED, Question, between
 from analyses.studies.study import UNITS, Found, Study, Tables, reached
 
 _SOURCE = "XPrompt, section 4.5; SPoT"
-#: A task is learned whole or hardly at all: of ten trainings one more learns its task.
-_MARGIN = 0.1
 
 QUESTIONS = tuple(
-    Question(name, claim, _SOURCE, first, second, _MARGIN)
+    Question(name, claim, _SOURCE, first, second, LEARNED)
     for name, claim, first, second in (
         ("plain", "Starting from another task's prompt beats a fresh start", "dense", "fresh"),
         ("pruned", "Starting from another task's pruned ticket beats a fresh start", "pruned", "fresh"),
@@ -28,7 +26,7 @@ def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """One row per target task, seed and start; and what the prompts were that are started from."""
     each = [reached(found[arm], "dense").assign(arm=arm) for arm in ("fresh", "dense", "pruned")]
     starts = pd.concat(each, ignore_index=True)
-    made = [units(one.name, starts[starts["arm"].isin([one.first, one.second])], "arm") for one in QUESTIONS]
+    made = [between(one, starts) for one in QUESTIONS]
     sources = reached(found["source"])
     return {UNITS: pd.concat(made, ignore_index=True), "starts": starts, "sources": sources}
 
