@@ -91,7 +91,8 @@ class Asked:
 def asked(folder: Path, *, pilot: bool = False) -> Asked:
     """What the file in a study's folder asks for; of the pilot the parts that its `[pilot]` table names, and its seeds.
 
-    A part with `pilot = true` is the pilot's alone, such as one that finds the learning rates of the others.
+    A part with `pilot = true` is the pilot's alone, such as one that finds the learning rates of the others; one with
+    `first_seeds = N` takes no more than the first N seeds.
 
     Raises: ConfigError naming the file where it is not of this shape.
     """
@@ -102,10 +103,10 @@ def asked(folder: Path, *, pilot: bool = False) -> Asked:
     found = []
     for one in table["part"]:
         own = dict(one)
-        name, alone = own.pop("name"), own.pop("pilot", False)
+        name, alone, few = own.pop("name"), own.pop("pilot", False), own.pop("first_seeds", len(seeds))
         scores = tuple(toml.parse(entry, Score, where=f"{path}: {name}") for entry in own.pop("score", []))
         if name in pilots["parts"] if pilot else not alone:
-            found.append(Part(name, {"seeds": list(seeds)} | own, scores))
+            found.append(Part(name, {"seeds": list(seeds[:few])} | own, scores))
     return Asked(tuple(found), seeds)
 
 
