@@ -96,6 +96,16 @@ def test_names_in_a_file_are_filled_in_at_any_depth():
     }  # fmt: skip
 
 
+def test_a_part_may_take_the_first_of_the_seeds_in_the_pilot_too(tmp_path):
+    (tmp_path / PARTS).write_text(
+        'seeds = 3\n[pilot]\nseeds = [100, 101]\nparts = ["few"]\n'
+        '[[part]]\nname = "few"\nfirst_seeds = 1\n[[part]]\nname = "all"\n'
+    )
+    every = {part.name: part.table["seeds"] for part in performing.asked(tmp_path).parts}
+    assert every == {"few": [0], "all": [0, 1, 2]}
+    assert [part.table["seeds"] for part in performing.asked(tmp_path, pilot=True).parts] == [[100]]
+
+
 def shrunk(text):
     """A study's file with few seeds, examples and updates, and on few of the testbed's tasks."""
     table = tomllib.loads(text)
