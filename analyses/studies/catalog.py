@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analyses.studies import family, negative_tokens, pruning_helps, rank_low, scores_know, transfer
+from analyses.studies import family, negative_tokens, pruning_helps, rank_low, real_tickets, scores_know, transfer
 from analyses.studies.study import Study
 from prunekit.errors import ConfigError, nearest
 
@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 STUDIES: tuple[Study, ...] = (
     negative_tokens.STUDY,
     pruning_helps.STUDY,
+    real_tickets.STUDY,
     scores_know.STUDY,
     rank_low.STUDY,
     family.STUDY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -118,3 +118,14 @@ def reached(
         made.append(mine)
     table: pd.DataFrame = pd.concat(made, ignore_index=True)
     return table.assign(model=table["model"].map(lambda path: Path(path).name))
+
+
+def by_subset(
+    found: Found, arm: str | None = None, named: Callable[[Mapping[str, Any]], str] | None = None
+) -> pd.DataFrame:
+    """As `reached`, where experiments differ in `task.data_seed`: each training subset is a task of its own."""
+    made = []
+    for one in found.runs:
+        table = reached(replace(found, runs=(one,)), arm, named)
+        made.append(table.assign(task=table["task"] + f" ({one[1]['task.data_seed']})"))
+    return pd.concat(made, ignore_index=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import OWN, POINT, Question, between
-from analyses.studies.study import UNITS, Found, Study, Tables, by_task, reached
+from analyses.studies.study import UNITS, Found, Study, Tables, by_subset, by_task, reached
 
 _SOURCE = "XPrompt, Table 1 and Figure 5"
 _LOTTERY = "Frankle and Carbin"
@@ -67,15 +67,13 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _real(found: Found) -> pd.DataFrame:
-    """The arms on SST-2; a training subset is a task of its own."""
+    """The arms on SST-2."""
     made = []
     for one in found.runs:
-        subset = f" ({one[1]['task.data_seed']})"
         mine = replace(found, runs=(one,))
-        arms = [reached(mine, _TICKET, _arm)]
-        if arms[0]["arm"].eq(_TICKET).all():  # the dense prompt is the same beside every ticket
-            arms.append(reached(mine, "dense"))
-        made += [arm.assign(task=arm["task"] + subset) for arm in arms]
+        made.append(by_subset(mine, _TICKET, _arm))
+        if made[-1]["arm"].eq(_TICKET).all():  # the dense prompt is the same beside every ticket
+            made.append(by_subset(mine, "dense"))
     return pd.concat(made, ignore_index=True)
 
 

@@ -1,0 +1,55 @@
+"""Study G: on a real model, at one point of accuracy, does it matter which mask a ticket has, and which values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses.studies.effects import OWN, POINT, Question, between
+from analyses.studies.study import UNITS, Found, Study, Tables, by_subset, by_task
+
+_SOURCE = "XPrompt, Table 1 and Figure 5"
+_TICKET = "ticket"
+
+QUESTIONS = tuple(
+    Question(name, f"SST-2: {claim}", source, _TICKET, name, POINT)
+    for name, claim, source in (
+        ("random", "Scores choose better than chance: the ticket beats a random mask of its size", _SOURCE),
+        ("magnitude", "The score picks a better ticket than length does", OWN),
+        ("init", "Trained values beat those of the start", "XPrompt, section 3"),
+        ("tokens alone", "Pruning pieces too beats pruning tokens alone", _SOURCE),
+    )
+)
+
+
+def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+    """What the ticket and the other tickets of the same dense prompts reached."""
+    tickets = by_subset(found["tickets"], _TICKET, _arm)
+    made = [between(question, tickets) for question in QUESTIONS]
+    return {UNITS: pd.concat(made, ignore_index=True), "tickets": tickets}
+
+
+def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
+    """What every ticket reached, by training subset."""
+    tickets = results["tickets"]
+    sizes = tickets.groupby("arm", sort=False)[["tokens", "density", "updates", "report"]].mean().reset_index()
+    return [
+        ("Report accuracy by training subset, means over seeds", by_task(tickets)),
+        ("Size, updates and report accuracy, means over all", sizes),
+    ]
+
+
+def _arm(settings: Mapping[str, Any]) -> str:
+    """The first setting that is not the ticket's own."""
+    score, rewind, pieces = (settings[f"pruning.{name}"] for name in ("score", "rewind", "keep_pieces"))
+    if score != "absolute":
+        return str(score)
+    if rewind != "trained":
+        return str(rewind)
+    return "tokens alone" if pieces == 1.0 else _TICKET
+
+
+STUDY = Study("real-tickets", "Which ticket, on a real model?", Path(__file__).parent, QUESTIONS, collect, describe)
