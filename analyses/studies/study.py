@@ -123,7 +123,10 @@ def reached(
 def by_subset(
     found: Found, arm: str | None = None, named: Callable[[Mapping[str, Any]], str] | None = None
 ) -> pd.DataFrame:
-    """As `reached`, where experiments differ in `task.data_seed`: each training subset is a task of its own."""
+    """As `reached`, where experiments differ in `task.data_seed`: each training subset is a task of its own.
+
+    Columns: those of `reached`; task is followed by the subset, such as "sst2 (0)".
+    """
     made = []
     for one in found.runs:
         table = reached(replace(found, runs=(one,)), arm, named)
