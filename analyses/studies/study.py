@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,10 +102,22 @@ def by_task(table: pd.DataFrame, value: str = "report", arm: str = "arm") -> pd.
     return table.pivot_table(index=arm, columns="task", values=value, sort=False).reset_index()
 
 
+def sizes(table: pd.DataFrame) -> pd.DataFrame:
+    """What is left of the prompt in each arm, and what it reached: means over all tasks and seeds.
+
+    table: rows of `reached`.
+
+    Columns: arm, tokens, density, updates, report.
+    """
+    return table.groupby("arm", sort=False)[["tokens", "density", "updates", "report"]].mean().reset_index()
+
+
 def reached(
     found: Found, arm: str | None = None, named: Callable[[Mapping[str, Any]], str] | None = None
 ) -> pd.DataFrame:
     """What one arm of every experiment of a part came to, or all: `tables.arms`' columns, models by their last name.
+
+    Where experiments differ in `task.data_seed`, each training subset is a task of its own, such as "sst2 (0)".
 
     arm: such as "ticket" or "dense"; None for all, by their own names.  named: settings of an experiment -> what the
     study calls that one arm, which keeps its own name by default.
@@ -115,20 +127,8 @@ def reached(
         mine = tables.arms(tables.opened(path), stage)
         if arm is not None:
             mine = mine[mine["arm"] == arm].assign(arm=named(settings) if named else arm)
+        if (subset := settings.get("task.data_seed")) is not None:
+            mine = mine.assign(task=mine["task"] + f" ({subset})")
         made.append(mine)
     table: pd.DataFrame = pd.concat(made, ignore_index=True)
     return table.assign(model=table["model"].map(lambda path: Path(path).name))
-
-
-def by_subset(
-    found: Found, arm: str | None = None, named: Callable[[Mapping[str, Any]], str] | None = None
-) -> pd.DataFrame:
-    """As `reached`, where experiments differ in `task.data_seed`: each training subset is a task of its own.
-
-    Columns: those of `reached`; task is followed by the subset, such as "sst2 (0)".
-    """
-    made = []
-    for one in found.runs:
-        table = reached(replace(found, runs=(one,)), arm, named)
-        made.append(table.assign(task=table["task"] + f" ({one[1]['task.data_seed']})"))
-    return pd.concat(made, ignore_index=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import OWN, POINT, Question, between
-from analyses.studies.study import UNITS, Found, Study, Tables, by_subset, by_task, reached
+from analyses.studies.study import UNITS, Found, Study, Tables, by_task, reached, sizes
 
 _SOURCE = "XPrompt, Table 1 and Figure 5"
 _LOTTERY = "Frankle and Carbin"
@@ -61,8 +61,7 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     found = []
     for name, title in titles.items():
         found.append((f"{title}: report accuracy, means over seeds", by_task(results[name])))
-        sizes = results[name].groupby("arm", sort=False)[["tokens", "density", "updates", "report"]].mean()
-        found.append((f"{title}: size, updates and report accuracy, means over all", sizes.reset_index()))
+        found.append((f"{title}: size, updates and report accuracy, means over all", sizes(results[name])))
     return found
 
 
@@ -71,9 +70,9 @@ def _real(found: Found) -> pd.DataFrame:
     made = []
     for one in found.runs:
         mine = replace(found, runs=(one,))
-        made.append(by_subset(mine, _TICKET, _arm))
-        if made[-1]["arm"].eq(_TICKET).all():  # the dense prompt is the same beside every ticket
-            made.append(by_subset(mine, "dense"))
+        made.append(reached(mine, _TICKET, _arm))
+        if _arm(one[1]) == _TICKET:  # the dense prompt is the same beside dense continued
+            made.append(reached(mine, "dense"))
     return pd.concat(made, ignore_index=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import OWN, POINT, Question, between
-from analyses.studies.study import UNITS, Found, Study, Tables, by_subset, by_task
+from analyses.studies.study import UNITS, Found, Study, Tables, by_task, reached, sizes
 
 _SOURCE = "XPrompt, Table 1 and Figure 5"
 _TICKET = "ticket"
@@ -27,7 +27,7 @@ QUESTIONS = tuple(
 
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """What the ticket and the other tickets of the same dense prompts reached."""
-    tickets = by_subset(found["tickets"], _TICKET, _arm)
+    tickets = reached(found["tickets"], _TICKET, _arm)
     made = [between(question, tickets) for question in QUESTIONS]
     return {UNITS: pd.concat(made, ignore_index=True), "tickets": tickets}
 
@@ -35,10 +35,9 @@ def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     """What every ticket reached, by training subset."""
     tickets = results["tickets"]
-    sizes = tickets.groupby("arm", sort=False)[["tokens", "density", "updates", "report"]].mean().reset_index()
     return [
         ("Report accuracy by training subset, means over seeds", by_task(tickets)),
-        ("Size, updates and report accuracy, means over all", sizes),
+        ("Size, updates and report accuracy, means over all", sizes(tickets)),
     ]
 
 
