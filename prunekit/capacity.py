@@ -67,7 +67,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory at hand on a device."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
+        return int(free) // _sharers
     limits = [_available(), *(_cgroup())]
     return min(limit for limit in limits if limit is not None) // _sharers
 

@@ -22,7 +22,7 @@ def use(settings: MachineSettings) -> None:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     distributed.join(settings.processes, device(settings))
-    if settings.processes > 1:
+    if settings.processes > 1 and settings.device == "cpu":  # on GPUs each has one of its own
         capacity.share_memory(settings.processes)
 
 

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from prunekit.errors import ConfigError
 from prunekit.sweep.jobs import Job, Outcome
-from prunekit.sweep.worker import perform
+from prunekit.sweep.worker import perform, share_gpu
 
 Name = Literal["local", "ray", "slurm"]
 Outcomes = Generator[list[Outcome], None, None]
@@ -38,7 +38,8 @@ class Resources:
     """What jobs are given.
 
     workers: jobs at a time; for an engine that counts by itself, at most.  threads: CPU cores of each.
-    gpus: of each, 0 or 1.  retries: how often a job whose worker died is begun again (ray, slurm).
+    gpus: of each, 0 or 1; on this machine more workers than GPUs share them.
+    retries: how often a job whose worker died is begun again (ray, slurm).
     address: of a Ray cluster to join; None starts Ray on this machine.  slurm: what submitit is told.
     """
 
@@ -83,9 +84,11 @@ def _local(jobs: Sequence[Job], resources: Resources) -> Outcomes:
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in an unknown state
     before = set(multiprocessing.active_children())
     devices = context.Queue()
+    count = _devices() if resources.gpus else 1
     for number in range(resources.workers):
-        devices.put(number if resources.gpus else None)
-    executor = ProcessPoolExecutor(resources.workers, context, _begin, (devices,))
+        devices.put(number % count if resources.gpus else None)
+    sharing = -(-resources.workers // count)
+    executor = ProcessPoolExecutor(resources.workers, context, _begin, (devices, sharing))
     try:
         pending: dict[Future[str], Job] = {executor.submit(perform, job.to_text()): job for job in jobs}
         while pending:
@@ -109,8 +112,14 @@ def _answer(future: Future[str], job: Job) -> list[Outcome]:
         return _lost(job, "a worker process was killed, for want of memory perhaps (try fewer --workers)")
 
 
-def _begin(devices: Any) -> None:
-    """In a new worker: leave Ctrl-C to who started it, end with that process, take a GPU of its own."""
+def _devices() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def _begin(devices: Any, sharing: int) -> None:
+    """In a new worker: leave Ctrl-C to who started it, end with that process, take a GPU, or a share of one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -119,6 +128,7 @@ def _begin(devices: Any) -> None:
     if device is not None:
         known = os.environ.get("CUDA_VISIBLE_DEVICES")
         os.environ["CUDA_VISIBLE_DEVICES"] = known.split(",")[device] if known else str(device)
+        share_gpu(sharing)
 
 
 def _end_with(join: Callable[[], None]) -> None:

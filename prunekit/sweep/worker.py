@@ -34,6 +34,8 @@ _NOTE_EVERY = 1.0
 
 # what was prepared last, by its model and machine
 _last: dict[str, Prepared] = {}
+# workers that share this one's GPU, itself among them; `share_gpu` says how many
+_on_gpu = 1
 
 
 def perform(text: str, node: str = "") -> str:
@@ -44,6 +46,12 @@ def perform(text: str, node: str = "") -> str:
         os.chdir(job.folder)
     worker = f"{socket.gethostname()} {os.getpid()} {node}".strip()
     return json.dumps([asdict(_outcome(job, task, worker)) for task in job.tasks])
+
+
+def share_gpu(workers: int) -> None:
+    """Count on that many workers on this one's GPU, itself among them."""
+    global _on_gpu
+    _on_gpu = workers
 
 
 class Note:
@@ -170,6 +178,6 @@ def ready(experiment: Experiment) -> Prepared:
 
 
 def _neighbours(machine: MachineSettings) -> int:
-    """Workers of this kind that a machine has room for, by cores; a GPU has one."""
+    """Workers on the same memory: as many as a machine has cores for, or those that were given one GPU."""
     cores = len(os.sched_getaffinity(0))
-    return max(1, cores // (machine.threads or cores)) if machine.device == "cpu" else 1
+    return max(1, cores // (machine.threads or cores)) if machine.device == "cpu" else _on_gpu
