@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,14 +20,23 @@ from prunekit import console, disk
 Names = Annotated[list[str], typer.Argument(help="of the studies", metavar="NAME...")]
 Runs = Annotated[Path, typer.Option(help="where runs are kept; all studies share it")]
 Shared = Annotated[Path, typer.Option(help="folder that holds models/ and data/")]
+Device = Annotated[str, typer.Option(help="cpu, or cuda where there is one")]
+Workers = Annotated[int, typer.Option(help="experiments at a time, of one core each; a GPU is shared by all")]
+CORES = len(os.sched_getaffinity(0))
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
 @app.command()
-def pilot(names: Names, runs: Runs = Path("runs"), shared: Shared = Path("../shared")) -> None:
+def pilot(
+    names: Names,
+    runs: Runs = Path("runs"),
+    shared: Shared = Path("../shared"),
+    device: Device = "cpu",
+    workers: Workers = CORES,
+) -> None:
     """Run studies on a few seeds of their own: for the spread of their units, and for what is chosen beforehand."""
-    budget = Budget(runs / PILOT, shared.resolve())
+    budget = Budget(runs / PILOT, shared.resolve(), workers, device)
     for study in map(catalog.named, names):
         _write_tables(study, PILOT, asked(study.folder, pilot=True), budget)
 
@@ -42,9 +52,15 @@ def plan(names: Names, units: Annotated[int, typer.Option(help="in each stratum"
 
 
 @app.command()
-def run(names: Names, runs: Runs = Path("runs"), shared: Shared = Path("../shared")) -> None:
+def run(
+    names: Names,
+    runs: Runs = Path("runs"),
+    shared: Shared = Path("../shared"),
+    device: Device = "cpu",
+    workers: Workers = CORES,
+) -> None:
     """Run studies, or go on with them; then write their tables and pages."""
-    budget = Budget(runs, shared.resolve())
+    budget = Budget(runs, shared.resolve(), workers, device)
     for study in map(catalog.named, names):
         _write_tables(study, RESULTS, asked(study.folder), budget)
         write_page(study)

@@ -67,12 +67,18 @@ class Budget:
     """What a study may use.
 
     runs: where runs are kept; studies with equal settings share them.  shared: folder of models/ and data/.
-    workers: at a time, one thread each.
+    workers: at a time, one thread each.  device: cpu, or cuda, which the workers share.
     """
 
     runs: Path
     shared: Path
     workers: int = len(os.sched_getaffinity(0))
+    device: str = "cpu"
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """Flags of every call of the toolkit."""
+        return {"device": self.device}
 
 
 @dataclass(frozen=True)
@@ -121,13 +127,13 @@ def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Foun
         console.Screen().say(f"{name}: {part.name}")
         file = budget.runs / "studies" / f"{name}-{part.name}.toml"
         disk.replace(file, toml.dump(_filled(dict(part.table), known)).encode())
-        sweep(file, Wish(out=budget.runs, workers=budget.workers))
-        cells = grid.read(file, lambda settings: parsed(settings, {}))
+        sweep(file, Wish(out=budget.runs, workers=budget.workers, settings=budget.flags))
+        cells = grid.read(file, lambda settings: parsed(settings, budget.flags))
         found[part.name] = Found(part.name, tuple(_finished(cells, budget.runs)), cells.experiments[0].seeds)
         for experiment, (run, _, stage) in zip(cells.experiments, found[part.name].runs, strict=True):
             label = f"{part.name}: {cells.label(experiment)}"
             known |= {_RUN % label: str(run), _STAGE % label: str(run / stage)}
-    _measure([(part, found[part.name]) for part in wanted], budget.workers)
+    _measure([(part, found[part.name]) for part in wanted], budget)
     return found
 
 
@@ -139,7 +145,7 @@ def _finished(cells: Grid, runs: Path) -> Iterator[tuple[Path, Mapping[str, Any]
         yield runs / outcome.run, cells.values(experiment), outcome.stage
 
 
-def _measure(parts: Sequence[tuple[Part, Found]], workers: int) -> None:
+def _measure(parts: Sequence[tuple[Part, Found]], budget: Budget) -> None:
     """Measure importance on all prompts of all parts; what was measured before is found again at once."""
     asked: dict[Path, list[Measuring]] = {}
     for part, found in parts:
@@ -152,8 +158,8 @@ def _measure(parts: Sequence[tuple[Part, Found]], workers: int) -> None:
     # the longest first: else all wait for the last in the end
     order = sorted(asked, key=lambda path: (-weight_bytes(experiment_of(Run.open(path)).model.name), -len(asked[path])))
     # a run at a time for each, since a run has one writer
-    with pool(workers) as processes, console.Screen().track("importance", len(order), "runs") as tick:
-        work = [processes.submit(_score, asked[path]) for path in order]
+    with pool(budget.workers) as processes, console.Screen().track("importance", len(order), "runs") as tick:
+        work = [processes.submit(_score, asked[path], budget.flags) for path in order]
         for count, done in enumerate(as_completed(work), start=1):
             done.result()
             tick(count)
@@ -167,11 +173,11 @@ def _prompts(run: Run, seeds: Sequence[int], one: Score) -> list[Measuring]:
     return [(run.folder(place), wish, one.given) for place in places if run.result(place)["status"] == "done"]
 
 
-def _score(prompts: Sequence[Measuring]) -> None:
+def _score(prompts: Sequence[Measuring], flags: dict[str, Any]) -> None:
     """In a worker: measured importances, written beside their run."""
     for place, wish, given in prompts:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            score(place, wish, {"threads": 1} | given, json=True)
+            score(place, wish, {"threads": 1} | flags | given, json=True)
 
 
 def _filled(value: Any, known: Mapping[str, str]) -> Any:
