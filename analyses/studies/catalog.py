@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analyses.studies import family, negative_tokens, pruning_helps, rank_low, real_tickets, scores_know, transfer
+from analyses.studies import (
+    family,
+    negative_tokens,
+    pruning_helps,
+    rank_low,
+    real_family,
+    real_settings,
+    real_tickets,
+    real_transfer,
+    scores_know,
+    transfer,
+)
 from analyses.studies.study import Study
 from prunekit.errors import ConfigError, nearest
 
@@ -15,10 +26,13 @@ STUDIES: tuple[Study, ...] = (
     negative_tokens.STUDY,
     pruning_helps.STUDY,
     real_tickets.STUDY,
+    real_settings.STUDY,
     scores_know.STUDY,
     rank_low.STUDY,
     family.STUDY,
+    real_family.STUDY,
     transfer.STUDY,
+    real_transfer.STUDY,
 )
 
 

@@ -117,7 +117,7 @@ def reached(
 ) -> pd.DataFrame:
     """What one arm of every experiment of a part came to, or all: `tables.arms`' columns, models by their last name.
 
-    Where experiments differ in `task.data_seed`, each training subset is a task of its own, such as "sst2 (0)".
+    Training subsets are told apart as by `by_subset`.
 
     arm: such as "ticket" or "dense"; None for all, by their own names.  named: settings of an experiment -> what the
     study calls that one arm, which keeps its own name by default.
@@ -127,8 +127,17 @@ def reached(
         mine = tables.arms(tables.opened(path), stage)
         if arm is not None:
             mine = mine[mine["arm"] == arm].assign(arm=named(settings) if named else arm)
-        if (subset := settings.get("task.data_seed")) is not None:
-            mine = mine.assign(task=mine["task"] + f" ({subset})")
-        made.append(mine)
+        made.append(by_subset(mine, settings))
     table: pd.DataFrame = pd.concat(made, ignore_index=True)
     return table.assign(model=table["model"].map(lambda path: Path(path).name))
+
+
+def by_subset(table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Each training subset as a task of its own, such as "sst2 (0)", where experiments differ in `task.data_seed`.
+
+    table: rows of one experiment, with the column task.  settings: what sets that experiment apart.
+
+    Columns: those of the table.
+    """
+    subset = settings.get("task.data_seed")
+    return table if subset is None else table.assign(task=table["task"] + f" ({subset})")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from analyses import tables
 from analyses.studies.effects import LEARNED, Question, between
-from analyses.studies.study import UNITS, Found, Study, Tables, by_task
+from analyses.studies.study import UNITS, Found, Study, Tables, by_subset, by_task
 
 # method: who claims that it beats plain prompt tuning
 _CLAIMED = {
@@ -24,18 +24,29 @@ _CLAIMED = {
     "singular": "DPT's own study",
 }
 
-QUESTIONS = tuple(
-    Question(method, f"{method} beats plain prompt tuning at equal updates", source, method, "direct", LEARNED)
-    for method, source in _CLAIMED.items()
-)
+
+def questions(margin: float, where: str = "") -> tuple[Question, ...]:
+    """Of each method whether it beats the plain prompt.
+
+    margin: the smallest difference of interest.  where: before each claim, such as "SST-2: ".
+    """
+    return tuple(
+        Question(
+            method, f"{where}{method} beats plain prompt tuning at equal updates", source, method, "direct", margin
+        )
+        for method, source in _CLAIMED.items()
+    )
 
 
-def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+QUESTIONS = questions(LEARNED)
+
+
+def collect(found: Mapping[str, Found], asked: Sequence[Question] = QUESTIONS) -> dict[str, pd.DataFrame]:
     """Every training, of which the questions are about those at each method's best rate."""
     trainings = pd.concat([_trainings(part) for part in found.values()], ignore_index=True)
     chosen = best_rates(trainings)
     arms = chosen.assign(arm=chosen["method"])
-    made = [between(one, arms) for one in QUESTIONS]
+    made = [between(one, arms) for one in asked]
     return {UNITS: pd.concat(made, ignore_index=True), "trainings": trainings}
 
 
@@ -69,7 +80,7 @@ def _trainings(found: Found) -> pd.DataFrame:
     made = []
     for path, settings, _ in found.runs:
         rounds = tables.rounds([tables.opened(path)])
-        rounds = rounds[rounds["arm"] == "dense"]
+        rounds = by_subset(rounds[rounds["arm"] == "dense"], settings)
         # members that are trained side by side share their seconds
         made.append(
             rounds.assign(rate=settings["training.learning_rate"], seconds=rounds["seconds"] / rounds["members"])

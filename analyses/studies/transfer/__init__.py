@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,21 +12,30 @@ from analyses.studies.study import UNITS, Found, Study, Tables, reached
 
 _SOURCE = "XPrompt, section 4.5; SPoT"
 
-QUESTIONS = tuple(
-    Question(name, claim, _SOURCE, first, second, LEARNED)
-    for name, claim, first, second in (
-        ("plain", "Starting from another task's prompt beats a fresh start", "dense", "fresh"),
-        ("pruned", "Starting from another task's pruned ticket beats a fresh start", "pruned", "fresh"),
-        ("pruned or dense", "A pruned ticket transfers better than the dense prompt", "pruned", "dense"),
+
+def questions(margin: float, where: str = "") -> tuple[Question, ...]:
+    """What starting from another task's prompt does.
+
+    margin: the smallest difference of interest.  where: before each claim, such as "SST-2: ".
+    """
+    return tuple(
+        Question(name, f"{where}{claim}", _SOURCE, first, second, margin)
+        for name, claim, first, second in (
+            ("plain", "Starting from another task's prompt beats a fresh start", "dense", "fresh"),
+            ("pruned", "Starting from another task's pruned ticket beats a fresh start", "pruned", "fresh"),
+            ("pruned or dense", "A pruned ticket transfers better than the dense prompt", "pruned", "dense"),
+        )
     )
-)
 
 
-def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+QUESTIONS = questions(LEARNED)
+
+
+def collect(found: Mapping[str, Found], asked: Sequence[Question] = QUESTIONS) -> dict[str, pd.DataFrame]:
     """One row per target task, seed and start; and what the prompts were that are started from."""
     each = [reached(found[arm], "dense").assign(arm=arm) for arm in ("fresh", "dense", "pruned")]
     starts = pd.concat(each, ignore_index=True)
-    made = [between(one, starts) for one in QUESTIONS]
+    made = [between(one, starts) for one in asked]
     sources = reached(found["source"])
     return {UNITS: pd.concat(made, ignore_index=True), "starts": starts, "sources": sources}
 
