@@ -66,8 +66,8 @@ def recompute_activations(backbone: Backbone) -> None:
 def free_bytes(device: torch.device) -> int:
     """Memory at hand on a device."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free) // _sharers
+        free, whole = torch.cuda.mem_get_info(device)
+        return min(int(free), int(whole) // _sharers)  # what is free lacks already what the others have taken
     limits = [_available(), *(_cgroup())]
     return min(limit for limit in limits if limit is not None) // _sharers
 

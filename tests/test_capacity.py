@@ -68,3 +68,13 @@ def test_workers_side_by_side_count_on_their_part_of_the_memory():
         assert capacity.free_bytes(torch.device("cpu")) < whole / 2
     finally:
         capacity.share_memory(1)
+
+
+@pytest.mark.parametrize(("free", "mine"), [(900, 250), (100, 100)])
+def test_workers_on_one_gpu_take_no_more_than_their_part_and_what_is_left(free, mine, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 1000))
+    capacity.share_memory(4)
+    try:
+        assert capacity.free_bytes(torch.device("cuda")) == mine
+    finally:
+        capacity.share_memory(1)

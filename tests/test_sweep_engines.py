@@ -1,3 +1,4 @@
+import os
 import re
 import signal
 import subprocess
@@ -8,8 +9,13 @@ from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 from sweeps import alive, children, lasting, written
+
+from prunekit.config import MachineSettings
+from prunekit.sweep import engines, worker
+from prunekit.sweep.engines import Resources
 
 
 @pytest.mark.parametrize(
@@ -80,3 +86,34 @@ def test_the_plain_package_pulls_no_engine():
     assert {"torch", "typer"} < plain
     assert not plain & {"ray", "submitit", "bitsandbytes", "accelerate"}
     assert {Requirement(one).name for one in project["optional-dependencies"]["cluster"]} == {"ray", "submitit"}
+
+
+class BegunError(Exception):
+    """A pool was asked for."""
+
+
+def test_more_workers_than_gpus_share_them(monkeypatch):
+    asked = []
+
+    def pool(workers, context, begin, given):
+        asked.append((begin, given))
+        raise BegunError
+
+    monkeypatch.setattr(engines, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # a worker leaves Ctrl-C to others, this process does not
+    with pytest.raises(BegunError):
+        next(engines.outcomes("local", [], Resources(workers=5, gpus=1), Path()))
+    begin, (devices, sharing) = asked[0]
+    taken = []
+    for _ in range(5):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        begin(devices, sharing)
+        taken.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert taken == ["0", "1", "0", "1", "0"]
+    assert worker._neighbours(MachineSettings(device="cuda")) == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")  # those that a scheduler gave
+    devices.put(1)
+    begin(devices, sharing)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
+    worker.share_gpu(1)
