@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prunekit import arms
+from prunekit import __version__, arms
 from prunekit import search as ratios
 from prunekit.arms import Arm, Target
 from prunekit.config import MachineSettings
@@ -291,10 +291,10 @@ def _settings(prepared: Prepared, cohorts: list[list[int]]) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, Any]:
-    packages = ("prunekit", "torch", "transformers", "datasets", "numpy", "pandas", "safetensors", "scikit-learn")
+    packages = ("torch", "transformers", "datasets", "numpy", "pandas", "safetensors", "scikit-learn")
     return {
         "python": platform.python_version(),
         "machine": platform.platform(),
         "processor": platform.machine(),
-        "packages": {name: version(name) for name in packages},
+        "packages": {"prunekit": __version__} | {name: version(name) for name in packages},
     }

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import prunekit
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -32,6 +34,11 @@ def test_the_packages_import_from_the_wheel(installed, tmp_path):
     code = "import analyses, figures, prunekit; print(analyses.__file__, figures.__file__, prunekit.__file__)"
     found = python(installed, tmp_path, "-c", code).stdout.split()
     assert all(path.startswith(str(installed)) for path in found)
+
+
+def test_the_source_knows_the_version_that_is_installed(installed):
+    # runs and exports record the source's own, so that a checkout on the path works without being installed
+    assert (installed / f"prunekit-{prunekit.__version__}.dist-info").is_dir()
 
 
 def test_the_main_command_runs_from_the_wheel(installed, tmp_path):

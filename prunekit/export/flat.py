@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunekit import seals
+from prunekit import __version__, seals
 from prunekit.backbones.soft import stack
 from prunekit.errors import ArtifactError, ConfigError
 from prunekit.masks import Mask
@@ -87,7 +87,7 @@ def side_file(ticket: Ticket, story: Story, tensors: bytes, config: bytes = b"")
     """
     facts = {
         "format": FORMAT,
-        "versions": {name: version(name) for name in ("prunekit", "transformers", "torch")},
+        "versions": {"prunekit": __version__} | {name: version(name) for name in ("transformers", "torch")},
         "ticket": {name: getattr(ticket, name) for name in _FACTS} | {"origin": dict(ticket.origin)},
         "mask": ["".join("1" if kept else "0" for kept in row) for row in ticket.mask.piece.tolist()],
         "story": asdict(story),
