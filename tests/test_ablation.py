@@ -297,6 +297,7 @@ def test_more_permutations_leave_less_error():
     assert misses[0] > misses[1] > misses[2]
 
 
+@pytest.mark.gate
 def test_the_error_covers_the_true_value():
     game = random_game()
     covered = []

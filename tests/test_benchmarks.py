@@ -19,6 +19,8 @@ from benchmarks.worker import OURS, OURS_FLOAT32, PEER, RATE, SIDES, TUNED
 from prunekit.cohort import Member, soft
 from prunekit.masks import Mask
 
+pytestmark = pytest.mark.gate
+
 TOKENS = 4
 
 

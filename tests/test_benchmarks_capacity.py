@@ -8,6 +8,8 @@ import tiny
 from benchmarks import capacity
 from benchmarks.capacity import Model, Study
 
+pytestmark = pytest.mark.gate
+
 
 def test_more_workers_help_until_the_longest_job_is_all_that_is_left():
     study = Study("made up", [10.0] * 99 + [100.0])

@@ -17,6 +17,8 @@ from prunekit.prepare import prepare
 from prunekit.report import build, page
 from prunekit.runs import Run
 
+pytestmark = pytest.mark.gate
+
 
 @pytest.fixture(scope="module")
 def whole():

@@ -287,6 +287,7 @@ def started(folder, out, **more):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("number", "code", "word"),
     [

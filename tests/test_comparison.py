@@ -17,6 +17,8 @@ from prunekit.arms import ARMS
 from prunekit.experiment import GRID
 from prunekit.runs import Run
 
+pytestmark = pytest.mark.gate
+
 SEARCH = dict(rounds=None, keep_tokens=None, train_steps=4, seeds=2)
 MADE = ("ticket", "token-only", "piece-only", *ARMS)
 

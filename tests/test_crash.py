@@ -14,6 +14,8 @@ from forks import Forks
 from prunekit.disk import STAGING
 from prunekit.runs import Run
 
+pytestmark = pytest.mark.gate
+
 # three rounds for two seeds, and a search of all its cells: under a second each, and some 300 operations on the disk
 JOBS = {
     "prune": dict(train_steps=6, rounds=3, seeds=2, keep_tokens=1, width=2),

@@ -35,6 +35,7 @@ def run(arguments, place, cwd):
     subprocess.run(command, check=True, capture_output=True, env=own | place, cwd=cwd)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("verb", "processes"),
     [("prune", 2), *(pytest.param(verb, 3, marks=pytest.mark.slow) for verb in ("prune", "search"))],

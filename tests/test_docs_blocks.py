@@ -38,6 +38,7 @@ def compared(page: Path, folder: Path, slow: bool) -> None:
             assert docs_blocks.alike(shown, block.printed), f"{block} printed\n{block.printed}\nand not\n{shown}"
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("page", with_blocks(slow=False), ids=named)
 def test_the_blocks_of_a_page_run_and_print_what_it_says(page, tmp_path, no_flushing):
     compared(page, tmp_path, slow=False)

@@ -70,6 +70,7 @@ def test_the_base_line_of_an_encoder_is_the_same_where_nothing_is_remembered(fol
         assert torch.allclose(first.head["weight"], second.head["weight"], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("rewind", ["trained", "init", "4", "fresh"])
 def test_an_interrupted_run_ends_in_the_same_bytes(rewind, folder, tmp_path, monkeypatch):
     whole, _ = run("t5", folder, tmp_path / "whole", seeds=2, rewind=rewind)

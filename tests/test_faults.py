@@ -12,6 +12,8 @@ from prunekit.disk import STAGING, as_json
 from prunekit.places import Place
 from prunekit.runs import Files, Run
 
+pytestmark = pytest.mark.gate
+
 CODES = {errno.ENOSPC: "No space left on device", errno.EIO: "Input/output error", errno.EACCES: "Permission denied"}
 DENSE, PRUNED = [Place("", 0, 0), Place("", 1, 0)], [Place("prune-ab12", 0, 1), Place("prune-ab12", 1, 1)]
 SETTINGS = {"id": "abcd1234", "seeds": [0, 1], "machine": {"threads": 1}}

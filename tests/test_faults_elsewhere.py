@@ -19,7 +19,7 @@ from prunekit.sweep.jobs import Outcome
 from prunekit.sweep.worker import perform
 
 VERBS = ("export", "embeddings", "import", "predict")
-pytestmark = pytest.mark.usefixtures("no_flushing")
+pytestmark = [pytest.mark.gate, pytest.mark.usefixtures("no_flushing")]
 
 
 # ---- through the command line

@@ -86,6 +86,7 @@ for suffix in ("pdf", "png"):
 """
 
 
+@pytest.mark.gate
 def test_another_process_with_another_hash_seed_gives_the_same_bytes():
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     env = dict(os.environ) | {"PYTHONHASHSEED": "7", "PYTHONPATH": path, "TZ": "UTC7"}
@@ -292,6 +293,7 @@ def test_a_folder_that_is_no_run_is_an_artifact_error(tmp_path):
         opened([tmp_path])
 
 
+@pytest.mark.gate
 def test_the_command_answers_outside_pytest(pruned, tmp_path):
     given = [sys.executable, "-m", "figures.cost", str(pruned), "--out", str(tmp_path / "c.pdf"), "--columns", "2"]
     done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, check=True)

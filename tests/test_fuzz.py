@@ -32,6 +32,8 @@ from prunekit.tasks.rows import read_jsonl
 from prunekit.tasks.spec import TaskFile, parse_task, read_task
 from prunekit.tickets import Ticket, pack
 
+pytestmark = pytest.mark.gate
+
 MINUTES = float(os.environ.get("PRUNEKIT_FUZZ_MINUTES", "1"))
 quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -23,6 +23,8 @@ from prunekit.testbed.grammar import (
     vocabulary,
 )
 
+pytestmark = pytest.mark.gate
+
 NAMES = [task.name for task in TASKS]
 POSITIVE = {"loves", "likes", "adores", "enjoys", "admires"}
 BIRDS = {"owls", "hens", "crows", "swans"}

@@ -358,6 +358,7 @@ def test_dropout_of_the_backbone_is_named_too_and_gone_afterwards():
 # ---- a prompt alone can learn
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     "kind", [kind if kind in ("t5", "gpt2", "bert") else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
 )

@@ -444,6 +444,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, len
 """
 
 
+@pytest.mark.gate
 def test_no_memory_is_taken_for_what_a_file_claims(tmp_path, capsys):
     forged(tmp_path)
     grown, count = memory_taken(LOADER, tmp_path)

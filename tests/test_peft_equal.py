@@ -13,7 +13,10 @@ from prunekit.export import Story
 from prunekit.tickets import Ticket
 
 peft = pytest.importorskip("peft")
-pytestmark = pytest.mark.filterwarnings("ignore")  # PEFT's and transformers' own, others in every version
+pytestmark = [
+    pytest.mark.gate,
+    pytest.mark.filterwarnings("ignore"),  # PEFT's and transformers' own, others in every version
+]
 
 
 def write(folder, files):

@@ -15,6 +15,8 @@ from prunekit.tasks import load_splits, load_task
 from prunekit.testbed import MODEL_PATH
 from prunekit.testbed.grammar import TASKS
 
+pytestmark = pytest.mark.gate
+
 
 def top(scores, count):
     return set(scores.topk(count).indices.tolist())

@@ -24,6 +24,8 @@ from prunekit.testbed.pretrain import (
 )
 from prunekit.testbed.table import Instrument, markdown, measure, padded, without_each
 
+pytestmark = pytest.mark.gate
+
 ROWS = 200
 
 

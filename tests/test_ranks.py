@@ -53,6 +53,7 @@ def of_kind(kind, seed):
 SLOWER = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("uniform", "unequal rows", "unequal columns")]
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("kind", ["gaussian", *SLOWER])
 def test_pure_noise_is_called_of_low_rank_in_at_most_10_of_200_seeds(kind):
     """At alpha = 0.01, each seed alone, by the entropy rank against the hardest noise null and against each of them."""
@@ -63,6 +64,7 @@ def test_pure_noise_is_called_of_low_rank_in_at_most_10_of_200_seeds(kind):
         assert (called <= 10).all()
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("kind", ["gaussian", *SLOWER])
 def test_pure_noise_has_a_direction_above_the_edge_in_at_most_10_of_200_seeds(kind):
     """`above` counts over the edge of the limit, which Gaussian noise passes in one case of six; `spikes` does not."""

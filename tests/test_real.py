@@ -10,6 +10,8 @@ from prunekit.evaluation import evaluate
 from prunekit.places import Place
 from prunekit.prepare import prepare
 
+pytestmark = pytest.mark.gate
+
 SMALL = dict(train_examples=16, selection_examples=16, report_examples=16, patience=9, threads=1)
 SMALL |= dict(train_steps=30, evaluate_every=10, batch_size=8, max_input_tokens=48)
 

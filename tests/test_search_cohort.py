@@ -60,6 +60,7 @@ def test_first_step_gradients_are_those_of_a_cell_alone(kind, absent):
         assert (found[0][~ticket.mask.expand(tiny.WIDTH)] == 0).all()
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(("kind", "width"), [("t5", None), ("bart", None), ("bert", 6)])
 def test_after_twenty_steps_values_are_those_of_a_cell_alone(kind, width):
     bone = tiny.backbone(kind, dtype=torch.float64)

@@ -20,6 +20,8 @@ from prunekit.places import Place
 from prunekit.prepare import prepare
 from prunekit.tickets import Ticket
 
+pytestmark = pytest.mark.gate
+
 P, K = 4, 4
 STEPS, EVERY, BATCH, RATE, WARM, CLIP, DECAY = 3, 2, 3, 0.2, 2, 0.05, 0.01
 SEED = 5

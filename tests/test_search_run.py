@@ -20,7 +20,7 @@ from prunekit.prepare import prepare
 from prunekit.runs import Run
 from prunekit.schedule import line, rungs
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
+pytestmark = [pytest.mark.gate, pytest.mark.usefixtures("no_flushing")]
 
 SEEDS = 2
 

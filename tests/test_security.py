@@ -215,6 +215,7 @@ def test_an_attempt_to_connect_would_be_seen():
     del conftest.connections[before:]
 
 
+@pytest.mark.gate
 def test_a_command_connects_to_nothing(tmp_path):
     """In a process of its own, and without the suite's offline setting."""
     code = (

@@ -18,6 +18,7 @@ from prunekit.sweep import engines, worker
 from prunekit.sweep.engines import Resources
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
 )

@@ -6,6 +6,8 @@ from prunekit.prepare import prepare
 from prunekit.stored import Store
 from prunekit.sweep import worker
 
+pytestmark = pytest.mark.gate
+
 FEW = dict(rounds="1", methods='"direct"')
 
 

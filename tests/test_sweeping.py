@@ -18,6 +18,8 @@ from prunekit.sweep import engines, table
 from prunekit.sweep.jobs import Outcome
 from prunekit.sweep.worker import perform
 
+pytestmark = pytest.mark.gate
+
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):

@@ -22,6 +22,7 @@ def test_padding_draws_filler_alone_and_the_same_for_the_same_seed():
     assert padded("first animal", length=8, seed=3).split() == line
 
 
+@pytest.mark.gate
 def test_words_alone_give_away_a_topic_and_not_an_order():
     topic, order = (
         bag_of_words(find_task(name), examples(name, "report", 100)) for name in ("count-mood", "first-animal")

@@ -301,6 +301,7 @@ def test_runs_of_several_tasks_are_joined_and_two_of_one_task_are_refused(tmp_pa
 # ---- what reading needs
 
 
+@pytest.mark.gate
 def test_no_analysis_imports_transformers_not_even_through_others():
     """Every module of the analyses in one fresh process, the one that reads runs among them; studies run models."""
     others = ("analyses.notebooks", "analyses.studies")

@@ -79,6 +79,7 @@ def test_the_same_ticket_gives_the_same_bytes_whatever_the_order_of_its_parts():
     assert ticket(seed=8).to_bytes() != ticket().to_bytes()
 
 
+@pytest.mark.gate
 def test_every_process_writes_the_same_bytes():
     code = "import sys, test_tickets; sys.stdout.buffer.write(test_tickets.ticket().to_bytes())"
     for salt in ("1", "2"):

@@ -121,6 +121,7 @@ def test_tensorboard_gets_a_curve_per_round_and_none_twice(folder, tmp_path):
     assert {"train/loss", "selection/accuracy", "report/accuracy"} <= set(read.Tags()["scalars"])
 
 
+@pytest.mark.gate
 def test_nothing_is_imported_unless_asked():
     code = (
         "import sys, prunekit.tracking as t\n"

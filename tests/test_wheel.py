@@ -10,6 +10,8 @@ import pytest
 
 import prunekit
 
+pytestmark = pytest.mark.gate
+
 ROOT = Path(__file__).parents[1]
 
 

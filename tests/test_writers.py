@@ -14,6 +14,8 @@ from prunekit import cli
 from prunekit.errors import ConfigError
 from prunekit.runs import Run
 
+pytestmark = pytest.mark.gate
+
 HOLDER = """
 import pathlib, sys, time
 from prunekit.runs import Run
