@@ -33,6 +33,11 @@ from prunekit.testbed import MODEL_PATH
 # what a worker needs beside its model: Python, torch, transformers and one task, as measured on the testbed
 _WORKER_BYTES = 700 * 2**20
 _SHOWN = 60
+# whose density and report a row shows
+_WHICH = {
+    "prune": "density, report: of the smallest ticket within {tolerance} of dense on selection; 1 is the dense prompt",
+    "search": "density, report: of the chosen ticket",
+}
 
 
 @dataclass(frozen=True)
@@ -205,7 +210,7 @@ def _conclude(
         facts = {"table": str(folder / table.RESULTS), "experiments": rows, "failed": failed}
         console.write(codec.dumps(facts, default=str))
     else:
-        _show(rows, screen)
+        _show(rows, asked.options.verb, wish.tolerance, screen)
         console.write(f"written to {folder}" + (f" and {wish.store}" if wish.store else ""))
     if failures:
         count, first = f"{len(failures)} of {len(asked.experiments)}", failures[0]
@@ -242,13 +247,17 @@ def _row(
     }
 
 
-def _show(rows: Sequence[dict[str, Any]], screen: console.Screen) -> None:
+def _show(rows: Sequence[dict[str, Any]], verb: grid.Verb, tolerance: float, screen: console.Screen) -> None:
     """The experiments in short; of many only the first, the rest being in the table on disk."""
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in ("low", "high")))
+    # `tune` leaves no ticket but the dense one
+    left_out = ("low", "high", "density", "report") if verb == "tune" else ("low", "high")
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in left_out))
     if not any(row["stopped"] for row in rows):
         names = [name for name in names if name != "stopped"]
     cells = [[_cell(row.get(name, "")) for name in names] for row in rows[:_SHOWN]]
     console.show([name.rpartition(".")[2] for name in names], cells)
+    if "density" in names:
+        console.write(_WHICH[verb].format(tolerance=tolerance))
     if len(rows) > _SHOWN:
         screen.say(f"{len(rows) - _SHOWN} more are in the table")
 

@@ -12,7 +12,8 @@ import tiny
 from sweeps import read, serial, written
 from tiny import call
 
-from prunekit import capacity
+from prunekit import capacity, sweeping
+from prunekit.console import Screen
 from prunekit.stored import Store
 from prunekit.sweep import engines, table
 from prunekit.sweep.jobs import Outcome
@@ -44,6 +45,7 @@ def test_a_sweep_ends_with_a_table_of_all_its_tickets(swept):
     assert set(found["training.learning_rate"]) == {0.05, 0.1}
     assert "4 of 4: " in made.stderr
     assert f"written to {result(folder).parent}" in made.stdout
+    assert "of the smallest ticket within 0.01 of dense on selection; 1 is the dense prompt" in made.stdout
     page = (result(folder).parent / "report.html").read_text()
     assert "The sweep grid" in page
     assert "4 of 4 experiments are finished, in 2 run directories." in page
@@ -174,3 +176,20 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_runs(tmp_path, c
     assert call("sweep", written(tmp_path), f"--out={tmp_path / 'runs'}", "--store=nothing://box") == 2
     assert "--store nothing://box: " in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("verb", "titles", "legend"),
+    [
+        ("prune", "dense density report", "density, report: of the smallest ticket within 0.1 of dense"),
+        ("search", "dense density report", "density, report: of the chosen ticket"),
+        ("tune", "dense", ""),
+    ],
+)
+def test_the_short_table_says_whose_density_and_report_it_shows(verb, titles, legend, capsys):
+    row = {"stopped": 0, "dense": 0.9, "density": 1.0, "report": 0.9, "low": 0.8, "high": 1.0}
+    sweeping._show([row], verb, 0.1, Screen())
+    said = capsys.readouterr().out
+    assert said.split("\n")[0].split() == titles.split()
+    assert legend in said
+    assert ("density" in said) == bool(legend)
