@@ -106,9 +106,11 @@ def test_more_workers_than_gpus_share_them(monkeypatch):
     with pytest.raises(BegunError):
         next(engines.outcomes("local", [], Resources(workers=5, gpus=1), Path()))
     begin, (devices, sharing) = asked[0]
+    monkeypatch.setattr(worker, "_on_gpu", 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     taken = []
     for _ in range(5):
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
         begin(devices, sharing)
         taken.append(os.environ["CUDA_VISIBLE_DEVICES"])
     assert taken == ["0", "1", "0", "1", "0"]
@@ -117,4 +119,3 @@ def test_more_workers_than_gpus_share_them(monkeypatch):
     devices.put(1)
     begin(devices, sharing)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
-    worker.share_gpu(1)
