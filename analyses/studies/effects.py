@@ -78,14 +78,15 @@ def units(question: str, table: pd.DataFrame, arm: str, value: str = "report", u
     return finite
 
 
-def between(question: Question, table: pd.DataFrame, value: str = "report") -> pd.DataFrame:
-    """Rows of the table of units: those of a question's two arms, named by the table's column `arm`.
+def between(questions: Sequence[Question], table: pd.DataFrame, value: str = "report") -> pd.DataFrame:
+    """Rows of the table of units: those of every question's two arms, named by the table's column `arm`.
 
     table, value: as of `units`.
 
     Columns: those of `units`.
     """
-    return units(question.name, table[table["arm"].isin([question.first, question.second])], "arm", value)
+    made = [units(one.name, table[table["arm"].isin([one.first, one.second])], "arm", value) for one in questions]
+    return pd.concat(made, ignore_index=True)
 
 
 def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:

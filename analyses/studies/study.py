@@ -112,6 +112,17 @@ def sizes(table: pd.DataFrame) -> pd.DataFrame:
     return table.groupby("arm", sort=False)[["tokens", "density", "updates", "report"]].mean().reset_index()
 
 
+def in_subsets(arms: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """What every arm reached in each training subset, and what is left of the prompt in it: two tables with titles.
+
+    arms: rows of `reached`.
+    """
+    return [
+        ("Report accuracy by training subset, means over seeds", by_task(arms)),
+        ("Size, updates and report accuracy, means over all", sizes(arms)),
+    ]
+
+
 def reached(
     found: Found, arm: str | None = None, named: Callable[[Mapping[str, Any]], str] | None = None
 ) -> pd.DataFrame:

@@ -46,8 +46,7 @@ def collect(found: Mapping[str, Found], asked: Sequence[Question] = QUESTIONS) -
     trainings = pd.concat([_trainings(part) for part in found.values()], ignore_index=True)
     chosen = best_rates(trainings)
     arms = chosen.assign(arm=chosen["method"])
-    made = [between(one, arms) for one in asked]
-    return {UNITS: pd.concat(made, ignore_index=True), "trainings": trainings}
+    return {UNITS: between(asked, arms), "trainings": trainings}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:

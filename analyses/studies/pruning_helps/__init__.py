@@ -50,8 +50,7 @@ def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     real = _real(found["real"])
     controls = reached(found["controls"])
     settings = pd.concat([controls[controls["arm"] == _TICKET], reached(found["settings"], _TICKET, _name)])
-    asked = (((_ON_SST2,), real), (_CONTROLS, controls), (_SETTINGS, settings))
-    made = [between(one, table) for questions, table in asked for one in questions]
+    made = [between((_ON_SST2,), real), between(_CONTROLS, controls), between(_SETTINGS, settings)]
     return {UNITS: pd.concat(made, ignore_index=True), "real": real, "controls": controls, "settings": settings}
 
 

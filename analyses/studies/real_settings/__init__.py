@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import OWN, POINT, Question, between
-from analyses.studies.study import UNITS, Found, Study, Tables, by_task, reached, sizes
+from analyses.studies.study import UNITS, Found, Study, Tables, in_subsets, reached
 
 _SOURCE = "XPrompt, Table 1 and Figure 5"
 _LOTTERY = "Frankle and Carbin"
@@ -36,17 +36,12 @@ QUESTIONS = tuple(
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """What the ticket, its controls and its other settings came to."""
     arms = pd.concat([reached(found["controls"]), reached(found["settings"], _TICKET, _name)], ignore_index=True)
-    made = [between(one, arms) for one in QUESTIONS]
-    return {UNITS: pd.concat(made, ignore_index=True), "arms": arms}
+    return {UNITS: between(QUESTIONS, arms), "arms": arms}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
-    """What every arm reached, by training subset."""
-    arms = results["arms"]
-    return [
-        ("Report accuracy by training subset, means over seeds", by_task(arms)),
-        ("Size, updates and report accuracy, means over all", sizes(arms)),
-    ]
+    """What every arm reached."""
+    return in_subsets(results["arms"])
 
 
 def _name(settings: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import OWN, POINT, Question, between
-from analyses.studies.study import UNITS, Found, Study, Tables, by_task, reached, sizes
+from analyses.studies.study import UNITS, Found, Study, Tables, in_subsets, reached
 
 _SOURCE = "XPrompt, Table 1 and Figure 5"
 _TICKET = "ticket"
@@ -28,17 +28,12 @@ QUESTIONS = tuple(
 def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
     """What the ticket and the other tickets of the same dense prompts reached."""
     tickets = reached(found["tickets"], _TICKET, _arm)
-    made = [between(question, tickets) for question in QUESTIONS]
-    return {UNITS: pd.concat(made, ignore_index=True), "tickets": tickets}
+    return {UNITS: between(QUESTIONS, tickets), "tickets": tickets}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
-    """What every ticket reached, by training subset."""
-    tickets = results["tickets"]
-    return [
-        ("Report accuracy by training subset, means over seeds", by_task(tickets)),
-        ("Size, updates and report accuracy, means over all", sizes(tickets)),
-    ]
+    """What every ticket reached."""
+    return in_subsets(results["tickets"])
 
 
 def _arm(settings: Mapping[str, Any]) -> str:

@@ -78,9 +78,9 @@ def compared(agreement: pd.DataFrame, tickets: pd.DataFrame, planted: pd.DataFra
     left_out = agreement[agreement["with"] == "leave-one-out"]
     chance = left_out[left_out["arm"] == "absolute"].assign(arm=_CHANCE, spearman=0.0)
     left_out = pd.concat([left_out, chance], ignore_index=True)
-    made = [between(one, left_out, "spearman") for one in _RANKS]
-    made += [between(one, tickets) for one in _TICKETS]
-    made += [between(one, planted, "found") for one in _PLANTED]
+    made = [
+        between(_RANKS, left_out, "spearman"), between(_TICKETS, tickets), between(_PLANTED, planted, "found"),
+    ]  # fmt: skip
     return pd.concat(made, ignore_index=True)
 
 

@@ -35,9 +35,8 @@ def collect(found: Mapping[str, Found], asked: Sequence[Question] = QUESTIONS) -
     """One row per target task, seed and start; and what the prompts were that are started from."""
     each = [reached(found[arm], "dense").assign(arm=arm) for arm in ("fresh", "dense", "pruned")]
     starts = pd.concat(each, ignore_index=True)
-    made = [between(one, starts) for one in asked]
     sources = reached(found["source"])
-    return {UNITS: pd.concat(made, ignore_index=True), "starts": starts, "sources": sources}
+    return {UNITS: between(asked, starts), "starts": starts, "sources": sources}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
