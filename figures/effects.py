@@ -1,4 +1,4 @@
-"""The comparisons of a study as a picture: each difference with its interval, beside the smallest that would matter."""
+"""The comparisons of a study as a picture: each difference with its interval, beside the smallest that it can tell."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from figures import style
 
 # towards what is claimed: a larger or a smaller value
 _SIDES = {1: ">", -1: "<"}
-_COLORS = {"holds": style.BLUE, "does not hold": style.RED, "cannot be said": style.QUIET}
+_COLORS = {"holds": style.BLUE, "does not hold": style.RED, "cannot be said": style.QUIET, "no verdict": style.INK}
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
-    """A row per question, in margins: between -1 and 1 lies what is of no interest, beyond one of them what is claimed.
+    """A row per question, in margins: between -1 and 1 lies what is too small, beyond one of them what is claimed.
 
     table: of `analyses.studies.effects`.
     """
@@ -33,7 +33,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         ax.plot(middle, place, style.MARKERS[number], color=color, linestyle="none", label=label)
     style.ticks(ax.yaxis, [f"{row.question}: {row.compared}" for row in table.itertuples()], most=60)
     ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set_xlabel("difference, in smallest differences of interest (95 % interval)")
+    ax.set_xlabel("difference, over the smallest that the study was planned to tell (95 % interval)")
     style.legend_above(ax)
     return ax
 

@@ -11,15 +11,18 @@ ARMS = (
     ("primary", "ticket", "dense continued", 0.02, 1),
     ("rewind", "trained", "init", -0.03, 1),
     ("sign", "a", "b", 0.0, 5),
+    ("coarse", "c", "d", 0.2, 1),
 )
 #: Of these the second arm is claimed to be the larger one.
 SMALLER = {"sign"}
 
 
 def table():
-    """As a study makes it: of eight seeds each, two differences and one that is not shown."""
+    """As a study makes it, of eight seeds each: two differences, one that is not shown, and one without a verdict."""
     questions = [
-        Question(name, "a claim", "a source", first, second, 0.01, -1 if name in SMALLER else 1)
+        Question(
+            name, "a claim", "a source", first, second, 0.1 if name == "coarse" else 0.01, -1 if name in SMALLER else 1
+        )
         for name, first, second, *_ in ARMS
     ]
     rows = [
@@ -36,14 +39,16 @@ ROWS = table()
 
 def test_every_comparison_and_verdict_is_named():
     picture = effects.render(ROWS, "study").decode()
-    assert set(ROWS["verdict"]) == {"holds", "does not hold", "cannot be said"}
+    assert set(ROWS["verdict"]) == {"holds", "does not hold", "cannot be said", "no verdict"}
     for text in (
         "primary: ticket less dense continued",
         "rewind: trained less init",
         "sign: a less b",
+        "coarse: c less d",
         "holds",
         "does not hold",
         "cannot be said",
+        "no verdict",
     ):
         assert text in picture
 
@@ -55,9 +60,11 @@ def test_equal_tables_give_equal_bytes():
 def test_intervals_are_drawn_in_smallest_differences_of_interest():
     from matplotlib.figure import Figure
 
-    rows = ROWS.assign(low=[0.01, -0.05, -0.02], high=[0.03, -0.01, 0.02])
+    rows = ROWS.assign(low=[0.01, -0.05, -0.02, 0.1], high=[0.03, -0.01, 0.02, 0.3])
     ax = effects.draw(rows, Figure().add_subplot())
-    assert [tuple(one.get_segments()[0][:, 0].round(6)) for one in ax.collections] == [(1, 3), (-5, -1), (-2, 2)]
+    assert [tuple(one.get_segments()[0][:, 0].round(6)) for one in ax.collections] == [
+        (1, 3), (-5, -1), (-2, 2), (1, 3),
+    ]  # fmt: skip
 
 
 def test_a_mark_at_the_margin_points_to_the_side_that_is_claimed():
@@ -65,4 +72,6 @@ def test_a_mark_at_the_margin_points_to_the_side_that_is_claimed():
 
     ax = effects.draw(ROWS, Figure().add_subplot())
     marks = [line for line in ax.lines if line.get_marker() in "<>"]
-    assert [(*line.get_xydata()[0], line.get_marker()) for line in marks] == [(1, 0, ">"), (1, 1, ">"), (-1, 2, "<")]
+    assert [(*line.get_xydata()[0], line.get_marker()) for line in marks] == [
+        (1, 0, ">"), (1, 1, ">"), (-1, 2, "<"), (1, 3, ">"),
+    ]  # fmt: skip

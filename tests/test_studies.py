@@ -12,7 +12,8 @@ import tomli_w
 
 from analyses.studies import __main__ as command
 from analyses.studies import catalog, pages, performing, planning
-from analyses.studies.effects import FEWEST_UNITS, effects
+from analyses.studies.effects import ACCURACY, FEWEST_UNITS, POINT, Question, effects
+from analyses.studies.effects import UNITS as UNITS_COLUMNS
 from analyses.studies.study import PAGE, PARTS, PICTURE, PILOT, PLAN, RESULTS, UNITS
 from figures import effects as picture
 from prunekit.errors import ConfigError, DataError
@@ -62,8 +63,9 @@ def test_its_page_and_picture_are_what_its_tables_give(name):
 def test_no_verdict_rests_on_few_units_or_little_power(name):
     study = STUDIES[name]
     found = effects(study.questions, study.tables()[UNITS])
-    decided = found[found["verdict"] != "cannot be said"]
+    decided = found[~found["verdict"].isin(["cannot be said", "no verdict"])]
     assert (decided["units"] >= FEWEST_UNITS).all()
+    assert (decided["margin"][decided["measure"] == ACCURACY] <= POINT).all()
     power = pd.read_csv(study.folder / "power.csv")
     assert list(power["question"]) == [question.name for question in study.questions]
     assert (power[["difference", "equivalence"]] >= planning.ENOUGH).all().all()
@@ -71,6 +73,39 @@ def test_no_verdict_rests_on_few_units_or_little_power(name):
 
 def test_the_front_page_is_what_the_tables_give():
     assert (catalog.HERE / PAGE).read_text() == pages.front(catalog.STUDIES)
+
+
+def ran(folder, difference, margin):
+    """A study of one question whose eight units all have that difference."""
+    rows = [("q", "t", seed, arm, 0.5 + difference * (arm == "a")) for seed in range(8) for arm in ("a", "b")]
+    (folder / RESULTS).mkdir(parents=True)
+    pd.DataFrame(rows, columns=list(UNITS_COLUMNS)).to_csv(folder / RESULTS / f"{UNITS}.csv", index=False)
+    question = Question("q", "a is larger", "someone", "a", "b", margin)
+    return replace(catalog.STUDIES[0], folder=folder, questions=(question,))
+
+
+def test_the_front_page_keeps_apart_what_has_a_verdict_what_was_measured_and_what_has_not_run(tmp_path):
+    decided, described = (ran(tmp_path / name, 0.2, margin) for name, margin in (("one", 0.01), ("two", 0.1)))
+    waiting = replace(decided, folder=tmp_path / "three")
+    first, second, third = re.split(r"^## .*$", pages.front((waiting, described, decided)), flags=re.MULTILINE)
+    for text, folder, other in ((first, "one", "**holds**"), (second, "two", "as claimed"), (third, "three", "power")):
+        assert text.count("a is larger") == 1
+        assert f"({folder}/README.md)" in text
+        assert other in text
+
+
+@pytest.mark.parametrize(
+    ("difference", "way"),
+    [(0.2, "beyond chance, as claimed"), (-0.2, "beyond chance, the other way"), (0.0, "not beyond chance")],
+)
+def test_what_was_measured_without_a_verdict_says_which_way_it_went(tmp_path, difference, way):
+    study = ran(tmp_path, difference, 0.1)
+    (row,) = effects(study.questions, study.tables()[UNITS]).to_dict("records")
+    assert (row["verdict"], pages.seen(row)) == ("no verdict", way)
+    said = pages.headline(pd.DataFrame([row]))
+    assert "without a verdict" in said
+    assert f"— {way} (" in said
+    assert ("against someone: *a is larger*" in said) == (difference < 0)
 
 
 def test_a_p_is_shown_on_the_side_of_the_bar_where_it_is():

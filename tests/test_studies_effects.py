@@ -16,8 +16,8 @@ def table(question, first, second, task="t"):
     return pd.DataFrame(rows, columns=["question", "stratum", "unit", "arm", "value"])
 
 
-def asked(name="q", margin=0.1, direction=1):
-    return Question(name, "a is larger", "someone", "a", "b", margin, direction)
+def asked(name="q", margin=0.1, direction=1, measure="share"):
+    return Question(name, "a is larger", "someone", "a", "b", margin, direction, measure)
 
 
 def test_a_clear_difference_holds_with_the_numbers_of_a_paired_t_test():
@@ -41,6 +41,22 @@ def test_a_sure_difference_of_no_size_is_no_support():
     (row,) = effects([asked()], table("q", 0.51 + noise, [0.5] * 12)).to_dict("records")
     assert row["p"] < 0.05
     assert (row["found"], row["verdict"]) == ("equivalent", "does not hold")
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "share"])
+@pytest.mark.parametrize("margin", [0.01, 0.1])
+def test_accuracy_has_a_verdict_at_one_point_or_none(measure, margin):
+    (row,) = effects([asked(margin=margin, measure=measure)], table("q", [0.9] * 8, [0.5] * 8)).to_dict("records")
+    assert row["measure"] == measure
+    assert row["found"] == "larger"
+    assert row["verdict"] == ("no verdict" if (measure, margin) == ("accuracy", 0.1) else "holds")
+
+
+def test_what_has_no_verdict_counts_in_the_correction():
+    rows = pd.concat([table(name, [0.9] * 8, [0.5] * 8) for name in ("first", "x", "y")])
+    found = effects([asked("first"), asked("x"), asked("y", measure="accuracy")], rows)
+    assert list(found["verdict"]) == ["holds", "holds", "no verdict"]
+    assert found["p_corrected"].iloc[1] == pytest.approx(2 * found["p"].iloc[1])
 
 
 def test_five_units_decide_nothing():

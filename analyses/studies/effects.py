@@ -16,18 +16,20 @@ from prunekit.errors import DataError
 OWN = "this project's expectation"
 #: No verdict rests on fewer.
 FEWEST_UNITS = 6
-#: Smallest differences of interest in accuracy: one point; and on the testbed, where a prompt learns its task whole or
-#: hardly at all, one training in ten.
+#: The smallest difference in accuracy that is of interest: one point. On the testbed, where a prompt learns its task
+#: whole or hardly at all, studies can tell one training in ten: enough to describe, too coarse to decide a claim.
 POINT, LEARNED = 0.01, 0.1
+#: What most questions compare.
+ACCURACY = "accuracy"
 #: Of a p that decides.
 ALPHA = 0.05
 
-Verdict = Literal["holds", "does not hold", "cannot be said"]
+Verdict = Literal["holds", "does not hold", "cannot be said", "no verdict"]
 
 UNITS = ("question", "stratum", "unit", "arm", "value")
 EFFECTS = (
     "question", "claim", "source", "compared", "family", "strata", "units", "first", "second", "difference", "low",
-    "high", "p", "p_corrected", "p_equivalence", "margin", "direction", "found", "verdict",
+    "high", "p", "p_corrected", "p_equivalence", "margin", "measure", "direction", "found", "verdict",
 )  # fmt: skip
 
 
@@ -37,7 +39,8 @@ class Question:
 
     name: short, of its rows in the table of units.  claim: the sentence that is tested.  source: who makes it, or OWN.
     first, second: arms; the claim holds where the first is larger than the second, by `direction` = 1, smaller by -1.
-    margin: the smallest difference of interest, in units of the value; two arms closer than it are equivalent.
+    margin: the smallest difference that the study can tell, in units of the value; two arms closer than it are
+    equivalent.  measure: what the value is, such as ACCURACY or "share of tokens".
     """
 
     name: str
@@ -47,6 +50,12 @@ class Question:
     second: str
     margin: float
     direction: Literal[1, -1] = 1
+    measure: str = ACCURACY
+
+    @property
+    def decides(self) -> bool:
+        """Whether there is a verdict: a claim about accuracy is decided at one point, or measured without one."""
+        return self.measure != ACCURACY or self.margin <= POINT
 
     @property
     def compared(self) -> str:
@@ -97,8 +106,9 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
     Columns: question, claim, source; compared (such as "ticket less dense"); family ("primary", "corrected"); strata,
     units (counts of pairs); first, second (means of the strata's means over those pairs); difference; low, high (95 % t
     interval, stratified); p (sign flip); p_corrected (NaN for the primary); p_equivalence (two one-sided tests within
-    +-margin); margin; direction (1 where "larger" is claimed, -1 for "smaller"); found ("larger", "smaller",
-    "equivalent", "not shown"); verdict ("holds", "does not hold", "cannot be said").
+    +-margin); margin; measure; direction (1 where "larger" is claimed, -1 for "smaller"); found ("larger", "smaller",
+    "equivalent", "not shown"); verdict ("holds", "does not hold", "cannot be said"; "no verdict" of a question that
+    does not decide, which still counts in the correction).
     """
     rows: list[dict[str, Any]] = []
     for number, question in enumerate(questions):
@@ -113,14 +123,19 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
             "compared": question.compared, "family": "corrected" if number else "primary", "strata": len(strata),
             "units": sum(map(len, strata)), **sides, "difference": paired.estimate(strata), "low": low, "high": high,
             "p": paired.sign_flip(strata), "p_equivalence": paired.equivalence(strata, question.margin),
-            "margin": question.margin, "direction": question.direction,
+            "margin": question.margin, "measure": question.measure, "direction": question.direction,
         })  # fmt: skip
     corrected = [float("nan"), *paired.holm(np.array([row["p"] for row in rows[1:]]))]
     for row, question, p in zip(rows, questions, corrected, strict=True):
         row["p_corrected"] = p
-        row["found"] = _found(row["p"] if np.isnan(p) else p, row)
-        row["verdict"] = verdict(str(row["found"]), question.direction)
+        row["found"] = _found(deciding(row), row)
+        row["verdict"] = verdict(str(row["found"]), question.direction) if question.decides else "no verdict"
     return pd.DataFrame(rows, columns=list(EFFECTS))
+
+
+def deciding(row: Mapping[Any, Any]) -> float:
+    """The p of a row of `effects` that decides: the corrected one, but for the primary comparison."""
+    return float(row["p"] if row["family"] == "primary" else row["p_corrected"])
 
 
 def verdict(found: str, direction: int) -> Verdict:
@@ -152,7 +167,7 @@ def _pairs(table: pd.DataFrame, question: Question) -> Mapping[str, pd.DataFrame
     return {str(name): one for name, one in wide.groupby(level="stratum")}
 
 
-def _found(p: float, row: Mapping[str, Any]) -> str:
+def _found(p: float, row: Mapping[Any, Any]) -> str:
     if row["units"] < FEWEST_UNITS:
         return "not shown"
     # a difference below the smallest of interest, however sure, is no support for a claim

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from analyses.studies.effects import ALPHA, effects
+from analyses.studies.effects import ALPHA, FEWEST_UNITS, POINT, deciding, effects
+from analyses.studies.planning import ENOUGH
 from analyses.studies.study import PARTS, PICTURE, PLAN, UNITS, Study
 from prunekit.errors import DataError
 
@@ -23,6 +24,23 @@ _SHOWN = {
     "p_equivalence": "p equivalent",
     "verdict": "verdict",
 }
+
+# which way a difference went that has no verdict
+_OTHER_WAY, _AS_CLAIMED, _BY_CHANCE = "beyond chance, the other way", "beyond chance, as claimed", "not beyond chance"
+_RULES = (
+    "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one command. A "
+    f"verdict takes at least {FEWEST_UNITS} units, the report split, a simulated power of {ENOUGH:g} at the smallest "
+    f"difference of interest (in accuracy {POINT:g}, one point), and a p below {ALPHA:g} (Holm's over all questions of "
+    "a study but its primary one); *does not hold* takes equivalence within that smallest difference, or a difference "
+    "the other way."
+)
+_DESCRIBED = (
+    "## Measured, without a verdict\n\nOn the testbed a prompt learns its task whole or hardly at all, so that only "
+    "larger differences in accuracy can be told there than one point."
+)
+_PLANNED = (
+    "## Planned, not run yet\n\nEach is one command and wants a GPU; its page shows the power that a pilot gave it."
+)
 
 
 def page(study: Study) -> str:
@@ -42,45 +60,56 @@ def page(study: Study) -> str:
 
 
 def headline(found: pd.DataFrame) -> str:
-    """The answers in sentences, those against what was claimed first."""
-    order = {"does not hold": 0, "holds": 1, "cannot be said": 2}
-    rows = sorted(found.to_dict("records"), key=lambda row: order[row["verdict"]])
-    said = []
-    for row in rows:
-        lead = f"Against {row['source']}: " if row["verdict"] == "does not hold" else ""
-        said.append(f"{lead}*{row['claim']}* — **{row['verdict']}** ({_size(row)}).")
+    """The answers in sentences, those against what was claimed first; what has no verdict after those that have one."""
+    rows = found.to_dict("records")
+    said = [
+        _answer(row, f"**{outcome}**", "Against", outcome == "does not hold") + "."
+        for outcome in ("does not hold", "holds", "cannot be said")
+        for row in rows
+        if row["verdict"] == outcome
+    ]
+    described = [
+        _answer(row, way, "against", way == _OTHER_WAY)
+        for way in (_OTHER_WAY, _AS_CLAIMED, _BY_CHANCE)
+        for row in rows
+        if row["verdict"] == "no verdict" and seen(row) == way
+    ]
+    if described:
+        said.append(
+            "Measured without a verdict, for want of power at one point of accuracy: " + "; ".join(described) + "."
+        )
     return " ".join(said)
 
 
+def seen(row: Mapping[Any, Any]) -> str:
+    """What a row of `effects` shows whatever its margin is: which way its difference is, where that is no chance."""
+    if not deciding(row) < ALPHA:
+        return _BY_CHANCE
+    return _AS_CLAIMED if row["difference"] * row["direction"] > 0 else _OTHER_WAY
+
+
 def front(studies: Sequence[Study]) -> str:
-    """The table of all claims, with links to the pages."""
-    rows = []
+    """The table of all claims with a verdict, that of those without, and what has not run; with links to the pages."""
+    decided, described, planned = [], [], []
     for study in studies:
+        link = f"[{study.title}]({study.folder.name}/README.md)"
         try:
             found = effects(study.questions, study.tables()[UNITS])
         except DataError:
-            found = pd.DataFrame()
-        for question in study.questions:
-            mine = found[found["question"] == question.name] if len(found) else found
-            row = mine.iloc[0].to_dict() if len(mine) else {}
-            rows.append(
-                {
-                    "claim": question.claim,
-                    "source": question.source,
-                    "measured": question.compared,
-                    "verdict": f"**{row['verdict']}**" if row else "not run yet",
-                    "size of effect": _size(row) if row else "",
-                    "study": f"[{study.title}]({study.folder.name}/README.md)",
-                }
-            )
-    parts = [
-        "# Which claims hold",
-        "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one "
-        f"command. A verdict takes at least six units, the report split, and a p below {ALPHA:g} (Holm's over all "
-        "questions of a study but its primary one); *does not hold* takes equivalence within the smallest difference "
-        "of interest, or a difference the other way.",
-        markdown(pd.DataFrame(rows)),
-    ]
+            planned.append({"study": link, "claims": "; ".join(question.claim for question in study.questions)})
+            continue
+        for row in found.to_dict("records"):
+            cells = {name: row[name] for name in ("claim", "source")}
+            cells["measured"] = f"{row['measure']}: {row['compared']}"
+            if row["verdict"] == "no verdict":
+                described.append(cells | {"seen": seen(row), "size of effect": _size(row), "study": link})
+            else:
+                bold = f"**{row['verdict']}**"
+                decided.append(cells | {"verdict": bold, "size of effect": _size(row), "study": link})
+    parts = ["# Which claims hold"]
+    for text, rows in ((_RULES, decided), (_DESCRIBED, described), (_PLANNED, planned)):
+        if rows:
+            parts += [text, markdown(pd.DataFrame(rows))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -89,6 +118,11 @@ def markdown(table: pd.DataFrame) -> str:
     lines = [[str(name).replace("_", " ") for name in table.columns], ["---"] * len(table.columns)]
     lines += [[_cell(value) for value in row] for row in table.itertuples(index=False)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _answer(row: Mapping[Any, Any], outcome: str, against: str, contradicted: bool) -> str:
+    lead = f"{against} {row['source']}: " if contradicted else ""
+    return f"{lead}*{row['claim']}* — {outcome} ({_size(row)})"
 
 
 def _effects(found: pd.DataFrame) -> str:
@@ -111,7 +145,7 @@ def _power(study: Study) -> list[str]:
     ]
 
 
-def _size(row: dict[Any, Any]) -> str:
+def _size(row: Mapping[Any, Any]) -> str:
     p = f"p = {_p(row['p'])}" if row["family"] == "primary" else f"corrected p = {_p(row['p_corrected'])}"
     return (
         f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}], {p}, equivalence within "

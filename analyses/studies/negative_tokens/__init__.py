@@ -15,18 +15,20 @@ from analyses.studies.study import UNITS, Found, Study, Tables, runs_of
 _CLAIM = "XPrompt, sections 1 and 3"
 #: The least that XPrompt's ratios prune: two tokens of twenty, and as large a share of the pieces.
 _MARGIN = 0.1
+#: What is compared, by level.
+_TOKENS, _PIECES = "share of tokens", "share of pieces"
 _KEYS = ["task", "seed", "arm", "level"]
 
 QUESTIONS = (
-    Question("tokens", "A trained prompt has tokens that do harm", _CLAIM, "trained", "none", _MARGIN),
-    Question("pieces", "A trained prompt has pieces that do harm", _CLAIM, "trained", "none", _MARGIN),
+    Question("tokens", "A trained prompt has tokens that do harm", _CLAIM, "trained", "none", _MARGIN, measure=_TOKENS),
+    Question("pieces", "A trained prompt has pieces that do harm", _CLAIM, "trained", "none", _MARGIN, measure=_PIECES),
     Question(
         "tokens by training", "Training makes harmful tokens: a prompt at its start has fewer", _CLAIM,
-        "trained", "untrained", _MARGIN,
+        "trained", "untrained", _MARGIN, measure=_TOKENS,
     ),
     Question(
         "tokens by the task", "The task makes harmful tokens: training on shuffled labels makes fewer", _CLAIM,
-        "trained", "shuffled", _MARGIN,
+        "trained", "shuffled", _MARGIN, measure=_TOKENS,
     ),
 )  # fmt: skip
 

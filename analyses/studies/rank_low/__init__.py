@@ -22,6 +22,8 @@ _MARGIN = 0.25
 _DIRECTIONS = 0.1
 #: Of the entries of Sigma.
 _SHARE = 0.05
+#: What is compared.
+_RANK, _NEEDED, _ALIVE = "effective rank over noise's", "share of directions", "share of entries"
 _MATRICES = ("values", "values centred", "change")
 _EXAMPLES = 100
 # what every run has unless the part "settings" gives it another value
@@ -33,22 +35,27 @@ _STANDARD = {
 }
 
 QUESTIONS = (
-    Question("prompt", "The learned prompt is of low rank, beside noise", _SOURCE, "prompt", "noise", _MARGIN, -1),
-    Question("change", "What training adds is of low rank, beside noise", _SOURCE, "change", "noise", _MARGIN, -1),
+    Question(
+        "prompt", "The learned prompt is of low rank, beside noise", _SOURCE, "prompt", "noise", _MARGIN, -1, _RANK,
+    ),
+    Question(
+        "change", "What training adds is of low rank, beside noise", _SOURCE, "change", "noise", _MARGIN, -1, _RANK,
+    ),
     Question(
         "functional", "The model needs at most a quarter of the prompt's directions", _SOURCE,
-        "needed", "a quarter", _DIRECTIONS, -1,
+        "needed", "a quarter", _DIRECTIONS, -1, _NEEDED,
     ),
     Question(
         "task", "The task makes the change low: true labels end lower than shuffled ones", _SOURCE,
-        "true labels", "shuffled labels", _MARGIN, -1,
+        "true labels", "shuffled labels", _MARGIN, -1, _RANK,
     ),
     Question(
         "sigma", "Entries of ReLU(Sigma) die in training", _SOURCE, "alive at the end", "at the start", _SHARE, -1,
+        _ALIVE,
     ),
     Question(
         "sigma and the task", "The task makes entries of Sigma die: fewer die on shuffled labels", _SOURCE,
-        "true labels", "shuffled labels", _SHARE, -1,
+        "true labels", "shuffled labels", _SHARE, -1, _ALIVE,
     ),
 )  # fmt: skip
 

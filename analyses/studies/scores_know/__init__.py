@@ -21,7 +21,7 @@ _CHANCE = "chance"
 
 # of the rank correlation with leave-one-out over tokens
 _RANKS = tuple(
-    Question(name, claim, source, first, second, _RHO)
+    Question(name, claim, source, first, second, _RHO, measure="rank correlation")
     for name, claim, source, first, second in (
         ("ranks", "The score ranks tokens by what leaving them out costs", _SOURCE, "absolute", _CHANCE),
         ("ranks, magnitude", "The score ranks tokens better than their length does", OWN, "absolute", "magnitude"),
@@ -46,7 +46,7 @@ _TICKETS = tuple(
 )
 # of the share of an instruction's words that are found among filler
 _PLANTED = tuple(
-    Question(name, claim, source, first, second, _WORDS)
+    Question(name, claim, source, first, second, _WORDS, measure="share of planted words")
     for name, claim, source, first, second in (
         ("planted, chance", "The score finds planted words better than chance", _SOURCE, "absolute", _CHANCE),
         ("planted, exact", "Leave-one-out finds planted words that the score misses", OWN, "leave-one-out", "absolute"),
