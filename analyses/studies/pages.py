@@ -9,7 +9,7 @@ import pandas as pd
 
 from analyses.studies.effects import ALPHA, FEWEST_UNITS, POINT, deciding, effects
 from analyses.studies.planning import ENOUGH
-from analyses.studies.study import PARTS, PICTURE, PLAN, UNITS, Study
+from analyses.studies.study import PAGE, PARTS, PICTURE, PLAN, UNITS, Study
 from prunekit.errors import DataError
 
 _SHOWN = {
@@ -92,20 +92,23 @@ def front(studies: Sequence[Study]) -> str:
     """The table of all claims with a verdict, that of those without, and what has not run; with links to the pages."""
     decided, described, planned = [], [], []
     for study in studies:
-        link = f"[{study.title}]({study.folder.name}/README.md)"
+        target = f"{study.folder.name}/{PAGE}"
         try:
             found = effects(study.questions, study.tables()[UNITS])
         except DataError:
-            planned.append({"study": link, "claims": "; ".join(question.claim for question in study.questions)})
+            claims = "; ".join(question.claim for question in study.questions)
+            planned.append({"study": f"[{study.title}]({target})", "claims": claims})
             continue
         for row in found.to_dict("records"):
-            cells = {name: row[name] for name in ("claim", "source")}
-            cells["measured"] = f"{row['measure']}: {row['compared']}"
+            cells = {
+                "claim": f"[{row['claim']}]({target})",
+                "source": row["source"],
+                "measured": f"{row['measure']}: {row['compared']}",
+            }
             if row["verdict"] == "no verdict":
-                described.append(cells | {"seen": seen(row), "size of effect": _size(row), "study": link})
+                described.append(cells | {"seen": seen(row), "size of effect": _size(row)})
             else:
-                bold = f"**{row['verdict']}**"
-                decided.append(cells | {"verdict": bold, "size of effect": _size(row), "study": link})
+                decided.append(cells | {"verdict": f"**{row['verdict']}**", "size of effect": _size(row)})
     parts = ["# Which claims hold"]
     for text, rows in ((_RULES, decided), (_DESCRIBED, described), (_PLANNED, planned)):
         if rows:
