@@ -128,7 +128,7 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
     corrected = [float("nan"), *paired.holm(np.array([row["p"] for row in rows[1:]]))]
     for row, question, p in zip(rows, questions, corrected, strict=True):
         row["p_corrected"] = p
-        row["found"] = _found(deciding(row), row)
+        row["found"] = _found(row)
         row["verdict"] = verdict(str(row["found"]), question.direction) if question.decides else "no verdict"
     return pd.DataFrame(rows, columns=list(EFFECTS))
 
@@ -167,12 +167,12 @@ def _pairs(table: pd.DataFrame, question: Question) -> Mapping[str, pd.DataFrame
     return {str(name): one for name, one in wide.groupby(level="stratum")}
 
 
-def _found(p: float, row: Mapping[Any, Any]) -> str:
+def _found(row: Mapping[Any, Any]) -> str:
     if row["units"] < FEWEST_UNITS:
         return "not shown"
     # a difference below the smallest of interest, however sure, is no support for a claim
     if row["p_equivalence"] < ALPHA:
         return "equivalent"
-    if p < ALPHA:
+    if deciding(row) < ALPHA:
         return "larger" if row["difference"] > 0 else "smaller"
     return "not shown"
