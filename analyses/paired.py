@@ -76,6 +76,19 @@ def t_interval(strata: Strata, confidence: float) -> tuple[float, float]:
     return estimate(strata) - float(reach), estimate(strata) + float(reach)
 
 
+def strata_interval(strata: Strata, confidence: float) -> tuple[float, float]:
+    """The t interval of the estimate with each stratum as one observation; NaN with fewer than two strata.
+
+    For further strata, such as other tasks, were these a random choice of them; wide where strata differ or are few.
+    """
+    if len(strata) < 2:
+        return float("nan"), float("nan")
+    means = np.array([np.mean(one) for one in strata])
+    error = 0.0 if np.ptp(means) == 0 else float(stats.sem(means))
+    reach = float(stats.t.ppf((1 + confidence) / 2, len(means) - 1)) * error
+    return estimate(strata) - reach, estimate(strata) + reach
+
+
 def equivalence(strata: Strata, margin: float) -> float:
     """The p of two one-sided t tests (TOST) of a difference of at least `margin` either way; small = equivalent.
 

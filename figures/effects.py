@@ -15,6 +15,8 @@ _COLORS = {"holds": style.BLUE, "does not hold": style.RED, "cannot be said": st
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     """A row per question, in margins: between -1 and 1 lies what is too small, beyond one of them what is claimed.
 
+    Thick: the interval of the mean; thin: from the least to the most of the strata's own means.
+
     table: of `analyses.studies.effects`.
     """
     ax.axvspan(-1, 1, color=style.FAINT, linewidth=0)
@@ -29,6 +31,8 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         seen.add(row["verdict"])
         low, middle, high = (row[name] / row["margin"] for name in ("low", "difference", "high"))
         color = _COLORS[row["verdict"]]
+        least, most = (row[name] / row["margin"] for name in ("least", "most"))
+        ax.hlines(place, least, most, color=style.QUIET, linewidth=0.6, label=None if place else "single strata")
         ax.hlines(place, low, high, color=color, linewidth=1.4)
         ax.plot(middle, place, style.MARKERS[number], color=color, linestyle="none", label=label)
     style.ticks(ax.yaxis, [f"{row.question}: {row.compared}" for row in table.itertuples()], most=60)

@@ -57,13 +57,16 @@ def test_equal_tables_give_equal_bytes():
     assert effects.render(ROWS, "study") == effects.render(ROWS.copy(), "study")
 
 
-def test_intervals_are_drawn_in_smallest_differences_of_interest():
+def test_strata_and_intervals_are_drawn_in_smallest_differences_of_interest():
     from matplotlib.figure import Figure
 
-    rows = ROWS.assign(low=[0.01, -0.05, -0.02, 0.1], high=[0.03, -0.01, 0.02, 0.3])
+    rows = ROWS.assign(
+        low=[0.01, -0.05, -0.02, 0.1], high=[0.03, -0.01, 0.02, 0.3],
+        least=[-0.02, -0.06, 0.0, 0.0], most=[0.04, 0.0, 0.0, 0.4],
+    )  # fmt: skip
     ax = effects.draw(rows, Figure().add_subplot())
     assert [tuple(one.get_segments()[0][:, 0].round(6)) for one in ax.collections] == [
-        (1, 3), (-5, -1), (-2, 2), (1, 3),
+        (-2, 4), (1, 3), (-6, 0), (-5, -1), (0, 0), (-2, 2), (0, 4), (1, 3),
     ]  # fmt: skip
 
 

@@ -124,6 +124,21 @@ def test_t_interval_of_one_stratum_is_the_textbook_one():
     assert paired.t_interval([values], 0.95) == pytest.approx(expected)
 
 
+def test_for_further_strata_each_is_one_observation():
+    strata = draws(3, 4, 9, 5)
+    means = [one.mean() for one in strata]
+    expected = stats.t.interval(0.95, 2, loc=np.mean(means), scale=stats.sem(means))
+    assert paired.strata_interval(strata, 0.95) == pytest.approx(expected)
+    # more units of the same strata make it no narrower, as they do that for further units
+    assert paired.strata_interval([np.tile(one, 100) for one in strata], 0.95) == pytest.approx(expected)
+
+
+def test_one_stratum_says_nothing_of_further_ones_and_equal_ones_have_no_width():
+    assert np.isnan(paired.strata_interval([], 0.95)).all()
+    assert np.isnan(paired.strata_interval([np.array([0.1, 0.2])], 0.95)).all()
+    assert paired.strata_interval([np.array([0.1, 0.3]), np.array([0.2])], 0.95) == pytest.approx((0.2, 0.2))
+
+
 @pytest.mark.parametrize("strata", [[], [np.array([0.5])], [np.array([0.1, 0.2]), np.array([0.3])]])
 def test_too_few_units_give_no_interval_and_no_equivalence(strata):
     assert np.isnan(paired.t_interval(strata, 0.95)).all()

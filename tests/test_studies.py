@@ -108,6 +108,20 @@ def test_what_was_measured_without_a_verdict_says_which_way_it_went(tmp_path, di
     assert ("against someone: *a is larger*" in said) == (difference < 0)
 
 
+@pytest.mark.parametrize(("margin", "said"), [(0.01, True), (0.1, False)])
+def test_a_verdict_about_a_mean_that_hides_strata_of_interest_says_so(margin, said):
+    noise = [-0.003, 0.003, -0.001, 0.001, -0.002, 0.002]
+    rows = [
+        ("q", str(apart), seed, arm, 0.5 + (apart + noise[seed]) * (arm == "a"))
+        for apart in (-0.05, 0.05) for seed in range(6) for arm in ("a", "b")
+    ]  # fmt: skip
+    question = Question("q", "a is larger", "someone", "a", "b", margin, measure="share")
+    found = effects([question], pd.DataFrame(rows, columns=list(UNITS_COLUMNS)))
+    assert found["verdict"].item() == "does not hold"
+    assert "12 units in 2 strata, -0.050 to +0.050" in pages.headline(found)
+    assert ("single strata go both ways" in pages.headline(found)) == said
+
+
 def test_a_p_is_shown_on_the_side_of_the_bar_where_it_is():
     assert [pages._p(value) for value in (0.0496, 0.0504, 0.04999, 0.05, 0.31, 1e-9)] == [
         "0.0496", "0.05", "0.04999", "0.05", "0.31", "1e-09",

@@ -86,6 +86,15 @@ def test_tasks_count_alike_whatever_their_number_of_seeds():
     assert (row["difference"], row["units"], row["strata"]) == (0.5, 18, 2)
 
 
+def test_strata_stand_beside_their_mean():
+    apart = pd.concat([table("q", value + np.linspace(-0.01, 0.01, 6), [0.0] * 6, str(value)) for value in (-0.3, 0.3)])
+    (row,) = effects([asked()], apart).to_dict("records")
+    assert row["found"] == "equivalent"
+    assert (row["least"], row["most"]) == pytest.approx((-0.3, 0.3))
+    further = stats.t.interval(0.95, 1, loc=0, scale=stats.sem([-0.3, 0.3]))
+    assert (row["further_low"], row["further_high"]) == pytest.approx(further)
+
+
 def test_units_without_a_partner_are_left_out():
     rows = table("q", np.linspace(0.5, 0.9, 8), np.linspace(0.1, 0.2, 8)).iloc[:-1]
     assert effects([asked()], rows)["units"].item() == 7

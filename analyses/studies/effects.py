@@ -29,7 +29,8 @@ Verdict = Literal["holds", "does not hold", "cannot be said", "no verdict"]
 UNITS = ("question", "stratum", "unit", "arm", "value")
 EFFECTS = (
     "question", "claim", "source", "compared", "family", "strata", "units", "first", "second", "difference", "low",
-    "high", "p", "p_corrected", "p_equivalence", "margin", "measure", "direction", "found", "verdict",
+    "high", "least", "most", "further_low", "further_high", "p", "p_corrected", "p_equivalence", "margin", "measure",
+    "direction", "found", "verdict",
 )  # fmt: skip
 
 
@@ -105,16 +106,19 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
 
     Columns: question, claim, source; compared (such as "ticket less dense"); family ("primary", "corrected"); strata,
     units (counts of pairs); first, second (means of the strata's means over those pairs); difference; low, high (95 % t
-    interval, stratified); p (sign flip); p_corrected (NaN for the primary); p_equivalence (two one-sided tests within
-    +-margin); margin; measure; direction (1 where "larger" is claimed, -1 for "smaller"); found ("larger", "smaller",
-    "equivalent", "not shown"); verdict ("holds", "does not hold", "cannot be said"; "no verdict" of a question that
-    does not decide, which still counts in the correction).
+    interval, stratified: for further units of the same strata); least, most (of the strata's own mean differences);
+    further_low, further_high (95 % t interval of those means: for further strata); p (sign flip); p_corrected (NaN for
+    the primary); p_equivalence (two one-sided tests within +-margin); margin; measure; direction (1 where "larger" is
+    claimed, -1 for "smaller"); found ("larger", "smaller", "equivalent", "not shown"); verdict ("holds", "does not
+    hold", "cannot be said"; "no verdict" of a question that does not decide, which still counts in the correction).
     """
     rows: list[dict[str, Any]] = []
     for number, question in enumerate(questions):
         pairs = _pairs(table, question)
         strata = [(one["first"] - one["second"]).to_numpy().round(12) for one in pairs.values()]
         low, high = paired.t_interval(strata, 0.95) if strata else (float("nan"), float("nan"))
+        further = paired.strata_interval(strata, 0.95)
+        means = [float(one.mean()) for one in strata] or [float("nan")]
         sides = {
             side: paired.estimate([one[side].to_numpy() for one in pairs.values()]) for side in ("first", "second")
         }
@@ -122,6 +126,7 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
             "question": question.name, "claim": question.claim, "source": question.source,
             "compared": question.compared, "family": "corrected" if number else "primary", "strata": len(strata),
             "units": sum(map(len, strata)), **sides, "difference": paired.estimate(strata), "low": low, "high": high,
+            "least": min(means), "most": max(means), "further_low": further[0], "further_high": further[1],
             "p": paired.sign_flip(strata), "p_equivalence": paired.equivalence(strata, question.margin),
             "margin": question.margin, "measure": question.measure, "direction": question.direction,
         })  # fmt: skip

@@ -20,6 +20,8 @@ _SHOWN = {
     "first": "first arm",
     "second": "second arm",
     "difference": "difference [95 %]",
+    "range": "strata, least to most",
+    "further": "[95 %] of further strata",
     "p": "p",
     "p_equivalence": "p equivalent",
     "verdict": "verdict",
@@ -32,7 +34,9 @@ _RULES = (
     f"verdict takes at least {FEWEST_UNITS} units, the report split, a simulated power of {ENOUGH:g} at the smallest "
     f"difference of interest (in accuracy {POINT:g}, one point), and a p below {ALPHA:g} (Holm's over all questions of "
     "a study but its primary one); *does not hold* takes equivalence within that smallest difference, or a difference "
-    "the other way."
+    "the other way. It is about the mean of the tasks, training subsets or models (strata) of its study, and so is its "
+    "interval, for further seeds of the same; p, from flipped signs, is larger where strata differ. From where to "
+    "where single strata reach stands beside it, and its page has the interval for further strata."
 )
 _DESCRIBED = (
     "## Measured, without a verdict\n\nOn the testbed a prompt learns its task whole or hardly at all, so that only "
@@ -78,7 +82,7 @@ def headline(found: pd.DataFrame) -> str:
         said.append(
             "Measured without a verdict, for want of power at one point of accuracy: " + "; ".join(described) + "."
         )
-    return " ".join(said)
+    return " ".join([*said, *_both_ways(rows)])
 
 
 def seen(row: Mapping[Any, Any]) -> str:
@@ -128,12 +132,31 @@ def _answer(row: Mapping[Any, Any], outcome: str, against: str, contradicted: bo
     return f"{lead}*{row['claim']}* — {outcome} ({_size(row)})"
 
 
+def _both_ways(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """A sentence on verdicts about means that hide differences of interest, where there are such."""
+    mixed = [
+        f"*{row['claim']}*"
+        for row in rows
+        if row["verdict"] != "no verdict" and row["least"] < -row["margin"] and row["most"] > row["margin"]
+    ]
+    if not mixed:
+        return []
+    return [
+        "About a mean alone, since single strata go both ways by more than the smallest difference of interest: "
+        f"{'; '.join(mixed)}."
+    ]
+
+
 def _effects(found: pd.DataFrame) -> str:
     rows = []
     for row in found.to_dict("records"):
         interval = f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
         p = _p(row["p"]) if row["family"] == "primary" else f"{_p(row['p_corrected'])} (Holm)"
-        rows.append(row | {"difference": interval, "p": p, "p_equivalence": _p(row["p_equivalence"])})
+        spread = {
+            "range": f"{row['least']:+z.3f} to {row['most']:+z.3f}",
+            "further": f"[{row['further_low']:z.3f}, {row['further_high']:z.3f}]",
+        }
+        rows.append(row | spread | {"difference": interval, "p": p, "p_equivalence": _p(row["p_equivalence"])})
     table = pd.DataFrame(rows)[list(_SHOWN)].rename(columns=_SHOWN)
     return markdown(table)
 
@@ -152,7 +175,8 @@ def _size(row: Mapping[Any, Any]) -> str:
     p = f"p = {_p(row['p'])}" if row["family"] == "primary" else f"corrected p = {_p(row['p_corrected'])}"
     return (
         f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}], {p}, equivalence within "
-        f"{row['margin']:g}: p = {_p(row['p_equivalence'])}; {row['units']} units"
+        f"{row['margin']:g}: p = {_p(row['p_equivalence'])}; {row['units']} units in "
+        f"{row['strata']} strata, {row['least']:+z.3f} to {row['most']:+z.3f}"
     )
 
 
