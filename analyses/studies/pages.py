@@ -34,9 +34,9 @@ _RULES = (
     f"verdict takes at least {FEWEST_UNITS} units, the report split, a simulated power of {ENOUGH:g} at the smallest "
     f"difference of interest (in accuracy {POINT:g}, one point), and a p below {ALPHA:g} (Holm's over all questions of "
     "a study but its primary one); *does not hold* takes equivalence within that smallest difference, or a difference "
-    "the other way. It is about the mean of the tasks, training subsets or models (strata) of its study, and so is its "
-    "interval, for further seeds of the same; p, from flipped signs, is larger where strata differ. From where to "
-    "where single strata reach stands beside it, and its page has the interval for further strata."
+    "the other way. Every verdict is about the mean of the tasks, training subsets or models (strata) of its study, as "
+    "its interval is, for further seeds of the same; p, from flipped signs, is larger where strata differ. From where "
+    "to where single strata reach stands beside it, and its page has the interval for further strata."
 )
 _DESCRIBED = (
     "## Measured, without a verdict\n\nOn the testbed a prompt learns its task whole or hardly at all, so that only "
