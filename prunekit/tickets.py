@@ -128,6 +128,9 @@ class Ticket:
         tensors, facts = unpack(path)
         try:
             mask = Mask(tensors["mask.token"], tensors["mask.piece"])
+            known = ("mask.token", "mask.piece")
+            if stray := [one for one in tensors if one not in known and not one.startswith(("state.", "head."))]:
+                raise ValueError(f"it holds {stray[0]!r}, which no ticket has")
             ticket = cls(mask, _under(tensors, "state."), _under(tensors, "head.") or None, **facts)
             check(ticket)
         except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, ArtifactError) as error:

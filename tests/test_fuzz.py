@@ -17,7 +17,7 @@ import pytest
 import tiny
 import tomli_w
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mutate import KINDS, STRANGE, mutated
 
@@ -204,6 +204,7 @@ MASKS = {"mask.token": Mask.full(4, 2).token, "mask.piece": Mask.full(4, 2).piec
 
 
 @quick
+@example(some={"x": torch.tensor(0.0)}, told={}, sound=True)
 @given(some=st.dictionaries(names, tensors, max_size=5), told=facts, sound=st.booleans())
 def test_any_tensors_and_facts_are_a_ticket_or_an_artifact_error(some, told, sound, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "some.safetensors"
