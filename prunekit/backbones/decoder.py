@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ from transformers import DynamicCache
 from prunekit.backbones import suffix
 from prunekit.backbones.base import COUNTS_ATTENDED, Backbone, Judged, Place, Ranking, by_words
 from prunekit.backbones.batch import Batch, Encoded, Ids, Row
+from prunekit.backbones.keeping import keeping
 from prunekit.backbones.placing import Placed, behind_text, beside
 from prunekit.backbones.soft import Soft
 from prunekit.backbones.text_cache import Text, TextCache
@@ -138,8 +138,8 @@ class Decoder(Backbone):
             inputs_embeds=rows.embeds,
             attention_mask=rows.mask,
             position_ids=rows.positions + self._position_offset,
-            past_key_values=suffix.cached(texts, size),
             use_cache=True,
+            **keeping(self.model, suffix.cached(texts, size)),
         )
         if not self._plain_output:
             return _precise(_rows(model(**arguments).logits, rows.at - 1))
@@ -163,8 +163,8 @@ class Decoder(Backbone):
             read = model.base_model(
                 inputs_embeds=self.embed(ids),
                 attention_mask=mask.to(self.device),
-                past_key_values=cache,
                 use_cache=True,
+                **keeping(self.model, cache),
             )
             yield from suffix.texts_of(cache, read.last_hidden_state, [len(text) for text in some])
 
@@ -172,7 +172,8 @@ class Decoder(Backbone):
         """Whether answers behind cached texts are those of whole rows, by trying."""
         if not self.takes_positions or not suffix.is_cacheable(self.config):
             return False
-        if "past_key_values" not in inspect.signature(self.model.forward).parameters:
+        cache = DynamicCache()
+        if not keeping(self.model, cache):
             return False
         ids = tuple(place % int(self.config.vocab_size) for place in range(16))
         choices = (ids[7:8], ids[8:11])
@@ -181,8 +182,7 @@ class Decoder(Backbone):
         there = there.to(self.device)
         soft = Soft(vectors.expand(2, -1, -1), there, there, there.long())  # the second member is padded
         with torch.no_grad():
-            cache, model = DynamicCache(), cast(Any, self.model)
-            model.base_model(inputs_embeds=vectors[None], past_key_values=cache, use_cache=True)
+            cast(Any, self.model).base_model(inputs_embeds=vectors[None], use_cache=True, **keeping(self.model, cache))
             if not suffix.is_uniform(cache):
                 return False
             whole = self._judge(soft, batch.to(self.device)).logits

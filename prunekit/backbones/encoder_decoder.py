@@ -6,11 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from prunekit.backbones.base import Backbone, Judged, by_words
 from prunekit.backbones.batch import Batch, Encoded, Ids, Row
+from prunekit.backbones.keeping import keeping
 from prunekit.backbones.soft import Soft
+from prunekit.errors import ConfigError
 
 # positions of these are distances, so hidden padding before the prompt moves nothing
 _RELATIVE = {"t5", "mt5", "umt5", "longt5", "switch_transformers"}
@@ -60,23 +63,28 @@ class EncoderDecoder(Backbone):
         """
         choices = targets.shape[1]
         start = self._shifted(targets[:, 0, :1])
-        first = self._decoded(encoded, attention, start, use_cache=True)
+        known = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        first = self._decoded(encoded, attention, start, known)
         found = [_taken(first.logits.expand(-1, choices, -1), targets[:, :, 0])[..., None]]
         if targets.shape[2] > 1:
-            first.past_key_values.batch_repeat_interleave(choices)
+            known.batch_repeat_interleave(choices)
             texts, shown = (one.repeat_interleave(choices, dim=0) for one in (encoded, attention))
             flat = targets.flatten(0, 1)
-            rest = self._decoded(texts, shown, flat[:, :-1], use_cache=True, past_key_values=first.past_key_values)
+            rest = self._decoded(texts, shown, flat[:, :-1], known)
             found.append(_taken(rest.logits, flat[:, 1:]).view(*targets.shape[:2], -1))
         return torch.cat(found, dim=2)
 
     def _decoded(
-        self, encoded: Tensor, attention: Tensor, inputs: Tensor, use_cache: bool = False, **cache: Any
+        self, encoded: Tensor, attention: Tensor, inputs: Tensor, known: EncoderDecoderCache | None = None
     ) -> Any:
+        """The decoder's output; known: what it has read before, which it adds to."""
         model: Any = self.model
         texts = BaseModelOutput(last_hidden_state=encoded)
+        kept = {} if known is None else keeping(self.model, known)
+        if known is not None and not kept:
+            raise ConfigError(f"{type(model).__name__} keeps no keys and values; use a model of transformers that does")
         return model(
-            encoder_outputs=texts, attention_mask=attention, decoder_input_ids=inputs, use_cache=use_cache, **cache
+            encoder_outputs=texts, attention_mask=attention, decoder_input_ids=inputs, use_cache=bool(kept), **kept
         )
 
     def _shifted(self, targets: Tensor) -> Tensor:
