@@ -81,12 +81,7 @@ def strata_interval(strata: Strata, confidence: float) -> tuple[float, float]:
 
     For further strata, such as other tasks, were these a random choice of them; wide where strata differ or are few.
     """
-    if len(strata) < 2:
-        return float("nan"), float("nan")
-    means = np.array([np.mean(one) for one in strata])
-    error = 0.0 if np.ptp(means) == 0 else float(stats.sem(means))
-    reach = float(stats.t.ppf((1 + confidence) / 2, len(means) - 1)) * error
-    return estimate(strata) - reach, estimate(strata) + reach
+    return t_interval([np.array([one.mean() for one in strata])] if strata else [], confidence)
 
 
 def equivalence(strata: Strata, margin: float) -> float:

@@ -29,9 +29,9 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         number = list(_COLORS).index(row["verdict"])
         label = row["verdict"] if row["verdict"] not in seen else None
         seen.add(row["verdict"])
-        low, middle, high = (row[name] / row["margin"] for name in ("low", "difference", "high"))
+        names = ("least", "low", "difference", "high", "most")
+        least, low, middle, high, most = (row[name] / row["margin"] for name in names)
         color = _COLORS[row["verdict"]]
-        least, most = (row[name] / row["margin"] for name in ("least", "most"))
         ax.hlines(place, least, most, color=style.QUIET, linewidth=0.6, label=None if place else "single strata")
         ax.hlines(place, low, high, color=color, linewidth=1.4)
         ax.plot(middle, place, style.MARKERS[number], color=color, linestyle="none", label=label)

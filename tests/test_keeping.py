@@ -1,5 +1,7 @@
 """Kept keys and values are given to a model under the name that its version of transformers has for them."""
 
+from inspect import Parameter, Signature
+
 import pytest
 from torch import nn
 from transformers import DynamicCache
@@ -9,9 +11,12 @@ from prunekit.backbones.keeping import keeping
 
 def model(*names):
     """One whose forward pass takes these arguments."""
+
+    def forward(): ...
+
+    forward.__signature__ = Signature([Parameter(name, Parameter.KEYWORD_ONLY) for name in names])
     made = nn.Module()
-    exec(f"def forward({', '.join(names)}): pass", namespace := {})
-    made.forward = namespace["forward"]
+    made.forward = forward
     return made
 
 

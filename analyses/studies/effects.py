@@ -116,8 +116,8 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
     for number, question in enumerate(questions):
         pairs = _pairs(table, question)
         strata = [(one["first"] - one["second"]).to_numpy().round(12) for one in pairs.values()]
-        low, high = paired.t_interval(strata, 0.95) if strata else (float("nan"), float("nan"))
-        further = paired.strata_interval(strata, 0.95)
+        low, high = paired.t_interval(strata, 0.95)
+        further_low, further_high = paired.strata_interval(strata, 0.95)
         means = [float(one.mean()) for one in strata] or [float("nan")]
         sides = {
             side: paired.estimate([one[side].to_numpy() for one in pairs.values()]) for side in ("first", "second")
@@ -126,7 +126,7 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
             "question": question.name, "claim": question.claim, "source": question.source,
             "compared": question.compared, "family": "corrected" if number else "primary", "strata": len(strata),
             "units": sum(map(len, strata)), **sides, "difference": paired.estimate(strata), "low": low, "high": high,
-            "least": min(means), "most": max(means), "further_low": further[0], "further_high": further[1],
+            "least": min(means), "most": max(means), "further_low": further_low, "further_high": further_high,
             "p": paired.sign_flip(strata), "p_equivalence": paired.equivalence(strata, question.margin),
             "margin": question.margin, "measure": question.measure, "direction": question.direction,
         })  # fmt: skip

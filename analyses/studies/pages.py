@@ -150,13 +150,11 @@ def _both_ways(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
 def _effects(found: pd.DataFrame) -> str:
     rows = []
     for row in found.to_dict("records"):
-        interval = f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
         p = _p(row["p"]) if row["family"] == "primary" else f"{_p(row['p_corrected'])} (Holm)"
-        spread = {
-            "range": f"{row['least']:+z.3f} to {row['most']:+z.3f}",
+        rows.append(row | {
+            "difference": _difference(row), "range": _range(row), "p": p, "p_equivalence": _p(row["p_equivalence"]),
             "further": f"[{row['further_low']:z.3f}, {row['further_high']:z.3f}]",
-        }
-        rows.append(row | spread | {"difference": interval, "p": p, "p_equivalence": _p(row["p_equivalence"])})
+        })  # fmt: skip
     table = pd.DataFrame(rows)[list(_SHOWN)].rename(columns=_SHOWN)
     return markdown(table)
 
@@ -174,10 +172,18 @@ def _power(study: Study) -> list[str]:
 def _size(row: Mapping[Any, Any]) -> str:
     p = f"p = {_p(row['p'])}" if row["family"] == "primary" else f"corrected p = {_p(row['p_corrected'])}"
     return (
-        f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}], {p}, equivalence within "
+        f"{_difference(row)}, {p}, equivalence within "
         f"{row['margin']:g}: p = {_p(row['p_equivalence'])}; {row['units']} units in "
-        f"{row['strata']} strata, {row['least']:+z.3f} to {row['most']:+z.3f}"
+        f"{row['strata']} strata, {_range(row)}"
     )
+
+
+def _difference(row: Mapping[Any, Any]) -> str:
+    return f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
+
+
+def _range(row: Mapping[Any, Any]) -> str:
+    return f"{row['least']:+z.3f} to {row['most']:+z.3f}"
 
 
 def _p(value: float) -> str:
