@@ -4,6 +4,7 @@ import torch
 
 from prunekit.backbones import Encoded
 from prunekit.cohort import Member, soft
+from prunekit.errors import ConfigError
 
 
 def test_an_answer_ends_with_its_closing_token():
@@ -44,6 +45,14 @@ def test_the_text_is_encoded_once_for_all_choices(monkeypatch):
         found = bone.logits(soft([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
     assert seen == [3]
     assert found.shape == (1, 3, 3)
+
+
+def test_a_model_that_keeps_no_keys_and_values_is_refused_by_name(monkeypatch):
+    bone = tiny.backbone("t5")
+    rows = tiny.encoded(bone, tiny.examples(1, choices=("good", "bad", "very")))
+    monkeypatch.setattr(bone.model, "forward", lambda encoder_outputs, attention_mask, decoder_input_ids: None)
+    with pytest.raises(ConfigError, match="T5ForConditionalGeneration keeps no keys and values"):
+        bone.logits(soft([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart"])
