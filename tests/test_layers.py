@@ -133,7 +133,7 @@ def test_there_is_no_cycle():
 @everyone
 def test_a_file_fits_on_a_few_screens(name):
     lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
-    assert lines <= 300, f"{MODULES[name]} has {lines} lines"
+    assert lines <= 500, f"{MODULES[name]} has {lines} lines"
 
 
 def functions(name: str):
