@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prunekit import __version__, arms
+from prunekit import arms, environments
 from prunekit import search as ratios
 from prunekit.arms import Arm, Target
 from prunekit.config import MachineSettings
@@ -116,12 +114,13 @@ def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared,
             watch.say(f"resuming as the run began: {machine.device}, {machine.threads} threads, width {machine.width}")
         experiment = experiment.model_copy(update={"machine": machine})
         prepared = move(prepared, experiment)
+        for line in environments.notes(directory, device=machine.device):
+            watch.say(line)
     known_seeds = {seed for cohort in cohorts for seed in cohort}
     new = [seed for seed in experiment.seeds if seed not in known_seeds]
     width = prepared.width
     cohorts += [new[start : start + width] for start in range(0, len(new), width)]
     if new:
-        directory.write_environment(_environment() | {"run": prepared.id})
         directory.write_settings(_settings(prepared, cohorts))  # last: what has settings is a run
     return prepared, [cohort for cohort in cohorts if set(cohort) & set(experiment.seeds)]
 
@@ -285,16 +284,7 @@ def _settings(prepared: Prepared, cohorts: list[list[int]]) -> dict[str, Any]:
         "metric": prepared.task.metrics[0],
         **facts,
         "digests": prepared.digests,
+        "content": prepared.content,
         "examples": sizes,
         "origin": dict(splits.origin),
-    }
-
-
-def _environment() -> dict[str, Any]:
-    packages = ("torch", "transformers", "datasets", "numpy", "pandas", "safetensors", "scikit-learn")
-    return {
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-        "processor": platform.machine(),
-        "packages": {"prunekit": __version__} | {name: version(name) for name in packages},
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from prunekit import backbones, capacity, machine, methods, starts
+from prunekit import backbones, capacity, machine, methods, sameness, starts
 from prunekit.backbones import Backbone, Encoded
 from prunekit.config import SCHEMA, Experiment, TrainingSettings, identity
 from prunekit.errors import ConfigError
@@ -38,7 +38,7 @@ class Prepared:
     after the dense one keeps.  initialise: makes the starting values of round 0.  draw: makes new ones,
     the same but for what a transferred ticket gives.  making: how the method makes a prompt of them.  head: the one
     that a ticket brings along (--from).  digests: sha256 of backbone, data, task, and of the tickets that the prompt is
-    made from.
+    made from.  content: what model, task and data are, by name, for whoever uses the run later.
     """
 
     experiment: Experiment
@@ -54,6 +54,7 @@ class Prepared:
     making: Making
     head: State | None
     digests: dict[str, str]
+    content: sameness.Content
 
     @property
     def id(self) -> str:
@@ -117,6 +118,7 @@ class Prepared:
             "model": self.experiment.model.name,
             "backbone": self.digests["backbone"],
             "run": self.id,
+            "content": sameness.brief(self.content),
         }
         return Ticket(
             mask=Mask.full(prompt.tokens, prompt.pieces),
@@ -158,6 +160,9 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
     train, selection, report = rows
     longest = max(experiment.model.max_input_tokens, *(row.length for row in (*train, *selection, *report)))
     making = methods.making(experiment.prompt, backbone, train, longest)
+    backbone_digest, content = (
+        (known.digests["backbone"], known.content) if known else _identified(backbone, task, splits)
+    )
     prepared = Prepared(
         experiment=experiment,
         task=task,
@@ -174,12 +179,13 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
         making=making,
         head=starts.head(experiment.prompt, source, backbone.new_head(_fixed_choices(task))),
         digests={
-            "backbone": known.digests["backbone"] if known else backbone.digest(),
+            "backbone": backbone_digest,
             "data": splits.digest,
             "task": task.digest(),
             **starts.digests(experiment.prompt, source),
             **making.digests,
         },
+        content=content,
     )
     _check(prepared)
     first = prepared.dense(0)
@@ -248,6 +254,12 @@ def backbone_of(experiment: Experiment) -> Backbone:
     if experiment.machine.checkpointing or backbone.spread:  # else all layers that were fetched would stay
         capacity.recompute_activations(backbone)
     return backbone
+
+
+def _identified(backbone: Backbone, task: Task, splits: Splits) -> tuple[str, sameness.Content]:
+    """The model's digest, and what model, task and data are by name."""
+    model = backbone.identity()
+    return model.digest, sameness.content(backbone, task, splits.parts, model=model)
 
 
 def _resolved(experiment: Experiment, backbone: Backbone, examples: int) -> Experiment:

@@ -160,7 +160,7 @@ def fetch(
     """
     made = Run(folder / run)
     found = {name: place for name in names if (place := _place_of(name, run)) is not None}
-    _bring(store, [f"{run}/{SETTINGS}"], folder)
+    _bring(store, [f"{run}/{SETTINGS}", f"{run}/{ENVIRONMENT}"], folder)
     files, places = [], []
     for name in _bring(store, found, folder):
         places.append(found[name])

@@ -91,7 +91,10 @@ def test_scores_are_measured_once(made, capsys, monkeypatch):
 def test_on_another_task_it_is_another_measurement_which_tables_name(made, capsys):
     run, prepared = made
     own = scored(capsys, dense(made), "--examples=10")
-    few = scored(capsys, dense(made), "--examples=10", "--selection-examples=7")
+    assert call("score", dense(made), "--examples=10", "--selection-examples=7") == 2
+    said = capsys.readouterr().err
+    assert "data selection 12 rows" in said and "-> 7 rows" in said and "--allow-changed" in said
+    few = scored(capsys, dense(made), "--examples=10", "--selection-examples=7", "--allow-changed")
     assert (own["examples"], few["examples"]) == (10, 7)
     assert few["changed"] == {"task.selection_examples": 7}
     assert scored(capsys, dense(made), "--examples=10") == own

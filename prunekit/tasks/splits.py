@@ -39,6 +39,11 @@ class Splits:
     origin: dict[str, str]
     digest: str
 
+    @property
+    def parts(self) -> dict[str, tuple[Example, ...]]:
+        """The three by name."""
+        return {"train": self.train, "selection": self.selection, "report": self.report}
+
 
 @dataclass(frozen=True)
 class _Part:

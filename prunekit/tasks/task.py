@@ -113,11 +113,14 @@ class Task:
         most_common = min(counts, key=lambda choice: (-counts[choice], choice))
         return metric(examples, [most_common] * len(examples))
 
-    def digest(self) -> str:
-        """sha256 of everything that decides examples and scores; not of the description or where the data lies."""
+    def definition(self) -> dict[str, Any]:
+        """Every field that decides examples and scores; not the description or where the data lies."""
         left_out = {"description", "hub", "data"}
-        definition = {name: value for name, value in vars(self).items() if name in self._names - left_out}
-        canonical = json.dumps(definition, default=dict, ensure_ascii=True, separators=(",", ":"))
+        return {name: value for name, value in vars(self).items() if name in self._names - left_out}
+
+    def digest(self) -> str:
+        """sha256 of the definition."""
+        canonical = json.dumps(self.definition(), default=dict, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def resolved(self, folder: str | None) -> Task:
