@@ -253,6 +253,8 @@ def _run(
         prepared = prepare(asked, backbone)
         path = runs.Run.at(Path(call.out), prepared.name, prepared.id).path
         with tracking.followed(_Silent() if call.quiet else console.Screen(), path, shown) as watch:
+            for note in prepared.notes:
+                watch.say(note)
             made, stage = work(prepared, call, watch)
     return Run(made.path, stage, call.tolerance)
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prunekit import arms, environments
+from prunekit import arms, environments, sameness
 from prunekit import search as ratios
 from prunekit.arms import Arm, Target
 from prunekit.config import MachineSettings
 from prunekit.distributed import team
-from prunekit.errors import ConfigError
+from prunekit.errors import ArtifactError, ConfigError
 from prunekit.importance import NOT_FINITE
 from prunekit.learning import Finished, Turn, Watch, Work
 from prunekit.lottery import Learned, Rewinding, Round, find_tickets
@@ -103,6 +103,8 @@ def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared,
     """
     experiment = prepared.experiment
     cohorts: list[list[int]] = []
+    for line in [] if (directory.path / SETTINGS).exists() else _alike(directory.path.parent, prepared):
+        watch.say(line)
     if (directory.path / SETTINGS).exists():
         known = directory.settings()
         cohorts = known["cohorts"]
@@ -123,6 +125,32 @@ def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared,
     if new:
         directory.write_settings(_settings(prepared, cohorts))  # last: what has settings is a run
     return prepared, [cohort for cohort in cohorts if set(cohort) & set(experiment.seeds)]
+
+
+def _alike(folder: Path, prepared: Prepared) -> list[str]:
+    """A line for each run with the same settings that is there, of another model, data, task or precision.
+
+    Who meant to go on with one of them learns here why another run begins.
+    """
+    own, lines = _asked(prepared.experiment.model_dump(mode="json")), []
+    for path in sorted(folder.glob(f"{prepared.name.rpartition('-')[0]}-*/{SETTINGS}")):
+        try:
+            known = Run(path.parent).settings()
+            told = sameness.differences(sameness.of_run(Run(path.parent)), prepared.content)
+            same = _asked(known) == own
+        except (ArtifactError, KeyError):  # it is not this run's to complain of another's damage
+            continue
+        if told and same:
+            lines.append(f"note: a new run, since {path.parent.name} was made with another: {sameness.in_line(told)}")
+    return lines
+
+
+def _asked(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings by which a user names a run, without those that are not set and what a machine may choose."""
+    return {
+        section: {name: value for name, value in settings[section].items() if value is not None and name != "precision"}
+        for section in ("model", "task", "prompt")
+    }
 
 
 def _rewinding(prepared: Prepared) -> Rewinding:
@@ -275,8 +303,6 @@ def _span(counts: Sequence[int], unit: str) -> str:
 def _settings(prepared: Prepared, cohorts: list[list[int]]) -> dict[str, Any]:
     """What `experiment.toml` holds; pruning and search are a stage's own."""
     facts: dict[str, Any] = prepared.experiment.model_dump(mode="json", exclude={"pruning", "search", "seeds"})
-    splits = prepared.splits
-    sizes = {"train": len(splits.train), "selection": len(splits.selection), "report": len(splits.report)}
     return {
         "id": prepared.id,
         "seeds": sorted(seed for cohort in cohorts for seed in cohort),
@@ -285,6 +311,7 @@ def _settings(prepared: Prepared, cohorts: list[list[int]]) -> dict[str, Any]:
         **facts,
         "digests": prepared.digests,
         "content": prepared.content,
-        "examples": sizes,
-        "origin": dict(splits.origin),
+        "examples": prepared.splits.sizes,
+        "origin": dict(prepared.splits.origin),
+        "duplicates": prepared.duplicates,
     }

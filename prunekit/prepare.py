@@ -22,6 +22,7 @@ from prunekit.optimizer import Plan
 from prunekit.randomness import generator
 from prunekit.schedule import Keep, Schedule
 from prunekit.tasks import Example, Splits, Task, load_splits, load_task
+from prunekit.tasks.duplicates import duplicates, sentences
 from prunekit.testbed import MODEL_PATH
 from prunekit.tickets import State, Ticket, Values
 from prunekit.training import Lessons
@@ -108,6 +109,18 @@ class Prepared:
     def snapshot_steps(self) -> list[int]:
         """The steps of round 0 that can be rewound to: the start and every evaluation."""
         return list(range(0, self.plan.train_steps + 1, self.plan.evaluate_every))
+
+    @property
+    def duplicates(self) -> dict[str, int]:
+        """Rows that are in several splits or contradict others, by what they are; dealt labels contradict nothing."""
+        found = duplicates(self.splits)
+        shuffled = self.experiment.task.labels == "shuffled"
+        return {name: count for name, count in found.items() if not (shuffled and name == "contradicting")}
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands against the data, a line each."""
+        return [f"note: {line}" for line in sentences(self.duplicates, self.splits.sizes)]
 
     def dense(self, seed: int) -> Ticket:
         """The ticket of round 0: a full mask and the starting values of a seed."""

@@ -309,7 +309,7 @@ def _introduce(prepared: Prepared, screen: console.Screen) -> None:
     )
     if settings.task.labels == "shuffled":
         screen.say("the answers of train and selection are shuffled, those of report are true: a null of training")
-    for note in prepared.making.notes:
+    for note in (*prepared.notes, *prepared.making.notes):
         screen.say(note)
     try:
         export.check_exportable(prepared.dense(0), prepared.backbone)
