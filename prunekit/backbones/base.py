@@ -255,7 +255,7 @@ class Backbone:
 
     def identity(self) -> ModelIdentity:
         """What makes it the same model: digests of weights and tokenizer, and the configuration that counts."""
-        return identity_of(self._weights(), self.tokenizer, self.config)
+        return identity_of(self.model, self._weights(), self.tokenizer)
 
     def digest(self) -> str:
         """sha256 over weights, tokenizer and configuration."""

@@ -57,10 +57,10 @@ class ModelIdentity:
         return _sha256(_text([self.weights, dict(self.tokenizer), dict(self.configuration)]))
 
 
-def identity_of(weights: Mapping[str, Tensor], tokenizer: Any, config: Any) -> ModelIdentity:
+def identity_of(model: Any, weights: Mapping[str, Tensor], tokenizer: Any) -> ModelIdentity:
     """The identity of a loaded model.
 
-    weights: every tensor by name.  tokenizer: a fast one.  config: the model's own.
+    weights: every tensor by name, wherever it lies.  tokenizer: a fast one.
     """
     exact, rounded = hashlib.sha256(), hashlib.sha256()
     for name, tensor in sorted(weights.items()):
@@ -69,7 +69,22 @@ def identity_of(weights: Mapping[str, Tensor], tokenizer: Any, config: Any) -> M
         rounded.update(f"{name} {tuple(plain.shape)}".encode())
         exact.update(_bytes(plain))
         rounded.update(_bytes(plain.to(torch.bfloat16) if plain.is_floating_point() else plain))
-    return ModelIdentity(exact.hexdigest(), rounded.hexdigest(), tokenizer_facts(tokenizer), configuration(config))
+    fields = configuration(model.config) | adapters(model)
+    return ModelIdentity(exact.hexdigest(), rounded.hexdigest(), tokenizer_facts(tokenizer), fields)
+
+
+def adapters(model: Any) -> dict[str, str]:
+    """Of a model with adapters of PEFT inside, how strongly each of them acts in which layer; else nothing.
+
+    Their tensors are among the weights; that they act, and how strongly, is not, nor is it in the configuration.
+    """
+    acting = [
+        (name, [[one, _plain(layer.scaling.get(one))] for one in layer.active_adapters])
+        for name, layer in model.named_modules()
+        if isinstance(getattr(layer, "scaling", None), Mapping)
+        and not (getattr(layer, "disable_adapters", False) or getattr(layer, "merged", False))
+    ]
+    return {"adapters": _sha256(_text(acting))[:16]} if acting else {}
 
 
 def tokenizer_facts(tokenizer: Any) -> dict[str, str]:
