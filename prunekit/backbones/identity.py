@@ -118,23 +118,37 @@ def configuration(config: Any) -> dict[str, str]:
 
 def _differing(config: PretrainedConfig, prefix: str) -> dict[str, str]:
     """`configuration` of a configuration or of one inside it, its names behind `prefix`."""
-    values, nested = _fields(config), _nested(config)
+    values = _fields(config)
     default = _fields(_fresh(type(config), {}))
-    named = {name for name, value in values.items() if _text(value) != _text(default.get(name, _NOTHING))}
-    kept = named - _implied(config, values, named)
+    named = _unlike(values, default)
+    if against := _contradicted(config, values, named):
+        # of itself the class would make something else of these, so that their own default says nothing
+        default |= dict.fromkeys(against, _NOTHING)
+        named |= against
     made = {f"{prefix}model_type": _text(config.model_type)}
-    for name in kept:
+    for name in named - _implied(config, values, named):
         made |= _leaves(f"{prefix}{name}", values[name], default.get(name, _NOTHING))
-    for name, inner in nested.items():
+    for name, inner in _nested(config).items():
         made |= _differing(inner, f"{prefix}{name}.")
     return made
+
+
+def _unlike(values: Mapping[str, Any], others: Mapping[str, Any]) -> set[str]:
+    """The fields that are not as in another configuration of the class."""
+    return {name for name, value in values.items() if _text(value) != _text(others.get(name, _NOTHING))}
+
+
+def _contradicted(config: PretrainedConfig, values: Mapping[str, Any], named: Set[str]) -> set[str]:
+    """Fields at their default that the class, given the named ones, would make something else of."""
+    remade = _fresh(type(config), {name: values[name] for name in named} | _inside(config))
+    return set() if remade is None else _unlike(values, _fields(remade))
 
 
 def _implied(config: PretrainedConfig, values: Mapping[str, Any], named: Set[str]) -> set[str]:
     """Those of the named fields that the class makes of the others by itself."""
     implied: set[str] = set()
     whole = _text(values)
-    inside = {name: inner.to_dict() for name, inner in _nested(config).items()}
+    inside = _inside(config)
     for name in sorted(named):
         rest = {other: values[other] for other in named - implied - {name}}
         remade = _fresh(type(config), rest | inside)
@@ -166,6 +180,10 @@ def _fields(config: PretrainedConfig | None) -> dict[str, Any]:
 def _nested(config: PretrainedConfig) -> dict[str, PretrainedConfig]:
     """The configurations inside one, such as `text_config`."""
     return {name: value for name, value in vars(config).items() if isinstance(value, PretrainedConfig)}
+
+
+def _inside(config: PretrainedConfig) -> dict[str, Any]:
+    return {name: inner.to_dict() for name, inner in _nested(config).items()}
 
 
 class _Nothing:
