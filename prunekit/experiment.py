@@ -313,5 +313,5 @@ def _settings(prepared: Prepared, cohorts: list[list[int]]) -> dict[str, Any]:
         "content": prepared.content,
         "examples": prepared.splits.sizes,
         "origin": dict(prepared.splits.origin),
-        "duplicates": prepared.duplicates,
+        "duplicates": prepared.duplicates or None,
     }

@@ -209,11 +209,12 @@ def _rows(task: Task, examples: Sequence[Example]) -> str:
 def _checked(value: Any) -> dict[str, dict[str, str]]:
     """Content as it was written; a file from elsewhere may hold anything."""
     parts = value if isinstance(value, Mapping) else {}
-    return {
+    tables = {part: fields for part, fields in parts.items() if part in _PARTS and isinstance(fields, Mapping)}
+    texts = {
         part: {str(name): text for name, text in fields.items() if isinstance(text, str)}
-        for part, fields in parts.items()
-        if part in _PARTS and isinstance(fields, Mapping)
+        for part, fields in tables.items()
     }
+    return {part: fields for part, fields in texts.items() if fields}
 
 
 def _json(value: Any) -> str:
