@@ -131,7 +131,7 @@ class Prepared:
             "model": self.experiment.model.name,
             "backbone": self.digests["backbone"],
             "run": self.id,
-            "content": sameness.brief(self.content),
+            "content": self.content,
         }
         return Ticket(
             mask=Mask.full(prompt.tokens, prompt.pieces),

@@ -1,6 +1,6 @@
 """What a run or a ticket was made with, and in what another use of it differs: model, task, data, precision.
 
-A run holds all of it by name (`experiment.toml`, section `content`), a ticket file the digest of each part.
+A run holds all of it by name in its settings (section `content`), a ticket file in its origin.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _PARTS = {
     "task": "task",
     "data": "data",
 }
-_MANY = ("configuration", "tokenizer", "task")
+# of these a field that one side lacks is at its default there; of the others only what both tell is compared
+_BY_DEFAULT = ("configuration", "tokenizer", "task")
 _WHOLE = "digest"
 _TEN = 10  # differences that one line holds
 _SHORT = 60  # characters of a value
@@ -81,13 +82,6 @@ def precision(model: Any) -> str:
     return str(model.dtype).removeprefix("torch.")
 
 
-def brief(whole: Content) -> dict[str, dict[str, str]]:
-    """The same with one digest for each part that has many fields, for a ticket file."""
-    return {
-        part: {_WHOLE: identity(dict(fields), 16)} if part in _MANY else dict(fields) for part, fields in whole.items()
-    }
-
-
 def of_run(run: Run) -> dict[str, dict[str, str]]:
     """What a run was made with, as its settings tell it; empty where they do not."""
     return _checked(run.settings().get("content"))
@@ -115,14 +109,12 @@ def differences(own: Content, now: Content, apart: Collection[str] = ()) -> list
 
     Weights in two precisions are compared as rounded to the smaller one; whole numbers cannot be.
     """
-    if any(own.get(part, {}).keys() == {_WHOLE} for part in _MANY):
-        now = brief(now)
     told: list[str] = []
     for part, title in _PARTS.items():
         if part not in own or part not in now or (part == "model" and told):  # the digest of all that is told already
             continue
         before, after = (_comparable(part, side, (own, now)) for side in (own, now))
-        names = before.keys() | after.keys() if part in _MANY else before.keys() & after.keys()
+        names = before.keys() | after.keys() if part in _BY_DEFAULT else before.keys() & after.keys()
         for name in sorted(names - set(apart)):
             if before.get(name) != after.get(name):
                 told.append(" ".join(filter(None, (title, _told(name, before.get(name), after.get(name))))))
