@@ -251,7 +251,7 @@ def _run(
     shown = tracking.tracker(call.track) if isinstance(call.track, str) else call.track
     with _borrowed(model, tokenizer, asked) as backbone:
         prepared = prepare(asked, backbone)
-        path = runs.Run.at(Path(call.out), prepared.name, prepared.id).path
+        path = experiment.directory_of(prepared, Path(call.out))
         with tracking.followed(_Silent() if call.quiet else console.Screen(), path, shown) as watch:
             for note in prepared.notes:
                 watch.say(note)

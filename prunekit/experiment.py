@@ -82,6 +82,18 @@ def search(prepared: Prepared, out: Path | Stored, watch: Watch, *, controls: bo
     return work.directory
 
 
+def directory_of(prepared: Prepared, out: Path) -> Path:
+    """Where a run lies, or will, in the folder `out` or as that folder itself.
+
+    Raises: ConfigError where `out` is another run, with what that one was made with otherwise.
+    """
+    try:
+        return Run.at(out, prepared.name, prepared.id).path
+    except ConfigError as error:
+        told = sameness.differences(sameness.of_run(Run(out)), prepared.content)
+        raise ConfigError(f"{error}; it was made with another: {sameness.in_line(told)}" if told else error) from error
+
+
 @contextmanager
 def begun(prepared: Prepared, out: Path | Stored, watch: Watch) -> Iterator[tuple[Work, list[list[int]]]]:
     """A run locked, settled and, in the end, with its results table; yields its work and its cohorts of seeds."""

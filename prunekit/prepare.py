@@ -39,7 +39,8 @@ class Prepared:
     after the dense one keeps.  initialise: makes the starting values of round 0.  draw: makes new ones,
     the same but for what a transferred ticket gives.  making: how the method makes a prompt of them.  head: the one
     that a ticket brings along (--from).  digests: sha256 of backbone, data, task, and of the tickets that the prompt is
-    made from.  content: what model, task and data are, by name, for whoever uses the run later.
+    made from.  content: what model, task and data are, by name, for whoever uses the run later.  other_model: in
+    what the model of the ticket that the prompt starts from was another.
     """
 
     experiment: Experiment
@@ -56,6 +57,7 @@ class Prepared:
     head: State | None
     digests: dict[str, str]
     content: sameness.Content
+    other_model: Sequence[str] = ()
 
     @property
     def id(self) -> str:
@@ -119,8 +121,11 @@ class Prepared:
 
     @property
     def notes(self) -> list[str]:
-        """What stands against the data, a line each."""
-        return [f"note: {line}" for line in sentences(self.duplicates, self.splits.sizes)]
+        """What stands against the data and against the ticket that the prompt starts from, a line each."""
+        lines = sentences(self.duplicates, self.splits.sizes)
+        if self.other_model:
+            lines.append(f"the ticket to start from was made with another: {sameness.in_line(self.other_model)}")
+        return [f"note: {line}" for line in lines]
 
     def dense(self, seed: int) -> Ticket:
         """The ticket of round 0: a full mask and the starting values of a seed."""
@@ -199,6 +204,7 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
             **making.digests,
         },
         content=content,
+        other_model=sameness.differences(sameness.of_model(source), content) if source else (),
     )
     _check(prepared)
     first = prepared.dense(0)

@@ -93,6 +93,14 @@ def of_ticket(ticket: Ticket) -> dict[str, dict[str, str]]:
     return _checked(model) | _checked(ticket.origin.get("content"))
 
 
+def of_model(ticket: Ticket) -> dict[str, dict[str, str]]:
+    """What a ticket tells of the model that it was made with, whatever its task was."""
+    found = of_ticket(ticket)
+    held = {name: text for name, text in found.get("answering", {}).items() if name == "precision"}
+    own = {part: fields for part, fields in found.items() if part not in ("answering", "task", "data")}
+    return own | ({"answering": held} if held else {})
+
+
 def settings_of(ticket: Ticket) -> dict[str, str]:
     """The settings that a ticket was made under, as far as its origin tells: flags by name."""
     found = of_ticket(ticket).get("answering", {})

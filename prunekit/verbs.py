@@ -31,7 +31,7 @@ from prunekit.config import Experiment
 from prunekit.errors import ConfigError, DivergedError
 from prunekit.evaluation import Evaluation
 from prunekit.evaluation import evaluate as judge
-from prunekit.experiment import run, search
+from prunekit.experiment import directory_of, run, search
 from prunekit.methods import listed
 from prunekit.prepare import Prepared, backbone_of, encode, prepare, task_of
 from prunekit.records import locate, open_ticket
@@ -86,7 +86,7 @@ def _trained(
     prepared: Prepared, wish: Wish, screen: console.Screen, tracker: tracking.Tracker | None
 ) -> tuple[Run, str]:
     """One task: its run, and the stage that was asked for."""
-    path = Run.at(wish.out, prepared.name, prepared.id).path
+    path = directory_of(prepared, wish.out)
     with tracking.followed(screen, path, tracker) as watch:
         if wish.verb == "search":
             return search(prepared, wish.out, watch, controls=wish.controls), prepared.search_stage

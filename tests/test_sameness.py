@@ -9,7 +9,7 @@ from tiny import call
 
 from prunekit import environments, sameness, verbs
 from prunekit.errors import ConfigError
-from prunekit.experiment import run
+from prunekit.experiment import directory_of, run
 from prunekit.prepare import prepare
 from prunekit.records import open_ticket
 
@@ -315,10 +315,23 @@ def test_another_run_begins_and_says_why_where_the_model_was_edited(tmp_path):
     quiet = tiny.Quiet()
     second = run(prepare(asked), tmp_path / "runs", quiet, prune=False)
     assert second.path != first.path
+    with pytest.raises(
+        ConfigError, match=r"another experiment .*; it was made with another: model configuration n_head 4 -> 2"
+    ):
+        directory_of(prepare(asked), first.path)
     assert (
         f"note: a new run, since {first.path.name} was made with another: model configuration n_head 4 -> 2"
         in quiet.lines
     )
+
+
+def test_a_ticket_to_start_from_may_be_of_another_model_and_that_is_said(made, tmp_path):
+    ticket = made[0].path / "seed=0" / "round=00"
+    same = tiny.experiment("llama", made[1], init_from=ticket, train_steps=2)
+    assert prepare(same).notes == []
+    other = tiny.experiment("gpt2", tmp_path, init_from=ticket, train_steps=2)
+    (line,) = prepare(other).notes
+    assert line.startswith("note: the ticket to start from was made with another: model weights; model configuration")
 
 
 def test_figures_that_need_the_model_are_refused_on_another(made, place, monkeypatch):
