@@ -27,7 +27,7 @@ from prunekit.errors import ConfigError, PrunekitError
 # The largest difference allowed, as a part of the largest logit. Narrow numbers round by more: there the trial finds a
 # wrong scale or position, not a small one.
 BARS = {torch.float64: 1e-9, torch.float32: 1e-5}
-NARROW_BAR = 5e-2
+NARROW_BAR = 2e-2
 # how many times the model's own rounding (a row alone against the same row twice) passes for equal
 _NOISE = 4.0
 # above this many times the bar it is no rounding: such a model draws its answers
