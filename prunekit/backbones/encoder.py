@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunekit.backbones.base import Backbone, Judged, Place, by_head
 from prunekit.backbones.batch import Batch, Encoded, Ids, Row
@@ -71,10 +71,23 @@ class Encoder(Backbone):
         states = self._read_rows(placed, lambda **rows: model(**rows).last_hidden_state)
         first = placed.attention.argmax(dim=1)  # padding to a common length may stand before it
         rows = states[torch.arange(len(first), device=first.device), first]
-        if self.place == "first" and getattr(model, "pooler", None) is not None:
-            rows = model.pooler(rows[:, None])
+        if self.place == "first":
+            rows = self.pooled(rows)
         read: Tensor = rows.unflatten(0, (soft.members, batch.size, -1))
         return read
+
+    def pooled(self, states: Tensor) -> Tensor:
+        """[N, H] first states -> [N, H] as the model's own pooler hands them on; as they are where it has none."""
+        model: Any = self.model
+        pooler = getattr(model, "pooler", None)
+        if pooler is None:
+            return states
+        if not isinstance(pooler, nn.Linear):
+            read: Tensor = pooler(states[:, None])
+            return read
+        activation = getattr(model, "pooler_activation", None) or getattr(model, "activation", None)  # ALBERT, BigBird
+        linear: Tensor = pooler(states)
+        return linear if activation is None else activation(linear)
 
 
 def _contents(soft: Soft, batch: Batch) -> list[bytes]:

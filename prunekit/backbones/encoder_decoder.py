@@ -24,6 +24,8 @@ class EncoderDecoder(Backbone):
         """Whether the encoder's forward pass names an argument; it is the encoder that reads prompt and text."""
         return argument in inspect.signature(self._encoder.forward).parameters
 
+    _output_kind: type[Any] = BaseModelOutput
+
     @property
     def _encoder(self) -> Any:
         model: Any = self.model
@@ -58,12 +60,19 @@ class EncoderDecoder(Backbone):
 
     def _judge(self, soft: Soft, batch: Batch) -> Judged:
         placed = self._place(soft, batch)
-        encoded = self._read_rows(placed, lambda **rows: self._encoder(**rows).last_hidden_state)
+        encoded = self._read_rows(placed, self._encode)
         targets = batch.targets.expand(soft.members, *batch.targets.shape[1:])  # [S, B, C, L]
         answers = self._of_one if targets.shape[2] == 1 else self._of_several
         return by_words(
             answers(encoded, placed.attention, targets.flatten(0, 1)).view(targets.shape), batch, self.ranking
         )
+
+    def _encode(self, **rows: Tensor) -> Tensor:
+        """[N, T, H], what the encoder makes of rows."""
+        output = self._encoder(**rows)
+        self._output_kind = type(output)
+        states: Tensor = output.last_hidden_state
+        return states
 
     def _of_one(self, encoded: Tensor, attention: Tensor, targets: Tensor) -> Tensor:
         """[N, 1, L] log probabilities of the tokens of one answer to each of N texts."""
@@ -93,7 +102,7 @@ class EncoderDecoder(Backbone):
     ) -> Any:
         """The decoder's output; known: what it has read before, which it adds to."""
         model: Any = self.model
-        texts = BaseModelOutput(last_hidden_state=encoded)
+        texts = self._output_kind(last_hidden_state=encoded)  # some decoders ask for what only their encoder's own has
         kept = {} if known is None else keeping(self.model, known)
         if known is not None and not kept:
             raise ConfigError(f"{type(model).__name__} keeps no keys and values; use a model of transformers that does")
