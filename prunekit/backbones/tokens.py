@@ -19,16 +19,16 @@ class Join:
     whole: Ids
 
     @property
+    def merges(self) -> bool:
+        """Whether a token reaches over the border, so that no tokens are the answer's own."""
+        return self.whole[: len(self.text)] != self.text
+
+    @property
     def border(self) -> int:
         """How many tokens the two begin with in common."""
         pairs = zip(self.text, self.whole, strict=False)
         shorter = min(len(self.text), len(self.whole))
         return next((place for place, (alone, both) in enumerate(pairs) if alone != both), shorter)
-
-    @property
-    def merges(self) -> bool:
-        """Whether a token reaches over the border, so that no tokens are the answer's own."""
-        return self.border < len(self.text)
 
     @property
     def answer(self) -> Ids:
