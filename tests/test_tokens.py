@@ -1,5 +1,6 @@
 """How texts and answers become ids: twelve kinds of tokenizer against plain log-probabilities of what is written."""
 
+import copy
 import json
 import re
 from functools import lru_cache
@@ -436,3 +437,13 @@ def test_a_head_tells_fixed_answers_apart_whatever_their_tokens():
     bone = wrap(model, tokenizer("word level"))
     assert bone.encode(special_examples(choices=("数", "語")), own_choices=False, prompt_tokens=2)
     assert "unknown" in refusal(bone, ("数", "語"), own_choices=True)
+
+
+def test_a_token_that_the_model_has_no_embedding_for_is_refused_by_name():
+    kind = "byte bpe"
+    longer = copy.deepcopy(tokenizer(kind))
+    longer.add_tokens(["<tool>"])
+    bone = wrap(llama(kind), longer)
+    assert bone.encode(special_examples(text="good"), own_choices=False, prompt_tokens=2)
+    said = refusal(bone, ("<tool>", "no"))
+    assert said.startswith(f'example 3: the tokenizer reads "<tool>" as id {len(longer) - 1}')

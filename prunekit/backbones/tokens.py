@@ -108,6 +108,11 @@ class TextReader:
         return None if token is None else rules.token_to_id(token)
 
     @cached_property
+    def most_id(self) -> int:
+        """The largest id that the tokenizer may give."""
+        return int(max(self.tokenizer.get_vocab().values()))
+
+    @cached_property
     def _special(self) -> frozenset[int]:
         added = {place for place, token in self.tokenizer.added_tokens_decoder.items() if token.special}
         ends = {getattr(self.tokenizer, f"{name}_token_id") for name in ("bos", "eos", "cls", "sep")}
