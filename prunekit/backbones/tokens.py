@@ -86,8 +86,8 @@ class TextReader:
 
     def shortened(self, text: str, tokens: int, *, plain: bool) -> str:
         """The text without (about, and at least one of) its last `tokens` tokens."""
-        read = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain)
-        offsets = read["offset_mapping"]
+        asked = dict(add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain, verbose=False)
+        offsets = self.tokenizer(text, **asked)["offset_mapping"]
         return text[: offsets[-tokens][0]] if 0 < tokens <= len(offsets) else ""
 
     def special(self, ids: Ids) -> list[int]:
@@ -123,7 +123,10 @@ class TextReader:
     def _added(self) -> tuple[Ids, Ids]:
         """What the tokenizer adds before and behind a text, seen at one of which it reads something."""
         for text in ("a", "1", *self.tokenizer.get_vocab()):
-            read = self.tokenizer(text, return_special_tokens_mask=True)
+            try:
+                read = self.tokenizer(text, return_special_tokens_mask=True)
+            except Exception:
+                continue
             ids, added = tuple(read["input_ids"]), list(read["special_tokens_mask"])
             if 0 in added:
                 first, last = added.index(0), len(added) - added[::-1].index(0)
@@ -134,7 +137,7 @@ class TextReader:
         if [] in asked.values():
             return []
         try:
-            return [tuple(ids) for ids in self.tokenizer(**asked)["input_ids"]]
+            return [tuple(ids) for ids in self.tokenizer(**asked, verbose=False)["input_ids"]]
         except Exception as error:  # what the tokenizers library raises is a bare Exception
             raise DataError(f"the model's tokenizer cannot read these texts: {' '.join(str(error).split())}") from error
 
