@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from prunekit.errors import ConfigError
@@ -73,6 +75,8 @@ def test_aliases_may_be_given_for_labels_of_a_file():
 def test_the_separator_of_a_file_stands_between_text_and_answer(separator):
     (example,) = parse_task({**GOOD, "separator": separator}).examples({"x": "is it", "label": 0}, 0)
     assert (example.before, example.joined("no")) == ("is it", f"is it{separator}no")
+    spaced = dataclasses.replace(example, fields={"x": "is it "})
+    assert (spaced.before, spaced.joined("no")) == ("is it", f"is it {separator.lstrip(' ')}no"), "no blank is doubled"
 
 
 @pytest.mark.parametrize(

@@ -370,6 +370,13 @@ def test_a_special_token_of_the_template_is_meant_and_one_in_a_row_beside_it_is_
     assert [ids.count(BOS) for ids in row.choices] == [1, 0]
 
 
+def test_a_word_or_mark_that_someone_made_special_is_read_as_what_it_is():
+    padded = copy.deepcopy(tokenizer("byte bpe"))
+    padded.add_special_tokens({"pad_token": "!", "eos_token": "\n"})
+    bone = wrap(llama("byte bpe"), padded)
+    assert bone.encode(special_examples(text="good!\nand well"), own_choices=False, prompt_tokens=2)
+
+
 def test_special_tokens_of_a_rows_own_choices_are_plain_text():
     (row,) = decoder("byte bpe", "first").encode(
         special_examples(choices=("</s>", "no")), own_choices=True, prompt_tokens=2

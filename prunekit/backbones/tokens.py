@@ -91,7 +91,7 @@ class TextReader:
         return text[: offsets[-tokens][0]] if 0 < tokens <= len(offsets) else ""
 
     def special(self, ids: Ids) -> list[int]:
-        """Which of the ids are special tokens; that for what is unknown is none."""
+        """Which of the ids are special tokens; none is that for what is unknown, nor what is a word or mark."""
         return [] if self._special.isdisjoint(ids) else [token for token in ids if token in self._special]
 
     def content(self, ids: Ids) -> Ids:
@@ -114,10 +114,13 @@ class TextReader:
 
     @cached_property
     def _special(self) -> frozenset[int]:
-        added = {place for place, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        names = {place: token.content for place, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        names |= zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True)
         ends = {getattr(self.tokenizer, f"{name}_token_id") for name in ("bos", "eos", "cls", "sep")}
         # what is unknown may stand in any text, unless the same token also ends one
-        return frozenset((added | set(self.tokenizer.all_special_ids)) - ({self.unknown} - ends))
+        strange = names.keys() - ({self.unknown} - ends)
+        # a word or a mark ("!" for padding, a newline for the end) stands in texts as what it is
+        return frozenset(token for token in strange if len(names[token]) > 2 and not names[token].isalnum())
 
     @cached_property
     def _added(self) -> tuple[Ids, Ids]:

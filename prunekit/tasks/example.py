@@ -21,7 +21,7 @@ class Example:
         choices: [C] the answers as written.
         gold: indices into `choices` of the right ones; empty when unlabelled, several in ReCoRD.
         group: rows with the same non-empty group are judged together (the answers of one MultiRC question).
-        separator: stands between the text and an answer where neither brings a blank or newline of its own.
+        separator: stands between the text and an answer; a blank does where neither brings one of its own.
     """
 
     index: int
@@ -45,7 +45,7 @@ class Example:
     def joined(self, choice: str) -> str:
         """Text and answer as they are written together, which is how a model that continues texts reads them."""
         text = self.text
-        blank = text[-1:].isspace() or choice[:1].isspace()
+        blank = self.separator == " " and (text[-1:].isspace() or choice[:1].isspace())  # never two of them
         return text + ("" if blank else self.separator) + choice
 
     def shortened(self, fields: Mapping[str, str]) -> Example:

@@ -54,7 +54,7 @@ class Task:
         group: the field whose value ties rows that are judged together.
         data: default folder of {train,validation,test}.jsonl.
         testbed: name of the testbed task whose grammar makes the rows, where that is the source.
-        separator: stands between text and answer, where neither brings a blank or newline of its own.
+        separator: stands between text and answer; a blank does where neither brings a blank or newline of its own.
     """
 
     name: str
