@@ -141,6 +141,7 @@ EDITS = [
     ("swapped words", _swapped_words, 'task choices ["good","bad"] -> ["bad","good"]'),
     ("another word", lambda at: at.say('good = "good"', 'good = "very"'), 'choices ["good","bad"] -> ["very","bad"]'),
     ("order of labels", _other_order, "task labels"),
+    ("separator", lambda at: at.more('separator = "\\n"'), "task separator (its default) ->"),
     ("task name", lambda at: at.say('name = "toy"', 'name = "other"'), 'task name "toy" -> "other"'),
     ("metric", lambda at: at.say('["accuracy"]', '["macro_f1"]'), 'task metrics (its default) -> ["macro_f1"]'),
     ("second metric", lambda at: at.say('["accuracy"]', '["accuracy", "f1"]'), "task metrics"),

@@ -112,6 +112,58 @@ def test_a_model_that_answers_otherwise_each_time_is_refused():
         wrap(model, tokenizer())
 
 
+def test_a_model_that_looks_ahead_is_no_decoder():
+    settings = dict(vocab_size=_VOCABULARY, d_model=32, n_layer=2, n_head=4, d_inner=64, initializer_range=0.2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model("xlnet", **settings)).eval()
+    with pytest.raises(ConfigError, match="no causal language model: a token changes what the model says before it"):
+        wrap(model, tokenizer())
+
+
+def test_a_model_without_its_head_is_told_how_to_be_loaded():
+    bare = copy.deepcopy(tiny.model("gpt2")).transformer
+    with pytest.raises(ConfigError, match="GPT2Model: the model has no language-modelling head; load it by Auto"):
+        wrap(bare, tokenizer())
+
+
+@pytest.mark.parametrize("kind", ["albert", "big_bird"])
+def test_a_pooler_of_two_parts_is_read_as_the_model_reads_it(kind):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModel.from_config(AutoConfig.for_model(kind, **_COMMON, embedding_size=32)).eval()
+    assert isinstance(model.pooler, nn.Linear)
+    bone = wrap(model, tokenizer(), place="first")
+    prompt, text = [8, 9], (10, 11, 12, 13)
+    weight = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
+    row = Encoded(0, text, ((), ()), 0)
+    with torch.no_grad():
+        answers = bone.logits(cohort_of_ids(bone, [prompt], weight), bone.batch([[row]], every_choice=True))[0, 0]
+        wanted = model(input_ids=torch.tensor([[*prompt, *text]])).pooler_output[0] @ weight.T
+    assert (answers - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+def test_experts_of_an_encoder_decoder_get_the_output_of_their_own_encoder():
+    settings = dict(
+        vocab_size=_VOCABULARY, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4, num_experts=4,
+        num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, pad_token_id=0, decoder_start_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model("switch_transformers", **settings)).eval()
+    assert wrap(model, tokenizer()).traits == Traits()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of the quantising
+def test_a_model_that_lets_no_gradient_through_is_refused_before_it_is_trained(tmp_path):
+    tiny.save_task(tmp_path / "toy")
+    quantised = torch.ao.quantization.quantize_dynamic(copy.deepcopy(tiny.model("llama")), {nn.Linear}, torch.qint8)
+    task, data = str(tmp_path / "toy" / "toy.toml"), str(tmp_path / "toy")
+    with pytest.raises(ConfigError, match="no gradient reaches a prompt through this model"):
+        pk.prune(quantised, tokenizer(), task, data=data, prompt_tokens=4, pieces=4, threads=1, out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_model_that_takes_no_embeddings_is_refused_in_one_line():
     model = copy.deepcopy(tiny.model("gpt2"))
     inner = model.transformer.forward
