@@ -9,54 +9,62 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from benchmarks.families import table
 from benchmarks.families.apart import Order, tried
-from benchmarks.families.catalogue import architectures
-from benchmarks.families.measure import Result
-
-RESULTS = Path("build/families.jsonl")
+from benchmarks.families.catalogue import Architecture, architectures
+from benchmarks.families.measure import FAULTS, Result
+from benchmarks.measure import machine
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Option(help="such an architecture, as decoder/llama; may be repeated")] = None,
-    results: Annotated[Path, typer.Option(help="file of results, one line of JSON each; what it holds is kept")] = RESULTS,
+    only: Annotated[list[str] | None, typer.Option(help="an architecture, as decoder/llama; may be repeated")] = None,
+    results: Annotated[Path, typer.Option(help="results, a line of JSON each; those it holds are kept")] = Path(
+        "build/families.jsonl"
+    ),
     jobs: Annotated[int, typer.Option(help="processes side by side")] = 1,
     seconds: Annotated[int, typer.Option(help="time limit of one architecture")] = 120,
-    gib: Annotated[int, typer.Option(help="address space of one architecture, in GiB")] = 12,
-    fault: Annotated[str | None, typer.Option("--plant", help="a fault to plant: scale, positions or padding")] = None,
+    plant: Annotated[str | None, typer.Option(help=f"a fault to plant: {', '.join(FAULTS)}")] = None,
     verbs: Annotated[bool, typer.Option(help="try prune, search, score, attach and export too")] = True,
-    page: Annotated[bool, typer.Option(help="write docs/how-to/models.md and the results beside the other ones")] = False,
+    page: Annotated[bool, typer.Option(help="write docs/how-to/models.md, and the figures behind it")] = False,
 ) -> None:
-    """Try what is not in the results file yet, then print the table."""
-    chosen = [one for one in architectures() if not only or one.name in only]
-    if only and len(chosen) < len(set(only)):
-        raise typer.BadParameter(f"unknown: {', '.join(set(only) - {one.name for one in chosen})}", param_hint="--only")
+    """Try what the results do not hold yet, and say what all of it came to; the exit code is 1 where a fault is."""
+    if plant is not None and plant not in FAULTS:
+        raise typer.BadParameter(f"use one of {', '.join(FAULTS)}", param_hint="--plant")
+    chosen = _chosen(only)
     results.parent.mkdir(parents=True, exist_ok=True)
-    done = {f"{one.family}/{one.kind}": one for one in read(results)}
-    missing = [one for one in chosen if one.name not in done]
+    done = {result.name: result for result in _read(results)}
+    missing = [architecture for architecture in chosen if architecture.name not in done]
     with results.open("a", encoding="utf-8") as file:
-        for number, result in enumerate(tried(missing, jobs, Order(fault, verbs, seconds, gib)), 1):
-            done[f"{result.family}/{result.kind}"] = result
+        order: Any = Order(plant, verbs, seconds)  # type: ignore[arg-type]  # checked above
+        for number, result in enumerate(tried(missing, jobs, order), 1):
+            done[result.name] = result
             file.write(result.line() + "\n")
             file.flush()
-            print(f"{number} of {len(missing)}: {result.family}/{result.kind}: {result.outcome} {result.reason}", flush=True)
-    found = [done[one.name] for one in chosen]
-    print(table.counted(found))
+            print(f"{number} of {len(missing)}: {result.name}: {result.outcome} {result.reason}", flush=True)
+    ordered = [done[architecture.name] for architecture in chosen]
+    print(table.counted(ordered))
     if page:
-        table.publish(found)
-    if any(one.outcome in ("WRONG", "CRASH") for one in found):
+        facts = machine(1, "cpu")
+        table.publish(ordered, {name: facts[name] for name in ("date", "versions")})
+    if any(result.outcome in ("WRONG", "CRASH") for result in ordered):
         raise typer.Exit(1)
 
 
-def read(path: Path) -> list[Result]:
-    """Results of an earlier call; of an architecture that was tried twice, both."""
-    if not path.exists():
-        return []
-    return [Result(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+def _chosen(only: list[str] | None) -> list[Architecture]:
+    every = {architecture.name: architecture for architecture in architectures()}
+    if unknown := sorted(set(only or ()) - set(every)):
+        raise typer.BadParameter(f"no such architecture: {', '.join(unknown)}", param_hint="--only")
+    return [architecture for name, architecture in every.items() if not only or name in only]
+
+
+def _read(path: Path) -> list[Result]:
+    """Results of earlier calls; where one was tried twice, both."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [Result(**json.loads(line)) for line in lines]
 
 
 if __name__ == "__main__":

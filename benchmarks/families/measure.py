@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import tempfile
 import time
 import traceback
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 import torch
 from torch import Tensor
 from transformers.utils import logging
@@ -38,7 +40,7 @@ PLACES = {"decoder": ("first", "suffix"), "encoder-decoder": ("first",), "encode
 
 # part of the largest logit by which float32 answers may differ
 BAR = 1e-5
-# part of the loss by which a few updates side by side may differ from the same ones after another
+# part of the largest score by which answers after a few updates may differ with what was trained beside them
 _WIDTH_BAR = 1e-3
 # ids of the words that the prompt is made of, and which of them the members of a cohort keep
 _PROMPT = (101, 57, 333, 208)
@@ -57,7 +59,7 @@ good = "good"
 bad = "bad"
 """
 _SETTINGS = dict(
-    prompt_tokens=4, pieces=_PIECES, train_steps=2, evaluate_every=1, batch_size=4, threads=1, learning_rate=0.05,
+    prompt_tokens=4, pieces=_PIECES, train_steps=2, evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05,
     seeds=2, quiet=True, patience=9,
 )  # fmt: skip
 
@@ -81,6 +83,16 @@ class Result:
     trace: str = ""
     seconds: float = 0.0
 
+    @property
+    def name(self) -> str:
+        """As `Architecture.name`."""
+        return f"{self.family}/{self.kind}"
+
+    def fault(self, reason: str) -> None:
+        """An answer that is silently wrong; the first one is told."""
+        if self.outcome != "WRONG":
+            self.outcome, self.reason = "WRONG", reason
+
     def line(self) -> str:
         """As one line of JSON."""
         return json.dumps(asdict(self))
@@ -103,7 +115,7 @@ def measure(architecture: Architecture, fault: Fault | None = None, *, verbs: bo
         except NotBuiltError as error:
             result.outcome, result.reason = "not tried", str(error)
         except PrunekitError as error:
-            result.outcome, result.reason = "refused", str(error)
+            result.outcome, result.reason = "refused", _said(error)
         except Exception as error:
             result.outcome, result.reason, result.trace = "CRASH", one_line(error), traceback.format_exc()
     result.seconds = round(time.monotonic() - began, 1)
@@ -116,25 +128,19 @@ def _tried(architecture: Architecture, root: Path, result: Result, fault: Fault 
     model = loaded(architecture, folder)
     first, *others = PLACES[architecture.family]
     backbone = load(str(folder), place=first)  # type: ignore[arg-type]
-    if not together(backbone):
-        result.outcome = "works one by one"
+    if backbone.traits.apart:
+        result.outcome, result.reason = "works one by one", backbone.traits.apart
     compared(backbone, model, architecture, result, fault)
     for place in others:
         try:
             there = load(str(folder), place=place)  # type: ignore[arg-type]
         except PrunekitError as error:
-            result.places[place] = f"refused: {error}"
+            result.places[place] = f"refused: {_said(error)}"
             continue
         compared(there, model, architecture, result, fault)
-        result.places[place] = "works" if together(there) else "works one by one"
+        result.places[place] = there.traits.apart or "works"
     if verbs and result.outcome != "WRONG":
         _verbs(architecture, root, model, result)
-
-
-def together(backbone: Any) -> bool:
-    """Whether members of unequal length share a batch on this backbone."""
-    traits = getattr(backbone, "traits", None)
-    return True if traits is None else bool(traits.together)
 
 
 # ---- against the plain model
@@ -144,12 +150,15 @@ def compared(backbone: Backbone, model: Any, architecture: Architecture, result:
     """Choice scores of prunekit against those of the plain model: a row alone, rows beside each other, members too."""
     if fault is not None:
         plant(backbone, architecture, fault)
-    tickets = [_worded(backbone, kept) for kept in _KEPT]
+    words = prompt_ids(model)
+    tickets = [_worded(backbone, words, kept) for kept in _KEPT]
     examples = backbone.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
     plain = reader(model, architecture, tickets[0])
-    pairs = [[plain.scores(ids, one.text, one.choices) for one in examples] for ids in map(_ids, _KEPT)]
+    prompts = [[word for word, there in zip(words, kept, strict=True) if there] for kept in _KEPT]
+    pairs = [[plain.scores(ids, one.text, one.choices) for one in examples] for ids in prompts]
     right = torch.stack([torch.stack([scores for scores, _ in row]) for row in pairs])  # [S, B, C]
-    largest = max(max(size for _, size in row) for row in pairs)
+    # a score is a sum of log-probabilities, which round by their own size where logits are small
+    largest = max(float(right.abs().max()), *(size for row in pairs for _, size in row))
 
     def answers(members: Sequence[int], rows: Sequence[int]) -> Tensor:
         prompts = soft([Member(tickets[number], backbone.device) for number in members])
@@ -167,10 +176,8 @@ def compared(backbone: Backbone, model: Any, architecture: Architecture, result:
     for name, difference in tried.items():
         apart = float(difference().abs().max()) / largest
         result.differences[f"{backbone.place}, {name}"] = apart
-        if not apart <= BAR and result.outcome != "WRONG":
-            result.outcome = "WRONG"
-            result.reason = f"{backbone.place}, {name}: answers differ from the plain model's by {apart:.1e} of the "
-            result.reason += "largest logit"
+        if not apart <= BAR:
+            result.fault(f"{backbone.place}, {name}: answers differ by {apart:.1e} of the largest logit")
 
 
 def reader(model: Any, architecture: Architecture, ticket: Ticket) -> Reader:
@@ -198,19 +205,27 @@ def plant(backbone: Backbone, architecture: Architecture, fault: Fault) -> None:
     fed[architecture.family]().register_forward_pre_hook(spoiled, with_kwargs=True)
 
 
-def _worded(backbone: Backbone, kept: Sequence[bool]) -> Ticket:
+def prompt_ids(model: Any) -> tuple[int, ...]:
+    """The words that the prompt is made of.
+
+    Where every layer has embeddings of its own, a vector has none: transformers gives it those of the padding id.
+    Only a prompt of that id can be read by the plain model too.
+    """
+    config = model.config.get_text_config()
+    if getattr(config, "hidden_size_per_layer_input", None):
+        return (config.pad_token_id,) * len(_PROMPT)
+    return _PROMPT
+
+
+def _worded(backbone: Backbone, words: Sequence[int], kept: Sequence[bool]) -> Ticket:
     """A ticket whose prompt is the embeddings of words, so that a plain model can read the same."""
-    values = backbone.embed(torch.tensor(_PROMPT)).detach().clone()
+    values = backbone.embed(torch.tensor(words)).detach().clone()
     token = torch.tensor(kept)
     head = backbone.new_head(2)
     if head is not None:
         draw = torch.Generator().manual_seed(0)
         head = {name: torch.randn(part.shape, generator=draw) for name, part in head.items()}
     return Ticket(Mask(token, token[:, None].repeat(1, _PIECES)), {"values": values}, head, place=backbone.place)
-
-
-def _ids(kept: Sequence[bool]) -> list[int]:
-    return [word for word, there in zip(_PROMPT, kept, strict=True) if there]
 
 
 def _text(number: int, length: int) -> str:
@@ -242,23 +257,25 @@ def _verbs(architecture: Architecture, root: Path, model: Any, result: Result) -
     _exported(architecture, root, model, run, result)
 
 
-def _searched(name: str, width: int, root: Path, more: dict[str, Any]) -> Any:
-    """The table of a ratio search with so many members side by side."""
-    run = pk.search_ratios(name, width=width, out=root / f"width-{width}", **more | dict(grid="token", seeds=1))
-    return run.results.sort_values(["seed", "round", "arm"]).reset_index(drop=True)
+def _searched(name: str, width: int, root: Path, more: dict[str, Any]) -> pk.Run:
+    """A ratio search with so many members side by side."""
+    more = more | dict(grid="token", seeds=1)
+    return pk.search_ratios(name, width=width, out=root / f"width-{width}", **more)
 
 
-def _same_search(narrow: Any, wide: Any, result: Result) -> None:
-    """The same tickets, with the same losses, whatever stood beside them."""
-    for column in ("seed", "round", "tokens", "pieces"):
-        if narrow[column].tolist() != wide[column].tolist():
-            result.outcome, result.reason = "WRONG", f"--width 1 and 8 choose tickets of other {column}"
-            return
-    losses = [column for column in narrow.columns if column.endswith("_loss") and narrow[column].notna().all()]
-    apart = float(((narrow[losses] - wide[losses]).abs() / wide[losses].abs()).to_numpy().max())
-    result.differences["width 1 against 8, losses"] = apart
+def _same_search(narrow: pk.Run, wide: pk.Run, result: Result) -> None:
+    """The same tickets chosen, and every row of every ticket answered the same, whatever stood beside it."""
+    tables = [run.results.sort_values(["round", "arm"])[["round", "arm", "tokens", "pieces"]] for run in (narrow, wide)]
+    if not tables[0].reset_index(drop=True).equals(tables[1].reset_index(drop=True)):
+        result.fault("--width 1 and 8 choose other tickets")
+    apart = 0.0
+    for path in sorted(narrow.path.rglob("predictions.parquet")):
+        first, second = (pd.read_parquet(run.path / path.relative_to(narrow.path)) for run in (narrow, wide))
+        difference = (first["score"] - second["score"]).abs().max() / first["score"].abs().max()
+        apart = max(apart, float(difference))
+    result.differences["--width 1 and 8"] = apart
     if not apart <= _WIDTH_BAR:
-        result.outcome, result.reason = "WRONG", f"--width 1 and 8 give losses that differ by a part of {apart:.1e}"
+        result.fault(f"--width 1 and 8 answer otherwise, by {apart:.1e} of the largest score")
 
 
 def _round_folder(run: pk.Run) -> Path:
@@ -272,15 +289,15 @@ def _attached(architecture: Architecture, root: Path, model: Any, result: Result
     for place in PLACES[architecture.family]:
         if result.places.get(place, "").startswith("refused"):
             continue
-        ticket = _worded(load(str(root / "model"), place=place), _KEPT[0])  # type: ignore[arg-type]
+        prompt = prompt_ids(model)
+        ticket = _worded(load(str(root / "model"), place=place), prompt, _KEPT[0])  # type: ignore[arg-type]
         rows = [words(f"{_text(number, length)} :")["input_ids"] for number, length in enumerate(_LENGTHS)]
         plain = reader(model, architecture, ticket)
-        right = torch.stack([plain.next_logits(_PROMPT, row) for row in rows])
+        right = torch.stack([plain.next_logits(prompt, row) for row in rows])
         apart = float((_worn(architecture, model, ticket, rows) - right).abs().max() / right.abs().max())
         result.differences[f"{place}, attached"] = apart
-        if not apart <= BAR and result.outcome != "WRONG":
-            result.outcome = "WRONG"
-            result.reason = f"{place}, attached: answers differ by {apart:.1e} of the largest logit"
+        if not apart <= BAR:
+            result.fault(f"{place}, attached: answers differ by {apart:.1e} of the largest logit")
 
 
 def _worn(architecture: Architecture, model: Any, ticket: Ticket, rows: Sequence[Sequence[int]]) -> Tensor:
@@ -309,10 +326,15 @@ def _exported(architecture: Architecture, root: Path, model: Any, run: pk.Run, r
         run.ticket(seed=0, round=1).export(root / "adapter", model, tokenizer(architecture.family))
         result.export = "proved equal"
     except PrunekitError as error:
-        result.export = f"refused: {error}"
+        result.export = f"refused: {_said(error)}"
 
 
-def _save_task(folder: Path, rows: Sequence[int] = (8, 6, 6)) -> Path:
+def _said(error: PrunekitError) -> str:
+    """What prunekit says, without the temporary folder of the model: "folder (Class): ..." becomes "Class: ..."."""
+    return re.sub(r"\S*/model \((\w+)\)", r"\1", str(error))
+
+
+def _save_task(folder: Path, rows: Sequence[int] = (6, 4, 4)) -> Path:
     """A task file with its rows beside it; which of two words stands first says the answer."""
     folder.mkdir()
     number = 0
