@@ -37,7 +37,7 @@ def main(
     chosen = _chosen(only)
     results.parent.mkdir(parents=True, exist_ok=True)
     done = {result.name: result for result in _read(results)}
-    missing = [architecture for architecture in chosen if architecture.name not in done]
+    missing = [architecture for architecture in chosen if _is_missing(done.get(architecture.name), verbs)]
     with results.open("a", encoding="utf-8") as file:
         order: Any = Order(plant, verbs, seconds)  # type: ignore[arg-type]  # checked above
         for number, result in enumerate(tried(missing, jobs, order), 1):
@@ -54,6 +54,11 @@ def main(
         raise typer.Exit(1)
 
 
+def _is_missing(result: Result | None, verbs: bool) -> bool:
+    """Whether an architecture is still to be tried; one that was compared alone is, where verbs are asked for."""
+    return result is None or (verbs and not result.verbs and result.outcome in ("works", "works one by one"))
+
+
 def _chosen(only: list[str] | None) -> list[Architecture]:
     every = {architecture.name: architecture for architecture in architectures()}
     if unknown := sorted(set(only or ()) - set(every)):
@@ -62,7 +67,7 @@ def _chosen(only: list[str] | None) -> list[Architecture]:
 
 
 def _read(path: Path) -> list[Result]:
-    """Results of earlier calls; where one was tried twice, both."""
+    """Results of earlier calls; where one was tried twice, both, in their order."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [Result(**json.loads(line)) for line in lines]
 

@@ -14,7 +14,7 @@ from benchmarks.families.catalogue import Architecture
 from benchmarks.families.measure import Fault, Result, measure
 
 # loaded once, in the process that the others are forked from
-_PRELOAD = ["benchmarks.families.measure", "prunekit.scoring", "transformers.generation", "peft"]
+_PRELOAD = ["benchmarks.families.measure", "transformers.generation", "peft"]
 _GIB = 2**30
 
 

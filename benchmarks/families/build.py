@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from benchmarks.families.catalogue import Architecture, Family
 from benchmarks.families.shrink import BOS, VOCABULARY, tiny_config
@@ -20,11 +21,6 @@ _NUDGE = 0.1
 SPECIAL = ("<pad>", "<row>", "<s>", "</s>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
 WORDS = ("good", "bad", "very", ":")
 _TEMPLATES: dict[Family, str] = {"decoder": "<s> $A", "encoder-decoder": "$A </s>", "encoder": "[CLS] $A [SEP]"}
-_LOADERS: dict[Family, Any] = {
-    "decoder": AutoModelForCausalLM,
-    "encoder-decoder": AutoModelForSeq2SeqLM,
-    "encoder": AutoModel,
-}
 
 
 class NotBuiltError(Exception):
@@ -62,7 +58,7 @@ def build(architecture: Architecture, folder: Path, seed: int = 0) -> None:
 
 def loaded(architecture: Architecture, folder: Path) -> Any:
     """The model of a folder as any user of transformers loads it, in eval mode."""
-    return _LOADERS[architecture.family].from_pretrained(folder, dtype=torch.float32).eval()
+    return _loader(architecture).from_pretrained(folder, dtype=torch.float32).eval()
 
 
 def check(architecture: Architecture, model: Any) -> None:
@@ -86,11 +82,19 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {said[0] if said else ''}"[:300]
 
 
+def _loader(architecture: Architecture) -> Any:
+    """The automatic class of transformers that knows the architecture."""
+    if architecture.family == "encoder":
+        return AutoModel
+    causal = architecture.family == "decoder" and architecture.kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return AutoModelForCausalLM if causal else AutoModelForSeq2SeqLM
+
+
 def _random(architecture: Architecture, seed: int) -> Any:
     config = tiny_config(architecture.kind, architecture.family)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = _LOADERS[architecture.family].from_config(config, dtype=torch.float32)
+        model = _loader(architecture).from_config(config, dtype=torch.float32)
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 _draw(name, weight)

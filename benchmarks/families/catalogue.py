@@ -39,10 +39,15 @@ class Architecture:
 
 
 def architectures() -> list[Architecture]:
-    """All of them: causal language models, sequence-to-sequence models and text encoders, each in alphabetical order."""
+    """All of them: causal language models, sequence-to-sequence models and text encoders, each in alphabetical order.
+
+    What transformers lists as sequence-to-sequence but has no encoder of texts (Voxtral hears) counts as a decoder.
+    """
+    causal, listed = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES), set(MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
+    both = {kind for kind in listed if CONFIG_MAPPING[kind]().is_encoder_decoder}
     kinds: dict[Family, list[str]] = {
-        "decoder": sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
-        "encoder-decoder": sorted(MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
+        "decoder": sorted(causal | (listed - both)),
+        "encoder-decoder": sorted(both),
         "encoder": sorted(_encoders()),
     }
     return [Architecture(kind, family) for family in FAMILIES for kind in kinds[family]]

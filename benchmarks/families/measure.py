@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import re
 import tempfile
@@ -25,7 +23,7 @@ from benchmarks.families.build import NotBuiltError, build, loaded, one_line, to
 from benchmarks.families.catalogue import Architecture
 from benchmarks.families.plain import Reader
 from benchmarks.families.shrink import PAD
-from prunekit import scoring
+from prunekit.ablation import leave_one_out
 from prunekit.backbones import Backbone, load
 from prunekit.cohort import Member, soft
 from prunekit.errors import PrunekitError
@@ -70,7 +68,7 @@ class Result:
 
     reason: one line, why it is not simply right.  differences: part of the largest logit, by what was compared.
     export: what an export into PEFT came to, in one line.  places: what each further place of the prompt came to.
-    trace: of a crash, for whoever mends it.
+    trace: of a crash, for whoever mends it.  verbs: whether prune, search, score, attach and export were tried.
     """
 
     kind: str
@@ -82,6 +80,7 @@ class Result:
     export: str = ""
     trace: str = ""
     seconds: float = 0.0
+    verbs: bool = False
 
     @property
     def name(self) -> str:
@@ -127,20 +126,28 @@ def _tried(architecture: Architecture, root: Path, result: Result, fault: Fault 
     build(architecture, folder)
     model = loaded(architecture, folder)
     first, *others = PLACES[architecture.family]
-    backbone = load(str(folder), place=first)  # type: ignore[arg-type]
+    backbone = _loaded(folder, first, architecture)
     if backbone.traits.apart:
         result.outcome, result.reason = "works one by one", backbone.traits.apart
     compared(backbone, model, architecture, result, fault)
     for place in others:
         try:
-            there = load(str(folder), place=place)  # type: ignore[arg-type]
+            there = _loaded(folder, place, architecture)
         except PrunekitError as error:
             result.places[place] = f"refused: {_said(error)}"
             continue
         compared(there, model, architecture, result, fault)
         result.places[place] = there.traits.apart or "works"
-    if verbs and result.outcome != "WRONG":
+    result.verbs = verbs and result.outcome != "WRONG"
+    if result.verbs:
         _verbs(architecture, root, model, result)
+
+
+def _loaded(folder: Path, place: str, architecture: Architecture) -> Backbone:
+    """The backbone of a folder, with the tokenizer that was saved there: of some kinds transformers makes another."""
+    backbone = load(str(folder), place=place)  # type: ignore[arg-type]
+    backbone.tokenizer = tokenizer(architecture.family)
+    return backbone
 
 
 # ---- against the plain model
@@ -157,8 +164,7 @@ def compared(backbone: Backbone, model: Any, architecture: Architecture, result:
     prompts = [[word for word, there in zip(words, kept, strict=True) if there] for kept in _KEPT]
     pairs = [[plain.scores(ids, one.text, one.choices) for one in examples] for ids in prompts]
     right = torch.stack([torch.stack([scores for scores, _ in row]) for row in pairs])  # [S, B, C]
-    # a score is a sum of log-probabilities, which round by their own size where logits are small
-    largest = max(float(right.abs().max()), *(size for row in pairs for _, size in row))
+    largest = max(size for row in pairs for _, size in row)
 
     def answers(members: Sequence[int], rows: Sequence[int]) -> Tensor:
         prompts = soft([Member(tickets[number], backbone.device) for number in members])
@@ -190,7 +196,11 @@ def reader(model: Any, architecture: Architecture, ticket: Ticket) -> Reader:
 def plant(backbone: Backbone, architecture: Architecture, fault: Fault) -> None:
     """A fault in what the model is fed: embeddings of another scale, positions left out, padding that is seen."""
     model: Any = backbone.model
-    fed = {"decoder": lambda: model.base_model, "encoder-decoder": lambda: model.get_encoder(), "encoder": lambda: model}
+    fed = {
+        "decoder": lambda: model.base_model,
+        "encoder-decoder": lambda: model.get_encoder(),
+        "encoder": lambda: model,
+    }
 
     def spoiled(module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         named = dict(named)
@@ -202,7 +212,14 @@ def plant(backbone: Backbone, architecture: Architecture, fault: Fault) -> None:
             named["attention_mask"] = torch.ones_like(named["attention_mask"])
         return given, named
 
-    fed[architecture.family]().register_forward_pre_hook(spoiled, with_kwargs=True)
+    match architecture.family:
+        case "decoder":
+            fed = model.base_model
+        case "encoder-decoder":
+            fed = model.get_encoder()
+        case "encoder":
+            fed = model
+    fed.register_forward_pre_hook(spoiled, with_kwargs=True)
 
 
 def prompt_ids(model: Any) -> tuple[int, ...]:
@@ -247,20 +264,15 @@ def _verbs(architecture: Architecture, root: Path, model: Any, result: Result) -
     """Prune, search under two widths, score, attach and export."""
     task = _save_task(root / "toy")
     more = _SETTINGS | dict(task=str(task), data=str(task.parent))
-    name = str(root / "model")
-    run = pk.prune(name, rounds=1, keep_tokens=2, keep_pieces=2, out=root / "runs", **more)
-    narrow, wide = (_searched(name, width, root, more) for width in (1, 8))
-    _same_search(narrow, wide, result)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        scoring.score(_round_folder(run), scoring.Wish("leave-one-out"), {}, json=True)
+    given = (model, tokenizer(architecture.family))
+    run = pk.prune(*given, rounds=1, keep_tokens=2, keep_pieces=2, out=root / "runs", **more)
+    more |= dict(grid="token", seeds=1)
+    _same_search(*(pk.search_ratios(*given, width=width, out=root / f"{width}", **more) for width in (1, 8)), result)
+    backbone = _loaded(root / "model", PLACES[architecture.family][0], architecture)
+    examples = backbone.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
+    leave_one_out(run.ticket(seed=0, round=1), backbone, examples, "token")
     _attached(architecture, root, model, result)
     _exported(architecture, root, model, run, result)
-
-
-def _searched(name: str, width: int, root: Path, more: dict[str, Any]) -> pk.Run:
-    """A ratio search with so many members side by side."""
-    more = more | dict(grid="token", seeds=1)
-    return pk.search_ratios(name, width=width, out=root / f"width-{width}", **more)
 
 
 def _same_search(narrow: pk.Run, wide: pk.Run, result: Result) -> None:
@@ -278,11 +290,6 @@ def _same_search(narrow: pk.Run, wide: pk.Run, result: Result) -> None:
         result.fault(f"--width 1 and 8 answer otherwise, by {apart:.1e} of the largest score")
 
 
-def _round_folder(run: pk.Run) -> Path:
-    found = sorted(path.parent for path in run.path.rglob("trained.safetensors") if "round=01" in path.parts)
-    return found[0] if found else run.path
-
-
 def _attached(architecture: Architecture, root: Path, model: Any, result: Result) -> None:
     """A ticket of words on the user's model, rows padded beside each other, against plain ids."""
     words = tokenizer(architecture.family)
@@ -290,7 +297,7 @@ def _attached(architecture: Architecture, root: Path, model: Any, result: Result
         if result.places.get(place, "").startswith("refused"):
             continue
         prompt = prompt_ids(model)
-        ticket = _worded(load(str(root / "model"), place=place), prompt, _KEPT[0])  # type: ignore[arg-type]
+        ticket = _worded(_loaded(root / "model", place, architecture), prompt, _KEPT[0])
         rows = [words(f"{_text(number, length)} :")["input_ids"] for number, length in enumerate(_LENGTHS)]
         plain = reader(model, architecture, ticket)
         right = torch.stack([plain.next_logits(prompt, row) for row in rows])
@@ -318,12 +325,13 @@ def _worn(architecture: Architecture, model: Any, ticket: Ticket, rows: Sequence
 
 def _exported(architecture: Architecture, root: Path, model: Any, run: pk.Run, result: Result) -> None:
     """A pruned ticket as a PEFT adapter; of an encoder one that was trained with the prompt first."""
+    words = tokenizer(architecture.family)
     try:
         if architecture.family == "encoder":
             task = str(root / "toy" / "toy.toml")
             more = _SETTINGS | dict(task=task, data=str(root / "toy"), place="first", out=root / "first")
-            run = pk.prune(str(root / "model"), rounds=1, keep_tokens=2, keep_pieces=2, **more)
-        run.ticket(seed=0, round=1).export(root / "adapter", model, tokenizer(architecture.family))
+            run = pk.prune(model, words, rounds=1, keep_tokens=2, keep_pieces=2, **more)
+        run.ticket(seed=0, round=1).export(root / "adapter", model, words)
         result.export = "proved equal"
     except PrunekitError as error:
         result.export = f"refused: {_said(error)}"
@@ -337,13 +345,16 @@ def _said(error: PrunekitError) -> str:
 def _save_task(folder: Path, rows: Sequence[int] = (6, 4, 4)) -> Path:
     """A task file with its rows beside it; which of two words stands first says the answer."""
     folder.mkdir()
-    number = 0
+    first = 0
     for split, count in zip(("train", "validation", "test"), rows, strict=True):
-        lines = []
-        for number in range(number, number + count):
-            sentence = f"w{number % 2} {_text(number, 2 + number * 5 % 13)}"
-            lines.append(json.dumps({"sentence": sentence, "label": ("good", "bad")[number % 2]}))
+        lines = [_line(number) for number in range(first, first + count)]
         (folder / f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        number += 1
+        first += count
     (folder / "toy.toml").write_text(_TASK, encoding="utf-8")
     return folder / "toy.toml"
+
+
+def _line(number: int) -> str:
+    """One row of the task."""
+    sentence = f"w{number % 2} {_text(number, 2 + number * 5 % 13)}"
+    return json.dumps({"sentence": sentence, "label": ("good", "bad")[number % 2]})

@@ -76,9 +76,9 @@ def _shrunk(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         if isinstance(value, Mapping) and (name.endswith("config") or "model_type" in value):
             changes[name] = _shrunk(value) | {key: value[key] for key in ("model_type",) if value.get(key)}
-        elif name in _IDS and value is not None or name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        elif (name in _IDS and value is not None) or name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             changes[name] = _IDS[name]
-        elif name == "head_dim" or name in _TINY and value is not None and not isinstance(value, bool | list | Mapping):
+        elif name == "head_dim" or _is_size(name, value):
             changes[name] = _TINY[name]
         elif isinstance(value, list) and len(value) == layers and _PER_LAYER.search(name):
             changes[name] = [value[first], value[last]]
@@ -89,6 +89,11 @@ def _shrunk(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "scale_embedding" in settings:
         changes["scale_embedding"] = True  # as in every checkpoint of Marian and Pegasus; the default is not
     return changes
+
+
+def _is_size(name: str, value: Any) -> bool:
+    """Whether a setting is one that every architecture gets the same of."""
+    return name in _TINY and value is not None and not isinstance(value, bool | list | Mapping)
 
 
 def _two_layers(types: list[Any]) -> tuple[int, int]:
@@ -103,10 +108,10 @@ def _beyond_text(name: str) -> int:
 
 
 def _as_family(kind: str, family: str) -> dict[str, Any]:
-    """What says that a model is read as a decoder where its kind has other forms too."""
+    """What says how a model is read where its kind has other forms too, and which id its decoder begins with."""
     if family == "decoder":
         return {"is_decoder": True} if kind in BOTH_WAYS else {}
-    return {}
+    return {"decoder_start_token_id": BOS} if family == "encoder-decoder" else {}
 
 
 def _merged(changes: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,6 +165,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "gemma3n": {"text_config": _GEMMA3N},
     "gemma3n_text": _GEMMA3N,
     "granitemoehybrid": _MAMBA | {"layer_types": ["linear_attention", "full_attention"]},
+    "inkling_text": {"logits_mup_width_multiplier": 1.0},  # the others are too small for a difference to show
     "jamba": _MAMBA | {"attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False},
     "led": {"attention_window": [6, 6]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},

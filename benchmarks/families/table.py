@@ -34,8 +34,8 @@ sequence-to-sequence model or a text encoder. Of each a tiny model is made with 
 fault shows. Then prunekit loads it, prunes, searches, scores, attaches and exports on it, and its answers are compared
 with those of the plain model. For that the prompt is made of the embeddings of some words: the model with that prompt
 must say what it says by itself to those words and the text, given as ids, row by row and without padding. All
-answers agree to {BAR:g} of the largest logit in float32: one row alone, rows of unequal length beside each other, and prompts of
-unequal length beside each other. A search with `--width 1` and with `--width 8` must choose the same.
+answers agree to {BAR:g} of the largest logit in float32: one row alone, rows of unequal length beside each other, and
+prompts of unequal length beside each other. A search with `--width 1` and with `--width 8` must choose the same.
 
 What works here works in its architecture. A checkpoint is still tried when it is loaded ([Your model](model.md)).
 """
