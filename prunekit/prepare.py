@@ -151,6 +151,8 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
     known = like if like and asked == (like.backbone, like.experiment.task, like.experiment.prompt.tokens) else None
     task, splits = (known.task, known.splits) if known else task_of(experiment)
     backbone = backbone or backbone_of(experiment)
+    if known is None:
+        backbones.check_gradient(backbone)
     experiment = _resolved(experiment, backbone, len(splits.train))
     source = starts.source(experiment.prompt, backbone)
     parts = (splits.train, splits.selection, splits.report)

@@ -112,6 +112,25 @@ def test_a_model_that_answers_otherwise_each_time_is_refused():
         wrap(model, tokenizer())
 
 
+def test_a_model_that_looks_ahead_is_no_decoder():
+    settings = dict(vocab_size=_VOCABULARY, d_model=32, n_layer=2, n_head=4, d_inner=64, initializer_range=0.2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model("xlnet", **settings)).eval()
+    with pytest.raises(ConfigError, match="no causal language model: a token changes what the model says before it"):
+        wrap(model, tokenizer())
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of the quantising
+def test_a_model_that_lets_no_gradient_through_is_refused_before_it_is_trained(tmp_path):
+    tiny.save_task(tmp_path / "toy")
+    quantised = torch.ao.quantization.quantize_dynamic(copy.deepcopy(tiny.model("llama")), {nn.Linear}, torch.qint8)
+    task, data = str(tmp_path / "toy" / "toy.toml"), str(tmp_path / "toy")
+    with pytest.raises(ConfigError, match="no gradient reaches a prompt through this model"):
+        pk.prune(quantised, tokenizer(), task, data=data, prompt_tokens=4, pieces=4, threads=1, out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_model_that_takes_no_embeddings_is_refused_in_one_line():
     model = copy.deepcopy(tiny.model("gpt2"))
     inner = model.transformer.forward

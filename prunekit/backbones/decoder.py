@@ -198,7 +198,7 @@ class Decoder(Backbone):
         ids = torch.arange(4, device=self.device)[None] % self.embedding_rows
         model: Any = self.model
         output = model.get_output_embeddings()
-        if getattr(output, "weight", None) is None or model.base_model is model:
+        if not isinstance(getattr(output, "weight", None), Tensor) or model.base_model is model:
             return False
         more = {"use_cache": False} if self.accepts("use_cache") else {}
         with torch.no_grad():

@@ -24,7 +24,7 @@ from prunekit.backbones.encoder import Encoder
 from prunekit.backbones.encoder_decoder import EncoderDecoder
 from prunekit.backbones.large import Precision
 from prunekit.backbones.traits import embedding_rows, text_config
-from prunekit.backbones.trial import settle
+from prunekit.backbones.trial import in_a_line, settle
 from prunekit.errors import ConfigError, DataError, PrunekitError
 
 Family = Literal["encoder-decoder", "decoder", "encoder"]
@@ -94,8 +94,9 @@ def wrap(
             kind, options["text_cache_mb"] = Decoder, text_cache_mb
         case "encoder":
             kind, model = Encoder, model.base_model
-    backbone = kind(model, tokenizer, place=kind.places[0] if place == "auto" else place, **options)
-    settle(backbone)
+    with in_a_line(model, "the model cannot be used with a prompt"):
+        backbone = kind(model, tokenizer, place=kind.places[0] if place == "auto" else place, **options)
+        settle(backbone)
     return backbone
 
 
