@@ -69,7 +69,7 @@ def check(architecture: Architecture, model: Any) -> None:
     more = {"decoder_input_ids": torch.tensor([[BOS, 20]])} if architecture.family == "encoder-decoder" else {}
     with torch.no_grad():
         outputs = [model(input_ids=torch.tensor([ids]), **more) for ids in ([2, 30, 40, 50], [2, 31, 40, 50])]
-    first, second = (out["last_hidden_state" if architecture.family == "encoder" else "logits"] for out in outputs)
+    first, second = (output[0] if architecture.family == "encoder" else output.logits for output in outputs)
     if not bool(first.isfinite().all()):
         raise ValueError("the tiny model's answers are not finite")
     if float((first - second).abs().max()) < 1e-3 * float(first.abs().max()):

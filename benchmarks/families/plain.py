@@ -66,11 +66,10 @@ class Reader:
         return logits[0, -1].float()
 
     def _classified(self, row: Ids) -> Tensor:
-        states = self.model(input_ids=torch.tensor([row])).last_hidden_state[:, :1]
-        pooler = getattr(self.model, "pooler", None)
-        state = pooler(states) if self.place == "first" and pooler is not None else states[:, 0]
+        output = self.model(input_ids=torch.tensor([row]))
+        pooled = getattr(output, "pooler_output", None) if self.place == "first" else None
         assert self.head is not None
-        return F.linear(state[0], *self.head)
+        return F.linear(output.last_hidden_state[0, 0] if pooled is None else pooled[0], *self.head)
 
 
 def _placed(prompt: Ids, text: Ids, place: str) -> list[int]:
