@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import ModelOutput, SequenceClassifierOutput
 
+from prunekit.backbones.encoder import pooled
 from prunekit.backbones.load import borrowed, family, unwrapped, wrap
 from prunekit.backbones.soft import Soft, stack
 from prunekit.backbones.traits import Together
@@ -274,7 +275,7 @@ class Attached:
         for number in worn.unique().tolist():
             own = states[worn == number]
             if pooler is not None and self.tickets[number].place == "first":
-                own = pooler(own[:, None])
+                own = pooled(self.reader, own)
             logits[worn == number] = F.linear(own.to(weight.dtype), weight[number], bias[number])
         loss = None if labels is None else F.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)

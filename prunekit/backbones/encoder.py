@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunekit.backbones.base import Backbone, Judged, Place, by_head
 from prunekit.backbones.batch import Batch, Encoded, Ids, Row
@@ -72,9 +72,20 @@ class Encoder(Backbone):
         first = placed.attention.argmax(dim=1)  # padding to a common length may stand before it
         rows = states[torch.arange(len(first), device=first.device), first]
         if self.place == "first" and getattr(model, "pooler", None) is not None:
-            rows = model.pooler(rows[:, None])
+            rows = pooled(model, rows)
         read: Tensor = rows.unflatten(0, (soft.members, batch.size, -1))
         return read
+
+
+def pooled(model: Any, states: Tensor) -> Tensor:
+    """[N, H], what a model's own pooler makes of first states [N, H], its activation included."""
+    if not isinstance(model.pooler, nn.Linear):
+        state: Tensor = model.pooler(states[:, None])
+        return state
+    # ALBERT and BigBird keep the activation beside it
+    activation = getattr(model, "pooler_activation", getattr(model, "activation", nn.Identity()))
+    active: Tensor = activation(model.pooler(states))
+    return active
 
 
 def _contents(soft: Soft, batch: Batch) -> list[bytes]:

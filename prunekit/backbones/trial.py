@@ -281,9 +281,9 @@ def _states(backbone: Backbone, ids: Sequence[int], copies: int) -> Tensor:
     """[H], the state that an encoder's head reads of a row of ids."""
     model: Any = backbone.model
     row = _row(backbone, ids, copies)
-    state: Tensor = model(input_ids=row, attention_mask=torch.ones_like(row)).last_hidden_state[:, 0]
-    if backbone.place == "first" and getattr(model, "pooler", None) is not None:
-        state = model.pooler(state[:, None])
+    output = model(input_ids=row, attention_mask=torch.ones_like(row))
+    own: Tensor | None = getattr(output, "pooler_output", None) if backbone.place == "first" else None
+    state: Tensor = output.last_hidden_state[:, 0] if own is None else own
     return state[0]
 
 
