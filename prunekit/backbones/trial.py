@@ -223,7 +223,7 @@ def _sample(backbone: Backbone, length: int) -> _Sample:
     )
     head = _head(backbone)
     expected, largest = {}, 0.0
-    for member, text in ((0, 0), (0, 1), (1, 1)):
+    for member, text in ((0, 0), (0, 1), (1, 0), (1, 1)):
         scores, logit = _plain(backbone, prompts[member], texts[text], head)
         expected[member, text] = scores
         largest = max(largest, logit)
