@@ -123,7 +123,7 @@ class Backbone:
                     answers[choice] = self.answer_ids(choice)
             choices = tuple(answers[choice] for choice in example.choices)
             taken = prompt_tokens + max((len(ids) for ids in choices), default=0)
-            text, cut = self._fitted(example, min(self.max_input_tokens, self._positions - taken))
+            text, cut = self._fitted(example, min(self.max_input_tokens, self.most_positions - taken))
             gold = example.gold[0] if example.gold else -1
             encoded.append(Encoded(example.index, text, choices, gold, own_choices, cut))
         return encoded
@@ -231,8 +231,8 @@ class Backbone:
         return {"position_ids": placed.positions + self._position_offset}
 
     @property
-    def _positions(self) -> int:
-        """How many positions the model has; without limit where they are relative."""
+    def most_positions(self) -> int:
+        """Tokens of the longest row that the model can read; without limit where positions are relative."""
         known = getattr(self.config, "max_position_embeddings", None)
         return 10**9 if known is None else int(known) - self._position_offset
 

@@ -34,7 +34,8 @@ class Story:
 
     model, revision: the frozen model's Hub name or folder.  task, template, choices, labels: the question as it was
     put; no choices where each example has its own.  ranking: how a choice's log-probabilities are joined.
-    metrics: what the ticket reached on the report split.
+    fields: what the template names.  max_input_tokens: of a text at most.  beside_prompt: tokens that the model has for
+    text and answer beside the prompt.  metrics: what the ticket reached on the report split.
     """
 
     model: str | None = None
@@ -44,7 +45,9 @@ class Story:
     choices: tuple[str, ...] | None = None
     labels: tuple[str, ...] | None = None
     ranking: str = "sum"
+    fields: tuple[str, ...] = ()
     max_input_tokens: int | None = None
+    beside_prompt: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 

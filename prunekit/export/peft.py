@@ -5,6 +5,7 @@ Pruned tokens are deleted, pruned pieces are exact zeros, and the encoder of an 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from safetensors.torch import save
@@ -16,11 +17,11 @@ from prunekit.backbones.load import family
 from prunekit.errors import ConfigError
 from prunekit.export.card import card
 from prunekit.export.flat import SIDE, Story, flat, side_file
+from prunekit.export.foreign import CLASSIFIER, CONFIG, PROMPT, TENSORS
+from prunekit.tasks.example import placeholders
 from prunekit.tickets import Ticket
 
-CONFIG = "adapter_config.json"
-TENSORS = "adapter_model.safetensors"
-PROMPT = "prompt_embeddings"
+CARD = "README.md"
 
 TaskType = Literal["CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS"]
 
@@ -36,6 +37,7 @@ def adapter_files(ticket: Ticket, backbone: Backbone, story: Story) -> dict[str,
     Raises: ConfigError where PEFT cannot do what the ticket does, with the reason.
     """
     check_exportable(ticket, backbone)
+    story = as_read(story, backbone, len(ticket.mask.token))
     slots = flat(ticket)
     tensors = {PROMPT: slots.values} | _head(ticket, backbone)
     content: bytes = save({name: one.contiguous().clone() for name, one in tensors.items()}, metadata={"format": "pt"})
@@ -45,8 +47,19 @@ def adapter_files(ticket: Ticket, backbone: Backbone, story: Story) -> dict[str,
         SIDE: side_file(ticket, story, content, config),  # first: half an export then shows
         TENSORS: content,
         CONFIG: config,
-        "README.md": card(kind, ticket, story).encode(),
+        CARD: card(kind, ticket, story).encode(),
     }
+
+
+def as_read(story: Story, backbone: Backbone, tokens: int) -> Story:
+    """The story with how a backbone reads its texts beside a prompt of P = `tokens`."""
+    return replace(
+        story,
+        ranking=backbone.ranking,
+        fields=placeholders(story.template) if story.template else (),
+        max_input_tokens=backbone.max_input_tokens,
+        beside_prompt=backbone.most_positions - tokens,
+    )
 
 
 def task_type(backbone: Backbone) -> TaskType:
@@ -126,9 +139,9 @@ def _head(ticket: Ticket, backbone: Backbone) -> dict[str, Tensor]:
         return {}
     names = {name: value.float() for name, value in ticket.head.items()}
     if backbone.config.model_type in _POOLED:
-        return {f"base_model.classifier.{name}": value for name, value in names.items()}
+        return {f"{CLASSIFIER}{name}": value for name, value in names.items()}
     model: Any = backbone.model
     layer = {name: value.detach().float().cpu() for name, value in model.pooler.dense.named_parameters()}
-    return {f"base_model.classifier.out_proj.{name}": value for name, value in names.items()} | {
-        f"base_model.classifier.dense.{name}": value for name, value in layer.items()
+    return {f"{CLASSIFIER}out_proj.{name}": value for name, value in names.items()} | {
+        f"{CLASSIFIER}dense.{name}": value for name, value in layer.items()
     }
