@@ -81,7 +81,7 @@ class Ticket(tickets.Ticket):
         verify: bool = True,
         **settings: Any,
     ) -> None:
-        """Write a PEFT adapter for the model that it was trained on, loaded or by name, once it is proved to answer alike.
+        """Write a PEFT adapter for the model that it was trained on, loaded or by name, once it is proved to answer so.
 
         settings: those of the ticket's run that are to be others, such as `data`.  Of a ticket that is of no run all
         must be given that are not the defaults.  verify: whether PEFT is asked.
