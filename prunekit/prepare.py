@@ -188,8 +188,10 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
 
 
 def encode(backbone: Backbone, task: Task, examples: Sequence[Example], prompt_tokens: int) -> list[Encoded]:
-    """Token ids of a task's examples, beside a prompt of P = `prompt_tokens`."""
-    return backbone.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
+    """Token ids of a task's examples, beside a prompt of P = `prompt_tokens`; the model is tried at their length."""
+    encoded = backbone.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
+    backbones.settle(backbone, max((row.length for row in encoded), default=0))
+    return encoded
 
 
 def move(prepared: Prepared, experiment: Experiment) -> Prepared:
