@@ -12,6 +12,7 @@ from torch import Tensor
 
 from prunekit.backbones.base import Backbone, Judged, Place, by_head
 from prunekit.backbones.batch import Batch, Encoded, Ids, Row
+from prunekit.backbones.encoding import Way
 from prunekit.backbones.soft import Soft
 from prunekit.errors import ConfigError
 
@@ -35,17 +36,17 @@ class Encoder(Backbone):
         finally:
             self._known = None
 
-    def answer_ids(self, answer: str) -> Ids:
-        """The answer's tokens; they join the text only where choices differ per example."""
-        return tuple(self.tokenizer(answer, add_special_tokens=False)["input_ids"])
+    def answered(self, own_choices: bool) -> Way:
+        """The head has a row for each fixed choice; each example's own join its text."""
+        return "behind" if own_choices else "head"
 
     def layout(self, example: Encoded, every_choice: bool) -> Row:
         """One row where the task's choices are fixed (the head has a row for each); else a row per choice."""
         empty: list[Ids] = [()] * len(example.choices)
         if not example.own_choices:
             return Row([example.text], empty, [0], example.gold, example.index)
-        last = example.text[-1:]  # the closing token stays last
-        rows = [example.text[:-1] + choice + last for choice in example.choices]
+        end = len(example.text) - len(self.reader.closing)  # the closing tokens stay last
+        rows = [example.text[:end] + choice + example.text[end:] for choice in example.choices]
         return Row(rows, empty, [0] * len(rows), example.gold, example.index)
 
     def _judge(self, soft: Soft, batch: Batch) -> Judged:

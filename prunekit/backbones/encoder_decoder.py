@@ -11,7 +11,8 @@ from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from prunekit.backbones.base import Backbone, Judged, by_words
-from prunekit.backbones.batch import Batch, Encoded, Ids, Row
+from prunekit.backbones.batch import Batch, Encoded, Row
+from prunekit.backbones.encoding import Way
 from prunekit.backbones.keeping import keeping
 from prunekit.backbones.soft import Soft
 from prunekit.errors import ConfigError
@@ -47,9 +48,9 @@ class EncoderDecoder(Backbone):
         """Width of the decoder's last hidden state."""
         return int(getattr(self.config, "d_model", None) or self.text_config.hidden_size)
 
-    def answer_ids(self, answer: str) -> Ids:
-        """The answer as the model was trained to write it, with its closing token."""
-        return tuple(self.tokenizer(text_target=answer)["input_ids"])
+    def answered(self, own_choices: bool) -> Way:
+        """Apart from the text, with the closing token, as the model was trained to write."""
+        return "apart"
 
     def layout(self, example: Encoded, every_choice: bool) -> Row:
         """One input row; the answers are the decoder's."""
