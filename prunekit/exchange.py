@@ -240,7 +240,14 @@ def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> Story:
         task = load_task(experiment.task.name, experiment.task.data)
     except PrunekitError:
         return story
-    return replace(story, task=task.name, template=task.template, choices=task.choices, labels=task.labels)
+    return replace(
+        story,
+        task=task.name,
+        template=task.template,
+        choices=task.choices,
+        labels=task.labels,
+        separator=task.separator,
+    )
 
 
 def _made(ticket: Ticket, experiment: Experiment, story: Story, wish: Wish) -> tuple[dict[str, bytes], Proof | None]:

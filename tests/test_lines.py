@@ -6,7 +6,7 @@ import architectures as arch
 import pytest
 import tiny
 import torch
-from transformers import MarianConfig, MarianMTModel
+from transformers import MarianConfig, MarianMTModel, RobertaConfig, RobertaModel
 
 from prunekit import export
 from prunekit.backbones import wrap
@@ -28,27 +28,27 @@ CHOICES = ("good very", "bad")
 LENGTHS = [(3, 1), (4, 7), (2, 9), (30, 2), (5, 41), (60, 61), (150, 3)]
 
 
-def rows(choices=CHOICES):
+def rows(choices=CHOICES, template=TEMPLATE, separator=" "):
     """Examples of every length, with the same choices or with some of their own."""
     made = []
     for index, lengths in enumerate(LENGTHS):
         draw = generator("lines", index)
         words = [" ".join(f"w{word}" for word in torch.randint(40, (count,), generator=draw)) for count in lengths]
         own = choices or (f"w{index} very", "bad", f"w{index + 1}")[: 2 + index % 2]
-        made.append(Example(index, TEMPLATE, dict(zip(FIELDS, words, strict=True)), own, (0,)))
+        made.append(Example(index, template, dict(zip(FIELDS, words, strict=True)), own, (0,), separator=separator))
     return made
 
 
-def compared(bone, ticket, folder, choices=CHOICES):
+def compared(bone, ticket, folder, choices=CHOICES, template=TEMPLATE, separator=" "):
     """What is found where an export of a backbone in memory is tried, and what `eval` chooses."""
-    examples = rows(choices)
+    examples = rows(choices, template, separator)
     with torch.no_grad():
         prompt = soft([Member(ticket)])
     encoded = bone.encode(examples, own_choices=choices is None, prompt_tokens=len(ticket.mask.token))
     expected = [scores[0] for scores in choice_scores(prompt, bone, encoded)]
     chosen = evaluate(prompt, bone, encoded).chosen[0].tolist()
     assert [int(scores.argmax()) for scores in expected] == chosen
-    story = Story(template=TEMPLATE, choices=choices)
+    story = Story(template=template, choices=choices, separator=separator)
     for name, content in export.adapter_files(ticket, bone, story).items():
         (folder / name).write_bytes(content)
     given = {"tokenizer": bone.tokenizer, "base": models(bone, ticket)[1]}
@@ -88,8 +88,47 @@ def test_they_rank_by_the_mean_where_the_run_did(kind, tmp_path):
     agrees(compared(bone, arch.ticket(bone), tmp_path))
 
 
+ENDS = ["w3 :", "w3 : ", "w3 :\n", "w3"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("separator", [" ", "\n"])
+def test_they_join_text_and_answer_as_the_run_did(separator, end, tmp_path):
+    bone = wrap(arch.model("gpt2"), tiny.tokenizer("t5"), max_input_tokens=20)  # which closes each text by </s>
+    assert bone.reader.closing
+    agrees(compared(bone, arch.ticket(bone), tmp_path, template=f"w1 {{first}} {{second}} {end}", separator=separator))
+
+
+@pytest.mark.parametrize("end", ["Answer:", "Answer: ", "Answer:\n", "Answer"])
+@pytest.mark.parametrize("choices", [("yes", "no, it is not"), None])
+@pytest.mark.parametrize("separator", [" ", "\n"])
+def test_a_real_tokenizer_joins_alike(separator, end, choices, shared, tmp_path):
+    from prunekit.backbones import load
+
+    bone = load(str(shared / "models" / "stories260k"), max_input_tokens=40)
+    more = dict(choices=choices, template=f"{{first}} or {{second}}? {end}", separator=separator)
+    agrees(compared(bone, arch.ticket(bone), tmp_path, **more))
+
+
+@pytest.mark.parametrize("pad", [0, 1, 5])
+def test_a_roberta_whose_tokenizer_pads_otherwise_counts_positions_alike(pad, tmp_path):
+    config = RobertaConfig(
+        vocab_size=len(tiny.SPECIAL + tiny.WORDS), hidden_size=tiny.WIDTH, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=80, initializer_range=0.2, pad_token_id=pad,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        bone = wrap(RobertaModel(config).eval(), tiny.tokenizer("roberta"), place="first")
+    assert bone.tokenizer.pad_token_id == 0
+    agrees(compared(bone, arch.ticket(bone), tmp_path))
+
+
 def test_a_marian_model_that_scales_nothing_answers_alike(tmp_path):
     agrees(compared(*marian(scale=False), tmp_path))
+
+
+def test_a_marian_model_that_scales_where_it_reads_ids_is_refused(tmp_path):
+    refused(*marian(scale=True), tmp_path)
 
 
 def marian(scale):
@@ -115,14 +154,9 @@ def refused(bone, ticket, folder):
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "roberta"])
-def test_positions_that_are_off_by_one_are_noticed(kind, tmp_path, monkeypatch):
+def test_positions_that_are_off_by_one_are_noticed(kind, tmp_path):
     bone = arch.backbone(kind, max_input_tokens=20)
-    given = bone._position_arguments
-
-    def shifted(placed):
-        return {name: places + 1 for name, places in given(placed).items()}
-
-    monkeypatch.setattr(bone, "_position_arguments", shifted)
+    bone.traits = replace(bone.traits, first_position=bone.traits.first_position + 1)
     refused(bone, arch.ticket(bone), tmp_path)
 
 

@@ -30,50 +30,63 @@ base = {cls}.from_pretrained({base}{revision}{labels}, dtype=torch.float32)
 model = PeftModel.from_pretrained(base, folder).eval()
 """
 
-# the same cut as `backbones.base.Backbone` makes: a test holds the two together
+# texts and answers are read as `backbones.encoding` reads them: a test holds the two together
 _TEXT = '''
 
-def text_ids(fields, answers):
-    """A text's tokens; as in training, the longest field loses its end where text and answer would not fit."""
-    room = min(about["max_input_tokens"], about["beside_prompt"] - max(map(len, answers)))
+def read(text):
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=about["plain"]).input_ids
+
+
+def fitted(fields, taken):
+    """Fields and the tokens of their text; as in training, the longest field loses its end where there is no room."""
     fields = {name: str(fields[name]) for name in about["fields"]}
-    while len(ids := tokenizer(about["template"].format_map(fields)).input_ids) > room:
+    room = max(0, min(about["max_input_tokens"], about["beside_prompt"] - taken))
+    while True:
+        ids = read(about["template"].format_map(fields){strip})
+        over = len(about["opening"] + ids + about["closing"]) - room
+        if over <= 0:
+            return fields, ids
         name = max(fields, key=lambda each: len(fields[each]))
-        found = tokenizer(fields[name], add_special_tokens=False, return_offsets_mapping=True).offset_mapping
-        over = len(ids) - room
+        asked = dict(add_special_tokens=False, split_special_tokens=about["plain"], return_offsets_mapping=True)
+        found = tokenizer(fields[name], **asked).offset_mapping
         short = fields[name][: found[-over][0]] if over <= len(found) else ""
         if short == fields[name]:
             raise ValueError(f"the template alone takes more than the {room} tokens there are for the text")
         fields[name] = short
-    return ids
 '''
 
-_CAUSAL_IDS = """
+_BEHIND = '''
 
-def answer_ids(choice):
-    before = tokenizer(":", add_special_tokens=False).input_ids
-    return tokenizer(f": {choice}", add_special_tokens=False).input_ids[len(before):]
-"""
+def tokens(fields, choices):
+    """Of a text, and of each choice as the tokenizer reads it behind that text."""
+    taken = max(len(read(choice)) for choice in choices)
+    while True:
+        fields, ids = fitted(fields, taken)
+        text, answers = about["template"].format_map(fields), []
+        for choice in choices:
+            blank = text[-1:].isspace() or choice[:1].isspace()
+            answers.append(read(text + ("" if blank else about["separator"]) + choice)[len(ids):])
+        taken = max(map(len, answers))
+        if len(about["opening"] + ids + about["closing"]) + taken <= about["beside_prompt"]:
+            return about["opening"] + ids, answers
+'''
 
-_SEQ2SEQ_IDS = """
+_APART = '''
 
-def answer_ids(choice):
-    return tokenizer(text_target=choice).input_ids
-"""
-
-_HEAD_IDS = """
-
-def answer_ids(choice):
-    return tokenizer(choice, add_special_tokens=False).input_ids
-"""
+def tokens(fields, choices):
+    """Of a text, and of each choice as the model was trained to write it."""
+    answers = tokenizer(text_target=list(choices), split_special_tokens=about["plain"]).input_ids
+    _, ids = fitted(fields, max(map(len, answers)))
+    return about["opening"] + ids + about["closing"], answers
+'''
 
 _BY_WORDS = '''
 
 @torch.no_grad()
 def scores(fields, choices=about["choices"]):
     """The log-probability of each choice; one row at a time, since PEFT answers padded rows otherwise."""
-    answers, found = [answer_ids(choice) for choice in choices], []
-    text = text_ids(fields, answers)
+    text, answers = tokens(fields, choices)
+    found = []
     for ids in answers:
         row = torch.tensor([{row}])
         logits = model(input_ids=row, attention_mask=torch.ones_like(row){more}).logits[{places}]
@@ -86,19 +99,19 @@ _BY_HEAD = '''
 @torch.no_grad()
 def scores(fields, choices=about["choices"]):
     """The logit of each choice; one row at a time, since PEFT answers padded rows otherwise."""
-    row = torch.tensor([text_ids(fields, [answer_ids(choice) for choice in choices])])
+    _, ids = fitted(fields, 0)
+    row = torch.tensor([about["opening"] + ids + about["closing"]])
     return model(input_ids=row, attention_mask=torch.ones_like(row)).logits[0].tolist()
 '''
 
-# each row holds the text and one of its choices, before the closing token, and has one logit
+# each row holds the text and one of its choices, before the closing tokens, and has one logit
 _BY_ROWS = '''
 
 @torch.no_grad()
 def scores(fields, choices):
     """The logit of each choice; one row at a time, since PEFT answers padded rows otherwise."""
-    answers = [answer_ids(choice) for choice in choices]
-    text = text_ids(fields, answers)
-    rows = [torch.tensor([text[:-1] + ids + text[-1:]]) for ids in answers]
+    text, answers = tokens(fields, choices)
+    rows = [torch.tensor([text + ids + about["closing"]]) for ids in answers]
     return [float(model(input_ids=row, attention_mask=torch.ones_like(row)).logits) for row in rows]
 '''
 
@@ -154,24 +167,23 @@ def code(kind: str, ticket: Ticket, story: Story, folder: str = ".") -> str:
 
 def _answering(kind: str, story: Story) -> str:
     """The functions that answer, as this family does."""
+    own, causal = story.choices is None, kind == "CAUSAL_LM"
     if kind == "SEQ_CLS":
-        return _defaults(_TEXT + _HEAD_IDS + (_BY_HEAD if story.choices else _BY_ROWS) + _ANSWER, story)
-    causal = kind == "CAUSAL_LM"
-    parts = {
+        parts = [_TEXT, _BEHIND, _BY_ROWS] if own else [_TEXT, _BY_HEAD]
+    else:
+        parts = [_TEXT, _BEHIND if causal else _APART, _BY_WORDS]
+    told = {
+        "{strip}": ".rstrip()" if _BEHIND in parts else "",  # what a text ends in, an answer begins with
         "{row}": "text + ids" if causal else "text",
         "{more}": "" if causal else ", labels=torch.tensor([ids])",
         "{places}": "0, -len(ids) - 1 : -1" if causal else "0",
         "{total}": "sum" if story.ranking == "sum" else "mean",
+        'choices=about["choices"]': "choices" if own else 'choices=about["choices"]',
     }
-    by_words = _BY_WORDS
-    for name, part in parts.items():
-        by_words = by_words.replace(name, part)
-    return _defaults(_TEXT + (_CAUSAL_IDS if causal else _SEQ2SEQ_IDS) + by_words + _ANSWER, story)
-
-
-def _defaults(text: str, story: Story) -> str:
-    """Where each row has its own choices there are none by default."""
-    return text if story.choices else text.replace('choices=about["choices"]', "choices")
+    text = "".join([*parts, _ANSWER])
+    for name, part in told.items():
+        text = text.replace(name, part)
+    return text
 
 
 def _row(name: str, value: str) -> str:

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from prunekit import disk
 from prunekit.backbones import Backbone
+from prunekit.backbones.encoding import Wording
 from prunekit.backbones.load import family
 from prunekit.errors import ConfigError
 from prunekit.export.card import card
 from prunekit.export.flat import SIDE, Story, flat, side_file
 from prunekit.export.foreign import CLASSIFIER, CONFIG, PROMPT, TENSORS
-from prunekit.tasks.example import placeholders
+from prunekit.tasks.example import Example, placeholders
 from prunekit.tickets import Ticket
 
 CARD = "README.md"
@@ -53,13 +54,20 @@ def adapter_files(ticket: Ticket, backbone: Backbone, story: Story) -> dict[str,
 
 def as_read(story: Story, backbone: Backbone, tokens: int) -> Story:
     """The story with how a backbone reads its texts beside a prompt of P = `tokens`."""
-    return replace(
+    reader = backbone.reader
+    story = replace(
         story,
         ranking=backbone.ranking,
-        fields=placeholders(story.template) if story.template else (),
         max_input_tokens=backbone.max_input_tokens,
         beside_prompt=backbone.most_positions - tokens,
+        opening=reader.opening,
+        closing=reader.closing if reader.closes else (),
     )
+    if story.template is None:
+        return story
+    example = Example(0, story.template, {}, story.choices or ())
+    wording = Wording(reader, example, backbone.reading(story.choices is None, tokens))
+    return replace(story, fields=placeholders(story.template), plain=wording.plain)
 
 
 def task_type(backbone: Backbone) -> TaskType:
