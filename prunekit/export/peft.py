@@ -100,6 +100,16 @@ def _reason(ticket: Ticket, backbone: Backbone) -> str | None:
             "its dropped tokens keep a slot that nobody attends to (--absent hide), and PEFT attends to every prompt "
             "token; prune with --absent remove or zero, or use --to embeddings"
         )
+    if backbone.traits.scale != 1:
+        return (
+            f"this model multiplies the embeddings of token ids by {backbone.traits.scale:.4g} where it reads ids, and "
+            "PEFT feeds it embeddings that nobody multiplies; use --to embeddings"
+        )
+    if backbone.traits.per_layer:
+        return (
+            "the layers of this model have embeddings of their own of each token id, which PEFT does not hand on; use "
+            "--to embeddings"
+        )
     if family(backbone.config) == "encoder":
         return _encoder_reason(backbone)
     return None
@@ -122,13 +132,15 @@ def _encoder_reason(backbone: Backbone) -> str | None:
 
 def _config(kind: TaskType, values: Tensor, backbone: Backbone, story: Story) -> dict[str, Any]:
     """`adapter_config.json`; no key that an older PEFT would not know, and none that it would act on."""
-    config = backbone.config
+    # PEFT asks for both and uses neither; some models have no attention heads to count
+    counts = (getattr(backbone.text_config, name, 1) for name in ("num_attention_heads", "num_hidden_layers"))
+    heads, layers = (count if isinstance(count, int) else 1 for count in counts)
     return {
         "auto_mapping": None,
         "base_model_name_or_path": story.model,
         "inference_mode": True,
-        "num_attention_heads": int(config.num_attention_heads),
-        "num_layers": int(config.num_hidden_layers),
+        "num_attention_heads": heads,
+        "num_layers": layers,
         "num_transformer_submodules": 1,
         "num_virtual_tokens": len(values),
         "peft_type": "PROMPT_TUNING",

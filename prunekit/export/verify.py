@@ -25,8 +25,6 @@ from prunekit.tickets import Ticket
 # lengths of the texts that are tried
 _LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
 _ANSWER = 3
-# positions that some models keep for themselves
-_RESERVED = 2
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,7 @@ def models(backbone: Backbone, ticket: Ticket) -> tuple[Any, Any]:
 def _logits(attached: Attached, worn: Any, backbone: Backbone, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits of both sides, row by row: all positions of a text, all of an answer, or all choices."""
     known = torch.tensor(backbone.ordinary_ids(), device=backbone.device)
-    most = getattr(backbone.config, "max_position_embeddings", None) or 10**9
-    lengths = [one for one in _LENGTHS if one + tokens + _RESERVED <= most] or _LENGTHS[:1]
+    lengths = [length for length in _LENGTHS if length + tokens <= backbone.most_positions] or _LENGTHS[:1]
     for number, length in enumerate(lengths):
         ids = known[(torch.arange(length, device=backbone.device) * 7 + number) % len(known)]
         given: dict[str, Any] = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids)[None]}
