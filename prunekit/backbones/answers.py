@@ -37,8 +37,8 @@ def faults(
         elif by_sum and second[: len(first)] == first:
             begin, rest = (" ".join(reader.shown(part)) for part in (first, second[len(first) :]))
             lines.append(
-                f"{named([shorter])} begins {named([longer])} ({begin} | {rest}), which by the sum of log-probabilities "
-                "can never win; use --ranking mean, or other words"
+                f"{named([shorter])} begins {named([longer])} ({begin} | {rest}), which by the sum of "
+                "log-probabilities can never win; use --ranking mean, or other words"
             )
     return lines
 

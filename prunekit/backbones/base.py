@@ -57,15 +57,15 @@ class Backbone:
     "after-cls" (behind an encoder's first token).
     ranking: choices are ranked by the sum of their tokens' log-probabilities, or by the mean.
     max_input_tokens: longer inputs lose the end of their longest field.
-    traits: how the model is given its rows; `trial.settle` finds out.  tried: tokens of the longest text tried.
     reader: its tokenizer as it reads texts and answers.
+    traits: how the model is given its rows; `trial.settle` finds out.  tried: tokens of the longest text tried.
     """
 
     places: tuple[Place, ...] = ("first",)
     answers_by_head = False
+    closes_texts = True
     traits = Traits()
     tried = 0
-    closes_texts = True
 
     def __init__(
         self, model: Any, tokenizer: Any, *, place: Place, ranking: Ranking = "sum", max_input_tokens: int = 256
@@ -163,6 +163,7 @@ class Backbone:
             by_sum=self.ranking == "sum" and not self.answers_by_head,
             text_tokens=self.max_input_tokens,
             row_tokens=self.most_positions - prompt_tokens,
+            rows=self.embedding_rows,
         )
 
     def batch(self, members: Sequence[Sequence[Encoded]], *, every_choice: bool) -> Batch:

@@ -35,7 +35,7 @@ class Reading:
 
     way: how its answers are read.  own_choices: whether they are each example's own, and so a row's words.
     by_sum: whether answers are ranked by the sum of their tokens' log-probabilities.  text_tokens: most tokens of a
-    text.  row_tokens: most of a text and its longest answer together.
+    text.  row_tokens: most of a text and its longest answer together.  rows: how many ids the model has embeddings for.
     """
 
     way: Way
@@ -43,6 +43,7 @@ class Reading:
     by_sum: bool = True
     text_tokens: int = 10**9
     row_tokens: int = 10**9
+    rows: int = 10**9
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Wording:
         fitted = [self._cut(example, text, room) for example, text, room in zip(examples, texts, taken, strict=True)]
         rows = [self._refitted(row) for row in self._answered(fitted)]
         for row in rows:
+            self._check_known(row)
             self._check_answers(row)
         return [self._row(*pair) for pair in zip(examples, rows, strict=True)]
 
@@ -260,6 +262,18 @@ class Wording:
                 first += [] if words == list(example.choices) else ["begin the answers without one"]
                 return ", ".join([*first, f"set separator = {json.dumps(separator)} in the task file"])
         return "end the template in another mark, or use other answers"
+
+    def _check_known(self, row: _Fitted) -> None:
+        if self.reader.most_id < self.reading.rows:
+            return
+        strange = [token for ids in (row.text, *row.answers) for token in ids if token >= self.reading.rows]
+        if strange:
+            (shown,) = self.reader.shown((strange[0],))
+            raise ConfigError(
+                f"example {row.example.index}: the tokenizer reads {json.dumps(shown, ensure_ascii=False)} as id "
+                f"{strange[0]}, and the model has embeddings for ids up to {self.reading.rows - 1}; give it the "
+                "tokenizer that it was trained with, or resize and train its embeddings first"
+            )
 
     def _error(self, example: Example, line: str) -> PrunekitError:
         if self.reading.own_choices:

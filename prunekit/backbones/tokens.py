@@ -19,16 +19,16 @@ class Join:
     whole: Ids
 
     @property
+    def merges(self) -> bool:
+        """Whether a token reaches over the border, so that no tokens are the answer's own."""
+        return self.whole[: len(self.text)] != self.text
+
+    @property
     def border(self) -> int:
         """How many tokens the two begin with in common."""
         pairs = zip(self.text, self.whole, strict=False)
         shorter = min(len(self.text), len(self.whole))
         return next((place for place, (alone, both) in enumerate(pairs) if alone != both), shorter)
-
-    @property
-    def merges(self) -> bool:
-        """Whether a token reaches over the border, so that no tokens are the answer's own."""
-        return self.border < len(self.text)
 
     @property
     def answer(self) -> Ids:
@@ -106,6 +106,11 @@ class TextReader:
             return None if self.tokenizer.unk_token_id is None else int(self.tokenizer.unk_token_id)
         token = rules.model.unk_token
         return None if token is None else rules.token_to_id(token)
+
+    @cached_property
+    def most_id(self) -> int:
+        """The largest id that the tokenizer may give."""
+        return int(max(self.tokenizer.get_vocab().values()))
 
     @cached_property
     def _special(self) -> frozenset[int]:
