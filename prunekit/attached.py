@@ -19,6 +19,7 @@ from transformers.modeling_outputs import ModelOutput, SequenceClassifierOutput
 from prunekit.backbones.load import borrowed, family, unwrapped, wrap
 from prunekit.backbones.soft import Soft, stack
 from prunekit.backbones.traits import Together
+from prunekit.backbones.trial import settle
 from prunekit.errors import ConfigError
 from prunekit.tickets import Ticket
 
@@ -74,6 +75,7 @@ class Attached:
             self._backbone = wrap(model, None, place=place)
         self.model, self.tickets = unwrapped(model), tuple(tickets)
         self.family = family(model.config)
+        self._longest = 0
         self.reader: Any = self._backbone.model
         with torch.no_grad():
             self._prompts = [self._prompt(ticket) for ticket in self.tickets]
@@ -216,6 +218,12 @@ class Attached:
 
     def _check_together(self, rows: Sequence[Row], allowed: Sequence[Together]) -> None:
         """Rows that the model would answer otherwise beside each other are refused (`backbones/trial.py`)."""
+        longest = max(len(row.embeds) for row in rows)
+        if len(rows) > 1 and longest > self._longest:
+            with borrowed(self.model):
+                self.model.eval()
+                settle(self._backbone, longest)
+            self._longest = longest
         together = self._backbone.traits.together
         unequal = len({len(row.embeds) for row in rows}) > 1
         if len(rows) > 1 and (together == "alone" or (unequal and together not in allowed)):

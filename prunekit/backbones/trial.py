@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, get_args
@@ -30,8 +31,10 @@ BARS = {torch.float64: 1e-9, torch.float32: 1e-5}
 NARROW_BAR = 5e-2
 # how many times the model's own rounding (a row alone against the same row twice) passes for equal
 _NOISE = 4.0
-# windows are tried at load up to this length; longer ones once a run's rows reach them
-_AT_LOAD = 1024
+# above this many times the bar it is no rounding: such a model draws its answers
+_RANDOM = 100
+# tokens that a prompt and an answer may add to the longest text, where it is not known yet
+_BESIDE_TEXT = 64
 # prompts of unequal length
 _LONG, _SHORT = 3, 1
 # names under which modules keep what they multiply embeddings by
@@ -55,7 +58,8 @@ class _Sample:
 def settle(backbone: Backbone, length: int = 0) -> None:
     """Find out how a backbone's model must be given its rows (`traits`); again where longer texts may change that.
 
-    length: tokens of the longest text that it will read; texts beyond every window up to there are tried.
+    length: tokens of the longest row that it will read, where that is known; rows beyond every window up to there, or
+    up to what `max_input_tokens` allows, are tried.
 
     Raises: ConfigError in one line that says what was seen, where the model cannot be used.
     """
@@ -78,8 +82,9 @@ def settle(backbone: Backbone, length: int = 0) -> None:
 
 
 def _text_length(backbone: Backbone, length: int) -> int:
-    """Tokens of the long text: one past every window that the rows can reach, or that costs little to try."""
-    reached = [window for window in windows(backbone.config) if window <= max(_AT_LOAD, length)]
+    """Tokens of the long text: one past every window that rows can reach; longer rows cannot go wrong by one."""
+    reach = max(length, backbone.max_input_tokens + _BESIDE_TEXT)
+    reached = [window for window in windows(backbone.config) if window < reach]
     return min(max(6, *(window + 1 for window in reached), 0), max(6, backbone.most_positions - _LONG - 2))
 
 
@@ -87,20 +92,18 @@ def _tried(backbone: Backbone, length: int) -> Traits:
     sample = _sample(backbone, length)
     bar = _bar(backbone)
     candidates = list(_candidates(backbone))
-    # the usual case in one pass
-    if _batch_difference(backbone, replace(candidates[0], together="batch"), sample) <= bar:
-        return backbone.traits
+    with suppress(Exception):  # the usual case in one pass; what is wrong elsewhere is found below
+        if _batch_difference(backbone, replace(candidates[0], together="batch"), sample) <= bar:
+            return backbone.traits
+    bar = max(bar, _NOISE * _rounding(backbone, sample))
     fitting = _fitting(backbone, candidates, sample, bar)
     together: Together
     for together in get_args(Together):
         difference = _batch_difference(backbone, replace(fitting, together=together), sample)
         if difference <= bar:
             return backbone.traits
-    noise = _rounding(backbone, sample)
-    if difference <= _NOISE * noise:  # rows by themselves, as near as the model is to itself
-        return backbone.traits
     raise ConfigError(
-        f"{_name(backbone)}: the model answers otherwise when rows stand beside each other, even of one length (by "
+        f"{_name(backbone)}: the model answers otherwise when it reads its answers' texts together with others (by "
         f"{difference:.2g} of its largest logit); use another model"
     )
 
@@ -110,18 +113,18 @@ def _fitting(backbone: Backbone, candidates: list[Traits], sample: _Sample, bar:
 
     Raises: ConfigError where there are none.
     """
-    least = math.inf
+    least, failure = math.inf, None
     for traits in candidates:
-        difference = _single_difference(backbone, replace(traits, together="alone"), sample)
+        try:
+            difference = _single_difference(backbone, replace(traits, together="alone"), sample)
+        except Exception as error:  # such as an argument that only the outermost module takes
+            failure = error
+            continue
         if difference <= bar:
             return traits
         least = min(least, difference)
-    noise = _rounding(backbone, sample)
-    if noise > bar:
-        raise ConfigError(
-            f"{_name(backbone)}: the same row is answered otherwise when it is asked again (by {noise:.2g} of the "
-            "largest logit), so that no prompt can be trained on the model"
-        )
+    if failure is not None and least == math.inf:
+        raise failure
     raise ConfigError(
         f"{_name(backbone)}: the model answers otherwise from embeddings than from token ids (by {least:.2g} of its "
         "largest logit, whatever scale and positions were tried); a prompt of input vectors would be trained on "
@@ -284,9 +287,18 @@ def _soft(backbone: Backbone, prompts: tuple[Ids, ...], head: Head | None) -> So
 
 
 def _rounding(backbone: Backbone, sample: _Sample) -> float:
-    """How much the plain model differs from itself where a row goes through it twice at once, by its largest logit."""
+    """How much the plain model differs from itself where a row goes through it twice at once, by its largest logit.
+
+    Raises: ConfigError where that is no rounding.
+    """
     first, second = (_plain(backbone, sample.prompts[0], sample.texts[0], sample.head, copies)[0] for copies in (1, 2))
-    return float((first - second).abs().max()) / max(sample.largest, 1e-30)
+    noise = float((first - second).abs().max()) / max(sample.largest, 1e-30)
+    if noise > _RANDOM * _bar(backbone):
+        raise ConfigError(
+            f"{_name(backbone)}: the same row is answered otherwise when it is asked again (by {noise:.2g} of the "
+            "largest logit), so that no prompt can be trained on the model"
+        )
+    return noise
 
 
 def _bar(backbone: Backbone) -> float:
