@@ -18,10 +18,12 @@ from prunekit.export.flat import FORMAT, SIDE, restored
 from prunekit.export.foreign import CLASSIFIER, CONFIG, PROMPT, TENSORS
 from prunekit.masks import Mask, piece_width
 from prunekit.seals import read_stamped
-from prunekit.tickets import Ticket, check, finite
+from prunekit.tickets import MOST_NUMBERS, Ticket, check, finite
 
 _BARE = "delete it to import the prompt as it is"
 _MOST_SIDE_BYTES = 2**26
+# float32 numbers of the largest prompt, and a head beside them
+_MOST_BYTES = 4 * MOST_NUMBERS + 2**26
 
 
 def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) -> Ticket:
@@ -34,9 +36,9 @@ def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) 
     carry; ArtifactError where it is damaged.
     """
     folder = Path(source) if Path(source).is_dir() else _fetched(source, revision)
+    side = _side(folder)
     config, claims = foreign.settings(folder), foreign.tensors(folder)
     foreign.check(config, claims, folder)
-    side = _side(folder)
     tensors, content = _tensors(folder)
     values, head = _prompt(config, tensors, folder), _head(config, tensors, folder)
     if side is not None:
@@ -127,9 +129,9 @@ def _side(folder: Path) -> dict[str, Any] | None:
         raise ArtifactError(f"{path}: of another version of prunekit; {_BARE}")
     for name, key in ((TENSORS, "tensors_sha256"), (CONFIG, "config_sha256")):
         try:
-            content = (folder / name).read_bytes()
+            content = foreign.bounded(folder / name, _MOST_BYTES).read_bytes()
         except OSError as error:
-            raise ArtifactError(f"{folder / name}: cannot be read ({error.strerror}); export again") from error
+            raise ArtifactError(f"{folder / name}: cannot be read ({error.strerror or error}); export again") from error
         if hashlib.sha256(content).hexdigest() != facts.get(key):
             raise ArtifactError(f"{path}: tells of another {name}; {_BARE}")
     return facts

@@ -50,7 +50,7 @@ _MOST_HEADER_BYTES = 2**22
 
 @dataclass(frozen=True)
 class Claim:
-    """What a safetensors file says of one tensor, before any of its numbers is read."""
+    """What a safetensors file says of one tensor, before any of its numbers is read: their dtype, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
