@@ -1,7 +1,9 @@
 """The Python API: the command line's work on a loaded model, which is given back as it was."""
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import architectures as arch
 import pytest
@@ -9,8 +11,9 @@ import tiny
 import torch
 
 import prunekit as pk
-from prunekit import experiment
-from prunekit.errors import ConfigError
+from prunekit import exchange, experiment
+from prunekit.cohort import soft
+from prunekit.errors import ArtifactError, ConfigError
 from prunekit.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("no_flushing")
@@ -115,6 +118,32 @@ def test_a_ticket_is_evaluated_under_the_settings_that_it_was_made_under(job):
 def own_of_tune():
     """The settings of a job that do not prune."""
     return {*SMALL, "task", "data", "out"} - {"rounds", "keep_tokens"}
+
+
+def test_a_ticket_is_exported_as_its_run_read_texts_unless_told_otherwise(job, folder, tmp_path):
+    pytest.importorskip("peft")
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    run = pk.prune(model, tokenizer, **job, ranking="mean", max_input_tokens=5)
+    tickets = {"kept": run.ticket(), "best": run.best, "loaded": pk.Ticket.load(run.path / "seed=0" / "round=00")}
+    for name, ticket in tickets.items():
+        ticket.export(tmp_path / name, model, tokenizer)
+        told = json.loads((tmp_path / name / "prunekit.json").read_bytes())["story"]
+        assert (told["ranking"], told["max_input_tokens"], told["task"]) == ("mean", 5, "toy")
+    tiny.save_model("gpt2", tmp_path / "model")
+    run.best.export(tmp_path / "named", str(tmp_path / "model"), max_input_tokens=4)  # loaded by the README's own lines
+    assert json.loads((tmp_path / "named" / "prunekit.json").read_bytes())["story"]["max_input_tokens"] == 4
+
+
+def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path, monkeypatch):
+    pytest.importorskip("peft")
+    bone = arch.backbone("gpt2")
+    run = pk.tune(
+        bone.model, bone.tokenizer, **{n: one for n, one in job.items() if n not in ("rounds", "keep_tokens")}
+    )
+    monkeypatch.setattr(exchange, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
+    with pytest.raises(ArtifactError, match="answers differ"):
+        run.best.export(tmp_path / "adapter", bone.model, bone.tokenizer)
+    assert not (tmp_path / "adapter").exists()
 
 
 def test_rows_of_one_batch_wear_different_tickets():

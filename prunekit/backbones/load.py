@@ -48,7 +48,7 @@ def load(
 
     Raises: DataError where there is no such model; ConfigError where it cannot be used as asked.
     """
-    with _quiet(), _readable(name_or_path):
+    with quiet(), _readable(name_or_path):
         source: dict[str, Any] = {"trust_remote_code": False} | ({"revision": revision} if revision else {})
         config = AutoConfig.from_pretrained(name_or_path, **source)
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, **source)
@@ -196,7 +196,7 @@ def _readable(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Loading says nothing; what matters is said by prunekit."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

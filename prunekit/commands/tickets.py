@@ -70,7 +70,7 @@ def export(
     ticket: TicketPath,
     out: Annotated[Path, typer.Option("--out", help="folder to write")],
     to: Annotated[str, typer.Option(help="peft, embeddings, or prompt-embeds (for servers, with --rows)")] = "peft",
-    verify: Annotated[bool, typer.Option(help="load it with PEFT and compare logits, bit for bit")] = True,
+    verify: Annotated[bool, typer.Option(help="load it with PEFT, and compare logits and answers")] = True,
     rows: Annotated[Path | None, typer.Option(help="JSONL file of texts for --to prompt-embeds")] = None,
     allow_changed: AllowChanged = False,
     json: Json = False,
