@@ -130,7 +130,10 @@ def test_a_ticket_is_exported_as_its_run_read_texts_unless_told_otherwise(job, f
         told = json.loads((tmp_path / name / "prunekit.json").read_bytes())["story"]
         assert (told["ranking"], told["max_input_tokens"], told["task"]) == ("mean", 5, "toy")
     tiny.save_model("gpt2", tmp_path / "model")
-    run.best.export(tmp_path / "named", str(tmp_path / "model"), max_input_tokens=4)  # loaded by the README's own lines
+    named = tmp_path / "named"  # loaded by the README's own lines
+    with pytest.raises(ConfigError, match="max_input_tokens 5 -> 4"):
+        run.best.export(named, str(tmp_path / "model"), max_input_tokens=4)
+    run.best.export(named, str(tmp_path / "model"), max_input_tokens=4, allow_changed=True)
     assert json.loads((tmp_path / "named" / "prunekit.json").read_bytes())["story"]["max_input_tokens"] == 4
 
 
