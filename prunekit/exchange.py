@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
-from prunekit import console, disk
+from prunekit import console, disk, outputs
 from prunekit.backbones import Backbone
 from prunekit.config import Experiment
 from prunekit.errors import ConfigError, PrunekitError
@@ -23,8 +23,9 @@ from prunekit.export import (
     read_adapter,
     verify,
 )
+from prunekit.export.embeddings import EMBEDDINGS, PROMPT_EMBEDS
 from prunekit.export.flat import SIDE
-from prunekit.export.peft import CONFIG
+from prunekit.export.peft import CONFIG, TENSORS
 from prunekit.export.verify import need_peft
 from prunekit.prepare import backbone_of, encode
 from prunekit.records import locate
@@ -35,6 +36,13 @@ from prunekit.verbs import check_fit, opened
 
 Form = Literal["peft", "embeddings", "prompt-embeds"]
 FORMS: tuple[Form, ...] = get_args(Form)
+CARD = "README.md"
+# what each form writes
+_NAMES: dict[Form, tuple[str, ...]] = {
+    "peft": (CONFIG, TENSORS, SIDE, CARD),
+    "embeddings": (SIDE, EMBEDDINGS),
+    "prompt-embeds": (SIDE, PROMPT_EMBEDS),
+}
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,14 @@ class Wish:
     """What is to be written, and where.
 
     out: a folder.  verify: whether PEFT is asked for its logits.  rows: the texts of prompt-embeds, a JSONL file.
+    overwrite: also files of the folder that prunekit did not write.
     """
 
     to: Form
     out: Path
     verify: bool = True
     rows: Path | None = None
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.to not in FORMS:
@@ -56,8 +66,13 @@ class Wish:
             raise ConfigError("--rows names the JSONL file of texts for --to prompt-embeds, and goes with it alone")
         if self.out.exists() and not self.out.is_dir():
             raise ConfigError(f"--out {self.out}: a file; name a folder")
-        if (self.out / CONFIG).exists() and not (self.out / SIDE).exists():
-            raise ConfigError(f"--out {self.out}: holds an adapter that prunekit did not write; name another folder")
+        self.check(dict.fromkeys(_NAMES[self.to], b""))  # before the model is loaded
+
+    def check(self, files: Mapping[str, bytes]) -> None:
+        """Refuse to write files over others than those of an earlier export. Raises: ConfigError."""
+        outputs.check_folder(
+            self.out, files, overwrite=self.overwrite, is_ours=lambda path: outputs.is_exported(path, SIDE)
+        )
 
 
 def export(path: Path, wish: Wish, settings: Mapping[str, Any], *, json: bool = False) -> None:
@@ -70,6 +85,9 @@ def export(path: Path, wish: Wish, settings: Mapping[str, Any], *, json: bool = 
     found = locate(path)
     story = story_of(experiment, {} if found is None else found[0].result(found[1]).get("report", {}))
     files, proof = _made(ticket, experiment, story, wish)
+    if CARD in files:
+        files[CARD] = outputs.signed(files[CARD])
+    wish.check(files)
     for name, content in files.items():
         disk.replace(wish.out / name, content)
     facts = {"out": str(wish.out), "files": sorted(files), "to": wish.to, "tokens": ticket.mask.tokens}
@@ -83,7 +101,9 @@ def export(path: Path, wish: Wish, settings: Mapping[str, Any], *, json: bool = 
     console.write(f"{', '.join(sorted(files))} written to {wish.out}")
 
 
-def import_adapter(source: str, out: Path | None, revision: str | None, pieces: int, *, json: bool = False) -> None:
+def import_adapter(
+    source: str, out: Path | None, revision: str | None, pieces: int, *, overwrite: bool = False, json: bool = False
+) -> None:
     """Write the ticket of a PEFT prompt-tuning adapter.
 
     Raises: ConfigError where prunekit cannot do what the adapter does, or `out` holds something else.
@@ -93,8 +113,7 @@ def import_adapter(source: str, out: Path | None, revision: str | None, pieces: 
         f"{Path(source).resolve().name if Path(source).is_dir() else source.rpartition('/')[2]}.ticket"
     )
     content = ticket.to_bytes()
-    if target.exists() and (target.is_dir() or target.read_bytes() != content):
-        raise ConfigError(f"--out {target}: is there already and holds something else; name another file")
+    outputs.check(target, overwrite=overwrite, is_ours=lambda there: there == content)
     disk.replace(target, content)
     mask, model = ticket.mask, ticket.origin.get("model")
     if json:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
-from prunekit import capacity, comparison, console, disk, export, flags, foresight, inspection, tracking
+from prunekit import capacity, comparison, console, disk, export, flags, foresight, inspection, outputs, tracking
 from prunekit.backbones import Backbone
 from prunekit.cohort import Member, soft
 from prunekit.config import Experiment
@@ -131,8 +131,15 @@ def evaluate(ticket_path: Path, split: str, settings: dict[str, Any], *, json: b
     )
 
 
-def predict(ticket_path: Path, rows: Path, out: Path | None, settings: dict[str, Any]) -> None:
-    """`predict`: one JSON line per row, with the answer, its place among the choices and its score."""
+def predict(
+    ticket_path: Path, rows: Path, out: Path | None, settings: dict[str, Any], *, overwrite: bool = False
+) -> None:
+    """`predict`: one JSON line per row, with the answer, its place among the choices and its score.
+
+    overwrite: also a file that holds something else than answers, but never the rows or the ticket.
+    """
+    if out is not None:
+        outputs.check(out, overwrite=overwrite, is_ours=outputs.is_answers, reads=(rows, ticket_path))
     ticket, experiment = opened(ticket_path, settings)
     task = load_task(experiment.task.name, experiment.task.data)
     examples = read_rows(rows, task)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from prunekit import flags
-from prunekit.commands.options import Json, TicketPath
+from prunekit.commands.options import Json, Overwrite, TicketPath
 
 app = typer.Typer()
 
@@ -53,12 +53,13 @@ def predict(
     ticket: TicketPath,
     rows: Annotated[Path, typer.Argument(help="JSONL file of unlabelled rows")],
     out: Annotated[Path | None, typer.Option("--out", help="JSONL file to write; default: standard output")] = None,
+    overwrite: Overwrite = False,
     **settings: Any,
 ) -> None:
     """Answer unlabelled rows with a ticket, JSONL in and out."""
     from prunekit import verbs
 
-    verbs.predict(ticket, rows, out, settings)
+    verbs.predict(ticket, rows, out, settings, overwrite=overwrite)
 
 
 @app.command()
@@ -69,13 +70,14 @@ def export(
     to: Annotated[str, typer.Option(help="peft, embeddings, or prompt-embeds (for servers, with --rows)")] = "peft",
     verify: Annotated[bool, typer.Option(help="load it with PEFT and compare logits, bit for bit")] = True,
     rows: Annotated[Path | None, typer.Option(help="JSONL file of texts for --to prompt-embeds")] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
     """Write a ticket for use without prunekit: a PEFT adapter, or vectors."""
     from prunekit import exchange
 
-    wish = exchange.Wish(to, out, verify, rows)  # type: ignore[arg-type]  # checked by Wish itself
+    wish = exchange.Wish(to, out, verify, rows, overwrite)  # type: ignore[arg-type]  # checked by Wish itself
     exchange.export(ticket, wish, settings, json=json)
 
 
@@ -85,9 +87,10 @@ def import_adapter(
     out: Annotated[Path | None, typer.Option("--out", help="ticket file to write; default: the adapter's name")] = None,
     revision: Annotated[str | None, typer.Option(help="Hub revision of the adapter")] = None,
     pieces: Annotated[int, typer.Option(min=1, help="pieces per token K")] = 16,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Make a ticket of an adapter that others trained, for `eval`, `score` and `prune --from`."""
     from prunekit import exchange
 
-    exchange.import_adapter(adapter, out, revision, pieces, json=json)
+    exchange.import_adapter(adapter, out, revision, pieces, overwrite=overwrite, json=json)

@@ -21,7 +21,7 @@ from analyses.conclusions import as_table
 from analyses.importance_conclusions import importance_study
 from analyses.nulls import Starts
 from analyses.rank_conclusions import MATRICES, rank_study
-from prunekit import disk
+from prunekit import disk, outputs
 from prunekit.errors import ArtifactError
 from prunekit.places import ENVIRONMENT
 from prunekit.report import asked, found, page, pictures, sheets
@@ -36,14 +36,17 @@ _OF_RANK = ("spectrum", "rank_while_training", "functional_rank")
 _OF_TOKENS = ("importance", "token_map", "score_histogram", "score_agreement", "mask_overlap")
 
 
-def write(paths: Sequence[Path], out: Path, tolerance: float, *, with_model: bool = False) -> Page:
+def write(
+    paths: Sequence[Path], out: Path, tolerance: float, *, with_model: bool = False, overwrite: bool = False
+) -> Page:
     """Write the page of some runs; nothing is written where one of them is damaged.
 
     tolerance: how far below dense, on selection, a ticket may be; also the margin of equivalence.
-    with_model: also what takes evaluating the frozen models again.
+    with_model: also what takes evaluating the frozen models again.  overwrite: also a file that is no page of prunekit.
 
     Raises: ArtifactError, ConfigError, DataError, each one line.
     """
+    outputs.check(out, overwrite=overwrite, is_ours=outputs.is_page)
     made = build(paths, tolerance, with_model=with_model)
     disk.replace(out, page.render(made).encode())
     return made
@@ -237,8 +240,8 @@ def _settings(run: Run, anchor: str) -> Block:
 
 
 def _environment(run: Run) -> Any:
-    path, cure = run.path / ENVIRONMENT, "delete it, the page can do without"
-    facts = read_stamped(path, cure) if path.exists() else {"run": run.id, "versions": "not known"}
+    path, cure = run.path / ENVIRONMENT, "restore it, or run the same command again"
+    facts = read_stamped(path, cure, run.path) if path.exists() else {"run": run.id, "versions": "not known"}
     if facts.get("run") != run.id:
         raise ArtifactError(f"{path}: belongs to another run; {cure}")
     shown = {name: value for name, value in facts.items() if name not in ("run", "sha256")}

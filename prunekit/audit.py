@@ -1,0 +1,248 @@
+"""What is wrong with a run, all of it: compared with its journal, its manifests and its seals. Nothing is changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pandas as pd
+
+from prunekit import disk, reading, seals
+from prunekit.errors import ArtifactError
+from prunekit.journal import CURE, Journal, read_journal
+from prunekit.places import (
+    ENVIRONMENT,
+    JOURNAL,
+    MANIFEST,
+    RESULTS,
+    SETTINGS,
+    STAGE_SETTINGS,
+    TIMING,
+    UNTRAINED,
+    Place,
+    is_of_run,
+)
+
+Value = TypeVar("Value")
+Marks = Mapping[str, str | None]
+
+_AGAIN = "restore it, or run the same command again"
+# files of a round that its manifest does not name, since no two runs share them
+_BESIDE = (MANIFEST, TIMING, ENVIRONMENT)
+
+
+class Kept(Protocol):
+    """What is asked of a run."""
+
+    path: Path
+
+    @property
+    def marks(self) -> dict[str, str | None]:
+        """Whose every file of it is."""
+
+    def assuming(self, marks: Marks) -> Kept:
+        """The same, taken to be whose it is not known to be."""
+
+    def manifest(self, place: Place) -> dict[str, Any]:
+        """Of a round."""
+
+    def timing(self, place: Place) -> dict[str, float]:
+        """Of a round."""
+
+    def stage_settings(self, stage: str) -> dict[str, Any]:
+        """Of a stage."""
+
+    def results(self, places: Iterable[Place] | None = None) -> pd.DataFrame:
+        """The table of the rounds."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    problems: a line each, with the path.  files: of rounds, that were compared with their manifests.  rounds: that are
+    there.  unfinished: that a process was putting in place when it ended; running again finishes them.
+    """
+
+    problems: tuple[str, ...]
+    files: int
+    rounds: int
+    unfinished: int
+
+
+def audited(run: Kept) -> Audit:
+    """Compare all that a run holds with all that it should hold."""
+    return _Auditor(run).all()
+
+
+class _Auditor:
+    def __init__(self, run: Kept) -> None:
+        self.run, self.root = run, run.path
+        self.problems: list[str] = []
+        self.files = 0
+        self.places: list[Place] = []
+        self.journal: Journal | None = None
+
+    def all(self) -> Audit:
+        marks = self._settings_and_journal()
+        self._environment()
+        self._walk(self.root)
+        if marks is not None:
+            self.run = self.run.assuming(marks)
+        for place in self.places:
+            self._round(place, known=marks is not None)
+        if marks is not None:
+            self._stages()
+        if self.journal is not None:
+            self._missing(self.journal)
+        if not self.problems:  # a table of damaged rounds says nothing
+            self._try(self._results)
+        self.problems = list(dict.fromkeys(self.problems))
+        pending = {} if self.journal is None else self.journal.pending
+        return Audit(tuple(self.problems), self.files, len(self.places), len(pending))
+
+    def _try(self, read: Callable[[], Value]) -> Value | None:
+        """What can be read, or None and a problem more."""
+        try:
+            return read()
+        except ArtifactError as error:
+            self.problems.append(str(error))
+        except (OSError, ValueError) as error:
+            self.problems.append(f"{getattr(error, 'filename', None) or self.root}: {reading.reason(error)}")
+        return None
+
+    def _settings_and_journal(self) -> Marks | None:
+        """Whose the files of this run must be: as the settings say, or, where they are damaged, the journal."""
+        if not os.path.lexists(self.root / SETTINGS):
+            self.problems.append(f"{self.root / SETTINGS}: missing; restore it")
+            own = None
+        else:
+            own = self._try(lambda: self.run.marks)
+        read = self._try(lambda: read_journal(self.root))
+        if read is None:
+            if not os.path.lexists(self.root / JOURNAL):
+                self.problems.append(
+                    f"{self.root / JOURNAL}: no journal, so that what else is missing is not known; run the same "
+                    "command again: it is made from the rounds that are there"
+                )
+            return own
+        self.journal, told = read
+        if own is not None and told != own:
+            self.problems.append(f"{self.root / JOURNAL}: belongs to {told}, not to {own}; {CURE}")
+            self.journal = None
+        return own or told
+
+    def _environment(self) -> None:
+        """The record of versions and machine, where the run began with one."""
+        began = self.journal is not None and self.journal.environment
+        if not began and not os.path.lexists(self.root / ENVIRONMENT):
+            return
+        facts = self._try(lambda: seals.read_stamped(self.root / ENVIRONMENT, _AGAIN, self.root))
+        try:
+            own = self.run.marks["run"]
+        except ArtifactError:
+            return
+        if facts is not None and facts.get("run", own) != own:
+            self.problems.append(f"{self.root / ENVIRONMENT}: belongs to another run; {_AGAIN}")
+
+    def _walk(self, folder: Path) -> None:
+        """Find the rounds, and what stands in their way."""
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            path = Path(entry.path)
+            if disk.is_staged(path) or (folder == self.root and not is_of_run(entry.name) and entry.is_symlink()):
+                continue
+            if entry.is_symlink():
+                self.problems.append(f"{path}: a link, and inside a run none is followed; put there what it leads to")
+            elif not entry.is_dir() and entry.name == MANIFEST:
+                self.problems.append(f"{path}: a manifest where no round belongs; take it away")
+            elif entry.is_dir():
+                try:
+                    self.places.append(Place.parse(path.relative_to(self.root)))
+                except ValueError:
+                    self._walk(path)
+
+    def _round(self, place: Place, *, known: bool) -> None:
+        """One round's files against its manifest, and that against the journal."""
+        folder = self.root / str(place)
+        names = {entry.name for entry in os.scandir(folder)}
+        links = {entry.name for entry in os.scandir(folder) if entry.is_symlink()}
+        self.problems += [f"{folder / name}: a link; inside a run none is followed" for name in sorted(links)]
+        manifest = self._try(lambda: seals.read_manifest(folder / MANIFEST, self.root))
+        if manifest is None:
+            return
+        if known:
+            self._try(lambda: self.run.manifest(place))
+        if self.journal is not None and not self.journal.allows(place, manifest["sha256"]):
+            listed = place in self.journal.rounds
+            said = "another round than the journal lists" if listed else "a round that the journal does not list"
+            self.problems.append(f"{folder}: {said}; delete it and run the same command again")
+        for name, facts in manifest["files"].items():
+            if name in links:
+                continue
+            self._try(partial(seals.read_listed, folder / name, facts, self.root))
+            self.files += 1
+        for name in sorted(names - links - set(manifest["files"]) - set(_BESIDE)):
+            self.problems.append(f"{folder / name}: not of this round, whose manifest does not name it; take it away")
+        if TIMING in names - links:
+            self._try(lambda: self.run.timing(place))
+        if ENVIRONMENT in names - links:
+            self._try(lambda: seals.read_stamped(folder / ENVIRONMENT, _AGAIN, self.root))
+
+    def _stages(self) -> None:
+        """The settings of every stage that has rounds; the dense round and the base line have none of their own."""
+        listed = [] if self.journal is None else [*self.journal.rounds, *self.journal.pending]
+        tops = {place.stage.partition("/")[0] for place in [*self.places, *listed]} - {"", UNTRAINED}
+        alone = {path.parent.name for path in self.root.glob(f"*/{STAGE_SETTINGS}")}
+        for stage in sorted(tops | alone):
+            if (self.root / stage).is_dir() and not (self.root / stage).is_symlink():  # else it is missing altogether
+                self._try(partial(self.run.stage_settings, stage))
+
+    def _missing(self, journal: Journal) -> None:
+        """Rounds that the journal lists and that are not there: one line for each folder that is gone with them."""
+        gone = Counter(_highest_missing(self.root, place) for place in set(journal.rounds) - set(self.places))
+        for path, count in sorted(gone.items()):
+            if not path.is_symlink():
+                rounds = "a round" if count == 1 else f"{count} rounds"
+                self.problems.append(f"{path}: missing, with {rounds} that the journal lists; {_AGAIN}")
+
+    def _results(self) -> None:
+        """The table at the root: as it was last written, or as the rounds give it."""
+        path = self.root / RESULTS
+        written = None if self.journal is None else self.journal.results
+        if not os.path.lexists(path):
+            if written is not None:
+                raise ArtifactError(f"{path}: missing; run the same command again, it is made from the rounds")
+            return
+        content = reading.content(path, reading.TABLE, self.root)
+        if hashlib.sha256(content).hexdigest() != written and not _same(content, self.run.results()):
+            raise ArtifactError(
+                f"{path}: damaged, or not what the rounds give; delete it and run the same command again"
+            )
+
+
+def _highest_missing(root: Path, place: Place) -> Path:
+    """The outermost folder on the way to a place that is not there."""
+    path = root
+    for part in Path(str(place)).parts:
+        path = path / part
+        if not path.is_dir():
+            break
+    return path
+
+
+def _same(content: bytes, table: pd.DataFrame) -> bool:
+    """Whether the bytes of a parquet file hold a table; other versions of its library write other bytes for it."""
+    try:
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(BytesIO(content)), pd.read_parquet(BytesIO(disk.as_parquet(table)))
+        )
+    except Exception:  # what a parquet reader raises of damaged bytes is of many kinds
+        return False
+    return True
