@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
+import socket
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,8 +47,17 @@ def needing(path: Path, size: int) -> Iterator[None]:
 
 def staged(target: Path) -> Path:
     """A temporary name beside a target that no other writer has, alive or dead."""
-    # the end of a long name, since the whole may be as long as a name can be
-    return target.parent / f"{STAGING}{secrets.token_hex(8)}-{target.name[-40:]}"
+    return target.parent / f"{STAGING}{_host()}.{os.getpid()}.{secrets.token_hex(8)}-{_end(target)}"
+
+
+def _host() -> str:
+    """The name of this machine in short: where a process by its number is looked for."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _end(target: Path) -> str:
+    """The end of a name, since the whole may be as long as a name can be."""
+    return target.name[-40:]
 
 
 def is_staged(path: Path) -> bool:
@@ -65,6 +77,25 @@ def sweep(folder: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def sweep_dead(target: Path) -> None:
+    """Take away what processes of this machine that are no more left half-written of a file."""
+    name = re.compile(re.escape(STAGING + _host()) + r"\.(\d+)\.[0-9a-f]+-" + re.escape(_end(target)))
+    for path in list(target.parent.iterdir()) if target.parent.is_dir() else []:
+        if (match := name.fullmatch(path.name)) and not _is_alive(int(match[1])):
+            with suppress(OSError):  # it is in nobody's way
+                path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def replace(path: Path, content: bytes, *, follow: bool = True) -> None:

@@ -124,7 +124,7 @@ def verify(paths: Sequence[Path]) -> None:
     runs = [run for path in paths for run in ([path] if _was_run(path) else runs_in(path) or [path])]
     rows, damaged = [], []
     for path in dict.fromkeys(runs):
-        found = Run(path).audit() if _was_run(path) else Audit((f"{path}: not a run, nor a folder of runs",), 0, 0, 0)
+        found = Run(path).audit() if _was_run(path) else Audit((f"{path}: not a run, nor a folder of runs",))
         for problem in found.problems:
             console.write(" ".join(problem.split()))
         damaged += [path] if found.problems else []

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from prunekit import reading, seals
+from prunekit import disk, reading, seals
 from prunekit.errors import ConfigError, PrunekitError
 from prunekit.places import SETTINGS, is_of_run
 
@@ -32,6 +32,7 @@ def check(
 
     Raises: ConfigError in one line.
     """
+    disk.sweep_dead(path)
     for source in reads:
         if path.exists() and source.exists() and path.samefile(source):
             raise ConfigError(f"--out {path}: is the file that is read; name another")
@@ -55,6 +56,7 @@ def check_folder(folder: Path, files: Mapping[str, bytes], *, overwrite: bool, i
     """
     for name, content in files.items():
         path = folder / name
+        disk.sweep_dead(path)
         _check_not_of_run(path)
         if path.is_dir():
             raise ConfigError(f"--out {folder}: {name} is a folder there; name another folder")

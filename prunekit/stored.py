@@ -166,7 +166,7 @@ def fetch(
             left_out.append(f"{run}/{place}")
     if len(left_out) == len(places) and made.path.exists():
         shutil.rmtree(made.path)  # settings without a round are no run yet
-    elif only is None:
+    elif only is None and (made.path / SETTINGS).exists():
         _bring_rest(store, made, names)
     return left_out
 

@@ -12,7 +12,7 @@ Hook = Callable[[str, str, Path], None]
 
 
 # of a temporary name what is drawn anew each time
-DRAWN = re.compile(r"(?<=^\.prunekit-staging-)[0-9a-f]{16}-")
+DRAWN = re.compile(r"(?<=^\.prunekit-staging-)[0-9a-f]+\.\d+\.[0-9a-f]+-")
 
 
 class Watched:

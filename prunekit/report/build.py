@@ -57,11 +57,10 @@ def build(paths: Sequence[Path], tolerance: float, *, with_model: bool = False) 
     from figures.picture import opened
 
     runs = opened(paths)
-    for run in runs:
-        run.verify()
+    lost = [_sound(run) for run in runs]
     again = shlex.join(["prunekit", "report", *map(str, paths)])
     sections = [
-        _section(run, f"run-{place}", again, tolerance, with_model, _shuffled_twin(run, runs))
+        _section(run, f"run-{place}", again, tolerance, with_model, _shuffled_twin(run, runs), lost[place - 1])
         for place, run in enumerate(runs, 1)
     ]
     title = _title(runs[0]) if len(runs) == 1 else f"{len(runs)} runs of prunekit"
@@ -74,12 +73,22 @@ def build(paths: Sequence[Path], tolerance: float, *, with_model: bool = False) 
     return Page(title, lead, sections, _across(runs, tolerance), foot)
 
 
+def _sound(run: Run) -> tuple[str, ...]:
+    """What is missing of a run, for its page to say. Raises: ArtifactError where anything that is there is damaged."""
+    seen = run.audit()
+    if seen.damaged:
+        raise ArtifactError(seen.damaged[0])
+    return tuple(line.removeprefix(f"{run.path}/") for line in seen.missing)
+
+
 def _title(run: Run) -> str:
     settings = run.settings()
     return f"A soft prompt for {settings['task']['name']} on {settings['model']['name']}"
 
 
-def _section(run: Run, anchor: str, again: str, tolerance: float, with_model: bool, twin: Run | None) -> Section:
+def _section(
+    run: Run, anchor: str, again: str, tolerance: float, with_model: bool, twin: Run | None, lost: Sequence[str]
+) -> Section:
     settings = _settings(run, anchor)  # first, since it reads what no manifest covers
     results = run.results()
     gaps = tables.gaps(run)
@@ -98,7 +107,7 @@ def _section(run: Run, anchor: str, again: str, tolerance: float, with_model: bo
         anchor=anchor,
         asked=asked.asked(run),
         found=found.found(run, results, tolerance),
-        warnings=found.warnings(run, results, tolerance, lines),
+        warnings=[*lost, *found.warnings(run, results, tolerance, lines)],
         blocks=blocks,
     )
 
