@@ -65,7 +65,7 @@ def _was_run(path: Path) -> bool:
     except ArtifactError:
         return True
     begun = known is not None and bool(known[0].rounds)
-    return begun or any(True for _ in path.glob(f"**/round=*/{MANIFEST}"))
+    return begun or any(True for _ in path.glob(f"seed=*/round=*/{MANIFEST}"))
 
 
 def show(path: Path, tolerance: float, *, json: bool, stages: Sequence[str] | None = None, arms: bool = True) -> None:
