@@ -188,8 +188,27 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
 
 
 def encode(backbone: Backbone, task: Task, examples: Sequence[Example], prompt_tokens: int) -> list[Encoded]:
-    """Token ids of a task's examples, beside a prompt of P = `prompt_tokens`."""
-    return backbone.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
+    """Token ids of a task's examples, beside a prompt of P = `prompt_tokens`; the model is tried at their length.
+
+    Raises: ConfigError where a token has no embedding in the model, or the model cannot read rows so long.
+    """
+    encoded = backbone.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
+    _check_embedded(backbone, examples, encoded)
+    backbones.settle(backbone, prompt_tokens + max((row.length for row in encoded), default=0))
+    return encoded
+
+
+def _check_embedded(backbone: Backbone, examples: Sequence[Example], encoded: Sequence[Encoded]) -> None:
+    """Every id must have a row in the embedding; tokenizers may know more tokens than the model."""
+    rows = backbone.embedding_rows
+    for example, ids in zip(examples, encoded, strict=True):
+        highest = max((number for part in (ids.text, *ids.choices) for number in part), default=0)
+        if highest >= rows:
+            token = backbone.tokenizer.convert_ids_to_tokens(highest)
+            raise ConfigError(
+                f"row {example.index}: the tokenizer makes {token!r} of its text or answers, id {highest}, and the "
+                f"model has embeddings for ids below {rows}; use the tokenizer that belongs to the model"
+            )
 
 
 def move(prepared: Prepared, experiment: Experiment) -> Prepared:
@@ -282,6 +301,11 @@ def _check(prepared: Prepared) -> None:
     """What only shows once model and settings are together."""
     settings = prepared.experiment
     piece_width(prepared.backbone.width, settings.prompt.pieces)
+    if settings.pruning.absent == "hide" and not prepared.backbone.hides:
+        raise ConfigError(
+            "absent = hide: this model sees tokens that are hidden from it (it does not follow attention_mask); use "
+            "--absent remove or zero"
+        )
     steps = prepared.snapshot_steps
     if isinstance(settings.pruning.rewind, int) and settings.pruning.rewind not in steps:
         raise ConfigError(

@@ -30,7 +30,7 @@ def test_longer_answers_join_the_text_but_for_their_last_token():
 @pytest.mark.parametrize("kind", DECODERS)
 def test_output_logits_are_read_at_the_answer_alone(kind):
     bone = tiny.backbone(kind)
-    assert bone.takes_positions
+    assert bone.traits.together == "batch"
     assert bone._plain_output
     rows = tiny.encoded(bone, tiny.examples(4, choices=("good w3", "bad")))
     batch = bone.batch([rows], every_choice=True)

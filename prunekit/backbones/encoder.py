@@ -68,13 +68,13 @@ class Encoder(Backbone):
     def _read(self, soft: Soft, batch: Batch) -> Tensor:
         placed = self._place(soft, batch)
         model: Any = self.model
-        output = model(inputs_embeds=placed.embeds, attention_mask=placed.attention, **self._position_arguments(placed))
+        states = self._read_rows(placed, lambda **rows: model(**rows).last_hidden_state)
         first = placed.attention.argmax(dim=1)  # padding to a common length may stand before it
-        rows = output.last_hidden_state[torch.arange(len(first), device=first.device), first]
+        rows = states[torch.arange(len(first), device=first.device), first]
         if self.place == "first" and getattr(model, "pooler", None) is not None:
             rows = model.pooler(rows[:, None])
-        states: Tensor = rows.unflatten(0, (soft.members, batch.size, -1))
-        return states
+        read: Tensor = rows.unflatten(0, (soft.members, batch.size, -1))
+        return read
 
 
 def _contents(soft: Soft, batch: Batch) -> list[bytes]:
