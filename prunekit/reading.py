@@ -16,6 +16,8 @@ from typing import Any
 MB = 2**20
 #: Bytes that each kind of file may have at most.
 TOML, JSON, MANIFEST, TABLE, TENSORS, DATA = MB, 16 * MB, 16 * MB, 1024 * MB, 4096 * MB, 2048 * MB
+# the same of what other programs read of a model's folder
+_OF_MODELS = {".json": 256 * MB, ".txt": 256 * MB, ".model": 256 * MB, ".jinja": MB, ".safetensors": 2**50}
 # bytes of a safetensors file that its tables may take
 _HEADER = 16 * MB
 
@@ -60,6 +62,21 @@ def tensors(path: Path, most: int = TENSORS) -> bytes:
         return first + table + _read(handle, size - 8 - length, path)
     finally:
         os.close(handle)
+
+
+def check_model(folder: Path) -> None:
+    """Refuse a model's folder in which other programs would wait at a pipe or read without an end.
+
+    Raises: OSError naming the file.
+    """
+    for path in sorted(folder.iterdir()):
+        most = _OF_MODELS.get(path.suffix)
+        if most is not None and not path.is_dir():
+            handle = _opened(path, None)
+            try:
+                _size(handle, path, most)
+            finally:
+                os.close(handle)
 
 
 def metadata(content: bytes) -> dict[str, str]:

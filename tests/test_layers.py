@@ -42,7 +42,7 @@ ONLY = {
     "prunekit.tasks": ("prunekit.errors", "prunekit.reading", "prunekit.toml", "prunekit.tasks", "prunekit.testbed"),
     "prunekit.inits": ("prunekit.errors",),
     "prunekit.prompts": ("prunekit.errors", "prunekit.masks", "prunekit.prompts"),
-    "prunekit.backbones": ("prunekit.errors", "prunekit.prompts", "prunekit.tasks", "prunekit.backbones"),
+    "prunekit.backbones": ("prunekit.errors", "prunekit.reading", "prunekit.prompts", "prunekit.tasks", "prunekit.backbones"),
     "prunekit.config": (),
     "prunekit.disk": (),
     "prunekit.reading": (),

@@ -151,7 +151,7 @@ def told(capsys, noticed, what):
 
 def test_no_damaged_file_is_loaded(made, capsys):
     noticed = damage_all(made, FEW)
-    assert len(noticed) == 15
+    assert len(noticed) == 16
     told(capsys, noticed, "mutations noticed, none loaded")
 
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from prunekit import reading
 from prunekit.errors import ArtifactError, ConfigError, DataError
 from prunekit.export.flat import FORMAT, SIDE, restored
 from prunekit.export.peft import CONFIG, PROMPT, TENSORS
@@ -80,7 +81,7 @@ def _fetched(source: str, revision: str | None) -> Path:
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_bytes())
+        config: dict[str, Any] = json.loads(reading.content(folder / CONFIG, reading.JSON))
         kind, task = config["peft_type"], config.get("task_type")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{folder}: holds no PEFT adapter ({CONFIG} is missing or damaged)") from error
@@ -102,7 +103,7 @@ def _tensors(folder: Path) -> tuple[dict[str, Tensor], bytes]:
             "with safe_serialization=True where you trust it"
         )
     try:
-        content = path.read_bytes()
+        content = reading.tensors(path)
         tensors = {name: one.float() for name, one in load(content).items() if one.is_floating_point()}
         return tensors, content
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -142,16 +143,16 @@ def _is_two_layers(tensors: Mapping[str, Tensor]) -> bool:
 def _side(folder: Path) -> dict[str, Any] | None:
     """What prunekit wrote beside its own export, once the files it tells of are those that lie there; else None."""
     path = folder / SIDE
-    if not path.is_file():
+    if not path.exists():
         return None
     facts = read_stamped(path, _BARE)
     if facts.get("format") != FORMAT:
         raise ArtifactError(f"{path}: of another version of prunekit; {_BARE}")
     for name, key in ((TENSORS, "tensors_sha256"), (CONFIG, "config_sha256")):
         try:
-            content = (folder / name).read_bytes()
+            content = reading.content(folder / name, reading.TENSORS)
         except OSError as error:
-            raise ArtifactError(f"{folder / name}: cannot be read ({error.strerror}); export again") from error
+            raise ArtifactError(f"{folder / name}: cannot be read ({reading.reason(error)}); export again") from error
         if hashlib.sha256(content).hexdigest() != facts.get(key):
             raise ArtifactError(f"{path}: tells of another {name}; {_BARE}")
     return facts
