@@ -68,6 +68,7 @@ def refused(capsys, *words):
 
 @odd
 @pytest.mark.parametrize("what", ["experiment", "grid", "task", "data", "rows", "ticket", "adapter", "model"])
+@pytest.mark.timeout(60)
 def test_what_is_no_file_is_refused_wherever_a_file_is_read(what, make, made, tmp_path, capsys):
     flags = made["flags"]
     path, data, adapter, model = (tmp_path / name for name in ("odd.toml", "data", "adapter", "model"))
@@ -91,7 +92,7 @@ def test_what_is_no_file_is_refused_wherever_a_file_is_read(what, make, made, tm
         }))  # fmt: skip
         path = adapter / "adapter_model.safetensors"
     elif what == "model":
-        shutil.copytree(made["folder"] / "gpt2", model)
+        shutil.copytree(made["folder"] / "model-gpt2", model)
         path = model / "config.json"
     path.unlink(missing_ok=True)
     make(path)

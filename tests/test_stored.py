@@ -88,7 +88,9 @@ def wipe(store):
 def test_a_run_in_a_store_is_that_of_a_folder(store, whole, tmp_path):
     run = Run(tmp_path / "plain" / "r")
     work(run)
-    plain = {f"r/{path.relative_to(run.path).as_posix()}" for path in run.path.rglob("*") if path.is_file()} - {"r/.lock"}
+    plain = {f"r/{path.relative_to(run.path).as_posix()}" for path in run.path.rglob("*") if path.is_file()} - {
+        "r/.lock"
+    }
     assert set(whole) == plain
     assert all(whole[name] == (tmp_path / "plain" / name).read_bytes() for name in plain)
     again, left_out = opened(store, tmp_path / "again")
