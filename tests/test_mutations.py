@@ -75,14 +75,14 @@ def read(run, path):
     """Read a file of a run as every verb does."""
     run = Run.open(run.path)
     inside = path.relative_to(run.path)
-    if path.name == "experiment.toml":
-        return run.settings(), run.tickets()
-    if path.name == "stage.toml":
-        return run.stage_settings(str(inside.parent))
-    if path.name == "journal.json":
-        return run.journal()
-    if path.name == "environment.json":
-        return build._environment(run)
+    outside_rounds = {
+        "experiment.toml": lambda: (run.settings(), run.tickets()),
+        "stage.toml": lambda: run.stage_settings(str(inside.parent)),
+        "journal.json": run.journal,
+        "environment.json": lambda: build._environment(run),
+    }
+    if path.name in outside_rounds:
+        return outside_rounds[path.name]()
     place = Place.parse(inside.parent)
     match path.name:
         case "MANIFEST.json":
