@@ -10,7 +10,7 @@ Settings are the flags of `prunekit prune --help`, with underscores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, Self
 import pandas as pd
 import torch
 
-from prunekit import console, disk, experiment, export, flags, runs, summary, tickets, tracking
+from prunekit import console, disk, experiment, export, flags, runs, sameness, summary, tickets, tracking
 from prunekit.attached import Attached, attach
 from prunekit.backbones import Backbone, borrowed, wrap
 from prunekit.backbones.load import family
@@ -62,16 +62,30 @@ class Ticket(tickets.Ticket):
         """
         return Attached(model, [self, *others])
 
-    def export(self, folder: Path | str, model: Any, tokenizer: Any = None, *, verify: bool = True) -> None:
+    def export(
+        self,
+        folder: Path | str,
+        model: Any,
+        tokenizer: Any = None,
+        *,
+        verify: bool = True,
+        allow_changed: bool = False,
+    ) -> None:
         """Write a PEFT adapter, for the loaded model that it was trained on or a name; verified bit for bit.
 
-        Raises: ConfigError where PEFT cannot do what the ticket does; ArtifactError where its logits would differ.
+        allow_changed: also for another model than that one.
+
+        Raises: ConfigError where PEFT cannot do what the ticket does, or the model is another; ArtifactError where its
+        logits would differ.
         """
         folder = Path(folder)
         settings = _settings(
-            model, str(self.origin.get("task") or "testbed/first-animal"), {"place": self.place, "precision": "float32"}
+            model,
+            str(self.origin.get("task") or "testbed/first-animal"),
+            sameness.settings_of(self) | {"place": self.place, "precision": "float32"},
         )
         with _borrowed(model, tokenizer, settings) as backbone:
+            _compare(self, sameness.content(backbone), allow_changed, apart=("precision",))
             files = export.adapter_files(self, backbone, story_of(settings, {}))
             for name, content in files.items():
                 disk.replace(folder / name, content)
@@ -197,16 +211,31 @@ def evaluate(
     task: str | None = None,
     *,
     split: str = "report",
+    allow_changed: bool = False,
     **settings: Any,
 ) -> dict[str, float]:
-    """Every metric of a ticket on one split of a task, and its mean loss; arguments as `prune`."""
-    asked = _settings(model, task, {"place": ticket.place} | settings)
+    """Every metric of a ticket on one split of a task, and its mean loss; arguments as `prune`.
+
+    allow_changed: also on another model, task, data or precision than the ticket was made with; it is said then.
+
+    Raises: ConfigError with all that differs in one line where it is not allowed.
+    """
+    asked = _settings(model, task, sameness.settings_of(ticket) | {"place": ticket.place} | settings)
     found, splits = task_of(asked)
     examples = getattr(splits, split)
     with _borrowed(model, tokenizer, asked) as backbone, torch.no_grad():
+        _compare(ticket, sameness.content(backbone, found, {split: examples}), allow_changed)
         prompt = soft([Member(ticket, backbone.device)])
         result = judge(prompt, backbone, encode(backbone, found, examples, len(ticket.mask.token)))
     return found.score(examples, result.chosen[0].tolist()) | {"loss": float(result.losses.mean())}
+
+
+def _compare(ticket: tickets.Ticket, now: sameness.Content, allow_changed: bool, apart: Collection[str] = ()) -> None:
+    """Say in what a use differs from what a ticket was made with, or refuse it."""
+    own = sameness.of_ticket(ticket)
+    told = sameness.check("this ticket", own, now, allow_changed=allow_changed, apart=apart)
+    if told:
+        console.Screen().say(f"note: not what it was made with, and used all the same: {sameness.in_line(told)}")
 
 
 def _run(
@@ -222,8 +251,10 @@ def _run(
     shown = tracking.tracker(call.track) if isinstance(call.track, str) else call.track
     with _borrowed(model, tokenizer, asked) as backbone:
         prepared = prepare(asked, backbone)
-        path = runs.Run.at(Path(call.out), prepared.name, prepared.id).path
+        path = experiment.directory_of(prepared, Path(call.out))
         with tracking.followed(_Silent() if call.quiet else console.Screen(), path, shown) as watch:
+            for note in prepared.notes:
+                watch.say(note)
             made, stage = work(prepared, call, watch)
     return Run(made.path, stage, call.tolerance)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json as codec
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
-from prunekit import console, disk, outputs
+from prunekit import console, disk, outputs, sameness
 from prunekit.backbones import Backbone
 from prunekit.config import Experiment
 from prunekit.errors import ConfigError, PrunekitError
@@ -32,7 +33,7 @@ from prunekit.records import locate
 from prunekit.tasks import Task, load_task, read_rows
 from prunekit.testbed import MODEL_PATH
 from prunekit.tickets import Ticket
-from prunekit.verbs import check_fit, opened
+from prunekit.verbs import check_fit, check_same, opened
 
 Form = Literal["peft", "embeddings", "prompt-embeds"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -50,6 +51,7 @@ class Wish:
     """What is to be written, and where.
 
     out: a folder.  verify: whether PEFT is asked for its logits.  rows: the texts of prompt-embeds, a JSONL file.
+    allow_changed: whether the model or task may be others than the ticket's own.
     overwrite: also files of the folder that prunekit did not write.
     """
 
@@ -57,6 +59,7 @@ class Wish:
     out: Path
     verify: bool = True
     rows: Path | None = None
+    allow_changed: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -84,7 +87,16 @@ def export(path: Path, wish: Wish, settings: Mapping[str, Any], *, json: bool = 
     ticket, experiment = opened(path, {**settings, "precision": settings.get("precision") or "float32"})
     found = locate(path)
     story = story_of(experiment, {} if found is None else found[0].result(found[1]).get("report", {}))
-    files, proof = _made(ticket, experiment, story, wish)
+    # a precision that was chosen here and not asked for is no other model
+    apart = () if settings.get("precision") else ("precision",)
+
+    def check(backbone: Backbone | None) -> None:
+        now = {} if backbone is None else sameness.content(backbone)
+        with suppress(PrunekitError):  # a task that is gone is left out, here as in the story
+            now |= sameness.of_task(load_task(experiment.task.name, experiment.task.data))
+        check_same(path, ticket, now, allow_changed=wish.allow_changed, apart=apart)
+
+    files, proof = _made(ticket, experiment, story, wish, check)
     if CARD in files:
         files[CARD] = outputs.signed(files[CARD])
     wish.check(files)
@@ -146,14 +158,21 @@ def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> Story:
     return replace(story, task=task.name, template=task.template, choices=task.choices, labels=task.labels)
 
 
-def _made(ticket: Ticket, experiment: Experiment, story: Story, wish: Wish) -> tuple[dict[str, bytes], Verified | None]:
-    """The files, and what PEFT said of them."""
+def _made(
+    ticket: Ticket, experiment: Experiment, story: Story, wish: Wish, check: Callable[[Backbone | None], None]
+) -> tuple[dict[str, bytes], Verified | None]:
+    """The files, and what PEFT said of them.
+
+    check: compares model and task with the ticket's own; of the model nothing where none is loaded.
+    """
     if wish.to == "embeddings":
+        check(None)
         return embedding_files(ticket, story), None
     if wish.to == "peft" and wish.verify:
         need_peft()  # said before the model is loaded
     backbone = backbone_of(experiment)
     check_fit(ticket, backbone)
+    check(backbone)
     if wish.rows is not None:
         task = load_task(experiment.task.name, experiment.task.data)
         texts = _texts(task, wish.rows, backbone, len(ticket.mask.token))

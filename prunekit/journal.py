@@ -37,8 +37,8 @@ class Journal:
     """The rounds of a run.
 
     rounds: committed ones, by place: the digest of its manifest.  pending: those that were being put in place, alike.
-    results: the sha256 of `results.parquet` as it was last written, None before.  environment: whether the run began
-    with a record of versions and machine.
+    results: the sha256 of `results.parquet` as it was last written, None before.  environment: whether there is a
+    record of versions and machine.
     """
 
     rounds: Mapping[Place, str] = field(default_factory=dict)

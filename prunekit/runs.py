@@ -133,6 +133,8 @@ class Run:
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Versions and machine, for the reader; not part of what makes two runs equal."""
         self._put(ENVIRONMENT, seals.stamped(facts))
+        if (self.path / SETTINGS).exists() and not (known := self.journal()).environment:
+            self._write_journal(replace(known, environment=True))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -81,6 +81,42 @@ def test_tune_evaluate_and_load_agree(job, tmp_path):
     assert pk.evaluate(back, model, tokenizer, **data) == found
 
 
+def test_another_model_task_or_data_than_the_tickets_own_is_refused_or_said(job, tmp_path, capsys):
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    ticket = pk.tune(model, tokenizer, **{name: value for name, value in job.items() if name in own_of_tune()}).ticket()
+    data = {"task": job["task"], "data": job["data"]}
+    own = pk.evaluate(ticket, model, tokenizer, **data)
+    model.config.layer_norm_epsilon = 0.5
+    other = tiny.save_task(tmp_path / "other", rows=(24, 12, 7))
+    differs = r"model configuration layer_norm_epsilon \(its default\) -> 0.5"
+    with pytest.raises(ConfigError, match=f"this ticket: not what it was made with: {differs}; restore it, or"):
+        pk.evaluate(ticket, model, tokenizer, **data)
+    with pytest.raises(ConfigError, match=f"{differs}; data report 12 rows"):
+        pk.evaluate(ticket, model, tokenizer, str(other), data=other.parent)
+    with pytest.raises(ConfigError, match=differs):
+        ticket.export(tmp_path / "adapter", model, tokenizer, verify=False)
+    assert not (tmp_path / "adapter").exists()
+    capsys.readouterr()
+    assert pk.evaluate(ticket, model, tokenizer, allow_changed=True, **data).keys() == own.keys()
+    assert "used all the same: model configuration" in capsys.readouterr().err
+    ticket.export(tmp_path / "adapter", model, tokenizer, verify=False, allow_changed=True)
+
+
+def test_a_ticket_is_evaluated_under_the_settings_that_it_was_made_under(job):
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    asked = {name: value for name, value in job.items() if name in own_of_tune()} | {"ranking": "mean"}
+    ticket = pk.tune(model, tokenizer, max_input_tokens=20, **asked).ticket()
+    data = {"task": job["task"], "data": job["data"]}
+    pk.evaluate(ticket, model, tokenizer, **data)
+    with pytest.raises(ConfigError, match="max_input_tokens 20 -> 30; ranking mean -> sum"):
+        pk.evaluate(ticket, model, tokenizer, max_input_tokens=30, ranking="sum", **data)
+
+
+def own_of_tune():
+    """The settings of a job that do not prune."""
+    return {*SMALL, "task", "data", "out"} - {"rounds", "keep_tokens"}
+
+
 def test_rows_of_one_batch_wear_different_tickets():
     bone = arch.backbone("llama")
     tickets = [arch.ticket(bone, seed=seed) for seed in range(2)]

@@ -23,8 +23,8 @@ LEVELS = {
     4: ("prunekit", "seals journal audit runs stored teamrun records"),
     5: (
         "prunekit",
-        "flags outputs starts machine subspace methods prepare probing learning experiment rates summary export "
-        "attached tracking",
+        "environments sameness flags outputs starts machine subspace methods prepare probing learning experiment rates "
+        "summary export attached tracking",
     ),
     8: ("prunekit", "report sweep"),
     9: (

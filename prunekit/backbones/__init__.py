@@ -5,7 +5,7 @@ from prunekit.backbones.batch import Batch, Encoded
 from prunekit.backbones.load import borrowed, load, wrap
 from prunekit.backbones.soft import Head, Soft, stack
 from prunekit.backbones.traits import Traits
-from prunekit.backbones.trial import settle
+from prunekit.backbones.trial import check_gradient, settle
 
 __all__ = [
     "Backbone",
@@ -18,6 +18,7 @@ __all__ = [
     "Soft",
     "Traits",
     "borrowed",
+    "check_gradient",
     "load",
     "settle",
     "stack",

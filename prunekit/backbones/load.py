@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 from transformers.utils import logging
 
@@ -24,7 +25,7 @@ from prunekit.backbones.encoder import Encoder
 from prunekit.backbones.encoder_decoder import EncoderDecoder
 from prunekit.backbones.large import Precision
 from prunekit.backbones.traits import embedding_rows, text_config
-from prunekit.backbones.trial import settle
+from prunekit.backbones.trial import in_a_line, settle
 from prunekit.errors import ConfigError, DataError, PrunekitError
 
 Family = Literal["encoder-decoder", "decoder", "encoder"]
@@ -54,10 +55,9 @@ def load(
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, **source)
         if not tokenizer.is_fast:
             raise ConfigError(f"{name_or_path}: its tokenizer has no fast form, which is needed to shorten texts")
-        loader = {"encoder-decoder": AutoModelForSeq2SeqLM, "decoder": AutoModelForCausalLM, "encoder": AutoModel}
         source |= large.weights(precision, device, int(text_config(config).hidden_size))
         # use_safetensors: a .bin file is a pickle, which is never opened
-        model, report = loader[family(config)].from_pretrained(
+        model, report = _class_of(config).from_pretrained(
             name_or_path, output_loading_info=True, use_safetensors=True, **source
         )
     _refuse_random_weights(name_or_path, model, report["missing_keys"])
@@ -95,8 +95,9 @@ def wrap(
             kind, options["text_cache_mb"] = Decoder, text_cache_mb
         case "encoder":
             kind, model = Encoder, model.base_model
-    backbone = kind(model, tokenizer, place=kind.places[0] if place == "auto" else place, **options)
-    settle(backbone)
+    with in_a_line(model, "the model cannot be used with a prompt"):
+        backbone = kind(model, tokenizer, place=kind.places[0] if place == "auto" else place, **options)
+        settle(backbone)
     return backbone
 
 
@@ -152,9 +153,21 @@ def family(config: Any) -> Family:
     if config.is_encoder_decoder:
         return "encoder-decoder"
     kind = config.model_type
-    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+    writes = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    if writes and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
         return "decoder"
     return "decoder" if getattr(config, "is_decoder", False) else "encoder"
+
+
+def _class_of(config: Any) -> Any:
+    """The automatic class of transformers that loads a model of a configuration with what answers."""
+    match family(config):
+        case "encoder":
+            return AutoModel
+        case "decoder" if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return AutoModelForCausalLM
+        case _:  # beside encoder-decoders, decoders that also hear: Voxtral, Qwen2-Audio
+            return AutoModelForSeq2SeqLM
 
 
 def _refuse_random_weights(name: str, model: Any, missing: Any) -> None:

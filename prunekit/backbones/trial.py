@@ -8,8 +8,8 @@ the forward passes that train and evaluate. What differs is adapted or run apart
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, get_args
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from prunekit.backbones.base import Backbone
 from prunekit.backbones.batch import Encoded, Ids
-from prunekit.backbones.encoder import Encoder
 from prunekit.backbones.encoder_decoder import EncoderDecoder
 from prunekit.backbones.soft import Head, Soft
 from prunekit.backbones.traits import Together, Traits, windows
@@ -28,7 +27,7 @@ from prunekit.errors import ConfigError, PrunekitError
 # The largest difference allowed, as a part of the largest logit. Narrow numbers round by more: there the trial finds a
 # wrong scale or position, not a small one.
 BARS = {torch.float64: 1e-9, torch.float32: 1e-5}
-NARROW_BAR = 5e-2
+NARROW_BAR = 2e-2
 # how many times the model's own rounding (a row alone against the same row twice) passes for equal
 _NOISE = 4.0
 # above this many times the bar it is no rounding: such a model draws its answers
@@ -66,19 +65,42 @@ def settle(backbone: Backbone, length: int = 0) -> None:
     wanted = _text_length(backbone, length)
     if wanted <= backbone.tried:
         return
-    try:
+    with in_a_line(backbone.model, "the model cannot be given rows of embeddings, which a prompt needs"):
         with torch.no_grad():
             backbone.traits = _tried(backbone, wanted)
         backbone.tried = wanted
         backbone.settled()
+
+
+def check_gradient(backbone: Backbone) -> None:
+    """A prompt learns only where a gradient reaches it through the frozen model; some quantised ones let none through.
+
+    Raises: ConfigError in one line where that is so.
+    """
+    with in_a_line(backbone.model, "no gradient reaches a prompt through this model"):
+        draw = _plain_ids(backbone)
+        text = Encoded(0, tuple(next(draw) for _ in range(4)), ((next(draw),), (next(draw),)), 0)
+        soft = _soft(backbone, (tuple(next(draw) for _ in range(2)),), _head(backbone))
+        soft = soft.per_example(1)
+        backbone.losses(soft, backbone.batch([[text]], every_choice=True)).sum().backward()
+        gradient = soft.values.grad
+    if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.any()):
+        raise ConfigError(
+            f"{_name(backbone.model)}: no gradient reaches a prompt through this model, so that nothing can be "
+            "learned; use its weights as they were before they were quantised"
+        )
+
+
+@contextmanager
+def in_a_line(model: Any, what: str) -> Iterator[None]:
+    """Whatever fails inside a model becomes a ConfigError of one line."""
+    try:
+        yield
     except PrunekitError:
         raise
     except Exception as error:  # models of transformers fail in as many ways as there are
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"{_name(backbone)}: the model cannot be given rows of embeddings, which a prompt needs "
-            f"({type(error).__name__}: {reason})"
-        ) from error
+        raise ConfigError(f"{_name(model)}: {what} ({type(error).__name__}: {reason})") from error
 
 
 def _text_length(backbone: Backbone, length: int) -> int:
@@ -91,6 +113,8 @@ def _text_length(backbone: Backbone, length: int) -> int:
 def _tried(backbone: Backbone, length: int) -> Traits:
     sample = _sample(backbone, length)
     bar = _bar(backbone)
+    if backbone.answers_by_head:
+        _check_listens(backbone, sample, bar)
     candidates = list(_candidates(backbone))
     with suppress(Exception):  # the usual case in one pass; what is wrong elsewhere is found below
         if _batch_difference(backbone, replace(candidates[0], together="batch"), sample) <= bar:
@@ -103,8 +127,8 @@ def _tried(backbone: Backbone, length: int) -> Traits:
         if difference <= bar:
             return backbone.traits
     raise ConfigError(
-        f"{_name(backbone)}: the model answers otherwise when it reads its answers' texts together with others (by "
-        f"{difference:.2g} of its largest logit); use another model"
+        f"{_name(backbone.model)}: the model answers otherwise when it reads texts and answers together with others "
+        f"(by {difference:.2g} of its largest logit); use another model"
     )
 
 
@@ -125,11 +149,46 @@ def _fitting(backbone: Backbone, candidates: list[Traits], sample: _Sample, bar:
         least = min(least, difference)
     if failure is not None and least == math.inf:
         raise failure
+    _check_causal(backbone, sample, bar)
     raise ConfigError(
-        f"{_name(backbone)}: the model answers otherwise from embeddings than from token ids (by {least:.2g} of its "
-        "largest logit, whatever scale and positions were tried); a prompt of input vectors would be trained on "
+        f"{_name(backbone.model)}: the model answers otherwise from embeddings than from token ids (by {least:.2g} of "
+        "its largest logit, whatever scale and positions were tried); a prompt of input vectors would be trained on "
         "a model other than yours"
     )
+
+
+def _check_causal(backbone: Backbone, sample: _Sample, bar: float) -> None:
+    """What a decoder says behind a token must not depend on what comes later.
+
+    Raises: ConfigError where it does.
+    """
+    if backbone.answers_by_head or isinstance(backbone, EncoderDecoder):
+        return
+    model: Any = backbone.model
+    ids = sample.texts[0].text
+    row = _row(backbone, ids, 1)
+    alone = _next_logits(backbone, ids[:-1], (), 1)
+    whole = model(input_ids=row, attention_mask=torch.ones_like(row)).logits[0, -2]
+    difference = float((whole - alone).abs().max()) / max(sample.largest, 1e-30)
+    if difference > bar:
+        raise ConfigError(
+            f"{_name(backbone.model)}: no causal language model: a token changes what the model says before it (by "
+            f"{difference:.2g} of the largest logit), so that an answer cannot be scored in one pass; use another model"
+        )
+
+
+def _check_listens(backbone: Backbone, sample: _Sample, bar: float) -> None:
+    """The state that an encoder's head reads must know of the whole row.
+
+    Raises: ConfigError where it does not, as in a decoder without its head.
+    """
+    ids = sample.texts[1].text
+    states = [_states(backbone, [*ids[:-1], last], 1) for last in (ids[-1], ids[0])]
+    if float((states[0] - states[1]).abs().max()) <= bar * float(states[0].abs().max()):
+        raise ConfigError(
+            f"{_name(backbone.model)}: the state of a row's first token does not depend on the rest of the row, so "
+            "that a head would read nothing of it; a decoder is loaded by AutoModelForCausalLM"
+        )
 
 
 def _candidates(backbone: Backbone) -> Iterator[Traits]:
@@ -178,19 +237,23 @@ def _sample(backbone: Backbone, length: int) -> _Sample:
     prompts = tuple(
         tuple(filler if backbone.per_layer_module is not None else next(draw) for _ in range(size)) for size in count
     )
-    head = None
-    if backbone.answers_by_head:
-        weight = torch.randn(1, 2, backbone.hidden_width, generator=torch.Generator().manual_seed(0))
-        weight = weight.to(backbone.device)
-        head = Head(weight, weight.new_zeros(1, 2))
+    head = _head(backbone)
     expected, largest = {}, 0.0
-    for member, text in ((0, 0), (0, 1), (1, 1)):
+    for member, text in ((0, 0), (0, 1), (1, 0), (1, 1)):
         scores, logit = _plain(backbone, prompts[member], texts[text], head)
         expected[member, text] = scores
         largest = max(largest, logit)
     if not all(bool(scores.isfinite().all()) for scores in expected.values()):
-        raise ConfigError(f"{_name(backbone)}: the model answers token ids with NaN or infinite numbers")
+        raise ConfigError(f"{_name(backbone.model)}: the model answers token ids with NaN or infinite numbers")
     return _Sample(prompts, texts, head, expected, largest)  # type: ignore[arg-type]
+
+
+def _head(backbone: Backbone) -> Head | None:
+    """A head of two random rows, for models that answer by one."""
+    if not backbone.answers_by_head:
+        return None
+    weight = torch.randn(1, 2, backbone.hidden_width, generator=torch.Generator().manual_seed(0)).to(backbone.device)
+    return Head(weight, weight.new_zeros(1, 2))
 
 
 def _plain_ids(backbone: Backbone) -> Iterator[int]:
@@ -214,30 +277,47 @@ def _plain(backbone: Backbone, prompt: Ids, text: Encoded, head: Head | None, co
 
     copies: how many times the row goes through the model at once.
     """
-    model: Any = backbone.model
     at = {"first": 0, "after-cls": 1, "suffix": len(text.text)}[backbone.place]
-    ids = _row(backbone, [*text.text[:at], *prompt, *text.text[at:]], copies)
-    if isinstance(backbone, Encoder):
-        assert head is not None
-        state = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[:, 0]
-        if backbone.place == "first" and getattr(model, "pooler", None) is not None:
-            state = model.pooler(state[:, None])
-        scores = state[0].to(head.weight.dtype) @ head.weight[0].T
+    ids = [*text.text[:at], *prompt, *text.text[at:]]
+    if head is not None:
+        scores = _states(backbone, ids, copies).to(head.weight.dtype) @ head.weight[0].T
         return scores, float(scores.abs().max())
     longest = max(text.choices, key=len)
-    if isinstance(backbone, EncoderDecoder):
-        begun = _row(backbone, [backbone.start_id, *longest[:-1]], copies)
-        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), decoder_input_ids=begun).logits[0]
-    else:
-        ids = torch.cat([ids, _row(backbone, longest[:-1], copies)], dim=1)
-        more = {"logits_to_keep": len(longest)} if backbone.accepts("logits_to_keep") else {}
-        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), **more).logits[0, -len(longest) :]
-    logits = logits.double()
+    # each token from a row that ends before it, as a model writes
+    each = [_next_logits(backbone, ids, longest[:length], copies) for length in range(len(longest))]
+    logits = torch.stack(each).double()
     logprobs = logits.log_softmax(-1)
-    scores = torch.stack([sum(logprobs[place, token] for place, token in enumerate(ids)) for ids in text.choices])
+    scores = torch.stack([logprobs[range(len(ids)), list(ids)].sum() for ids in text.choices])
     if backbone.ranking == "mean":
         scores = scores / torch.tensor([len(ids) for ids in text.choices], device=scores.device)
     return scores, float(logits.abs().max())
+
+
+def _states(backbone: Backbone, ids: Sequence[int], copies: int) -> Tensor:
+    """[H], the state that an encoder's head reads of a row of ids."""
+    model: Any = backbone.model
+    row = _row(backbone, ids, copies)
+    output = model(input_ids=row, attention_mask=torch.ones_like(row))
+    pooled: Tensor | None = getattr(output, "pooler_output", None) if backbone.place == "first" else None
+    state: Tensor = output.last_hidden_state[:, 0] if pooled is None else pooled
+    return state[0]
+
+
+def _next_logits(backbone: Backbone, ids: Sequence[int], answer: Sequence[int], copies: int) -> Tensor:
+    """[V], what a model says follows a text and the first tokens of an answer to it."""
+    model: Any = backbone.model
+    if isinstance(backbone, EncoderDecoder):
+        row, begun = _row(backbone, ids, copies), _row(backbone, [backbone.start_id, *answer], copies)
+        output = model(input_ids=row, attention_mask=torch.ones_like(row), decoder_input_ids=begun)
+    else:
+        row = _row(backbone, [*ids, *answer], copies)
+        more = {"logits_to_keep": 1} if backbone.accepts("logits_to_keep") else {}
+        output = model(input_ids=row, attention_mask=torch.ones_like(row), **more)
+    logits: Tensor | None = getattr(output, "logits", None)
+    if logits is None:
+        loader = "AutoModelForSeq2SeqLM" if isinstance(backbone, EncoderDecoder) else "AutoModelForCausalLM"
+        raise ConfigError(f"{_name(model)}: the model has no language-modelling head; load it by {loader}")
+    return logits[0, -1]
 
 
 def _row(backbone: Backbone, ids: Iterable[int], copies: int) -> Tensor:
@@ -295,23 +375,21 @@ def _rounding(backbone: Backbone, sample: _Sample) -> float:
     noise = float((first - second).abs().max()) / max(sample.largest, 1e-30)
     if noise > _RANDOM * _bar(backbone):
         raise ConfigError(
-            f"{_name(backbone)}: the same row is answered otherwise when it is asked again (by {noise:.2g} of the "
-            "largest logit), so that no prompt can be trained on the model"
+            f"{_name(backbone.model)}: the same row is answered otherwise when it is asked again (by {noise:.2g} of "
+            "the largest logit), so that no prompt can be trained on the model"
         )
     return noise
 
 
 def _bar(backbone: Backbone) -> float:
-    if getattr(backbone.model, "is_quantized", False) or getattr(backbone.model, "quantization_method", None):
+    quantized = any(type(module).__module__.startswith("torch.ao.nn.quantized") for module in backbone.model.modules())
+    if quantized or getattr(backbone.model, "is_quantized", False):
         return NARROW_BAR
     dtypes = {tensor.dtype for tensor in backbone.model.parameters() if tensor.is_floating_point()}
     return max((BARS.get(dtype, NARROW_BAR) for dtype in dtypes), default=BARS[torch.float32])
 
 
-def _name(backbone: Backbone) -> str:
-    kind = type(backbone.model).__name__
-    name = getattr(backbone.config, "_name_or_path", "")
+def _name(model: Any) -> str:
+    kind = type(model).__name__
+    name = getattr(model.config, "_name_or_path", "")
     return f"{name} ({kind})" if name else kind
-
-
-__all__ = ["BARS", "NARROW_BAR", "settle"]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from prunekit import flags
-from prunekit.commands.options import Json, Overwrite, TicketPath
+from prunekit.commands.options import AllowChanged, Json, Overwrite, TicketPath
 
 app = typer.Typer()
 
@@ -18,13 +18,14 @@ app = typer.Typer()
 def evaluate(
     ticket: TicketPath,
     split: Annotated[str, typer.Option(help="train, selection or report")] = "report",
+    allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
     """Judge a ticket on a task; model and task default to those it was made with."""
     from prunekit import verbs
 
-    verbs.evaluate(ticket, split, settings, json=json)
+    verbs.evaluate(ticket, split, settings, json=json, allow_changed=allow_changed)
 
 
 @app.command()
@@ -37,6 +38,7 @@ def score(
     level: Annotated[str, typer.Option(help="token or piece")] = "token",
     examples: Annotated[int | None, typer.Option(min=2, help="at most so many; default: all of the split")] = None,
     permutations: Annotated[int, typer.Option(help="orders drawn for Shapley values, an even number")] = 16,
+    allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
@@ -44,7 +46,7 @@ def score(
     from prunekit import scoring
 
     wish = scoring.Wish(kind, level, examples, permutations)  # type: ignore[arg-type]  # checked by Wish itself
-    scoring.score(ticket, wish, settings, json=json)
+    scoring.score(ticket, wish, settings, json=json, allow_changed=allow_changed)
 
 
 @app.command()
@@ -54,12 +56,13 @@ def predict(
     rows: Annotated[Path, typer.Argument(help="JSONL file of unlabelled rows")],
     out: Annotated[Path | None, typer.Option("--out", help="JSONL file to write; default: standard output")] = None,
     overwrite: Overwrite = False,
+    allow_changed: AllowChanged = False,
     **settings: Any,
 ) -> None:
     """Answer unlabelled rows with a ticket, JSONL in and out."""
     from prunekit import verbs
 
-    verbs.predict(ticket, rows, out, settings, overwrite=overwrite)
+    verbs.predict(ticket, rows, out, settings, allow_changed=allow_changed, overwrite=overwrite)
 
 
 @app.command()
@@ -71,13 +74,14 @@ def export(
     verify: Annotated[bool, typer.Option(help="load it with PEFT and compare logits, bit for bit")] = True,
     rows: Annotated[Path | None, typer.Option(help="JSONL file of texts for --to prompt-embeds")] = None,
     overwrite: Overwrite = False,
+    allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
     """Write a ticket for use without prunekit: a PEFT adapter, or vectors."""
     from prunekit import exchange
 
-    wish = exchange.Wish(to, out, verify, rows, overwrite)  # type: ignore[arg-type]  # checked by Wish itself
+    wish = exchange.Wish(to, out, verify, rows, allow_changed, overwrite)  # type: ignore[arg-type]  # checked by Wish itself
     exchange.export(ticket, wish, settings, json=json)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, Field, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -55,6 +55,7 @@ class Task:
         group: the field whose value ties rows that are judged together.
         data: default folder of {train,validation,test}.jsonl.
         testbed: name of the testbed task whose grammar makes the rows, where that is the source.
+        separator: stands between text and answer; a blank does where neither brings a blank or newline of its own.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Task:
     hub: Hub | None = None
     data: str | None = None
     testbed: str | None = None
+    separator: str = " "
 
     def examples(self, row: Row, index: int, where: str = "row", *, labelled: bool = True) -> list[Example]:
         """The examples that one row stands for (several where the transform flattens it).
@@ -114,11 +116,18 @@ class Task:
         most_common = min(counts, key=lambda choice: (-counts[choice], choice))
         return metric(examples, [most_common] * len(examples))
 
+    def definition(self) -> dict[str, Any]:
+        """The fields that decide examples and scores and are not at their default, so that a later one adds nothing.
+
+        Not the description or where the data lies.
+        """
+        left_out, given = {"description", "hub", "data"}, vars(self)
+        plain = {name: _default(entry) for name, entry in self.__dataclass_fields__.items() if name not in left_out}
+        return {name: given[name] for name, default in plain.items() if given[name] != default}
+
     def digest(self) -> str:
-        """sha256 of everything that decides examples and scores; not of the description or where the data lies."""
-        left_out = {"description", "hub", "data"}
-        definition = {name: value for name, value in vars(self).items() if name in self._names - left_out}
-        canonical = json.dumps(definition, default=dict, ensure_ascii=True, separators=(",", ":"))
+        """sha256 of the definition."""
+        canonical = json.dumps(self.definition(), default=dict, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def resolved(self, folder: str | None) -> Task:
@@ -135,10 +144,6 @@ class Task:
             )
         words = _read_words(Path(folder) / self.labels_file)
         return replace(self, labels=tuple(words), choices=tuple(words.values()))
-
-    @property
-    def _names(self) -> set[str]:
-        return set(self.__dataclass_fields__)
 
     @cached_property
     def _placeholders(self) -> tuple[str, ...]:
@@ -166,7 +171,7 @@ class Task:
         choices = self._choices(row, where)
         gold = self._gold(row, choices, where) if labelled else ()
         group = "" if self.group is None else str(fields.value(row, self.group, where))
-        return Example(index, self.template, texts, choices, gold, group)
+        return Example(index, self.template, texts, choices, gold, group, self.separator)
 
     def _choices(self, row: Row, where: str) -> tuple[str, ...]:
         if self.choice_fields:
@@ -198,6 +203,11 @@ class Task:
         for (_, form), index in self._index.items():
             forms.setdefault(index, []).append(repr(form))
         return "; ".join(" or ".join(words) for words in forms.values())
+
+
+def _default(entry: Field[Any]) -> Any:
+    """What a field of a dataclass is where it is not given; MISSING where it must be."""
+    return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
 def _as_text(value: Any, name: str, where: str) -> str:
