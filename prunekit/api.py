@@ -20,7 +20,7 @@ from typing import Any, Self
 import pandas as pd
 import torch
 
-from prunekit import console, disk, exchange, experiment, export, flags, runs, sameness, summary, tickets, tracking
+from prunekit import console, exchange, experiment, export, flags, runs, sameness, summary, tickets, tracking
 from prunekit.attached import Attached, attach
 from prunekit.backbones import Backbone, borrowed, wrap
 from prunekit.backbones.load import family
@@ -80,16 +80,17 @@ class Ticket(tickets.Ticket):
         *,
         verify: bool = True,
         allow_changed: bool = False,
+        overwrite: bool = False,
         **settings: Any,
     ) -> None:
         """Write a PEFT adapter for the model that it was trained on, loaded or by name, once it is proved to answer so.
 
         settings: those of the ticket's run that are to be others, such as `data`.  Of a ticket that is of no run all
         must be given that are not the defaults.  verify: whether PEFT is asked.  allow_changed: also for another model
-        than its own.
+        than its own.  overwrite: also over files that no export wrote.
 
-        Raises: ConfigError where PEFT cannot do what the ticket does, or the model is another; ArtifactError where it
-        would answer otherwise. Nothing is written then.
+        Raises: ConfigError where PEFT cannot do what the ticket does, the model is another, or the folder holds files of
+        yours; ArtifactError where it would answer otherwise. Nothing is written then.
         """
         own = str(self.origin.get("task") or "testbed/first-animal") if task is None and not self.used_under else task
         given = sameness.settings_of(self) | {"place": self.place, "precision": "float32"} | settings
@@ -101,8 +102,7 @@ class Ticket(tickets.Ticket):
         # a model that is named is loaded by the adapter's own lines too
         with nullcontext() if isinstance(model, str) else _borrowed(model, tokenizer, asked) as backbone:
             files = exchange.adapter(self, asked, backbone, compare, verify=verify)
-        for name, content in files.items():
-            disk.replace(Path(folder) / name, content)
+        exchange.write(Path(folder), files, overwrite=overwrite)
 
 
 @dataclass(frozen=True)

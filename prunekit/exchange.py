@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from prunekit import console, disk, sameness
+from prunekit import console, disk, outputs, sameness
 from prunekit.backbones import Backbone
 from prunekit.cohort import Member, soft
 from prunekit.config import Experiment
@@ -28,8 +28,9 @@ from prunekit.export import (
     prompt_embeds_files,
     read_adapter,
 )
+from prunekit.export.embeddings import EMBEDDINGS, PROMPT_EMBEDS
 from prunekit.export.flat import SIDE
-from prunekit.export.foreign import CONFIG
+from prunekit.export.foreign import CONFIG, TENSORS
 from prunekit.export.lines import Agreement
 from prunekit.export.verify import check, measure, models, need_peft
 from prunekit.prepare import backbone_of, encode, task_of
@@ -41,6 +42,13 @@ from prunekit.verbs import check_fit, check_same, opened
 
 Form = Literal["peft", "embeddings", "prompt-embeds"]
 FORMS: tuple[Form, ...] = get_args(Form)
+CARD = "README.md"
+# what each form writes
+_NAMES: dict[Form, tuple[str, ...]] = {
+    "peft": (CONFIG, TENSORS, SIDE, CARD),
+    "embeddings": (SIDE, EMBEDDINGS),
+    "prompt-embeds": (SIDE, PROMPT_EMBEDS),
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Wish:
 
     out: a folder.  verify: whether PEFT is asked for its logits.  rows: the texts of prompt-embeds, a JSONL file.
     allow_changed: whether the model or task may be others than the ticket's own.
+    overwrite: also files of the folder that prunekit did not write.
     """
 
     to: Form
@@ -56,6 +65,7 @@ class Wish:
     verify: bool = True
     rows: Path | None = None
     allow_changed: bool = False
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.to not in FORMS:
@@ -64,8 +74,8 @@ class Wish:
             raise ConfigError("--rows names the JSONL file of texts for --to prompt-embeds, and goes with it alone")
         if self.out.exists() and not self.out.is_dir():
             raise ConfigError(f"--out {self.out}: a file; name a folder")
-        if (self.out / CONFIG).exists() and not (self.out / SIDE).exists():
-            raise ConfigError(f"--out {self.out}: holds an adapter that prunekit did not write; name another folder")
+        # before the model is loaded
+        check_out(self.out, dict.fromkeys(_NAMES[self.to], b""), overwrite=self.overwrite)
 
 
 @dataclass(frozen=True)
@@ -121,8 +131,7 @@ def export(path: Path, wish: Wish, settings: Mapping[str, Any], *, json: bool = 
         check_same(path, ticket, now, allow_changed=wish.allow_changed, apart=apart)
 
     files, proof = _made(ticket, experiment, story, wish, compare)
-    for name, content in files.items():
-        disk.replace(wish.out / name, content)
+    write(wish.out, files, overwrite=wish.overwrite)
     facts = {"out": str(wish.out), "files": sorted(files), "to": wish.to, "tokens": ticket.mask.tokens}
     if json:
         console.write(codec.dumps(facts | ({} if proof is None else proof.facts)))
@@ -130,6 +139,19 @@ def export(path: Path, wish: Wish, settings: Mapping[str, Any], *, json: bool = 
     for sentence in [] if proof is None else proof.sentences:
         console.write(sentence)
     console.write(f"{', '.join(sorted(files))} written to {wish.out}")
+
+
+def check_out(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -> None:
+    """Refuse to write files over others than those of an earlier export. Raises: ConfigError."""
+    outputs.check_folder(folder, files, overwrite=overwrite, is_ours=lambda path: outputs.is_exported(path, SIDE))
+
+
+def write(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -> None:
+    """Write an export's files, its README signed, so that a later export knows it. Raises: as `check_out`."""
+    signed = {name: outputs.signed(content) if name == CARD else content for name, content in files.items()}
+    check_out(folder, signed, overwrite=overwrite)
+    for name, content in signed.items():
+        disk.replace(folder / name, content)
 
 
 def adapter(
@@ -233,7 +255,9 @@ def _rows(experiment: Experiment) -> tuple[Task | None, list[Example], str]:
     return task, lines.sample(splits.report), ""
 
 
-def import_adapter(source: str, out: Path | None, revision: str | None, pieces: int, *, json: bool = False) -> None:
+def import_adapter(
+    source: str, out: Path | None, revision: str | None, pieces: int, *, overwrite: bool = False, json: bool = False
+) -> None:
     """Write the ticket of a PEFT prompt-tuning adapter.
 
     Raises: ConfigError where prunekit cannot do what the adapter does, or `out` holds something else.
@@ -243,8 +267,7 @@ def import_adapter(source: str, out: Path | None, revision: str | None, pieces: 
         f"{Path(source).resolve().name if Path(source).is_dir() else source.rpartition('/')[2]}.ticket"
     )
     content = ticket.to_bytes()
-    if target.exists() and (target.is_dir() or target.read_bytes() != content):
-        raise ConfigError(f"--out {target}: is there already and holds something else; name another file")
+    outputs.check(target, overwrite=overwrite, is_ours=lambda there: there == content)
     disk.replace(target, content)
     mask, model = ticket.mask, ticket.origin.get("model")
     if json:

@@ -22,6 +22,7 @@ from prunekit import (
     flags,
     foresight,
     inspection,
+    outputs,
     sameness,
     tracking,
 )
@@ -163,9 +164,20 @@ def evaluate(
 
 
 def predict(
-    ticket_path: Path, rows: Path, out: Path | None, settings: dict[str, Any], *, allow_changed: bool = False
+    ticket_path: Path,
+    rows: Path,
+    out: Path | None,
+    settings: dict[str, Any],
+    *,
+    allow_changed: bool = False,
+    overwrite: bool = False,
 ) -> None:
-    """`predict`: one JSON line per row, with the answer, its place among the choices and its score."""
+    """`predict`: one JSON line per row, with the answer, its place among the choices and its score.
+
+    overwrite: also a file that holds something else than answers, but never the rows or the ticket.
+    """
+    if out is not None:
+        outputs.check(out, overwrite=overwrite, is_ours=outputs.is_answers, reads=(rows, ticket_path))
     use = in_use(ticket_path, settings, [], allow_changed=allow_changed)
     task, examples = use.task, read_rows(rows, use.task)
     found = _answers(use, examples)

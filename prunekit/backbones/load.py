@@ -17,6 +17,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
+from prunekit import reading
 from prunekit.backbones import large
 from prunekit.backbones.base import Backbone, Place, Ranking
 from prunekit.backbones.decoder import Decoder
@@ -182,6 +183,8 @@ def _refuse_random_weights(name: str, model: Any, missing: Any) -> None:
 def _readable(name: str) -> Iterator[None]:
     """Turns the many errors of loading into one line."""
     try:
+        if Path(name).is_dir():
+            reading.check_model(Path(name))
         yield
     except PrunekitError:
         raise

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from prunekit import reading
 from prunekit.errors import ArtifactError, ConfigError, DataError
 from prunekit.export import foreign
 from prunekit.export.flat import FORMAT, SIDE, restored
@@ -83,7 +84,7 @@ def _tensors(folder: Path) -> tuple[dict[str, Tensor], bytes]:
     """The adapter's tensors in float32, once it is known how large they are; and the file's bytes."""
     path = folder / TENSORS
     try:
-        content = path.read_bytes()
+        content = reading.tensors(path)
         return {name: tensor.float() for name, tensor in load(content).items()}, content
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: missing or damaged ({' '.join(str(error).split())[:200]})") from error
@@ -129,9 +130,9 @@ def _side(folder: Path) -> dict[str, Any] | None:
         raise ArtifactError(f"{path}: of another version of prunekit; {_BARE}")
     for name, key in ((TENSORS, "tensors_sha256"), (CONFIG, "config_sha256")):
         try:
-            content = foreign.bounded(folder / name, _MOST_BYTES).read_bytes()
+            content = reading.content(folder / name, reading.TENSORS)
         except OSError as error:
-            raise ArtifactError(f"{folder / name}: cannot be read ({error.strerror or error}); export again") from error
+            raise ArtifactError(f"{folder / name}: cannot be read ({reading.reason(error)}); export again") from error
         if hashlib.sha256(content).hexdigest() != facts.get(key):
             raise ArtifactError(f"{path}: tells of another {name}; {_BARE}")
     return facts

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from prunekit import reading
 from prunekit.errors import ConfigError, DataError
 from prunekit.tasks import fields
 from prunekit.tasks.example import Example, placeholders
@@ -243,11 +244,11 @@ def _check_scorable(examples: Sequence[Example], chosen: Sequence[int]) -> None:
 def _read_words(path: Path) -> dict[str, str]:
     """Label -> word, in the order of the file."""
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
+        words = json.loads(reading.content(path, reading.JSON).decode("utf-8"))
     except FileNotFoundError as error:
         raise DataError(f'{path}: not found; write the label words there, such as {{"0": "no", "1": "yes"}}') from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
+        raise DataError(f"{path}: cannot be read as JSON: {reading.reason(error)}") from error
     table = isinstance(words, dict) and all(isinstance(word, str) and word.strip() for word in words.values())
     if not table or len(words) < 2 or len(set(words.values())) < len(words):
         raise DataError(f'{path}: must map at least two labels to different words, such as {{"0": "no", "1": "yes"}}')
