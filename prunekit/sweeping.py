@@ -159,23 +159,23 @@ def _perform(
 def _foresee(asked: Grid, done: Mapping[Experiment, Outcome], workers: int, wish: Wish) -> None:
     """`--dry-run`: every experiment, with its run directory and minutes at most."""
     rates: dict[str, tuple[float, float]] = {}
-    rows, minutes = [], []
-    for experiment in asked.experiments:
+    by_experiment, minutes = {}, []
+    for experiment in sorted(asked.experiments, key=_loaded):  # what several need is loaded once
         outcome = done.get(experiment)
         if outcome is not None:
-            rows.append([asked.label(experiment), outcome.run, "finished", "0", "0.0"])
+            by_experiment[experiment] = [outcome.run, "finished", "0", "0.0"]
             continue
         prepared = ready(experiment)
         parts = foresight.parts(prepared, asked.options.verb, asked.options.controls)
-        alike = identity(experiment.model_dump(mode="json", include={"model", "task", "prompt", "machine"}))
+        alike = foresight.pace(prepared)
         if alike not in rates:
             rates[alike] = foresight.timed(prepared)
         spent = sum(foresight.minutes(prepared, parts, rates[alike]))
         begun = bool(Store(wish.store).names(prepared.name)) if wish.store else (wish.out / prepared.name).exists()
         tickets = sum(part.tickets for part in parts)
-        state = "begun" if begun else "new"
-        rows.append([asked.label(experiment), prepared.name, state, str(tickets), f"{spent:.1f}"])
+        by_experiment[experiment] = [prepared.name, "begun" if begun else "new", str(tickets), f"{spent:.1f}"]
         minutes.append(spent)
+    rows = [[asked.label(experiment), *by_experiment[experiment]] for experiment in asked.experiments]
     columns = ["experiment", "run", "state", "tickets", "minutes at most"]
     total, wall = sum(minutes), spread(minutes, workers)
     if wish.json:
@@ -187,6 +187,12 @@ def _foresee(asked: Grid, done: Mapping[Experiment, Outcome], workers: int, wish
         f"{len(minutes)} of {len(rows)} would run: at most {total:.1f} worker minutes, {wall:.1f} minutes on {workers} "
         "worker(s), starting them left out; nothing was written"
     )
+
+
+def _loaded(experiment: Experiment) -> str:
+    """Equal for experiments that need the same model and rows, in an order that keeps those of one model together."""
+    settings = experiment.model_dump(mode="json", include={"model", "machine", "task", "prompt"})
+    return codec.dumps([settings["model"], settings["machine"], settings["task"], settings["prompt"]["tokens"]])
 
 
 def _conclude(
