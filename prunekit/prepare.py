@@ -39,6 +39,7 @@ class Prepared:
     the same but for what a transferred ticket gives.  making: how the method makes a prompt of them.  head: the one
     that a ticket brings along (--from).  digests: sha256 of backbone, data, task, and of the tickets that the prompt is
     made from.  counts: bytes of training steps that were counted on the rows, shared by preparations on the same.
+    first: a dense ticket of the size that all have.
     """
 
     experiment: Experiment
@@ -55,6 +56,7 @@ class Prepared:
     head: State | None
     digests: dict[str, str]
     counts: capacity.Counts
+    first: Ticket | None = None
 
     @property
     def id(self) -> str:
@@ -186,9 +188,10 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
         counts=known.counts if known else {},
     )
     _check(prepared)
+    first = alike.first if alike and alike.first else prepared.dense(0)
     size, counts = prepared.plan.batch_size, prepared.counts
-    settled = machine.with_width(experiment.machine, prepared.dense(0), backbone, train, size, counts)
-    return replace(prepared, experiment=experiment.model_copy(update={"machine": settled}))
+    settled = machine.with_width(experiment.machine, first, backbone, train, size, counts)
+    return replace(prepared, experiment=experiment.model_copy(update={"machine": settled}), first=first)
 
 
 def _starts_alike(one: Experiment, other: Experiment) -> bool:

@@ -93,7 +93,7 @@ def _sweep(asked: Grid, file: Path, wish: Wish, runs: Path, look: Callable[[], N
         f"engine {wish.engine}, {_workers(wish, resources)} of {resources.threads} thread(s) each"
     )
     if wish.dry_run:
-        _foresee(asked, done, resources.workers, wish)
+        _foresee(asked, done, resources.workers, wish, screen)
         return
     done |= _perform(asked, left, wish, resources, screen)
     if left:
@@ -156,7 +156,7 @@ def _perform(
     return found
 
 
-def _foresee(asked: Grid, done: Mapping[Experiment, Outcome], workers: int, wish: Wish) -> None:
+def _foresee(asked: Grid, done: Mapping[Experiment, Outcome], workers: int, wish: Wish, screen: console.Screen) -> None:
     """`--dry-run`: every experiment, with its run directory and minutes at most."""
     rates: dict[str, tuple[float, float]] = {}
     by_experiment, minutes = {}, []
@@ -182,7 +182,9 @@ def _foresee(asked: Grid, done: Mapping[Experiment, Outcome], workers: int, wish
         each = [dict(zip(columns, row, strict=True)) for row in rows]
         console.write(codec.dumps({"experiments": each, "minutes": total, "workers": workers, "wall_minutes": wall}))
         return
-    console.show(columns, rows)
+    console.show(columns, rows[:_SHOWN])
+    if len(rows) > _SHOWN:
+        screen.say(f"{len(rows) - _SHOWN} more are listed by --json")
     console.write(
         f"{len(minutes)} of {len(rows)} would run: at most {total:.1f} worker minutes, {wall:.1f} minutes on {workers} "
         "worker(s), starting them left out; nothing was written"
