@@ -49,7 +49,9 @@ def tasks_show(
 @app.command()
 @flags.with_settings("model")
 def methods(
-    prompt_tokens: Annotated[int, typer.Option(min=1, help="prompt tokens P")] = 20, json: Json = False, **settings: Any
+    prompt_tokens: Annotated[int, typer.Option(min=1, max=10_000, help="prompt tokens P")] = 20,
+    json: Json = False,
+    **settings: Any,
 ) -> None:
     """List the parameterisations of a prompt, with what each trains on the chosen model."""
     from prunekit import verbs
