@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as codec
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +75,7 @@ def export(path: Path, wish: Wish, settings: Mapping[str, Any], *, json: bool = 
     if proof is not None:
         facts |= {"rows": proof.rows, "difference": proof.difference, "peft": proof.peft}
     if json:
-        console.write(codec.dumps(facts))
+        console.write_json(facts)
         return
     if proof is not None:
         console.write(proof.sentence)
@@ -99,7 +98,7 @@ def import_adapter(source: str, out: Path | None, revision: str | None, pieces: 
     mask, model = ticket.mask, ticket.origin.get("model")
     if json:
         facts = {"out": str(target), "tokens": mask.tokens, "pieces": mask.piece.shape[1], "model": model}
-        console.write(codec.dumps(facts))
+        console.write_json(facts)
         return
     console.write(f"{mask.tokens} tokens for the model {model or '(not named: give --model)'}, written to {target}")
     if "gemma" in str(model).lower() and "run" not in ticket.origin:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as codec
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,7 +85,7 @@ def compare(experiments: Sequence[Experiment], wish: Wish) -> None:
     table = summarise(trainings, [_seconds(one) for one in found])
     if wish.json:
         facts = {"methods": console.records(table), "trainings": console.records(trainings), "written": str(path)}
-        console.write(codec.dumps(facts))
+        console.write_json(facts)
     else:
         _show(table, trainings, prepared, wish)
         console.write(f"written to {path}")
@@ -185,7 +184,7 @@ def _foresee(prepared: Sequence[Prepared], wish: Wish) -> None:
         parts.append({"task": one.task.name, "method": part.title, "trainings": count, "minutes": minutes})
     total = sum(part["minutes"] for part in parts)
     if wish.json:
-        console.write(codec.dumps({"parts": parts, "minutes": total}))
+        console.write_json({"parts": parts, "minutes": total})
         return
     rows = [[one["task"], one["method"], str(one["trainings"]), f"{one['minutes']:.1f}"] for one in parts]
     console.show(["task", "method", "trainings", "minutes at most"], rows)

@@ -180,7 +180,7 @@ def _foresee(asked: Grid, done: Mapping[Experiment, Outcome], workers: int, wish
     total, wall = sum(minutes), spread(minutes, workers)
     if wish.json:
         each = [dict(zip(columns, row, strict=True)) for row in rows]
-        console.write(codec.dumps({"experiments": each, "minutes": total, "workers": workers, "wall_minutes": wall}))
+        console.write_json({"experiments": each, "minutes": total, "workers": workers, "wall_minutes": wall})
         return
     console.show(columns, rows[:_SHOWN])
     if len(rows) > _SHOWN:
@@ -216,7 +216,7 @@ def _conclude(
     if wish.json:
         failed = [{"experiment": one.label, "reason": one.failed} for one in failures]
         facts = {"table": str(folder / table.RESULTS), "experiments": rows, "failed": failed}
-        console.write(codec.dumps(facts, default=str))
+        console.write_json(facts)
     else:
         _show(rows, asked.options.verb, wish.tolerance, screen)
         console.write(f"written to {folder}" + (f" and {wish.store}" if wish.store else ""))

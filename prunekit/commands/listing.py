@@ -24,9 +24,7 @@ def tasks(context: typer.Context, json: Json = False) -> None:
 
     found = list_tasks()
     if json:
-        import json as codec
-
-        console.write(codec.dumps([{"name": one.name, "description": one.description} for one in found]))
+        console.write_json([{"name": one.name, "description": one.description} for one in found])
         return
     console.show(
         ["task", "metrics", "what it asks"], [[one.name, ", ".join(one.metrics), one.description] for one in found]

@@ -94,7 +94,7 @@ def compare(
 def sweep(  # noqa: PLR0913 (an argument is a flag)
     grid: Annotated[Path, typer.Argument(help="experiment file in which any setting may be a list")],
     out: Out = Path("runs"),
-    engine: Annotated[str, typer.Option(help="local (processes), ray or slurm (both: prunekit[cluster])")] = "local",
+    engine: Annotated[str, typer.Option(help="local (processes), ray or slurm (pip install ray submitit)")] = "local",
     workers: Annotated[
         int | None, typer.Option(min=1, max=1024, help="runs at a time; default: by cores, memory, GPUs")
     ] = None,

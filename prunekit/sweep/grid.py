@@ -32,7 +32,7 @@ class Options(Settings):
     include: tuple[dict[str, Any], ...] = Field((), description="tables of settings: further experiments")
     exclude: tuple[dict[str, Any], ...] = Field((), description="tables of settings: experiments to leave out")
     retries: Annotated[int, within(0, 1_000, "a run that fails so often has a cause")] = Field(
-        3, description="ray, slurm: how often a run whose worker died goes on with another"
+        3, description="how often a run whose worker died goes on with another"
     )
     slurm: dict[str, Any] = Field({}, description="engine = slurm: what submitit is told, such as timeout_min")
 
