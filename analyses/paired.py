@@ -77,7 +77,10 @@ def t_interval(strata: Strata, confidence: float) -> tuple[float, float]:
 
 
 def cut(interval: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:
-    """An interval of a mean without what the mean cannot be; for showing it, nothing is inferred from the cut."""
+    """An interval of a mean without what the mean cannot be; for showing it, nothing is inferred from the cut.
+
+    bounds: the least and the most that it can be, in its own unit.
+    """
     low, high = np.clip(interval, *bounds)
     return float(low), float(high)
 
