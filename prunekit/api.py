@@ -21,7 +21,7 @@ import torch
 
 from prunekit import console, disk, experiment, export, flags, runs, summary, tickets, tracking
 from prunekit.attached import Attached, attach
-from prunekit.backbones import Backbone, wrap
+from prunekit.backbones import Backbone, borrowed, wrap
 from prunekit.backbones.load import family
 from prunekit.cohort import Member, soft
 from prunekit.config import Experiment
@@ -287,9 +287,8 @@ def _borrowed(model: Any, tokenizer: Any, asked: Experiment) -> Iterator[Backbon
         return
     if tokenizer is None:
         raise ConfigError("a loaded model needs its tokenizer beside it")
-    training, asking = model.training, [one for one in model.parameters() if one.requires_grad]
     chosen = asked.model
-    try:
+    with borrowed(model):
         yield wrap(
             model,
             tokenizer,
@@ -298,10 +297,6 @@ def _borrowed(model: Any, tokenizer: Any, asked: Experiment) -> Iterator[Backbon
             max_input_tokens=chosen.max_input_tokens,
             text_cache_mb=chosen.text_cache_mb,
         )
-    finally:
-        model.train(training)
-        for one in asking:
-            one.requires_grad_(True)
 
 
 __all__ = ["Run", "Ticket", "attach", "evaluate", "prune", "search_ratios", "tune"]

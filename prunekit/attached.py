@@ -16,14 +16,22 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import ModelOutput, SequenceClassifierOutput
 
-from prunekit.backbones.base import COUNTS_ATTENDED
-from prunekit.backbones.load import family
+from prunekit.backbones.encoder import Encoder
+from prunekit.backbones.load import borrowed, family, unwrapped, wrap
 from prunekit.backbones.soft import Soft, stack
+from prunekit.backbones.traits import Together
+from prunekit.backbones.trial import settle
 from prunekit.errors import ConfigError
 from prunekit.tickets import Ticket
 
 # what a loss does not count
 _IGNORED = -100
+# where a prompt may stand
+_PLACES: dict[str, tuple[str, ...]] = {
+    "encoder-decoder": ("first",),
+    "decoder": ("first", "suffix"),
+    "encoder": ("first", "after-cls"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,9 +70,14 @@ class Attached:
     def __init__(self, model: Any, tickets: Sequence[Ticket]) -> None:
         if not tickets:
             raise ConfigError("give at least one ticket to attach")
-        self.model, self.tickets = model, tuple(tickets)
+        with borrowed(model):  # it is tried on rows of embeddings
+            fits = tickets[0].place in _PLACES[family(model.config)]
+            place: Any = tickets[0].place if fits else "auto"
+            self._backbone = wrap(model, None, place=place)
+        self.model, self.tickets = unwrapped(model), tuple(tickets)
         self.family = family(model.config)
-        self.reader: Any = model.base_model if self.family == "encoder" else model
+        self._longest = 0
+        self.reader: Any = self._backbone.model
         with torch.no_grad():
             self._prompts = [self._prompt(ticket) for ticket in self.tickets]
         self._heads = self._stacked_heads() if self.family == "encoder" else None
@@ -93,7 +106,9 @@ class Attached:
         slots are left out. An encoder answers by its ticket's head, [B, C]. All else is the model's own.
         """
         rows, where = self._rows(input_ids, attention_mask, tickets, text_tokens)
+        self._check_together(rows, ("batch", "rows"))
         laid = _padded(rows, "right")
+        more |= self._beside_embeddings(rows, laid, input_ids, where)
         if self._heads is not None:
             return self._classified(laid, tickets, labels, more)
         if labels is not None:
@@ -120,6 +135,11 @@ class Attached:
             raise ConfigError("an encoder answers by a head and generates nothing; call the attached model instead")
         rows, _ = self._rows(input_ids, attention_mask, tickets, None)
         decoder = self.family == "decoder"
+        self._check_together(rows, ("batch",) if decoder else ("batch", "rows"))
+        if self._backbone.traits.per_layer:
+            raise ConfigError(
+                f"{type(self.model).__name__} cannot generate from embeddings alone; call the model instead"
+            )
         laid = _padded(rows, "left" if decoder else "right")
         if decoder and "max_length" in more:
             more["max_new_tokens"] = max(1, more.pop("max_length") - input_ids.shape[1])
@@ -140,6 +160,8 @@ class Attached:
         """One text's ids Int[T] with a ticket's prompt, as the model is to read them."""
         soft, place = self._prompts[ticket], self.tickets[ticket].place
         embedded: Tensor = self.model.get_input_embeddings()(ids)
+        if self._backbone.traits.scale != 1:
+            embedded = embedded * self._backbone.traits.scale
         if soft.embed_input is not None:
             there = torch.ones_like(ids, dtype=torch.bool)[None, None]
             embedded = soft.embed_input(embedded[None, None], there)[0, 0]
@@ -163,8 +185,7 @@ class Attached:
 
     def _prompt(self, ticket: Ticket) -> Soft:
         """A ticket's prompt on the model's device, checked against the model."""
-        places = {"encoder": ("first", "after-cls"), "decoder": ("first", "suffix")}.get(self.family, ("first",))
-        if ticket.place not in places:
+        if ticket.place not in _PLACES[self.family]:
             raise ConfigError(f"place = {ticket.place}: a ticket of another kind of model than this {self.family}")
         if (ticket.head is None) == (self.family == "encoder"):
             raise ConfigError(
@@ -196,9 +217,39 @@ class Attached:
         made = zip(input_ids, where, worn, texts, strict=True)
         return [self.row(ids[real], one, text) for ids, real, one, text in made], where
 
+    def _check_together(self, rows: Sequence[Row], allowed: Sequence[Together]) -> None:
+        """Rows that the model would answer otherwise beside each other are refused (`backbones/trial.py`)."""
+        longest = max(len(row.embeds) for row in rows)
+        if len(rows) > 1 and longest > self._longest:
+            with borrowed(self.model):
+                self.model.eval()
+                settle(self._backbone, longest)
+            self._longest = longest
+        together = self._backbone.traits.together
+        unequal = len({len(row.embeds) for row in rows}) > 1
+        if len(rows) > 1 and (together == "alone" or (unequal and together not in allowed)):
+            kind = type(self.model).__name__
+            which = "rows" if together == "alone" else "rows of unequal length"
+            raise ConfigError(f"{kind} answers {which} otherwise when they share a batch; give them one by one")
+
+    def _beside_embeddings(
+        self, rows: Sequence[Row], laid: _Rows, input_ids: Tensor, where: Tensor
+    ) -> dict[str, Tensor]:
+        """What the model is told beside embeddings and attention."""
+        traits, more = self._backbone.traits, {}
+        if traits.first_position is not None:
+            slots = torch.arange(laid.embeds.shape[1], device=laid.embeds.device)
+            more["position_ids"] = (slots + traits.first_position).expand(len(laid.embeds), -1)
+        if traits.per_layer:
+            ids = input_ids.new_full(laid.attention.shape, self._backbone.filler_id)
+            for number, row in enumerate(rows):
+                ids[number, row.tokens] = input_ids[number, where[number]]
+            more["per_layer_inputs"] = self._backbone.layer_inputs(ids)
+        return more
+
     def _hides(self, rows: Sequence[Row]) -> bool:
         """Whether a slot that is not attended to counts as a position; elsewhere `generate` counts by itself."""
-        return self.model.config.model_type not in COUNTS_ATTENDED and not all(bool(r.attended.all()) for r in rows)
+        return not self._backbone.counts_attended and not all(bool(row.attended.all()) for row in rows)
 
     def _stacked_heads(self) -> tuple[Tensor, Tensor]:
         """Heads of all tickets: [S, C, H] and [S, C]."""
@@ -218,13 +269,12 @@ class Attached:
         every = torch.arange(len(laid.first), device=laid.first.device)
         states = output.last_hidden_state[every, laid.attention.argmax(dim=1)]  # a hidden prompt token may stand first
         worn = torch.zeros_like(every) if tickets is None else torch.tensor(tickets, device=every.device)
-        pooler = getattr(self.reader, "pooler", None)
         weight, bias = self._heads
         logits = weight.new_empty(len(every), weight.shape[1])
         for number in worn.unique().tolist():
             own = states[worn == number]
-            if pooler is not None and self.tickets[number].place == "first":
-                own = pooler(own[:, None])
+            if self.tickets[number].place == "first" and isinstance(self._backbone, Encoder):
+                own = self._backbone.pooled(own)
             logits[worn == number] = F.linear(own.to(weight.dtype), weight[number], bias[number])
         loss = None if labels is None else F.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)

@@ -154,6 +154,8 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
     known = like if like and asked == (like.backbone, like.experiment.task, like.experiment.prompt.tokens) else None
     task, splits = (known.task, known.splits) if known else task_of(experiment)
     backbone = backbone or backbone_of(experiment)
+    if known is None:
+        backbones.check_gradient(backbone)
     experiment = _resolved(experiment, backbone, len(splits.train))
     source = starts.source(experiment.prompt, backbone)
     parts = (splits.train, splits.selection, splits.report)
@@ -209,8 +211,13 @@ def _longest(experiment: Experiment, rows: Sequence[Sequence[Encoded]]) -> int:
 
 
 def encode(backbone: Backbone, task: Task, examples: Sequence[Example], prompt_tokens: int) -> list[Encoded]:
-    """Token ids of a task's examples, beside a prompt of P = `prompt_tokens`."""
-    return backbone.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
+    """Token ids of a task's examples, beside a prompt of P = `prompt_tokens`; the model is tried at their length.
+
+    Raises: ConfigError where a token has no embedding in the model, or the model cannot read rows so long.
+    """
+    encoded = backbone.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
+    backbones.settle(backbone, prompt_tokens + max((row.length for row in encoded), default=0))
+    return encoded
 
 
 def move(prepared: Prepared, experiment: Experiment) -> Prepared:
@@ -303,6 +310,11 @@ def _check(prepared: Prepared) -> None:
     """What only shows once model and settings are together."""
     settings = prepared.experiment
     piece_width(prepared.backbone.width, settings.prompt.pieces)
+    if settings.pruning.absent == "hide" and not prepared.backbone.hides:
+        raise ConfigError(
+            "absent = hide: this model sees tokens that are hidden from it (it does not follow attention_mask); use "
+            "--absent remove or zero"
+        )
     steps = prepared.snapshot_steps
     if isinstance(settings.pruning.rewind, int) and settings.pruning.rewind not in steps:
         raise ConfigError(

@@ -10,7 +10,8 @@ from prunekit.errors import ConfigError
 def test_an_answer_ends_with_its_closing_token():
     bone = tiny.backbone("t5")
     good, close = bone.tokenizer.convert_tokens_to_ids(["good", "</s>"])
-    assert bone.answer_ids("good") == (good, close)
+    (row,) = tiny.encoded(bone, tiny.examples(1))
+    assert row.choices[0] == (good, close)
 
 
 def test_the_text_is_one_row_for_all_choices():
@@ -27,10 +28,10 @@ def test_decoder_inputs_are_the_answer_behind_the_start_token():
     assert bone._shifted(torch.tensor([[5, 6, 1], [7, 1, 0]])).tolist() == [[1, 5, 6], [1, 7, 1]]
 
 
-@pytest.mark.parametrize(("kind", "takes"), [("t5", True), ("bart", False)])
-def test_only_relative_positions_take_padded_members(kind, takes):
+@pytest.mark.parametrize(("kind", "together"), [("t5", "batch"), ("bart", "rows")])
+def test_only_relative_positions_take_padded_members(kind, together):
     bone = tiny.backbone(kind)
-    assert bone.takes_positions is takes
+    assert bone.traits.together == together
     assert not bone.answers_by_head
 
 

@@ -145,7 +145,10 @@ def test_whole_rows_equal_it_too(bone, answers):
 @pytest.mark.parametrize("takes", [True, False])
 def test_whole_rows_need_no_positions(suffixed, takes, monkeypatch):
     """Text, prompt and answer follow each other without a gap, so that the model's own positions are right."""
-    monkeypatch.setattr(Decoder, "takes_positions", takes)
+    accepts = Decoder.accepts
+    monkeypatch.setattr(
+        Decoder, "accepts", lambda bone, name: (takes or name != "position_ids") and accepts(bone, name)
+    )
     bone = suffixed("gpt2")
     assert bone.caches_texts is takes
     rows, tickets = rows_of("several"), cohort(bone, absent="hide")

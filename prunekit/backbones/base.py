@@ -9,18 +9,22 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prunekit.backbones.batch import Batch, Encoded, Ids, Row, collate
-from prunekit.backbones.placing import Placed, beside, joined
+from prunekit.backbones.batch import Batch, Encoded, Row, collate
+from prunekit.backbones.encoding import Reading, Way, encode
+from prunekit.backbones.placing import Beside, Placed, apart, beside, joined
 from prunekit.backbones.soft import Head, Soft
+from prunekit.backbones.tokens import TextReader
+from prunekit.backbones.traits import Traits, embedding_rows, text_config
 from prunekit.errors import ConfigError
 from prunekit.tasks import Example
 
@@ -53,10 +57,15 @@ class Backbone:
     "after-cls" (behind an encoder's first token).
     ranking: choices are ranked by the sum of their tokens' log-probabilities, or by the mean.
     max_input_tokens: longer inputs lose the end of their longest field.
+    reader: its tokenizer as it reads texts and answers.
+    traits: how the model is given its rows; `trial.settle` finds out.  tried: tokens of the longest text tried.
     """
 
     places: tuple[Place, ...] = ("first",)
     answers_by_head = False
+    closes_texts = True
+    traits = Traits()
+    tried = 0
 
     def __init__(
         self, model: Any, tokenizer: Any, *, place: Place, ranking: Ranking = "sum", max_input_tokens: int = 256
@@ -65,6 +74,7 @@ class Backbone:
             raise ConfigError(f"place = {place!r} does not fit this model; use one of {', '.join(self.places)}")
         self.model: nn.Module = model
         self.tokenizer = tokenizer
+        self.reader = TextReader(tokenizer, closes=self.closes_texts)
         self.place, self.ranking, self.max_input_tokens = place, ranking, max_input_tokens
         self.model.requires_grad_(False)
         self.model.eval()
@@ -75,8 +85,8 @@ class Backbone:
         """How this family lays out one example, for all its choices or for the gold one alone."""
         raise NotImplementedError
 
-    def answer_ids(self, answer: str) -> Ids:
-        """The token ids of one answer, as this family scores them."""
+    def answered(self, own_choices: bool) -> Way:
+        """Where this family reads answers: behind the text, apart from it, or nowhere, since a head answers."""
         raise NotImplementedError
 
     def _judge(self, soft: Soft, batch: Batch) -> Judged:
@@ -86,20 +96,46 @@ class Backbone:
         """While prompts stay as they are, what follows from them alone may be kept."""
         return nullcontext()
 
-    @property
-    def takes_positions(self) -> bool:
-        """Whether members padded to a common length can share a batch: positions can be given, or are relative."""
-        return "position_ids" in inspect.signature(self.model.forward).parameters
+    def settled(self) -> None:
+        """Called whenever the traits have been found anew."""
 
     # ---- what every family does
 
     def judge(self, soft: Soft, batch: Batch) -> Judged:
-        """Losses and choice scores of every member on every example, from one forward pass."""
-        batch = batch.to(self.device)
-        if soft.ragged and not self.takes_positions:  # its positions would move: such members go one by one
-            parts = [self._judge(soft.member(place), _member(batch, place)) for place in range(soft.members)]
-            return Judged(torch.cat([part.losses for part in parts]), torch.cat([part.logits for part in parts]))
-        return self._judge(soft, batch)
+        """Losses and choice scores of every member on every example.
+
+        Raises: ConfigError where prompt tokens are hidden from a model that sees them all the same.
+        """
+        if soft.hides and not self.hides:
+            kind = type(self.model).__name__
+            raise ConfigError(
+                f"{kind} sees prompt tokens that are hidden from it; drop them by --absent remove or zero"
+            )
+        return self._judged(soft, batch.to(self.device))
+
+    def _judged(self, soft: Soft, batch: Batch) -> Judged:
+        if self.traits.together != "alone" or soft.members * batch.size == 1:
+            return self._judge(soft, batch)
+        members = []
+        for member in range(soft.members):
+            each = [self._judge(*_row_alone(soft, batch, member, row)) for row in range(batch.size)]
+            members.append([torch.cat([getattr(row, name) for row in each], dim=1) for name in ("losses", "logits")])
+        return Judged(*(torch.cat(parts) for parts in zip(*members, strict=True)))
+
+    @cached_property
+    def hides(self) -> bool:
+        """Whether what a hidden prompt token holds changes no answer, by trying."""
+        values = self.embed(torch.tensor([[0, 1, 0], [0, 2, 0]]))
+        there = torch.tensor([[True, False, True]] * 2, device=values.device)
+        head = None
+        if self.answers_by_head:
+            weight = torch.randn(2, self.hidden_width, generator=torch.Generator().manual_seed(0))
+            head = Head(weight.to(values.device).expand(2, -1, -1), torch.zeros(2, 2, device=values.device))
+        soft = Soft(values, there, torch.ones_like(there), there.long(), None, head)
+        text = Encoded(0, (3, 4, 5), ((6,), (7,)), 0)
+        with torch.no_grad():
+            logits = self._judged(soft, self.batch([[text]], every_choice=True).to(self.device)).logits
+        return bool((logits[0] - logits[1]).abs().max() <= 1e-6 * logits.abs().max())
 
     def losses(self, soft: Soft, batch: Batch) -> Tensor:
         """[S, B] per-example losses."""
@@ -110,23 +146,25 @@ class Backbone:
         return self.judge(soft, batch).logits
 
     def encode(self, examples: Iterable[Example], *, own_choices: bool, prompt_tokens: int) -> list[Encoded]:
-        """Token ids of examples, each tokenised once.
+        """Token ids of examples.
 
         own_choices: whether answers differ per example.  prompt_tokens: P, which must fit beside text and answer; a
         text over the limit is shortened field by field.
+
+        Raises: ConfigError or DataError in one line where answers cannot be read, told apart or chosen.
         """
-        answers: dict[str, Ids] = {}
-        encoded = []
-        for example in examples:
-            for choice in example.choices:
-                if choice not in answers:
-                    answers[choice] = self.answer_ids(choice)
-            choices = tuple(answers[choice] for choice in example.choices)
-            taken = prompt_tokens + max((len(ids) for ids in choices), default=0)
-            text, cut = self._fitted(example, min(self.max_input_tokens, self._positions - taken))
-            gold = example.gold[0] if example.gold else -1
-            encoded.append(Encoded(example.index, text, choices, gold, own_choices, cut))
-        return encoded
+        return encode(self.reader, examples, self.reading(own_choices, prompt_tokens))
+
+    def reading(self, own_choices: bool, prompt_tokens: int = 0) -> Reading:
+        """How texts and answers of a task are read beside a prompt of P = `prompt_tokens`."""
+        return Reading(
+            self.answered(own_choices),
+            own_choices,
+            by_sum=self.ranking == "sum" and not self.answers_by_head,
+            text_tokens=self.max_input_tokens,
+            row_tokens=self.most_positions - prompt_tokens,
+            rows=self.embedding_rows,
+        )
 
     def batch(self, members: Sequence[Sequence[Encoded]], *, every_choice: bool) -> Batch:
         """One batch of [M][B] examples; `every_choice=False` lays out the gold choice alone, enough for the loss."""
@@ -146,10 +184,10 @@ class Backbone:
         return module
 
     def embed(self, ids: Tensor) -> Tensor:
-        """[...] token ids -> [..., H], through the model's own embedding module (some scale inside it)."""
+        """[...] token ids -> [..., H], as the first layer gets them (some scale in the module, some behind it)."""
         with torch.no_grad():
             vectors: Tensor = self.embedding(ids.to(self.device))
-        return vectors
+        return vectors if self.traits.scale == 1 else vectors * self.traits.scale
 
     @property
     def width(self) -> int:
@@ -159,18 +197,37 @@ class Backbone:
     @property
     def hidden_width(self) -> int:
         """Width of the last hidden state, which a head reads."""
-        return int(self.config.hidden_size)
+        return int(self.text_config.hidden_size)
 
     @property
     def embedding_rms(self) -> float:
         """Root mean square of the embedding table's entries, the unit of `learning_rate = "auto"`."""
-        ids = torch.arange(int(self.config.vocab_size))
+        ids = torch.arange(self.embedding_rows)
         return float(self.embed(ids).float().pow(2).mean().sqrt())
 
     @property
     def config(self) -> Any:
         """The model's own configuration."""
         return self.model.config
+
+    @property
+    def text_config(self) -> Any:
+        """The part of the configuration that is about text."""
+        return text_config(self.config)
+
+    @property
+    def embedding_rows(self) -> int:
+        """How many ids the model has an embedding for."""
+        return embedding_rows(self.embedding, self.config)
+
+    def accepts(self, argument: str) -> bool:
+        """Whether the model's forward pass names an argument."""
+        return argument in inspect.signature(self.model.forward).parameters
+
+    @property
+    def counts_attended(self) -> bool:
+        """Whether the model counts positions over what is attended to, by itself; a hidden token takes none."""
+        return self.config.model_type in COUNTS_ATTENDED
 
     @property
     def device(self) -> torch.device:
@@ -186,14 +243,20 @@ class Backbone:
 
     @property
     def pad(self) -> int:
-        """The id that fills up rows; never attended to, so any will do where the tokenizer names none."""
-        pad = self.tokenizer.pad_token_id
-        return 0 if pad is None else int(pad)
+        """The id that fills up rows; never attended to, so any will do where the tokenizer's is none of the model's."""
+        pad = getattr(self.tokenizer, "pad_token_id", None)
+        return 0 if pad is None or not 0 <= int(pad) < self.embedding_rows else int(pad)
+
+    @property
+    def filler_id(self) -> int:
+        """The id whose embeddings in every layer a prompt token gets, where there are such (as transformers does)."""
+        pad = getattr(self.text_config, "pad_token_id", None)
+        return 0 if pad is None or not 0 <= int(pad) < self.embedding_rows else int(pad)
 
     def ordinary_ids(self, first: int = 5000) -> list[int]:
         """The lowest `first` ids that stand for text: no special tokens, no unused rows (Lester et al. 2021: 5,000)."""
         special = set(self.tokenizer.all_special_ids)
-        words = self.tokenizer.convert_ids_to_tokens(list(range(min(len(self.tokenizer), int(self.config.vocab_size)))))
+        words = self.tokenizer.convert_ids_to_tokens(list(range(min(len(self.tokenizer), self.embedding_rows))))
         ordinary = (i for i, word in enumerate(words) if i not in special and word and not _UNUSED.fullmatch(word))
         return [i for _, i in zip(range(first), ordinary, strict=False)]
 
@@ -221,46 +284,68 @@ class Backbone:
 
     # ---- helpers of the families
 
+    def _beside(self, soft: Soft, batch: Batch) -> Beside:
+        """Prompt and text of every row, with the layers' own embeddings behind each vector where there are such."""
+        side = beside(soft, batch, self.embed(batch.ids))
+        if not self.traits.per_layer:
+            return side
+        texts = self.layer_inputs(batch.ids).flatten(-2).expand(*side.embedded.shape[:-1], -1)
+        filler = self.layer_inputs(batch.ids.new_full((1,), self.filler_id)).flatten(-2)
+        prompt = filler.expand(*side.values.shape[:-1], -1)
+        return replace(
+            side, embedded=torch.cat([side.embedded, texts], -1), values=torch.cat([side.values, prompt], -1)
+        )
+
     def _place(self, soft: Soft, batch: Batch) -> Placed:
         """Prompt vectors put before (or, after-cls, behind the first of) the input embeddings of every row."""
-        return joined(beside(soft, batch, self.embed(batch.ids)), split=1 if self.place == "after-cls" else 0)
+        return joined(self._beside(soft, batch), split=1 if self.place == "after-cls" else 0)
 
-    def _position_arguments(self, placed: Placed) -> dict[str, Tensor]:
-        if not self.takes_positions or self.config.model_type in COUNTS_ATTENDED:
-            return {}
-        return {"position_ids": placed.positions + self._position_offset}
+    def _read_rows(self, placed: Placed, read: Callable[..., Any]) -> Tensor:
+        """[N, T, D], what `read` gives of rows, those apart that may not share a forward pass.
+
+        read: (inputs_embeds, attention_mask, ...) -> [N, T, D].
+        """
+
+        def of(rows: Placed) -> Tensor:
+            outputs: Tensor = read(**self._arguments(rows))
+            return outputs
+
+        return of(placed) if self.traits.together == "batch" else apart(placed, self.traits.together, of)
+
+    def _arguments(self, placed: Placed) -> dict[str, Tensor]:
+        """Rows as a model takes them."""
+        arguments = {"inputs_embeds": placed.embeds, "attention_mask": placed.attention}
+        if self.traits.first_position is not None:
+            arguments["position_ids"] = placed.positions + self.traits.first_position
+        if self.traits.per_layer:
+            embeds, layers = placed.embeds.split([self.width, placed.embeds.shape[-1] - self.width], dim=-1)
+            depth = int(self.text_config.num_hidden_layers)
+            arguments |= {"inputs_embeds": embeds, "per_layer_inputs": layers.unflatten(-1, (depth, -1))}
+        return arguments
+
+    @cached_property
+    def per_layer_module(self) -> Any:
+        """The module that gives each layer an own embedding of an id, or None (Gemma 3n and Gemma 4 have one)."""
+        if not getattr(self.text_config, "hidden_size_per_layer_input", None):
+            return None
+        return next((module for module in self.model.modules() if hasattr(module, "embed_tokens_per_layer")), None)
+
+    def layer_inputs(self, ids: Tensor) -> Tensor:
+        """[...] ids -> [..., L, D], the embeddings that the layers have of their own."""
+        module = self.per_layer_module
+        more = [None] * (len(inspect.signature(module.get_per_layer_inputs).parameters) - 1)
+        with torch.no_grad():
+            flat: Tensor = module.get_per_layer_inputs(ids.reshape(1, -1), *more)[0]
+        layers: Tensor = flat.view(*ids.shape, *flat.shape[1:])
+        return layers
 
     @property
-    def _positions(self) -> int:
-        """How many positions the model has; without limit where they are relative."""
-        known = getattr(self.config, "max_position_embeddings", None)
-        return 10**9 if known is None else int(known) - self._position_offset
-
-    @property
-    def _position_offset(self) -> int:
-        """RoBERTa's kind counts positions from behind its padding row."""
-        return self.pad + 1 if hasattr(getattr(self.model, "embeddings", None), "padding_idx") else 0
-
-    def _fitted(self, example: Example, limit: int) -> tuple[Ids, bool]:
-        """Ids of the text, its longest field shortened from the end until the text has at most `limit` tokens."""
-        ids = self._text_ids(example.text)
-        cut = len(ids) > limit
-        while len(ids) > limit:
-            name = max(example.fields, key=lambda field: len(example.fields[field]))
-            short = self._shortened(example.fields[name], len(ids) - limit)
-            if short == example.fields[name]:
-                raise ConfigError(f"the template alone takes more than the {limit} tokens there are for the text")
-            example = example.shortened({**example.fields, name: short})
-            ids = self._text_ids(example.text)
-        return ids, cut
-
-    def _shortened(self, text: str, tokens: int) -> str:
-        """The text without (about, and at least one of) its last `tokens` tokens."""
-        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        return text[: offsets[-tokens][0]] if 0 < tokens <= len(offsets) else ""
-
-    def _text_ids(self, text: str) -> Ids:
-        return tuple(self.tokenizer(text)["input_ids"])
+    def most_positions(self) -> int:
+        """Tokens of the longest row that the model can read; without limit where positions are relative."""
+        names = ("max_encoder_position_embeddings", "max_position_embeddings", "n_positions", "max_seq_len")
+        limits = [getattr(self.text_config, name, None) for name in names]
+        limit = next((int(each) for each in limits if isinstance(each, int) and each > 0), None)
+        return 10**9 if limit is None else limit - (self.traits.first_position or 0)
 
 
 def by_words(logprobs: Tensor, batch: Batch, ranking: Ranking) -> Judged:
@@ -288,7 +373,13 @@ def by_head(states: Tensor, head: Head, batch: Batch) -> Judged:
     return Judged(losses.masked_fill(batch.gold < 0, float("nan")), logits)
 
 
-def _member(batch: Batch, index: int) -> Batch:
-    """One member's own examples; the shared ones where all members read the same."""
-    row = slice(index, index + 1) if batch.ids.shape[0] > 1 else slice(None)
-    return Batch(**{name: tensor[row] for name, tensor in vars(batch).items()})
+def _row_alone(soft: Soft, batch: Batch, member: int, row: int) -> tuple[Soft, Batch]:
+    """One member's prompt and one of its examples, all padding cut off."""
+    own = member if batch.ids.shape[0] > 1 else 0
+    cells = {part.name: getattr(batch, part.name)[own : own + 1, row : row + 1] for part in fields(Batch)}
+    length = int(cells["mask"].sum(-1).max())
+    cells |= {name: cells[name][..., :length] for name in ("ids", "mask")}
+    alone = soft.member(member)
+    if alone.values.dim() == 4:
+        alone = replace(alone, values=alone.values[:, row : row + 1])
+    return alone, Batch(**cells)

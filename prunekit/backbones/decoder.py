@@ -10,15 +10,15 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from prunekit.backbones import suffix
-from prunekit.backbones.base import COUNTS_ATTENDED, Backbone, Judged, Place, Ranking, by_words
+from prunekit.backbones.base import Backbone, Judged, Place, Ranking, by_words
 from prunekit.backbones.batch import Batch, Encoded, Ids, Row
+from prunekit.backbones.encoding import Way
 from prunekit.backbones.keeping import keeping
-from prunekit.backbones.placing import Placed, behind_text, beside
+from prunekit.backbones.placing import Placed, behind_text
 from prunekit.backbones.soft import Soft
 from prunekit.backbones.text_cache import Text, TextCache
+from prunekit.backbones.traits import windows
 
-# answers follow a template's last mark; what the tokenizer adds behind this one is the answer
-_ANCHOR = ":"
 # texts that are read at once on a GPU. A CPU reads them one by one: that costs it little, and what is kept of a text
 # does then not depend on its neighbours, so that a resumed run, which meets texts in another order, ends in the same
 # bytes.
@@ -38,6 +38,7 @@ class Decoder(Backbone):
     """
 
     places: tuple[Place, ...] = ("first", "suffix")
+    closes_texts = False
 
     def __init__(
         self,
@@ -51,15 +52,18 @@ class Decoder(Backbone):
     ) -> None:
         super().__init__(model, tokenizer, place=place, ranking=ranking, max_input_tokens=max_input_tokens)
         self._plain_output = self._output_is_plain()
-        self.texts = TextCache(2**30)  # for trying alone
-        self.caches_texts = place == "suffix" and not self.spread and self._cache_is_exact()
         self.texts = TextCache(text_cache_mb * 2**20)
+        self.caches_texts = False
 
-    def answer_ids(self, answer: str) -> Ids:
-        """The tokens that the answer adds behind a text, as the tokenizer joins the two."""
-        before = self.tokenizer(_ANCHOR, add_special_tokens=False)["input_ids"]
-        both = self.tokenizer(f"{_ANCHOR} {answer}", add_special_tokens=False)["input_ids"]
-        return tuple(both[len(before) :])
+    def settled(self) -> None:
+        """See whether what was read of a text may be kept, now that it is known how the model reads."""
+        kept, self.texts = self.texts, TextCache(2**30)  # for trying alone
+        self.caches_texts = self.place == "suffix" and not self.spread and self._cache_is_exact()
+        self.texts = TextCache(kept.memory_bytes)
+
+    def answered(self, own_choices: bool) -> Way:
+        """Behind the text, as the tokenizer reads the two together."""
+        return "behind"
 
     def layout(self, example: Encoded, every_choice: bool) -> Row:
         """One row per choice; a single row where every choice is one token, since all are read at the same place."""
@@ -79,7 +83,7 @@ class Decoder(Backbone):
         targets = batch.targets.expand(shape)  # [S, B, C, L]
         start = batch.start.expand(soft.members, *batch.start.shape[1:])
         if self.place == "suffix":
-            placed, at = behind_text(beside(soft, batch, self.embed(batch.ids)), start, shape[-1])
+            placed, at = behind_text(self._beside(soft, batch), start, shape[-1])
         else:
             placed = self._place(soft, batch)
             at = start[..., None] + soft.values.shape[-2] + torch.arange(shape[-1], device=start.device)
@@ -90,18 +94,13 @@ class Decoder(Backbone):
 
     def _next_token(self, placed: Placed, at: Tensor) -> Tensor:
         """[N, L, V] output logits at the row positions `at` [N, L]; only those rows meet the output matrix."""
-        arguments = dict(
-            inputs_embeds=placed.embeds,
-            attention_mask=placed.attention,
-            use_cache=False,
-            **self._position_arguments(placed),
-        )
         model: Any = self.model
+        more = {"use_cache": False} if self.accepts("use_cache") else {}
         if self._plain_output:
-            hidden = model.base_model(**arguments).last_hidden_state
+            hidden = self._read_rows(placed, lambda **rows: model.base_model(**rows, **more).last_hidden_state)
             logits = model.get_output_embeddings()(_rows(hidden, at))
         else:
-            logits = _rows(model(**arguments).logits, at)
+            logits = _rows(self._read_rows(placed, lambda **rows: model(**rows, **more).logits), at)
         return _precise(logits)
 
     # ---- behind cached texts
@@ -112,7 +111,7 @@ class Decoder(Backbone):
             self.caches_texts
             and soft.embed_input is None
             and not self.model.training  # dropout draws another text each time
-            and batch.ids.shape[-1] + soft.present.shape[1] <= suffix.window(self.config)
+            and batch.ids.shape[-1] + soft.present.shape[1] <= min(windows(self.config), default=10**9)
             and bool((batch.start >= 0).all())  # of an empty text nothing can be kept
             and (self._plain_output or bool(soft.present.any(dim=1).all()))  # else the text's own output is asked for
         )
@@ -120,7 +119,7 @@ class Decoder(Backbone):
     def _judge_behind(self, soft: Soft, batch: Batch, texts: Sequence[Ids]) -> Judged:
         """As `_judge`, from the prompt on; texts: the ids of the M * B texts."""
         known = self.texts.take(texts, self._read)
-        counted = soft.present if self.config.model_type in COUNTS_ATTENDED else soft.placed
+        counted = soft.present if self.counts_attended else soft.placed
         rows = suffix.behind(soft, batch, [len(text) for text in texts], self.embed, counted)
         logprobs = self._next_token_behind(rows, known, batch.size).log_softmax(-1)  # [N, 1 + C * A, V]
         logprobs = logprobs.unflatten(0, (soft.members, batch.size))
@@ -137,7 +136,7 @@ class Decoder(Backbone):
         arguments = dict(
             inputs_embeds=rows.embeds,
             attention_mask=rows.mask,
-            position_ids=rows.positions + self._position_offset,
+            position_ids=rows.positions + (self.traits.first_position or 0),
             use_cache=True,
             **keeping(self.model, suffix.cached(texts, size)),
         )
@@ -153,7 +152,8 @@ class Decoder(Backbone):
     def _read(self, texts: Sequence[Ids]) -> Iterator[Text]:
         """What the model makes of texts that stand alone."""
         model: Any = self.model
-        step = 1 if self.device.type == "cpu" else _READ_AT_ONCE
+        alone = self.device.type == "cpu" or self.traits.together in ("lengths", "alone")
+        step = 1 if alone else _READ_AT_ONCE
         for start in range(0, len(texts), step):
             some = texts[start : start + step]
             longest = max(map(len, some))
@@ -170,12 +170,12 @@ class Decoder(Backbone):
 
     def _cache_is_exact(self) -> bool:
         """Whether answers behind cached texts are those of whole rows, by trying."""
-        if not self.takes_positions or not suffix.is_cacheable(self.config):
+        if not self.accepts("position_ids") or self.traits.per_layer or not suffix.is_cacheable(self.text_config):
             return False
         cache = DynamicCache()
         if not keeping(self.model, cache):
             return False
-        ids = tuple(place % int(self.config.vocab_size) for place in range(16))
+        ids = tuple(place % self.embedding_rows for place in range(16))
         choices = (ids[7:8], ids[8:11])
         batch = self.batch([[Encoded(0, ids[:7], choices, 0), Encoded(1, ids[11:13], choices, 1)]], every_choice=True)
         vectors, there = self.embed(torch.tensor(ids[13:])), torch.tensor([[True] * 3, [False, True, True]])
@@ -193,13 +193,17 @@ class Decoder(Backbone):
         """Whether logits are just output matrix x last hidden state (some models scale or cap them), by trying."""
         if self.spread:  # its parts lie on different devices; the whole brings them together
             return False
-        ids = torch.arange(4, device=self.device)[None] % int(self.config.vocab_size)
+        ids = torch.arange(4, device=self.device)[None] % self.embedding_rows
         model: Any = self.model
+        output = model.get_output_embeddings()
+        if not isinstance(getattr(output, "weight", None), Tensor) or model.base_model is model:
+            return False
+        more = {"use_cache": False} if self.accepts("use_cache") else {}
         with torch.no_grad():
-            hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-            if hidden.shape[-1] != model.get_output_embeddings().weight.shape[-1]:
+            hidden = getattr(model.base_model(input_ids=ids, **more), "last_hidden_state", None)
+            if hidden is None or hidden.shape[-1] != output.weight.shape[-1]:
                 return False
-            return torch.equal(model.get_output_embeddings()(hidden), model(input_ids=ids, use_cache=False).logits)
+            return torch.equal(output(hidden), model(input_ids=ids, **more).logits)
 
 
 def _one_token(targets: tuple[Ids, ...]) -> bool:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -20,6 +22,8 @@ from prunekit.backbones.decoder import Decoder
 from prunekit.backbones.encoder import Encoder
 from prunekit.backbones.encoder_decoder import EncoderDecoder
 from prunekit.backbones.large import Precision
+from prunekit.backbones.traits import embedding_rows, text_config
+from prunekit.backbones.trial import in_a_line, settle
 from prunekit.errors import ConfigError, DataError, PrunekitError
 
 Family = Literal["encoder-decoder", "decoder", "encoder"]
@@ -50,7 +54,7 @@ def load(
         if not tokenizer.is_fast:
             raise ConfigError(f"{name_or_path}: its tokenizer has no fast form, which is needed to shorten texts")
         loader = {"encoder-decoder": AutoModelForSeq2SeqLM, "decoder": AutoModelForCausalLM, "encoder": AutoModel}
-        source |= large.weights(precision, device, int(config.hidden_size))
+        source |= large.weights(precision, device, int(text_config(config).hidden_size))
         # use_safetensors: a .bin file is a pickle, which is never opened
         model, report = loader[family(config)].from_pretrained(
             name_or_path, output_loading_info=True, use_safetensors=True, **source
@@ -75,7 +79,13 @@ def wrap(
     max_input_tokens: int = 256,
     text_cache_mb: int = 2048,
 ) -> Backbone:
-    """The backbone around a loaded Hugging Face model, which is frozen (its parameters stop asking for gradients)."""
+    """The backbone around a loaded Hugging Face model, which is frozen (its parameters stop asking for gradients).
+
+    tokenizer: None where texts come as ids.
+
+    Raises: ConfigError where the model cannot be used: see `trial.settle` and `unwrapped`.
+    """
+    model = unwrapped(model)
     options: dict[str, Any] = {"ranking": ranking, "max_input_tokens": max_input_tokens}
     match family(model.config):
         case "encoder-decoder":
@@ -84,7 +94,57 @@ def wrap(
             kind, options["text_cache_mb"] = Decoder, text_cache_mb
         case "encoder":
             kind, model = Encoder, model.base_model
-    return kind(model, tokenizer, place=kind.places[0] if place == "auto" else place, **options)
+    with in_a_line(model, "the model cannot be used with a prompt"):
+        backbone = kind(model, tokenizer, place=kind.places[0] if place == "auto" else place, **options)
+        settle(backbone)
+    return backbone
+
+
+@contextmanager
+def borrowed(model: Any) -> Iterator[None]:
+    """A loaded model gets the mode of each of its modules, and its gradients' switches, back in the end."""
+    modes = [(module, module.training) for module in model.modules()]
+    asking = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter in asking:
+            parameter.requires_grad_(True)
+
+
+def unwrapped(model: Any) -> Any:
+    """The model of transformers inside the wrapping of PEFT or torch.compile, with all that a LoRA adapter changes.
+
+    Raises: ConfigError where the wrapping adds what the model inside does not have, such as a prompt of its own.
+    """
+    inner = getattr(model, "_orig_mod", model)
+    if not hasattr(inner, "peft_config") or not hasattr(inner, "get_base_model"):
+        return inner
+    base = inner.get_base_model()
+    with borrowed(inner), torch.no_grad():
+        inner.eval()
+        outer, inside = (_first_output(each, base.config) for each in (inner, base))
+    if outer.shape != inside.shape or not torch.equal(outer, inside):
+        kinds = ", ".join(
+            sorted({str(getattr(each.peft_type, "value", each.peft_type)) for each in inner.peft_config.values()})
+        )
+        raise ConfigError(
+            f"the model is wrapped by PEFT ({kinds}), and what the wrapping adds would be lost beside a prompt; give "
+            "the model without it, or merge the adapter into the weights first (merge_and_unload)"
+        )
+    return base
+
+
+def _first_output(model: Any, config: Any) -> Tensor:
+    """What a model says to a row of four ids."""
+    ids = torch.arange(4, 8, device=next(model.parameters()).device)[None] % embedding_rows(
+        model.get_input_embeddings(), config
+    )
+    more = {"decoder_input_ids": ids} if config.is_encoder_decoder else {}
+    output: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids), **more)[0]
+    return output
 
 
 def family(config: Any) -> Family:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,15 +10,24 @@ from torch import Tensor
 
 from prunekit.backbones.batch import Batch
 from prunekit.backbones.soft import Soft
+from prunekit.backbones.traits import Together
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Prompt and input joined, N = S * B * R rows: embeds [N, P + T, H], attention and positions [N, P + T]."""
+    """Prompt and input joined, N = S * B * R rows.
+
+    embeds: [N, P + T, H].  attention, positions: [N, P + T].  counted: Bool[N, P + T], False for padding.
+    """
 
     embeds: Tensor
     attention: Tensor
     positions: Tensor
+    counted: Tensor
+
+    def part(self, rows: Tensor, slots: Tensor) -> Placed:
+        """Some rows Int[n], with the slots Int[n, T'] of each alone."""
+        return Placed(*(whole[rows[:, None], slots] for whole in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ def joined(side: Beside, split: int) -> Placed:
     counted = torch.cat([side.mask[..., :split], side.placed, side.mask[..., split:]], dim=-1)
     embeds = torch.cat([side.embedded[..., :split, :], side.values, side.embedded[..., split:, :]], dim=-2)
     positions = counted.long().cumsum(-1).sub(1).clamp(min=0)
-    return Placed(embeds.flatten(0, 2), attention.flatten(0, 2).long(), positions.flatten(0, 2))
+    return Placed(embeds.flatten(0, 2), attention.flatten(0, 2).long(), positions.flatten(0, 2), counted.flatten(0, 2))
 
 
 def behind_text(side: Beside, start: Tensor, reads: int) -> tuple[Placed, Tensor]:
@@ -76,14 +86,42 @@ def behind_text(side: Beside, start: Tensor, reads: int) -> tuple[Placed, Tensor
     attended = torch.cat([side.mask, side.present], dim=-1).gather(-1, order)
     embeds = torch.cat([side.embedded, side.values], dim=-2)
     embeds = embeds.gather(-2, order[..., None].expand(embeds.shape))
-    positions = (parts < 3).long().gather(-1, order).cumsum(-1).sub(1).clamp(min=0)
+    counted = (parts < 3).gather(-1, order)
+    positions = counted.long().cumsum(-1).sub(1).clamp(min=0)
 
     slots = side.placed.long().cumsum(-1)
     last = start + _largest(torch.where(side.present, slots, 0))
     behind = start + side.placed.sum(-1)
     at = behind[..., None] + torch.arange(reads, device=start.device)
     at = torch.cat([last[..., None], at[..., 1:]], dim=-1).clamp(max=order.shape[-1] - 1)
-    return Placed(embeds.flatten(0, 2), attended.flatten(0, 2).long(), positions.flatten(0, 2)), at.flatten(0, 2)
+    rows = Placed(embeds.flatten(0, 2), attended.flatten(0, 2).long(), positions.flatten(0, 2), counted.flatten(0, 2))
+    return rows, at.flatten(0, 2)
+
+
+def apart(placed: Placed, together: Together, read: Callable[[Placed], Tensor]) -> Tensor:
+    """[N, T, D], what `read` gives of rows when padding is taken out and only rows of one length share a pass.
+
+    together: "rows" leaves the padding behind a row's last token, "lengths" none, "alone" reads row by row.
+    read: rows -> [n, T', D].  What it would give of padding that was taken out is zero.
+    """
+    behind = placed.counted.flip(-1).cumsum(-1).flip(-1) == 0
+    dropped = ~placed.counted & ~behind if together == "rows" else ~placed.counted
+    if not dropped.any() and (together != "alone" or len(dropped) == 1):
+        return read(placed)
+    order = dropped.long().argsort(dim=-1, stable=True)
+    lengths = (~dropped).sum(-1)
+    groups = [(lengths == length).nonzero().squeeze(1) for length in lengths.unique().tolist()]
+    if together == "alone":
+        groups = list(torch.arange(len(lengths), device=lengths.device).split(1))
+    rows, slots, outputs = [], [], []
+    for group in groups:
+        kept = order[group, : int(lengths[group[0]])]
+        output = read(placed.part(group, kept))
+        rows.append(group[:, None].expand(kept.shape).flatten())
+        slots.append(kept.flatten())
+        outputs.append(output.flatten(0, 1))
+    whole = outputs[0].new_zeros(*placed.counted.shape, outputs[0].shape[-1])
+    return whole.index_put((torch.cat(rows), torch.cat(slots)), torch.cat(outputs))
 
 
 def _largest(counts: Tensor) -> Tensor:

@@ -48,6 +48,11 @@ class Soft:
         """Whether some members are padded to a common length."""
         return not bool(self.placed.all())
 
+    @property
+    def hides(self) -> bool:
+        """Whether a slot takes up a position and is not attended to."""
+        return bool((self.placed & ~self.present).any())
+
     def per_example(self, batch: int) -> Soft:
         """The same prompts as a [S, B, P, H] leaf that collects one gradient per example; heads get none."""
         copies = self.values.detach()[:, None].repeat(1, batch, 1, 1).requires_grad_()

@@ -185,9 +185,3 @@ def is_uniform(cache: Any) -> bool:
     """Whether all layers of a filled cache hold keys and values of one shape."""
     shapes = {getattr(part, "shape", None) for layer in cache.layers for part in (layer.keys, layer.values)}
     return len(shapes) == 1 and None not in shapes
-
-
-def window(config: Any) -> int:
-    """Tokens that a layer with a limited view sees; rows up to that length are seen whole."""
-    sizes = (getattr(config, name, None) for name in ("sliding_window", "window_size"))
-    return min((size for size in sizes if size is not None), default=10**9)

@@ -1,0 +1,73 @@
+"""How a model reads rows of embeddings: what a trial at load (`backbones/trial.py`) showed of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+# What may go through the model side by side, from the most to the least: rows of unequal prompts and texts; rows of one
+# prompt length, padded behind their texts; rows of one length; one row.
+Together = Literal["batch", "rows", "lengths", "alone"]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """How a model is given rows of embeddings so that it answers as it does from token ids.
+
+    scale: what the model multiplies its embeddings by when it is given ids, and only then (Marian, Pegasus).
+    per_layer: whether every layer also gets an embedding of its own of each id (Gemma 3n, Gemma 4).
+    first_position: the number of a row's first position; None where the model takes no numbers and counts by itself.
+    together: which rows may share a forward pass; others go one by one.
+    """
+
+    scale: float = 1.0
+    per_layer: bool = False
+    first_position: int | None = None
+    together: Together = "batch"
+
+    @property
+    def apart(self) -> str:
+        """What does not go side by side, in words; empty where everything does."""
+        return {
+            "batch": "",
+            "rows": "prompts of unequal length go one by one",
+            "lengths": "rows of unequal length go one by one",
+            "alone": "every row goes by itself",
+        }[self.together]
+
+
+def text_config(config: Any) -> Any:
+    """The part of a configuration that is about text, where a model reads pictures or sounds too."""
+    try:
+        return config.get_text_config()
+    except (AttributeError, ValueError):  # not a configuration of transformers, or one of several texts
+        return config
+
+
+def embedding_rows(embedding: nn.Module, config: Any) -> int:
+    """How many ids an embedding module knows."""
+    weight = getattr(embedding, "weight", None)
+    return int(text_config(config).vocab_size if weight is None else weight.shape[0])
+
+
+# lengths at which models begin to read a row otherwise: windows, blocks, and turns that change with the longest row
+_WINDOWS = (
+    "sliding_window", "window_size", "attention_window", "attention_window_size", "local_attention", "local_radius",
+    "attention_chunk_size", "local_attn_chunk_length", "lsh_attn_chunk_length", "max_relative_positions",
+)  # fmt: skip
+
+
+def windows(config: Any) -> list[int]:
+    """Row lengths beyond which a model may read otherwise than in shorter rows, ascending."""
+    texts = text_config(config)
+    lengths: list[Any] = []
+    for name in _WINDOWS:
+        value = getattr(texts, name, None)
+        lengths += value if isinstance(value, list | tuple) else [value]
+    turning = getattr(texts, "rope_parameters", None) or {}
+    if isinstance(turning, dict):
+        each = [turning, *(part for part in turning.values() if isinstance(part, dict))]
+        lengths += [part.get("original_max_position_embeddings") for part in each]
+    return sorted({int(length) for length in lengths if isinstance(length, int | float) and length > 0})
