@@ -65,7 +65,7 @@ def recompute_activations(backbone: Backbone) -> None:
     The layers are wrapped, since transformers' own switch works in train mode alone, which would bring dropout.
     """
     for layer in backbone.model.modules():
-        recomputed = isinstance(layer.forward, partial)  # by an earlier call
+        recomputed = getattr(layer.forward, "func", None) is checkpoint  # by an earlier call
         if isinstance(layer, GradientCheckpointingLayer) and not recomputed:
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
 
