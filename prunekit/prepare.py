@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from prunekit import backbones, capacity, machine, methods, starts
+from prunekit import backbones, capacity, machine, methods, sameness, starts
 from prunekit.backbones import Backbone, Encoded
 from prunekit.config import SCHEMA, Experiment, TrainingSettings, identity
 from prunekit.errors import ConfigError
@@ -22,6 +22,7 @@ from prunekit.optimizer import Plan
 from prunekit.randomness import generator
 from prunekit.schedule import Keep, Schedule
 from prunekit.tasks import Example, Splits, Task, load_splits, load_task
+from prunekit.tasks.duplicates import duplicates, sentences
 from prunekit.testbed import MODEL_PATH
 from prunekit.tickets import State, Ticket, Values
 from prunekit.training import Lessons
@@ -38,8 +39,9 @@ class Prepared:
     after the dense one keeps.  initialise: makes the starting values of round 0.  draw: makes new ones,
     the same but for what a transferred ticket gives.  making: how the method makes a prompt of them.  head: the one
     that a ticket brings along (--from).  digests: sha256 of backbone, data, task, and of the tickets that the prompt is
-    made from.  counts: bytes of training steps that were counted on the rows, shared by preparations on the same.
-    first: a dense ticket of the size that all have.
+    made from.  content: what model, task and data are, by name, for whoever uses the run later.  counts: bytes of
+    training steps that were counted on the rows, shared by preparations on the same.  first: a dense ticket of the size
+    that all have.  other_model: in what the model of the ticket that the prompt starts from was another.
     """
 
     experiment: Experiment
@@ -55,8 +57,10 @@ class Prepared:
     making: Making
     head: State | None
     digests: dict[str, str]
+    content: sameness.Content
     counts: capacity.Counts
     first: Ticket | None = None
+    other_model: Sequence[str] = ()
 
     @property
     def id(self) -> str:
@@ -111,6 +115,21 @@ class Prepared:
         """The steps of round 0 that can be rewound to: the start and every evaluation."""
         return list(range(0, self.plan.train_steps + 1, self.plan.evaluate_every))
 
+    @property
+    def duplicates(self) -> dict[str, int]:
+        """Rows that are in several splits or contradict others, by what they are; dealt labels contradict nothing."""
+        found = duplicates(self.splits)
+        shuffled = self.experiment.task.labels == "shuffled"
+        return {name: count for name, count in found.items() if not (shuffled and name == "contradicting")}
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands against the data and against the ticket that the prompt starts from, a line each."""
+        lines = sentences(self.duplicates, self.splits.sizes)
+        if self.other_model:
+            lines.append(f"the ticket to start from was made with another: {sameness.in_line(self.other_model)}")
+        return [f"note: {line}" for line in lines]
+
     def dense(self, seed: int) -> Ticket:
         """The ticket of round 0: a full mask and the starting values of a seed."""
         prompt = self.experiment.prompt
@@ -120,6 +139,7 @@ class Prepared:
             "model": self.experiment.model.name,
             "backbone": self.digests["backbone"],
             "run": self.id,
+            "content": self.content,
         }
         return Ticket(
             mask=Mask.full(prompt.tokens, prompt.pieces),
@@ -165,6 +185,9 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
     alike = known if known and _starts_alike(known.experiment, experiment) else None
     making = alike.making if alike else methods.making(experiment.prompt, backbone, train, longest)
     first_values = starts.initialiser(experiment.prompt, backbone, task, source) if alike is None else alike.initialise
+    backbone_digest, content = (
+        (known.digests["backbone"], known.content) if known else _identified(backbone, task, splits)
+    )
     prepared = Prepared(
         experiment=experiment,
         task=task,
@@ -181,13 +204,15 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
         making=making,
         head=starts.head(experiment.prompt, source, backbone.new_head(_fixed_choices(task))),
         digests={
-            "backbone": known.digests["backbone"] if known else backbone.digest(),
+            "backbone": backbone_digest,
             "data": splits.digest,
             "task": task.digest(),
             **starts.digests(experiment.prompt, source),
             **making.digests,
         },
         counts=known.counts if known else {},
+        content=content,
+        other_model=sameness.differences(sameness.of_model(source), content) if source else (),
     )
     _check(prepared)
     first = alike.first if alike and alike.first else prepared.dense(0)
@@ -276,6 +301,12 @@ def backbone_of(experiment: Experiment) -> Backbone:
     if experiment.machine.checkpointing or backbone.spread:  # else all layers that were fetched would stay
         capacity.recompute_activations(backbone)
     return backbone
+
+
+def _identified(backbone: Backbone, task: Task, splits: Splits) -> tuple[str, sameness.Content]:
+    """The model's digest, and what model, task and data are by name."""
+    model = backbone.identity()
+    return model.digest, sameness.content(backbone, task, splits.parts, model=model)
 
 
 def _resolved(experiment: Experiment, backbone: Backbone, examples: int) -> Experiment:

@@ -160,7 +160,8 @@ def fetch(
     """
     made = Run(folder / run)
     found = {name: place for name in names if (place := _place_of(name, run)) is not None}
-    _bring(store, [f"{run}/{SETTINGS}"], folder)
+    # who goes on with a run adds to its environments
+    _bring(store, [f"{run}/{SETTINGS}", *([f"{run}/{ENVIRONMENT}"] if only is None else [])], folder)
     files, places = [], []
     for name in _bring(store, found, folder):
         places.append(found[name])

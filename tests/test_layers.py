@@ -23,7 +23,8 @@ LEVELS = {
     4: ("prunekit", "seals runs stored teamrun records"),
     5: (
         "prunekit",
-        "flags starts machine subspace methods prepare probing learning experiment rates summary export attached "
+        "environments sameness flags starts machine subspace methods prepare probing learning experiment rates summary "
+        "export attached "
         "tracking",
     ),
     8: ("prunekit", "report sweep"),

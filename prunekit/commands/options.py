@@ -23,3 +23,7 @@ TicketPath = Annotated[Path, typer.Argument(help="round directory of a run, or a
 Track = Annotated[
     str | None, typer.Option("--track", help="show every round to: tensorboard, or module:class of your own tracker")
 ]
+AllowChanged = Annotated[
+    bool,
+    typer.Option("--allow-changed", help="go on with another model, task, data or precision than it was made with"),
+]

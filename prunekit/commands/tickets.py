@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from prunekit import flags
-from prunekit.commands.options import Json, TicketPath
+from prunekit.commands.options import AllowChanged, Json, TicketPath
 
 app = typer.Typer()
 
@@ -18,13 +18,14 @@ app = typer.Typer()
 def evaluate(
     ticket: TicketPath,
     split: Annotated[str, typer.Option(help="train, selection or report")] = "report",
+    allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
     """Judge a ticket on a task; model and task default to those it was made with."""
     from prunekit import verbs
 
-    verbs.evaluate(ticket, split, settings, json=json)
+    verbs.evaluate(ticket, split, settings, json=json, allow_changed=allow_changed)
 
 
 @app.command()
@@ -39,6 +40,7 @@ def score(
     permutations: Annotated[
         int, typer.Option(min=2, max=1_000_000, help="orders drawn for Shapley values, an even number")
     ] = 16,
+    allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
@@ -46,7 +48,7 @@ def score(
     from prunekit import scoring
 
     wish = scoring.Wish(kind, level, examples, permutations)  # type: ignore[arg-type]  # checked by Wish itself
-    scoring.score(ticket, wish, settings, json=json)
+    scoring.score(ticket, wish, settings, json=json, allow_changed=allow_changed)
 
 
 @app.command()
@@ -55,12 +57,13 @@ def predict(
     ticket: TicketPath,
     rows: Annotated[Path, typer.Argument(help="JSONL file of unlabelled rows")],
     out: Annotated[Path | None, typer.Option("--out", help="JSONL file to write; default: standard output")] = None,
+    allow_changed: AllowChanged = False,
     **settings: Any,
 ) -> None:
     """Answer unlabelled rows with a ticket, JSONL in and out."""
     from prunekit import verbs
 
-    verbs.predict(ticket, rows, out, settings)
+    verbs.predict(ticket, rows, out, settings, allow_changed=allow_changed)
 
 
 @app.command()
@@ -69,15 +72,16 @@ def export(
     ticket: TicketPath,
     out: Annotated[Path, typer.Option("--out", help="folder to write")],
     to: Annotated[str, typer.Option(help="peft, embeddings, or prompt-embeds (for servers, with --rows)")] = "peft",
-    verify: Annotated[bool, typer.Option(help="load it with PEFT and compare logits, bit for bit")] = True,
+    verify: Annotated[bool, typer.Option(help="load it with PEFT, and compare logits and answers")] = True,
     rows: Annotated[Path | None, typer.Option(help="JSONL file of texts for --to prompt-embeds")] = None,
+    allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
     """Write a ticket for use without prunekit: a PEFT adapter, or vectors."""
     from prunekit import exchange
 
-    wish = exchange.Wish(to, out, verify, rows)  # type: ignore[arg-type]  # checked by Wish itself
+    wish = exchange.Wish(to, out, verify, rows, allow_changed)  # type: ignore[arg-type]  # checked by Wish itself
     exchange.export(ticket, wish, settings, json=json)
 
 

@@ -21,14 +21,11 @@ from analyses.conclusions import as_table
 from analyses.importance_conclusions import importance_study
 from analyses.nulls import Starts
 from analyses.rank_conclusions import MATRICES, rank_study
-from prunekit import disk
-from prunekit.errors import ArtifactError
-from prunekit.places import ENVIRONMENT
+from prunekit import disk, environments
 from prunekit.report import asked, found, page, pictures, sheets
 from prunekit.report.parts import Block, Missing, Page, Section
 from prunekit.report.pictures import Pictures
 from prunekit.runs import Run
-from prunekit.seals import read_stamped
 from prunekit.tasks.metrics import bounds
 
 _OF_ROUNDS = ("density_curve", "cost")
@@ -235,16 +232,18 @@ def _further(anchor: str, drawn: Pictures) -> list[Block]:
 def _settings(run: Run, anchor: str) -> Block:
     shown = [sheets.settings(run.settings(), "Every setting, as it was resolved")]
     shown += [sheets.settings(run.stage_settings(stage), f"Settings of {stage}") for stage in run.stages() if stage]
-    return Block("Settings and environment", f"{anchor}-settings", tables=[*shown, _environment(run)])
+    return Block("Settings and environment", f"{anchor}-settings", tables=[*shown, *_environment(run)])
 
 
-def _environment(run: Run) -> Any:
-    path, cure = run.path / ENVIRONMENT, "delete it, the page can do without"
-    facts = read_stamped(path, cure) if path.exists() else {"run": run.id, "versions": "not known"}
-    if facts.get("run") != run.id:
-        raise ArtifactError(f"{path}: belongs to another run; {cure}")
-    shown = {name: value for name, value in facts.items() if name not in ("run", "sha256")}
-    return sheets.settings(shown, "Versions and machine")
+def _environment(run: Run) -> list[Any]:
+    """The versions and the machine of every round; a table for each environment that any was made in."""
+    found = environments.of_rounds(run)
+    if not found:
+        return [sheets.settings({"versions": "not known"}, "Versions and machine")]
+    if len(found) == 1:
+        whole = {name: value for name, value in found[0].items() if name != "rounds"}
+        return [sheets.settings(whole, "Versions and machine")]
+    return [sheets.settings(one, f"Versions and machine of {len(one['rounds'])} rounds") for one in found]
 
 
 def _across(runs: Sequence[Run], tolerance: float) -> list[Block]:

@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, Field, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -116,11 +116,18 @@ class Task:
         most_common = min(counts, key=lambda choice: (-counts[choice], choice))
         return metric(examples, [most_common] * len(examples))
 
+    def definition(self) -> dict[str, Any]:
+        """The fields that decide examples and scores and are not at their default, so that a later one adds nothing.
+
+        Not the description or where the data lies.
+        """
+        left_out, given = {"description", "hub", "data"}, vars(self)
+        plain = {name: _default(entry) for name, entry in self.__dataclass_fields__.items() if name not in left_out}
+        return {name: given[name] for name, default in plain.items() if given[name] != default}
+
     def digest(self) -> str:
-        """sha256 of everything that decides examples and scores; not of the description or where the data lies."""
-        left_out = {"description", "hub", "data"}
-        definition = {name: value for name, value in vars(self).items() if name in self._names - left_out}
-        canonical = json.dumps(definition, default=dict, ensure_ascii=True, separators=(",", ":"))
+        """sha256 of the definition."""
+        canonical = json.dumps(self.definition(), default=dict, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def resolved(self, folder: str | None) -> Task:
@@ -144,10 +151,6 @@ class Task:
             return ()
         more = (self.choice_list, self.group, self.label if labelled else None)
         return tuple(dict.fromkeys([*self._placeholders, *self.choice_fields, *filter(None, more)]))
-
-    @property
-    def _names(self) -> set[str]:
-        return set(self.__dataclass_fields__)
 
     @cached_property
     def _placeholders(self) -> tuple[str, ...]:
@@ -234,6 +237,11 @@ def _as_group(row: Row, name: str, where: str) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return fields.written(row, name, where) if isinstance(value, int | float | str) else str(value)
+
+
+def _default(entry: Field[Any]) -> Any:
+    """What a field of a dataclass is where it is not given; MISSING where it must be."""
+    return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
 def _gold_in_list(value: Any, choices: tuple[str, ...], where: str) -> tuple[int, ...]:
