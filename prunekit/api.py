@@ -10,7 +10,7 @@ Settings are the flags of `prunekit prune --help`, with underscores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
@@ -29,7 +29,7 @@ from prunekit.config import Experiment
 from prunekit.errors import ArtifactError, ConfigError, nearest
 from prunekit.evaluation import evaluate as judge
 from prunekit.learning import Watch
-from prunekit.places import Place
+from prunekit.places import UNTRAINED, Place
 from prunekit.prepare import Prepared, backbone_of, encode, prepare, task_of
 from prunekit.records import finished_ticket, locate, open_ticket
 
@@ -89,8 +89,8 @@ class Ticket(tickets.Ticket):
         must be given that are not the defaults.  verify: whether PEFT is asked.  allow_changed: also for another model
         than its own.  overwrite: also over files that no export wrote.
 
-        Raises: ConfigError where PEFT cannot do what the ticket does, the model is another, or the folder holds files of
-        yours; ArtifactError where it would answer otherwise. Nothing is written then.
+        Raises: ConfigError where PEFT cannot do what the ticket does, the model is another, or the folder holds files
+        that no export wrote; ArtifactError where it would answer otherwise. Nothing is written then.
         """
         own = str(self.origin.get("task") or "testbed/first-animal") if task is None and not self.used_under else task
         given = sameness.settings_of(self) | {"place": self.place, "precision": "float32"} | settings
@@ -107,11 +107,17 @@ class Ticket(tickets.Ticket):
 
 @dataclass(frozen=True)
 class Run:
-    """What was learned: a run directory, and the stage of it that was asked for ("" is the dense round alone)."""
+    """What was learned: a run directory, and the stage of it that was asked for ("" is the dense round alone).
+
+    path: a string will do.
+    """
 
     path: Path
     stage: str = ""
     tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
 
     @property
     def results(self) -> pd.DataFrame:
@@ -150,10 +156,40 @@ class Run:
     def ticket(self, seed: int = 0, round: int = 0, arm: str = "") -> Ticket:
         """The ticket as a finished round left it; arm: a control, such as "random", or "" for the ticket itself.
 
-        Raises: ArtifactError where there is none.
+        Raises: ArtifactError naming the rounds, seeds or arms that there are, where this one is not among them.
         """
-        stage = f"{self.stage}/{arm}" if arm else self.stage
-        return Ticket.of(finished_ticket(self._run, Place(stage if round else "", seed, round)), self._run)
+        own = self.results
+        own = own[own["arm"] == arm]
+        if own.empty:
+            arms = sorted(set(self.results["arm"]) - {""})
+            raise ArtifactError(f'{self.path}: no arm "{arm}" {self._there_is("arm", arms)}')
+        if not arm or round or (own["round"] == 0).any():  # other arms begin at the dense round of the ticket
+            self._check_there(own, seed, round)
+            stage = "/".join(part for part in (self.stage, arm) if part) if round or arm else ""
+        else:
+            stage = ""
+        return Ticket.of(finished_ticket(self._run, Place(stage, seed, round)), self._run)
+
+    def _check_there(self, own: pd.DataFrame, seed: int, round: int) -> None:
+        """Raises: ArtifactError where the rows of an arm hold no such round or seed."""
+        rounds = sorted(set(own["round"].astype(int)))
+        if round not in rounds:
+            raise ArtifactError(f"{self.path}: no round {round} {self._there_is('round', rounds)}")
+        seeds = sorted(set(own[own["round"] == round]["seed"].astype(int)))
+        if seed not in seeds:
+            raise ArtifactError(f"{self.path}: no seed {seed} in round {round} {self._there_is('seed', seeds)}")
+
+    def _there_is(self, what: str, names: Sequence[object]) -> str:
+        """What can be asked for instead, such as "here: there are rounds 0 and 1"."""
+        where = f"of {self.stage}" if self.stage else "of the dense stage"
+        if names:
+            listed = " and ".join(filter(None, (", ".join(map(str, names[:-1])), str(names[-1]))))
+            said = f"there is {what} {listed}" if len(names) == 1 else f"there are {what}s {listed}"
+        else:
+            said = f"it has no {what}s"
+        others = sorted(set(self._run.results()["stage"]) - {"", UNTRAINED, self.stage})
+        more = f'; other stages, such as Run(path, "{others[0]}"), have more' if others and not self.stage else ""
+        return f"{where}: {said}{more}"
 
     @property
     def _run(self) -> runs.Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as codec
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -134,7 +133,7 @@ def export(path: Path, wish: Wish, settings: Mapping[str, Any], *, json: bool = 
     write(wish.out, files, overwrite=wish.overwrite)
     facts = {"out": str(wish.out), "files": sorted(files), "to": wish.to, "tokens": ticket.mask.tokens}
     if json:
-        console.write(codec.dumps(facts | ({} if proof is None else proof.facts)))
+        console.write_json(facts | ({} if proof is None else proof.facts))
         return
     for sentence in [] if proof is None else proof.sentences:
         console.write(sentence)
@@ -272,7 +271,7 @@ def import_adapter(
     mask, model = ticket.mask, ticket.origin.get("model")
     if json:
         facts = {"out": str(target), "tokens": mask.tokens, "pieces": mask.piece.shape[1], "model": model}
-        console.write(codec.dumps(facts))
+        console.write_json(facts)
         return
     console.write(f"{mask.tokens} tokens for the model {model or '(not named: give --model)'}, written to {target}")
     if "gemma" in str(model).lower() and "run" not in ticket.origin:

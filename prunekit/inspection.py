@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as codec
 import math
 import os
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ def list_runs(out: Path, *, json: bool) -> None:
     """One line per run of a folder: its name, seeds and finished tickets, or what is wrong with it."""
     found = [_listed(path) for path in runs_in(out)]
     if json:
-        console.write(codec.dumps(found))
+        console.write_json(found)
         return
     if not found:
         console.write(f"no runs in {out}")
@@ -76,7 +75,7 @@ def show(path: Path, tolerance: float, *, json: bool, stages: Sequence[str] | No
     """
     run = Run.open(path)
     if json:
-        console.write(codec.dumps(facts(run, tolerance, stages), default=str))
+        console.write_json(facts(run, tolerance, stages))
         return
     metric = run.settings()["metric"]
     results = _with_times(run)
@@ -153,7 +152,7 @@ def compare(paths: Sequence[Path], *, json: bool) -> None:
             }
             for run, one, rounds in zip(runs, settings, summaries, strict=True)
         ]
-        console.write(codec.dumps(facts))
+        console.write_json(facts)
         return
     names = [run.path.name for run in runs]
     console.show(["setting", *names], [[key, *[str(one.get(key, "")) for one in settings]] for key in differing])

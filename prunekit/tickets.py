@@ -99,9 +99,9 @@ class Ticket:
         """The same ticket at other values. What its prompt is made of beside trained numbers, it keeps."""
         return replace(self, state={**self.state, **values.state}, head=values.head)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the ticket; the same ticket always gives the same bytes."""
-        disk.replace(path, self.to_bytes())
+        disk.replace(Path(path), self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -120,12 +120,12 @@ class Ticket:
         return pack(tensors, facts)
 
     @classmethod
-    def load(cls, path: Path) -> Ticket:
+    def load(cls, path: Path | str) -> Ticket:
         """Read a ticket.
 
         Raises: ArtifactError naming the file where it is missing, damaged or not a ticket.
         """
-        tensors, facts = unpack(path)
+        tensors, facts = unpack(Path(path))
         try:
             mask = Mask(tensors["mask.token"], tensors["mask.piece"])
             known = ("mask.token", "mask.piece")

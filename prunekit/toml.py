@@ -16,6 +16,9 @@ from prunekit.errors import ConfigError, nearest
 Model = TypeVar("Model", bound=BaseModel)
 Place = tuple[int | str, ...]
 
+# characters of a wrong value that an error repeats
+_SHOWN = 80
+
 
 def read(path: Path, model: type[Model]) -> Model:
     """The model held by a TOML file.
@@ -67,7 +70,16 @@ def explain(error: ValidationError, model: type[BaseModel], rename: Callable[[st
         return said
     key = _dotted(place)
     name = f'"{key}"' if rename(key) == key else rename(key)
-    return f"{name} = {first['input']!r}: {said}"
+    return f"{name} = {_shown(first['input'])}: {said}"
+
+
+def _shown(value: Any) -> str:
+    """What was given, in so few characters that the line stays one."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes out
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _message(text: str) -> str:

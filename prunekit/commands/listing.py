@@ -24,9 +24,7 @@ def tasks(context: typer.Context, json: Json = False) -> None:
 
     found = list_tasks()
     if json:
-        import json as codec
-
-        console.write(codec.dumps([{"name": one.name, "description": one.description} for one in found]))
+        console.write_json([{"name": one.name, "description": one.description} for one in found])
         return
     console.show(
         ["task", "metrics", "what it asks"], [[one.name, ", ".join(one.metrics), one.description] for one in found]
@@ -49,7 +47,9 @@ def tasks_show(
 @app.command()
 @flags.with_settings("model")
 def methods(
-    prompt_tokens: Annotated[int, typer.Option(min=1, help="prompt tokens P")] = 20, json: Json = False, **settings: Any
+    prompt_tokens: Annotated[int, typer.Option(min=1, max=10_000, help="prompt tokens P")] = 20,
+    json: Json = False,
+    **settings: Any,
 ) -> None:
     """List the parameterisations of a prompt, with what each trains on the chosen model."""
     from prunekit import verbs

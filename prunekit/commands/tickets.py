@@ -37,7 +37,9 @@ def score(
     ] = "leave-one-out",
     level: Annotated[str, typer.Option(help="token or piece")] = "token",
     examples: Annotated[int | None, typer.Option(min=2, help="at most so many; default: all of the split")] = None,
-    permutations: Annotated[int, typer.Option(help="orders drawn for Shapley values, an even number")] = 16,
+    permutations: Annotated[
+        int, typer.Option(min=2, max=1_000_000, help="orders drawn for Shapley values, an even number")
+    ] = 16,
     allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
@@ -90,7 +92,7 @@ def import_adapter(
     adapter: Annotated[str, typer.Argument(help="folder or Hub name of a PEFT prompt-tuning adapter (safetensors)")],
     out: Annotated[Path | None, typer.Option("--out", help="ticket file to write; default: the adapter's name")] = None,
     revision: Annotated[str | None, typer.Option(help="Hub revision of the adapter")] = None,
-    pieces: Annotated[int, typer.Option(min=1, help="pieces per token K")] = 16,
+    pieces: Annotated[int, typer.Option(min=1, max=65_536, help="pieces per token K")] = 16,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:

@@ -92,7 +92,7 @@ def _peft() -> Any:
         import peft
     except ImportError as error:
         raise ConfigError(
-            "checking an export needs PEFT: install prunekit[peft], or write it unchecked with --no-verify"
+            "checking an export needs PEFT: pip install peft, or write it unchecked with --no-verify"
         ) from error
     return peft
 

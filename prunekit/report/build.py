@@ -27,6 +27,7 @@ from prunekit.report import asked, found, page, pictures, sheets
 from prunekit.report.parts import Block, Missing, Page, Section
 from prunekit.report.pictures import Pictures
 from prunekit.runs import Run
+from prunekit.tasks.metrics import bounds
 
 _OF_ROUNDS = ("density_curve", "cost")
 _OF_CONTROLS = ("controls",)
@@ -140,7 +141,8 @@ def _controls(run: Run, results: pd.DataFrame, anchor: str, tolerance: float, dr
     for stage in with_arms:
         arms = tables.joined([(run, stage)])
         compared = controls.compare(arms, margin=tolerance)
-        shown = sheets.compared(controls.describe(arms), compared, str(run.settings()["metric"]))
+        metric = str(run.settings()["metric"])
+        shown = sheets.compared(controls.describe(arms, bounds=bounds(metric)), compared, metric)
         title = f"Is the ticket of {stage} better than its controls?"
         last = stage == with_arms[-1]
         made.append(
@@ -271,6 +273,6 @@ def _across(runs: Sequence[Run], tolerance: float) -> list[Block]:
         return []
     arms = tables.joined(pairs)
     compared = controls.compare(arms, margin=tolerance)
-    metric = " / ".join(dict.fromkeys(str(run.settings()["metric"]) for run in runs))
-    shown = sheets.compared(controls.describe(arms), compared, metric)
+    metrics = dict.fromkeys(str(run.settings()["metric"]) for run in runs)
+    shown = sheets.compared(controls.describe(arms, bounds=bounds(*metrics)), compared, " / ".join(metrics))
     return [Block("Over all tasks", "all-tasks", controls.conclusions(compared), shown)]
