@@ -14,6 +14,7 @@ from torch import Tensor
 
 from prunekit import inits
 from prunekit.backbones import Backbone, load
+from prunekit.backbones.encoding import Wording
 from prunekit.randomness import generator
 from prunekit.tasks import Example, load_splits, load_task
 from prunekit.testbed import MODEL_PATH
@@ -134,12 +135,14 @@ def prepare(
     draw = inits.from_vocabulary(backbone.embed, backbone.ordinary_ids())
     shape = (job.prompt_tokens, backbone.width)
     save_file({str(seed): draw(generator("init", seed), shape) for seed in seeds}, folder / "start.safetensors")
+    first = splits["train"][0]
+    answers = Wording(backbone.reader, first, backbone.reading(own_choices=False)).alone(first.choices)
     return replace(
         job,
         seed=seeds[0],
         learning_rate=float(f"{_RATE * backbone.embedding_rms:.3g}"),
         max_length=-(-max(row["tokens"] for rows in data.values() for row in rows) // _LENGTH_STEP) * _LENGTH_STEP,
-        answer_tokens=max(len(backbone.answer_ids(word)) for word in splits["train"][0].choices),
+        answer_tokens=max(map(len, answers)),
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import ModelOutput, SequenceClassifierOutput
 
-from prunekit.backbones.encoder import pooled
+from prunekit.backbones.encoder import Encoder
 from prunekit.backbones.load import borrowed, family, unwrapped, wrap
 from prunekit.backbones.soft import Soft, stack
 from prunekit.backbones.traits import Together
@@ -269,13 +269,12 @@ class Attached:
         every = torch.arange(len(laid.first), device=laid.first.device)
         states = output.last_hidden_state[every, laid.attention.argmax(dim=1)]  # a hidden prompt token may stand first
         worn = torch.zeros_like(every) if tickets is None else torch.tensor(tickets, device=every.device)
-        pooler = getattr(self.reader, "pooler", None)
         weight, bias = self._heads
         logits = weight.new_empty(len(every), weight.shape[1])
         for number in worn.unique().tolist():
             own = states[worn == number]
-            if pooler is not None and self.tickets[number].place == "first":
-                own = pooled(self.reader, own)
+            if self.tickets[number].place == "first" and isinstance(self._backbone, Encoder):
+                own = self._backbone.pooled(own)
             logits[worn == number] = F.linear(own.to(weight.dtype), weight[number], bias[number])
         loss = None if labels is None else F.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)

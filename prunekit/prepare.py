@@ -195,22 +195,8 @@ def encode(backbone: Backbone, task: Task, examples: Sequence[Example], prompt_t
     Raises: ConfigError where a token has no embedding in the model, or the model cannot read rows so long.
     """
     encoded = backbone.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
-    _check_embedded(backbone, examples, encoded)
     backbones.settle(backbone, prompt_tokens + max((row.length for row in encoded), default=0))
     return encoded
-
-
-def _check_embedded(backbone: Backbone, examples: Sequence[Example], encoded: Sequence[Encoded]) -> None:
-    """Every id must have a row in the embedding; tokenizers may know more tokens than the model."""
-    rows = backbone.embedding_rows
-    for example, ids in zip(examples, encoded, strict=True):
-        highest = max((number for part in (ids.text, *ids.choices) for number in part), default=0)
-        if highest >= rows:
-            token = backbone.tokenizer.convert_ids_to_tokens(highest)
-            raise ConfigError(
-                f"row {example.index}: the tokenizer makes {token!r} of its text or answers, id {highest}, and the "
-                f"model has embeddings for ids below {rows}; use the tokenizer that belongs to the model"
-            )
 
 
 def move(prepared: Prepared, experiment: Experiment) -> Prepared:

@@ -9,11 +9,14 @@ from typing import Any
 
 from prunekit import console, flags
 from prunekit.backbones import Backbone
-from prunekit.config import Experiment
+from prunekit.backbones.encoding import Reading, Wording, encode, text_lengths
+from prunekit.errors import PrunekitError
 from prunekit.prepare import backbone_of
 from prunekit.tasks import Example, Splits, Task, load_splits, load_task
 
 _SPLITS = ("train", "selection", "report")
+# tokens of a text's end that are shown before each answer
+_TOKENS_BEFORE = 3
 
 
 def show_task(settings: Mapping[str, Any], *, json: bool) -> None:
@@ -43,8 +46,9 @@ def show_task(settings: Mapping[str, Any], *, json: bool) -> None:
         "origin": dict(splits.origin),
         "example": _example(splits.train[0]),
         "answers": _answers(task, splits.train[0], backbone),
+        "faults": _faults(task, splits, backbone, experiment.prompt.tokens) if backbone and experiment else [],
         "unit": "tokens" if backbone else "words",
-        "lengths": {name: _lengths(getattr(splits, name), backbone, experiment) for name in _SPLITS},
+        "lengths": {name: _lengths(task, getattr(splits, name), backbone) for name in _SPLITS},
     }
     if json:
         console.write(codec.dumps(facts, ensure_ascii=False))
@@ -57,29 +61,54 @@ def _example(example: Example) -> dict[str, Any]:
 
 
 def _answers(task: Task, example: Example, backbone: Backbone | None) -> list[dict[str, Any]]:
-    """Each answer with its label and, where a model is known, its tokens; an example's own where they differ."""
-    words = task.choices or example.choices
-    labels = task.labels or [""] * len(words)
-    found: list[dict[str, Any]] = []
-    for label, word in zip(labels, words, strict=False):
-        tokens = None
-        if backbone is not None:
-            tokens = backbone.tokenizer.convert_ids_to_tokens(list(backbone.answer_ids(word)))
-        found.append({"label": label, "word": word, "tokens": tokens})
-    return found
+    """Each answer with its label and, where a model is known, its tokens; an example's own where they differ.
 
-
-def _lengths(
-    examples: Sequence[Example], backbone: Backbone | None, experiment: Experiment | None
-) -> dict[str, float | int]:
-    """Least, quartiles, the longest tenth and most; how many are cut."""
-    texts = [example.text for example in examples]
+    behind: the last tokens of the text before it, where the two are read together.  merged: the tokens from the border
+    on, where one of them reaches over it.
+    """
+    labels = task.labels or [""] * len(example.choices)
+    rows: list[dict[str, Any]] = [
+        {"label": label, "word": word, "tokens": None} for label, word in zip(labels, example.choices, strict=False)
+    ]
     if backbone is None:
-        lengths = sorted(len(text.split()) for text in texts)
+        return rows
+    wording, reader = Wording(backbone.reader, example, _reading(task, backbone)), backbone.reader
+    if wording.reading.way == "behind":
+        for row, join in zip(rows, wording.joins([example])[0], strict=True):
+            row["behind"] = reader.shown(join.text[: join.border][-_TOKENS_BEFORE:])
+            row["tokens"] = reader.shown(join.answer)
+            row["merged"] = reader.shown(join.whole[join.border :]) if join.merges else []
+        return rows
+    for row, ids in zip(rows, wording.alone(example.choices), strict=True):
+        row["tokens"] = reader.shown(ids)
+    return rows
+
+
+def _faults(task: Task, splits: Splits, backbone: Backbone, prompt_tokens: int) -> list[str]:
+    """Why training on this task would be refused, a line each; at most one of what lies in other than its first row."""
+    first = splits.train[0]
+    reading = _reading(task, backbone, prompt_tokens)
+    lines = Wording(backbone.reader, first, reading).faults(first)
+    try:
+        for name in _SPLITS:
+            encode(backbone.reader, getattr(splits, name), reading)
+    except PrunekitError as error:
+        lines = lines or [str(error)]
+    return lines
+
+
+def _reading(task: Task, backbone: Backbone, prompt_tokens: int = 0) -> Reading:
+    return backbone.reading(task.choices is None, prompt_tokens)
+
+
+def _lengths(task: Task, examples: Sequence[Example], backbone: Backbone | None) -> dict[str, float | int]:
+    """Least, quartiles, the longest tenth and most; how many are cut."""
+    if backbone is None:
+        lengths = sorted(len(example.text.split()) for example in examples)
     else:
-        lengths = sorted(len(ids) for ids in backbone.tokenizer(texts)["input_ids"])
+        lengths = sorted(text_lengths(backbone.reader, examples, _reading(task, backbone)))
     at = {name: lengths[min(len(lengths) - 1, int(share * len(lengths)))] for name, share in _SHARES.items()}
-    limit = experiment.model.max_input_tokens if experiment else None
+    limit = backbone.max_input_tokens if backbone else None
     cut = {} if limit is None else {"cut": sum(length > limit for length in lengths), "limit": limit}
     return {"examples": len(lengths), "mean": round(statistics.fmean(lengths), 1), **at, **cut}
 
@@ -94,16 +123,28 @@ def _show(facts: Mapping[str, Any], splits: Splits, backbone: Backbone | None) -
         console.write(f"{name}: {splits.origin[name]}")
     console.write(f"\nthe first text of train, as it is read:\n{facts['example']['text']}")
     console.write(f"right answer: {' or '.join(facts['example']['right'])}\n")
-    columns = ["label", "word"] if backbone is None else ["label", "word", "tokens"]
-    rows = [
-        [one["label"], one["word"], *([] if backbone is None else [" ".join(one["tokens"])])]
-        for one in facts["answers"]
-    ]
-    title = "answers" if backbone is None or not backbone.answers_by_head else "answers (an encoder's head gives them)"
-    console.show(columns, rows, title=title)
+    _show_answers(facts["answers"], backbone)
+    for line in facts["faults"]:
+        console.write(f"training on this would be refused: {line}")
     lengths = facts["lengths"]
     names = list(lengths["train"])
     rows = [[name, *[str(lengths[name][column]) for column in names]] for name in _SPLITS]
     console.show(["split", *names], rows, title=f"lengths of texts in {facts['unit']}")
     if backbone is None:
         console.write("--model counts its tokens")
+
+
+def _show_answers(answers: Sequence[Mapping[str, Any]], backbone: Backbone | None) -> None:
+    columns = ["label", "word"] if backbone is None else ["label", "word", "tokens"]
+    if "behind" in answers[0]:
+        columns[-1] = "end of the text | tokens of the answer"
+    rows = [[row["label"], row["word"], *([] if backbone is None else [_tokens(row)])] for row in answers]
+    title = "answers" if backbone is None or not backbone.answers_by_head else "answers (an encoder's head gives them)"
+    console.show(columns, rows, title=title)
+
+
+def _tokens(row: Mapping[str, Any]) -> str:
+    """An answer's tokens behind those of the text, with a mark at the border where there is one."""
+    if row.get("merged"):
+        return f"{' '.join([*row['behind'], *row['merged']])} (joined over the border)"
+    return " ".join([*row["behind"], "|", *row["tokens"]] if "behind" in row else row["tokens"])

@@ -4,13 +4,16 @@ import torch
 
 from prunekit.backbones import Encoded
 from prunekit.cohort import Member, soft
+from prunekit.tasks import Example
 
 DECODERS = ("gpt2", "llama", "opt", "neox")
 
 
 def test_an_answer_is_what_it_adds_behind_the_text():
     bone = tiny.backbone("llama")  # its tokenizer puts <s> before a text, which is no part of an answer
-    assert bone.answer_ids("very bad") == tuple(bone.tokenizer.convert_tokens_to_ids(["very", "bad"]))
+    (row,) = tiny.encoded(bone, [Example(0, "{x} :", {"x": "w1"}, ("very bad", "good"), (0,))])
+    assert row.text == tuple(bone.tokenizer.convert_tokens_to_ids(["<s>", "w1", ":"]))
+    assert row.choices[0] == tuple(bone.tokenizer.convert_tokens_to_ids(["very", "bad"]))
 
 
 def test_one_token_answers_share_a_row():

@@ -8,6 +8,7 @@ import torch
 from prunekit.backbones import Encoded
 from prunekit.cohort import Member, soft
 from prunekit.errors import ConfigError
+from prunekit.tasks import Example
 
 ENCODERS = tiny.ENCODERS
 
@@ -25,9 +26,14 @@ def test_fixed_choices_are_rows_of_the_head_and_own_ones_join_the_text():
     assert own.inputs == [(7, 8, 5, 9), (7, 8, 6, 4, 9)]
 
 
-def test_answers_have_no_special_tokens():
+def test_own_answers_have_no_special_tokens_and_fixed_ones_no_tokens_at_all():
     bone = tiny.backbone("bert")
-    assert bone.answer_ids("very bad") == tuple(bone.tokenizer.convert_tokens_to_ids(["very", "bad"]))
+    example = Example(0, "{x} :", {"x": "w1"}, ("very bad", "good"), (0,))
+    (row,) = bone.encode([example], own_choices=True, prompt_tokens=4)
+    assert row.text == tuple(bone.tokenizer.convert_tokens_to_ids(["[CLS]", "w1", ":", "[SEP]"]))
+    assert row.choices[0] == tuple(bone.tokenizer.convert_tokens_to_ids(["very", "bad"]))
+    (fixed,) = bone.encode([example], own_choices=False, prompt_tokens=4)
+    assert fixed.choices == ((), ())
 
 
 def test_a_ticket_without_a_head_is_refused():

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import test_tokens
 import tiny
 from tiny import call
 
@@ -24,6 +25,8 @@ def test_a_task_is_shown_with_its_answers_as_tokens(toy, capsys):
     assert call("tasks", "show", task, *flags, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert [one["tokens"] for one in facts["answers"]] == [["good"], ["bad"]]
+    assert all(one["behind"][-1] == ":" and not one["merged"] for one in facts["answers"])
+    assert facts["faults"] == []
     assert facts["example"]["text"].endswith(" :")
     assert facts["unit"] == "tokens"
     lengths = facts["lengths"]["train"]
@@ -52,3 +55,66 @@ def test_an_unknown_task_is_refused_in_one_line_and_the_list_is_still_there(caps
     assert 'did you mean "sst2"' in capsys.readouterr().err
     assert call("tasks") == 0
     assert "superglue/rte" in capsys.readouterr().out
+
+
+def test_a_decoders_answers_stand_behind_the_end_of_the_text(toy, capsys):
+    task, folder = toy
+    assert call("tasks", "show", task, f"--data={task.parent}", f"--model={folder / 'model'}") == 0
+    said = capsys.readouterr().out
+    assert "end of the text | tokens of the answer" in said
+    assert ": | good" in said
+    assert "refused" not in said
+
+
+def written(folder, model, template, no, yes, **more):
+    """A task file with a data folder beside it, and the flags that name both."""
+    folder.mkdir()
+    rows = [
+        {"text": f"the film was {word}", "label": place} for place, word in enumerate(("bad", "good")) for _ in "ab"
+    ]
+    for split in ("train", "validation", "test"):
+        (folder / f"{split}.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    keys = {"name": "toy", "template": template, **more}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
+    choices = ["[choices]", f"0 = {json.dumps(no)}", f"1 = {json.dumps(yes)}"]
+    (folder / "toy.toml").write_text("\n".join([*lines, *choices]))
+    return [folder / "toy.toml", f"--data={folder}", f"--model={model}"]
+
+
+@pytest.fixture(scope="module")
+def joining(tmp_path_factory):
+    """A model whose tokenizer has a token for a mark, a blank and a word."""
+    folder = tmp_path_factory.mktemp("joining")
+    for part in (test_tokens.llama("byte bpe without regex"), test_tokens.tokenizer("byte bpe without regex")):
+        part.save_pretrained(folder)
+    return folder
+
+
+# what is wrong with a task of two answers, and what mends it
+FAULTS = [
+    ("{text} answer:", ("no", "yes"), 'to one token, "answer: no"; set separator = "\\n"', {"separator": "\n"}),
+    ("{text} so", ("zq", "zqj"), 'the answer "zq" begins the answer "zqj"', {"ranking": "mean"}),
+]
+
+
+@pytest.mark.parametrize(("template", "words", "fault", "mend"), FAULTS)
+def test_what_would_be_refused_is_shown_and_is_refused_by_every_verb_that_trains(
+    joining, tmp_path, capsys, template, words, fault, mend
+):
+    faulty = written(tmp_path / "faulty", joining, template, *words)
+    assert call("tasks", "show", *faulty) == 0
+    said = capsys.readouterr().out
+    assert "training on this would be refused: " in said
+    assert fault in said
+    trained = ["--prompt-tokens=4", "--pieces=4", "--train-steps=2", "--threads=1", f"--out={tmp_path / 'runs'}"]
+    task, *rest = faulty
+    for verb in ("tune", "prune", "search"):
+        assert call(verb, f"--task={task}", *rest, *trained) == 2
+        output = capsys.readouterr()
+        assert fault in output.err
+        assert output.err.count("\n") == 1
+        assert "not learning" not in output.out + output.err
+    assert not (tmp_path / "runs").exists()
+    ranking = [f"--ranking={mend.pop('ranking')}"] if "ranking" in mend else []
+    mended, *rest = written(tmp_path / "mended", joining, template, *words, **mend)
+    assert call("tune", f"--task={mended}", *rest, *trained, *ranking) == 0

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from prunekit.errors import ConfigError
@@ -32,6 +34,13 @@ def without(*names):
         ({**GOOD, "aliases": {"0": ["1"]}}, "already means another label"),
         ({**GOOD, "transform": "mark_span"}, '"transform" = '),
         ({**GOOD, "hub": {"pth": "a/b"}}, '"hub'),
+        ({**GOOD, "separator": "; "}, '"separator" = '),
+        (
+            {**GOOD, "separator": " ", "template": "{x} answer: "},
+            "the template ends in ' ', which already stands before",
+        ),
+        ({**GOOD, "separator": "", "template": "{x} answer:\n"}, "the template ends in '\\n'"),
+        ({**GOOD, "separator": "\n", "choices": {"0": " no", "1": "yes"}}, "the answer ' no' begins with a blank"),
     ],
 )
 def test_every_mistake_is_one_clear_line(table, words):
@@ -60,3 +69,19 @@ def test_a_file_becomes_a_task_with_data_beside_it(tmp_path):
 
 def test_aliases_may_be_given_for_labels_of_a_file():
     assert parse_task({**without("choices"), "labels_file": "labels.json", "aliases": {"0": [False]}}).choices is None
+
+
+@pytest.mark.parametrize("separator", [" ", "\n", ""])
+def test_the_separator_of_a_file_stands_between_text_and_answer(separator):
+    (example,) = parse_task({**GOOD, "separator": separator}).examples({"x": "is it", "label": 0}, 0)
+    assert (example.before, example.joined("no")) == ("is it", f"is it{separator}no")
+    spaced = dataclasses.replace(example, fields={"x": "is it "})
+    assert (spaced.before, spaced.joined("no")) == ("is it", f"is it {separator.lstrip(' ')}no"), "no blank is doubled"
+
+
+@pytest.mark.parametrize(
+    ("template", "word", "whole"), [("{x}: ", "no", "t: no"), ("{x}:\n", "no", "t:\nno"), ("{x}:", " no", "t: no")]
+)
+def test_a_blank_that_is_written_already_takes_the_separators_place(template, word, whole):
+    (example,) = parse_task({**GOOD, "template": template, "choices": {"0": word, "1": "yes"}}).examples({"x": "t"}, 0)
+    assert (example.before, example.joined(word)) == ("t:", whole)

@@ -136,6 +136,8 @@ def test_the_digest_is_of_what_decides_examples_and_scores():
         {"aliases": {"bad": (0,)}},
         {"label": "y"},
         {"group": "x"},
+        {"separator": "\n"},
+        {"separator": ""},
     ]
     digests = {dataclasses.replace(TASK, **change).digest() for change in changes} | {TASK.digest()}
     assert len(digests) == len(changes) + 1

@@ -121,6 +121,40 @@ def test_a_model_that_looks_ahead_is_no_decoder():
         wrap(model, tokenizer())
 
 
+def test_a_model_without_its_head_is_told_how_to_be_loaded():
+    bare = copy.deepcopy(tiny.model("gpt2")).transformer
+    with pytest.raises(ConfigError, match="GPT2Model: the model has no language-modelling head; load it by Auto"):
+        wrap(bare, tokenizer())
+
+
+@pytest.mark.parametrize("kind", ["albert", "big_bird"])
+def test_a_pooler_of_two_parts_is_read_as_the_model_reads_it(kind):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModel.from_config(AutoConfig.for_model(kind, **_COMMON, embedding_size=32)).eval()
+    assert isinstance(model.pooler, nn.Linear)
+    bone = wrap(model, tokenizer(), place="first")
+    prompt, text = [8, 9], (10, 11, 12, 13)
+    weight = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
+    row = Encoded(0, text, ((), ()), 0)
+    with torch.no_grad():
+        answers = bone.logits(cohort_of_ids(bone, [prompt], weight), bone.batch([[row]], every_choice=True))[0, 0]
+        wanted = model(input_ids=torch.tensor([[*prompt, *text]])).pooler_output[0] @ weight.T
+    assert (answers - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+def test_experts_of_an_encoder_decoder_get_the_output_of_their_own_encoder():
+    settings = dict(
+        vocab_size=_VOCABULARY, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4,
+        num_experts=4, num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, pad_token_id=0,
+        decoder_start_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model("switch_transformers", **settings)).eval()
+    assert wrap(model, tokenizer()).traits == Traits()
+
+
 @pytest.mark.filterwarnings("ignore")  # torch's own, of the quantising
 def test_a_model_that_lets_no_gradient_through_is_refused_before_it_is_trained(tmp_path):
     tiny.save_task(tmp_path / "toy")
@@ -182,6 +216,13 @@ def cohort_of_ids(bone, prompts, weight):
     return Soft(values, there, there, there.long(), None, head)
 
 
+def head_of(bone):
+    """The weights [2, H] of a head, where the model answers by one."""
+    return (
+        torch.randn(2, bone.hidden_width, generator=torch.Generator().manual_seed(1)) if bone.answers_by_head else None
+    )
+
+
 def places(name):
     return ("after-cls", "first") if _STRANGERS[name][0] is AutoModel else ("first",)
 
@@ -199,9 +240,7 @@ def test_unequal_prompts_and_texts_side_by_side_are_answered_as_their_ids_alone(
     texts = [tuple(range(10, 10 + length)) for length in (19, 4, 11)]
     choices = ((7,), (9, 8, 5))
     rows = [Encoded(n, text, choices, 0) for n, text in enumerate(texts)]
-    weight = (
-        torch.randn(2, bone.hidden_width, generator=torch.Generator().manual_seed(1)) if bone.answers_by_head else None
-    )
+    weight = head_of(bone)
     with torch.no_grad():
         answers = bone.logits(cohort_of_ids(bone, prompts, weight), bone.batch([rows], every_choice=True))
         for member, prompt in enumerate(prompts):
@@ -238,9 +277,7 @@ def _with_mask(ticket, mask):
 def test_what_the_trial_would_have_let_pass_is_wrong_by_more_than_its_bar(name):
     """The same comparison with the traits that 0.1.0 took for granted: the check can fail."""
     bone = wrap(stranger(name), tokenizer())
-    weight = (
-        torch.randn(2, bone.hidden_width, generator=torch.Generator().manual_seed(1)) if bone.answers_by_head else None
-    )
+    weight = head_of(bone)
     choices, text = ((7,), (9, 8, 5)), tuple(range(10, 24))
     row = Encoded(0, text, choices, 0)
     bone.traits = Traits(first_position=bone.traits.first_position and 1)

@@ -19,9 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prunekit.backbones.batch import Batch, Encoded, Ids, Row, collate
+from prunekit.backbones.batch import Batch, Encoded, Row, collate
+from prunekit.backbones.encoding import Reading, Way, encode
 from prunekit.backbones.placing import Beside, Placed, apart, beside, joined
 from prunekit.backbones.soft import Head, Soft
+from prunekit.backbones.tokens import TextReader
 from prunekit.backbones.traits import Traits, embedding_rows, text_config
 from prunekit.errors import ConfigError
 from prunekit.tasks import Example
@@ -55,11 +57,13 @@ class Backbone:
     "after-cls" (behind an encoder's first token).
     ranking: choices are ranked by the sum of their tokens' log-probabilities, or by the mean.
     max_input_tokens: longer inputs lose the end of their longest field.
+    reader: its tokenizer as it reads texts and answers.
     traits: how the model is given its rows; `trial.settle` finds out.  tried: tokens of the longest text tried.
     """
 
     places: tuple[Place, ...] = ("first",)
     answers_by_head = False
+    closes_texts = True
     traits = Traits()
     tried = 0
 
@@ -70,6 +74,7 @@ class Backbone:
             raise ConfigError(f"place = {place!r} does not fit this model; use one of {', '.join(self.places)}")
         self.model: nn.Module = model
         self.tokenizer = tokenizer
+        self.reader = TextReader(tokenizer, closes=self.closes_texts)
         self.place, self.ranking, self.max_input_tokens = place, ranking, max_input_tokens
         self.model.requires_grad_(False)
         self.model.eval()
@@ -80,8 +85,8 @@ class Backbone:
         """How this family lays out one example, for all its choices or for the gold one alone."""
         raise NotImplementedError
 
-    def answer_ids(self, answer: str) -> Ids:
-        """The token ids of one answer, as this family scores them."""
+    def answered(self, own_choices: bool) -> Way:
+        """Where this family reads answers: behind the text, apart from it, or nowhere, since a head answers."""
         raise NotImplementedError
 
     def _judge(self, soft: Soft, batch: Batch) -> Judged:
@@ -141,23 +146,25 @@ class Backbone:
         return self.judge(soft, batch).logits
 
     def encode(self, examples: Iterable[Example], *, own_choices: bool, prompt_tokens: int) -> list[Encoded]:
-        """Token ids of examples, each tokenised once.
+        """Token ids of examples.
 
         own_choices: whether answers differ per example.  prompt_tokens: P, which must fit beside text and answer; a
         text over the limit is shortened field by field.
+
+        Raises: ConfigError or DataError in one line where answers cannot be read, told apart or chosen.
         """
-        answers: dict[str, Ids] = {}
-        encoded = []
-        for example in examples:
-            for choice in example.choices:
-                if choice not in answers:
-                    answers[choice] = self.answer_ids(choice)
-            choices = tuple(answers[choice] for choice in example.choices)
-            taken = prompt_tokens + max((len(ids) for ids in choices), default=0)
-            text, cut = self._fitted(example, min(self.max_input_tokens, self.most_positions - taken))
-            gold = example.gold[0] if example.gold else -1
-            encoded.append(Encoded(example.index, text, choices, gold, own_choices, cut))
-        return encoded
+        return encode(self.reader, examples, self.reading(own_choices, prompt_tokens))
+
+    def reading(self, own_choices: bool, prompt_tokens: int = 0) -> Reading:
+        """How texts and answers of a task are read beside a prompt of P = `prompt_tokens`."""
+        return Reading(
+            self.answered(own_choices),
+            own_choices,
+            by_sum=self.ranking == "sum" and not self.answers_by_head,
+            text_tokens=self.max_input_tokens,
+            row_tokens=self.most_positions - prompt_tokens,
+            rows=self.embedding_rows,
+        )
 
     def batch(self, members: Sequence[Sequence[Encoded]], *, every_choice: bool) -> Batch:
         """One batch of [M][B] examples; `every_choice=False` lays out the gold choice alone, enough for the loss."""
@@ -339,27 +346,6 @@ class Backbone:
         limits = [getattr(self.text_config, name, None) for name in names]
         limit = next((int(each) for each in limits if isinstance(each, int) and each > 0), None)
         return 10**9 if limit is None else limit - (self.traits.first_position or 0)
-
-    def _fitted(self, example: Example, limit: int) -> tuple[Ids, bool]:
-        """Ids of the text, its longest field shortened from the end until the text has at most `limit` tokens."""
-        ids = self._text_ids(example.text)
-        cut = len(ids) > limit
-        while len(ids) > limit:
-            name = max(example.fields, key=lambda field: len(example.fields[field]))
-            short = self._shortened(example.fields[name], len(ids) - limit)
-            if short == example.fields[name]:
-                raise ConfigError(f"the template alone takes more than the {limit} tokens there are for the text")
-            example = example.shortened({**example.fields, name: short})
-            ids = self._text_ids(example.text)
-        return ids, cut
-
-    def _shortened(self, text: str, tokens: int) -> str:
-        """The text without (about, and at least one of) its last `tokens` tokens."""
-        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        return text[: offsets[-tokens][0]] if 0 < tokens <= len(offsets) else ""
-
-    def _text_ids(self, text: str) -> Ids:
-        return tuple(self.tokenizer(text)["input_ids"])
 
 
 def by_words(logprobs: Tensor, batch: Batch, ranking: Ranking) -> Judged:

@@ -12,14 +12,13 @@ from transformers import DynamicCache
 from prunekit.backbones import suffix
 from prunekit.backbones.base import Backbone, Judged, Place, Ranking, by_words
 from prunekit.backbones.batch import Batch, Encoded, Ids, Row
+from prunekit.backbones.encoding import Way
 from prunekit.backbones.keeping import keeping
 from prunekit.backbones.placing import Placed, behind_text
 from prunekit.backbones.soft import Soft
 from prunekit.backbones.text_cache import Text, TextCache
 from prunekit.backbones.traits import windows
 
-# answers follow a template's last mark; what the tokenizer adds behind this one is the answer
-_ANCHOR = ":"
 # texts that are read at once on a GPU. A CPU reads them one by one: that costs it little, and what is kept of a text
 # does then not depend on its neighbours, so that a resumed run, which meets texts in another order, ends in the same
 # bytes.
@@ -39,6 +38,7 @@ class Decoder(Backbone):
     """
 
     places: tuple[Place, ...] = ("first", "suffix")
+    closes_texts = False
 
     def __init__(
         self,
@@ -61,11 +61,9 @@ class Decoder(Backbone):
         self.caches_texts = self.place == "suffix" and not self.spread and self._cache_is_exact()
         self.texts = TextCache(kept.memory_bytes)
 
-    def answer_ids(self, answer: str) -> Ids:
-        """The tokens that the answer adds behind a text, as the tokenizer joins the two."""
-        before = self.tokenizer(_ANCHOR, add_special_tokens=False)["input_ids"]
-        both = self.tokenizer(f"{_ANCHOR} {answer}", add_special_tokens=False)["input_ids"]
-        return tuple(both[len(before) :])
+    def answered(self, own_choices: bool) -> Way:
+        """Behind the text, as the tokenizer reads the two together."""
+        return "behind"
 
     def layout(self, example: Encoded, every_choice: bool) -> Row:
         """One row per choice; a single row where every choice is one token, since all are read at the same place."""

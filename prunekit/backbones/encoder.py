@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prunekit.backbones.base import Backbone, Judged, Place, by_head
 from prunekit.backbones.batch import Batch, Encoded, Ids, Row
+from prunekit.backbones.encoding import Way
 from prunekit.backbones.soft import Soft
 from prunekit.errors import ConfigError
 
@@ -35,17 +36,17 @@ class Encoder(Backbone):
         finally:
             self._known = None
 
-    def answer_ids(self, answer: str) -> Ids:
-        """The answer's tokens; they join the text only where choices differ per example."""
-        return tuple(self.tokenizer(answer, add_special_tokens=False)["input_ids"])
+    def answered(self, own_choices: bool) -> Way:
+        """The head has a row for each fixed choice; each example's own join its text."""
+        return "behind" if own_choices else "head"
 
     def layout(self, example: Encoded, every_choice: bool) -> Row:
         """One row where the task's choices are fixed (the head has a row for each); else a row per choice."""
         empty: list[Ids] = [()] * len(example.choices)
         if not example.own_choices:
             return Row([example.text], empty, [0], example.gold, example.index)
-        last = example.text[-1:]  # the closing token stays last
-        rows = [example.text[:-1] + choice + last for choice in example.choices]
+        end = len(example.text) - len(self.reader.closing)  # the closing tokens stay last
+        rows = [example.text[:end] + choice + example.text[end:] for choice in example.choices]
         return Row(rows, empty, [0] * len(rows), example.gold, example.index)
 
     def _judge(self, soft: Soft, batch: Batch) -> Judged:
@@ -71,21 +72,23 @@ class Encoder(Backbone):
         states = self._read_rows(placed, lambda **rows: model(**rows).last_hidden_state)
         first = placed.attention.argmax(dim=1)  # padding to a common length may stand before it
         rows = states[torch.arange(len(first), device=first.device), first]
-        if self.place == "first" and getattr(model, "pooler", None) is not None:
-            rows = pooled(model, rows)
+        if self.place == "first":
+            rows = self.pooled(rows)
         read: Tensor = rows.unflatten(0, (soft.members, batch.size, -1))
         return read
 
-
-def pooled(model: Any, states: Tensor) -> Tensor:
-    """[N, H], what a model's own pooler makes of first states [N, H], its activation included."""
-    if not isinstance(model.pooler, nn.Linear):
-        state: Tensor = model.pooler(states[:, None])
-        return state
-    # ALBERT and BigBird keep the activation beside it
-    activation = getattr(model, "pooler_activation", getattr(model, "activation", nn.Identity()))
-    active: Tensor = activation(model.pooler(states))
-    return active
+    def pooled(self, states: Tensor) -> Tensor:
+        """[N, H] first states -> [N, H] as the model's own pooler hands them on; as they are where it has none."""
+        model: Any = self.model
+        pooler = getattr(model, "pooler", None)
+        if pooler is None:
+            return states
+        if not isinstance(pooler, nn.Linear):
+            read: Tensor = pooler(states[:, None])
+            return read
+        activation = getattr(model, "pooler_activation", None) or getattr(model, "activation", None)  # ALBERT, BigBird
+        linear: Tensor = pooler(states)
+        return linear if activation is None else activation(linear)
 
 
 def _contents(soft: Soft, batch: Batch) -> list[bytes]:

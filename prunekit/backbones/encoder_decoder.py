@@ -11,7 +11,8 @@ from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from prunekit.backbones.base import Backbone, Judged, by_words
-from prunekit.backbones.batch import Batch, Encoded, Ids, Row
+from prunekit.backbones.batch import Batch, Encoded, Row
+from prunekit.backbones.encoding import Way
 from prunekit.backbones.keeping import keeping
 from prunekit.backbones.soft import Soft
 from prunekit.errors import ConfigError
@@ -23,6 +24,8 @@ class EncoderDecoder(Backbone):
     def accepts(self, argument: str) -> bool:
         """Whether the encoder's forward pass names an argument; it is the encoder that reads prompt and text."""
         return argument in inspect.signature(self._encoder.forward).parameters
+
+    _output_kind: type[Any] = BaseModelOutput
 
     @property
     def _encoder(self) -> Any:
@@ -47,9 +50,9 @@ class EncoderDecoder(Backbone):
         """Width of the decoder's last hidden state."""
         return int(getattr(self.config, "d_model", None) or self.text_config.hidden_size)
 
-    def answer_ids(self, answer: str) -> Ids:
-        """The answer as the model was trained to write it, with its closing token."""
-        return tuple(self.tokenizer(text_target=answer)["input_ids"])
+    def answered(self, own_choices: bool) -> Way:
+        """Apart from the text, with the closing token, as the model was trained to write."""
+        return "apart"
 
     def layout(self, example: Encoded, every_choice: bool) -> Row:
         """One input row; the answers are the decoder's."""
@@ -58,12 +61,19 @@ class EncoderDecoder(Backbone):
 
     def _judge(self, soft: Soft, batch: Batch) -> Judged:
         placed = self._place(soft, batch)
-        encoded = self._read_rows(placed, lambda **rows: self._encoder(**rows).last_hidden_state)
+        encoded = self._read_rows(placed, self._encode)
         targets = batch.targets.expand(soft.members, *batch.targets.shape[1:])  # [S, B, C, L]
         answers = self._of_one if targets.shape[2] == 1 else self._of_several
         return by_words(
             answers(encoded, placed.attention, targets.flatten(0, 1)).view(targets.shape), batch, self.ranking
         )
+
+    def _encode(self, **rows: Tensor) -> Tensor:
+        """[N, T, H], what the encoder makes of rows."""
+        output = self._encoder(**rows)
+        self._output_kind = type(output)
+        states: Tensor = output.last_hidden_state
+        return states
 
     def _of_one(self, encoded: Tensor, attention: Tensor, targets: Tensor) -> Tensor:
         """[N, 1, L] log probabilities of the tokens of one answer to each of N texts."""
@@ -93,7 +103,7 @@ class EncoderDecoder(Backbone):
     ) -> Any:
         """The decoder's output; known: what it has read before, which it adds to."""
         model: Any = self.model
-        texts = BaseModelOutput(last_hidden_state=encoded)
+        texts = self._output_kind(last_hidden_state=encoded)  # some decoders ask for what only their encoder's own has
         kept = {} if known is None else keeping(self.model, known)
         if known is not None and not kept:
             raise ConfigError(f"{type(model).__name__} keeps no keys and values; use a model of transformers that does")

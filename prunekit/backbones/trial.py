@@ -282,8 +282,8 @@ def _states(backbone: Backbone, ids: Sequence[int], copies: int) -> Tensor:
     model: Any = backbone.model
     row = _row(backbone, ids, copies)
     output = model(input_ids=row, attention_mask=torch.ones_like(row))
-    own: Tensor | None = getattr(output, "pooler_output", None) if backbone.place == "first" else None
-    state: Tensor = output.last_hidden_state[:, 0] if own is None else own
+    pooled: Tensor | None = getattr(output, "pooler_output", None) if backbone.place == "first" else None
+    state: Tensor = output.last_hidden_state[:, 0] if pooled is None else pooled
     return state[0]
 
 
@@ -292,11 +292,15 @@ def _next_logits(backbone: Backbone, ids: Sequence[int], answer: Sequence[int], 
     model: Any = backbone.model
     if isinstance(backbone, EncoderDecoder):
         row, begun = _row(backbone, ids, copies), _row(backbone, [backbone.start_id, *answer], copies)
-        logits: Tensor = model(input_ids=row, attention_mask=torch.ones_like(row), decoder_input_ids=begun).logits
-        return logits[0, -1]
-    row = _row(backbone, [*ids, *answer], copies)
-    more = {"logits_to_keep": 1} if backbone.accepts("logits_to_keep") else {}
-    logits = model(input_ids=row, attention_mask=torch.ones_like(row), **more).logits
+        output = model(input_ids=row, attention_mask=torch.ones_like(row), decoder_input_ids=begun)
+    else:
+        row = _row(backbone, [*ids, *answer], copies)
+        more = {"logits_to_keep": 1} if backbone.accepts("logits_to_keep") else {}
+        output = model(input_ids=row, attention_mask=torch.ones_like(row), **more)
+    logits: Tensor | None = getattr(output, "logits", None)
+    if logits is None:
+        loader = "AutoModelForSeq2SeqLM" if isinstance(backbone, EncoderDecoder) else "AutoModelForCausalLM"
+        raise ConfigError(f"{_name(model)}: the model has no language-modelling head; load it by {loader}")
     return logits[0, -1]
 
 

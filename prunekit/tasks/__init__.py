@@ -4,7 +4,7 @@ Nothing here imports torch or transformers; `datasets` and `sklearn` are importe
 """
 
 from prunekit.tasks.catalog import list_tasks, load_task
-from prunekit.tasks.example import Example
+from prunekit.tasks.example import SEPARATORS, Example
 from prunekit.tasks.metrics import METRICS
 from prunekit.tasks.spec import parse_task
 from prunekit.tasks.splits import Splits, load_splits, read_rows
@@ -12,6 +12,7 @@ from prunekit.tasks.task import Hub, Task
 
 __all__ = [
     "METRICS",
+    "SEPARATORS",
     "Example",
     "Hub",
     "Splits",

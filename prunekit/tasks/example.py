@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from string import Formatter
 
+# what may stand between a text and its answer
+SEPARATORS = (" ", "\n", "")
+
 
 @dataclass(frozen=True)
 class Example:
@@ -18,6 +21,7 @@ class Example:
         choices: [C] the answers as written.
         gold: indices into `choices` of the right ones; empty when unlabelled, several in ReCoRD.
         group: rows with the same non-empty group are judged together (the answers of one MultiRC question).
+        separator: stands between the text and an answer; a blank does where neither brings one of its own.
     """
 
     index: int
@@ -26,15 +30,32 @@ class Example:
     choices: tuple[str, ...]
     gold: tuple[int, ...] = ()
     group: str = ""
+    separator: str = " "
 
     @property
     def text(self) -> str:
         """The template with the fields filled in."""
         return self.template.format_map(self.fields)
 
+    @property
+    def before(self) -> str:
+        """The text without the blanks and newlines that it ends in: an answer begins with those."""
+        return self.text.rstrip()
+
+    def joined(self, choice: str) -> str:
+        """Text and answer as they are written together, which is how a model that continues texts reads them."""
+        text = self.text
+        blank = self.separator == " " and (text[-1:].isspace() or choice[:1].isspace())  # never two of them
+        return text + ("" if blank else self.separator) + choice
+
     def shortened(self, fields: Mapping[str, str]) -> Example:
         """The same example with other (usually cut) field texts."""
         return replace(self, fields=fields)
+
+
+def literals(template: str) -> list[str]:
+    """The pieces of a template between its fields."""
+    return [piece for piece, *_ in Formatter().parse(template) if piece]
 
 
 def placeholders(template: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
@@ -37,6 +37,8 @@ class TaskFile(BaseModel):
     description: str = ""
     template: str
     """Text with {field} placeholders, ending in a cue for the answer."""
+    separator: Literal[" ", "\n", ""] = " "
+    """What stands between the text and an answer: a blank, a newline or nothing (languages without blanks)."""
     label: str = "label"
     """The field that holds the label."""
     choices: dict[str, str] | None = None
@@ -93,6 +95,22 @@ class TaskFile(BaseModel):
         for name in sorted(_TWO_CHOICES.intersection(self.metrics)):
             if self.choice_list is not None or number not in (0, 2):
                 raise ValueError(f'the metric "{name}" needs exactly two choices')
+        return self
+
+    @model_validator(mode="after")
+    def _one_separator(self) -> Self:
+        if "separator" not in self.model_fields_set:
+            return self
+        if self.template[-1:].isspace():
+            raise ValueError(
+                f"the template ends in {self.template[-1]!r}, which already stands before the answer; "
+                "take it off the template's end, or leave separator out"
+            )
+        blank = [word for word in (self.choices or {}).values() if word[:1].isspace()]
+        if blank:
+            raise ValueError(
+                f"the answer {blank[0]!r} begins with a blank of its own; take it off, or leave separator out"
+            )
         return self
 
     @model_validator(mode="after")

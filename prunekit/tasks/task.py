@@ -54,6 +54,7 @@ class Task:
         group: the field whose value ties rows that are judged together.
         data: default folder of {train,validation,test}.jsonl.
         testbed: name of the testbed task whose grammar makes the rows, where that is the source.
+        separator: stands between text and answer; a blank does where neither brings a blank or newline of its own.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Task:
     hub: Hub | None = None
     data: str | None = None
     testbed: str | None = None
+    separator: str = " "
 
     def examples(self, row: Row, index: int, where: str = "row", *, labelled: bool = True) -> list[Example]:
         """The examples that one row stands for (several where the transform flattens it).
@@ -165,7 +167,7 @@ class Task:
         choices = self._choices(row, where)
         gold = self._gold(row, choices, where) if labelled else ()
         group = "" if self.group is None else str(fields.value(row, self.group, where))
-        return Example(index, self.template, texts, choices, gold, group)
+        return Example(index, self.template, texts, choices, gold, group, self.separator)
 
     def _choices(self, row: Row, where: str) -> tuple[str, ...]:
         if self.choice_fields:
