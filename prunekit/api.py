@@ -10,16 +10,17 @@ Settings are the flags of `prunekit prune --help`, with underscores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
 import torch
 
-from prunekit import console, disk, experiment, export, flags, runs, summary, tickets, tracking
+from prunekit import console, exchange, experiment, export, flags, runs, sameness, summary, tickets, tracking
 from prunekit.attached import Attached, attach
 from prunekit.backbones import Backbone, borrowed, wrap
 from prunekit.backbones.load import family
@@ -27,20 +28,27 @@ from prunekit.cohort import Member, soft
 from prunekit.config import Experiment
 from prunekit.errors import ArtifactError, ConfigError, nearest
 from prunekit.evaluation import evaluate as judge
-from prunekit.exchange import story_of
 from prunekit.learning import Watch
 from prunekit.places import Place
 from prunekit.prepare import Prepared, backbone_of, encode, prepare, task_of
-from prunekit.records import finished_ticket, open_ticket
+from prunekit.records import finished_ticket, locate, open_ticket
 
 
+@dataclass(frozen=True, eq=False)
 class Ticket(tickets.Ticket):
-    """A ticket that can be put to use."""
+    """A ticket that can be put to use.
+
+    used_under: the settings of model, task, prompt and machine that its run has, where it is of a run.
+    """
+
+    used_under: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, ticket: tickets.Ticket) -> Self:
-        """The same ticket."""
-        return cls(**{one.name: getattr(ticket, one.name) for one in fields(ticket)})
+    def of(cls, ticket: tickets.Ticket, run: runs.Run | None = None) -> Self:
+        """The same ticket; run: the one that it is of."""
+        known = {} if run is None else run.settings()
+        own = {name: known[name] for name in ("model", "task", "prompt", "machine")} if known else {}
+        return cls(**{one.name: getattr(ticket, one.name) for one in fields(tickets.Ticket)}, used_under=own)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -48,7 +56,8 @@ class Ticket(tickets.Ticket):
 
         Raises: ArtifactError where the path is neither, or damaged.
         """
-        return cls.of(open_ticket(Path(path)))
+        found = locate(Path(path))
+        return cls.of(open_ticket(Path(path)), None if found is None else found[0])
 
     @classmethod
     def from_adapter(cls, source: str | Path, *, revision: str | None = None, pieces: int = 16) -> Self:
@@ -62,21 +71,38 @@ class Ticket(tickets.Ticket):
         """
         return Attached(model, [self, *others])
 
-    def export(self, folder: Path | str, model: Any, tokenizer: Any = None, *, verify: bool = True) -> None:
-        """Write a PEFT adapter, for the loaded model that it was trained on or a name; verified bit for bit.
+    def export(
+        self,
+        folder: Path | str,
+        model: Any,
+        tokenizer: Any = None,
+        task: str | None = None,
+        *,
+        verify: bool = True,
+        allow_changed: bool = False,
+        overwrite: bool = False,
+        **settings: Any,
+    ) -> None:
+        """Write a PEFT adapter for the model that it was trained on, loaded or by name, once it is proved to answer so.
 
-        Raises: ConfigError where PEFT cannot do what the ticket does; ArtifactError where its logits would differ.
+        settings: those of the ticket's run that are to be others, such as `data`.  Of a ticket that is of no run all
+        must be given that are not the defaults.  verify: whether PEFT is asked.  allow_changed: also for another model
+        than its own.  overwrite: also over files that no export wrote.
+
+        Raises: ConfigError where PEFT cannot do what the ticket does, the model is another, or the folder holds files of
+        yours; ArtifactError where it would answer otherwise. Nothing is written then.
         """
-        folder = Path(folder)
-        settings = _settings(
-            model, str(self.origin.get("task") or "testbed/first-animal"), {"place": self.place, "precision": "float32"}
-        )
-        with _borrowed(model, tokenizer, settings) as backbone:
-            files = export.adapter_files(self, backbone, story_of(settings, {}))
-            for name, content in files.items():
-                disk.replace(folder / name, content)
-            if verify:
-                export.verify(folder, self, backbone)
+        own = str(self.origin.get("task") or "testbed/first-animal") if task is None and not self.used_under else task
+        given = sameness.settings_of(self) | {"place": self.place, "precision": "float32"} | settings
+        asked = _settings(model, own, given, self.used_under)
+
+        def compare(backbone: Backbone) -> None:
+            _compare(self, sameness.content(backbone), allow_changed, apart=("precision",))
+
+        # a model that is named is loaded by the adapter's own lines too
+        with nullcontext() if isinstance(model, str) else _borrowed(model, tokenizer, asked) as backbone:
+            files = exchange.adapter(self, asked, backbone, compare, verify=verify)
+        exchange.write(Path(folder), files, overwrite=overwrite)
 
 
 @dataclass(frozen=True)
@@ -127,7 +153,7 @@ class Run:
         Raises: ArtifactError where there is none.
         """
         stage = f"{self.stage}/{arm}" if arm else self.stage
-        return Ticket.of(finished_ticket(self._run, Place(stage if round else "", seed, round)))
+        return Ticket.of(finished_ticket(self._run, Place(stage if round else "", seed, round)), self._run)
 
     @property
     def _run(self) -> runs.Run:
@@ -197,16 +223,31 @@ def evaluate(
     task: str | None = None,
     *,
     split: str = "report",
+    allow_changed: bool = False,
     **settings: Any,
 ) -> dict[str, float]:
-    """Every metric of a ticket on one split of a task, and its mean loss; arguments as `prune`."""
-    asked = _settings(model, task, {"place": ticket.place} | settings)
+    """Every metric of a ticket on one split of a task, and its mean loss; arguments as `prune`.
+
+    allow_changed: also on another model, task, data or precision than the ticket was made with; it is said then.
+
+    Raises: ConfigError with all that differs in one line where it is not allowed.
+    """
+    asked = _settings(model, task, sameness.settings_of(ticket) | {"place": ticket.place} | settings)
     found, splits = task_of(asked)
     examples = getattr(splits, split)
     with _borrowed(model, tokenizer, asked) as backbone, torch.no_grad():
+        _compare(ticket, sameness.content(backbone, found, {split: examples}), allow_changed)
         prompt = soft([Member(ticket, backbone.device)])
         result = judge(prompt, backbone, encode(backbone, found, examples, len(ticket.mask.token)))
     return found.score(examples, result.chosen[0].tolist()) | {"loss": float(result.losses.mean())}
+
+
+def _compare(ticket: tickets.Ticket, now: sameness.Content, allow_changed: bool, apart: Collection[str] = ()) -> None:
+    """Say in what a use differs from what a ticket was made with, or refuse it."""
+    own = sameness.of_ticket(ticket)
+    told = sameness.check("this ticket", own, now, allow_changed=allow_changed, apart=apart)
+    if told:
+        console.Screen().say(f"note: not what it was made with, and used all the same: {sameness.in_line(told)}")
 
 
 def _run(
@@ -222,14 +263,21 @@ def _run(
     shown = tracking.tracker(call.track) if isinstance(call.track, str) else call.track
     with _borrowed(model, tokenizer, asked) as backbone:
         prepared = prepare(asked, backbone)
-        path = runs.Run.at(Path(call.out), prepared.name, prepared.id).path
+        path = experiment.directory_of(prepared, Path(call.out))
         with tracking.followed(_Silent() if call.quiet else console.Screen(), path, shown) as watch:
+            for note in prepared.notes:
+                watch.say(note)
             made, stage = work(prepared, call, watch)
     return Run(made.path, stage, call.tolerance)
 
 
-def _settings(model: Any, task: str | None, settings: dict[str, Any]) -> Experiment:
-    """The experiment of keyword settings; a loaded model goes by the name that it was loaded by."""
+def _settings(
+    model: Any, task: str | None, settings: dict[str, Any], own: Mapping[str, Any] | None = None
+) -> Experiment:
+    """The experiment of keyword settings; a loaded model goes by the name that it was loaded by.
+
+    own: a table of settings that hold where no other is given.
+    """
     known = flags.names()
     for name in settings:
         if name not in known:
@@ -240,7 +288,9 @@ def _settings(model: Any, task: str | None, settings: dict[str, Any]) -> Experim
     else:
         name = getattr(model.config, "_name_or_path", "") or model.config.model_type
         named = {"model": name, "device": str(next(model.parameters()).device)}
-    return flags.experiment(None, named | {"task": None if task is None else str(task)} | given)
+    return flags.experiment(
+        None, named | {"task": None if task is None else str(task)} | given, deepcopy(dict(own or {}))
+    )
 
 
 @contextmanager

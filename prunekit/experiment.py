@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prunekit import __version__, arms
+from prunekit import arms, environments, sameness
 from prunekit import search as ratios
 from prunekit.arms import Arm, Target
 from prunekit.config import MachineSettings
 from prunekit.distributed import team
-from prunekit.errors import ConfigError
+from prunekit.errors import ArtifactError, ConfigError
 from prunekit.importance import NOT_FINITE
 from prunekit.learning import Finished, Turn, Watch, Work
 from prunekit.lottery import Learned, Rewinding, Round, find_tickets
@@ -84,6 +82,18 @@ def search(prepared: Prepared, out: Path | Stored, watch: Watch, *, controls: bo
     return work.directory
 
 
+def directory_of(prepared: Prepared, out: Path) -> Path:
+    """Where a run lies, or will, in the folder `out` or as that folder itself.
+
+    Raises: ConfigError where `out` is another run, with what that one was made with otherwise.
+    """
+    try:
+        return Run.at(out, prepared.name, prepared.id).path
+    except ConfigError as error:
+        told = sameness.differences(sameness.of_run(Run(out)), prepared.content)
+        raise ConfigError(f"{error}; it was made with another: {sameness.in_line(told)}" if told else error) from error
+
+
 @contextmanager
 def begun(prepared: Prepared, out: Path | Stored, watch: Watch) -> Iterator[tuple[Work, list[list[int]]]]:
     """A run locked, settled and, in the end, with its results table; yields its work and its cohorts of seeds."""
@@ -105,6 +115,8 @@ def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared,
     """
     experiment = prepared.experiment
     cohorts: list[list[int]] = []
+    for line in [] if (directory.path / SETTINGS).exists() else _alike(directory.path.parent, prepared):
+        watch.say(line)
     if (directory.path / SETTINGS).exists():
         known = directory.settings()
         cohorts = known["cohorts"]
@@ -116,14 +128,41 @@ def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared,
             watch.say(f"resuming as the run began: {machine.device}, {machine.threads} threads, width {machine.width}")
         experiment = experiment.model_copy(update={"machine": machine})
         prepared = move(prepared, experiment)
+        for line in environments.notes(directory, device=machine.device):
+            watch.say(line)
     known_seeds = {seed for cohort in cohorts for seed in cohort}
     new = [seed for seed in experiment.seeds if seed not in known_seeds]
     width = prepared.width
     cohorts += [new[start : start + width] for start in range(0, len(new), width)]
     if new:
-        directory.write_environment(_environment() | {"run": prepared.id})
         directory.write_settings(_settings(prepared, cohorts))  # last: what has settings is a run
     return prepared, [cohort for cohort in cohorts if set(cohort) & set(experiment.seeds)]
+
+
+def _alike(folder: Path, prepared: Prepared) -> list[str]:
+    """A line for each run with the same settings that is there, of another model, data, task or precision.
+
+    Who meant to go on with one of them learns here why another run begins.
+    """
+    own, lines = _asked(prepared.experiment.model_dump(mode="json")), []
+    for path in sorted(folder.glob(f"{prepared.name.rpartition('-')[0]}-*/{SETTINGS}")):
+        try:
+            known = Run(path.parent).settings()
+            told = sameness.differences(sameness.of_run(Run(path.parent)), prepared.content)
+            same = _asked(known) == own
+        except (ArtifactError, KeyError):  # it is not this run's to complain of another's damage
+            continue
+        if told and same:
+            lines.append(f"note: a new run, since {path.parent.name} was made with another: {sameness.in_line(told)}")
+    return lines
+
+
+def _asked(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings by which a user names a run, without those that are not set and what a machine may choose."""
+    return {
+        section: {name: value for name, value in settings[section].items() if value is not None and name != "precision"}
+        for section in ("model", "task", "prompt")
+    }
 
 
 def _rewinding(prepared: Prepared) -> Rewinding:
@@ -276,8 +315,6 @@ def _span(counts: Sequence[int], unit: str) -> str:
 def _settings(prepared: Prepared, cohorts: list[list[int]]) -> dict[str, Any]:
     """What `experiment.toml` holds; pruning and search are a stage's own."""
     facts: dict[str, Any] = prepared.experiment.model_dump(mode="json", exclude={"pruning", "search", "seeds"})
-    splits = prepared.splits
-    sizes = {"train": len(splits.train), "selection": len(splits.selection), "report": len(splits.report)}
     return {
         "id": prepared.id,
         "seeds": sorted(seed for cohort in cohorts for seed in cohort),
@@ -285,16 +322,8 @@ def _settings(prepared: Prepared, cohorts: list[list[int]]) -> dict[str, Any]:
         "metric": prepared.task.metrics[0],
         **facts,
         "digests": prepared.digests,
-        "examples": sizes,
-        "origin": dict(splits.origin),
-    }
-
-
-def _environment() -> dict[str, Any]:
-    packages = ("torch", "transformers", "datasets", "numpy", "pandas", "safetensors", "scikit-learn")
-    return {
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-        "processor": platform.machine(),
-        "packages": {"prunekit": __version__} | {name: version(name) for name in packages},
+        "content": prepared.content,
+        "examples": prepared.splits.sizes,
+        "origin": dict(prepared.splits.origin),
+        "duplicates": prepared.duplicates or None,
     }

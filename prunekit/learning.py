@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from prunekit import capacity, records
+from prunekit import capacity, environments, records
 from prunekit.cohort import Member, soft
 from prunekit.distributed import evaluate
 from prunekit.errors import ArtifactError
@@ -98,6 +98,7 @@ class Work:
             tickets = [members[place] for place in cohort]
             done = self._train(cohort, tickets, replace(turn, title=turn.title + part))
             contents = [records.content(self._outcome(ticket, one)) for ticket, one in zip(tickets, done, strict=True)]
+            self._record(cohort)
             self.directory.commit(
                 [Files(*row) for row in zip(cohort, contents, (one.timing for one in done), strict=True)]
             )
@@ -125,6 +126,7 @@ class Work:
                 looked = records.Look(splits.report, report, metrics, scores, diverged)
                 content = records.chosen(self.directory, chosen[place], looked)
                 files.append(Files(place, content, timing))
+            self._record(cohort)
             self.directory.commit(files)
 
     def scores(self, kept: Sequence[Ticket]) -> list[dict[Kind, Scores]]:
@@ -135,6 +137,10 @@ class Work:
     def finished(self, place: Place) -> Ticket:
         """The ticket of a finished round: its mask and the values that were kept."""
         return records.finished_ticket(self.directory, place)
+
+    def _record(self, cohort: Sequence[Place]) -> None:
+        """Under which versions and on which machine the rounds of a cohort are made."""
+        environments.record(self.directory, cohort, self.prepared.experiment.machine.device)
 
     def _load(self, place: Place, ticket: Ticket) -> Learned:
         kind = self.prepared.experiment.pruning.score

@@ -169,6 +169,8 @@ def _introduce(prepared: Sequence[Prepared], wish: Wish, screen: console.Screen)
         f"rate, {plan.train_steps} updates of {plan.batch_size} at most, evaluated every {plan.evaluate_every}, "
         f"patience {plan.patience}"
     )
+    for note in dict.fromkeys(note for one in prepared for note in one.notes):
+        screen.say(note)
     for one in prepared:
         for note in one.making.notes:
             screen.say(f"{one.experiment.prompt.method}: {note}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from prunekit import backbones, capacity, machine, methods, starts
+from prunekit import backbones, capacity, machine, methods, sameness, starts
 from prunekit.backbones import Backbone, Encoded
 from prunekit.config import SCHEMA, Experiment, TrainingSettings, identity
 from prunekit.errors import ConfigError
@@ -22,6 +22,7 @@ from prunekit.optimizer import Plan
 from prunekit.randomness import generator
 from prunekit.schedule import Keep, Schedule
 from prunekit.tasks import Example, Splits, Task, load_splits, load_task
+from prunekit.tasks.duplicates import duplicates, sentences
 from prunekit.testbed import MODEL_PATH
 from prunekit.tickets import State, Ticket, Values
 from prunekit.training import Lessons
@@ -38,7 +39,8 @@ class Prepared:
     after the dense one keeps.  initialise: makes the starting values of round 0.  draw: makes new ones,
     the same but for what a transferred ticket gives.  making: how the method makes a prompt of them.  head: the one
     that a ticket brings along (--from).  digests: sha256 of backbone, data, task, and of the tickets that the prompt is
-    made from.
+    made from.  content: what model, task and data are, by name, for whoever uses the run later.  other_model: in
+    what the model of the ticket that the prompt starts from was another.
     """
 
     experiment: Experiment
@@ -54,6 +56,8 @@ class Prepared:
     making: Making
     head: State | None
     digests: dict[str, str]
+    content: sameness.Content
+    other_model: Sequence[str] = ()
 
     @property
     def id(self) -> str:
@@ -108,6 +112,21 @@ class Prepared:
         """The steps of round 0 that can be rewound to: the start and every evaluation."""
         return list(range(0, self.plan.train_steps + 1, self.plan.evaluate_every))
 
+    @property
+    def duplicates(self) -> dict[str, int]:
+        """Rows that are in several splits or contradict others, by what they are; dealt labels contradict nothing."""
+        found = duplicates(self.splits)
+        shuffled = self.experiment.task.labels == "shuffled"
+        return {name: count for name, count in found.items() if not (shuffled and name == "contradicting")}
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands against the data and against the ticket that the prompt starts from, a line each."""
+        lines = sentences(self.duplicates, self.splits.sizes)
+        if self.other_model:
+            lines.append(f"the ticket to start from was made with another: {sameness.in_line(self.other_model)}")
+        return [f"note: {line}" for line in lines]
+
     def dense(self, seed: int) -> Ticket:
         """The ticket of round 0: a full mask and the starting values of a seed."""
         prompt = self.experiment.prompt
@@ -117,6 +136,7 @@ class Prepared:
             "model": self.experiment.model.name,
             "backbone": self.digests["backbone"],
             "run": self.id,
+            "content": self.content,
         }
         return Ticket(
             mask=Mask.full(prompt.tokens, prompt.pieces),
@@ -160,6 +180,9 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
     train, selection, report = rows
     longest = max(experiment.model.max_input_tokens, *(row.length for row in (*train, *selection, *report)))
     making = methods.making(experiment.prompt, backbone, train, longest)
+    backbone_digest, content = (
+        (known.digests["backbone"], known.content) if known else _identified(backbone, task, splits)
+    )
     prepared = Prepared(
         experiment=experiment,
         task=task,
@@ -176,12 +199,14 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
         making=making,
         head=starts.head(experiment.prompt, source, backbone.new_head(_fixed_choices(task))),
         digests={
-            "backbone": known.digests["backbone"] if known else backbone.digest(),
+            "backbone": backbone_digest,
             "data": splits.digest,
             "task": task.digest(),
             **starts.digests(experiment.prompt, source),
             **making.digests,
         },
+        content=content,
+        other_model=sameness.differences(sameness.of_model(source), content) if source else (),
     )
     _check(prepared)
     first = prepared.dense(0)
@@ -255,6 +280,12 @@ def backbone_of(experiment: Experiment) -> Backbone:
     if experiment.machine.checkpointing or backbone.spread:  # else all layers that were fetched would stay
         capacity.recompute_activations(backbone)
     return backbone
+
+
+def _identified(backbone: Backbone, task: Task, splits: Splits) -> tuple[str, sameness.Content]:
+    """The model's digest, and what model, task and data are by name."""
+    model = backbone.identity()
+    return model.digest, sameness.content(backbone, task, splits.parts, model=model)
 
 
 def _resolved(experiment: Experiment, backbone: Backbone, examples: int) -> Experiment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Literal
@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from prunekit import records
+from prunekit import records, sameness
 from prunekit.backbones import Backbone, Encoded
 from prunekit.cohort import Member, soft
 from prunekit.config import Experiment
@@ -22,6 +22,7 @@ from prunekit.places import Place
 from prunekit.prepare import Prepared, backbone_of, encode, prepare, task_of
 from prunekit.prompts import kind
 from prunekit.runs import Run
+from prunekit.tasks import Example, Task
 from prunekit.tickets import Ticket
 
 Split = Literal["train", "selection", "report"]
@@ -60,7 +61,8 @@ def evaluator(
     experiment = experiment_of(run)
     task, splits = task_of(experiment)
     backbone = backbone or backbone_of(experiment)
-    some = getattr(splits, split)[:examples]
+    _check_same(run, backbone, task, {split: splits.parts[split]})
+    some = splits.parts[split][:examples]
     rows = encode(backbone, task, some, len(ticket.mask.token))
 
     def losses_and_metric(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,6 +84,7 @@ def starts(run: Run) -> Callable[[int], Tensor]:
     Raises: ArtifactError where the run is damaged; ConfigError or DataError where model and task cannot be loaded.
     """
     prepared = prepare(experiment_of(run))
+    sameness.check(run.path, sameness.of_run(run), prepared.content, allow_changed=False)
 
     @cache
     def one(number: int) -> Tensor:
@@ -98,6 +101,7 @@ def embedding(run: Run, backbone: Backbone | None = None) -> tuple[Tensor, list[
     Raises: ArtifactError where the run is damaged; ConfigError or DataError where its model cannot be loaded.
     """
     backbone = backbone or backbone_of(experiment_of(run))
+    _check_same(run, backbone)
     count = min(len(backbone.tokenizer), int(backbone.config.vocab_size))
     words: list[str] = backbone.tokenizer.convert_ids_to_tokens(list(range(count)))
     return backbone.embed(torch.arange(count)).detach().float().cpu(), words
@@ -115,6 +119,13 @@ def experiment_of(run: Run) -> Experiment:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ArtifactError(f"{run.path}: its settings are not of this version ({where}: {first['msg']})") from error
+
+
+def _check_same(
+    run: Run, backbone: Backbone, task: Task | None = None, splits: Mapping[str, Sequence[Example]] | None = None
+) -> None:
+    """Whether model, task and rows are still those that a run was made with; its figures would be of others."""
+    sameness.check(run.path, sameness.of_run(run), sameness.content(backbone, task, splits), allow_changed=False)
 
 
 def _judged(ticket: Ticket, values: Tensor, backbone: Backbone, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from analyses import token_importance
-from prunekit import ablation, console, disk, verbs
+from prunekit import ablation, console, disk, environments, sameness, verbs
 from prunekit.ablation import Level
 from prunekit.backbones import Backbone, Encoded
 from prunekit.config import identity
@@ -21,13 +21,15 @@ from prunekit.errors import ConfigError, DivergedError
 from prunekit.importance import NOT_FINITE, all_scores, scoring_batches
 from prunekit.importance import Kind as FirstOrder
 from prunekit.places import FACTS, IMPORTANCE, Place
-from prunekit.prepare import backbone_of, encode, task_of
+from prunekit.prepare import encode
 from prunekit.records import locate
 from prunekit.runs import Files, Run
 from prunekit.tickets import Ticket
 
 Kind = Literal["leave-one-out", "shapley", "absolute", "signed", "squared", "magnitude", "random"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+# the splits that a kind is measured on, where it is not train; report is looked at for what is negative alone
+_SPLITS: dict[str, tuple[str, ...]] = {"leave-one-out": ("selection", "report"), "shapley": ("selection",)}
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 # rows of the table that a terminal shows; the file holds all
@@ -76,26 +78,38 @@ class Scored:
     facts: dict[str, Any]
 
 
-def score(path: Path, wish: Wish, settings: dict[str, Any], *, json: bool) -> None:
+def score(path: Path, wish: Wish, settings: dict[str, Any], *, json: bool, allow_changed: bool = False) -> None:
     """Score a ticket, or show its scores where they were measured before; written beside the run it belongs to.
 
-    Raises: PrunekitError in one line where ticket, model or task cannot be used.
+    Raises: PrunekitError in one line where ticket, model or task cannot be used, or are others than the ticket's own
+    and that is not allowed.
     """
+    use = verbs.in_use(path, settings, _SPLITS.get(wish.kind, ("train",)), allow_changed=allow_changed)
     found = locate(path)
     if found is None:
-        _show(_measure(path, wish, settings), json=json)
+        _show(_measure(use, wish), json=json)
         return
     run, place = found
-    # on another model or task than the run's own it is another measurement
-    more = {"changed": changed} if (changed := verbs.changed(run, settings)) else {}
+    # of another model, task or data than the run's own it is another measurement
+    more: dict[str, Any] = {}
+    if use.differences:
+        more = {"changed": verbs.changed(run, settings), "differs": list(use.differences)}
+        more["digests"] = sameness.digests(use.content)
     asked = asdict(wish) | more
     stage = f"score-{identity(asked, 4)}"
     own = Place(f"{stage}/{place.stage}".rstrip("/"), place.seed, place.round)
     with run.locked():
         run.write_stage(stage, {name: value for name, value in asked.items() if value is not None})
         if not run.done([own]):
-            made = _measure(path, wish, settings)
-            content = {IMPORTANCE: disk.as_parquet(made.table), FACTS: disk.as_json(made.facts | more)}
+            made = _measure(use, wish)
+            about = (
+                made.facts
+                | {"rows": len(use.rows[made.facts["split"]])}
+                | {"digests": sameness.digests(use.content)}
+                | more
+            )
+            content = {IMPORTANCE: disk.as_parquet(made.table), FACTS: disk.as_json(about)}
+            environments.record(run, [own], use.experiment.machine.device)
             run.commit([Files(own, content, {})])
     _show(_load(run, own), json=json)
     if not json:
@@ -107,14 +121,11 @@ def _load(run: Run, place: Place) -> Scored:
     return Scored(table, codec.loads(run.read(place, FACTS).read_bytes()))
 
 
-def _measure(path: Path, wish: Wish, settings: dict[str, Any]) -> Scored:
-    ticket, experiment = verbs.opened(path, settings)
-    task, splits = task_of(experiment)
-    backbone = backbone_of(experiment)
-    verbs.check_fit(ticket, backbone)
+def _measure(use: verbs.Use, wish: Wish) -> Scored:
+    ticket, backbone = use.ticket, use.backbone
 
     def encoded(split: str) -> list[Encoded]:
-        return encode(backbone, task, getattr(splits, split)[: wish.examples], len(ticket.mask.token))
+        return encode(backbone, use.task, use.rows[split][: wish.examples], len(ticket.mask.token))
 
     match wish.kind:
         case "leave-one-out":

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from prunekit import reading
 from prunekit.errors import ConfigError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -30,9 +31,9 @@ def read_table(path: Path) -> dict[str, Any]:
     Raises: ConfigError where it cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(reading.content(path, reading.TOML).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError of its own
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+        raise ConfigError(f"{path}: cannot be read as TOML: {reading.reason(error)}") from error
 
 
 def parse(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as codec
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,23 +12,37 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
-from prunekit import capacity, comparison, console, disk, export, flags, foresight, inspection, tracking
+from prunekit import (
+    capacity,
+    comparison,
+    console,
+    disk,
+    environments,
+    export,
+    flags,
+    foresight,
+    inspection,
+    outputs,
+    sameness,
+    tracking,
+)
 from prunekit.backbones import Backbone
 from prunekit.cohort import Member, soft
 from prunekit.config import Experiment
 from prunekit.errors import ConfigError, DivergedError
 from prunekit.evaluation import Evaluation
 from prunekit.evaluation import evaluate as judge
-from prunekit.experiment import run, search
+from prunekit.experiment import directory_of, run, search
 from prunekit.methods import listed
 from prunekit.prepare import Prepared, backbone_of, encode, prepare, task_of
 from prunekit.records import locate, open_ticket
 from prunekit.runs import Run
-from prunekit.tasks import load_task, read_rows
+from prunekit.tasks import Example, Task, load_task, read_rows
 from prunekit.tickets import Ticket
 
 # settings that may be paths: what they name can lie in one folder or another
 _LIE_SOMEWHERE = ("model.name", "task.name", "task.data")
+SPLITS = ("train", "selection", "report")
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ def _trained(
     prepared: Prepared, wish: Wish, screen: console.Screen, tracker: tracking.Tracker | None
 ) -> tuple[Run, str]:
     """One task: its run, and the stage that was asked for."""
-    path = Run.at(wish.out, prepared.name, prepared.id).path
+    path = directory_of(prepared, wish.out)
     with tracking.followed(screen, path, tracker) as watch:
         if wish.verb == "search":
             return search(prepared, wish.out, watch, controls=wish.controls), prepared.search_stage
@@ -113,30 +127,60 @@ def _conclude(made: Sequence[tuple[Run, str]], wish: Wish) -> None:
         )
 
 
-def evaluate(ticket_path: Path, split: str, settings: dict[str, Any], *, json: bool) -> None:
+@dataclass(frozen=True)
+class Use:
+    """A finished ticket with all that it is used on, compared with what it was made with.
+
+    rows: the examples of the splits that were asked for, by name.  differences: what is not as it was, where that was
+    allowed.
+    """
+
+    ticket: Ticket
+    experiment: Experiment
+    task: Task
+    backbone: Backbone
+    rows: Mapping[str, Sequence[Example]]
+    differences: Sequence[str]
+    content: sameness.Content
+
+
+def evaluate(
+    ticket_path: Path, split: str, settings: dict[str, Any], *, json: bool, allow_changed: bool = False
+) -> None:
     """`eval`: the metrics of a ticket on one split."""
-    if split not in ("train", "selection", "report"):
+    if split not in SPLITS:
         raise ConfigError(f'--split {split}: there are "train", "selection" and "report"')
-    ticket, experiment = opened(ticket_path, settings)
-    task, splits = task_of(experiment)
-    examples = getattr(splits, split)
-    found = _answers(ticket, experiment, task, examples)
-    metrics = task.score(examples, found.chosen[0].tolist())
+    use = in_use(ticket_path, settings, [split], allow_changed=allow_changed)
+    examples = use.rows[split]
+    found = _answers(use, examples)
+    metrics = use.task.score(examples, found.chosen[0].tolist())
     facts = {"split": split, "examples": len(examples), **metrics, "loss": float(found.losses.mean())}
     if json:
-        console.write(codec.dumps(facts))
+        console.write(codec.dumps(facts | ({"differs": use.differences} if use.differences else {})))
         return
     console.show(
         list(facts), [[f"{value:.4f}" if isinstance(value, float) else str(value) for value in facts.values()]]
     )
 
 
-def predict(ticket_path: Path, rows: Path, out: Path | None, settings: dict[str, Any]) -> None:
-    """`predict`: one JSON line per row, with the answer, its place among the choices and its score."""
-    ticket, experiment = opened(ticket_path, settings)
-    task = load_task(experiment.task.name, experiment.task.data)
-    examples = read_rows(rows, task)
-    found = _answers(ticket, experiment, task, examples)
+def predict(
+    ticket_path: Path,
+    rows: Path,
+    out: Path | None,
+    settings: dict[str, Any],
+    *,
+    allow_changed: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """`predict`: one JSON line per row, with the answer, its place among the choices and its score.
+
+    overwrite: also a file that holds something else than answers, but never the rows or the ticket.
+    """
+    if out is not None:
+        outputs.check(out, overwrite=overwrite, is_ours=outputs.is_answers, reads=(rows, ticket_path))
+    use = in_use(ticket_path, settings, [], allow_changed=allow_changed)
+    task, examples = use.task, read_rows(rows, use.task)
+    found = _answers(use, examples)
     lines = []
     for example, choice, score in zip(examples, found.chosen[0].tolist(), found.scores[0].tolist(), strict=True):
         answer = {"index": example.index, "answer": example.choices[choice], "choice": choice, "score": score}
@@ -171,7 +215,7 @@ def opened(path: Path, settings: dict[str, Any]) -> tuple[Ticket, Experiment]:
     found, ticket = locate(path), open_ticket(path)
     if found is None:
         made_with = {name: ticket.origin.get(name) for name in ("model", "model_revision", "task")}
-        made_with["place"] = ticket.place
+        made_with |= sameness.settings_of(ticket) | {"place": ticket.place}
         return ticket, flags.experiment(None, made_with | _given(settings))
     return ticket, flags.experiment(None, _given(settings), _own(found[0]))
 
@@ -201,25 +245,65 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def check_fit(ticket: Ticket, backbone: Backbone) -> None:
-    """Say where a ticket is used on another model than its own.
+def in_use(path: Path, settings: dict[str, Any], splits: Sequence[str], *, allow_changed: bool) -> Use:
+    """A finished ticket under its own settings with the given flags over them, its model and these splits loaded.
 
-    Raises: ConfigError where it cannot be.
+    What differs from what it was made with is said where it is allowed, and where it can be no more than rounding.
+
+    Raises: ConfigError in one line with all differences where they are not allowed, or the ticket cannot be used.
     """
-    if ticket.origin.get("backbone") not in (None, backbone.digest()):
-        console.Screen().say("note: this is not the model (or precision) that the ticket was made with")
+    ticket, experiment = opened(path, settings)
+    if splits:
+        task, found = task_of(experiment)
+        rows = {name: found.parts[name] for name in splits}
+    else:
+        task, rows = load_task(experiment.task.name, experiment.task.data), {}
+    backbone = backbone_of(experiment)
+    check_fit(ticket, backbone)
+    now = sameness.content(backbone, task, rows)
+    told = check_same(path, ticket, now, allow_changed=allow_changed, device=experiment.machine.device)
+    return Use(ticket, experiment, task, backbone, rows, told, now)
+
+
+def check_same(
+    path: Path,
+    ticket: Ticket,
+    now: sameness.Content,
+    *,
+    allow_changed: bool,
+    device: str = "cpu",
+    apart: Collection[str] = (),
+) -> list[str]:
+    """In what a use differs from what a round of a run, or a ticket file, was made with; it is said.
+
+    Raises: ConfigError where it differs and that is not allowed.
+    """
+    found = locate(path)
+    own = sameness.of_ticket(ticket) if found is None else sameness.of_run(found[0])
+    told = sameness.check(path, own, now, allow_changed=allow_changed, apart=apart)
+    if told:
+        console.Screen().say(f"note: not what it was made with, and used all the same: {sameness.in_line(told)}")
+    if found is not None:
+        for line in environments.notes(found[0], [found[1]], device):
+            console.Screen().say(line)
+    return told
+
+
+def check_fit(ticket: Ticket, backbone: Backbone) -> None:
+    """Whether a ticket can be used on a model.
+
+    Raises: ConfigError where it is of another width.
+    """
     with torch.no_grad():
         width = ticket.prompt()()[0].shape[-1]
     if width != backbone.width:
         raise ConfigError(f"the ticket is {width} wide, the model's embeddings {backbone.width}")
 
 
-def _answers(ticket: Ticket, experiment: Experiment, task: Any, examples: Any) -> Evaluation:
-    backbone = backbone_of(experiment)
-    check_fit(ticket, backbone)
+def _answers(use: Use, examples: Sequence[Example]) -> Evaluation:
     with torch.no_grad():
-        prompts = soft([Member(ticket, backbone.device)])
-    return judge(prompts, backbone, encode(backbone, task, examples, len(ticket.mask.token)))
+        prompts = soft([Member(use.ticket, use.backbone.device)])
+    return judge(prompts, use.backbone, encode(use.backbone, use.task, examples, len(use.ticket.mask.token)))
 
 
 def _introduce(prepared: Prepared, screen: console.Screen) -> None:
@@ -237,7 +321,7 @@ def _introduce(prepared: Prepared, screen: console.Screen) -> None:
     )
     if settings.task.labels == "shuffled":
         screen.say("the answers of train and selection are shuffled, those of report are true: a null of training")
-    for note in prepared.making.notes:
+    for note in (*prepared.notes, *prepared.making.notes):
         screen.say(note)
     try:
         export.check_exportable(prepared.dense(0), prepared.backbone)

@@ -1,7 +1,9 @@
 """The Python API: the command line's work on a loaded model, which is given back as it was."""
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import architectures as arch
 import pytest
@@ -9,8 +11,9 @@ import tiny
 import torch
 
 import prunekit as pk
-from prunekit import experiment
-from prunekit.errors import ConfigError
+from prunekit import exchange, experiment
+from prunekit.cohort import soft
+from prunekit.errors import ArtifactError, ConfigError
 from prunekit.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("no_flushing")
@@ -79,6 +82,71 @@ def test_tune_evaluate_and_load_agree(job, tmp_path):
     ticket.export(tmp_path / "adapter", model, tokenizer)
     back = pk.Ticket.from_adapter(tmp_path / "adapter")
     assert pk.evaluate(back, model, tokenizer, **data) == found
+
+
+def test_another_model_task_or_data_than_the_tickets_own_is_refused_or_said(job, tmp_path, capsys):
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    ticket = pk.tune(model, tokenizer, **{name: value for name, value in job.items() if name in own_of_tune()}).ticket()
+    data = {"task": job["task"], "data": job["data"]}
+    own = pk.evaluate(ticket, model, tokenizer, **data)
+    model.config.layer_norm_epsilon = 0.5
+    other = tiny.save_task(tmp_path / "other", rows=(24, 12, 7))
+    differs = r"model configuration layer_norm_epsilon \(its default\) -> 0.5"
+    with pytest.raises(ConfigError, match=f"this ticket: not what it was made with: {differs}; restore it, or"):
+        pk.evaluate(ticket, model, tokenizer, **data)
+    with pytest.raises(ConfigError, match=f"{differs}; data report 12 rows"):
+        pk.evaluate(ticket, model, tokenizer, str(other), data=other.parent)
+    with pytest.raises(ConfigError, match=differs):
+        ticket.export(tmp_path / "adapter", model, tokenizer, verify=False)
+    assert not (tmp_path / "adapter").exists()
+    capsys.readouterr()
+    assert pk.evaluate(ticket, model, tokenizer, allow_changed=True, **data).keys() == own.keys()
+    assert "used all the same: model configuration" in capsys.readouterr().err
+    ticket.export(tmp_path / "adapter", model, tokenizer, verify=False, allow_changed=True)
+
+
+def test_a_ticket_is_evaluated_under_the_settings_that_it_was_made_under(job):
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    asked = {name: value for name, value in job.items() if name in own_of_tune()} | {"ranking": "mean"}
+    ticket = pk.tune(model, tokenizer, max_input_tokens=20, **asked).ticket()
+    data = {"task": job["task"], "data": job["data"]}
+    pk.evaluate(ticket, model, tokenizer, **data)
+    with pytest.raises(ConfigError, match="max_input_tokens 20 -> 30; ranking mean -> sum"):
+        pk.evaluate(ticket, model, tokenizer, max_input_tokens=30, ranking="sum", **data)
+
+
+def own_of_tune():
+    """The settings of a job that do not prune."""
+    return {*SMALL, "task", "data", "out"} - {"rounds", "keep_tokens"}
+
+
+def test_a_ticket_is_exported_as_its_run_read_texts_unless_told_otherwise(job, folder, tmp_path):
+    pytest.importorskip("peft")
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    run = pk.prune(model, tokenizer, **job, ranking="mean", max_input_tokens=5)
+    tickets = {"kept": run.ticket(), "best": run.best, "loaded": pk.Ticket.load(run.path / "seed=0" / "round=00")}
+    for name, ticket in tickets.items():
+        ticket.export(tmp_path / name, model, tokenizer)
+        told = json.loads((tmp_path / name / "prunekit.json").read_bytes())["story"]
+        assert (told["ranking"], told["max_input_tokens"], told["task"]) == ("mean", 5, "toy")
+    tiny.save_model("gpt2", tmp_path / "model")
+    named = tmp_path / "named"  # loaded by the README's own lines
+    with pytest.raises(ConfigError, match="max_input_tokens 5 -> 4"):
+        run.best.export(named, str(tmp_path / "model"), max_input_tokens=4)
+    run.best.export(named, str(tmp_path / "model"), max_input_tokens=4, allow_changed=True)
+    assert json.loads((tmp_path / "named" / "prunekit.json").read_bytes())["story"]["max_input_tokens"] == 4
+
+
+def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path, monkeypatch):
+    pytest.importorskip("peft")
+    bone = arch.backbone("gpt2")
+    run = pk.tune(
+        bone.model, bone.tokenizer, **{n: one for n, one in job.items() if n not in ("rounds", "keep_tokens")}
+    )
+    monkeypatch.setattr(exchange, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
+    with pytest.raises(ArtifactError, match="answers differ"):
+        run.best.export(tmp_path / "adapter", bone.model, bone.tokenizer)
+    assert not (tmp_path / "adapter").exists()
 
 
 def test_rows_of_one_batch_wear_different_tickets():

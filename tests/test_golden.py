@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from prunekit import inspection, records, seals
+from prunekit.config import identity
 from prunekit.runs import Run
 from prunekit.tickets import Ticket
 
@@ -30,10 +31,12 @@ def of(tensors):
 def ticket_facts(ticket):
     with torch.no_grad():
         values, present = ticket.prompt()()
+    # as long as all the rest, and the same in every ticket of a run
+    origin = {**ticket.origin, "content": identity(ticket.origin.get("content"), 16)}
     return {
         "values": of(ticket.state), "head": ticket.head and of(ticket.head), "mask": ticket.mask.piece.int().tolist(),
         "rewind": ticket.rewind, "round": ticket.round, "seed": ticket.seed, "absent": ticket.absent,
-        "place": ticket.place, "method": ticket.method, "origin": dict(ticket.origin), "present": present.tolist(),
+        "place": ticket.place, "method": ticket.method, "origin": origin, "present": present.tolist(),
         "sum": round(float(values.double().sum()), 4),
     }  # fmt: skip
 
@@ -80,7 +83,7 @@ def test_there_are_golden_files_and_they_are_small():
     assert [path.name for path in VERSIONS][:1] == ["0.1.0"]
     for version in VERSIONS:
         size = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
-        assert size < 200_000, f"{version.name} takes {size} bytes"
+        assert size < 240_000, f"{version.name} takes {size} bytes"
 
 
 @versions

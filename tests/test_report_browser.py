@@ -8,6 +8,7 @@ import pytest
 from small import SMALL_RUN
 from test_page import PAYLOADS, whole
 
+from prunekit import environments
 from prunekit.report import build, page
 from prunekit.runs import Run
 
@@ -202,7 +203,8 @@ def test_a_hostile_run_is_inert(tab, tmp_path):
         settings[section][key] = HOSTILE
     settings["metric_note"] = {HOSTILE: HOSTILE}
     run.write_settings(settings)
-    run.write_environment({"python": "</script><script>document.title='run'</script>", "run": run.id})
+    hostile = environments.current() | {"python": "</script><script>document.title='run'</script>", "rounds": []}
+    run.write_environment({"run": run.id, "environments": [hostile]})
     out = tmp_path / "report.html"
     build.write([folder], out, 0.01)
     tab.open(out)

@@ -91,7 +91,10 @@ def test_scores_are_measured_once(made, capsys, monkeypatch):
 def test_on_another_task_it_is_another_measurement_which_tables_name(made, capsys):
     run, prepared = made
     own = scored(capsys, dense(made), "--examples=10")
-    few = scored(capsys, dense(made), "--examples=10", "--selection-examples=7")
+    assert call("score", dense(made), "--examples=10", "--selection-examples=7") == 2
+    said = capsys.readouterr().err
+    assert "data selection 12 rows" in said and "-> 7 rows" in said and "--allow-changed" in said
+    few = scored(capsys, dense(made), "--examples=10", "--selection-examples=7", "--allow-changed")
     assert (own["examples"], few["examples"]) == (10, 7)
     assert few["changed"] == {"task.selection_examples": 7}
     assert scored(capsys, dense(made), "--examples=10") == own
@@ -102,6 +105,39 @@ def test_on_another_task_it_is_another_measurement_which_tables_name(made, capsy
     found = tables.measured([run])
     assert 7 not in set(found["examples"])
     assert set(tables.measured([run], {"task.selection_examples": 7})["examples"]) == {7}
+
+
+def test_a_measurement_on_a_part_of_a_split_is_never_shown_as_the_runs_own(made, capsys):
+    run, _ = made
+    few, whole = (scored(capsys, pruned(made), *more, "--kind=shapley") for more in (["--examples=5"], []))
+    assert (few["examples"], few["rows"]) == (5, 12)
+    assert (whole["examples"], whole["rows"]) == (12, 12)
+    assert scored(capsys, pruned(made), "--kind=shapley") == whole
+    found = tables.measured([run])
+    mine = found[(found["round"] == 2) & (found["kind"] == "shapley")]
+    assert set(mine["examples"]) == {12}
+    assert 5 in set(tables.measured([run], partial=True)["examples"])
+
+
+def test_a_task_edited_in_its_place_is_another_measurement(made, capsys):
+    run, prepared = made
+    own = scored(capsys, dense(made), "--kind=absolute")
+    file = Path(prepared.experiment.task.name)
+    text = file.read_text()
+    try:
+        file.write_text(text.replace('good = "good"\nbad = "bad"', 'good = "bad"\nbad = "good"'))
+        assert call("score", dense(made), "--kind=absolute") == 2
+        assert 'task choices ["good","bad"] -> ["bad","good"]' in capsys.readouterr().err
+        other = scored(capsys, dense(made), "--kind=absolute", "--allow-changed")
+    finally:
+        file.write_text(text)
+    assert other["differs"] == ['task choices ["good","bad"] -> ["bad","good"]']
+    assert other["digests"]["task"] != own["digests"]["task"]
+    assert other["digests"]["model"] == own["digests"]["model"]
+    assert [one["score"] for one in other["units"]] != [one["score"] for one in own["units"]]
+    assert scored(capsys, dense(made), "--kind=absolute") == own
+    table = tables.measured([run])
+    assert len(table[(table["kind"] == "absolute") & (table["level"] == "token") & (table["round"] == 0)]) == 4
 
 
 def tmp_copy(folder):

@@ -9,6 +9,7 @@ import tiny
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.modeling_outputs import BaseModelOutput
 
 import prunekit as pk
 from prunekit.backbones import Encoded, Head, Soft, settle, wrap
@@ -125,6 +126,18 @@ def test_a_model_without_its_head_is_told_how_to_be_loaded():
     bare = copy.deepcopy(tiny.model("gpt2")).transformer
     with pytest.raises(ConfigError, match="GPT2Model: the model has no language-modelling head; load it by Auto"):
         wrap(bare, tokenizer())
+
+
+def test_an_encoder_whose_first_state_knows_nothing_of_its_row_is_refused():
+    model = stranger("modernbert")
+
+    def deaf(input_ids=None, inputs_embeds=None, attention_mask=None, position_ids=None):
+        embeds = model.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
+        return BaseModelOutput(last_hidden_state=embeds.cumsum(dim=1))
+
+    model.forward = deaf
+    with pytest.raises(ConfigError, match="the state of a row's first token does not depend on the rest of the row"):
+        wrap(model, tokenizer())
 
 
 @pytest.mark.parametrize("kind", ["albert", "big_bird"])

@@ -48,11 +48,14 @@ def test_a_ticket_of_another_width_is_refused(folder, made):
         verbs.check_fit(wider, bone)
 
 
-def test_another_model_than_the_tickets_own_is_said(folder, made, capsys):
-    ticket, experiment = verbs.opened(made.path / "seed=0" / "round=00", {})
-    bone = load(experiment.model.name)
-    verbs.check_fit(replace(ticket, origin=ticket.origin | {"backbone": "0" * 64}), bone)
-    assert "not the model" in capsys.readouterr().err
+def test_another_model_than_a_ticket_files_own_is_refused_or_said(folder, made, tmp_path, capsys):
+    ticket, _ = verbs.opened(made.path / "seed=0" / "round=00", {})
+    path = tmp_path / "alone.safetensors"
+    replace(ticket, origin={**ticket.origin, "backbone": "0" * 64, "content": {}}).save(path)
+    with pytest.raises(ConfigError, match=r"alone.safetensors: not what it was made with: model; .*--allow-changed"):
+        verbs.in_use(path, {}, [], allow_changed=False)
+    assert verbs.in_use(path, {}, [], allow_changed=True).differences == ["model"]
+    assert "note: not what it was made with, and used all the same: model" in capsys.readouterr().err
 
 
 def test_one_task_named_twice_is_refused_before_anything_is_trained(folder, tmp_path):

@@ -177,7 +177,7 @@ def _score(prompts: Sequence[Measuring], flags: dict[str, Any]) -> None:
     """In a worker: measured importances, written beside their run."""
     for place, wish, given in prompts:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            score(place, wish, {"threads": 1} | flags | given, json=True)
+            score(place, wish, {"threads": 1} | flags | given, json=True, allow_changed=bool(given))
 
 
 def _filled(value: Any, known: Mapping[str, str]) -> Any:

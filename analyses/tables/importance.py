@@ -58,11 +58,12 @@ def scores(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     return made.reindex(columns=list(SCORED))
 
 
-def measured(runs: Sequence[Run], changed: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def measured(runs: Sequence[Run], changed: Mapping[str, Any] | None = None, *, partial: bool = False) -> pd.DataFrame:
     """What `prunekit score` measured on the prompts of some runs; empty where it has not been called.
 
     changed: settings, by dotted name, in which the measuring differed from the runs' own; other measurements are
-    left out. By default those are read that were made on a run's own model and task.
+    left out. By default those are read that were made on a run's own model, task and data.
+    partial: also those that were made on a part of a split (`--examples`).
 
     Columns: `KEYS` of the prompt; kind ("leave-one-out", "shapley", or a first-order one); level; token; piece (-1 at
     level token); kept (bool); score (larger = keep); error (standard error of a Shapley value); low, high, p,
@@ -78,7 +79,7 @@ def measured(runs: Sequence[Run], changed: Mapping[str, Any] | None = None) -> p
             top, _, rest = place.stage.partition("/")
             if top.startswith(_STAGE) and IMPORTANCE in run.manifest(place)["files"]:
                 about = json.loads(run.read(place, FACTS).read_bytes())
-                if about.get("changed", {}) != (changed or {}):
+                if not _wanted(about, changed or {}, partial):
                     continue
                 table = pd.read_parquet(run.read(place, IMPORTANCE))
                 more = {name: about[name] for name in ("kind", "level", "split", "examples")}
@@ -87,6 +88,13 @@ def measured(runs: Sequence[Run], changed: Mapping[str, Any] | None = None) -> p
     found = found.reindex(columns=list(MEASURED))
     found["piece"] = found["piece"].fillna(-1).astype(int)
     return found.astype({"negative": "boolean", "confirmed": "boolean"})
+
+
+def _wanted(about: Mapping[str, Any], changed: Mapping[str, Any], partial: bool) -> bool:
+    """Whether a measurement is one of those that are read."""
+    if about.get("changed", {}) != changed or (about.get("differs") and not changed):
+        return False
+    return partial or about["examples"] >= about.get("rows", about["examples"])
 
 
 def _chosen(run: Run, stage: str | None) -> str:

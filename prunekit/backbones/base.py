@@ -6,7 +6,6 @@ Families differ only in how they lay out a row and where they read the answer.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from prunekit.backbones.batch import Batch, Encoded, Row, collate
 from prunekit.backbones.encoding import Reading, Way, encode
+from prunekit.backbones.identity import ModelIdentity, identity_of
 from prunekit.backbones.placing import Beside, Placed, apart, beside, joined
 from prunekit.backbones.soft import Head, Soft
 from prunekit.backbones.tokens import TextReader
@@ -260,18 +260,13 @@ class Backbone:
         ordinary = (i for i, word in enumerate(words) if i not in special and word and not _UNUSED.fullmatch(word))
         return [i for _, i in zip(range(first), ordinary, strict=False)]
 
+    def identity(self) -> ModelIdentity:
+        """What makes it the same model: digests of weights and tokenizer, and the configuration that counts."""
+        return identity_of(self.model, self._weights(), self.tokenizer)
+
     def digest(self) -> str:
-        """sha256 over the names, types, shapes and bytes of all weights, and over the tokenizer."""
-        total = hashlib.sha256()
-        for name, tensor in sorted(self._weights().items()):
-            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        total.update(repr(sorted(self.tokenizer.get_vocab().items())).encode())
-        rules = self.tokenizer.backend_tokenizer
-        rules.no_truncation()  # what a file ships of these is gone with the first call, and so no part of a model
-        rules.no_padding()
-        total.update(rules.to_str().encode())
-        return total.hexdigest()
+        """sha256 over weights, tokenizer and configuration."""
+        return self.identity().digest
 
     def _weights(self) -> dict[str, Tensor]:
         """Every weight by name, fetched from where it lies."""

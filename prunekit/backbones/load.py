@@ -17,6 +17,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
+from prunekit import reading
 from prunekit.backbones import large
 from prunekit.backbones.base import Backbone, Place, Ranking
 from prunekit.backbones.decoder import Decoder
@@ -48,7 +49,7 @@ def load(
 
     Raises: DataError where there is no such model; ConfigError where it cannot be used as asked.
     """
-    with _quiet(), _readable(name_or_path):
+    with quiet(), _readable(name_or_path):
         source: dict[str, Any] = {"trust_remote_code": False} | ({"revision": revision} if revision else {})
         config = AutoConfig.from_pretrained(name_or_path, **source)
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, **source)
@@ -182,6 +183,8 @@ def _refuse_random_weights(name: str, model: Any, missing: Any) -> None:
 def _readable(name: str) -> Iterator[None]:
     """Turns the many errors of loading into one line."""
     try:
+        if Path(name).is_dir():
+            reading.check_model(Path(name))
         yield
     except PrunekitError:
         raise
@@ -196,7 +199,7 @@ def _readable(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Loading says nothing; what matters is said by prunekit."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

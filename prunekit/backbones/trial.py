@@ -113,6 +113,8 @@ def _text_length(backbone: Backbone, length: int) -> int:
 def _tried(backbone: Backbone, length: int) -> Traits:
     sample = _sample(backbone, length)
     bar = _bar(backbone)
+    if backbone.answers_by_head:
+        _check_listens(backbone, sample, bar)
     candidates = list(_candidates(backbone))
     with suppress(Exception):  # the usual case in one pass; what is wrong elsewhere is found below
         if _batch_difference(backbone, replace(candidates[0], together="batch"), sample) <= bar:
@@ -172,6 +174,20 @@ def _check_causal(backbone: Backbone, sample: _Sample, bar: float) -> None:
         raise ConfigError(
             f"{_name(backbone.model)}: no causal language model: a token changes what the model says before it (by "
             f"{difference:.2g} of the largest logit), so that an answer cannot be scored in one pass; use another model"
+        )
+
+
+def _check_listens(backbone: Backbone, sample: _Sample, bar: float) -> None:
+    """The state that an encoder's head reads must know of the whole row.
+
+    Raises: ConfigError where it does not, as in a decoder without its head.
+    """
+    ids = sample.texts[1].text
+    states = [_states(backbone, [*ids[:-1], last], 1) for last in (ids[-1], ids[0])]
+    if float((states[0] - states[1]).abs().max()) <= bar * float(states[0].abs().max()):
+        raise ConfigError(
+            f"{_name(backbone.model)}: the state of a row's first token does not depend on the rest of the row, so "
+            "that a head would read nothing of it; a decoder is loaded by AutoModelForCausalLM"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from prunekit import flags
-from prunekit.commands.options import Json, TicketPath
+from prunekit.commands.options import AllowChanged, Json, Overwrite, TicketPath
 
 app = typer.Typer()
 
@@ -18,13 +18,14 @@ app = typer.Typer()
 def evaluate(
     ticket: TicketPath,
     split: Annotated[str, typer.Option(help="train, selection or report")] = "report",
+    allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
     """Judge a ticket on a task; model and task default to those it was made with."""
     from prunekit import verbs
 
-    verbs.evaluate(ticket, split, settings, json=json)
+    verbs.evaluate(ticket, split, settings, json=json, allow_changed=allow_changed)
 
 
 @app.command()
@@ -37,6 +38,7 @@ def score(
     level: Annotated[str, typer.Option(help="token or piece")] = "token",
     examples: Annotated[int | None, typer.Option(min=2, help="at most so many; default: all of the split")] = None,
     permutations: Annotated[int, typer.Option(help="orders drawn for Shapley values, an even number")] = 16,
+    allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
@@ -44,7 +46,7 @@ def score(
     from prunekit import scoring
 
     wish = scoring.Wish(kind, level, examples, permutations)  # type: ignore[arg-type]  # checked by Wish itself
-    scoring.score(ticket, wish, settings, json=json)
+    scoring.score(ticket, wish, settings, json=json, allow_changed=allow_changed)
 
 
 @app.command()
@@ -53,12 +55,14 @@ def predict(
     ticket: TicketPath,
     rows: Annotated[Path, typer.Argument(help="JSONL file of unlabelled rows")],
     out: Annotated[Path | None, typer.Option("--out", help="JSONL file to write; default: standard output")] = None,
+    overwrite: Overwrite = False,
+    allow_changed: AllowChanged = False,
     **settings: Any,
 ) -> None:
     """Answer unlabelled rows with a ticket, JSONL in and out."""
     from prunekit import verbs
 
-    verbs.predict(ticket, rows, out, settings)
+    verbs.predict(ticket, rows, out, settings, allow_changed=allow_changed, overwrite=overwrite)
 
 
 @app.command()
@@ -67,15 +71,17 @@ def export(
     ticket: TicketPath,
     out: Annotated[Path, typer.Option("--out", help="folder to write")],
     to: Annotated[str, typer.Option(help="peft, embeddings, or prompt-embeds (for servers, with --rows)")] = "peft",
-    verify: Annotated[bool, typer.Option(help="load it with PEFT and compare logits, bit for bit")] = True,
+    verify: Annotated[bool, typer.Option(help="load it with PEFT, and compare logits and answers")] = True,
     rows: Annotated[Path | None, typer.Option(help="JSONL file of texts for --to prompt-embeds")] = None,
+    overwrite: Overwrite = False,
+    allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
     """Write a ticket for use without prunekit: a PEFT adapter, or vectors."""
     from prunekit import exchange
 
-    wish = exchange.Wish(to, out, verify, rows)  # type: ignore[arg-type]  # checked by Wish itself
+    wish = exchange.Wish(to, out, verify, rows, allow_changed, overwrite)  # type: ignore[arg-type]  # checked by Wish itself
     exchange.export(ticket, wish, settings, json=json)
 
 
@@ -85,9 +91,10 @@ def import_adapter(
     out: Annotated[Path | None, typer.Option("--out", help="ticket file to write; default: the adapter's name")] = None,
     revision: Annotated[str | None, typer.Option(help="Hub revision of the adapter")] = None,
     pieces: Annotated[int, typer.Option(min=1, help="pieces per token K")] = 16,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Make a ticket of an adapter that others trained, for `eval`, `score` and `prune --from`."""
     from prunekit import exchange
 
-    exchange.import_adapter(adapter, out, revision, pieces, json=json)
+    exchange.import_adapter(adapter, out, revision, pieces, overwrite=overwrite, json=json)

@@ -21,14 +21,12 @@ from analyses.conclusions import as_table
 from analyses.importance_conclusions import importance_study
 from analyses.nulls import Starts
 from analyses.rank_conclusions import MATRICES, rank_study
-from prunekit import disk
+from prunekit import disk, environments, outputs
 from prunekit.errors import ArtifactError
-from prunekit.places import ENVIRONMENT
 from prunekit.report import asked, found, page, pictures, sheets
 from prunekit.report.parts import Block, Missing, Page, Section
 from prunekit.report.pictures import Pictures
 from prunekit.runs import Run
-from prunekit.seals import read_stamped
 
 _OF_ROUNDS = ("density_curve", "cost")
 _OF_CONTROLS = ("controls",)
@@ -36,14 +34,17 @@ _OF_RANK = ("spectrum", "rank_while_training", "functional_rank")
 _OF_TOKENS = ("importance", "token_map", "score_histogram", "score_agreement", "mask_overlap")
 
 
-def write(paths: Sequence[Path], out: Path, tolerance: float, *, with_model: bool = False) -> Page:
+def write(
+    paths: Sequence[Path], out: Path, tolerance: float, *, with_model: bool = False, overwrite: bool = False
+) -> Page:
     """Write the page of some runs; nothing is written where one of them is damaged.
 
     tolerance: how far below dense, on selection, a ticket may be; also the margin of equivalence.
-    with_model: also what takes evaluating the frozen models again.
+    with_model: also what takes evaluating the frozen models again.  overwrite: also a file that is no page of prunekit.
 
     Raises: ArtifactError, ConfigError, DataError, each one line.
     """
+    outputs.check(out, overwrite=overwrite, is_ours=outputs.is_page)
     made = build(paths, tolerance, with_model=with_model)
     disk.replace(out, page.render(made).encode())
     return made
@@ -54,11 +55,10 @@ def build(paths: Sequence[Path], tolerance: float, *, with_model: bool = False) 
     from figures.picture import opened
 
     runs = opened(paths)
-    for run in runs:
-        run.verify()
+    lost = [_sound(run) for run in runs]
     again = shlex.join(["prunekit", "report", *map(str, paths)])
     sections = [
-        _section(run, f"run-{place}", again, tolerance, with_model, _shuffled_twin(run, runs))
+        _section(run, f"run-{place}", again, tolerance, with_model, _shuffled_twin(run, runs), lost[place - 1])
         for place, run in enumerate(runs, 1)
     ]
     title = _title(runs[0]) if len(runs) == 1 else f"{len(runs)} runs of prunekit"
@@ -71,12 +71,22 @@ def build(paths: Sequence[Path], tolerance: float, *, with_model: bool = False) 
     return Page(title, lead, sections, _across(runs, tolerance), foot)
 
 
+def _sound(run: Run) -> tuple[str, ...]:
+    """What is missing of a run, for its page to say. Raises: ArtifactError where anything that is there is damaged."""
+    seen = run.audit()
+    if seen.damaged:
+        raise ArtifactError(seen.damaged[0])
+    return tuple(line.removeprefix(f"{run.path}/") for line in seen.missing)
+
+
 def _title(run: Run) -> str:
     settings = run.settings()
     return f"A soft prompt for {settings['task']['name']} on {settings['model']['name']}"
 
 
-def _section(run: Run, anchor: str, again: str, tolerance: float, with_model: bool, twin: Run | None) -> Section:
+def _section(
+    run: Run, anchor: str, again: str, tolerance: float, with_model: bool, twin: Run | None, lost: Sequence[str]
+) -> Section:
     settings = _settings(run, anchor)  # first, since it reads what no manifest covers
     results = run.results()
     gaps = tables.gaps(run)
@@ -95,7 +105,7 @@ def _section(run: Run, anchor: str, again: str, tolerance: float, with_model: bo
         anchor=anchor,
         asked=asked.asked(run),
         found=found.found(run, results, tolerance),
-        warnings=found.warnings(run, results, tolerance, lines),
+        warnings=[*lost, *found.warnings(run, results, tolerance, lines)],
         blocks=blocks,
     )
 
@@ -233,16 +243,18 @@ def _further(anchor: str, drawn: Pictures) -> list[Block]:
 def _settings(run: Run, anchor: str) -> Block:
     shown = [sheets.settings(run.settings(), "Every setting, as it was resolved")]
     shown += [sheets.settings(run.stage_settings(stage), f"Settings of {stage}") for stage in run.stages() if stage]
-    return Block("Settings and environment", f"{anchor}-settings", tables=[*shown, _environment(run)])
+    return Block("Settings and environment", f"{anchor}-settings", tables=[*shown, *_environment(run)])
 
 
-def _environment(run: Run) -> Any:
-    path, cure = run.path / ENVIRONMENT, "delete it, the page can do without"
-    facts = read_stamped(path, cure) if path.exists() else {"run": run.id, "versions": "not known"}
-    if facts.get("run") != run.id:
-        raise ArtifactError(f"{path}: belongs to another run; {cure}")
-    shown = {name: value for name, value in facts.items() if name not in ("run", "sha256")}
-    return sheets.settings(shown, "Versions and machine")
+def _environment(run: Run) -> list[Any]:
+    """The versions and the machine of every round; a table for each environment that any was made in."""
+    found = environments.of_rounds(run)
+    if not found:
+        return [sheets.settings({"versions": "not known"}, "Versions and machine")]
+    if len(found) == 1:
+        whole = {name: value for name, value in found[0].items() if name != "rounds"}
+        return [sheets.settings(whole, "Versions and machine")]
+    return [sheets.settings(one, f"Versions and machine of {len(one['rounds'])} rounds") for one in found]
 
 
 def _across(runs: Sequence[Run], tolerance: float) -> list[Block]:

@@ -12,6 +12,7 @@ from prunekit import summary
 from prunekit.places import UNTRAINED
 from prunekit.runs import Run
 from prunekit.summary import RoundSummary
+from prunekit.tasks.duplicates import sentences
 
 #: Seeds with which the sign-flip test of one comparison can reach p < 0.05.
 ENOUGH_SEEDS = paired.units_needed(1, 0.05)
@@ -57,6 +58,7 @@ def warnings(run: Run, results: pd.DataFrame, tolerance: float, gaps: list[str])
             f"Too few seeds: with {seeds} the sign-flip test {least}; {ENOUGH_SEEDS} are needed to show any difference "
             f"(add --seeds {ENOUGH_SEEDS} to the same command, finished seeds are kept)."
         )
+    said += [f"{line}." for line in sentences(settings.get("duplicates", {}), settings["examples"])]
     said += _disagreement(results, tolerance, metric, settings["examples"])
     return said
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prunekit import reading
 from prunekit.errors import DataError
 from prunekit.tasks.task import Hub
 
@@ -36,7 +37,7 @@ def read_folder(folder: Path) -> dict[str, Source]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such data folder; it must hold train.jsonl and validation.jsonl or test.jsonl")
     files = {name: folder / f"{name}.jsonl" for name in SPLIT_NAMES}
-    present = {name: path for name, path in files.items() if path.is_file()}
+    present = {name: path for name, path in files.items() if path.exists()}
     if not present:
         raise DataError(f"{folder}: holds none of train.jsonl, validation.jsonl and test.jsonl")
     return {name: read_jsonl(path) for name, path in present.items()}
@@ -51,9 +52,9 @@ def read_jsonl(path: Path) -> Source:
     Raises: DataError naming the file, and the line where one is malformed.
     """
     try:
-        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        lines = reading.content(path, reading.DATA).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {reading.reason(error)}") from error
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise DataError(f"{path}: holds no rows")

@@ -39,6 +39,16 @@ class Splits:
     origin: dict[str, str]
     digest: str
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many examples each has."""
+        return {name: len(examples) for name, examples in self.parts.items()}
+
+    @property
+    def parts(self) -> dict[str, tuple[Example, ...]]:
+        """The three by name."""
+        return {"train": self.train, "selection": self.selection, "report": self.report}
+
 
 @dataclass(frozen=True)
 class _Part:

@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, Field, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from prunekit import reading
 from prunekit.errors import ConfigError, DataError
 from prunekit.tasks import fields
 from prunekit.tasks.example import Example, placeholders
@@ -115,11 +116,18 @@ class Task:
         most_common = min(counts, key=lambda choice: (-counts[choice], choice))
         return metric(examples, [most_common] * len(examples))
 
+    def definition(self) -> dict[str, Any]:
+        """The fields that decide examples and scores and are not at their default, so that a later one adds nothing.
+
+        Not the description or where the data lies.
+        """
+        left_out, given = {"description", "hub", "data"}, vars(self)
+        plain = {name: _default(entry) for name, entry in self.__dataclass_fields__.items() if name not in left_out}
+        return {name: given[name] for name, default in plain.items() if given[name] != default}
+
     def digest(self) -> str:
-        """sha256 of everything that decides examples and scores; not of the description or where the data lies."""
-        left_out = {"description", "hub", "data"}
-        definition = {name: value for name, value in vars(self).items() if name in self._names - left_out}
-        canonical = json.dumps(definition, default=dict, ensure_ascii=True, separators=(",", ":"))
+        """sha256 of the definition."""
+        canonical = json.dumps(self.definition(), default=dict, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def resolved(self, folder: str | None) -> Task:
@@ -136,10 +144,6 @@ class Task:
             )
         words = _read_words(Path(folder) / self.labels_file)
         return replace(self, labels=tuple(words), choices=tuple(words.values()))
-
-    @property
-    def _names(self) -> set[str]:
-        return set(self.__dataclass_fields__)
 
     @cached_property
     def _placeholders(self) -> tuple[str, ...]:
@@ -201,6 +205,11 @@ class Task:
         return "; ".join(" or ".join(words) for words in forms.values())
 
 
+def _default(entry: Field[Any]) -> Any:
+    """What a field of a dataclass is where it is not given; MISSING where it must be."""
+    return entry.default if entry.default_factory is MISSING else entry.default_factory()
+
+
 def _as_text(value: Any, name: str, where: str) -> str:
     if isinstance(value, str):
         return value
@@ -235,11 +244,11 @@ def _check_scorable(examples: Sequence[Example], chosen: Sequence[int]) -> None:
 def _read_words(path: Path) -> dict[str, str]:
     """Label -> word, in the order of the file."""
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
+        words = json.loads(reading.content(path, reading.JSON).decode("utf-8"))
     except FileNotFoundError as error:
         raise DataError(f'{path}: not found; write the label words there, such as {{"0": "no", "1": "yes"}}') from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
+        raise DataError(f"{path}: cannot be read as JSON: {reading.reason(error)}") from error
     table = isinstance(words, dict) and all(isinstance(word, str) and word.strip() for word in words.values())
     if not table or len(words) < 2 or len(set(words.values())) < len(words):
         raise DataError(f'{path}: must map at least two labels to different words, such as {{"0": "no", "1": "yes"}}')

@@ -75,7 +75,7 @@ def _counts(found: Found, name: str, level: str, changed: Mapping[str, str] | No
     confirmed_share (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0 where there
     is none).
     """
-    measured = tables.measured(runs_of(found), changed)
+    measured = tables.measured(runs_of(found), changed, partial=True)
     measured = measured[(measured["kind"] == "leave-one-out") & (measured["level"] == level)]
     measured = measured[measured["kept"].astype(bool)]
     measured["arm"] = measured["arm"].map({"dense": name, "untrained": "untrained"})

@@ -1,0 +1,55 @@
+"""Rows that occur in more than one split, and rows of one text that are answered in two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from prunekit.tasks.example import Example
+from prunekit.tasks.splits import Splits
+
+# looked at from the left: the split that is judged on, and the one that it should know nothing of
+_PAIRS = (("report", "train"), ("report", "selection"), ("selection", "train"))
+_Key = tuple[str, tuple[str, ...]]
+
+
+def duplicates(splits: Splits) -> dict[str, int]:
+    """How many rows of a split are also in another, and how many contradict another row; what is 0 is left out.
+
+    A row is its text and, where they are its own, its choices; its label does not count. Names are such as
+    "report in train" and "contradicting".
+    """
+    keys = {name: [_key(example) for example in examples] for name, examples in splits.parts.items()}
+    known = {name: set(rows) for name, rows in keys.items()}
+    found = {f"{one} in {other}": sum(key in known[other] for key in keys[one]) for one, other in _PAIRS}
+    found["contradicting"] = _contradicting([*splits.train, *splits.selection, *splits.report])
+    return {name: count for name, count in found.items() if count}
+
+
+def sentences(found: Mapping[str, int], sizes: Mapping[str, int]) -> list[str]:
+    """What `duplicates` found, a line each.
+
+    sizes: how many rows each split has.
+    """
+    lines = []
+    for name, count in found.items():
+        split, _, other = name.partition(" in ")
+        are = "is" if count == 1 else "are"
+        if other:
+            lines.append(
+                f"{count} of {sizes[split]} {split} rows {are} also in {other} (same text, whatever the label)"
+            )
+        else:
+            lines.append(f"{count} rows have the text of another row and another label")
+    return lines
+
+
+def _contradicting(examples: Sequence[Example]) -> int:
+    """Rows whose text some row answers otherwise."""
+    answers: dict[_Key, set[tuple[int, ...]]] = {}
+    for example in examples:
+        answers.setdefault(_key(example), set()).add(example.gold)
+    return sum(len(answers[_key(example)]) > 1 for example in examples)
+
+
+def _key(example: Example) -> _Key:
+    return example.text, example.choices
