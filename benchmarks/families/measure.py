@@ -24,7 +24,7 @@ from benchmarks.families.catalogue import Architecture
 from benchmarks.families.plain import Reader
 from benchmarks.families.shrink import PAD
 from prunekit.ablation import leave_one_out
-from prunekit.backbones import Backbone, load
+from prunekit.backbones import Backbone, load, wrap
 from prunekit.cohort import Member, soft
 from prunekit.errors import PrunekitError
 from prunekit.masks import Mask
@@ -145,9 +145,8 @@ def _tried(architecture: Architecture, root: Path, result: Result, fault: Fault 
 
 def _loaded(folder: Path, place: str, architecture: Architecture) -> Backbone:
     """The backbone of a folder, with the tokenizer that was saved there: of some kinds transformers makes another."""
-    backbone = load(str(folder), place=place)  # type: ignore[arg-type]
-    backbone.tokenizer = tokenizer(architecture.family)
-    return backbone
+    model = load(str(folder), place=place).model  # type: ignore[arg-type]
+    return wrap(model, tokenizer(architecture.family), place=place)  # type: ignore[arg-type]
 
 
 # ---- against the plain model

@@ -53,7 +53,7 @@ _TINY: dict[str, Any] = {
     **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 8),
     "vocab_size": VOCABULARY, "n_vocab": VOCABULARY, "linear_num_key_heads": 2, "linear_num_heads": 4,
     "linear_head_dim": 8, "linear_num_value_heads": 4,
-    "vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 8, "index_n_heads": 8, "index_topk": 8,
+    "vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 8, "index_n_heads": 16, "index_topk": 8,
     "rotary_dim": 8, "first_k_dense_replace": 1, "num_codebooks": 2, "layerdrop": 0.0, "encoder_layerdrop": 0.0,
     "decoder_layerdrop": 0.0, "use_cache": True, "laurel_rank": 8,
 }  # fmt: skip

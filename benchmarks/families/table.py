@@ -31,11 +31,11 @@ _INTRODUCTION = f"""# Which models work
 
 This page is written by `{COMMAND}`, for every architecture that transformers maps to a causal language model, a
 sequence-to-sequence model or a text encoder. Of each a tiny model is made with random weights, large ones, so that a
-fault shows. Then prunekit loads it, prunes, searches, scores, attaches and exports on it, and its answers are compared
-with those of the plain model. For that the prompt is made of the embeddings of some words: the model with that prompt
-must say what it says by itself to those words and the text, given as ids, row by row and without padding. All
-answers agree to {BAR:g} of the largest logit in float32: one row alone, rows of unequal length beside each other, and
-prompts of unequal length beside each other. A search with `--width 1` and with `--width 8` must choose the same.
+fault shows. prunekit loads it, and its answers are compared with those of the plain model. For that the prompt is made
+of the embeddings of some words: the model with that prompt must say what it says by itself to those words and the text,
+given as ids, row by row and without padding. Answers must agree to {BAR:g} of the largest logit in float32: one row
+alone, rows of unequal length beside each other, and prompts of unequal length beside each other. Then every verb is
+tried: prune, a search with `--width 1` and `--width 8` that must choose the same, score, attach, and export into PEFT.
 
 What works here works in its architecture. A checkpoint is still tried when it is loaded ([Your model](model.md)).
 """
@@ -54,12 +54,14 @@ def page(results: Sequence[Result], facts: Mapping[str, str]) -> str:
     """
     counts = Counter(result.outcome for result in results)
     parts = [_INTRODUCTION.rstrip(), "\n".join(f"- {name}: {value}" for name, value in facts.items())]
+    verbs = sum(result.verbs for result in results)
+    parts.append(f"The comparison was made on all that work, the verbs were tried on {verbs} of them.")
     rows = [[outcome, counts[outcome], _MEANING[outcome]] for outcome in _ORDER if counts[outcome]]
     parts.append(table(["outcome", "architectures", "which means"], rows))
     for family in FAMILIES:
         own = [result for result in results if result.family == family]
         if own:
-            parts += [f"## {_TITLES[family]}", table(["architecture", "outcome", "reason", "into PEFT"], _rows(own))]
+            parts += [f"## {_TITLES[family]}", table(["architecture", "outcome", "why", "into PEFT"], _rows(own))]
     return "\n\n".join(parts) + "\n"
 
 
