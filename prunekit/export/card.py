@@ -64,7 +64,7 @@ def tokens(fields, choices):
         fields, ids = fitted(fields, taken)
         text, answers = about["template"].format_map(fields), []
         for choice in choices:
-            blank = text[-1:].isspace() or choice[:1].isspace()
+            blank = about["separator"] == " " and (text[-1:].isspace() or choice[:1].isspace())
             answers.append(read(text + ("" if blank else about["separator"]) + choice)[len(ids):])
         taken = max(map(len, answers))
         if len(about["opening"] + ids + about["closing"]) + taken <= about["beside_prompt"]:
