@@ -44,8 +44,12 @@ PER_EXAMPLE = (
 )  # fmt: skip
 
 
-def describe(arms: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+def describe(
+    arms: pd.DataFrame, confidence: float = 0.95, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> pd.DataFrame:
     """What each arm reached, over all tasks first where there are several, then task by task.
+
+    bounds: what the metric can be, as `prunekit.tasks.metrics.bounds` has it; intervals are cut there.
 
     Columns:
         scope: a task, or "all tasks".    arm: as in `LABELS`, in that order.    units: finished lineages.
@@ -62,7 +66,7 @@ def describe(arms: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
             mine = [finished[(finished["task"] == task) & (finished["arm"] == arm)] for task in tasks]
             strata = [one["report"].to_numpy(dtype=float) for one in mine]
             full = all(one.size for one in strata)
-            low, high = paired.t_interval(strata if full else [], confidence)
+            low, high = paired.cut(paired.t_interval(strata if full else [], confidence), bounds)
             row = {"scope": scope, "arm": arm, "units": sum(map(len, mine)), "low": low, "high": high}
             row["report"] = paired.estimate(strata if full else [])
             rows.append(row | {name: float(np.mean([one[name].mean() for one in mine])) for name in MEANS})
@@ -97,8 +101,8 @@ def compare(
         units_needed: units that can bring p, times the size of the family, below `alpha`.
         p_equivalence: two one-sided paired t tests within +-margin; 1 with fewer than two units in a task.
         margin: in units of the metric.
-        verdict: "better" or "worse" where p (primary) or p_corrected is below `alpha`; else "equivalent" where
-            p_equivalence is; else "not shown".
+        verdict: "all n equal" where no unit differs at all; "better" or "worse" where p (primary) or p_corrected is
+            below `alpha`; else "equivalent" where p_equivalence is; else "not shown".
     """
     if ticket == primary:
         raise ConfigError(f'the primary comparison sets "{ticket}" against itself; name another arm')
@@ -118,11 +122,12 @@ def compare(
                 "p": paired.sign_flip(strata, seed), "smallest_p": paired.smallest_p(units), "margin": margin,
                 "units_needed": paired.units_needed(1 if against == primary else len(others), alpha),
                 "p_equivalence": paired.equivalence(strata, margin),
+                "verdict": f"all {units} equal" if paired.all_equal(strata) else "",
             })  # fmt: skip
         corrected = [float("nan"), *paired.holm(np.array([row["p"] for row in rows[1:]]))]
         for row, p in zip(rows, corrected, strict=True):
             row["p_corrected"] = p
-            row["verdict"] = _verdict(row, alpha)
+            row["verdict"] = row["verdict"] or _verdict(row, alpha)
         tables += rows
     return pd.DataFrame(tables, columns=list(COMPARED))
 
@@ -275,6 +280,8 @@ def _found(row: dict[Any, Any]) -> str:
     interval = "" if np.isnan(row["low"]) else f" [{row['low']:z.3f}, {row['high']:z.3f}]"
     p = f"p = {row['p']:.2g}" if row["family"] == "primary" else f"corrected p = {row['p_corrected']:.2g}"
     verdict = row["verdict"]
+    if verdict.endswith("equal"):
+        return f"{verdict} (equivalence within +-{row['margin']:g}: p = {row['p_equivalence']:.2g})"
     if verdict == "equivalent":
         verdict += f" within +-{row['margin']:g} (p = {row['p_equivalence']:.2g})"
     return f"{row['difference']:+z.3f}{interval}, {p}: {verdict}"

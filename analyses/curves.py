@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analyses.paired import t_interval
+from analyses.paired import cut, t_interval
 from analyses.subjects import KEYS
+from prunekit.tasks.metrics import bounds
 
 OVER_SEEDS = tuple(key for key in KEYS if key != "seed")
 LINEAGE = tuple(key for key in OVER_SEEDS if key != "round")
@@ -45,7 +47,7 @@ def density(rounds: pd.DataFrame) -> pd.DataFrame:
         selection, report = (found[name].to_numpy(dtype=float) for name in ("selection", "report"))
         rows.append((
             *keys, *(float(found[name].mean()) for name in MEANS), len(found), selection.mean(),
-            *t_interval([selection], _CONFIDENCE), report.mean(), *t_interval([report], _CONFIDENCE),
+            *_interval(selection, str(keys[-1])), report.mean(), *_interval(report, str(keys[-1])),
             float(found["majority_report"].mean()),
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(DENSITY))
@@ -76,8 +78,8 @@ def area(rounds: pd.DataFrame) -> pd.DataFrame:
         dense = np.array([float(one["report"].iloc[-1]) for one in whole])
         lowest = float(np.mean([one["density"].iloc[0] for one in whole]))
         rows.append((
-            *keys, len(whole), lowest, areas.mean(), *t_interval([areas], _CONFIDENCE), dense.mean(),
-            (areas - dense).mean(), *t_interval([areas - dense], _CONFIDENCE),
+            *keys, len(whole), lowest, areas.mean(), *_interval(areas, str(keys[-1])), dense.mean(),
+            (areas - dense).mean(), *_interval(areas - dense, str(keys[-1]), difference=True),
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(AREA))
 
@@ -106,6 +108,13 @@ def smallest(rounds: pd.DataFrame, *, tolerance: float = 0.01, alpha: float = 0.
         best = min(full, key=lambda one: (one["cells"], one["round"]), default=None)
         rows += [named | one | {"best": one is best} for one in mine]
     return pd.DataFrame(rows).reindex(columns=list(SMALLEST)) if rows else pd.DataFrame(columns=list(SMALLEST))
+
+
+def _interval(values: np.ndarray[Any, Any], metric: str, *, difference: bool = False) -> tuple[float, float]:
+    """The 95 % t interval of a mean of a metric, or of a difference of two, cut at what it can be."""
+    least, most = bounds(metric)
+    ends = (least - most, most - least) if difference else (least, most)
+    return cut(t_interval([values], _CONFIDENCE), ends)
 
 
 def _with_dense(rounds: pd.DataFrame) -> pd.DataFrame:

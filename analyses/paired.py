@@ -76,6 +76,20 @@ def t_interval(strata: Strata, confidence: float) -> tuple[float, float]:
     return estimate(strata) - float(reach), estimate(strata) + float(reach)
 
 
+def cut(interval: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:
+    """An interval of a mean without what the mean cannot be; for showing it, nothing is inferred from the cut.
+
+    bounds: the least and the most that it can be, in its own unit.
+    """
+    low, high = np.clip(interval, *bounds)
+    return float(low), float(high)
+
+
+def all_equal(strata: Strata) -> bool:
+    """Whether every single difference is 0, which no test needs to tell."""
+    return bool(strata) and all(not one.any() for one in strata)
+
+
 def strata_interval(strata: Strata, confidence: float) -> tuple[float, float]:
     """The t interval of the estimate with each stratum as one observation; NaN with fewer than two strata.
 

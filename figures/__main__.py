@@ -9,7 +9,7 @@ import typer
 
 from figures import command, style
 from figures.catalog import PICTURES
-from figures.picture import LackingError, opened, unfinished, write
+from figures.picture import LackingError, check, opened, unfinished, write
 from prunekit.errors import ConfigError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -33,6 +33,7 @@ def all_figures(
     ] = None,
     seed: command.Seed = None,
     stage: command.Stage = None,
+    overwrite: command.Overwrite = False,
 ) -> None:
     """Draw every figure that the runs allow; say what each of the others lacks and which command would make it.
 
@@ -49,8 +50,10 @@ def all_figures(
             drawn[picture.name] = (picture.render(table, suffix, columns, note), table)
         except LackingError as lack:
             lacks[picture.name] = str(lack)
+    for name, (_, table) in drawn.items():
+        check(out / f"{name}.{suffix}", table, overwrite=overwrite)  # all of them before the first is written
     for name, (content, table) in drawn.items():
-        write(out / f"{name}.{suffix}", content, table)
+        write(out / f"{name}.{suffix}", content, table, overwrite=overwrite)
     command.say_note(note)
     for name, reason in lacks.items():
         command.say(f"{name}: not drawn: {reason}")

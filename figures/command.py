@@ -18,6 +18,7 @@ Out = Annotated[Path, typer.Option(help="the picture: .svg, .pdf or .png")]
 Columns = Annotated[int, typer.Option(min=1, max=2, help="how many columns of a paper it spans: 3.3 or 6.9 inches")]
 Seed = Annotated[int | None, typer.Option(help="whose prompt is shown, where one is; default: the first there is")]
 Stage = Annotated[str | None, typer.Option(help="which pruning or search is shown, where a run has several")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there, also where it is no such figure")]
 _CHOICES = {"seed": Seed, "stage": Stage}
 
 
@@ -27,11 +28,12 @@ def main(picture: Picture, arguments: Sequence[str] | None = None) -> None:
 
     def draw(**given: Any) -> None:
         runs, out, columns = (given.pop(name) for name in ("runs", "out", "columns"))
+        overwrite = given.pop("overwrite")
         suffix = suffix_of(out)
         found = opened(runs)
         note = unfinished(found)
         table = picture.table(found, **given)
-        write(out, picture.render(table, suffix, columns, note), table)
+        write(out, picture.render(table, suffix, columns, note), table, overwrite=overwrite)
         say_note(note)
         say(f"written to {out} and {out.with_suffix('.csv')}")
 
@@ -39,6 +41,7 @@ def main(picture: Picture, arguments: Sequence[str] | None = None) -> None:
         "runs": (Runs, Parameter.empty),
         "out": (Out, Path(f"{picture.name}.svg")),
         "columns": (Columns, picture.columns),
+        "overwrite": (Overwrite, False),
         **{name: (_CHOICES[name], None) for name in picture.choices},
     }
     draw.__signature__ = Signature([  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from figures import command, style
 from figures.picture import LackingError, Picture, one_stage
 from prunekit.arms import ARMS
 from prunekit.runs import Run
+from prunekit.tasks.metrics import bounds
 
 # a pruning's or search's ticket is what the others are compared with
 _TICKET = "ticket"
@@ -24,8 +25,8 @@ def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     Raises: LackingError where a run has no controls, or several prunings with them.
     """
     found = [(run, _stage(run, stage)) for run in runs]
-    metrics = " / ".join(dict.fromkeys(str(run.settings()["metric"]) for run in runs))
-    return controls.describe(tables.joined(found)).assign(metric=metrics)
+    metrics = dict.fromkeys(str(run.settings()["metric"]) for run in runs)
+    return controls.describe(tables.joined(found), bounds=bounds(*metrics)).assign(metric=" / ".join(metrics))
 
 
 def _stage(run: Run, stage: str | None) -> str:

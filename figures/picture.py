@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from analyses import tables
 from figures import style
-from prunekit import disk
+from prunekit import disk, outputs, reading
 from prunekit.errors import ArtifactError, ConfigError
 from prunekit.runs import Run
 
@@ -142,7 +142,33 @@ def suffix_of(path: Path) -> str:
     return suffix
 
 
-def write(path: Path, picture: bytes, table: pd.DataFrame) -> None:
-    """A figure, and its table beside it as CSV: whole files, or the old ones."""
+def write(path: Path, picture: bytes, table: pd.DataFrame, *, overwrite: bool = False) -> None:
+    """A figure, and its table beside it as CSV: whole files, or the old ones.
+
+    overwrite: also files that are no figure of prunekit.  Raises: ConfigError as `check`.
+    """
+    check(path, table, overwrite=overwrite)
     disk.replace(path, picture)
-    disk.replace(path.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n").encode())
+    disk.replace(path.with_suffix(".csv"), _csv(table))
+
+
+def check(path: Path, table: pd.DataFrame, *, overwrite: bool) -> None:
+    """Refuse to write over what is no earlier figure: a picture with a table of the same columns beside it.
+
+    Raises: ConfigError in one line.
+    """
+    beside = path.with_suffix(".csv")
+    columns = _csv(table.iloc[:0])
+
+    def is_ours(_: bytes) -> bool:
+        try:
+            return path.exists() and reading.content(beside, reading.TABLE).startswith(columns)
+        except OSError:
+            return False
+
+    for target in (path, beside):
+        outputs.check(target, overwrite=overwrite, is_ours=is_ours)
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    return table.to_csv(index=False, lineterminator="\n").encode()

@@ -10,16 +10,17 @@ Settings are the flags of `prunekit prune --help`, with underscores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
 import torch
 
-from prunekit import console, disk, experiment, export, flags, runs, sameness, summary, tickets, tracking
+from prunekit import console, exchange, experiment, export, flags, runs, sameness, summary, tickets, tracking
 from prunekit.attached import Attached, attach
 from prunekit.backbones import Backbone, borrowed, wrap
 from prunekit.backbones.load import family
@@ -27,20 +28,27 @@ from prunekit.cohort import Member, soft
 from prunekit.config import Experiment
 from prunekit.errors import ArtifactError, ConfigError, nearest
 from prunekit.evaluation import evaluate as judge
-from prunekit.exchange import story_of
 from prunekit.learning import Watch
-from prunekit.places import Place
+from prunekit.places import UNTRAINED, Place
 from prunekit.prepare import Prepared, backbone_of, encode, prepare, task_of
-from prunekit.records import finished_ticket, open_ticket
+from prunekit.records import finished_ticket, locate, open_ticket
 
 
+@dataclass(frozen=True, eq=False)
 class Ticket(tickets.Ticket):
-    """A ticket that can be put to use."""
+    """A ticket that can be put to use.
+
+    used_under: the settings of model, task, prompt and machine that its run has, where it is of a run.
+    """
+
+    used_under: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, ticket: tickets.Ticket) -> Self:
-        """The same ticket."""
-        return cls(**{one.name: getattr(ticket, one.name) for one in fields(ticket)})
+    def of(cls, ticket: tickets.Ticket, run: runs.Run | None = None) -> Self:
+        """The same ticket; run: the one that it is of."""
+        known = {} if run is None else run.settings()
+        own = {name: known[name] for name in ("model", "task", "prompt", "machine")} if known else {}
+        return cls(**{one.name: getattr(ticket, one.name) for one in fields(tickets.Ticket)}, used_under=own)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -48,7 +56,8 @@ class Ticket(tickets.Ticket):
 
         Raises: ArtifactError where the path is neither, or damaged.
         """
-        return cls.of(open_ticket(Path(path)))
+        found = locate(Path(path))
+        return cls.of(open_ticket(Path(path)), None if found is None else found[0])
 
     @classmethod
     def from_adapter(cls, source: str | Path, *, revision: str | None = None, pieces: int = 16) -> Self:
@@ -67,39 +76,48 @@ class Ticket(tickets.Ticket):
         folder: Path | str,
         model: Any,
         tokenizer: Any = None,
+        task: str | None = None,
         *,
         verify: bool = True,
         allow_changed: bool = False,
+        overwrite: bool = False,
+        **settings: Any,
     ) -> None:
-        """Write a PEFT adapter, for the loaded model that it was trained on or a name; verified bit for bit.
+        """Write a PEFT adapter for the model that it was trained on, loaded or by name, once it is proved to answer so.
 
-        allow_changed: also for another model than that one.
+        settings: those of the ticket's run that are to be others, such as `data`.  Of a ticket that is of no run all
+        must be given that are not the defaults.  verify: whether PEFT is asked.  allow_changed: also for another model
+        than its own.  overwrite: also over files that no export wrote.
 
-        Raises: ConfigError where PEFT cannot do what the ticket does, or the model is another; ArtifactError where its
-        logits would differ.
+        Raises: ConfigError where PEFT cannot do what the ticket does, the model is another, or the folder holds files
+        that no export wrote; ArtifactError where it would answer otherwise. Nothing is written then.
         """
-        folder = Path(folder)
-        settings = _settings(
-            model,
-            str(self.origin.get("task") or "testbed/first-animal"),
-            sameness.settings_of(self) | {"place": self.place, "precision": "float32"},
-        )
-        with _borrowed(model, tokenizer, settings) as backbone:
+        own = str(self.origin.get("task") or "testbed/first-animal") if task is None and not self.used_under else task
+        given = sameness.settings_of(self) | {"place": self.place, "precision": "float32"} | settings
+        asked = _settings(model, own, given, self.used_under)
+
+        def compare(backbone: Backbone) -> None:
             _compare(self, sameness.content(backbone), allow_changed, apart=("precision",))
-            files = export.adapter_files(self, backbone, story_of(settings, {}))
-            for name, content in files.items():
-                disk.replace(folder / name, content)
-            if verify:
-                export.verify(folder, self, backbone)
+
+        # a model that is named is loaded by the adapter's own lines too
+        with nullcontext() if isinstance(model, str) else _borrowed(model, tokenizer, asked) as backbone:
+            files = exchange.adapter(self, asked, backbone, compare, verify=verify)
+        exchange.write(Path(folder), files, overwrite=overwrite)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What was learned: a run directory, and the stage of it that was asked for ("" is the dense round alone)."""
+    """What was learned: a run directory, and the stage of it that was asked for ("" is the dense round alone).
+
+    path: a string will do.
+    """
 
     path: Path
     stage: str = ""
     tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
 
     @property
     def results(self) -> pd.DataFrame:
@@ -138,10 +156,40 @@ class Run:
     def ticket(self, seed: int = 0, round: int = 0, arm: str = "") -> Ticket:
         """The ticket as a finished round left it; arm: a control, such as "random", or "" for the ticket itself.
 
-        Raises: ArtifactError where there is none.
+        Raises: ArtifactError naming the rounds, seeds or arms that there are, where this one is not among them.
         """
-        stage = f"{self.stage}/{arm}" if arm else self.stage
-        return Ticket.of(finished_ticket(self._run, Place(stage if round else "", seed, round)))
+        own = self.results
+        own = own[own["arm"] == arm]
+        if own.empty:
+            arms = sorted(set(self.results["arm"]) - {""})
+            raise ArtifactError(f'{self.path}: no arm "{arm}" {self._there_is("arm", arms)}')
+        if not arm or round or (own["round"] == 0).any():  # other arms begin at the dense round of the ticket
+            self._check_there(own, seed, round)
+            stage = "/".join(part for part in (self.stage, arm) if part) if round or arm else ""
+        else:
+            stage = ""
+        return Ticket.of(finished_ticket(self._run, Place(stage, seed, round)), self._run)
+
+    def _check_there(self, own: pd.DataFrame, seed: int, round: int) -> None:
+        """Raises: ArtifactError where the rows of an arm hold no such round or seed."""
+        rounds = sorted(set(own["round"].astype(int)))
+        if round not in rounds:
+            raise ArtifactError(f"{self.path}: no round {round} {self._there_is('round', rounds)}")
+        seeds = sorted(set(own[own["round"] == round]["seed"].astype(int)))
+        if seed not in seeds:
+            raise ArtifactError(f"{self.path}: no seed {seed} in round {round} {self._there_is('seed', seeds)}")
+
+    def _there_is(self, what: str, names: Sequence[object]) -> str:
+        """What can be asked for instead, such as "here: there are rounds 0 and 1"."""
+        where = f"of {self.stage}" if self.stage else "of the dense stage"
+        if names:
+            listed = " and ".join(filter(None, (", ".join(map(str, names[:-1])), str(names[-1]))))
+            said = f"there is {what} {listed}" if len(names) == 1 else f"there are {what}s {listed}"
+        else:
+            said = f"it has no {what}s"
+        others = sorted(set(self._run.results()["stage"]) - {"", UNTRAINED, self.stage})
+        more = f'; other stages, such as Run(path, "{others[0]}"), have more' if others and not self.stage else ""
+        return f"{where}: {said}{more}"
 
     @property
     def _run(self) -> runs.Run:
@@ -259,8 +307,13 @@ def _run(
     return Run(made.path, stage, call.tolerance)
 
 
-def _settings(model: Any, task: str | None, settings: dict[str, Any]) -> Experiment:
-    """The experiment of keyword settings; a loaded model goes by the name that it was loaded by."""
+def _settings(
+    model: Any, task: str | None, settings: dict[str, Any], own: Mapping[str, Any] | None = None
+) -> Experiment:
+    """The experiment of keyword settings; a loaded model goes by the name that it was loaded by.
+
+    own: a table of settings that hold where no other is given.
+    """
     known = flags.names()
     for name in settings:
         if name not in known:
@@ -271,7 +324,9 @@ def _settings(model: Any, task: str | None, settings: dict[str, Any]) -> Experim
     else:
         name = getattr(model.config, "_name_or_path", "") or model.config.model_type
         named = {"model": name, "device": str(next(model.parameters()).device)}
-    return flags.experiment(None, named | {"task": None if task is None else str(task)} | given)
+    return flags.experiment(
+        None, named | {"task": None if task is None else str(task)} | given, deepcopy(dict(own or {}))
+    )
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import resource
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +17,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from prunekit.backbones import Backbone, Encoded
 from prunekit.cohort import Member, soft
 from prunekit.tickets import Ticket
+
+#: Bytes of one member's training step, by what decides them on given rows.
+Counts = dict[tuple[Any, ...], int]
 
 # of the free memory, what activations may take: evaluation, optimisers and other processes need the rest
 _SHARE = 0.5
@@ -35,15 +40,16 @@ def width(member_bytes: int, device: torch.device, free: int | None = None) -> i
 
 def activation_bytes(ticket: Ticket, backbone: Backbone, examples: Sequence[Encoded], batch_size: int) -> int:
     """Bytes that one member's training step keeps for its backward pass, on the longest examples there are."""
-    longest = sorted(examples, key=lambda example: -example.length)[:batch_size]
+    longest = heapq.nlargest(batch_size, examples, key=lambda example: example.length)
     kept: dict[int, int] = {}
     weights = {tensor.untyped_storage().data_ptr() for tensor in backbone.model.state_dict().values()}
 
     def count(tensor: Tensor) -> Tensor:
+        """Its bytes, once.  Handed back is a view without history: a node that kept its own output would never go."""
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         loss = backbone.losses(
@@ -59,7 +65,8 @@ def recompute_activations(backbone: Backbone) -> None:
     The layers are wrapped, since transformers' own switch works in train mode alone, which would bring dropout.
     """
     for layer in backbone.model.modules():
-        if isinstance(layer, GradientCheckpointingLayer):
+        recomputed = getattr(layer.forward, "func", None) is checkpoint  # by an earlier call
+        if isinstance(layer, GradientCheckpointingLayer) and not recomputed:
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
 
 

@@ -12,6 +12,7 @@ from analyses import controls, halving, tables
 from prunekit import console
 from prunekit.runs import Run
 from prunekit.schedule import rungs
+from prunekit.tasks.metrics import bounds
 
 
 def show_search(run: Run, stage: str) -> None:
@@ -73,7 +74,7 @@ def facts(runs: Sequence[tuple[Run, str]], margin: float) -> dict[str, Any]:
     examples = pd.concat([controls.per_example(tables.predictions(run, stage)) for run, stage in runs])
     return {
         "arms": console.records(arms),
-        "described": console.records(controls.describe(arms)),
+        "described": console.records(controls.describe(arms, bounds=_bounds(runs))),
         "comparisons": console.records(compared),
         "per_example": console.records(examples),
         "conclusions": controls.conclusions(compared),
@@ -83,7 +84,7 @@ def facts(runs: Sequence[tuple[Run, str]], margin: float) -> dict[str, Any]:
 def show_arms(runs: Sequence[tuple[Run, str]], margin: float) -> None:
     """The table of arms of one stage of each run, over all tasks and task by task, and what can be concluded."""
     arms = tables.joined(runs)
-    described = controls.describe(arms)
+    described = controls.describe(arms, bounds=_bounds(runs))
     compared = controls.compare(arms, margin=margin)
     metric = " / ".join(dict.fromkeys(run.settings()["metric"] for run, _ in runs))
     for scope in described["scope"].unique():
@@ -100,6 +101,11 @@ def show_arms(runs: Sequence[tuple[Run, str]], margin: float) -> None:
         console.write(sentence)
     for run, stage in runs:
         console.write(_by_example(tables.predictions(run, stage)))
+
+
+def _bounds(runs: Sequence[tuple[Run, str]]) -> tuple[float, float]:
+    """What the primary metrics of these runs can be."""
+    return bounds(*(run.settings()["metric"] for run, _ in runs))
 
 
 def _by_example(predictions: pd.DataFrame) -> str:

@@ -7,13 +7,54 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 SCHEMA = 1
 
-Count = Annotated[int, Field(ge=1)]
+# seeds stand in tables and files, whose whole numbers have 64 bits
+_LARGEST = 2**63 - 1
+_MOST_SEEDS = 1_000
+_WHOLE = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
+
+
+def within(least: int, most: int, why: str) -> BeforeValidator:
+    """A whole number from `least` to `most`; what is neither a number nor in these bounds is told so.
+
+    why: what forbids more, in a few words.
+    """
+
+    def check(value: Any) -> int:
+        number = _whole(value)
+        if number is None:
+            raise ValueError(f"give a whole number from {least:,} to {most:,}, in digits alone")
+        if number < least:
+            raise ValueError(f"{least:,} is the least; give a whole number up to {most:,}")
+        if number > most:
+            raise ValueError(f"{most:,} is the most: {why}")
+        return number
+
+    return BeforeValidator(check)
+
+
+def _whole(value: Any) -> int | None:
+    """The whole number that is meant; None for text that is none, and for numbers with a point."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not _WHOLE.fullmatch(text):
+            return None
+        return int(text[:40])  # Python reads no more than some thousand digits; 40 are beyond every bound
+    return operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else None
+
+
+Updates = Annotated[int, within(1, 10_000_000, "so many updates of a prompt take years")]
+Examples = Annotated[int, within(1, 1_000_000_000, "no data set has more")]
+# a factor wider than any model's embeddings
+Factor = Annotated[int, within(1, 65_536, "no model is wider")]
+Seed = Annotated[int, within(0, _LARGEST, "tables hold whole numbers of 64 bits")]
 
 
 class Settings(BaseModel):
@@ -38,7 +79,9 @@ class ModelSettings(Settings):
     place: Literal["auto", "first", "suffix", "after-cls"] = Field(
         "auto", description="where the prompt goes; suffix: between text and answer, whose text is then read once"
     )
-    max_input_tokens: Count = Field(256, description="longer texts lose the end of their longest field")
+    max_input_tokens: Annotated[int, within(1, 10_000_000, "no model reads more")] = Field(
+        256, description="longer texts lose the end of their longest field"
+    )
     ranking: Literal["sum", "mean"] = Field("sum", description="how a choice's token log-probabilities are joined")
     backbone_dropout: bool = Field(False, description="train with the frozen model's own dropout on")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -47,7 +90,7 @@ class ModelSettings(Settings):
     quantize: Literal["8bit", "4bit"] | None = Field(
         None, description="frozen weights in whole numbers, by bitsandbytes; on CUDA alone"
     )
-    text_cache_mb: Annotated[int, Field(ge=0)] = Field(
+    text_cache_mb: Annotated[int, within(0, 1_048_576, "that is a tebibyte")] = Field(
         2048, description="place = suffix: memory for what was read of texts, in MiB; more goes to temporary files"
     )
 
@@ -60,10 +103,14 @@ class TaskSettings(Settings):
         None, description="folder of {train,validation,test}.jsonl; default: the task's Hub data set"
     )
     revision: str | None = Field(None, description="Hub revision of the data set")
-    train_examples: Count | None = Field(None, description="train on one subset of this size, the same for all seeds")
-    selection_examples: Count | None = Field(None, description="choose on a subset of this size")
-    report_examples: Count | None = Field(None, description="report on a subset of this size")
-    data_seed: int = Field(0, description="which subset is drawn")
+    train_examples: Examples | None = Field(
+        None, description="train on one subset of this size, the same for all seeds"
+    )
+    selection_examples: Examples | None = Field(None, description="choose on a subset of this size")
+    report_examples: Examples | None = Field(None, description="report on a subset of this size")
+    data_seed: Annotated[int, within(-_LARGEST, _LARGEST, "files hold whole numbers of 64 bits")] = Field(
+        0, description="which subset is drawn"
+    )
     labels: Literal["given", "shuffled"] = Field(
         "given", description="shuffled: the answers of train and selection are dealt out anew, a null of training"
     )
@@ -75,8 +122,8 @@ class PromptSettings(Settings):
     method: Literal[
         "direct", "dpt", "residual", "dept", "adept", "ept", "bilinear", "structured", "intrinsic", "ulpt", "singular"
     ] = Field("direct", description="parameterisation of the prompt")
-    rank: Count | None = Field(None, description="rank of the method's factors; default: as published")
-    bottleneck: Count = Field(400, description="method = residual: hidden width of its MLP")
+    rank: Factor | None = Field(None, description="rank of the method's factors; default: as published")
+    bottleneck: Factor = Field(400, description="method = residual: hidden width of its MLP")
     columns: Literal["whitening", "random"] = Field(
         "whitening", description="method = bilinear: columns that whiten what the first attention reads, or random ones"
     )
@@ -86,11 +133,13 @@ class PromptSettings(Settings):
     subspace_from: tuple[str, ...] | None = Field(
         None, description="method = intrinsic: finished runs, RUN,RUN, whose dense prompts the autoencoder is fitted to"
     )
-    dimension: Count | None = Field(
+    dimension: Factor | None = Field(
         None, description="method = intrinsic: of the subspace; default: 250, or two fewer than there are prompts"
     )
-    tokens: Count = Field(20, description="prompt tokens P")
-    pieces: Count = Field(16, description="pieces per token K; must divide the embedding width")
+    tokens: Annotated[int, within(1, 10_000, "it would be longer than the texts it stands before")] = Field(
+        20, description="prompt tokens P"
+    )
+    pieces: Factor = Field(16, description="pieces per token K; must divide the embedding width")
     init: Literal["vocabulary", "uniform", "text", "labels"] = Field("vocabulary", description="starting values")
     init_text: str | None = Field(None, description="the words of init = text")
     init_from: str | None = Field(
@@ -110,14 +159,16 @@ class PromptSettings(Settings):
 class TrainingSettings(Settings):
     """How a prompt is trained; the same in every round."""
 
-    train_steps: Count | Literal["auto"] = Field(
+    train_steps: Updates | Literal["auto"] = Field(
         "auto", description="optimiser updates per round; auto: 10 epochs, 100 to 600"
     )
-    evaluate_every: Count | Literal["auto"] = Field(
+    evaluate_every: Updates | Literal["auto"] = Field(
         "auto", description="updates between evaluations on selection; auto: a tenth"
     )
-    patience: Count = Field(5, description="evaluations without a better one before a member stops")
-    batch_size: Count = Field(16, description="examples per update and member")
+    patience: Updates = Field(5, description="evaluations without a better one before a member stops")
+    batch_size: Annotated[int, within(1, 65_536, "all of them are held in memory at once")] = Field(
+        16, description="examples per update and member"
+    )
     optimizer: Literal["adamw", "adafactor"] = Field("adamw", description="adafactor: as published for T5")
     learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
         "auto", description="of the prompt; auto: by method, such as 0.2 x RMS of the model's embeddings for direct"
@@ -133,9 +184,15 @@ class TrainingSettings(Settings):
 
 def _count_or_fraction(value: Any) -> Any:
     """Command lines give text: digits alone are a count, anything with a point is a fraction."""
-    if isinstance(value, str):
-        return int(value) if value.strip().lstrip("-").isdigit() else float(value)
-    return value
+    if not isinstance(value, str):
+        return value
+    count = _whole(value)
+    if count is not None:
+        return count
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError("give a count such as 5, or a fraction with a point such as 0.25") from None
 
 
 Keeping = Annotated[int | float, BeforeValidator(_count_or_fraction)]
@@ -144,21 +201,18 @@ Keeping = Annotated[int | float, BeforeValidator(_count_or_fraction)]
 class PruningSettings(Settings):
     """What is pruned, by which score, and what the survivors are rewound to."""
 
-    rounds: Annotated[int, Field(ge=0)] = Field(3, description="prunings after the dense round")
+    rounds: Annotated[int, within(0, 1_000, "each is a training of its own")] = Field(
+        3, description="prunings after the dense round"
+    )
     keep_tokens: Keeping = Field(0.25, description="tokens kept at the end: a count, or a fraction with a point")
     keep_pieces: Keeping = Field(0.5, description="pieces kept per token at the end: a count or a fraction")
     score: Literal["absolute", "signed", "squared", "magnitude", "random"] = Field(
         "absolute", description="importance: gradient (absolute as in XPrompt, signed, squared), magnitude, random"
     )
-    rewind: Annotated[int, Field(ge=0)] | Literal["trained", "init", "fresh"] = Field(
-        "trained", description="trained, init, a step of the dense round, or fresh (a control)"
-    )
+    rewind: (
+        Annotated[int, within(0, 10_000_000, "no dense round has so many steps")] | Literal["trained", "init", "fresh"]
+    ) = Field("trained", description="trained, init, a step of the dense round, or fresh (a control)")
     absent: Literal["remove", "hide", "zero"] = Field("remove", description="what stands for a dropped token")
-
-    @field_validator("rewind", mode="before")
-    @classmethod
-    def _step(cls, value: Any) -> Any:
-        return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
 class SearchSettings(Settings):
@@ -187,12 +241,18 @@ class MachineSettings(Settings):
     device_map: Literal["auto"] | None = Field(
         None, description="auto: spread the frozen model over all devices, main memory and disk"
     )
-    threads: Count | None = Field(None, description="CPU threads; default: all cores at hand")
-    width: Count | Literal["auto"] = Field("auto", description="most members trained side by side; auto: by memory")
+    threads: Annotated[int, within(1, 1_024, "no machine here has more cores")] | None = Field(
+        None, description="CPU threads; default: all cores at hand"
+    )
+    width: Annotated[int, within(1, 1_024, "all of them are held in memory at once")] | Literal["auto"] = Field(
+        "auto", description="most members trained side by side; auto: by memory"
+    )
     checkpointing: bool = Field(
         False, description="compute activations twice and keep few: slower; on by itself where not even one member fits"
     )
-    processes: Count = Field(1, description="processes that share every batch; torchrun must have started as many")
+    processes: Annotated[int, within(1, 4_096, "one process takes one device")] = Field(
+        1, description="processes that share every batch; torchrun must have started as many"
+    )
 
 
 class Experiment(Settings):
@@ -205,7 +265,7 @@ class Experiment(Settings):
     pruning: PruningSettings = PruningSettings()
     search: SearchSettings = SearchSettings()
     machine: MachineSettings = MachineSettings()
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), description="seeds; one lineage each")
+    seeds: tuple[Seed, ...] = Field((0,), description="seeds; one lineage each")
 
     @model_validator(mode="after")
     def _alike_on_all_processes(self) -> Experiment:
@@ -217,19 +277,28 @@ class Experiment(Settings):
     @classmethod
     def _seeds(cls, value: Any) -> Any:
         """A count N means seeds 0 to N-1; a list (or "3,5") names them."""
-        if isinstance(value, str):
-            value = int(value) if value.strip().isdigit() else [part.strip() for part in value.split(",")]
-        if isinstance(value, int) and not isinstance(value, bool):
-            if value < 1:
-                raise ValueError("give at least one seed")
-            return tuple(range(value))
-        return value
+        if isinstance(value, str) and "," in value:
+            return [part.strip() for part in value.split(",")]
+        if isinstance(value, list | tuple):
+            return value
+        count = _whole(value)
+        if count is None:
+            raise ValueError("give a count such as 3, or the seeds themselves, such as 3,5")
+        if count < 1:
+            raise ValueError("give at least one seed")
+        if count > _MOST_SEEDS:
+            raise ValueError(
+                f"{_MOST_SEEDS:,} seeds are the most: each is a training of its own (a number alone is a count)"
+            )
+        return tuple(range(count))
 
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if not seeds or len(set(seeds)) < len(seeds):
             raise ValueError("seeds must be distinct, at least one")
+        if len(seeds) > _MOST_SEEDS:
+            raise ValueError(f"{_MOST_SEEDS:,} seeds are the most: each is a training of its own")
         return seeds
 
 

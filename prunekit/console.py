@@ -5,6 +5,8 @@ rich is imported when something is shown, so that the command line answers at on
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import sys
@@ -104,6 +106,43 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | Non
 def write(text: str) -> None:
     """A line on standard output."""
     sys.stdout.write(printable(text) + "\n")
+
+
+def json_line(value: Any, encoding: str | None = "ascii") -> str:
+    """JSON in one line that every program can read and every terminal show.
+
+    What JSON has no word for, NaN and the infinities, is null. Where `encoding` (None: utf-8) lacks a character, or one
+    could steer the terminal, all but ASCII is escaped.
+    """
+    value = _finite(value)
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
+    try:
+        line.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        readable = False
+    else:
+        readable = line.isprintable()
+    # DEL is the one control character that JSON leaves as it is in ASCII
+    return line if readable else json.dumps(value, allow_nan=False, default=_plain).replace("\x7f", "\\u007f")
+
+
+def write_json(value: Any) -> None:
+    """A line of JSON on standard output."""
+    sys.stdout.write(json_line(value, sys.stdout.encoding) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON has no word for."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know: numbers of numpy are numbers, all else is its text."""
+    return _finite(value.item()) if hasattr(value, "item") else str(value)
 
 
 def number(value: Any) -> str:

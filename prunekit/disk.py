@@ -1,10 +1,14 @@
-"""Writes that a crash cannot tear: staged under a temporary name, flushed, renamed."""
+"""Writes that a crash cannot tear: staged under a temporary name of their own, flushed, renamed."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import shutil
+import socket
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # names that begin so are not finished; whoever holds the run's lock may sweep them away
-STAGING = ".staging-"
+STAGING = ".prunekit-staging-"
 
 
 def as_json(facts: Mapping[str, Any]) -> bytes:
@@ -41,18 +45,72 @@ def needing(path: Path, size: int) -> Iterator[None]:
         raise OSError(error.errno, reason, str(path)) from error
 
 
-def replace(path: Path, content: bytes) -> None:
+def staged(target: Path) -> Path:
+    """A temporary name beside a target that no other writer has, alive or dead."""
+    return target.parent / f"{STAGING}{_host()}.{os.getpid()}.{secrets.token_hex(8)}-{_end(target)}"
+
+
+def _host() -> str:
+    """The name of this machine in short: where a process by its number is looked for."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _end(target: Path) -> str:
+    """The end of a name, since the whole may be as long as a name can be."""
+    return target.name[-40:]
+
+
+def is_staged(path: Path) -> bool:
+    """Whether a name is one that `staged` gives."""
+    return path.name.startswith(STAGING)
+
+
+def sweep(folder: Path) -> None:
+    """Take away what dead processes left half-written anywhere in a folder; no link is followed."""
+    for place, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            path = Path(place, name)
+            if not is_staged(path):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                folders.remove(name)
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def sweep_dead(target: Path) -> None:
+    """Take away what processes of this machine that are no more left half-written of a file."""
+    name = re.compile(re.escape(STAGING + _host()) + r"\.(\d+)\.[0-9a-f]+-" + re.escape(_end(target)))
+    for path in list(target.parent.iterdir()) if target.parent.is_dir() else []:
+        if (match := name.fullmatch(path.name)) and not _is_alive(int(match[1])):
+            with suppress(OSError):  # it is in nobody's way
+                path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def replace(path: Path, content: bytes, *, follow: bool = True) -> None:
     """Write a file so that a reader sees the old content or the new one, whole.
 
-    A link stays, what it leads to is replaced; a device or pipe is written to.
+    A link stays, what it leads to is replaced; a device or pipe is written to. With follow=False whatever stands there
+    makes room, and what a link leads to is not touched.
     """
     with needing(path, len(content)):
-        if path.exists() and not path.is_file():
+        if follow and path.exists() and not path.is_file():
             path.write_bytes(content)
             return
-        target = path.resolve() if path.is_symlink() else path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.parent / f"{STAGING}{target.name}"
+        target = path.resolve() if follow and path.is_symlink() else path
+        make(target.parent)
+        temporary = staged(target)
         try:
             write(temporary, content)
             temporary.replace(target)
@@ -63,34 +121,51 @@ def replace(path: Path, content: bytes) -> None:
         flush(target.parent)
 
 
-def move(staged: Path, target: Path) -> None:
+def move(temporary: Path, target: Path) -> None:
     """Rename a staged directory into place; one that stands there already makes room and goes last."""
     if target.exists():
-        old = target.parent / f"{STAGING}old-{target.name}"
+        old = staged(target)
         target.rename(old)
         try:
-            staged.rename(target)
+            temporary.rename(target)
         except OSError:
             old.rename(target)
             raise
         shutil.rmtree(old)
     else:
-        staged.rename(target)
+        temporary.rename(target)
     flush(target.parent)
 
 
+def make(folder: Path) -> None:
+    """Make a folder and those above it that are missing, each of them to last through a power loss."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for inner in reversed(missing):
+        inner.mkdir(exist_ok=True)  # another process may have been quicker
+        flush(inner.parent)
+
+
 def write(path: Path, content: bytes) -> None:
-    """Write a file and flush it to the disk."""
-    with path.open("wb") as file:
+    """Write a new file and flush it to the disk.
+
+    Raises: OSError, also where something has the name already.
+    """
+    with path.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
 def flush(folder: Path) -> None:
-    """Make renames inside a folder last through a power loss."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Make new names inside a folder last through a power loss."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error

@@ -62,7 +62,7 @@ def of_rounds(run: Run) -> list[dict[str, Any]]:
     path = run.path / ENVIRONMENT
     if not path.exists():
         return []
-    facts = seals.read_stamped(path, _CURE)
+    facts = seals.read_stamped(path, _CURE, run.path)
     if facts.get("run") != run.id:
         raise ArtifactError(f"{path}: belongs to another run; {_CURE}")
     try:

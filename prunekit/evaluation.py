@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prunekit.backbones import Backbone, Encoded, Soft
+from prunekit.backbones import Backbone, Encoded, Judged, Soft
 
 # rows of one batch (members x examples x rows per example): wide enough to be quick, small in memory
 _ROWS = 128
@@ -28,18 +28,33 @@ class Evaluation:
 
 def evaluate(prompts: Soft, backbone: Backbone, examples: Sequence[Encoded]) -> Evaluation:
     """Losses and choices of every member on all examples, in the given order; batches are cut by length."""
-    order = sorted(range(len(examples)), key=lambda place: (examples[place].length, place))
     shape = (prompts.members, len(examples))
     losses, scores, chosen = torch.empty(shape), torch.empty(shape), torch.empty(shape, dtype=torch.long)
-    with torch.no_grad():
-        for places in _chunks(order, examples, backbone, prompts.members):
-            batch = backbone.batch([[examples[place] for place in places]], every_choice=True)
-            judged = backbone.judge(prompts, batch)
-            best = judged.logits.max(dim=-1)
-            losses[:, places] = judged.losses.float().cpu()
-            scores[:, places] = best.values.float().cpu()
-            chosen[:, places] = best.indices.cpu()
+    for places, judged in _judged(prompts, backbone, examples):
+        best = judged.logits.max(dim=-1)
+        losses[:, places] = judged.losses.float().cpu()
+        scores[:, places] = best.values.float().cpu()
+        chosen[:, places] = best.indices.cpu()
     return Evaluation(losses, chosen, scores)
+
+
+def choice_scores(prompts: Soft, backbone: Backbone, examples: Sequence[Encoded]) -> list[Tensor]:
+    """Of each example the scores [S, C] of its own C choices, of which `evaluate` chooses the best."""
+    scores = [torch.empty(0)] * len(examples)
+    for places, judged in _judged(prompts, backbone, examples):
+        for row, place in enumerate(places):
+            scores[place] = judged.logits[:, row, : len(examples[place].choices)].float().cpu()
+    return scores
+
+
+def _judged(prompts: Soft, backbone: Backbone, examples: Sequence[Encoded]) -> Iterator[tuple[list[int], Judged]]:
+    """Which examples a batch holds, and what the members answer to them."""
+    order = sorted(range(len(examples)), key=lambda place: (examples[place].length, place))
+    for places in _chunks(order, examples, backbone, prompts.members):
+        batch = backbone.batch([[examples[place] for place in places]], every_choice=True)
+        with torch.no_grad():
+            judged = backbone.judge(prompts, batch)
+        yield places, judged
 
 
 def _chunks(order: list[int], examples: Sequence[Encoded], backbone: Backbone, members: int) -> Iterator[list[int]]:

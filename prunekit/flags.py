@@ -161,6 +161,8 @@ def _shown(value: Any) -> str:
 
 def _metavar(annotation: Any) -> str:
     """What a flag takes, such as trained|init|fresh|INT."""
+    if get_origin(annotation) is Annotated:
+        return _metavar(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
         return "|".join(map(str, get_args(annotation)))
     parts = [_metavar(one) for one in get_args(annotation) if one not in (type(None), ...)]

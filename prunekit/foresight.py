@@ -9,6 +9,7 @@ from typing import Literal
 
 from prunekit.arms import ARMS
 from prunekit.cohort import Member, soft
+from prunekit.config import identity
 from prunekit.evaluation import evaluate
 from prunekit.prepare import Prepared
 from prunekit.schedule import Keep, grid, line, rungs
@@ -91,6 +92,21 @@ def minutes(prepared: Prepared, parts: Sequence[Part], rates: tuple[float, float
     return [each * part.tickets * part.share for part in parts]
 
 
+def pace(prepared: Prepared) -> str:
+    """Equal for experiments whose updates and evaluations take as long, so that one `timed` does for all of them."""
+    settings = prepared.experiment
+    # where values start and how they are cut into pieces changes no shape
+    prompt = settings.prompt.model_dump(mode="json", exclude={"init", "init_text", "init_from", "pieces"})
+    shared = settings.model_dump(mode="json", include={"model", "task", "machine"})
+    training = settings.training.model_dump(mode="json", include={"batch_size", "optimizer"})
+    return identity(shared | {"prompt": prompt, "training": training, "members": _members(prepared)})
+
+
+def _members(prepared: Prepared) -> int:
+    """Tickets that are timed side by side, as they would be trained."""
+    return min(prepared.width, max(len(prepared.experiment.seeds), 2))
+
+
 def _trainings(prepared: Prepared, rounds: int) -> int:
     """Trainings of the arms beside one ticket of so many rounds."""
     match prepared.experiment.pruning.rewind:
@@ -124,8 +140,7 @@ def _range(counts: Sequence[int]) -> str:
 
 def timed(prepared: Prepared) -> tuple[float, float]:
     """Seconds per ticket of one update, and of evaluating one example, side by side as they would be trained."""
-    settings = prepared.experiment
-    members = min(prepared.width, max(len(settings.seeds), 2))
+    members = _members(prepared)
     tickets = [prepared.dense(seed) for seed in range(members)]
     few = prepared.lessons.selection[:16]
     nothing = replace(prepared.lessons, selection=few, measure=lambda chosen: {"none": 0.0})

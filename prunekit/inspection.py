@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json as codec
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,24 +13,58 @@ import pandas as pd
 
 from prunekit import comparison, console, summary
 from prunekit.arms import ARMS
-from prunekit.places import SETTINGS, UNTRAINED, Place
+from prunekit.audit import Audit
+from prunekit.errors import ArtifactError, PrunekitError
+from prunekit.journal import read_journal
+from prunekit.places import MANIFEST, SETTINGS, UNTRAINED, Place
 from prunekit.runs import Run
 
 
 def list_runs(out: Path, *, json: bool) -> None:
-    """One line per run of a folder: its name, seeds and finished tickets."""
-    found = []
-    for run in (Run(path.parent) for path in sorted(out.glob(f"*/{SETTINGS}"))):
-        places = run.tickets()
-        found.append({"run": str(run.path), "seeds": run.settings()["seeds"], "finished_tickets": len(places)})
+    """One line per run of a folder: its name, seeds and finished tickets, or what is wrong with it."""
+    found = [_listed(path) for path in runs_in(out)]
     if json:
-        console.write(codec.dumps(found))
+        console.write_json(found)
         return
     if not found:
         console.write(f"no runs in {out}")
         return
-    rows = [[one["run"], ", ".join(map(str, one["seeds"])), str(one["finished_tickets"])] for one in found]
+    rows = [
+        [row["run"], ", ".join(map(str, row.get("seeds", ()))), str(row.get("finished_tickets", "damaged"))]
+        for row in found
+    ]
     console.show(["run", "seeds", "finished tickets"], rows)
+    for row in found:
+        if "problem" in row:
+            console.write(row["problem"])
+
+
+def _listed(path: Path) -> dict[str, Any]:
+    """A run's row: its seeds and how many tickets are finished, or the first thing that is wrong."""
+    run = Run(path)
+    try:
+        return {"run": str(path), "seeds": list(run.settings()["seeds"]), "finished_tickets": len(run.tickets())}
+    except (PrunekitError, OSError, KeyError, TypeError) as error:
+        return {"run": str(path), "problem": str(error) or type(error).__name__}
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The runs of a folder, by name; one that has lost its settings is there too."""
+    if not folder.is_dir():
+        return []
+    return [path for path in sorted(folder.iterdir()) if path.is_dir() and _was_run(path)]
+
+
+def _was_run(path: Path) -> bool:
+    """Whether a folder is a run, or holds what is left of one; before its settings are written it is none yet."""
+    if os.path.lexists(path / SETTINGS):
+        return True
+    try:
+        known = read_journal(path)
+    except ArtifactError:
+        return True
+    begun = known is not None and bool(known[0].rounds)
+    return begun or any(True for _ in path.glob(f"seed=*/round=*/{MANIFEST}"))
 
 
 def show(path: Path, tolerance: float, *, json: bool, stages: Sequence[str] | None = None, arms: bool = True) -> None:
@@ -41,7 +75,7 @@ def show(path: Path, tolerance: float, *, json: bool, stages: Sequence[str] | No
     """
     run = Run.open(path)
     if json:
-        console.write(codec.dumps(facts(run, tolerance, stages), default=str))
+        console.write_json(facts(run, tolerance, stages))
         return
     metric = run.settings()["metric"]
     results = _with_times(run)
@@ -82,10 +116,24 @@ def has_arms(results: pd.DataFrame, stage: str) -> bool:
 
 
 def verify(paths: Sequence[Path]) -> None:
-    """Check every file of every finished round; the first damaged one ends it with its name."""
-    for path in paths:
-        count = Run.open(path).verify()
-        console.write(f"{path}: {count} files match their manifests")
+    """Check all that runs should hold: a line for each problem of each of them, then a row for each run.
+
+    paths: runs, or folders of runs.  Raises: ArtifactError at the end where there was any problem.
+    """
+    runs = [run for path in paths for run in ([path] if _was_run(path) else runs_in(path) or [path])]
+    rows, damaged = [], []
+    for path in dict.fromkeys(runs):
+        found = Run(path).audit() if _was_run(path) else Audit((f"{path}: not a run, nor a folder of runs",))
+        for problem in found.problems:
+            console.write(" ".join(problem.split()))
+        damaged += [path] if found.problems else []
+        state = f"{len(found.problems)} problem{'s' * (len(found.problems) > 1)}" if found.problems else "whole"
+        unfinished = f", {found.unfinished} to be finished" if found.unfinished else ""
+        rows.append([str(path), str(found.rounds), str(found.files), state + unfinished])
+    console.show(["run", "rounds", "files checked", "state"], rows)
+    if damaged:
+        raise ArtifactError(f"{len(damaged)} of {len(rows)} runs are not as they should be")
+    console.write(f"{sum(int(row[2]) for row in rows)} files match their manifests, and nothing is missing")
 
 
 def compare(paths: Sequence[Path], *, json: bool) -> None:
@@ -104,7 +152,7 @@ def compare(paths: Sequence[Path], *, json: bool) -> None:
             }
             for run, one, rounds in zip(runs, settings, summaries, strict=True)
         ]
-        console.write(codec.dumps(facts))
+        console.write_json(facts)
         return
     names = [run.path.name for run in runs]
     console.show(["setting", *names], [[key, *[str(one.get(key, "")) for one in settings]] for key in differing])

@@ -49,17 +49,22 @@ def put(backbone: Backbone, settings: MachineSettings) -> None:
 
 
 def with_width(
-    settings: MachineSettings, first: Ticket, backbone: Backbone, examples: Sequence[Encoded], batch_size: int
+    settings: MachineSettings,
+    first: Ticket,
+    backbone: Backbone,
+    examples: Sequence[Encoded],
+    batch_size: int,
+    counts: capacity.Counts,
 ) -> MachineSettings:
     """With width = "auto" settled from the memory at hand; where not one member fits, activations are recomputed.
 
-    first: a dense ticket, the largest there will be.  Raises: ConfigError where even so none fits, or a batch is
-    smaller than the team.
+    first: a dense ticket, the largest there will be.  counts: what was counted on this backbone and these examples
+    before, and is added to.  Raises: ConfigError where even so none fits, or a batch is smaller than the team.
     """
     if (rows := min(batch_size, len(examples))) < settings.processes:
         raise ConfigError(f"--processes {settings.processes}: a batch of {rows} has no example for each process")
     if settings.width == "auto":
-        settings = _by_memory(settings, first, backbone, examples, batch_size)
+        settings = _by_memory(settings, first, backbone, examples, batch_size, counts)
     return _agreed(settings)
 
 
@@ -72,13 +77,27 @@ def _agreed(settings: MachineSettings) -> MachineSettings:
 
 
 def _by_memory(
-    settings: MachineSettings, first: Ticket, backbone: Backbone, examples: Sequence[Encoded], batch_size: int
+    settings: MachineSettings,
+    first: Ticket,
+    backbone: Backbone,
+    examples: Sequence[Encoded],
+    batch_size: int,
+    counts: capacity.Counts,
 ) -> MachineSettings:
-    needed = capacity.activation_bytes(first, backbone, examples, batch_size)
-    width, checkpointing = capacity.width(needed, backbone.device), settings.checkpointing
+    shapes = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(first.state.items()))
+
+    def counted(checkpointing: bool) -> int:
+        facts = (first.method, shapes, batch_size, checkpointing)
+        if facts not in counts:
+            counts[facts] = capacity.activation_bytes(first, backbone, examples, batch_size)
+        return counts[facts]
+
+    checkpointing = settings.checkpointing
+    needed = counted(checkpointing)
+    width = capacity.width(needed, backbone.device)
     if not width and not checkpointing:
         capacity.recompute_activations(backbone)
-        needed, checkpointing = capacity.activation_bytes(first, backbone, examples, batch_size), True
+        needed, checkpointing = counted(True), True
         width = capacity.width(needed, backbone.device)
     if not width:
         free = capacity.free_bytes(backbone.device)

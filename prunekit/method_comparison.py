@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as codec
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.paired import t_interval
+from analyses.paired import cut, t_interval
 from prunekit import console, disk, foresight, toml
 from prunekit.config import Experiment, identity
 from prunekit.errors import ConfigError, DivergedError
@@ -19,6 +18,7 @@ from prunekit.places import RESULTS, Place
 from prunekit.prepare import Prepared, prepare
 from prunekit.prompts import METHODS, Method
 from prunekit.rates import RATES, Found, grid, search_rates
+from prunekit.tasks.metrics import bounds
 
 #: Multiples of each method's own learning rate that are tried where none are asked for.
 FACTORS = (0.3, 1.0, 3.0)
@@ -83,10 +83,11 @@ def compare(experiments: Sequence[Experiment], wish: Wish) -> None:
         found.append(search_rates(one, wish.factors, wish.out, screen))
     trainings = pd.concat([_trainings(*pair) for pair in zip(prepared, found, strict=True)], ignore_index=True)
     path = _write(trainings, found, wish)
-    table = summarise(trainings, [_seconds(one) for one in found])
+    ends = bounds(*(one.task.metrics[0] for one in prepared))
+    table = summarise(trainings, [_seconds(one) for one in found], ends)
     if wish.json:
         facts = {"methods": console.records(table), "trainings": console.records(trainings), "written": str(path)}
-        console.write(codec.dumps(facts))
+        console.write_json(facts)
     else:
         _show(table, trainings, prepared, wish)
         console.write(f"written to {path}")
@@ -96,10 +97,13 @@ def compare(experiments: Sequence[Experiment], wish: Wish) -> None:
         raise DivergedError(f"no training of {names} came to its end; try smaller factors with --learning-rates")
 
 
-def summarise(trainings: pd.DataFrame, seconds: Sequence[float]) -> pd.DataFrame:
+def summarise(
+    trainings: pd.DataFrame, seconds: Sequence[float], ends: tuple[float, float] = (-math.inf, math.inf)
+) -> pd.DataFrame:
     """One row per task and method, at its chosen rate.
 
-    trainings: as written to results.parquet.  seconds: of one training, in the order of tasks and methods.
+    trainings: as written to results.parquet.  seconds: of one training, in the order of tasks and methods.  ends: what
+    the metric can be; intervals are cut there.
 
     Columns: task, method, parameters, head_parameters; rate (NaN where all diverged); seeds that came to their end;
     updates, seconds, selection, report (means over those seeds); low, high (95 % t interval of report, NaN below two
@@ -110,7 +114,7 @@ def summarise(trainings: pd.DataFrame, seconds: Sequence[float]) -> pd.DataFrame
     for ((task, method), part), spent in zip(groups, seconds, strict=True):
         kept = part[part["chosen"] & (part["status"] == "done")]
         first, report = part.iloc[0], kept["report"].to_numpy(dtype=float)
-        low, high = t_interval([report], CONFIDENCE) if len(kept) > 1 else (math.nan, math.nan)
+        low, high = cut(t_interval([report], CONFIDENCE), ends) if len(kept) > 1 else (math.nan, math.nan)
         rows.append(
             {
                 "task": task,
@@ -187,7 +191,7 @@ def _foresee(prepared: Sequence[Prepared], wish: Wish) -> None:
         parts.append({"task": one.task.name, "method": part.title, "trainings": count, "minutes": minutes})
     total = sum(part["minutes"] for part in parts)
     if wish.json:
-        console.write(codec.dumps({"parts": parts, "minutes": total}))
+        console.write_json({"parts": parts, "minutes": total})
         return
     rows = [[one["task"], one["method"], str(one["trainings"]), f"{one['minutes']:.1f}"] for one in parts]
     console.show(["task", "method", "trainings", "minutes at most"], rows)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 SETTINGS = "experiment.toml"
 ENVIRONMENT = "environment.json"
 RESULTS = "results.parquet"
+JOURNAL = "journal.json"
 STAGE_SETTINGS = "stage.toml"
 MANIFEST = "MANIFEST.json"
 TIMING = "timing.json"
@@ -27,7 +28,16 @@ UNTRAINED = "untrained"
 #: Where the cells of a search lie inside its stage.
 GRID = "grid"
 
+# what lies at a run's root: its files, its stages, and the seeds of the dense round
+_FILES = (SETTINGS, ENVIRONMENT, RESULTS, JOURNAL, ".lock", ".holder")
+_FOLDERS = re.compile(r"seed=\d+|untrained|rates|(?:prune|search|score|rates|eval)-[0-9a-f]+")
+
 _PLACE = re.compile(r"(?:(?P<stage>.+)/)?seed=(?P<seed>\d+)/round=(?P<round>\d+)")
+
+
+def is_of_run(name: str) -> bool:
+    """Whether a name at a run's root is one that prunekit gives; others are the user's own."""
+    return name in _FILES or _FOLDERS.fullmatch(name) is not None
 
 
 class Place(NamedTuple):

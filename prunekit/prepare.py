@@ -39,8 +39,9 @@ class Prepared:
     after the dense one keeps.  initialise: makes the starting values of round 0.  draw: makes new ones,
     the same but for what a transferred ticket gives.  making: how the method makes a prompt of them.  head: the one
     that a ticket brings along (--from).  digests: sha256 of backbone, data, task, and of the tickets that the prompt is
-    made from.  content: what model, task and data are, by name, for whoever uses the run later.  other_model: in
-    what the model of the ticket that the prompt starts from was another.
+    made from.  content: what model, task and data are, by name, for whoever uses the run later.  counts: bytes of
+    training steps that were counted on the rows, shared by preparations on the same.  first: a dense ticket of the size
+    that all have.  other_model: in what the model of the ticket that the prompt starts from was another.
     """
 
     experiment: Experiment
@@ -57,6 +58,8 @@ class Prepared:
     head: State | None
     digests: dict[str, str]
     content: sameness.Content
+    counts: capacity.Counts
+    first: Ticket | None = None
     other_model: Sequence[str] = ()
 
     @property
@@ -178,8 +181,10 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
     parts = (splits.train, splits.selection, splits.report)
     rows = known.rows if known else [encode(backbone, task, part, experiment.prompt.tokens) for part in parts]
     train, selection, report = rows
-    longest = max(experiment.model.max_input_tokens, *(row.length for row in (*train, *selection, *report)))
-    making = methods.making(experiment.prompt, backbone, train, longest)
+    longest = known.making.options.input_tokens if known else _longest(experiment, rows)
+    alike = known if known and _starts_alike(known.experiment, experiment) else None
+    making = alike.making if alike else methods.making(experiment.prompt, backbone, train, longest)
+    first_values = starts.initialiser(experiment.prompt, backbone, task, source) if alike is None else alike.initialise
     backbone_digest, content = (
         (known.digests["backbone"], known.content) if known else _identified(backbone, task, splits)
     )
@@ -194,8 +199,8 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
             **experiment.training.model_dump(exclude={"keep"}), backbone_dropout=experiment.model.backbone_dropout
         ),
         keeps=_keeps(experiment),
-        initialise=starts.initialiser(experiment.prompt, backbone, task, source),
-        draw=starts.initialiser(experiment.prompt, backbone, task),
+        initialise=first_values,
+        draw=alike.draw if alike else starts.initialiser(experiment.prompt, backbone, task),
         making=making,
         head=starts.head(experiment.prompt, source, backbone.new_head(_fixed_choices(task))),
         digests={
@@ -205,13 +210,29 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
             **starts.digests(experiment.prompt, source),
             **making.digests,
         },
+        counts=known.counts if known else {},
         content=content,
         other_model=sameness.differences(sameness.of_model(source), content) if source else (),
     )
     _check(prepared)
-    first = prepared.dense(0)
-    settled = machine.with_width(experiment.machine, first, backbone, prepared.lessons.train, prepared.plan.batch_size)
-    return replace(prepared, experiment=experiment.model_copy(update={"machine": settled}))
+    first = alike.first if alike and alike.first else prepared.dense(0)
+    size, counts = prepared.plan.batch_size, prepared.counts
+    settled = machine.with_width(experiment.machine, first, backbone, train, size, counts)
+    return replace(prepared, experiment=experiment.model_copy(update={"machine": settled}), first=first)
+
+
+def _starts_alike(one: Experiment, other: Experiment) -> bool:
+    """Whether prompts start alike, and from nothing that lies in files, which may change meanwhile."""
+    prompt = one.prompt
+    from_files = prompt.init_from or prompt.start_from or prompt.subspace_from
+    where = ("device", "threads")  # what is measured is rounded otherwise on another machine
+    machine = all(getattr(one.machine, name) == getattr(other.machine, name) for name in where)
+    return not from_files and prompt == other.prompt and machine
+
+
+def _longest(experiment: Experiment, rows: Sequence[Sequence[Encoded]]) -> int:
+    """Tokens of the longest input there will be."""
+    return max(experiment.model.max_input_tokens, *(row.length for part in rows for row in part))
 
 
 def encode(backbone: Backbone, task: Task, examples: Sequence[Example], prompt_tokens: int) -> list[Encoded]:

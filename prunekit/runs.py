@@ -1,29 +1,43 @@
 """Runs on disk: every file name, staged writes, manifests, resume. The directory is the state machine.
 
 A round's files are written under a temporary name, flushed and renamed; its manifest, written last, says it is done.
-The commit unit is a cohort's round: a round counts only when the manifests of all its members are there.
+The commit unit is a cohort's round: a round counts only when the manifests of all its members are there. The journal
+names every round that was committed. No link is followed inside a run.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
-import shutil
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from prunekit import disk, seals
+from prunekit import disk, reading, seals
+from prunekit.audit import Audit, audited
 from prunekit.config import identity
 from prunekit.errors import ArtifactError, BusyError, ConfigError
-from prunekit.places import ENVIRONMENT, MANIFEST, RESULT, RESULTS, SETTINGS, STAGE_SETTINGS, TIMING, Place
+from prunekit.journal import CURE, Journal, read_journal
+from prunekit.places import (
+    ENVIRONMENT,
+    JOURNAL,
+    MANIFEST,
+    RESULT,
+    RESULTS,
+    SETTINGS,
+    STAGE_SETTINGS,
+    TIMING,
+    Place,
+    is_of_run,
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ class Run:
 
         Raises: ArtifactError where the file is missing or not what was written.
         """
-        return seals.read_sealed(self.path / SETTINGS)
+        return seals.read_sealed(self.path / SETTINGS, root=self.path)
 
     @property
     def id(self) -> str | None:
@@ -93,9 +107,11 @@ class Run:
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         """Replace the settings file (seeds and cohorts may be added to a run)."""
-        path = self.path / SETTINGS
-        began = self.marks["made_on"] if path.exists() else identity(settings.get("machine"))
-        disk.replace(path, seals.sealed({**settings, "made_on": began}))
+        there = (self.path / SETTINGS).exists()
+        began = self.marks["made_on"] if there else identity(settings.get("machine"))
+        if not there:  # before the settings, since what has settings is a run, and a run has a journal
+            self._begin_journal({"run": settings.get("id"), "made_on": began})
+        self._put(SETTINGS, seals.sealed({**settings, "made_on": began}))
         self._marks = None
 
     def stage_settings(self, stage: str) -> dict[str, Any]:
@@ -103,39 +119,42 @@ class Run:
 
         Raises: ArtifactError where the file is missing, damaged or belongs elsewhere.
         """
-        return seals.read_sealed(self.path / stage / STAGE_SETTINGS, self.marks | {"stage": stage})
+        return seals.read_sealed(self.path / stage / STAGE_SETTINGS, self.marks | {"stage": stage}, self.path)
 
     def write_stage(self, stage: str, settings: Mapping[str, Any]) -> None:
         """Make a stage's directory with its settings, where it is not there yet."""
         content = seals.sealed(settings, self.marks | {"stage": stage})
         path = self.path / stage / STAGE_SETTINGS
         if not path.exists():
-            disk.replace(path, content)
-        elif path.read_bytes() != content:
+            self._put(f"{stage}/{STAGE_SETTINGS}", content)
+        elif seals.sealed(self.stage_settings(stage), self.marks | {"stage": stage}) != content:
             raise ArtifactError(f"{path}: holds other settings than this stage's; delete its folder and run again")
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Versions and machine, for the reader; not part of what makes two runs equal."""
-        disk.replace(self.path / ENVIRONMENT, seals.stamped(facts))
+        self._put(ENVIRONMENT, seals.stamped(facts))
+        if (self.path / SETTINGS).exists() and not (known := self.journal()).environment:
+            self._write_journal(replace(known, environment=True))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run alone. What a dead process left half-written is swept away first.
 
-        Raises: BusyError naming the holder where another process has it.
+        Raises: BusyError naming the holder where another process has it; ArtifactError where a name of it is a link.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        disk.make(self.path)
+        self._refuse_links()
         holder = self.path / ".holder"
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
         except Timeout:
-            name = holder.read_text(errors="replace") if holder.exists() else "another process"
+            name = _holder(holder, self.path)
             raise BusyError(f"{self.path}: in use by {name}; wait for it, or use another --out") from None
         try:
-            disk.replace(holder, f"process {os.getpid()} on {socket.gethostname()}".encode())
-            for left in self.path.rglob(f"{disk.STAGING}*"):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            disk.replace(holder, f"process {os.getpid()} on {socket.gethostname()}".encode(), follow=False)
+            disk.sweep(self.path)
+            self.settle_journal()
             yield
         finally:
             holder.unlink(missing_ok=True)
@@ -158,10 +177,15 @@ class Run:
         staged = []
         for files, size in zip(members, needed, strict=True):
             with disk.needing(self.folder(files.place), size):
-                staged.append((self._stage(files, cohort), self.folder(files.place)))
-        for (temporary, target), size in zip(staged, needed, strict=True):
-            with disk.needing(target, size):
-                disk.move(temporary, target)
+                staged.append(self._stage(files, cohort))
+        manifests = {files.place: digest for files, (_, digest) in zip(members, staged, strict=True)}
+        known = self.journal().begun(manifests)
+        self._write_journal(known)
+        for files, (temporary, _), size in zip(members, staged, needed, strict=True):
+            with disk.needing(self.folder(files.place), size):
+                disk.move(temporary, self.folder(files.place))
+        self._publish([files.place for files in members])
+        self._write_journal(known.ended(manifests))
 
     def manifest(self, place: Place) -> dict[str, Any]:
         """The manifest of a finished round.
@@ -169,7 +193,7 @@ class Run:
         Raises: ArtifactError where it is missing, damaged or belongs elsewhere.
         """
         path = self.folder(place) / MANIFEST
-        manifest = seals.read_manifest(path)
+        manifest = seals.read_manifest(path, self.path)
         expected = {**self.marks, "place": str(place)}
         found = {key: manifest.get(key) for key in expected}
         if found != expected:
@@ -188,12 +212,7 @@ class Run:
         known = self.manifest(place)["files"].get(name)
         if known is None:
             raise ArtifactError(f"{path}: this round has no such file")
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
-        if len(content) != known["size"] or hashlib.sha256(content).hexdigest() != known["sha256"]:
-            raise ArtifactError(f"{path}: damaged, it does not match its manifest; delete its folder and run again")
+        seals.read_listed(path, known, self.path)
         return path
 
     def result(self, place: Place) -> dict[str, Any]:
@@ -206,7 +225,7 @@ class Run:
 
         Raises: ArtifactError where it is damaged or another round's.
         """
-        return seals.read_timing(self.folder(place))
+        return seals.read_timing(self.folder(place), self.path)
 
     def stages(self) -> list[str]:
         """The dense stage "" and every sub-directory that holds rounds."""
@@ -223,10 +242,8 @@ class Run:
     def _manifests(self) -> dict[Place, dict[str, Any]]:
         """The manifests of `rounds`, in their order."""
         found = {}
-        for path in sorted(self.path.rglob(MANIFEST)):
+        for path in sorted(one for one in self.paths() if one.name == MANIFEST):
             inside = path.parent.relative_to(self.path)
-            if disk.STAGING in str(inside):
-                continue
             try:
                 place = Place.parse(inside)
                 manifest = self.manifest(place)
@@ -248,31 +265,129 @@ class Run:
     def write_results(self) -> pd.DataFrame:
         """Rebuild `results.parquet` from the rounds, a row per finished ticket."""
         table = self.results()
-        disk.replace(self.path / RESULTS, disk.as_parquet(table))
+        content = disk.as_parquet(table)
+        self._put(RESULTS, content)
+        self._write_journal(replace(self.journal(), results=hashlib.sha256(content).hexdigest()))
         return table
 
-    def verify(self) -> int:
-        """Check every file of every finished round against its manifest; returns how many files were checked.
+    # ---- what should be there
 
-        Raises: ArtifactError naming the first file that is damaged.
+    def paths(self) -> Iterator[Path]:
+        """Every file and folder of the run but unfinished ones; what a user's own link leads to is left alone.
+
+        Raises: ArtifactError naming a link that stands where prunekit's own file or folder should be.
         """
-        count = 0
-        for place, manifest in self._manifests().items():
-            for name in manifest["files"]:
-                self.read(place, name)
-                count += 1
-            self.timing(place)
-        return count
+        for place, folders, files in os.walk(self.path):
+            inside = Path(place)
+            folders[:] = [name for name in folders if not disk.is_staged(inside / name)]
+            for path in (inside / name for name in [*folders, *files]):
+                if path.is_symlink() and (inside != self.path or is_of_run(path.name)):
+                    raise ArtifactError(
+                        f"{path}: a link, and inside a run none is followed; put there what it leads to"
+                    )
+                if not disk.is_staged(path):
+                    yield path
+
+    def journal(self) -> Journal:
+        """What the run should hold; where it has no journal, that is what it does hold.
+
+        Raises: ArtifactError where the journal is damaged or another run's.
+        """
+        read = read_journal(self.path)
+        if read is None:
+            there = {place: manifest["sha256"] for place, manifest in self._manifests().items()}
+            return Journal(there, environment=(self.path / ENVIRONMENT).exists())
+        found, marks = read
+        if marks != self.marks:
+            raise ArtifactError(f"{self.path / JOURNAL}: belongs to {marks}, not to {self.marks}; {CURE}")
+        return found
+
+    def assuming(self, marks: Mapping[str, str | None]) -> Run:
+        """The same run, taken to be whose it is not known to be: its settings are not asked."""
+        other = copy.copy(self)
+        other._marks = dict(marks)
+        return other
+
+    def audit(self) -> Audit:
+        """Compare what is there with the journal, the manifests and the seals: everything that is wrong."""
+        return audited(self)
+
+    def verify(self) -> int:
+        """Check everything that the run should hold; returns how many files of rounds were checked.
+
+        Raises: ArtifactError with the first thing that is wrong.
+        """
+        found = self.audit()
+        if found.problems:
+            raise ArtifactError(found.problems[0])
+        return found.files
+
+    def _begin_journal(self, marks: Mapping[str, str | None]) -> None:
+        """A journal for a new run, unless one that names rounds is there: they would be forgotten."""
+        read = read_journal(self.path)
+        if read is None or not (read[0].rounds or read[0].pending):
+            self._put(JOURNAL, Journal(environment=(self.path / ENVIRONMENT).exists()).to_bytes(marks))
+
+    def settle_journal(self) -> None:
+        """Finish what a dead process did not come to: the entry of rounds that it had put in place."""
+        if not (self.path / SETTINGS).exists():
+            return
+        known = self.journal()
+        there = {place: digest for place, digest in known.pending.items() if self._digest_at(place) == digest}
+        whole = {
+            place: digest
+            for place, digest in there.items()
+            if all(known.allows(one, self._digest_at(one) or "") for one in self._cohort(place))
+        }
+        self._write_journal(known.ended(whole))
+
+    def _write_journal(self, known: Journal) -> None:
+        """Replace the journal, where it says something else."""
+        content = known.to_bytes(self.marks)
+        path = self.path / JOURNAL
+        if not path.exists() or reading.content(path, reading.JSON, self.path) != content:
+            self._put(JOURNAL, content)
+
+    def _cohort(self, place: Place) -> list[Place]:
+        manifest = seals.read_manifest(self.folder(place) / MANIFEST, self.path)
+        return [Place.parse(Path(name)) for name in manifest["cohort"]]
+
+    def _digest_at(self, place: Place) -> str | None:
+        """The digest of the manifest at a place, None where there is no sound one."""
+        try:
+            digest: str = seals.read_manifest(self.folder(place) / MANIFEST, self.path)["sha256"]
+        except ArtifactError:
+            return None
+        return digest
+
+    def _refuse_links(self) -> None:
+        for _ in self.paths():
+            pass
 
     # ---- writing
 
-    def _stage(self, files: Files, cohort: Sequence[str]) -> Path:
-        """One member's round under a temporary name, its manifest last, all of it flushed."""
+    def _put(self, name: str, content: bytes) -> None:
+        """Write a file of the run, by its name inside it. What a link leads to is not touched."""
+        path = self.path / name
+        self._check_no_link(path)
+        disk.replace(path, content, follow=False)
+
+    def _check_no_link(self, path: Path) -> None:
+        try:
+            reading.check_no_link(path, self.path)
+        except OSError as error:
+            raise ArtifactError(f"{error.filename}: {error.strerror}; put there what it leads to") from error
+
+    def _publish(self, places: Sequence[Place]) -> None:
+        """Called when a cohort's round is in place and the journal does not say so yet."""
+
+    def _stage(self, files: Files, cohort: Sequence[str]) -> tuple[Path, str]:
+        """One member's round under a temporary name, its manifest last, all of it flushed; and its digest."""
         target = self.folder(files.place)
-        temporary = target.parent / f"{disk.STAGING}{target.name}"
-        if temporary.exists():
-            shutil.rmtree(temporary)
-        temporary.mkdir(parents=True)
+        self._check_no_link(target)
+        disk.make(target.parent)
+        temporary = disk.staged(target)
+        temporary.mkdir()
         for name, content in files.content.items():
             disk.write(temporary / name, content)
         told = {"place": str(files.place), "cohort": list(cohort), "previous": self._digest_before(files.place)}
@@ -280,7 +395,7 @@ class Run:
         disk.write(temporary / TIMING, seals.timing(files.timing, manifest))
         disk.write(temporary / MANIFEST, manifest)
         disk.flush(temporary)
-        return temporary
+        return temporary, str(json.loads(manifest)["sha256"])
 
     def _digest_before(self, place: Place) -> str | None:
         """The digest of the round before; the first round of a stage follows the dense round that all stages share."""
@@ -288,8 +403,16 @@ class Run:
             return None
         own = self.folder(place._replace(round=place.round - 1))
         before = (own if own.exists() else self.folder(Place("", place.seed, 0))) / MANIFEST
-        digest: str = seals.read_manifest(before)["sha256"]
+        digest: str = seals.read_manifest(before, self.path)["sha256"]
         return digest
+
+
+def _holder(path: Path, run: Path) -> str:
+    """Who has a run, as far as it says so."""
+    try:
+        return reading.content(path, 1024, run).decode(errors="replace") or "another process"
+    except OSError:
+        return "another process"
 
 
 def _flat(result: Mapping[str, Any]) -> dict[str, Any]:

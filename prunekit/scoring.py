@@ -223,7 +223,7 @@ def _with_scores(ticket: Ticket, level: Level, scores: torch.Tensor, error: torc
 def _show(scored: Scored, *, json: bool) -> None:
     table, facts = scored.table, scored.facts
     if json:
-        console.write(codec.dumps(facts | {"units": console.records(table)}))
+        console.write_json(facts | {"units": console.records(table)})
         return
     order = table[table["kept"]].sort_values("score", ascending=False, kind="stable")
     shown = order if len(order) <= _SHOWN else pd.concat([order.head(_SHOWN // 2), order.tail(_SHOWN // 2)])

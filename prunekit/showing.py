@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as codec
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,7 +50,7 @@ def show_task(settings: Mapping[str, Any], *, json: bool) -> None:
         "lengths": {name: _lengths(task, getattr(splits, name), backbone) for name in _SPLITS},
     }
     if json:
-        console.write(codec.dumps(facts, ensure_ascii=False))
+        console.write_json(facts)
     else:
         _show(facts, splits, backbone)
 

@@ -7,18 +7,17 @@ alone with it; the engine of a sweep sees to that.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import pandas as pd
-
-from prunekit import seals
+from prunekit import reading, seals
 from prunekit.errors import ArtifactError, ConfigError, PrunekitError
-from prunekit.places import ENVIRONMENT, MANIFEST, RESULTS, SETTINGS, STAGE_SETTINGS, Place
-from prunekit.runs import Files, Run
+from prunekit.places import ENVIRONMENT, JOURNAL, MANIFEST, RESULTS, SETTINGS, STAGE_SETTINGS, Place
+from prunekit.runs import Run
 
 
 class Store:
@@ -104,38 +103,27 @@ class StoredRun(Run):
 
     store: Store
 
-    def commit(self, members: Sequence[Files]) -> None:
-        """As every run; then the cohort's files go to the store, and when all are there, its manifests."""
-        super().commit(members)
-        folders = [self.folder(files.place) for files in members]
+    def _publish(self, places: Sequence[Place]) -> None:
+        """A cohort's files go to the store, and when all are there, its manifests."""
+        folders = [self.folder(place) for place in places]
         manifests = [folder / MANIFEST for folder in folders]
         self.store.remove(map(self._name, manifests))  # an earlier one does not vouch for files that now change
         self._copy(path for folder in folders for path in folder.iterdir() if path.name != MANIFEST)
         self._copy(manifests)
 
-    def write_settings(self, settings: Mapping[str, Any]) -> None:
+    def _put(self, name: str, content: bytes) -> None:
         """Here and in the store."""
-        super().write_settings(settings)
-        self._copy([self.path / SETTINGS])
+        super()._put(name, content)
+        self._copy([self.path / name])
 
-    def write_stage(self, stage: str, settings: Mapping[str, Any]) -> None:
-        """Here and in the store."""
-        super().write_stage(stage, settings)
-        self._copy([self.path / stage / STAGE_SETTINGS])
-
-    def write_environment(self, facts: Mapping[str, Any]) -> None:
-        """Here and in the store."""
-        super().write_environment(facts)
-        self._copy([self.path / ENVIRONMENT])
-
-    def write_results(self) -> pd.DataFrame:
-        """Here and in the store; the rows of `results`."""
-        found = super().write_results()
-        self._copy([self.path / RESULTS])
-        return found
+    def settle_journal(self) -> None:
+        """As every run; whatever the store has for a journal is replaced by this one."""
+        super().settle_journal()
+        if (self.path / JOURNAL).exists():
+            self._copy([self.path / JOURNAL])
 
     def _copy(self, paths: Iterable[Path]) -> None:
-        self.store.write({self._name(path): path.read_bytes() for path in paths})
+        self.store.write({self._name(path): reading.content(path, reading.TENSORS, self.path) for path in paths})
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path.parent).as_posix()
@@ -179,7 +167,33 @@ def fetch(
             left_out.append(f"{run}/{place}")
     if len(left_out) == len(places) and made.path.exists():
         shutil.rmtree(made.path)  # settings without a round are no run yet
+    elif only is None and (made.path / SETTINGS).exists():
+        _bring_rest(store, made, names)
     return left_out
+
+
+def _bring_rest(store: Store, run: Run, names: Collection[str]) -> None:
+    """The files of a run that belong to no round, as far as they are sound: a worker may have died as it put them."""
+    inside = f"{run.path.name}/"
+    stages = [name for name in names if name.startswith(inside) and name.endswith(f"/{STAGE_SETTINGS}")]
+    _bring(store, [inside + name for name in (JOURNAL, ENVIRONMENT, RESULTS)] + sorted(stages), run.path.parent)
+    _drop_unless(run.path / JOURNAL, run.journal)
+    _drop_unless(run.path / ENVIRONMENT, partial(seals.read_stamped, run.path / ENVIRONMENT))
+    for name in stages:
+        stage = name.removeprefix(inside).removesuffix(f"/{STAGE_SETTINGS}")
+        _drop_unless(run.path / stage / STAGE_SETTINGS, partial(run.stage_settings, stage))
+    run.settle_journal()
+    results = run.path / RESULTS
+    if results.exists() and hashlib.sha256(results.read_bytes()).hexdigest() != run.journal().results:
+        results.unlink()
+
+
+def _drop_unless(path: Path, read: Callable[[], object]) -> None:
+    """Take a file away again that cannot be read: it is made anew."""
+    try:
+        read()
+    except ArtifactError:
+        path.unlink(missing_ok=True)
 
 
 def _place_of(name: str, run: str) -> Place | None:

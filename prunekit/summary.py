@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
+from prunekit.tasks.metrics import bounds
+
 CONFIDENCE = 0.95
 
 
@@ -14,7 +16,8 @@ CONFIDENCE = 0.95
 class RoundSummary:
     """One round over its seeds. density: kept cells / (P * K).  selection, report: means of the primary metric.
 
-    low, high: the 95 % t-interval of the report mean over seeds, None with fewer than two.
+    low, high: the 95 % t-interval of the report mean over seeds, cut at what the metric can be, None with fewer than
+    two, or with equal ones.
     """
 
     stage: str
@@ -88,7 +91,8 @@ def _round(rows: pd.DataFrame, metric: str) -> RoundSummary:
     low = high = None
     if len(rows) > 1 and report.std() > 0:
         ends = stats.t.interval(CONFIDENCE, len(rows) - 1, loc=report.mean(), scale=stats.sem(report))
-        low, high = float(ends[0]), float(ends[1])
+        least, most = bounds(metric)
+        low, high = max(least, float(ends[0])), min(most, float(ends[1]))
     first = rows.iloc[0]
     return RoundSummary(
         stage=str(first["stage"]),

@@ -93,7 +93,7 @@ def _sweep(asked: Grid, file: Path, wish: Wish, runs: Path, look: Callable[[], N
         f"engine {wish.engine}, {_workers(wish, resources)} of {resources.threads} thread(s) each"
     )
     if wish.dry_run:
-        _foresee(asked, done, resources.workers, wish)
+        _foresee(asked, done, resources.workers, wish, screen)
         return
     done |= _perform(asked, left, wish, resources, screen)
     if left:
@@ -156,37 +156,45 @@ def _perform(
     return found
 
 
-def _foresee(asked: Grid, done: Mapping[Experiment, Outcome], workers: int, wish: Wish) -> None:
+def _foresee(asked: Grid, done: Mapping[Experiment, Outcome], workers: int, wish: Wish, screen: console.Screen) -> None:
     """`--dry-run`: every experiment, with its run directory and minutes at most."""
     rates: dict[str, tuple[float, float]] = {}
-    rows, minutes = [], []
-    for experiment in asked.experiments:
+    by_experiment, minutes = {}, []
+    for experiment in sorted(asked.experiments, key=_loaded):  # what several need is loaded once
         outcome = done.get(experiment)
         if outcome is not None:
-            rows.append([asked.label(experiment), outcome.run, "finished", "0", "0.0"])
+            by_experiment[experiment] = [outcome.run, "finished", "0", "0.0"]
             continue
         prepared = ready(experiment)
         parts = foresight.parts(prepared, asked.options.verb, asked.options.controls)
-        alike = identity(experiment.model_dump(mode="json", include={"model", "task", "prompt", "machine"}))
+        alike = foresight.pace(prepared)
         if alike not in rates:
             rates[alike] = foresight.timed(prepared)
         spent = sum(foresight.minutes(prepared, parts, rates[alike]))
         begun = bool(Store(wish.store).names(prepared.name)) if wish.store else (wish.out / prepared.name).exists()
         tickets = sum(part.tickets for part in parts)
-        state = "begun" if begun else "new"
-        rows.append([asked.label(experiment), prepared.name, state, str(tickets), f"{spent:.1f}"])
+        by_experiment[experiment] = [prepared.name, "begun" if begun else "new", str(tickets), f"{spent:.1f}"]
         minutes.append(spent)
+    rows = [[asked.label(experiment), *by_experiment[experiment]] for experiment in asked.experiments]
     columns = ["experiment", "run", "state", "tickets", "minutes at most"]
     total, wall = sum(minutes), spread(minutes, workers)
     if wish.json:
         each = [dict(zip(columns, row, strict=True)) for row in rows]
-        console.write(codec.dumps({"experiments": each, "minutes": total, "workers": workers, "wall_minutes": wall}))
+        console.write_json({"experiments": each, "minutes": total, "workers": workers, "wall_minutes": wall})
         return
-    console.show(columns, rows)
+    console.show(columns, rows[:_SHOWN])
+    if len(rows) > _SHOWN:
+        screen.say(f"{len(rows) - _SHOWN} more are listed by --json")
     console.write(
         f"{len(minutes)} of {len(rows)} would run: at most {total:.1f} worker minutes, {wall:.1f} minutes on {workers} "
         "worker(s), starting them left out; nothing was written"
     )
+
+
+def _loaded(experiment: Experiment) -> str:
+    """Equal for experiments that need the same model and rows, in an order that keeps those of one model together."""
+    settings = experiment.model_dump(mode="json", include={"model", "machine", "task", "prompt"})
+    return codec.dumps([settings["model"], settings["machine"], settings["task"], settings["prompt"]["tokens"]])
 
 
 def _conclude(
@@ -208,7 +216,7 @@ def _conclude(
     if wish.json:
         failed = [{"experiment": one.label, "reason": one.failed} for one in failures]
         facts = {"table": str(folder / table.RESULTS), "experiments": rows, "failed": failed}
-        console.write(codec.dumps(facts, default=str))
+        console.write_json(facts)
     else:
         _show(rows, asked.options.verb, wish.tolerance, screen)
         console.write(f"written to {folder}" + (f" and {wish.store}" if wish.store else ""))

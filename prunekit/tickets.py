@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
-from prunekit import disk, prompts
+from prunekit import disk, prompts, reading
 from prunekit.errors import ArtifactError, ConfigError
 from prunekit.masks import Mask
 from prunekit.prompts import Absent, MaskedPrompt, Method
@@ -99,9 +99,9 @@ class Ticket:
         """The same ticket at other values. What its prompt is made of beside trained numbers, it keeps."""
         return replace(self, state={**self.state, **values.state}, head=values.head)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the ticket; the same ticket always gives the same bytes."""
-        disk.replace(path, self.to_bytes())
+        disk.replace(Path(path), self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -120,12 +120,12 @@ class Ticket:
         return pack(tensors, facts)
 
     @classmethod
-    def load(cls, path: Path) -> Ticket:
+    def load(cls, path: Path | str) -> Ticket:
         """Read a ticket.
 
         Raises: ArtifactError naming the file where it is missing, damaged or not a ticket.
         """
-        tensors, facts = unpack(path)
+        tensors, facts = unpack(Path(path))
         try:
             mask = Mask(tensors["mask.token"], tensors["mask.piece"])
             known = ("mask.token", "mask.piece")
@@ -194,17 +194,17 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises: ArtifactError naming the file where it is missing, damaged or of another kind.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(_METADATA, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a handle, not a dict)
+        content = reading.tensors(path)
+        header = json.loads(reading.metadata(content).get(_METADATA, "null"))
+        tensors = load(content)
         if not isinstance(header, dict) or header.get("format") != _FORMAT:
             raise ArtifactError(f"{path}: not a file of this version of prunekit")
         facts: dict[str, Any] = header["facts"]
         # the very bytes that this content has, its sha256 among them, so that no flipped bit anywhere goes unseen
-        if pack(tensors, facts) != path.read_bytes():
+        if pack(tensors, facts) != content:
             raise ArtifactError(f"{path}: damaged, its content does not match its sha256; restore it or run again")
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({_first_line(error)})") from error
+        raise ArtifactError(f"{path}: cannot be read ({reading.reason(error)})") from error
     return tensors, facts
 
 

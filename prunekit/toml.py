@@ -10,10 +10,14 @@ from typing import Any, TypeVar
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from prunekit import reading
 from prunekit.errors import ConfigError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 Place = tuple[int | str, ...]
+
+# characters of a wrong value that an error repeats
+_SHOWN = 80
 
 
 def read(path: Path, model: type[Model]) -> Model:
@@ -30,9 +34,9 @@ def read_table(path: Path) -> dict[str, Any]:
     Raises: ConfigError where it cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(reading.content(path, reading.TOML).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError of its own
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+        raise ConfigError(f"{path}: cannot be read as TOML: {reading.reason(error)}") from error
 
 
 def parse(
@@ -66,7 +70,16 @@ def explain(error: ValidationError, model: type[BaseModel], rename: Callable[[st
         return said
     key = _dotted(place)
     name = f'"{key}"' if rename(key) == key else rename(key)
-    return f"{name} = {first['input']!r}: {said}"
+    return f"{name} = {_shown(first['input'])}: {said}"
+
+
+def _shown(value: Any) -> str:
+    """What was given, in so few characters that the line stays one."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes out
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _message(text: str) -> str:

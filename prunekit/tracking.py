@@ -62,7 +62,7 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ConfigError("--track tensorboard needs the package of that name: install prunekit[track]") from error
+            raise ConfigError("--track tensorboard needs the package of that name: pip install tensorboard") from error
         self._writer: Callable[[str], Any] = SummaryWriter
         self._open: dict[str, Any] = {}
         self._folder = Path()

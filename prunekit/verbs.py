@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as codec
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from prunekit import (
     flags,
     foresight,
     inspection,
+    outputs,
     sameness,
     tracking,
 )
@@ -111,9 +111,7 @@ def _conclude(made: Sequence[tuple[Run, str]], wish: Wish) -> None:
     if wish.json:
         each = [inspection.facts(directory, wish.tolerance, ["", stage]) for directory, stage in made]
         facts = each[0] if len(each) == 1 else {"runs": each}
-        console.write(
-            codec.dumps(facts | (comparison.facts(made, wish.tolerance) if wish.controls else {}), default=str)
-        )
+        console.write_json(facts | (comparison.facts(made, wish.tolerance) if wish.controls else {}))
     elif wish.controls:
         comparison.show_arms(made, wish.tolerance)
     results = pd.concat([directory.results() for directory, _ in made])
@@ -155,7 +153,7 @@ def evaluate(
     metrics = use.task.score(examples, found.chosen[0].tolist())
     facts = {"split": split, "examples": len(examples), **metrics, "loss": float(found.losses.mean())}
     if json:
-        console.write(codec.dumps(facts | ({"differs": use.differences} if use.differences else {})))
+        console.write_json(facts | ({"differs": use.differences} if use.differences else {}))
         return
     console.show(
         list(facts), [[f"{value:.4f}" if isinstance(value, float) else str(value) for value in facts.values()]]
@@ -163,9 +161,20 @@ def evaluate(
 
 
 def predict(
-    ticket_path: Path, rows: Path, out: Path | None, settings: dict[str, Any], *, allow_changed: bool = False
+    ticket_path: Path,
+    rows: Path,
+    out: Path | None,
+    settings: dict[str, Any],
+    *,
+    allow_changed: bool = False,
+    overwrite: bool = False,
 ) -> None:
-    """`predict`: one JSON line per row, with the answer, its place among the choices and its score."""
+    """`predict`: one JSON line per row, with the answer, its place among the choices and its score.
+
+    overwrite: also a file that holds something else than answers, but never the rows or the ticket.
+    """
+    if out is not None:
+        outputs.check(out, overwrite=overwrite, is_ours=outputs.is_answers, reads=(rows, ticket_path))
     use = in_use(ticket_path, settings, [], allow_changed=allow_changed)
     task, examples = use.task, read_rows(rows, use.task)
     found = _answers(use, examples)
@@ -174,9 +183,7 @@ def predict(
         answer = {"index": example.index, "answer": example.choices[choice], "choice": choice, "score": score}
         if task.labels is not None:
             answer["label"] = task.labels[choice]
-        line = codec.dumps(answer, ensure_ascii=False)
-        # JSON leaves some control characters as they are, and a terminal might follow them
-        lines.append(line if line.isprintable() else codec.dumps(answer))
+        lines.append(console.json_line(answer, "utf-8" if out else sys.stdout.encoding))
     text = "\n".join(lines) + "\n"
     if out is None:
         sys.stdout.write(text)
@@ -191,7 +198,7 @@ def methods(settings: dict[str, Any], prompt_tokens: int, *, json: bool) -> None
     backbone = backbone_of(flags.experiment(None, {"task": "testbed/first-animal"} | _given(settings)))
     found = listed(prompt_tokens, backbone.width)
     if json:
-        console.write(codec.dumps(found))
+        console.write_json(found)
         return
     rows = [[one["method"], str(one["parameters"]), one["description"]] for one in found]
     title = f"trained parameters of {prompt_tokens} prompt tokens on a model {backbone.width} wide"
@@ -328,7 +335,7 @@ def _foresee(prepared: Prepared, wish: Wish) -> None:
     total, memory = sum(minutes), capacity.peak_memory_mb()
     if wish.json:
         each = [asdict(part) | {"minutes": spent} for part, spent in zip(parts, minutes, strict=True)]
-        console.write(codec.dumps({"run": prepared.name, "parts": each, "minutes": total, "memory_mb": memory}))
+        console.write_json({"run": prepared.name, "parts": each, "minutes": total, "memory_mb": memory})
         return
     rows = [
         [part.title, part.tokens, part.pieces, str(part.tickets), f"{spent:.1f}"]

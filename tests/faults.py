@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 #: Called with what is about to happen ("before"), is half done ("half") or has happened ("after"), and to which file.
 Hook = Callable[[str, str, Path], None]
+
+
+# of a temporary name what is drawn anew each time
+DRAWN = re.compile(r"(?<=^\.prunekit-staging-)[0-9a-f]+\.\d+\.[0-9a-f]+-")
 
 
 class Watched:
@@ -48,7 +53,7 @@ def install(hook: Hook, put: Callable[[object, str, object], None] = setattr) ->
     opened, renamed, replaced, mkdir = Path.open, Path.rename, Path.replace, os.mkdir
 
     def watched_open(path: Path, mode: str = "r", *more: object, **options: object) -> object:
-        if mode != "wb":
+        if mode not in ("wb", "xb"):
             return opened(path, mode, *more, **options)
         return Watched(path, mode, hook, opened)
 
@@ -94,7 +99,7 @@ class Failing:
             return
         self.count += 1
         if self.count == self.number:
-            self.refused = f"{name} {path.name}"
+            self.refused = f"{name} {DRAWN.sub('', path.name)}"
             named = () if name in ("write", "flush") else (str(path),)  # the system names no file for those two
             raise OSError(self.code, os.strerror(self.code), *named)
 
@@ -106,7 +111,7 @@ class Ending:
         self.folder, self.point, self.left = folder, point, number
 
     def __call__(self, when: str, name: str, path: Path) -> None:
-        if self.folder in path.parents and f"{when} {name} {path.name}" == self.point:
+        if self.folder in path.parents and f"{when} {name} {DRAWN.sub('', path.name)}" == self.point:
             self.left -= 1
             if not self.left:
                 os.kill(os.getpid(), 9)
@@ -121,4 +126,4 @@ class Listing:
 
     def __call__(self, when: str, name: str, path: Path) -> None:
         if self.folder in path.parents:
-            os.write(self.log, f"{when} {name} {path.name}\n".encode())
+            os.write(self.log, f"{when} {name} {DRAWN.sub('', path.name)}\n".encode())

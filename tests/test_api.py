@@ -1,7 +1,10 @@
 """The Python API: the command line's work on a loaded model, which is given back as it was."""
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import architectures as arch
 import pytest
@@ -9,8 +12,9 @@ import tiny
 import torch
 
 import prunekit as pk
-from prunekit import experiment
-from prunekit.errors import ConfigError
+from prunekit import exchange, experiment, tickets
+from prunekit.cohort import soft
+from prunekit.errors import ArtifactError, ConfigError
 from prunekit.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("no_flushing")
@@ -117,13 +121,42 @@ def own_of_tune():
     return {*SMALL, "task", "data", "out"} - {"rounds", "keep_tokens"}
 
 
+def test_a_ticket_is_exported_as_its_run_read_texts_unless_told_otherwise(job, folder, tmp_path):
+    pytest.importorskip("peft")
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    run = pk.prune(model, tokenizer, **job, ranking="mean", max_input_tokens=5)
+    tickets = {"kept": run.ticket(), "best": run.best, "loaded": pk.Ticket.load(run.path / "seed=0" / "round=00")}
+    for name, ticket in tickets.items():
+        ticket.export(tmp_path / name, model, tokenizer)
+        told = json.loads((tmp_path / name / "prunekit.json").read_bytes())["story"]
+        assert (told["ranking"], told["max_input_tokens"], told["task"]) == ("mean", 5, "toy")
+    tiny.save_model("gpt2", tmp_path / "model")
+    named = tmp_path / "named"  # loaded by the README's own lines
+    with pytest.raises(ConfigError, match="max_input_tokens 5 -> 4"):
+        run.best.export(named, str(tmp_path / "model"), max_input_tokens=4)
+    run.best.export(named, str(tmp_path / "model"), max_input_tokens=4, allow_changed=True)
+    assert json.loads((tmp_path / "named" / "prunekit.json").read_bytes())["story"]["max_input_tokens"] == 4
+
+
+def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path, monkeypatch):
+    pytest.importorskip("peft")
+    bone = arch.backbone("gpt2")
+    run = pk.tune(
+        bone.model, bone.tokenizer, **{n: one for n, one in job.items() if n not in ("rounds", "keep_tokens")}
+    )
+    monkeypatch.setattr(exchange, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
+    with pytest.raises(ArtifactError, match="answers differ"):
+        run.best.export(tmp_path / "adapter", bone.model, bone.tokenizer)
+    assert not (tmp_path / "adapter").exists()
+
+
 def test_rows_of_one_batch_wear_different_tickets():
     bone = arch.backbone("llama")
-    tickets = [arch.ticket(bone, seed=seed) for seed in range(2)]
+    pair = [arch.ticket(bone, seed=seed) for seed in range(2)]
     ids = arch.texts()[6][None].repeat(2, 1)
     with torch.no_grad():
-        both = pk.attach(bone.model, tickets)(ids, tickets=[0, 1]).logits
-        alone = [pk.attach(bone.model, one)(ids[:1]).logits[0] for one in tickets]
+        both = pk.attach(bone.model, pair)(ids, tickets=[0, 1]).logits
+        alone = [pk.attach(bone.model, one)(ids[:1]).logits[0] for one in pair]
     torch.testing.assert_close(both, torch.stack(alone))
     assert not torch.allclose(both[0], both[1])
 
@@ -150,3 +183,45 @@ def test_importing_prunekit_imports_neither_torch_nor_transformers():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = pk.nothing
     assert "prune" in dir(pk)
+
+
+def test_paths_may_be_strings(job, tmp_path, monkeypatch):
+    run = pk.prune(tiny.backbone("gpt2").model, tiny.tokenizer("gpt2"), tolerance=1, **job)
+    monkeypatch.chdir(tmp_path)
+    again = pk.Run(f"runs/{run.path.name}", run.stage, 1)
+    assert again.best == run.best
+    assert again.path == Path("runs") / run.path.name
+    run.best.save("mine.safetensors")
+    tickets.Ticket.save(run.best, str(tmp_path / "deeper" / "mine.safetensors"))
+    for path in ("mine.safetensors", "deeper/mine.safetensors", f"runs/{run.path.name}/seed=0/round=00"):
+        assert pk.Ticket.load(path) == pk.Ticket.load(Path(path))
+    assert pk.Ticket.load("mine.safetensors") == tickets.Ticket.load("mine.safetensors") == run.best
+
+
+def test_a_round_seed_or_arm_that_is_not_there_is_told_from_those_that_are(job):
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    run = pk.prune(model, tokenizer, seeds="0,3", controls=True, **job)
+    for wanted, said in [
+        (dict(round=5), f"no round 5 of {run.stage}: there are rounds 0, 1 and 2"),
+        (dict(round=-1), "there are rounds 0, 1 and 2"),
+        (dict(round=1, seed=1), f"no seed 1 in round 1 of {run.stage}: there are seeds 0 and 3"),
+        (dict(seed=4), "there are seeds 0 and 3"),
+        (
+            dict(arm="randon"),
+            'no arm "randon" of .*: there are arms dense-continued, fresh, length, random and reversed',
+        ),
+        (dict(arm="random", round=9), "no round 9 of .*: there are rounds 1 and 2"),
+    ]:
+        with pytest.raises(ArtifactError, match=said) as refused:
+            run.ticket(**wanted)
+        assert "delete" not in str(refused.value)
+        assert "\n" not in str(refused.value)
+    dense = pk.Run(run.path)
+    said = rf'no round 2 of the dense stage: there is round 0; .* Run\(path, "{run.stage}"'
+    with pytest.raises(ArtifactError, match=said):
+        dense.ticket(round=2)
+    with pytest.raises(ArtifactError, match='no arm "random" of the dense stage: it has no arms'):
+        dense.ticket(arm="random", round=1)
+    assert run.ticket(3, 0, "random") == run.ticket(3, 0)  # it begins where the ticket does
+    assert run.ticket(3, 0, "length") != run.ticket(3, 0)  # this one does not
+    assert run.ticket(3, 2, "random").mask.tokens == 2

@@ -1,3 +1,6 @@
+import gc
+from functools import partial
+
 import pytest
 import tiny
 import torch
@@ -78,3 +81,40 @@ def test_workers_on_one_gpu_take_no_more_than_their_part_and_what_is_left(free, 
         assert capacity.free_bytes(torch.device("cuda")) == mine
     finally:
         capacity.share_memory(1)
+
+
+def test_counting_leaves_nothing_behind():
+    """No activation of a counted step lives on: not even as a cycle that a later collection would find."""
+    bone = tiny.backbone("t5")
+    rows, ticket = tiny.encoded(bone, tiny.examples(8)), tiny.ticket(bone)
+    capacity.activation_bytes(ticket, bone, rows, 8)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(1 for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor))
+        for _ in range(3):
+            capacity.activation_bytes(ticket, bone, rows, 8)
+        assert sum(1 for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)) == before
+    finally:
+        gc.enable()
+
+
+def test_many_counts_take_no_more_memory_than_a_few():
+    bone = tiny.backbone("gpt2")
+    rows, ticket = tiny.encoded(bone, tiny.examples(16)), tiny.ticket(bone)
+    needed = capacity.activation_bytes(ticket, bone, rows, 16)
+    before = capacity.peak_memory_mb()
+    for _ in range(300):
+        capacity.activation_bytes(ticket, bone, rows, 16)
+    assert 300 * needed / 2**20 > 60  # what a leak would take
+    assert capacity.peak_memory_mb() - before < 20
+
+
+def test_layers_are_wrapped_once_however_often_it_is_asked():
+    bone = tiny.backbone("gpt2")
+    capacity.recompute_activations(bone)
+    layers = [module for module in bone.model.modules() if isinstance(module.forward, partial)]
+    before = [layer.forward for layer in layers]
+    capacity.recompute_activations(bone)
+    assert layers
+    assert [layer.forward for layer in layers] == before

@@ -1,3 +1,10 @@
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
 from prunekit import console
 
 
@@ -21,3 +28,38 @@ def test_a_table_keeps_markup_as_text(capsys):
     out = capsys.readouterr().out
     assert "[red]x[/red]" in out
     assert " 22" in out
+
+
+ODD = ["é", "\U0001f600", "\x7f", "\x1b[31m", "\u2028", "\ud800", '"\\', "a\nb", "\u202e", "plain"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16", None])
+@pytest.mark.parametrize("text", ODD)
+def test_a_line_of_json_is_json_whatever_the_stream_can_show(text, encoding, monkeypatch):
+    """As the command line writes it: what the stream lacks would become a Python escape, which JSON has no word for."""
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding=encoding or "utf-8", errors="backslashreplace", newline="\n")
+    monkeypatch.setattr(sys, "stdout", stream)
+    console.write_json({"answer": text, text: [text]})
+    stream.flush()
+    said = written.getvalue().decode(encoding or "utf-8")
+    assert said.count("\n") == 1
+    assert said[:-1].isprintable()
+    assert json.loads(said) == {"answer": text, text: [text]}
+
+
+def test_what_the_stream_can_show_is_not_escaped():
+    assert console.json_line({"a": "größer"}, "utf-8") == '{"a": "größer"}'
+    assert console.json_line({"a": "größer"}, "latin-1") == '{"a": "größer"}'
+    assert console.json_line({"a": "größer"}) == '{"a": "gr\\u00f6\\u00dfer"}'
+
+
+def test_numbers_for_which_json_has_no_word_are_null():
+    facts = {
+        "a": [float("nan"), (float("inf"), 1.5)],
+        "b": np.float32("nan"),
+        "c": np.int64(3),
+        "d": np.float64("-inf"),
+    }
+    line = console.json_line(facts)
+    assert json.loads(line, parse_constant=pytest.fail) == {"a": [None, [None, 1.5]], "b": None, "c": 3, "d": None}

@@ -160,7 +160,7 @@ def test_arms_that_agree_on_every_unit(units):
     one = row(controls.compare(table({("a", "ticket"): same, ("a", "dense-continued"): same})), "a", "dense-continued")
     assert (one["difference"], one["low"], one["high"], one["p"]) == (0.0, 0.0, 0.0, 1.0)
     assert one["p_equivalence"] == 2.0**-units
-    assert one["verdict"] == ("not shown" if units == 2 else "equivalent")
+    assert one["verdict"] == f"all {units} equal"  # whatever so many units can show
 
 
 def test_a_constant_difference_has_no_spread_whatever_the_rounding():
@@ -297,8 +297,7 @@ def test_what_enough_seeds_say():
 def test_what_is_said_of_equal_arms_and_of_arms_that_never_meet():
     reports = {("x", "ticket"): [0.7] * 10, ("x", "dense-continued"): [0.7] * 10, ("x", "random"): [NAN]}
     assert controls.conclusions(controls.compare(table(reports))) == [
-        "x: XPrompt ticket against dense continued (primary): +0.000 [0.000, 0.000], p = 1: "
-        "equivalent within +-0.01 (p = 0.00098).",
+        "x: XPrompt ticket against dense continued (primary): all 10 equal (equivalence within +-0.01: p = 0.00098).",
         "x: no unit has both XPrompt ticket and random mask: nothing can be concluded.",
     ]
 
@@ -392,3 +391,20 @@ def test_a_study_takes_no_time():
     started = time.process_time()
     controls.compare(arms)
     assert time.process_time() - started < 1
+
+
+def test_one_small_difference_is_not_all_equal():
+    reports = {("x", "ticket"): [0.7, 0.7, 0.7, 0.7], ("x", "dense-continued"): [0.7, 0.7, 0.7, 0.701]}
+    assert row(controls.compare(table(reports)), "x", "dense-continued")["verdict"] != "all 4 equal"
+
+
+def test_the_interval_of_a_metric_ends_where_the_metric_does():
+    arms = table({("a", "ticket"): [0.99, 1.0, 0.9], ("a", "random"): [0.0, 0.1, 0.02]})
+    plain, cut = controls.describe(arms), controls.describe(arms, bounds=(0.0, 1.0))
+    assert plain["high"].max() > 1
+    assert plain["low"].min() < 0
+    assert cut["high"].max() == 1
+    assert cut["low"].min() == 0
+    assert list(cut["report"]) == list(plain["report"])
+    within = (plain["low"] > 0) & (plain["high"] < 1)
+    assert list(cut.loc[within, "low"]) == list(plain.loc[within, "low"])

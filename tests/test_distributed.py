@@ -100,7 +100,7 @@ def test_a_batch_smaller_than_the_team_is_refused(monkeypatch, tmp_path):
     from prunekit.config import MachineSettings
 
     with pytest.raises(ConfigError, match="a batch of 4 has no example for each process"):
-        machine.with_width(MachineSettings(processes=5, width=2), None, None, range(10), 4)
+        machine.with_width(MachineSettings(processes=5, width=2), None, None, range(10), 4, {})
 
 
 def test_dropout_is_refused_on_several_processes(tmp_path):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from prunekit.errors import ArtifactError, ConfigError, DataError, DivergedError, PrunekitError, nearest
@@ -17,3 +19,14 @@ def test_a_typo_gets_the_nearest_name():
 
 def test_where_nothing_is_near_all_names_are_listed_once_and_sorted():
     assert nearest("zzzzzz", ["rte", "cb", "rte"]) == "known: cb, rte"
+
+
+def test_nothing_advises_to_fetch_prunekit_from_an_index_that_does_not_have_it():
+    """An extra is installed with the package; what is not there yet, a user installs by its own name."""
+    root = Path(__file__).parents[1]
+    for path in [
+        *(root / "prunekit").rglob("*.py"),
+        *(root / "analyses").rglob("*.py"),
+        *(root / "docs").rglob("*.md"),
+    ]:
+        assert "prunekit[" not in path.read_text(), path

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import load, save, save_file
 from tiny import call
 
-from prunekit import experiment, export
+from prunekit import exchange, experiment, export
 from prunekit.attached import attach
 from prunekit.cohort import Member, soft
 from prunekit.errors import ArtifactError, ConfigError
@@ -317,6 +318,8 @@ def test_export_and_import_by_command_give_the_same_answers(run, tmp_path, capsy
     assert call("export", made.folder(place), f"--out={tmp_path / 'adapter'}", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["difference"], facts["tokens"]) == (0.0, 2)
+    assert (facts["answers"], facts["different_answers"]) == (12, 0)
+    assert facts["score_difference"] <= 1e-5 * facts["largest_score"]
     assert call("import", tmp_path / "adapter", f"--out={tmp_path / 'back.ticket'}") == 0
     assert "2 tokens for the model" in capsys.readouterr().out
     scores = []
@@ -366,6 +369,48 @@ def test_nobody_elses_adapter_is_overwritten(run, tmp_path, capsys):
     source = written(tmp_path / "adapter", export.adapter_files(arch.ticket(bone), bone, Story()))
     assert call("import", source, f"--out={tmp_path / 'there'}") == 2
     assert "holds something else" in capsys.readouterr().err
+
+
+# ---- what is compared before anything is written
+
+
+def test_what_was_compared_is_said_with_its_numbers(run, tmp_path, capsys):
+    made, place = run
+    pytest.importorskip("peft")
+    assert call("export", made.folder(place), f"--out={tmp_path / 'adapter'}") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"largest difference of logits under PEFT \S+: 0 over 8 made-up rows", said)
+    found = re.search(
+        r"README's lines against eval: (\d+) of (\d+) answers differ, largest difference of scores (\S+)", said
+    )
+    assert found
+    assert (found[1], found[2]) == ("0", "12")
+    assert float(found[3]) < 1e-4
+
+
+def test_an_export_that_would_answer_otherwise_is_not_written(run, tmp_path, capsys, monkeypatch):
+    made, place = run
+    pytest.importorskip("peft")
+    # the attached ticket and PEFT agree still, but the code that trains and evaluates reads another prompt
+    monkeypatch.setattr(exchange, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
+    assert call("export", made.folder(place), f"--out={tmp_path / 'adapter'}") == 1
+    said = capsys.readouterr()
+    assert re.search(r"not exported: its README's lines against eval: \d+ of 12 answers differ", said.err)
+    assert len(said.err.splitlines()) == 1
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_without_the_runs_data_the_logits_alone_are_compared_and_that_is_said(run, tmp_path, capsys):
+    made, place = run
+    pytest.importorskip("peft")
+    moved = ("--task", made.settings()["task"]["name"], "--data", str(tmp_path / "nowhere"))
+    assert call("export", made.folder(place), f"--out={tmp_path / 'adapter'}", *moved) == 0
+    said = capsys.readouterr().out
+    assert "logits of made-up rows alone were compared, no answers: " in said
+    assert "nowhere" in said
+    assert call("export", made.folder(place), f"--out={tmp_path / 'adapter'}", *moved, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["difference"], facts["answers"], facts["different_answers"]) == (0.0, None, None)
 
 
 # ---- prune --from

@@ -202,6 +202,6 @@ def test_a_job_of_a_sweep_outlives_every_refused_operation(code, job, whole_job,
     while found := outlived(job, tmp_path / str(number), number, code, whole_job):
         refused.append(found)
         number += 1 if code == errno.ENOSPC else 7
-    assert code != errno.ENOSPC or any(one.startswith("write .staging-") for one in refused)
+    assert code != errno.ENOSPC or any(one.startswith("write .prunekit-staging-") for one in refused)
     with capsys.disabled():
         print(f"\nsweep, {errno.errorcode[code]}: {len(refused)} of {len(refused)} refused operations were outlived")

@@ -15,17 +15,16 @@ PACKAGES = ("prunekit", "analyses", "figures")
 
 # A module imports from its own level or a lower one; the longest matching prefix counts. A new module needs a line.
 LEVELS = {
-    0: ("prunekit", "errors toml randomness disk places config masks schedule"),
+    0: ("prunekit", "errors toml randomness disk reading places config masks schedule"),
     0.5: ("prunekit", "inits tasks testbed"),
     1: ("prunekit", "pruning prompts backbones tickets order"),
     2: ("prunekit", "cohort capacity evaluation distributed optimizer training importance ablation"),
     3: ("prunekit", "lottery search arms"),
-    4: ("prunekit", "seals runs stored teamrun records"),
+    4: ("prunekit", "seals journal audit runs stored teamrun records"),
     5: (
         "prunekit",
-        "environments sameness flags starts machine subspace methods prepare probing learning experiment rates summary "
-        "export attached "
-        "tracking",
+        "environments sameness flags outputs starts machine subspace methods prepare probing learning experiment rates "
+        "summary export attached tracking",
     ),
     8: ("prunekit", "report sweep"),
     9: (
@@ -40,12 +39,19 @@ LEVEL |= {"prunekit": -1, "analyses": 6, "figures": 7, "analyses.notebooks": 10,
 
 # Rooms that may import less than their level allows: prefix -> the only prefixes of ours that they import.
 ONLY = {
-    "prunekit.tasks": ("prunekit.errors", "prunekit.toml", "prunekit.tasks", "prunekit.testbed"),
+    "prunekit.tasks": ("prunekit.errors", "prunekit.reading", "prunekit.toml", "prunekit.tasks", "prunekit.testbed"),
     "prunekit.inits": ("prunekit.errors",),
     "prunekit.prompts": ("prunekit.errors", "prunekit.masks", "prunekit.prompts"),
-    "prunekit.backbones": ("prunekit.errors", "prunekit.prompts", "prunekit.tasks", "prunekit.backbones"),
+    "prunekit.backbones": (
+        "prunekit.errors",
+        "prunekit.reading",
+        "prunekit.prompts",
+        "prunekit.tasks",
+        "prunekit.backbones",
+    ),
     "prunekit.config": (),
     "prunekit.disk": (),
+    "prunekit.reading": (),
     "prunekit.randomness": (),
     "prunekit.errors": (),
 }

@@ -4,6 +4,7 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
 
 from prunekit.backbones import load, wrap
 from prunekit.backbones.decoder import Decoder
@@ -34,6 +35,11 @@ def test_each_kind_gets_its_family(kind):
     bone = tiny.backbone(kind)
     assert type(bone) is FAMILIES[kind]
     assert family(tiny.model(kind).config) == WORDS[FAMILIES[kind]]
+
+
+@pytest.mark.parametrize("kind", ["voxtral", "qwen2_audio", "granite_speech"])
+def test_a_decoder_that_hears_is_no_encoder_though_it_is_listed_beside_encoder_decoders(kind):
+    assert family(AutoConfig.for_model(kind)) == "decoder"
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)

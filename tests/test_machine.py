@@ -11,7 +11,7 @@ def settled(monkeypatch, free, **given):
     bone = tiny.backbone("gpt2")
     rows = tiny.encoded(bone, tiny.examples(8))
     monkeypatch.setattr(capacity, "free_bytes", lambda device: free)
-    return machine.with_width(MachineSettings(**given), tiny.ticket(bone), bone, rows, 8)
+    return machine.with_width(MachineSettings(**given), tiny.ticket(bone), bone, rows, 8, {})
 
 
 def needs():

@@ -3,7 +3,16 @@
 import pytest
 
 from prunekit.tasks import METRICS, Example
-from prunekit.tasks.metrics import accuracy, exact_match, f1, macro_f1, normalised, record_exact_match, record_f1
+from prunekit.tasks.metrics import (
+    accuracy,
+    bounds,
+    exact_match,
+    f1,
+    macro_f1,
+    normalised,
+    record_exact_match,
+    record_f1,
+)
 
 
 def rows(golds, choices=("no", "yes"), groups=None):
@@ -78,3 +87,11 @@ def test_matthews_is_a_correlation_and_nothing_where_one_side_is_constant():
     assert METRICS["matthews"](examples, [0, 0, 1, 1]) == 1.0
     assert METRICS["matthews"](examples, [1, 1, 0, 0]) == -1.0
     assert METRICS["matthews"](examples, [0, 0, 0, 0]) == 0.0
+
+
+def test_every_metric_says_what_it_can_be():
+    assert {name: bounds(name) for name in METRICS} == {
+        name: ((-1.0, 1.0) if name == "matthews" else (0.0, 1.0)) for name in METRICS
+    }
+    assert bounds("accuracy", "matthews") == (-1.0, 1.0)
+    assert bounds() == (float("-inf"), float("inf"))

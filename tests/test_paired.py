@@ -251,3 +251,17 @@ def test_the_clustered_interval_is_that_of_a_naive_loop(seeds):
 def test_the_clustered_interval_without_differences_or_examples():
     assert paired.clustered_interval(np.zeros((9, 2), dtype=np.int64), 0.95, 99, 0) == (0.0, 0.0)
     assert np.isnan(paired.clustered_interval(np.zeros((0, 2), dtype=np.int64), 0.95, 99, 0)).all()
+
+
+def test_all_equal_is_said_of_every_unit_alone():
+    assert paired.all_equal([np.zeros(3), np.zeros(1)])
+    assert not paired.all_equal([np.zeros(3), np.array([1e-9])])
+    assert not paired.all_equal([np.array([0.1, -0.1])])  # their mean is 0
+    assert not paired.all_equal([])
+
+
+def test_an_interval_is_cut_at_what_can_be():
+    assert paired.cut((-0.2, 1.2), (0.0, 1.0)) == (0.0, 1.0)
+    assert paired.cut((0.2, 0.8), (0.0, 1.0)) == (0.2, 0.8)
+    assert paired.cut((-3.0, 0.5), (-1.0, 1.0)) == (-1.0, 0.5)
+    assert all(np.isnan(paired.cut((np.nan, np.nan), (0.0, 1.0))))

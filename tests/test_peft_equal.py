@@ -52,10 +52,10 @@ def test_choices_under_peft_score_as_prunekit_scores_them(kind, tmp_path):
 @torch.no_grad()
 def by_hand(bone, folder, ticket, example):
     """Choice scores of one example by PEFT alone."""
-    from prunekit.export.verify import _models
+    from prunekit.export.verify import models
 
     if kind_of(bone) == "SEQ_CLS":
-        _, theirs = _models(bone, ticket)
+        _, theirs = models(bone, ticket)
         worn = peft.PeftModel.from_pretrained(theirs, folder).eval()
         return worn(input_ids=torch.tensor([example.text])).logits[0].tolist()
     worn = peft.PeftModel.from_pretrained(bone.model, folder).eval()

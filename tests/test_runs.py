@@ -1,10 +1,13 @@
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tiny
 
 from prunekit import places
 from prunekit.disk import STAGING, as_json
@@ -179,3 +182,85 @@ def test_arms_of_a_stage_follow_their_own_rounds_or_the_dense_one(tmp_path):
         ("", ""), ("prune-ab12", ""), ("prune-ab12", "random"), ("prune-ab12", "fresh"),
     }  # fmt: skip
     assert run.stages() == ["", "prune-ab12"]
+
+
+# ---- links inside a run
+
+
+LINKS = [
+    places.SETTINGS, places.RESULTS, places.JOURNAL, places.ENVIRONMENT, ".lock", ".holder", "seed=0",
+    "seed=0/round=00", "prune-ab12", "prune-ab12/stage.toml", "prune-ab12/seed=1/round=01/log.txt", "untrained",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_whoever_would_write_to_a_run_is_stopped_by_a_link_and_what_it_leads_to_stays(name, tmp_path):
+    run = filled(tmp_path / "r")
+    path, elsewhere = run.path / name, tmp_path / "elsewhere"
+    if path.exists():
+        path.rename(elsewhere)
+    else:
+        elsewhere.write_text("the user's")
+    path.symlink_to(elsewhere, target_is_directory=elsewhere.is_dir())
+    before = tiny.contents(tmp_path)
+    wanted = f"{re.escape(str(path))}: .*a link, and inside a run none is followed"
+    with pytest.raises(ArtifactError, match=wanted), run.locked():
+        raise AssertionError
+    assert tiny.contents(tmp_path) == before
+
+
+def test_a_link_that_comes_while_the_run_is_held_is_not_written_through(tmp_path):
+    run = filled(tmp_path / "r")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "results").write_text("the user's")
+    (run.path / places.RESULTS).symlink_to(elsewhere / "results")
+    with pytest.raises(ArtifactError, match=r"results\.parquet: a link"):
+        run.write_results()
+    (run.path / "seed=5").symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(ArtifactError, match=r"seed=5: a link"):
+        run.commit([member(Place("", 5, 0))])
+    assert [path.name for path in elsewhere.iterdir()] == ["results"]
+    assert (elsewhere / "results").read_text() == "the user's"
+
+
+@pytest.mark.parametrize("name", ["seed=0/round=00", "seed=0", "prune-ab12/seed=0/round=01"])
+def test_a_round_that_is_a_link_is_refused_by_name_when_it_is_read(name, tmp_path):
+    run = filled(tmp_path / "r")
+    path = run.path / name
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    wanted = f"{re.escape(str(path))}.*a link"
+    place = Place.parse(path.relative_to(run.path)) if "round" in name else DENSE[0]
+    for read in (run.rounds, run.results, run.verify, lambda: run.read(place, "log.txt"), lambda: run.manifest(place)):
+        with pytest.raises(ArtifactError, match=wanted):
+            read()
+
+
+def test_a_run_that_lies_behind_a_link_is_a_run(tmp_path):
+    filled(tmp_path / "big")
+    (tmp_path / "r").symlink_to(tmp_path / "big", target_is_directory=True)
+    run = Run.open(tmp_path / "r")
+    with run.locked():
+        run.commit([member(Place("", 5, 0))])
+        run.write_results()
+    assert run.verify() == 10
+
+
+def test_a_file_that_is_larger_than_its_manifest_says_is_not_read(tmp_path):
+    run = filled(tmp_path / "r")
+    with (run.folder(DENSE[0]) / "log.txt").open("ab") as file:
+        file.truncate(10 * 2**30)
+    with pytest.raises(ArtifactError, match=r"log\.txt: cannot be read \(it holds 10,737,418,240 bytes"):
+        run.read(DENSE[0], "log.txt")
+
+
+def test_a_new_run_is_flushed_in_every_folder_above_it(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda handle: seen.append(Path(f"/proc/self/fd/{handle}").resolve()))
+    run = Run(tmp_path / "runs" / "r")
+    with run.locked():
+        pass
+    assert {tmp_path, tmp_path / "runs", run.path} <= set(seen)
+    filled(run.path)
+    assert {run.path, run.path / "seed=0", run.path / "prune-ab12", run.path / "prune-ab12" / "seed=1"} <= set(seen)

@@ -341,14 +341,18 @@ def test_payloads_in_tasks_labels_names_and_errors_come_out_harmless(debug, ever
     assert ("Traceback" in said.err) == debug
 
 
-def test_predicted_labels_of_control_characters_stay_json_and_harmless(tmp_path, capsys):
+@pytest.mark.parametrize("text", ["a\x9b31m\u202eb", "größer \U0001f600", "\x7f"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_predicted_labels_stay_json_and_harmless_on_every_terminal(text, encoding, tmp_path, monkeypatch):
     from dataclasses import replace
     from types import SimpleNamespace
 
     from prunekit import verbs
     from prunekit.tasks import Example
 
-    text = "a\x9b31m\u202eb"
+    written = io.BytesIO()
+    terminal = io.TextIOWrapper(written, encoding=encoding, errors="backslashreplace")  # as the command line sets it
+    monkeypatch.setattr(sys, "stdout", terminal)
     examples = [replace(Example(0, "{x}", {"x": "y"}, (text, "b")), index=0)]
     found = SimpleNamespace(
         chosen=[SimpleNamespace(tolist=lambda: [0])], scores=[SimpleNamespace(tolist=lambda: [0.5])]
@@ -359,7 +363,8 @@ def test_predicted_labels_of_control_characters_stay_json_and_harmless(tmp_path,
         patch.setattr(verbs, "read_rows", lambda *given: examples)
         patch.setattr(verbs, "_answers", lambda *given: found)
         verbs.predict(tmp_path, tmp_path, None, {})
-    out = capsys.readouterr().out
+    terminal.flush()
+    out = written.getvalue().decode(encoding)
     assert harmless(out)
     assert json.loads(out)["answer"] == text
 

@@ -245,3 +245,58 @@ def test_answers_among_choices_of_ones_own_stay_among_them(tmp_path):
         assert all(0 <= choice < len(after.choices) for choice in after.gold)
     moved = sum(one.gold != other.gold for one, other in zip(given.train, null.train, strict=True))
     assert moved > len(given.train) / 3
+
+
+ODD = [
+    "null", "NaN", "Infinity", "1e400", "9" * 5000, r'"\ud800"', "[" * 200 + "]" * 200, '{"a": [1, {"b": null}]}',
+    "true", '"text"', "7", "7.0", '{"k": 1, "k": 2}', "[]",
+]  # fmt: skip
+
+
+def test_a_field_that_the_task_does_not_use_stops_nothing(tmp_path):
+    """Of every kind, in every row another, twice in some, and missing in others."""
+    for name in ("train", "test"):
+        lines = [
+            f'{{"x": "text {name} {number}", "label": {number % 2}, "more": {odd}, "more": {other}, "n{number}": 1}}'
+            for number, (odd, other) in enumerate(zip(ODD, ODD[1:] + ODD[:1], strict=True))
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join([*lines, '{"x": "last", "label": 0}', ""]))
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for name in ("train", "test"):
+        kept = [{"x": f"text {name} {number}", "label": number % 2} for number in range(len(ODD))]
+        fill(plain, **{name: [*kept, {"x": "last", "label": 0}]})
+    assert load(str(tmp_path)).digest == load(str(plain)).digest
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ("NaN", 'train.jsonl:3: the field "x" holds NaN, which pandas writes'),
+        ("Infinity", "train.jsonl:3: .* one type: a number here, a text in .*train.jsonl:1"),
+        (r'"\ud800 and more"', 'train.jsonl:3: the field "x" holds half a character'),
+        ("7", "train.jsonl:3: .* one type: a number here, a text in .*train.jsonl:1"),
+        ("null", 'train.jsonl:3: no field "x"'),
+        ('"a", "x": "b"', 'train.jsonl:3: the field "x" is there twice'),
+        ('["a"]', "train.jsonl:3: .* one type: a list here"),
+    ],
+)
+def test_a_field_that_the_task_uses_is_right_or_its_line_is_named(tmp_path, odd, said):
+    folder = fill(tmp_path, train=rows(6), test=rows(6, 20))
+    lines = (tmp_path / "train.jsonl").read_text().splitlines()
+    (tmp_path / "train.jsonl").write_text("\n".join([*lines[:2], f'{{"x": {odd}, "label": 0}}', *lines[3:]]))
+    with pytest.raises(DataError, match=said) as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_whole_numbers_beside_others_stay_what_they_are(tmp_path):
+    mixed = [{"x": value, "label": place % 2} for place, value in enumerate([7, 7.5, 8, 10**30, 0.1, 3])]
+    splits = load(fill(tmp_path, train=mixed, validation=rows(4), test=rows(4, 20)))
+    assert texts(splits.train) == ["7 =", "7.5 =", "8 =", f"{10**30} =", "0.1 =", "3 ="]
+
+
+def test_a_label_is_not_read_for_prediction_whatever_it_is(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"x": "a", "label": 1}\n{"x": "b", "label": "odd"}\n{"x": "c", "label": NaN, "label": []}\n')
+    assert texts(read_rows(path, TASK)) == ["a =", "b =", "c ="]

@@ -40,15 +40,16 @@ def member(place):
 def work(run):
     """A run of two rounds for two seeds, from wherever it stands; returns the cohorts that were made now."""
     made = []
-    if not (run.path / places.SETTINGS).exists():
-        run.write_environment({"python": "3"})
-        run.write_settings({"id": "abcd1234", "seeds": [0, 1], "cohorts": [[0, 1]], "metric": "accuracy"})
-    run.write_stage("prune-ab12", {"rounds": 1})
-    for cohort in (DENSE, PRUNED):
-        if not run.done(cohort):
-            run.commit([member(place) for place in cohort])
-            made.append(cohort)
-    run.write_results()
+    with run.locked():
+        if not (run.path / places.SETTINGS).exists():
+            run.write_environment({"python": "3"})
+            run.write_settings({"id": "abcd1234", "seeds": [0, 1], "cohorts": [[0, 1]], "metric": "accuracy"})
+        run.write_stage("prune-ab12", {"rounds": 1})
+        for cohort in (DENSE, PRUNED):
+            if not run.done(cohort):
+                run.commit([member(place) for place in cohort])
+                made.append(cohort)
+        run.write_results()
     return made
 
 
@@ -87,7 +88,9 @@ def wipe(store):
 def test_a_run_in_a_store_is_that_of_a_folder(store, whole, tmp_path):
     run = Run(tmp_path / "plain" / "r")
     work(run)
-    plain = {f"r/{path.relative_to(run.path).as_posix()}" for path in run.path.rglob("*") if path.is_file()}
+    plain = {f"r/{path.relative_to(run.path).as_posix()}" for path in run.path.rglob("*") if path.is_file()} - {
+        "r/.lock"
+    }
     assert set(whole) == plain
     assert all(whole[name] == (tmp_path / "plain" / name).read_bytes() for name in plain)
     again, left_out = opened(store, tmp_path / "again")
@@ -101,8 +104,12 @@ def test_a_run_in_a_store_is_that_of_a_folder(store, whole, tmp_path):
 def test_a_worker_that_dies_at_any_put_is_followed_by_one_that_comes_to_the_same_bytes(
     store, whole, torn, tmp_path, monkeypatch
 ):
-    count = len(whole)
-    for stop in range(count):
+    wipe(store)
+    with monkeypatch.context() as patched:
+        seen = one_by_one(store, patched)
+        work(opened(store, tmp_path / "counted")[0])
+    assert len(seen) > len(whole)  # the journal is put several times
+    for stop in range(len(seen)):
         wipe(store)
         with monkeypatch.context() as patched:
             one_by_one(store, patched, stop, torn)

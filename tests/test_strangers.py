@@ -136,9 +136,12 @@ def test_no_adapter_sets_trust(malicious, tmp_path):  # noqa: F811
     folder = foreign(tmp_path / "a", "gpt2")
     settings = json.loads((folder / CONFIG).read_bytes())
     own = {"parent_library": "modeling_own", "base_model_class": "Own"}
-    trust = {"trust_remote_code": True, "tokenizer_kwargs": {"trust_remote_code": True}, "auto_mapping": own}
-    (folder / CONFIG).write_text(json.dumps(settings | trust | {"base_model_name_or_path": str(model)}))
+    trust = {"tokenizer_kwargs": {"trust_remote_code": True}, "auto_mapping": own}
+    settings |= trust | {"base_model_name_or_path": str(model)}
     out = tmp_path / "a.ticket"
+    (folder / CONFIG).write_text(json.dumps(settings | {"trust_remote_code": True}))
+    assert call("import", folder, "--pieces=4", f"--out={out}") == 2
+    (folder / CONFIG).write_text(json.dumps(settings))
     assert call("import", folder, "--pieces=4", f"--out={out}") == 0
     task = tiny.save_task(tmp_path / "toy")
     assert call("eval", out, f"--model={model}", f"--task={task}", f"--data={task.parent}") == 0

@@ -92,6 +92,8 @@ def test_strata_stand_beside_their_mean():
     assert row["found"] == "equivalent"
     assert (row["least"], row["most"]) == pytest.approx((-0.3, 0.3))
     further = stats.t.interval(0.95, 1, loc=0, scale=stats.sem([-0.3, 0.3]))
+    assert (row["further_low"], row["further_high"]) == pytest.approx(np.clip(further, -1, 1))
+    (row,) = effects([asked(measure="a size")], apart).to_dict("records")  # which may differ by anything
     assert (row["further_low"], row["further_high"]) == pytest.approx(further)
 
 

@@ -19,9 +19,18 @@ DENSE = [("", 0, seed, 16, 0.8, 0.7 + seed / 10, "done") for seed in (0, 1)]
 def test_means_and_the_t_interval_over_seeds():
     (dense,) = summary.summarise(table(DENSE), "accuracy")
     assert (dense.seeds, dense.selection, dense.report) == (2, 0.8, pytest.approx(0.75))
-    # two seeds, one degree of freedom: mean +- 12.706 x standard error, and that is 0.05
-    assert dense.high - dense.report == pytest.approx(stats.t.ppf(0.975, 1) * 0.05)
-    assert dense.high - dense.report == pytest.approx(12.706 * 0.05, rel=1e-4)
+    # two seeds, one degree of freedom: mean +- 12.706 x standard error, and that is 0.05; no accuracy is above 1
+    assert dense.report - dense.low == pytest.approx(stats.t.ppf(0.975, 1) * 0.05)
+    assert dense.report - dense.low == pytest.approx(12.706 * 0.05, rel=1e-4)
+    assert dense.high == 1
+
+
+def test_the_interval_of_a_correlation_ends_at_minus_one():
+    rows = table(DENSE).rename(columns=lambda name: name.replace("_accuracy", "_matthews"))
+    rows["report_matthews"] -= 1.4
+    (dense,) = summary.summarise(rows, "matthews")
+    assert dense.low == -1
+    assert dense.high - dense.report > 0
 
 
 def test_one_seed_has_no_interval():

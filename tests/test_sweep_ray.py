@@ -189,7 +189,7 @@ def commits(out):
     """Every finished round: where, and which file it is."""
     found = {}
     for path in out.glob("*/**/MANIFEST.json"):
-        if ".staging-" not in str(path):
+        if ".prunekit-staging-" not in str(path):
             try:
                 stat = path.stat()
             except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import tiny
 from sweeps import read, serial, written
 from tiny import call
 
-from prunekit import capacity, sweeping
+from prunekit import capacity, foresight, prepare, sweeping
 from prunekit.console import Screen
 from prunekit.stored import Store
 from prunekit.sweep import engines, table
@@ -193,3 +194,75 @@ def test_the_short_table_says_whose_density_and_report_it_shows(verb, titles, le
     assert said.split("\n")[0].split() == titles.split()
     assert legend in said
     assert ("density" in said) == bool(legend)
+
+
+# ---- a dry run of many
+
+
+MANY = """
+[training]
+learning_rate = {rates}
+weight_decay = {decays}
+[pruning]
+keep_tokens = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+rounds = {rounds}
+"""
+
+
+def foreseen(tmp_path, rates, decays, rounds):
+    """A dry run of rates x decays x 10 x rounds experiments on the testbed: its last line, CPU seconds, and peak MB."""
+
+    def count(most, unit):
+        return [unit * number for number in range(1, most + 1)]
+
+    file = tmp_path / "many.toml"
+    file.write_text(MANY.format(rates=count(rates, 0.001), decays=count(decays, 0.01), rounds=count(rounds, 1)))
+    code = (
+        "import resource, sys; from prunekit import cli\n"
+        "try: cli.main(sys.argv[1:])\n"
+        "finally:\n"
+        "    used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "    print('used', used.ru_utime + used.ru_stime, used.ru_maxrss // 1024)"
+    )
+    command = [sys.executable, "-c", code, "sweep", str(file), f"--out={tmp_path / 'runs'}", "--dry-run"]
+    made = subprocess.run(command, check=True, capture_output=True, text=True)
+    *_, last, used = made.stdout.splitlines()
+    return last, float(used.split()[1]), int(used.split()[2])  # of the processor, which others may use too
+
+
+def test_a_dry_run_of_hundreds_takes_hardly_more_memory_than_one_of_a_few(tmp_path):
+    """What one experiment's preparation keeps of a training step is 20 MB here, which once was never let go."""
+    _, _, few = foreseen(tmp_path, 1, 1, 1)
+    said, _, many = foreseen(tmp_path, 6, 5, 1)
+    assert said.startswith("300 of 300 would run")
+    assert many - few < 60
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_ten_thousand_takes_a_minute_and_two_gigabytes_at_most(tmp_path):
+    said, seconds, peak = foreseen(tmp_path, 10, 10, 10)
+    assert said.startswith("10000 of 10000 would run")
+    assert seconds < 60
+    assert peak < 2000
+
+
+def test_what_experiments_share_is_prepared_and_timed_once_whatever_their_order(tmp_path, monkeypatch, capsys):
+    """Prompts of two lengths in turn: rows are read for each length once, activations counted and a step timed."""
+    file = written(tmp_path, methods='"direct"', rounds="[1, 2]")
+    before, prompt, after = re.split(r"(\[prompt\]\n.*?)(?=\[training)", file.read_text(), flags=re.DOTALL)
+    prompt = prompt.replace("tokens = 4\n", 'init = ["vocabulary", "uniform"]\ntokens = [4, 6]\n')
+    file.write_text(before + after + prompt)  # the last in the file varies fastest
+    calls = []
+
+    def counted(module, name):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given: calls.append(name) or real(*given))
+
+    counted(capacity, "activation_bytes")
+    counted(foresight, "timed")
+    counted(prepare, "encode")
+    sweeping.sweep(file, sweeping.Wish(tmp_path / "runs", dry_run=True, json=True))
+    found = json.loads(capsys.readouterr().out)["experiments"]
+    assert len(found) == 16
+    assert [row["experiment"].split(", ")[0] for row in found] == ["4", "6"] * 8
+    assert {name: calls.count(name) for name in set(calls)} == {"activation_bytes": 2, "timed": 2, "encode": 6}

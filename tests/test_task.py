@@ -40,7 +40,7 @@ def test_an_unknown_label_names_place_value_and_known_labels():
     )
     with pytest.raises(DataError, match=message):
         task.examples(row, 0, "train.jsonl:7")
-    for label in (True, 2, 0.0, ["entailment"]):  # True is not the number 1
+    for label in (True, 2, 0.5, float("inf"), ["entailment"]):  # True is not the number 1
         with pytest.raises(DataError, match="is not one that task"):
             task.examples({**row, "label": label}, 0)
 
@@ -187,3 +187,50 @@ def test_a_task_can_be_made_directly():
     assert gold(task, 1) == (1,)
     with pytest.raises(dataclasses.FrozenInstanceError):
         task.name = "other"
+
+
+# ---- labels that are numbers
+
+
+def numbered(labels, aliases=None):
+    table = {"name": "t", "template": "{x} =", "choices": {label: f"word {label}" for label in labels}}
+    return parse_task(table | ({"aliases": aliases} if aliases else {}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "aliases", "forms"),
+    [
+        (["0", "1"], None, [("0", 0, 0.0), ("1", 1, 1.0)]),
+        (["0.5", "1.5"], None, [("0.5", 0.5), ("1.5", 1.5)]),
+        (["-1", "0", "1"], None, [("-1", -1, -1.0), (0,), (1,)]),
+        (["low", "high"], {"low": [0.25], "high": [0.75, 2]}, [(0.25,), (0.75, 2, 2.0)]),
+        (["1", "2"], {"1": [0], "2": [1]}, [("1", 0, 0.0), ("2", 1, 1.0)]),  # what the file says goes first
+        (["1.0", "2.0"], None, [(1.0, 1), (2.0, 2)]),
+    ],
+)
+def test_a_label_is_the_same_number_with_a_point_and_without(labels, aliases, forms):
+    task = numbered(labels, aliases)
+    for index, values in enumerate(forms):
+        assert [task.examples({"x": "a", "label": value}, 0)[0].gold for value in values] == [(index,)] * len(values)
+
+
+def test_one_number_cannot_stand_for_two_labels():
+    with pytest.raises(ConfigError, match='the alias 1 of "b" already means another label'):
+        numbered(["a", "b"], {"a": [1.0], "b": [1]})
+
+
+@pytest.mark.parametrize("given", ["nan", "inf"])
+def test_an_alias_that_is_no_number_is_refused(given):
+    with pytest.raises(ConfigError, match="finite"):
+        numbered(["a", "b"], {"a": [float(given)]})
+
+
+def test_a_label_that_pandas_left_out_is_missing():
+    assert numbered(["0", "1"]).examples({"x": "a", "label": float("nan")}, 0)[0].gold == ()
+
+
+def test_groups_of_whole_numbers_are_one_with_a_point_and_without():
+    task = dataclasses.replace(numbered(["0", "1"]), group="g")
+    assert [task.examples({"x": "a", "label": 0, "g": value}, 0)[0].group for value in (7, 7.0, "7")] == ["7"] * 3
+    with pytest.raises(DataError, match='"g" holds NaN'):
+        task.examples({"x": "a", "label": 0, "g": float("nan")}, 0)

@@ -217,7 +217,8 @@ def written(template, text, separator):
     """Text and what stands before the answer, by the rule of the docs."""
     whole = template.replace("{text}", text)
     cut = whole.rstrip()
-    return cut, whole[len(cut) :] or separator
+    blanks = whole[len(cut) :]
+    return cut, blanks + ("" if blanks and separator == " " else separator)
 
 
 def plain_table(kind, place, ending, separator):

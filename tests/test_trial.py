@@ -9,6 +9,7 @@ import tiny
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.modeling_outputs import BaseModelOutput
 
 import prunekit as pk
 from prunekit.backbones import Encoded, Head, Soft, settle, wrap
@@ -127,6 +128,18 @@ def test_a_model_without_its_head_is_told_how_to_be_loaded():
         wrap(bare, tokenizer())
 
 
+def test_an_encoder_whose_first_state_knows_nothing_of_its_row_is_refused():
+    model = stranger("modernbert")
+
+    def deaf(input_ids=None, inputs_embeds=None, attention_mask=None, position_ids=None):
+        embeds = model.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
+        return BaseModelOutput(last_hidden_state=embeds.cumsum(dim=1))
+
+    model.forward = deaf
+    with pytest.raises(ConfigError, match="the state of a row's first token does not depend on the rest of the row"):
+        wrap(model, tokenizer())
+
+
 @pytest.mark.parametrize("kind", ["albert", "big_bird"])
 def test_a_pooler_of_two_parts_is_read_as_the_model_reads_it(kind):
     with torch.random.fork_rng():
@@ -145,8 +158,9 @@ def test_a_pooler_of_two_parts_is_read_as_the_model_reads_it(kind):
 
 def test_experts_of_an_encoder_decoder_get_the_output_of_their_own_encoder():
     settings = dict(
-        vocab_size=_VOCABULARY, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4, num_experts=4,
-        num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, pad_token_id=0, decoder_start_token_id=0, eos_token_id=1,
+        vocab_size=_VOCABULARY, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4,
+        num_experts=4, num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, pad_token_id=0,
+        decoder_start_token_id=0, eos_token_id=1,
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -215,6 +229,13 @@ def cohort_of_ids(bone, prompts, weight):
     return Soft(values, there, there, there.long(), None, head)
 
 
+def head_of(bone):
+    """The weights [2, H] of a head, where the model answers by one."""
+    return (
+        torch.randn(2, bone.hidden_width, generator=torch.Generator().manual_seed(1)) if bone.answers_by_head else None
+    )
+
+
 def places(name):
     return ("after-cls", "first") if _STRANGERS[name][0] is AutoModel else ("first",)
 
@@ -232,9 +253,7 @@ def test_unequal_prompts_and_texts_side_by_side_are_answered_as_their_ids_alone(
     texts = [tuple(range(10, 10 + length)) for length in (19, 4, 11)]
     choices = ((7,), (9, 8, 5))
     rows = [Encoded(n, text, choices, 0) for n, text in enumerate(texts)]
-    weight = (
-        torch.randn(2, bone.hidden_width, generator=torch.Generator().manual_seed(1)) if bone.answers_by_head else None
-    )
+    weight = head_of(bone)
     with torch.no_grad():
         answers = bone.logits(cohort_of_ids(bone, prompts, weight), bone.batch([rows], every_choice=True))
         for member, prompt in enumerate(prompts):
@@ -271,9 +290,7 @@ def _with_mask(ticket, mask):
 def test_what_the_trial_would_have_let_pass_is_wrong_by_more_than_its_bar(name):
     """The same comparison with the traits that 0.1.0 took for granted: the check can fail."""
     bone = wrap(stranger(name), tokenizer())
-    weight = (
-        torch.randn(2, bone.hidden_width, generator=torch.Generator().manual_seed(1)) if bone.answers_by_head else None
-    )
+    weight = head_of(bone)
     choices, text = ((7,), (9, 8, 5)), tuple(range(10, 24))
     row = Encoded(0, text, choices, 0)
     bone.traits = Traits(first_position=bone.traits.first_position and 1)

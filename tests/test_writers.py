@@ -54,7 +54,7 @@ def test_the_second_writer_stops_at_once_and_names_process_and_host(held, capsys
 
 def test_what_is_refused_touches_nothing(held):
     run, _ = held
-    left = run.path / ".staging-mine"
+    left = run.path / ".prunekit-staging-mine"
     left.write_text("the holder is at work on it")
     before = {path: path.read_bytes() for path in run.path.iterdir()}
     with pytest.raises(ConfigError), run.locked():

@@ -107,17 +107,20 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
     Columns: question, claim, source; compared (such as "ticket less dense"); family ("primary", "corrected"); strata,
     units (counts of pairs); first, second (means of the strata's means over those pairs); difference; low, high (95 % t
     interval, stratified: for further units of the same strata); least, most (of the strata's own mean differences);
-    further_low, further_high (95 % t interval of those means: for further strata); p (sign flip); p_corrected (NaN for
+    further_low, further_high (95 % t interval of those means: for further strata); intervals are cut at what a
+    difference can be; p (sign flip); p_corrected (NaN for
     the primary); p_equivalence (two one-sided tests within +-margin); margin; measure; direction (1 where "larger" is
-    claimed, -1 for "smaller"); found ("larger", "smaller", "equivalent", "not shown"); verdict ("holds", "does not
+    claimed, -1 for "smaller"); found ("all n equal", "larger", "smaller",
+    "equivalent", "not shown"); verdict ("holds", "does not
     hold", "cannot be said"; "no verdict" of a question that does not decide, which still counts in the correction).
     """
     rows: list[dict[str, Any]] = []
     for number, question in enumerate(questions):
         pairs = _pairs(table, question)
         strata = [(one["first"] - one["second"]).to_numpy().round(12) for one in pairs.values()]
-        low, high = paired.t_interval(strata, 0.95)
-        further_low, further_high = paired.strata_interval(strata, 0.95)
+        ends = _possible(question.measure)
+        low, high = paired.cut(paired.t_interval(strata, 0.95), ends)
+        further_low, further_high = paired.cut(paired.strata_interval(strata, 0.95), ends)
         means = [float(one.mean()) for one in strata] or [float("nan")]
         sides = {
             side: paired.estimate([one[side].to_numpy() for one in pairs.values()]) for side in ("first", "second")
@@ -129,13 +132,21 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
             "least": min(means), "most": max(means), "further_low": further_low, "further_high": further_high,
             "p": paired.sign_flip(strata), "p_equivalence": paired.equivalence(strata, question.margin),
             "margin": question.margin, "measure": question.measure, "direction": question.direction,
+            "found": f"all {sum(map(len, strata))} equal" if paired.all_equal(strata) else "",
         })  # fmt: skip
     corrected = [float("nan"), *paired.holm(np.array([row["p"] for row in rows[1:]]))]
     for row, question, p in zip(rows, questions, corrected, strict=True):
         row["p_corrected"] = p
-        row["found"] = _found(row)
-        row["verdict"] = verdict(str(row["found"]), question.direction) if question.decides else "no verdict"
+        row["verdict"] = verdict(_found(row), question.direction) if question.decides else "no verdict"
+        row["found"] = row["found"] or _found(row)
     return pd.DataFrame(rows, columns=list(EFFECTS))
+
+
+def _possible(measure: str) -> tuple[float, float]:
+    """The least and the most that a difference of two values of a measure can be."""
+    if measure == ACCURACY or measure.startswith("share"):
+        return -1.0, 1.0
+    return (-2.0, 2.0) if measure.endswith("correlation") else (-np.inf, np.inf)
 
 
 def deciding(row: Mapping[Any, Any]) -> float:

@@ -16,7 +16,7 @@ Precision = Literal["auto", "float32", "bfloat16", "8bit", "4bit"]
 
 # narrower models have matrices too small to gain from bfloat16
 _BFLOAT16_FROM = 256
-_EXTRA = "pip install 'prunekit[large]'"
+_EXTRA = "pip install accelerate bitsandbytes"
 
 
 def weights(precision: Precision, device: str, hidden_width: int) -> dict[str, Any]:

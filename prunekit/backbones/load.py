@@ -13,9 +13,11 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 from transformers.utils import logging
 
+from prunekit import reading
 from prunekit.backbones import large
 from prunekit.backbones.base import Backbone, Place, Ranking
 from prunekit.backbones.decoder import Decoder
@@ -47,16 +49,15 @@ def load(
 
     Raises: DataError where there is no such model; ConfigError where it cannot be used as asked.
     """
-    with _quiet(), _readable(name_or_path):
+    with quiet(), _readable(name_or_path):
         source: dict[str, Any] = {"trust_remote_code": False} | ({"revision": revision} if revision else {})
         config = AutoConfig.from_pretrained(name_or_path, **source)
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, **source)
         if not tokenizer.is_fast:
             raise ConfigError(f"{name_or_path}: its tokenizer has no fast form, which is needed to shorten texts")
-        loader = {"encoder-decoder": AutoModelForSeq2SeqLM, "decoder": AutoModelForCausalLM, "encoder": AutoModel}
         source |= large.weights(precision, device, int(text_config(config).hidden_size))
         # use_safetensors: a .bin file is a pickle, which is never opened
-        model, report = loader[family(config)].from_pretrained(
+        model, report = _class_of(config).from_pretrained(
             name_or_path, output_loading_info=True, use_safetensors=True, **source
         )
     _refuse_random_weights(name_or_path, model, report["missing_keys"])
@@ -152,9 +153,21 @@ def family(config: Any) -> Family:
     if config.is_encoder_decoder:
         return "encoder-decoder"
     kind = config.model_type
-    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+    writes = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    if writes and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
         return "decoder"
     return "decoder" if getattr(config, "is_decoder", False) else "encoder"
+
+
+def _class_of(config: Any) -> Any:
+    """The automatic class of transformers that loads a model of a configuration with what answers."""
+    match family(config):
+        case "encoder":
+            return AutoModel
+        case "decoder" if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return AutoModelForCausalLM
+        case _:  # beside encoder-decoders, decoders that also hear: Voxtral, Qwen2-Audio
+            return AutoModelForSeq2SeqLM
 
 
 def _refuse_random_weights(name: str, model: Any, missing: Any) -> None:
@@ -170,6 +183,8 @@ def _refuse_random_weights(name: str, model: Any, missing: Any) -> None:
 def _readable(name: str) -> Iterator[None]:
     """Turns the many errors of loading into one line."""
     try:
+        if Path(name).is_dir():
+            reading.check_model(Path(name))
         yield
     except PrunekitError:
         raise
@@ -184,7 +199,7 @@ def _readable(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Loading says nothing; what matters is said by prunekit."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

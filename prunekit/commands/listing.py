@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from prunekit import console, flags
-from prunekit.commands.options import Json, Out, Tolerance
+from prunekit.commands.options import Json, Out, Overwrite, Tolerance
 
 app = typer.Typer()
 runs_app = typer.Typer(help="List, show, verify and compare runs.", no_args_is_help=True)
@@ -24,9 +24,7 @@ def tasks(context: typer.Context, json: Json = False) -> None:
 
     found = list_tasks()
     if json:
-        import json as codec
-
-        console.write(codec.dumps([{"name": one.name, "description": one.description} for one in found]))
+        console.write_json([{"name": one.name, "description": one.description} for one in found])
         return
     console.show(
         ["task", "metrics", "what it asks"], [[one.name, ", ".join(one.metrics), one.description] for one in found]
@@ -49,7 +47,9 @@ def tasks_show(
 @app.command()
 @flags.with_settings("model")
 def methods(
-    prompt_tokens: Annotated[int, typer.Option(min=1, help="prompt tokens P")] = 20, json: Json = False, **settings: Any
+    prompt_tokens: Annotated[int, typer.Option(min=1, max=10_000, help="prompt tokens P")] = 20,
+    json: Json = False,
+    **settings: Any,
 ) -> None:
     """List the parameterisations of a prompt, with what each trains on the chosen model."""
     from prunekit import verbs
@@ -66,11 +66,12 @@ def report(
         bool,
         typer.Option("--with-model", help="also what takes evaluating the frozen model again: the functional rank"),
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """One HTML page of runs: what was asked and found, figures, controls, warnings; it needs no network."""
     from prunekit.report import build
 
-    made = build.write(runs, out, tolerance, with_model=with_model)
+    made = build.write(runs, out, tolerance, with_model=with_model, overwrite=overwrite)
     for section in made.sections:
         for line in section.warnings:
             console.write(f"{section.name}: {line}")
@@ -94,8 +95,10 @@ def runs_show(run: Path, tolerance: Tolerance = 0.01, json: Json = False) -> Non
 
 
 @runs_app.command("verify")
-def runs_verify(runs: list[Path]) -> None:
-    """Check every file of finished rounds against its manifest."""
+def runs_verify(
+    runs: Annotated[list[Path], typer.Argument(help="run directories, or folders of runs", metavar="RUN...")],
+) -> None:
+    """Check all that runs should hold: what is missing, damaged or foreign, a line each; code 1 where anything is."""
     from prunekit import inspection
 
     inspection.verify(runs)

@@ -19,6 +19,9 @@ Tolerance = Annotated[
 Controls = Annotated[
     bool, typer.Option("--controls", help="train the controls too, and compare: is the ticket better than they are?")
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="replace what is there, also where prunekit did not write it")
+]
 TicketPath = Annotated[Path, typer.Argument(help="round directory of a run, or a ticket file")]
 Track = Annotated[
     str | None, typer.Option("--track", help="show every round to: tensorboard, or module:class of your own tracker")

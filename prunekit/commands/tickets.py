@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from prunekit import flags
-from prunekit.commands.options import AllowChanged, Json, TicketPath
+from prunekit.commands.options import AllowChanged, Json, Overwrite, TicketPath
 
 app = typer.Typer()
 
@@ -37,7 +37,9 @@ def score(
     ] = "leave-one-out",
     level: Annotated[str, typer.Option(help="token or piece")] = "token",
     examples: Annotated[int | None, typer.Option(min=2, help="at most so many; default: all of the split")] = None,
-    permutations: Annotated[int, typer.Option(help="orders drawn for Shapley values, an even number")] = 16,
+    permutations: Annotated[
+        int, typer.Option(min=2, max=1_000_000, help="orders drawn for Shapley values, an even number")
+    ] = 16,
     allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
@@ -55,13 +57,14 @@ def predict(
     ticket: TicketPath,
     rows: Annotated[Path, typer.Argument(help="JSONL file of unlabelled rows")],
     out: Annotated[Path | None, typer.Option("--out", help="JSONL file to write; default: standard output")] = None,
+    overwrite: Overwrite = False,
     allow_changed: AllowChanged = False,
     **settings: Any,
 ) -> None:
     """Answer unlabelled rows with a ticket, JSONL in and out."""
     from prunekit import verbs
 
-    verbs.predict(ticket, rows, out, settings, allow_changed=allow_changed)
+    verbs.predict(ticket, rows, out, settings, allow_changed=allow_changed, overwrite=overwrite)
 
 
 @app.command()
@@ -70,8 +73,9 @@ def export(
     ticket: TicketPath,
     out: Annotated[Path, typer.Option("--out", help="folder to write")],
     to: Annotated[str, typer.Option(help="peft, embeddings, or prompt-embeds (for servers, with --rows)")] = "peft",
-    verify: Annotated[bool, typer.Option(help="load it with PEFT and compare logits, bit for bit")] = True,
+    verify: Annotated[bool, typer.Option(help="load it with PEFT, and compare logits and answers")] = True,
     rows: Annotated[Path | None, typer.Option(help="JSONL file of texts for --to prompt-embeds")] = None,
+    overwrite: Overwrite = False,
     allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
@@ -79,7 +83,7 @@ def export(
     """Write a ticket for use without prunekit: a PEFT adapter, or vectors."""
     from prunekit import exchange
 
-    wish = exchange.Wish(to, out, verify, rows, allow_changed)  # type: ignore[arg-type]  # checked by Wish itself
+    wish = exchange.Wish(to, out, verify, rows, allow_changed, overwrite)  # type: ignore[arg-type]  # checked by Wish itself
     exchange.export(ticket, wish, settings, json=json)
 
 
@@ -88,10 +92,11 @@ def import_adapter(
     adapter: Annotated[str, typer.Argument(help="folder or Hub name of a PEFT prompt-tuning adapter (safetensors)")],
     out: Annotated[Path | None, typer.Option("--out", help="ticket file to write; default: the adapter's name")] = None,
     revision: Annotated[str | None, typer.Option(help="Hub revision of the adapter")] = None,
-    pieces: Annotated[int, typer.Option(min=1, help="pieces per token K")] = 16,
+    pieces: Annotated[int, typer.Option(min=1, max=65_536, help="pieces per token K")] = 16,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Make a ticket of an adapter that others trained, for `eval`, `score` and `prune --from`."""
     from prunekit import exchange
 
-    exchange.import_adapter(adapter, out, revision, pieces, json=json)
+    exchange.import_adapter(adapter, out, revision, pieces, overwrite=overwrite, json=json)

@@ -94,8 +94,10 @@ def compare(
 def sweep(  # noqa: PLR0913 (an argument is a flag)
     grid: Annotated[Path, typer.Argument(help="experiment file in which any setting may be a list")],
     out: Out = Path("runs"),
-    engine: Annotated[str, typer.Option(help="local (processes), ray or slurm (both: prunekit[cluster])")] = "local",
-    workers: Annotated[int | None, typer.Option(min=1, help="runs at a time; default: by cores, memory, GPUs")] = None,
+    engine: Annotated[str, typer.Option(help="local (processes), ray or slurm (pip install ray submitit)")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="runs at a time; default: by cores, memory, GPUs")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="of a Ray cluster; default: Ray on this machine")] = None,
     store: Annotated[str, typer.Option(help="URL (fsspec) of what holds the runs, such as s3://bucket/runs")] = "",
     tolerance: Tolerance = 0.01,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from prunekit import reading
 from prunekit.errors import ArtifactError, ConfigError, DataError
+from prunekit.export import foreign
 from prunekit.export.flat import FORMAT, SIDE, restored
-from prunekit.export.peft import CONFIG, PROMPT, TENSORS
+from prunekit.export.foreign import CLASSIFIER, CONFIG, PROMPT, TENSORS
 from prunekit.masks import Mask, piece_width
 from prunekit.seals import read_stamped
-from prunekit.tickets import Ticket, check, finite
+from prunekit.tickets import MOST_NUMBERS, Ticket, check, finite
 
-# P-tuning saves what its encoder makes, which is a plain prompt
-_KINDS = ("PROMPT_TUNING", "P_TUNING")
-_WORDS = ("CAUSAL_LM", "SEQ_2_SEQ_LM", None)
-_CLASSIFIER = "base_model.classifier."
 _BARE = "delete it to import the prompt as it is"
+_MOST_SIDE_BYTES = 2**26
+# float32 numbers of the largest prompt, and a head beside them
+_MOST_BYTES = 4 * MOST_NUMBERS + 2**26
 
 
 def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) -> Ticket:
@@ -33,12 +33,14 @@ def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) 
     One that prunekit exported comes back as it was, its prompt as plain vectors; any other as a dense ticket of round 0
     with K = `pieces`.
 
-    Raises: DataError where there is no such adapter; ConfigError where prunekit cannot do what it does; ArtifactError
-    where it is damaged.
+    Raises: DataError where there is no such adapter; ConfigError naming the tensor or setting that a ticket cannot
+    carry; ArtifactError where it is damaged.
     """
     folder = Path(source) if Path(source).is_dir() else _fetched(source, revision)
     side = _side(folder)
-    config, tensors, content = _config(folder), *_tensors(folder)
+    config, claims = foreign.settings(folder), foreign.tensors(folder)
+    foreign.check(config, claims, folder)
+    tensors, content = _tensors(folder)
     values, head = _prompt(config, tensors, folder), _head(config, tensors, folder)
     if side is not None:
         return finite(restored(values, head, side, str(folder / SIDE)), folder)
@@ -78,44 +80,19 @@ def _fetched(source: str, revision: str | None) -> Path:
     return Path(found)
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_bytes())
-        kind, task = config["peft_type"], config.get("task_type")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{folder}: holds no PEFT adapter ({CONFIG} is missing or damaged)") from error
-    if kind not in _KINDS:
-        named = " ".join(str(kind).split())[:40]
-        raise ConfigError(
-            f"{folder}: a {named} adapter; only prompts made of input vectors can be imported ({', '.join(_KINDS)})"
-        )
-    if task not in (*_WORDS, "SEQ_CLS"):
-        raise ConfigError(f"{folder}: an adapter for {str(task)[:40]!r}, where prunekit answers by words or classes")
-    return config
-
-
 def _tensors(folder: Path) -> tuple[dict[str, Tensor], bytes]:
+    """The adapter's tensors in float32, once it is known how large they are; and the file's bytes."""
     path = folder / TENSORS
-    if not path.is_file() and (folder / "adapter_model.bin").exists():
-        raise ConfigError(
-            f"{folder}: holds only adapter_model.bin, which can run code when opened and is not read; save it again "
-            "with safe_serialization=True where you trust it"
-        )
     try:
-        content = path.read_bytes()
-        tensors = {name: one.float() for name, one in load(content).items() if one.is_floating_point()}
-        return tensors, content
+        content = reading.tensors(path)
+        return {name: tensor.float() for name, tensor in load(content).items()}, content
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: missing or damaged ({' '.join(str(error).split())[:200]})") from error
 
 
 def _prompt(config: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> Tensor:
     """[n, H] float32 prompt vectors; what an encoder-decoder adapter holds for the decoder is never used by PEFT."""
-    values, count = tensors.get(PROMPT), config.get("num_virtual_tokens")
-    if values is None or values.dim() != 2 or not isinstance(count, int) or not 1 <= count <= len(values):
-        wanted = " ".join(str(count).split())[:40]
-        raise ConfigError(f"{folder}: its tensors are no prompt of {wanted} tokens ({PROMPT} [{wanted}, H] is wanted)")
-    values = values[:count]
+    values = tensors[PROMPT][: config["num_virtual_tokens"]]
     if not bool(torch.isfinite(values).all()):
         raise ArtifactError(f"{folder}: its prompt holds NaN or infinite numbers")
     return values.contiguous().clone()
@@ -125,7 +102,7 @@ def _head(config: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path
     """A classification adapter's weight [C, H] and bias [C]."""
     if config.get("task_type") != "SEQ_CLS":
         return None
-    prefix = f"{_CLASSIFIER}out_proj." if _is_two_layers(tensors) else _CLASSIFIER
+    prefix = f"{CLASSIFIER}out_proj." if _is_two_layers(tensors) else CLASSIFIER
     head = {name: tensors.get(prefix + name) for name in ("weight", "bias")}
     if any(value is None for value in head.values()):
         raise ConfigError(
@@ -136,22 +113,26 @@ def _head(config: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path
 
 
 def _is_two_layers(tensors: Mapping[str, Tensor]) -> bool:
-    return f"{_CLASSIFIER}dense.weight" in tensors
+    return f"{CLASSIFIER}dense.weight" in tensors
 
 
 def _side(folder: Path) -> dict[str, Any] | None:
     """What prunekit wrote beside its own export, once the files it tells of are those that lie there; else None."""
     path = folder / SIDE
-    if not path.is_file():
+    if not path.exists():
         return None
+    try:
+        foreign.bounded(path, _MOST_SIDE_BYTES)
+    except OSError as error:
+        raise ArtifactError(f"{path}: {error}; {_BARE}") from error
     facts = read_stamped(path, _BARE)
     if facts.get("format") != FORMAT:
         raise ArtifactError(f"{path}: of another version of prunekit; {_BARE}")
     for name, key in ((TENSORS, "tensors_sha256"), (CONFIG, "config_sha256")):
         try:
-            content = (folder / name).read_bytes()
+            content = reading.content(folder / name, reading.TENSORS)
         except OSError as error:
-            raise ArtifactError(f"{folder / name}: cannot be read ({error.strerror}); export again") from error
+            raise ArtifactError(f"{folder / name}: cannot be read ({reading.reason(error)}); export again") from error
         if hashlib.sha256(content).hexdigest() != facts.get(key):
             raise ArtifactError(f"{path}: tells of another {name}; {_BARE}")
     return facts

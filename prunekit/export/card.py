@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from prunekit.export.flat import SIDE, Story
-from prunekit.tasks.example import placeholders
 from prunekit.tickets import Ticket
 
 _CLASSES = {
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
-from transformers import AutoTokenizer, {cls}
+from transformers import {imports}
 
 folder = Path("{folder}")
 about = json.loads((folder / "{side}").read_text())["story"]
@@ -31,46 +30,97 @@ base = {cls}.from_pretrained({base}{revision}{labels}, dtype=torch.float32)
 model = PeftModel.from_pretrained(base, folder).eval()
 """
 
+# texts and answers are read as `backbones.encoding` reads them: a test holds the two together
+_TEXT = '''
+
+def read(text):
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=about["plain"]).input_ids
+
+
+def fitted(fields, taken):
+    """Fields and the tokens of their text; as in training, the longest field loses its end where there is no room."""
+    fields = {name: str(fields[name]) for name in about["fields"]}
+    room = max(0, min(about["max_input_tokens"], about["beside_prompt"] - taken))
+    while True:
+        ids = read(about["template"].format_map(fields){strip})
+        over = len(about["opening"] + ids + about["closing"]) - room
+        if over <= 0:
+            return fields, ids
+        name = max(fields, key=lambda each: len(fields[each]))
+        asked = dict(add_special_tokens=False, split_special_tokens=about["plain"], return_offsets_mapping=True)
+        found = tokenizer(fields[name], **asked).offset_mapping
+        short = fields[name][: found[-over][0]] if over <= len(found) else ""
+        if short == fields[name]:
+            raise ValueError(f"the template alone takes more than the {room} tokens there are for the text")
+        fields[name] = short
+'''
+
+_BEHIND = '''
+
+def tokens(fields, choices):
+    """Of a text, and of each choice as the tokenizer reads it behind that text."""
+    taken = max(len(read(choice)) for choice in choices)
+    while True:
+        fields, ids = fitted(fields, taken)
+        text, answers = about["template"].format_map(fields), []
+        for choice in choices:
+            blank = about["separator"] == " " and (text[-1:].isspace() or choice[:1].isspace())
+            answers.append(read(text + ("" if blank else about["separator"]) + choice)[len(ids):])
+        taken = max(map(len, answers))
+        if len(about["opening"] + ids + about["closing"]) + taken <= about["beside_prompt"]:
+            return about["opening"] + ids, answers
+'''
+
+_APART = '''
+
+def tokens(fields, choices):
+    """Of a text, and of each choice as the model was trained to write it."""
+    answers = tokenizer(text_target=list(choices), split_special_tokens=about["plain"]).input_ids
+    _, ids = fitted(fields, max(map(len, answers)))
+    return about["opening"] + ids + about["closing"], answers
+'''
+
 _BY_WORDS = '''
 
 @torch.no_grad()
-def answer(fields, choices=about["choices"]):
-    """The place of the likeliest choice; one row at a time, since PEFT answers padded rows otherwise."""
-    text = tokenizer(about["template"].format_map(fields), return_tensors="pt").input_ids
-    scores = []
-    for choice in choices:
-        ids = torch.tensor([answer_ids(choice)])
-{score}
-        scores.append(-float(loss){total})
-    return max(range(len(scores)), key=scores.__getitem__)
+def scores(fields, choices=about["choices"]):
+    """The log-probability of each choice; one row at a time, since PEFT answers padded rows otherwise."""
+    text, answers = tokens(fields, choices)
+    found = []
+    for ids in answers:
+        row = torch.tensor([{row}])
+        logits = model(input_ids=row, attention_mask=torch.ones_like(row){more}).logits[{places}]
+        found.append(float(logits.log_softmax(-1)[range(len(ids)), ids].{total}()))
+    return found
 '''
-
-_CAUSAL_IDS = """
-
-def answer_ids(choice):
-    before = tokenizer(":", add_special_tokens=False).input_ids
-    return tokenizer(f": {choice}", add_special_tokens=False).input_ids[len(before):]
-"""
-
-_CAUSAL_SCORE = """        row = torch.cat([text, ids], dim=1)
-        labels = torch.cat([torch.full_like(text, -100), ids], dim=1)
-        loss = model(input_ids=row, attention_mask=torch.ones_like(row), labels=labels).loss"""
-
-_SEQ2SEQ_IDS = """
-
-def answer_ids(choice):
-    return tokenizer(text_target=choice).input_ids
-"""
-
-_SEQ2SEQ_SCORE = """        loss = model(input_ids=text, attention_mask=torch.ones_like(text), labels=ids).loss"""
 
 _BY_HEAD = '''
 
 @torch.no_grad()
-def answer(fields):
-    """The place of the chosen answer; one row at a time, since PEFT answers padded rows otherwise."""
-    row = tokenizer(about["template"].format_map(fields), return_tensors="pt")
-    return int(model(**row).logits.argmax())
+def scores(fields, choices=about["choices"]):
+    """The logit of each choice; one row at a time, since PEFT answers padded rows otherwise."""
+    _, ids = fitted(fields, 0)
+    row = torch.tensor([about["opening"] + ids + about["closing"]])
+    return model(input_ids=row, attention_mask=torch.ones_like(row)).logits[0].tolist()
+'''
+
+# each row holds the text and one of its choices, before the closing tokens, and has one logit
+_BY_ROWS = '''
+
+@torch.no_grad()
+def scores(fields, choices):
+    """The logit of each choice; one row at a time, since PEFT answers padded rows otherwise."""
+    text, answers = tokens(fields, choices)
+    rows = [torch.tensor([text + ids + about["closing"]]) for ids in answers]
+    return [float(model(input_ids=row, attention_mask=torch.ones_like(row)).logits) for row in rows]
+'''
+
+_ANSWER = '''
+
+def answer(fields, choices=about["choices"]):
+    """The place of the answer among the choices."""
+    found = scores(fields, choices)
+    return max(range(len(found)), key=found.__getitem__)
 '''
 
 
@@ -88,31 +138,52 @@ def card(kind: str, ticket: Ticket, story: Story, folder: str = ".") -> str:
     lines += ["", f"`{SIDE}` tells the rest. It needs PEFT and transformers:", "", "```python"]
     lines += [code(kind, ticket, story, folder).rstrip(), "```", ""]
     if story.template:
-        fields = ", ".join(f'"{name}": "..."' for name in placeholders(story.template))
-        lines += [f"`answer({{{fields}}})` is the place of an answer in the list above.", ""]
-    if kind == "SEQ_CLS" and story.choices is None:
-        lines += ["Each row holds a text and one of its choices, and has one logit; the largest is the answer.", ""]
+        fields = ", ".join(f'"{name}": "..."' for name in story.fields)
+        choices = "" if story.choices else ', ["...", "..."]'
+        among = "list above" if story.choices else "given choices"
+        lines += [
+            f"`answer({{{fields}}}{choices})` is the place of an answer in the {among}, `scores` tells of each.",
+            "",
+        ]
     return "\n".join(lines)
 
 
 def code(kind: str, ticket: Ticket, story: Story, folder: str = ".") -> str:
-    """Lines of Python that load the adapter and define `answer`."""
-    labels = f", num_labels={len(ticket.head['bias'])}" if ticket.head else ""
-    revision = f", revision={json.dumps(story.revision)}" if story.revision else ""
+    """Lines of Python that load the adapter and, where the task is known, define `scores` and `answer`."""
+    cls = _CLASSES[kind]
     opening: Mapping[str, str] = {
-        "cls": _CLASSES[kind],
+        "cls": cls,
+        "imports": ", ".join(sorted(("AutoTokenizer", cls))),
         "folder": folder,
         "side": SIDE,
         "base": json.dumps(story.model or "the/model", ensure_ascii=False),
-        "revision": revision,
-        "labels": labels,
+        "revision": f", revision={json.dumps(story.revision, ensure_ascii=False)}" if story.revision else "",
+        # a checkpoint's own head may be of another task
+        "labels": f", num_labels={len(ticket.head['bias'])}, ignore_mismatched_sizes=True" if ticket.head else "",
     }
     text = _OPENING.format_map(opening)
+    return text if story.template is None else text + _answering(kind, story)
+
+
+def _answering(kind: str, story: Story) -> str:
+    """The functions that answer, as this family does."""
+    own, causal = story.choices is None, kind == "CAUSAL_LM"
     if kind == "SEQ_CLS":
-        return text + _BY_HEAD
-    ids, score = (_CAUSAL_IDS, _CAUSAL_SCORE) if kind == "CAUSAL_LM" else (_SEQ2SEQ_IDS, _SEQ2SEQ_SCORE)
-    total = " * ids.shape[1]" if story.ranking == "sum" else ""  # the loss is a mean over the answer's tokens
-    return text + ids + _BY_WORDS.replace("{score}", score).replace("{total}", total)
+        parts = [_TEXT, _BEHIND, _BY_ROWS] if own else [_TEXT, _BY_HEAD]
+    else:
+        parts = [_TEXT, _BEHIND if causal else _APART, _BY_WORDS]
+    told = {
+        "{strip}": ".rstrip()" if _BEHIND in parts else "",  # what a text ends in, an answer begins with
+        "{row}": "text + ids" if causal else "text",
+        "{more}": "" if causal else ", labels=torch.tensor([ids])",
+        "{places}": "0, -len(ids) - 1 : -1" if causal else "0",
+        "{total}": "sum" if story.ranking == "sum" else "mean",
+        'choices=about["choices"]': "choices" if own else 'choices=about["choices"]',
+    }
+    text = "".join([*parts, _ANSWER])
+    for name, part in told.items():
+        text = text.replace(name, part)
+    return text
 
 
 def _row(name: str, value: str) -> str:

@@ -34,6 +34,9 @@ class Story:
 
     model, revision: the frozen model's Hub name or folder.  task, template, choices, labels: the question as it was
     put; no choices where each example has its own.  ranking: how a choice's log-probabilities are joined.
+    fields: what the template names.  separator: between text and answer; a blank where neither has one.
+    max_input_tokens: of a text at most.  beside_prompt: most tokens of text and answer, which the prompt leaves room
+    for.  opening, closing: ids around each text.  plain: whether special tokens in texts are read as other words.
     metrics: what the ticket reached on the report split.
     """
 
@@ -44,7 +47,13 @@ class Story:
     choices: tuple[str, ...] | None = None
     labels: tuple[str, ...] | None = None
     ranking: str = "sum"
+    fields: tuple[str, ...] = ()
     max_input_tokens: int | None = None
+    beside_prompt: int | None = None
+    separator: str = " "
+    opening: tuple[int, ...] = ()
+    closing: tuple[int, ...] = ()
+    plain: bool = True
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -5,6 +5,7 @@ Pruned tokens are deleted, pruned pieces are exact zeros, and the encoder of an 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from safetensors.torch import save
@@ -12,15 +13,16 @@ from torch import Tensor
 
 from prunekit import disk
 from prunekit.backbones import Backbone
+from prunekit.backbones.encoding import Wording
 from prunekit.backbones.load import family
 from prunekit.errors import ConfigError
 from prunekit.export.card import card
 from prunekit.export.flat import SIDE, Story, flat, side_file
+from prunekit.export.foreign import CLASSIFIER, CONFIG, PROMPT, TENSORS
+from prunekit.tasks.example import Example, placeholders
 from prunekit.tickets import Ticket
 
-CONFIG = "adapter_config.json"
-TENSORS = "adapter_model.safetensors"
-PROMPT = "prompt_embeddings"
+CARD = "README.md"
 
 TaskType = Literal["CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS"]
 
@@ -36,6 +38,7 @@ def adapter_files(ticket: Ticket, backbone: Backbone, story: Story) -> dict[str,
     Raises: ConfigError where PEFT cannot do what the ticket does, with the reason.
     """
     check_exportable(ticket, backbone)
+    story = as_read(story, backbone, len(ticket.mask.token))
     slots = flat(ticket)
     tensors = {PROMPT: slots.values} | _head(ticket, backbone)
     content: bytes = save({name: one.contiguous().clone() for name, one in tensors.items()}, metadata={"format": "pt"})
@@ -45,8 +48,26 @@ def adapter_files(ticket: Ticket, backbone: Backbone, story: Story) -> dict[str,
         SIDE: side_file(ticket, story, content, config),  # first: half an export then shows
         TENSORS: content,
         CONFIG: config,
-        "README.md": card(kind, ticket, story).encode(),
+        CARD: card(kind, ticket, story).encode(),
     }
+
+
+def as_read(story: Story, backbone: Backbone, tokens: int) -> Story:
+    """The story with how a backbone reads its texts beside a prompt of P = `tokens`."""
+    reader = backbone.reader
+    story = replace(
+        story,
+        ranking=backbone.ranking,
+        max_input_tokens=backbone.max_input_tokens,
+        beside_prompt=backbone.most_positions - tokens,
+        opening=reader.opening,
+        closing=reader.closing if reader.closes else (),
+    )
+    if story.template is None:
+        return story
+    example = Example(0, story.template, {}, story.choices or ())
+    wording = Wording(reader, example, backbone.reading(story.choices is None, tokens))
+    return replace(story, fields=placeholders(story.template), plain=wording.plain)
 
 
 def task_type(backbone: Backbone) -> TaskType:
@@ -79,6 +100,16 @@ def _reason(ticket: Ticket, backbone: Backbone) -> str | None:
             "its dropped tokens keep a slot that nobody attends to (--absent hide), and PEFT attends to every prompt "
             "token; prune with --absent remove or zero, or use --to embeddings"
         )
+    if backbone.traits.scale != 1:
+        return (
+            f"this model multiplies the embeddings of token ids by {backbone.traits.scale:.4g} where it reads ids, and "
+            "PEFT feeds it embeddings that nobody multiplies; use --to embeddings"
+        )
+    if backbone.traits.per_layer:
+        return (
+            "the layers of this model have embeddings of their own of each token id, which PEFT does not hand on; use "
+            "--to embeddings"
+        )
     if family(backbone.config) == "encoder":
         return _encoder_reason(backbone)
     return None
@@ -101,13 +132,15 @@ def _encoder_reason(backbone: Backbone) -> str | None:
 
 def _config(kind: TaskType, values: Tensor, backbone: Backbone, story: Story) -> dict[str, Any]:
     """`adapter_config.json`; no key that an older PEFT would not know, and none that it would act on."""
-    config = backbone.config
+    # PEFT asks for both and uses neither; some models have no attention heads to count
+    counts = (getattr(backbone.text_config, name, 1) for name in ("num_attention_heads", "num_hidden_layers"))
+    heads, layers = (count if isinstance(count, int) else 1 for count in counts)
     return {
         "auto_mapping": None,
         "base_model_name_or_path": story.model,
         "inference_mode": True,
-        "num_attention_heads": int(config.num_attention_heads),
-        "num_layers": int(config.num_hidden_layers),
+        "num_attention_heads": heads,
+        "num_layers": layers,
         "num_transformer_submodules": 1,
         "num_virtual_tokens": len(values),
         "peft_type": "PROMPT_TUNING",
@@ -126,9 +159,9 @@ def _head(ticket: Ticket, backbone: Backbone) -> dict[str, Tensor]:
         return {}
     names = {name: value.float() for name, value in ticket.head.items()}
     if backbone.config.model_type in _POOLED:
-        return {f"base_model.classifier.{name}": value for name, value in names.items()}
+        return {f"{CLASSIFIER}{name}": value for name, value in names.items()}
     model: Any = backbone.model
     layer = {name: value.detach().float().cpu() for name, value in model.pooler.dense.named_parameters()}
-    return {f"base_model.classifier.out_proj.{name}": value for name, value in names.items()} | {
-        f"base_model.classifier.dense.{name}": value for name, value in layer.items()
+    return {f"{CLASSIFIER}out_proj.{name}": value for name, value in names.items()} | {
+        f"{CLASSIFIER}dense.{name}": value for name, value in layer.items()
     }

@@ -25,8 +25,6 @@ from prunekit.tickets import Ticket
 # lengths of the texts that are tried
 _LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
 _ANSWER = 3
-# positions that some models keep for themselves
-_RESERVED = 2
 
 
 @dataclass(frozen=True)
@@ -34,43 +32,54 @@ class Verified:
     """What a comparison found.
 
     difference: the largest of any two logits.  largest: the largest logit.  peft: the version that loaded the adapter.
+    dtype: of the logits.
     """
 
     rows: int
     difference: float
     largest: float
     peft: str
+    dtype: torch.dtype = torch.float32
 
     @property
     def sentence(self) -> str:
         """For the user."""
         return (
-            f"largest difference of logits under PEFT {self.peft}: {self.difference:g} over {self.rows} single rows "
+            f"largest difference of logits under PEFT {self.peft}: {self.difference:g} over {self.rows} made-up rows "
             f"(largest logit {self.largest:.3g}); PEFT's own padded batches differ from single rows"
         )
 
 
 def verify(folder: Path, ticket: Ticket, backbone: Backbone) -> Verified:
-    """Compare an adapter's logits under PEFT with prunekit's, on the same weights.
+    """Compare an adapter's logits under PEFT with prunekit's, on the same weights and made-up rows.
 
     folder: holds the adapter.  backbone: the model that it is for.
 
     Raises: ConfigError where PEFT is not installed; ArtifactError where any float32 logit differs.
     """
+    found = measure(folder, ticket, backbone)
+    check(found)
+    return found
+
+
+def check(found: Verified) -> None:
+    """Raises ArtifactError where any float32 logit differs."""
+    if found.difference > 0 and found.dtype == torch.float32:
+        raise ArtifactError(f"not exported, since PEFT would answer otherwise: {found.sentence}")
+
+
+def measure(folder: Path, ticket: Ticket, backbone: Backbone) -> Verified:
+    """What `verify` compares, whatever it finds."""
     peft = _peft()
-    ours, theirs = _models(backbone, ticket)
+    ours, theirs = models(backbone, ticket)
     attached = Attached(ours, [ticket])
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # notes on how to load, for whoever loads it by hand
         worn = peft.PeftModel.from_pretrained(theirs, str(folder)).eval()
         pairs = list(_logits(attached, worn, backbone, len(ticket.mask.token)))
     differences = [float((one - other).abs().max()) for one, other in pairs]
-    found = Verified(
-        len(pairs), max(differences), max(float(one.abs().max()) for one, _ in pairs), str(peft.__version__)
-    )
-    if found.difference > 0 and pairs[0][0].dtype == torch.float32:
-        raise ArtifactError(f"not exported, since PEFT would answer otherwise: {found.sentence}")
-    return found
+    largest = max(float(one.abs().max()) for one, _ in pairs)
+    return Verified(len(pairs), max(differences), largest, str(peft.__version__), pairs[0][0].dtype)
 
 
 def need_peft() -> None:
@@ -83,12 +92,12 @@ def _peft() -> Any:
         import peft
     except ImportError as error:
         raise ConfigError(
-            "checking an export needs PEFT: install prunekit[peft], or write it unchecked with --no-verify"
+            "checking an export needs PEFT: pip install peft, or write it unchecked with --no-verify"
         ) from error
     return peft
 
 
-def _models(backbone: Backbone, ticket: Ticket) -> tuple[Any, Any]:
+def models(backbone: Backbone, ticket: Ticket) -> tuple[Any, Any]:
     """The model as prunekit reads it, and as PEFT expects it; both hold the same weights."""
     if family(backbone.config) != "encoder" or ticket.head is None:
         return backbone.model, backbone.model
@@ -103,8 +112,7 @@ def _models(backbone: Backbone, ticket: Ticket) -> tuple[Any, Any]:
 def _logits(attached: Attached, worn: Any, backbone: Backbone, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits of both sides, row by row: all positions of a text, all of an answer, or all choices."""
     known = torch.tensor(backbone.ordinary_ids(), device=backbone.device)
-    most = getattr(backbone.config, "max_position_embeddings", None) or 10**9
-    lengths = [one for one in _LENGTHS if one + tokens + _RESERVED <= most] or _LENGTHS[:1]
+    lengths = [length for length in _LENGTHS if length + tokens <= backbone.most_positions] or _LENGTHS[:1]
     for number, length in enumerate(lengths):
         ids = known[(torch.arange(length, device=backbone.device) * 7 + number) % len(known)]
         given: dict[str, Any] = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids)[None]}

@@ -21,11 +21,13 @@ from analyses.conclusions import as_table
 from analyses.importance_conclusions import importance_study
 from analyses.nulls import Starts
 from analyses.rank_conclusions import MATRICES, rank_study
-from prunekit import disk, environments
+from prunekit import disk, environments, outputs
+from prunekit.errors import ArtifactError
 from prunekit.report import asked, found, page, pictures, sheets
 from prunekit.report.parts import Block, Missing, Page, Section
 from prunekit.report.pictures import Pictures
 from prunekit.runs import Run
+from prunekit.tasks.metrics import bounds
 
 _OF_ROUNDS = ("density_curve", "cost")
 _OF_CONTROLS = ("controls",)
@@ -33,14 +35,17 @@ _OF_RANK = ("spectrum", "rank_while_training", "functional_rank")
 _OF_TOKENS = ("importance", "token_map", "score_histogram", "score_agreement", "mask_overlap")
 
 
-def write(paths: Sequence[Path], out: Path, tolerance: float, *, with_model: bool = False) -> Page:
+def write(
+    paths: Sequence[Path], out: Path, tolerance: float, *, with_model: bool = False, overwrite: bool = False
+) -> Page:
     """Write the page of some runs; nothing is written where one of them is damaged.
 
     tolerance: how far below dense, on selection, a ticket may be; also the margin of equivalence.
-    with_model: also what takes evaluating the frozen models again.
+    with_model: also what takes evaluating the frozen models again.  overwrite: also a file that is no page of prunekit.
 
     Raises: ArtifactError, ConfigError, DataError, each one line.
     """
+    outputs.check(out, overwrite=overwrite, is_ours=outputs.is_page)
     made = build(paths, tolerance, with_model=with_model)
     disk.replace(out, page.render(made).encode())
     return made
@@ -51,11 +56,10 @@ def build(paths: Sequence[Path], tolerance: float, *, with_model: bool = False) 
     from figures.picture import opened
 
     runs = opened(paths)
-    for run in runs:
-        run.verify()
+    lost = [_sound(run) for run in runs]
     again = shlex.join(["prunekit", "report", *map(str, paths)])
     sections = [
-        _section(run, f"run-{place}", again, tolerance, with_model, _shuffled_twin(run, runs))
+        _section(run, f"run-{place}", again, tolerance, with_model, _shuffled_twin(run, runs), lost[place - 1])
         for place, run in enumerate(runs, 1)
     ]
     title = _title(runs[0]) if len(runs) == 1 else f"{len(runs)} runs of prunekit"
@@ -68,12 +72,22 @@ def build(paths: Sequence[Path], tolerance: float, *, with_model: bool = False) 
     return Page(title, lead, sections, _across(runs, tolerance), foot)
 
 
+def _sound(run: Run) -> tuple[str, ...]:
+    """What is missing of a run, for its page to say. Raises: ArtifactError where anything that is there is damaged."""
+    seen = run.audit()
+    if seen.damaged:
+        raise ArtifactError(seen.damaged[0])
+    return tuple(line.removeprefix(f"{run.path}/") for line in seen.missing)
+
+
 def _title(run: Run) -> str:
     settings = run.settings()
     return f"A soft prompt for {settings['task']['name']} on {settings['model']['name']}"
 
 
-def _section(run: Run, anchor: str, again: str, tolerance: float, with_model: bool, twin: Run | None) -> Section:
+def _section(
+    run: Run, anchor: str, again: str, tolerance: float, with_model: bool, twin: Run | None, lost: Sequence[str]
+) -> Section:
     settings = _settings(run, anchor)  # first, since it reads what no manifest covers
     results = run.results()
     gaps = tables.gaps(run)
@@ -92,7 +106,7 @@ def _section(run: Run, anchor: str, again: str, tolerance: float, with_model: bo
         anchor=anchor,
         asked=asked.asked(run),
         found=found.found(run, results, tolerance),
-        warnings=found.warnings(run, results, tolerance, lines),
+        warnings=[*lost, *found.warnings(run, results, tolerance, lines)],
         blocks=blocks,
     )
 
@@ -127,7 +141,8 @@ def _controls(run: Run, results: pd.DataFrame, anchor: str, tolerance: float, dr
     for stage in with_arms:
         arms = tables.joined([(run, stage)])
         compared = controls.compare(arms, margin=tolerance)
-        shown = sheets.compared(controls.describe(arms), compared, str(run.settings()["metric"]))
+        metric = str(run.settings()["metric"])
+        shown = sheets.compared(controls.describe(arms, bounds=bounds(metric)), compared, metric)
         title = f"Is the ticket of {stage} better than its controls?"
         last = stage == with_arms[-1]
         made.append(
@@ -258,6 +273,6 @@ def _across(runs: Sequence[Run], tolerance: float) -> list[Block]:
         return []
     arms = tables.joined(pairs)
     compared = controls.compare(arms, margin=tolerance)
-    metric = " / ".join(dict.fromkeys(str(run.settings()["metric"]) for run in runs))
-    shown = sheets.compared(controls.describe(arms), compared, metric)
+    metrics = dict.fromkeys(str(run.settings()["metric"]) for run in runs)
+    shown = sheets.compared(controls.describe(arms, bounds=bounds(*metrics)), compared, " / ".join(metrics))
     return [Block("Over all tasks", "all-tasks", controls.conclusions(compared), shown)]

@@ -13,6 +13,7 @@ from prunekit.places import UNTRAINED
 from prunekit.runs import Run
 from prunekit.summary import RoundSummary
 from prunekit.tasks.duplicates import sentences
+from prunekit.tasks.metrics import bounds
 
 #: Seeds with which the sign-flip test of one comparison can reach p < 0.05.
 ENOUGH_SEEDS = paired.units_needed(1, 0.05)
@@ -104,7 +105,7 @@ def _searched(results: pd.DataFrame, stage: str, dense: RoundSummary, metric: st
         return
     reached = chosen[f"report_{metric}"]
     strata = [reached.to_numpy(dtype=float)]
-    low, high = paired.t_interval(strata, summary.CONFIDENCE)
+    low, high = paired.cut(paired.t_interval(strata, summary.CONFIDENCE), bounds(metric))
     interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"
     yield (
         f"{stage}: the tickets chosen on selection keep {chosen['tokens'].min()} to {chosen['tokens'].max()} tokens, "

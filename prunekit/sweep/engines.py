@@ -13,7 +13,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -30,7 +31,10 @@ Outcomes = Generator[list[Outcome], None, None]
 
 # seconds between two looks at the engine
 _TICK = 0.5
-_EXTRA = "pip install 'prunekit[cluster]'"
+# seconds in which a worker that was told to end may do so
+_GRACE = 2.0
+_DIED = "its worker process was killed{times}, for want of memory perhaps (try fewer --workers)"
+_EXTRA = "pip install ray submitit"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Resources:
 
     workers: jobs at a time; for an engine that counts by itself, at most.  threads: CPU cores of each.
     gpus: of each, 0 or 1; on this machine more workers than GPUs share them.
-    retries: how often a job whose worker died is begun again (ray, slurm).
+    retries: how often a job whose worker died is begun again.
     address: of a Ray cluster to join; None starts Ray on this machine.  slurm: what submitit is told.
     """
 
@@ -81,35 +85,82 @@ def _lost(job: Job, why: str) -> list[Outcome]:
 
 
 def _local(jobs: Sequence[Job], resources: Resources) -> Outcomes:
-    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in an unknown state
+    """Workers are pools of one process each: one that dies takes its own job along, and another takes its place."""
     before = set(multiprocessing.active_children())
-    devices = context.Queue()
-    count = _devices() if resources.gpus else 1
-    for number in range(resources.workers):
-        devices.put(number % count if resources.gpus else None)
-    sharing = -(-resources.workers // count)
-    executor = ProcessPoolExecutor(resources.workers, context, _begin, (devices, sharing))
+    pools: dict[int, ProcessPoolExecutor] = {}
+    running: dict[Future[str], tuple[int, Job]] = {}
+    waiting, deaths = deque(jobs), Counter[str]()
     try:
-        pending: dict[Future[str], Job] = {executor.submit(perform, job.to_text()): job for job in jobs}
-        while pending:
-            done, _ = wait(pending, timeout=_TICK, return_when=FIRST_COMPLETED)
-            yield [outcome for future in done for outcome in _answer(future, pending.pop(future))]
-        executor.shutdown()
+        while waiting or running:
+            for slot in set(range(resources.workers)) - {slot for slot, _ in running.values()}:
+                if waiting:
+                    job = waiting.popleft()
+                    running[_handed(job, pools, slot, resources)] = (slot, job)
+            done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
+            outcomes: list[Outcome] = []
+            for future in done:
+                slot, job = running.pop(future)
+                try:
+                    outcomes += _read(future.result())
+                except BrokenProcessPool:
+                    pools.pop(slot).shutdown(wait=False)
+                    deaths[job.key] += 1
+                    if deaths[job.key] <= resources.retries:
+                        waiting.append(job)  # behind the others: its memory may be free by then
+                    else:
+                        outcomes += _lost(job, _DIED.format(times=_times(deaths[job.key])))
+            yield outcomes
+        _end(pools, before, grace=_GRACE)
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-        own = set(multiprocessing.active_children()) - before
-        for child in own:
-            child.terminate()
-        for child in own:
-            child.join()
-        devices.close()
+        _end(pools, before, grace=0.0)
 
 
-def _answer(future: Future[str], job: Job) -> list[Outcome]:
-    try:
-        return _read(future.result())
-    except BrokenProcessPool:
-        return _lost(job, "a worker process was killed, for want of memory perhaps (try fewer --workers)")
+def _times(count: int) -> str:
+    return f" {count} times" if count > 1 else ""
+
+
+def _handed(job: Job, pools: dict[int, ProcessPoolExecutor], slot: int, resources: Resources) -> Future[str]:
+    """The job at the worker of a slot, which is started where there is none, or where it died with nothing to do."""
+    if slot in pools:
+        try:
+            return pools[slot].submit(perform, job.to_text())
+        except BrokenProcessPool:
+            pools.pop(slot).shutdown(wait=False)
+    pools[slot] = _worker(slot, resources)
+    return pools[slot].submit(perform, job.to_text())
+
+
+def _worker(slot: int, resources: Resources) -> ProcessPoolExecutor:
+    """A pool of one process; of several GPUs the slots take one each in turn."""
+    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in an unknown state
+    count = _devices() if resources.gpus else 1
+    device = slot % count if resources.gpus else None
+    return ProcessPoolExecutor(1, context, _begin, (device, -(-resources.workers // count)))
+
+
+def _end(pools: dict[int, ProcessPoolExecutor], before: set[Any], grace: float) -> None:
+    """End the workers that were started: those that do not go by themselves are told to, then made to.
+
+    grace: seconds in which they may go by themselves.
+    """
+    own = set(multiprocessing.active_children()) - before
+    for pool in pools.values():
+        pool.shutdown(wait=False, cancel_futures=True)
+    _join(own, grace)
+    for child in own:
+        child.terminate()
+    _join(own, _GRACE)
+    for child in own:
+        child.kill()  # one that was stopped hears nothing else
+        child.join()
+    pools.clear()
+
+
+def _join(children: Iterable[Any], seconds: float) -> None:
+    """Wait for all of them together for so long."""
+    deadline = time.monotonic() + seconds
+    for child in children:
+        child.join(max(0.0, deadline - time.monotonic()))
 
 
 def _devices() -> int:
@@ -118,13 +169,12 @@ def _devices() -> int:
     return max(1, torch.cuda.device_count())
 
 
-def _begin(devices: Any, sharing: int) -> None:
+def _begin(device: int | None, sharing: int) -> None:
     """In a new worker: leave Ctrl-C to who started it, end with that process, take a GPU, or a share of one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.join,), daemon=True).start()
-    device = devices.get()
     if device is not None:
         known = os.environ.get("CUDA_VISIBLE_DEVICES")
         os.environ["CUDA_VISIBLE_DEVICES"] = known.split(",")[device] if known else str(device)

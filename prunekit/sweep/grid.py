@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from prunekit import toml
-from prunekit.config import Experiment, Settings
+from prunekit.config import Experiment, Settings, within
 from prunekit.errors import ConfigError
 
 Verb = Literal["prune", "search", "tune"]
@@ -31,8 +31,8 @@ class Options(Settings):
     controls: bool = Field(False, description="train the controls of every experiment too")
     include: tuple[dict[str, Any], ...] = Field((), description="tables of settings: further experiments")
     exclude: tuple[dict[str, Any], ...] = Field((), description="tables of settings: experiments to leave out")
-    retries: Annotated[int, Field(ge=0)] = Field(
-        3, description="ray, slurm: how often a run whose worker died goes on with another"
+    retries: Annotated[int, within(0, 1_000, "a run that fails so often has a cause")] = Field(
+        3, description="how often a run whose worker died goes on with another"
     )
     slurm: dict[str, Any] = Field({}, description="engine = slurm: what submitit is told, such as timeout_min")
 

@@ -2,12 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prunekit.errors import DataError, nearest
 
 Row = Mapping[str, Any]
+
+# more digits than any number that is meant; Python refuses to read a few thousand of them
+_DIGITS = 1_000
+_KINDS = ((bool, "true or false"), ((int, float), "a number"), (str, "a text"), (list, "a list"), (Mapping, "a table"))
+
+
+class Twice:
+    """Stands for the value of a field that a row names twice, with different values."""
+
+    def __repr__(self) -> str:
+        return "two values"
+
+
+def parse(text: str) -> Any:
+    """What a JSON text holds. What cannot be used is left in place, as `Twice` or inf, since it may not be needed.
+
+    Raises: ValueError, or RecursionError where it is nested too deeply.
+    """
+    return json.loads(
+        text,
+        object_pairs_hook=_without_repeats,
+        parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else math.inf,
+    )
+
+
+def check_alike(rows: Iterable[Row], places: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse a field that holds a text in one row and a number, say, in another; what is missing is left out.
+
+    Raises: DataError naming the first row that is unlike those before it.
+    """
+    names = tuple(names)
+    first: dict[str, tuple[str, str]] = {}
+    for row, where in zip(rows, places, strict=True):
+        for name in names:
+            kind = _kind(row.get(name))
+            if kind is None:
+                continue
+            before, place = first.setdefault(name, (kind, where))
+            if kind != before:
+                raise DataError(
+                    f'{where}: the field "{name}" must hold values of one type: {kind} here, {before} in {place}'
+                )
+
+
+def _kind(value: Any) -> str | None:
+    """What kind of value it is in words; None for one that is missing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return next((kind for types, kind in _KINDS if isinstance(value, types)), None)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for name, item in pairs:
+        table[name] = Twice() if name in table and table[name] != item else item
+    return table
+
+
+def known(row: Row, name: str, where: str) -> Any:
+    """The value of a field, None where it is missing, null, or what pandas writes for a missing value: NaN.
+
+    Raises: DataError where the row names the field twice.
+    """
+    found = row.get(name)
+    if isinstance(found, Twice):
+        raise DataError(f'{where}: the field "{name}" is there twice, with different values; leave one of them out')
+    return None if isinstance(found, float) and math.isnan(found) else found
 
 
 def value(row: Row, name: str, where: str) -> Any:
@@ -15,7 +84,12 @@ def value(row: Row, name: str, where: str) -> Any:
 
     Raises: DataError naming the row, the field and the nearest one present.
     """
-    found = row.get(name)
+    found = known(row, name, where)
+    if found is None and row.get(name) is not None:
+        raise DataError(
+            f'{where}: the field "{name}" holds NaN, which pandas writes where a value is missing; '
+            "leave such rows out (dropna) or give them a value"
+        )
     if found is None:
         present = [key for key, other in row.items() if other is not None]
         raise DataError(f'{where}: no field "{name}"; {nearest(name, present)}')
@@ -26,8 +100,32 @@ def text(row: Row, name: str, where: str) -> str:
     """A field that holds text."""
     found = value(row, name, where)
     if isinstance(found, str):
-        return found
+        return _encodable(found, name, where)
     raise DataError(f'{where}: the field "{name}" holds {found!r}, not a text')
+
+
+def written(row: Row, name: str, where: str) -> str:
+    """A field that holds a text, or a number, which is written out."""
+    found = value(row, name, where)
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return text(row, name, where)
+    if not math.isfinite(found):
+        raise DataError(
+            f'{where}: the field "{name}" holds {found}, an infinite number or one too large to read; give it as a text'
+        )
+    return str(found)
+
+
+def _encodable(found: str, name: str, where: str) -> str:
+    """The text, once it is known to be one that can be tokenised and written to a file."""
+    try:
+        found.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f'{where}: the field "{name}" holds half a character (a lone surrogate, {found[error.start]!r}) at '
+            f"character {error.start + 1}; write whole characters, or leave it out"
+        ) from error
+    return found
 
 
 def whole(row: Row, name: str, where: str) -> int:
@@ -42,7 +140,7 @@ def texts(row: Row, name: str, where: str) -> list[str]:
     """A field that holds a list of texts."""
     found = value(row, name, where)
     if isinstance(found, list) and all(isinstance(item, str) for item in found):
-        return found
+        return [_encodable(item, name, where) for item in found]
     raise DataError(f'{where}: the field "{name}" holds {found!r}, not a list of texts')
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter
@@ -83,6 +84,15 @@ METRICS: dict[str, Metric] = {
     "record_f1": record_f1,
     "record_exact_match": record_exact_match,
 }
+
+
+_BOUNDS = {"matthews": (-1.0, 1.0)}
+
+
+def bounds(*names: str) -> tuple[float, float]:
+    """The least and the most that metrics of these names can be; over several, of any of them."""
+    ends = [_BOUNDS.get(name, (0.0, 1.0)) for name in names] or [(-math.inf, math.inf)]
+    return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def _targets(examples: Sequence[Example], chosen: Sequence[int]) -> list[int]:

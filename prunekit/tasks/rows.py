@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prunekit import reading
 from prunekit.errors import DataError
+from prunekit.tasks import fields
 from prunekit.tasks.task import Hub
 
 SPLIT_NAMES = ("train", "validation", "test")
@@ -36,7 +37,7 @@ def read_folder(folder: Path) -> dict[str, Source]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such data folder; it must hold train.jsonl and validation.jsonl or test.jsonl")
     files = {name: folder / f"{name}.jsonl" for name in SPLIT_NAMES}
-    present = {name: path for name, path in files.items() if path.is_file()}
+    present = {name: path for name, path in files.items() if path.exists()}
     if not present:
         raise DataError(f"{folder}: holds none of train.jsonl, validation.jsonl and test.jsonl")
     return {name: read_jsonl(path) for name, path in present.items()}
@@ -45,21 +46,23 @@ def read_folder(folder: Path) -> dict[str, Source]:
 def read_jsonl(path: Path) -> Source:
     """The rows of a JSONL file; blank lines are skipped.
 
-    Lines are parsed here and handed to `datasets` as rows: its own JSON reader guesses types (a text such as
-    "2019-01-01" becomes a date), names no line in its errors, and leaves a copy in the user's cache.
+    Every row keeps its own form, and only what a task reads of it is looked at: `datasets` would guess types (a text
+    such as "2019-01-01" becomes a date, 7 beside 7.5 becomes 7.0), and stop at fields that nobody reads.
 
     Raises: DataError naming the file, and the line where one is malformed.
     """
     try:
-        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        lines = reading.content(path, reading.DATA).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {reading.reason(error)}") from error
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise DataError(f"{path}: holds no rows")
     places = [f"{path}:{number}" for number, _ in numbered]
     rows = [_parse(line, place) for (_, line), place in zip(numbered, places, strict=True)]
-    return Source(path.name, _typed(rows, path), places)
+    if not any(rows):
+        raise DataError(f"{path}: its rows have no fields")
+    return Source(path.name, rows, places)
 
 
 def read_hub(hub: Hub, revision: str | None) -> dict[str, Source]:
@@ -95,26 +98,13 @@ def _hub_source(hub: Hub, split: str, dataset: Any) -> Source:
 
 def _parse(line: bytes, place: str) -> dict[str, Any]:
     try:
-        row = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError too
+        row = fields.parse(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: not a line of JSON: {error}; save the file as UTF-8") from error
+    except ValueError as error:
         raise DataError(f"{place}: not a line of JSON: {error}") from error
+    except RecursionError as error:
+        raise DataError(f"{place}: not a line of JSON that can be read: it is nested too deeply") from error
     if not isinstance(row, dict):
         raise DataError(f"{place}: a row must be a JSON object, not {str(row)[:40]!r}")
     return row
-
-
-def _typed(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
-    """The rows once they have passed through a table: every field has one type, a missing one is None."""
-    import datasets
-
-    names = list(dict.fromkeys(name for row in rows for name in row))  # from_list would take the first row's only
-    if not names:
-        raise DataError(f"{path}: its rows have no fields")
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    for name, column in columns.items():
-        try:
-            columns[name] = datasets.Dataset.from_dict({name: column})[name][:]
-        except (ValueError, TypeError, OverflowError, NotImplementedError) as error:  # what Arrow raises
-            reason = str(error).strip().splitlines()[0]
-            raise DataError(f'{path}: the field "{name}" must hold values of one type: {reason}') from error
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]

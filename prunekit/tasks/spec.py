@@ -5,13 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
 
 from prunekit import toml
 from prunekit.errors import nearest
 from prunekit.tasks.example import placeholders
 from prunekit.tasks.metrics import METRICS
-from prunekit.tasks.task import Hub, Task
+from prunekit.tasks.task import Hub, Task, form
 from prunekit.tasks.transforms import TransformName
 
 _TWO_CHOICES = {"f1", "f1a"}  # metrics of the second of two choices
@@ -30,7 +40,7 @@ class HubFile(BaseModel):
 class TaskFile(BaseModel):
     """A task file. The answers come from exactly one of choices, labels_file, choice_fields and choice_list."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*$")
     """Letters, digits and . _ - / since it becomes part of a run's directory name."""
@@ -49,7 +59,7 @@ class TaskFile(BaseModel):
     """Fields of the row that hold the answers, as in COPA."""
     choice_list: str | None = None
     """Field of the row that holds the list of answers, as in ReCoRD."""
-    aliases: dict[str, tuple[StrictBool | StrictInt | StrictStr, ...]] = {}
+    aliases: dict[str, tuple[StrictBool | StrictInt | StrictFloat | StrictStr, ...]] = {}
     """Label (or choice field) -> other forms of it in data."""
     metrics: tuple[str, ...] = ("accuracy",)
     """The first is the primary one."""
@@ -116,14 +126,14 @@ class TaskFile(BaseModel):
     @model_validator(mode="after")
     def _aliases_of_known_labels(self) -> Self:
         labels = list(self.choices or self.choice_fields)
-        owners: dict[tuple[type, Any], str] = {}
+        owners: dict[tuple[str, Any], str] = {}
         for label, forms in self.aliases.items():
             if label not in labels and self.labels_file is None:
                 raise ValueError(f'aliases name the unknown label "{label}"; {nearest(label, labels)}')
-            for form in forms:
-                owner = owners.setdefault((type(form), form), label)
-                if owner != label or (form != label and form in labels):
-                    raise ValueError(f'the alias {form!r} of "{label}" already means another label')
+            for other in forms:
+                owner = owners.setdefault(form(other), label)
+                if owner != label or (other != label and other in labels):
+                    raise ValueError(f'the alias {other!r} of "{label}" already means another label')
         return self
 
     def task(self, folder: Path | None = None) -> Task:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from prunekit.errors import ConfigError, DataError, nearest
+from prunekit.tasks import fields
 from prunekit.tasks.example import Example
 from prunekit.tasks.rows import Source, read_folder, read_hub, read_jsonl
 from prunekit.tasks.task import Task
@@ -123,6 +124,7 @@ def _sources(task: Task, data: str | None, revision: str | None) -> dict[str, So
 
 
 def _examples(task: Task, source: Source, *, labelled: bool = True) -> list[Example]:
+    fields.check_alike(source.rows, source.places, task.read_fields(labelled=labelled))
     found: list[Example] = []
     for row, place in zip(source.rows, source.places, strict=True):
         found += task.examples(row, len(found), place, labelled=labelled)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from prunekit import reading
 from prunekit.errors import ConfigError, DataError
 from prunekit.tasks import fields
 from prunekit.tasks.example import Example, placeholders
@@ -19,7 +21,7 @@ from prunekit.tasks.fields import Row
 from prunekit.tasks.metrics import METRICS
 from prunekit.tasks.transforms import TransformName, flat_rows
 
-Alias = bool | int | str
+Alias = bool | int | float | str
 
 
 @dataclass(frozen=True)
@@ -144,20 +146,28 @@ class Task:
         words = _read_words(Path(folder) / self.labels_file)
         return replace(self, labels=tuple(words), choices=tuple(words.values()))
 
+    def read_fields(self, *, labelled: bool) -> tuple[str, ...]:
+        """The fields of a row that `examples` reads; none where a transform reads others than those it is named."""
+        if self.transform != "none":
+            return ()
+        more = (self.choice_list, self.group, self.label if labelled else None)
+        return tuple(dict.fromkeys([*self._placeholders, *self.choice_fields, *filter(None, more)]))
+
     @cached_property
     def _placeholders(self) -> tuple[str, ...]:
         return placeholders(self.template)
 
     @cached_property
-    def _index(self) -> dict[tuple[type, Alias], int]:
-        """Every known form of a label -> its index; keyed with the type, since True == 1 in Python."""
-        known: dict[tuple[type, Alias], int] = {}
+    def _index(self) -> dict[tuple[str, Alias], int]:
+        """Every known form of a label -> its index; what a task file says goes before what a label looks like."""
+        said: dict[tuple[str, Alias], int] = {}
+        implied: dict[tuple[str, Alias], int] = {}
         for index, label in enumerate(self.labels or self.choice_fields):
-            forms: list[Alias] = [label, *self.aliases.get(label, ())]
-            if label.isdecimal() and str(int(label)) == label:
-                forms.append(int(label))  # a label written as a number in a table is a number in most data
-            known |= {(type(form), form): index for form in forms}
-        return known
+            said |= {form(other): index for other in (label, *self.aliases.get(label, ()))}
+            number = _number(label)
+            if number is not None:
+                implied[form(number)] = index
+        return implied | said
 
     def _check_resolved(self) -> None:
         if self.choices is None and not self.choice_fields and self.choice_list is None:
@@ -166,10 +176,10 @@ class Task:
             )
 
     def _example(self, row: Row, index: int, where: str, labelled: bool) -> Example:
-        texts = {name: _as_text(fields.value(row, name, where), name, where) for name in self._placeholders}
+        texts = {name: fields.written(row, name, where) for name in self._placeholders}
         choices = self._choices(row, where)
         gold = self._gold(row, choices, where) if labelled else ()
-        group = "" if self.group is None else str(fields.value(row, self.group, where))
+        group = "" if self.group is None else _as_group(row, self.group, where)
         return Example(index, self.template, texts, choices, gold, group, self.separator)
 
     def _choices(self, row: Row, where: str) -> tuple[str, ...]:
@@ -183,14 +193,14 @@ class Task:
         return choices
 
     def _gold(self, row: Row, choices: tuple[str, ...], where: str) -> tuple[int, ...]:
-        value = row.get(self.label)
+        value = fields.known(row, self.label, where)
         if value is None or value == []:
             return ()
         if self.choice_list is not None:
             return _gold_in_list(value, choices, where)
         known = self._index
-        if isinstance(value, Alias) and (type(value), value) in known:
-            return (known[type(value), value],)
+        if isinstance(value, Alias) and form(value) in known:
+            return (known[form(value)],)
         if value == -1:  # what the Hub writes for a hidden label
             return ()
         raise DataError(
@@ -204,20 +214,40 @@ class Task:
         return "; ".join(" or ".join(words) for words in forms.values())
 
 
+def form(value: Alias) -> tuple[str, Alias]:
+    """A form of a label as data hold it: 1 and 1.0 are one number, though neither is true or "1"."""
+    kind = "text" if isinstance(value, str) else "truth" if isinstance(value, bool) else "number"
+    return kind, value
+
+
+def _number(label: str) -> int | float | None:
+    """The number that a label is written like: in most data it is one."""
+    for kind in (int, float):
+        try:
+            number = kind(label)
+        except ValueError:
+            continue
+        if str(number) == label and math.isfinite(number):
+            return number
+    return None
+
+
+def _as_group(row: Row, name: str, where: str) -> str:
+    """What names a group; 7 and 7.0, as pandas may write it, are one."""
+    value = fields.value(row, name, where)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return fields.written(row, name, where) if isinstance(value, int | float | str) else str(value)
+
+
 def _default(entry: Field[Any]) -> Any:
     """What a field of a dataclass is where it is not given; MISSING where it must be."""
     return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
-def _as_text(value: Any, name: str, where: str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    raise DataError(f'{where}: the field "{name}" holds {value!r}, not a text')
-
-
 def _gold_in_list(value: Any, choices: tuple[str, ...], where: str) -> tuple[int, ...]:
+    if isinstance(value, float) and value.is_integer():  # pandas writes whole numbers so beside a missing one
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if value == -1:
             return ()
@@ -243,11 +273,11 @@ def _check_scorable(examples: Sequence[Example], chosen: Sequence[int]) -> None:
 def _read_words(path: Path) -> dict[str, str]:
     """Label -> word, in the order of the file."""
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
+        words = fields.parse(reading.content(path, reading.JSON).decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError(f'{path}: not found; write the label words there, such as {{"0": "no", "1": "yes"}}') from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
+        raise DataError(f"{path}: cannot be read as JSON: {reading.reason(error)}") from error
     table = isinstance(words, dict) and all(isinstance(word, str) and word.strip() for word in words.values())
     if not table or len(words) < 2 or len(set(words.values())) < len(words):
         raise DataError(f'{path}: must map at least two labels to different words, such as {{"0": "no", "1": "yes"}}')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prunekit.errors import ConfigError, nearest
 from prunekit.tasks.rows import Source
 from prunekit.tasks.task import Task
@@ -29,8 +31,9 @@ def testbed_task(name: str) -> Task:
     return tasks[name]
 
 
+@cache
 def read_testbed(name: str) -> dict[str, Source]:
-    """The splits of the testbed task `name` (without the prefix), as a folder of files would give them."""
+    """The splits of the testbed task `name` (without the prefix), as a folder of files would give them; made once."""
     sources = {}
     for split, (part, count) in _SIZES.items():
         rows = examples(name, part, count)

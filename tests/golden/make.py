@@ -44,10 +44,11 @@ def make(target: Path) -> None:
         call("score", str(run.path / "seed=0" / "round=00"), "--kind=magnitude")
         target.mkdir(parents=True)
         for file in run.path.rglob("*"):
-            if file.is_file() and file.name not in (".lock", "environment.json", "results.parquet"):
+            if file.is_file() and file.name not in (".lock", "environment.json", "results.parquet", "journal.json"):
                 copy = target / "run" / file.relative_to(run.path)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, copy)
+        Run.open(target / "run").settle_journal()  # of what was copied: the run's own lists its table too
         finished_ticket(run, Place("", 0, 0)).save(target / "encoder.safetensors")
         stage = next(one for one in run.stages() if one.startswith("prune-"))
         finished_ticket(run, Place(stage, 1, 1)).save(target / "pruned.safetensors")

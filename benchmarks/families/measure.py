@@ -1,0 +1,359 @@
+"""One architecture tried: every verb of prunekit on it, its answers compared with those of the plain model."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor
+from transformers.utils import logging
+
+import prunekit as pk
+from benchmarks.families.build import NotBuiltError, build, loaded, one_line, tokenizer
+from benchmarks.families.catalogue import Architecture
+from benchmarks.families.plain import Reader
+from benchmarks.families.shrink import PAD
+from prunekit.ablation import leave_one_out
+from prunekit.backbones import Backbone, load, wrap
+from prunekit.cohort import Member, soft
+from prunekit.errors import PrunekitError
+from prunekit.masks import Mask
+from prunekit.tasks import Example
+from prunekit.tickets import Ticket
+
+Outcome = Literal["works", "works one by one", "refused", "not tried", "WRONG", "CRASH"]
+Fault = Literal["scale", "positions", "padding"]
+FAULTS: tuple[Fault, ...] = ("scale", "positions", "padding")
+PLACES = {"decoder": ("first", "suffix"), "encoder-decoder": ("first",), "encoder": ("after-cls", "first")}
+
+# part of the largest logit by which float32 answers may differ
+BAR = 1e-5
+# part of the largest score by which answers after a few updates may differ with what was trained beside them
+_WIDTH_BAR = 1e-3
+# ids of the words that the prompt is made of, and which of them the members of a cohort keep
+_PROMPT = (101, 57, 333, 208)
+_KEPT = ((True, True, True, True), (False, True, False, True), (False, False, False, False))
+_PIECES = 4
+# tokens of the texts: below and above the windows of the tiny models
+_LENGTHS = (2, 5, 9, 17)
+_CHOICES = ("good", "very bad w9")
+
+_TASK = """
+name = "toy"
+template = "{sentence} :"
+metrics = ["accuracy"]
+[choices]
+good = "good"
+bad = "bad"
+"""
+_SETTINGS = dict(
+    prompt_tokens=4, pieces=_PIECES, train_steps=2, evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05,
+    seeds=2, quiet=True, patience=9,
+)  # fmt: skip
+
+
+@dataclass
+class Result:
+    """What was found of one architecture.
+
+    reason: one line, why it is not simply right.  differences: part of the largest logit, by what was compared.
+    export: what an export into PEFT came to, in one line.  places: what each further place of the prompt came to.
+    trace: of a crash, for whoever mends it.  verbs: whether prune, search, score, attach and export were tried.
+    """
+
+    kind: str
+    family: str
+    outcome: Outcome = "works"
+    reason: str = ""
+    differences: dict[str, float] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    export: str = ""
+    trace: str = ""
+    seconds: float = 0.0
+    verbs: bool = False
+
+    @property
+    def name(self) -> str:
+        """As `Architecture.name`."""
+        return f"{self.family}/{self.kind}"
+
+    def fault(self, reason: str) -> None:
+        """An answer that is silently wrong; the first one is told."""
+        if self.outcome != "WRONG":
+            self.outcome, self.reason = "WRONG", reason
+
+    def line(self) -> str:
+        """As one line of JSON."""
+        return json.dumps(asdict(self))
+
+
+def measure(architecture: Architecture, fault: Fault | None = None, *, verbs: bool = True) -> Result:
+    """Build an architecture's tiny model in a temporary folder and try it.
+
+    fault: one that is planted into what prunekit feeds the model, to see that it is noticed.
+    verbs: whether prune, search, score, export and attach are tried after the comparison.
+    """
+    began, result = time.monotonic(), Result(architecture.kind, architecture.family)
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            _tried(architecture, Path(name), result, fault, verbs)
+        except NotBuiltError as error:
+            result.outcome, result.reason = "not tried", str(error)
+        except PrunekitError as error:
+            result.outcome, result.reason = "refused", _said(error)
+        except Exception as error:
+            result.outcome, result.reason, result.trace = "CRASH", one_line(error), traceback.format_exc()
+    result.seconds = round(time.monotonic() - began, 1)
+    return result
+
+
+def _tried(architecture: Architecture, root: Path, result: Result, fault: Fault | None, verbs: bool) -> None:
+    folder = root / "model"
+    build(architecture, folder)
+    model = loaded(architecture, folder)
+    first, *others = PLACES[architecture.family]
+    backbone = _loaded(folder, first, architecture)
+    if backbone.traits.apart:
+        result.outcome, result.reason = "works one by one", backbone.traits.apart
+    compared(backbone, model, architecture, result, fault)
+    for place in others:
+        try:
+            there = _loaded(folder, place, architecture)
+        except PrunekitError as error:
+            result.places[place] = f"refused: {_said(error)}"
+            continue
+        compared(there, model, architecture, result, fault)
+        result.places[place] = there.traits.apart or "works"
+    result.verbs = verbs and result.outcome != "WRONG"
+    if result.verbs:
+        _verbs(architecture, root, model, result)
+
+
+def _loaded(folder: Path, place: str, architecture: Architecture) -> Backbone:
+    """The backbone of a folder, with the tokenizer that was saved there: of some kinds transformers makes another."""
+    model = load(str(folder), place=place).model  # type: ignore[arg-type]
+    return wrap(model, tokenizer(architecture.family), place=place)  # type: ignore[arg-type]
+
+
+# ---- against the plain model
+
+
+def compared(backbone: Backbone, model: Any, architecture: Architecture, result: Result, fault: Fault | None) -> None:
+    """Choice scores of prunekit against those of the plain model: a row alone, rows beside each other, members too."""
+    if fault is not None:
+        plant(backbone, architecture, fault)
+    words = prompt_ids(model)
+    tickets = [_worded(backbone, words, kept) for kept in _KEPT]
+    examples = backbone.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
+    plain = reader(model, architecture, tickets[0])
+    prompts = [[word for word, there in zip(words, kept, strict=True) if there] for kept in _KEPT]
+    pairs = [[plain.scores(ids, one.text, one.choices) for one in examples] for ids in prompts]
+    right = torch.stack([torch.stack([scores for scores, _ in row]) for row in pairs])  # [S, B, C]
+    largest = max(size for row in pairs for _, size in row)
+
+    def answers(members: Sequence[int], rows: Sequence[int]) -> Tensor:
+        prompts = soft([Member(tickets[number], backbone.device) for number in members])
+        with torch.no_grad():
+            return backbone.logits(prompts, backbone.batch([[examples[row] for row in rows]], every_choice=True))
+
+    count = range(len(examples))
+    tried: dict[str, Callable[[], Tensor]] = {
+        "no prompt": lambda: answers([2], [3]) - right[2:, 3:],
+        "one row": lambda: answers([0], [3]) - right[:1, 3:],
+        "short row": lambda: answers([0], [0]) - right[:1, :1],
+        "rows beside": lambda: answers([0], count) - right[:1],
+        "members beside": lambda: answers([0, 1, 2], count) - right,
+    }
+    for name, difference in tried.items():
+        apart = float(difference().abs().max()) / largest
+        result.differences[f"{backbone.place}, {name}"] = apart
+        if not apart <= BAR:
+            result.fault(f"{backbone.place}, {name}: answers differ by {apart:.1e} of the largest logit")
+
+
+def reader(model: Any, architecture: Architecture, ticket: Ticket) -> Reader:
+    """The plain model, with the head of a ticket where it is an encoder."""
+    head = None if ticket.head is None else (ticket.head["weight"], ticket.head["bias"])
+    start = getattr(model.config, "decoder_start_token_id", None) or 0
+    return Reader(model, architecture.family, ticket.place, head, start)
+
+
+def plant(backbone: Backbone, architecture: Architecture, fault: Fault) -> None:
+    """A fault in what the model is fed: embeddings of another scale, positions left out, padding that is seen."""
+    model: Any = backbone.model
+    fed = {
+        "decoder": lambda: model.base_model,
+        "encoder-decoder": lambda: model.get_encoder(),
+        "encoder": lambda: model,
+    }
+
+    def spoiled(module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        named = dict(named)
+        if fault == "scale" and named.get("inputs_embeds") is not None:
+            named["inputs_embeds"] = named["inputs_embeds"] * 1.1
+        if fault == "positions":
+            named.pop("position_ids", None)
+        if fault == "padding" and named.get("attention_mask") is not None:
+            named["attention_mask"] = torch.ones_like(named["attention_mask"])
+        return given, named
+
+    match architecture.family:
+        case "decoder":
+            fed = model.base_model
+        case "encoder-decoder":
+            fed = model.get_encoder()
+        case "encoder":
+            fed = model
+    fed.register_forward_pre_hook(spoiled, with_kwargs=True)
+
+
+def prompt_ids(model: Any) -> tuple[int, ...]:
+    """The words that the prompt is made of.
+
+    Where every layer has embeddings of its own, a vector has none: transformers gives it those of the padding id.
+    Only a prompt of that id can be read by the plain model too.
+    """
+    config = model.config.get_text_config()
+    if getattr(config, "hidden_size_per_layer_input", None):
+        return (config.pad_token_id,) * len(_PROMPT)
+    return _PROMPT
+
+
+def _worded(backbone: Backbone, words: Sequence[int], kept: Sequence[bool]) -> Ticket:
+    """A ticket whose prompt is the embeddings of words, so that a plain model can read the same."""
+    values = backbone.embed(torch.tensor(words)).detach().clone()
+    token = torch.tensor(kept)
+    head = backbone.new_head(2)
+    if head is not None:
+        draw = torch.Generator().manual_seed(0)
+        head = {name: torch.randn(part.shape, generator=draw) for name, part in head.items()}
+    return Ticket(Mask(token, token[:, None].repeat(1, _PIECES)), {"values": values}, head, place=backbone.place)
+
+
+def _text(number: int, length: int) -> str:
+    return " ".join(f"w{(number * 37 + place * 11) % 480}" for place in range(length))
+
+
+def _examples() -> list[Example]:
+    """Texts of unequal length, with an answer of one token and one of three."""
+    return [
+        Example(number, "{text} :", {"text": _text(number, length)}, _CHOICES, (number % 2,))
+        for number, length in enumerate(_LENGTHS)
+    ]
+
+
+# ---- the verbs
+
+
+def _verbs(architecture: Architecture, root: Path, model: Any, result: Result) -> None:
+    """Prune, search under two widths, score, attach and export."""
+    task = _save_task(root / "toy")
+    more = _SETTINGS | dict(task=str(task), data=str(task.parent))
+    given = (model, tokenizer(architecture.family))
+    run = pk.prune(*given, rounds=1, keep_tokens=2, keep_pieces=2, out=root / "runs", **more)
+    more |= dict(grid="token", seeds=1)
+    _same_search(*(pk.search_ratios(*given, width=width, out=root / f"{width}", **more) for width in (1, 8)), result)
+    backbone = _loaded(root / "model", PLACES[architecture.family][0], architecture)
+    examples = backbone.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
+    leave_one_out(run.ticket(seed=0, round=1), backbone, examples, "token")
+    _attached(architecture, root, model, result)
+    _exported(architecture, root, model, run, result)
+
+
+def _same_search(narrow: pk.Run, wide: pk.Run, result: Result) -> None:
+    """The same tickets chosen, and every row of every ticket answered the same, whatever stood beside it."""
+    tables = [run.results.sort_values(["round", "arm"])[["round", "arm", "tokens", "pieces"]] for run in (narrow, wide)]
+    if not tables[0].reset_index(drop=True).equals(tables[1].reset_index(drop=True)):
+        result.fault("--width 1 and 8 choose other tickets")
+    apart = 0.0
+    for path in sorted(narrow.path.rglob("predictions.parquet")):
+        first, second = (pd.read_parquet(run.path / path.relative_to(narrow.path)) for run in (narrow, wide))
+        difference = (first["score"] - second["score"]).abs().max() / first["score"].abs().max()
+        apart = max(apart, float(difference))
+    result.differences["--width 1 and 8"] = apart
+    if not apart <= _WIDTH_BAR:
+        result.fault(f"--width 1 and 8 answer otherwise, by {apart:.1e} of the largest score")
+
+
+def _attached(architecture: Architecture, root: Path, model: Any, result: Result) -> None:
+    """A ticket of words on the user's model, rows padded beside each other, against plain ids."""
+    words = tokenizer(architecture.family)
+    for place in PLACES[architecture.family]:
+        if result.places.get(place, "").startswith("refused"):
+            continue
+        prompt = prompt_ids(model)
+        ticket = _worded(_loaded(root / "model", place, architecture), prompt, _KEPT[0])
+        rows = [words(f"{_text(number, length)} :")["input_ids"] for number, length in enumerate(_LENGTHS)]
+        plain = reader(model, architecture, ticket)
+        right = torch.stack([plain.next_logits(prompt, row) for row in rows])
+        apart = float((_worn(architecture, model, ticket, rows) - right).abs().max() / right.abs().max())
+        result.differences[f"{place}, attached"] = apart
+        if not apart <= BAR:
+            result.fault(f"{place}, attached: answers differ by {apart:.1e} of the largest logit")
+
+
+def _worn(architecture: Architecture, model: Any, ticket: Ticket, rows: Sequence[Sequence[int]]) -> Tensor:
+    """[B, V], what the attached model says follows each text; of an encoder [B, C]."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    more: dict[str, Any] = {}
+    if architecture.family == "encoder-decoder":
+        start = getattr(model.config, "decoder_start_token_id", None) or 0
+        more["decoder_input_ids"] = torch.full((len(rows), 1), start)
+    with torch.no_grad():
+        logits: Tensor = pk.attach(model, ticket)(ids, mask, **more).logits
+    if architecture.family == "decoder":
+        return torch.stack([line[len(row) - 1] for line, row in zip(logits, rows, strict=True)])
+    return logits[:, -1] if architecture.family == "encoder-decoder" else logits
+
+
+def _exported(architecture: Architecture, root: Path, model: Any, run: pk.Run, result: Result) -> None:
+    """A pruned ticket as a PEFT adapter; of an encoder one that was trained with the prompt first."""
+    words = tokenizer(architecture.family)
+    try:
+        if architecture.family == "encoder":
+            task = str(root / "toy" / "toy.toml")
+            more = _SETTINGS | dict(task=task, data=str(root / "toy"), place="first", out=root / "first")
+            run = pk.prune(model, words, rounds=1, keep_tokens=2, keep_pieces=2, **more)
+        run.ticket(seed=0, round=1).export(root / "adapter", model, words)
+        result.export = "proved equal"
+    except PrunekitError as error:
+        result.export = f"refused: {_said(error)}"
+
+
+def _said(error: PrunekitError) -> str:
+    """What prunekit says, without the temporary folder of the model: "folder (Class): ..." becomes "Class: ..."."""
+    return re.sub(r"\S*/model \((\w+)\)", r"\1", str(error))
+
+
+def _save_task(folder: Path, rows: Sequence[int] = (6, 4, 4)) -> Path:
+    """A task file with its rows beside it; which of two words stands first says the answer."""
+    folder.mkdir()
+    first = 0
+    for split, count in zip(("train", "validation", "test"), rows, strict=True):
+        lines = [_line(number) for number in range(first, first + count)]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        first += count
+    (folder / "toy.toml").write_text(_TASK, encoding="utf-8")
+    return folder / "toy.toml"
+
+
+def _line(number: int) -> str:
+    """One row of the task."""
+    sentence = f"w{number % 2} {_text(number, 2 + number * 5 % 13)}"
+    return json.dumps({"sentence": sentence, "label": ("good", "bad")[number % 2]})
