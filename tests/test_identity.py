@@ -112,6 +112,23 @@ def test_a_field_at_its_default_counts_where_the_class_would_make_another_of_it(
     assert configuration(torn) == configuration(whole) | {"dense_act_fn": '"relu"'}
 
 
+def test_a_field_that_neither_class_nor_code_knows_makes_no_other_model():
+    """BERT's files say position_embedding_type = absolute, which its class once had as a default and has no longer."""
+    old = LlamaConfig(position_embedding_type="absolute")
+    assert configuration(old) == configuration(LlamaConfig())
+    named = configuration(old, 'getattr(config, "position_embedding_type", None)')
+    assert named["position_embedding_type"] == '"absolute"'
+    assert configuration(old, "position_embedding_types") == configuration(LlamaConfig())
+
+
+def test_a_field_that_only_the_code_knows_makes_another_model(saved, tmp_path):
+    folder, digest = saved("llama", tmp_path)
+    edited(folder, "no_code_names_me", 1)
+    assert load(str(folder)).digest() == digest
+    edited(folder, "sliding_window", 3)  # no field of Llama's; what all models share looks for it
+    assert load(str(folder)).digest() != digest
+
+
 def test_the_class_of_the_model_is_part_of_it():
     assert configuration(T5Config()) == {"model_type": '"t5"'}
     assert configuration(GPT2Config()) != configuration(T5Config())
@@ -140,7 +157,7 @@ def test_an_entry_of_a_table_is_named_alone():
     ("one", "other"), [(500000, 500000.0), ((1, 2), [1, 2]), ({2, 1}, {1, 2}), ({"a": 1, "b": 2}, {"b": 2, "a": 1})]
 )
 def test_values_of_one_meaning_are_written_alike(one, other):
-    fields = [configuration(LlamaConfig(added=value)) for value in (one, other)]
+    fields = [configuration(LlamaConfig(added=value), "config.added") for value in (one, other)]
     assert fields[0] == fields[1]
     assert any(name.startswith("added") for name in fields[0])
 

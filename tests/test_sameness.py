@@ -130,7 +130,7 @@ EDITS = [
     ("max_positions", lambda at: at.config(max_position_embeddings=90), "max_position_embeddings 80 -> 90"),
     ("dropout", lambda at: at.config(attention_dropout=0.5), "attention_dropout (its default) -> 0.5"),
     ("eos", lambda at: at.config(eos_token_id=3), "model configuration eos_token_id 1 -> 3"),
-    ("unknown field", lambda at: at.config(logit_scale=2.5), "model configuration logit_scale (its default) -> 2.5"),
+    ("undeclared field", lambda at: at.config(sliding_window=3), "configuration sliding_window (its default) -> 3"),
     ("weights", _weights, "model weights"),
     ("vocabulary", lambda at: at.tokenizer(_swapped), "tokenizer vocabulary"),
     ("normaliser", _lower, "tokenizer rules"),

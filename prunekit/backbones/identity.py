@@ -7,9 +7,12 @@ transformers adds, with the default that keeps models as they were, makes no oth
 from __future__ import annotations
 
 import hashlib
+import importlib
+import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +36,7 @@ NOT_COMPUTED = frozenset({
 #: What stands for a field that has its class's default, where another value of it is named.
 DEFAULT = "its default"
 
+_SHARED_CODE = frozenset({"transformers.masking_utils", "transformers.modeling_rope_utils"})
 # words, digits, blanks of several kinds and letters beyond ASCII: what normalisers and splitters treat in their own way
 _PROBE = "A probé:\tFirst  and 2nd, 1234 words \n don't ÄB. "
 
@@ -69,7 +73,7 @@ def identity_of(model: Any, weights: Mapping[str, Tensor], tokenizer: Any) -> Mo
         rounded.update(f"{name} {tuple(plain.shape)}".encode())
         exact.update(_bytes(plain))
         rounded.update(_bytes(plain.to(torch.bfloat16) if plain.is_floating_point() else plain))
-    fields = configuration(model.config) | adapters(model)
+    fields = configuration(model.config, _code_of(model)) | adapters(model)
     return ModelIdentity(exact.hexdigest(), rounded.hexdigest(), tokenizer_facts(tokenizer), fields)
 
 
@@ -106,20 +110,25 @@ def tokenizer_facts(tokenizer: Any) -> dict[str, str]:
     }
 
 
-def configuration(config: Any) -> dict[str, str]:
+def configuration(config: Any, code: str = "") -> dict[str, str]:
     """Dotted field -> its value as canonical JSON, of the fields that make this model another than its class's default.
+
+    code: of the model. A field that its class does not have counts where the code names it; else nothing reads it, and
+    it is one that an earlier or later transformers has.
 
     A field that follows from the others (such as a head's width from the model's) is left out: who adds it to the
     class changes no model.
     """
     with _quiet():
-        return dict(sorted(_differing(config, "").items()))
+        return dict(sorted(_differing(config, "", code).items()))
 
 
-def _differing(config: PretrainedConfig, prefix: str) -> dict[str, str]:
+def _differing(config: PretrainedConfig, prefix: str, code: str) -> dict[str, str]:
     """`configuration` of a configuration or of one inside it, its names behind `prefix`."""
     values = _fields(config)
     default = _fields(_fresh(type(config), {}))
+    if default:
+        values = {name: value for name, value in values.items() if name in default or _names(code, name)}
     named = _unlike(values, default)
     if against := _contradicted(config, values, named):
         # of itself the class would make something else of these, so that their own default says nothing
@@ -129,8 +138,23 @@ def _differing(config: PretrainedConfig, prefix: str) -> dict[str, str]:
     for name in named - _implied(config, values, named):
         made |= _leaves(f"{prefix}{name}", values[name], default.get(name, _NOTHING))
     for name, inner in _nested(config).items():
-        made |= _differing(inner, f"{prefix}{name}.")
+        made |= _differing(inner, f"{prefix}{name}.", code)
     return made
+
+
+def _code_of(model: Any) -> str:
+    """The source of every module of Python that the model's layers are from, and of those that all models share."""
+    names = {type(layer).__module__ for layer in model.modules()} | _SHARED_CODE
+    sources = []
+    for name in sorted(names):
+        if not name.startswith("torch."):
+            with suppress(ImportError, OSError, TypeError):
+                sources.append(inspect.getsource(importlib.import_module(name)))
+    return "\n".join(sources)
+
+
+def _names(code: str, name: str) -> bool:
+    return re.search(rf"\b{re.escape(name)}\b", code) is not None
 
 
 def _unlike(values: Mapping[str, Any], others: Mapping[str, Any]) -> set[str]:
@@ -147,12 +171,11 @@ def _contradicted(config: PretrainedConfig, values: Mapping[str, Any], named: Se
 def _implied(config: PretrainedConfig, values: Mapping[str, Any], named: Set[str]) -> set[str]:
     """Those of the named fields that the class makes of the others by itself."""
     implied: set[str] = set()
-    whole = _text(values)
     inside = _inside(config)
     for name in sorted(named):
         rest = {other: values[other] for other in named - implied - {name}}
         remade = _fresh(type(config), rest | inside)
-        if remade is not None and _text(_fields(remade)) == whole:
+        if remade is not None and not _unlike(values, _fields(remade)):
             implied.add(name)
     return implied
 
