@@ -31,6 +31,7 @@ from prunekit.export.embeddings import EMBEDDINGS, PROMPT_EMBEDS
 from prunekit.export.flat import SIDE
 from prunekit.export.foreign import CONFIG, TENSORS
 from prunekit.export.lines import Agreement
+from prunekit.export.peft import CARD
 from prunekit.export.verify import check, measure, models, need_peft
 from prunekit.prepare import backbone_of, encode, task_of
 from prunekit.records import locate
@@ -41,7 +42,7 @@ from prunekit.verbs import check_fit, check_same, opened
 
 Form = Literal["peft", "embeddings", "prompt-embeds"]
 FORMS: tuple[Form, ...] = get_args(Form)
-CARD = "README.md"
+
 # what each form writes
 _NAMES: dict[Form, tuple[str, ...]] = {
     "peft": (CONFIG, TENSORS, SIDE, CARD),

@@ -19,12 +19,9 @@ from prunekit.export.flat import FORMAT, SIDE, restored
 from prunekit.export.foreign import CLASSIFIER, CONFIG, PROMPT, TENSORS
 from prunekit.masks import Mask, piece_width
 from prunekit.seals import read_stamped
-from prunekit.tickets import MOST_NUMBERS, Ticket, check, finite
+from prunekit.tickets import Ticket, check, finite
 
 _BARE = "delete it to import the prompt as it is"
-_MOST_SIDE_BYTES = 2**26
-# float32 numbers of the largest prompt, and a head beside them
-_MOST_BYTES = 4 * MOST_NUMBERS + 2**26
 
 
 def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) -> Ticket:
@@ -121,10 +118,6 @@ def _side(folder: Path) -> dict[str, Any] | None:
     path = folder / SIDE
     if not path.exists():
         return None
-    try:
-        foreign.bounded(path, _MOST_SIDE_BYTES)
-    except OSError as error:
-        raise ArtifactError(f"{path}: {error}; {_BARE}") from error
     facts = read_stamped(path, _BARE)
     if facts.get("format") != FORMAT:
         raise ArtifactError(f"{path}: of another version of prunekit; {_BARE}")

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 
 from safetensors import SafetensorError, safe_open
 
+from prunekit import reading
 from prunekit.errors import ConfigError, DataError
 from prunekit.tickets import MOST_NUMBERS
 
@@ -43,7 +44,6 @@ _HEAD_TENSORS = {f"{CLASSIFIER}{layer}{name}" for layer in ("", "out_proj.", "de
 # the types of numbers that PEFT reads into a prompt of float32 as they are
 _NUMBERS = {"F64", "F32", "F16", "BF16"}
 
-_MOST_CONFIG_BYTES = 2**20
 # the part of a safetensors file that names its tensors; an adapter has few
 _MOST_HEADER_BYTES = 2**22
 
@@ -73,7 +73,7 @@ def settings(folder: Path) -> dict[str, Any]:
     Raises: DataError where there is none; ConfigError naming the first setting that a ticket cannot carry.
     """
     try:
-        content = bounded(folder / CONFIG, _MOST_CONFIG_BYTES).read_bytes()
+        content = reading.content(folder / CONFIG, reading.JSON)
         config: dict[str, Any] = json.loads(content)
         kind, task = config["peft_type"], config.get("task_type")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -102,7 +102,9 @@ def tensors(folder: Path) -> dict[str, Claim]:
             "with safe_serialization=True where you trust it"
         )
     try:
-        with bounded(path, None).open("rb") as file:
+        if not path.is_file():  # a pipe or device would be waited for
+            raise OSError("not a file" if path.exists() else "no such file")
+        with path.open("rb") as file:
             if int.from_bytes(file.read(8), "little") > _MOST_HEADER_BYTES:
                 raise DataError(f"{path}: names more tensors than any adapter has; damaged, or no adapter")
         with safe_open(path, framework="pt") as handle:
@@ -130,18 +132,6 @@ def check(config: Mapping[str, Any], claims: Mapping[str, Claim], folder: Path) 
         if not 0 < claim.numbers <= MOST_NUMBERS:
             raise ConfigError(f"{folder}: its {shown(name)} is {list(claim.shape)}, which no prompt or head is")
     _check_rows(config, claims.get(PROMPT), folder)
-
-
-def bounded(path: Path, most: int | None) -> Path:
-    """The path itself, once it is known to be a plain file of at most `most` bytes.
-
-    Raises: OSError where it is not.
-    """
-    if not path.is_file():  # a pipe or device would be waited for
-        raise OSError("not a file" if path.exists() else "no such file")
-    if most is not None and path.stat().st_size > most:
-        raise OSError(f"{path.stat().st_size:,} bytes, where {most:,} are the most")
-    return path
 
 
 def shown(value: Any) -> str:
