@@ -25,6 +25,7 @@ from prunekit.places import (
     SETTINGS,
     STAGE_SETTINGS,
     TIMING,
+    TRACKED,
     UNTRAINED,
     Place,
     is_of_run,
@@ -60,7 +61,7 @@ class Kept(Protocol):
         """Of a stage."""
 
     def results(self, places: Iterable[Place] | None = None) -> pd.DataFrame:
-        """The table of the rounds."""
+        """One row per finished ticket."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,9 @@ class _Auditor:
         """Find the rounds, and what stands in their way."""
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             path = Path(entry.path)
-            if disk.is_staged(path) or (folder == self.root and not is_of_run(entry.name) and entry.is_symlink()):
+            if disk.is_staged(path) or path == self.root / TRACKED:
+                continue
+            if folder == self.root and not is_of_run(entry.name) and entry.is_symlink():
                 continue
             if entry.is_symlink():
                 self.damaged.append(f"{path}: a link, and inside a run none is followed; put there what it leads to")

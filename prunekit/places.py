@@ -28,6 +28,9 @@ UNTRAINED = "untrained"
 #: Where the cells of a search lie inside its stage.
 GRID = "grid"
 
+#: Event files of `--track tensorboard`, in folders named after the rounds that they show.
+TRACKED = "tensorboard"
+
 # what lies at a run's root: its files, its stages, and the seeds of the dense round
 _FILES = (SETTINGS, ENVIRONMENT, RESULTS, JOURNAL, ".lock", ".holder")
 _FOLDERS = re.compile(r"seed=\d+|untrained|rates|(?:prune|search|score|rates|eval)-[0-9a-f]+")

@@ -32,7 +32,7 @@ import pandas as pd
 
 from prunekit.errors import ConfigError
 from prunekit.learning import Watch
-from prunekit.places import LOG, SETTINGS, Place
+from prunekit.places import LOG, SETTINGS, TRACKED, Place
 from prunekit.runs import Run
 
 # of a finished round, beside its metrics
@@ -69,7 +69,7 @@ class TensorBoard:
 
     def begin(self, run: Path, settings: Mapping[str, Any]) -> None:
         """Where the event files go."""
-        self._folder = run / "tensorboard"
+        self._folder = run / TRACKED
 
     def log(self, series: str, step: int, values: Mapping[str, float]) -> None:
         """A point of each curve."""

@@ -157,7 +157,7 @@ def test_a_damaged_file_ends_verify_with_its_name_and_code_1(folder, tmp_path, c
     path.write_bytes(content)
     capsys.readouterr()
     assert call("runs", "verify", path.parents[2]) == 1
-    assert "log.parquet: damaged" in capsys.readouterr().err
+    assert "log.parquet: damaged" in capsys.readouterr().out
 
 
 def test_tasks_are_listed(capsys):

@@ -266,11 +266,11 @@ def test_members_of_different_lengths_answer_as_they_do_alone(kind, monkeypatch)
     bone = tiny.backbone(kind)
     cohort = trio(bone, ragged=True)
     rows = tiny.encoded(bone, tiny.examples(6), 5)
-    widths = []
-    inner = bone._judge
-    monkeypatch.setattr(bone, "_judge", lambda soft, batch: widths.append(soft.members) or inner(soft, batch))
+    passes = []
+    inner = bone._arguments
+    monkeypatch.setattr(bone, "_arguments", lambda placed: passes.append(len(placed.embeds)) or inner(placed))
     together = all_logits(bone, rows, *cohort)
-    assert widths == ([1, 1, 1] if kind == "bart" else [3])  # BART ignores the positions it is given
+    assert passes == ([6, 6, 6] if kind == "bart" else [18])  # BART counts positions by itself
     for place, ticket in enumerate(cohort):
         close(together[place], all_logits(bone, rows, ticket)[0])
 

@@ -20,7 +20,7 @@ from tiny import call
 
 from prunekit import export, flags
 from prunekit.console import Screen
-from prunekit.errors import ArtifactError, PrunekitError
+from prunekit.errors import ArtifactError, ConfigError, PrunekitError
 from prunekit.export import Story
 from prunekit.export.flat import FORMAT
 from prunekit.livetable import LiveTable
@@ -136,6 +136,8 @@ def test_a_file_of_another_export_is_noticed_whichever_it_is(tmp_path):
 
 def test_half_an_export_is_noticed_and_exporting_again_is_not_refused(tmp_path):
     """Files are written in this order; whatever is there when it stops, nothing but the whole is loaded."""
+    from contextlib import nullcontext
+
     from prunekit.exchange import Wish
 
     bone = arch.backbone("gpt2")
@@ -150,7 +152,9 @@ def test_half_an_export_is_noticed_and_exporting_again_is_not_refused(tmp_path):
             (folder / name).write_bytes(files[name])
             with pytest.raises(PrunekitError, match=str(folder)):
                 export.read_adapter(str(folder))
-            Wish("peft", folder)
+            with nullcontext() if not before else pytest.raises(ConfigError, match="say --overwrite"):
+                Wish("peft", folder)  # what the new side file does not name may be anybody's
+            Wish("peft", folder, overwrite=True)
         (folder / CONFIG).write_bytes(files[CONFIG])
         assert export.read_adapter(str(folder)).mask == arch.MASKS["pieces"]
 
@@ -321,7 +325,7 @@ def forged(folder):
 LOADER = """
 import resource, sys, pathlib, torch
 from prunekit import export, flags
-from prunekit.errors import PrunekitError
+from prunekit.errors import ConfigError, PrunekitError
 from prunekit.sweep import grid
 folder = pathlib.Path(sys.argv[1])
 

@@ -358,8 +358,7 @@ def test_predicted_labels_stay_json_and_harmless_on_every_terminal(text, encodin
         chosen=[SimpleNamespace(tolist=lambda: [0])], scores=[SimpleNamespace(tolist=lambda: [0.5])]
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verbs, "opened", lambda path, given: (None, Experiment()))
-        patch.setattr(verbs, "load_task", lambda *given: SimpleNamespace(labels=None))
+        patch.setattr(verbs, "in_use", lambda *given, **more: SimpleNamespace(task=SimpleNamespace(labels=None)))
         patch.setattr(verbs, "read_rows", lambda *given: examples)
         patch.setattr(verbs, "_answers", lambda *given: found)
         verbs.predict(tmp_path, tmp_path, None, {})

@@ -71,7 +71,8 @@ def test_no_verb_unpickles_or_runs_what_lies_beside_a_model_or_an_adapter(malici
     for verb in verbs(finished, tmp_path):
         if verb[0] == "import":
             plant(opened, mark, verb[1], "adapter_model.bin", "pytorch_model.bin", "x.pkl")
-        assert call(*verb) == 0, verb
+        # what was planted is no part of the run, which verify says
+        assert call(*verb) == (1 if verb[:2] == ("runs", "verify") else 0), verb
     nothing_ran(opened, mark)
 
 
