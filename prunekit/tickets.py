@@ -175,7 +175,9 @@ def check(ticket: Ticket) -> None:
     if len(shape) != 2 or shape[0] != len(ticket.mask.token) or not 0 < shape[0] * shape[1] <= MOST_NUMBERS:
         raise ValueError(f"a prompt of shape {list(shape)} for a mask of {len(ticket.mask.token)} tokens")
     ticket.mask.expand(shape[1])
-    if shapes and shapes != {"weight": (*shapes.get("bias", ()), shape[1]), "bias": shapes.get("bias", ())}:
+    # a head reads hidden states, whose width need not be that of the embeddings (ELECTRA, RemBERT)
+    fits = {name: len(shape) for name, shape in shapes.items()} == {"weight": 2, "bias": 1}
+    if shapes and (not fits or shapes["weight"][0] != shapes["bias"][0] or 0 in shapes["weight"]):
         raise ValueError(f"a head of shapes {shapes}")
 
 

@@ -263,7 +263,7 @@ def test_unequal_prompts_and_texts_side_by_side_are_answered_as_their_ids_alone(
                 assert (answers[member, number] - wanted).abs().max() <= 1e-5 * max(20.0, float(wanted.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["modernbert", "deberta", "mpnet", "longformer", "fnet", "marian"])
+@pytest.mark.parametrize("name", ["modernbert", "deberta", "mpnet", "longformer", "fnet", "marian", "gemma3n"])
 def test_members_get_the_gradients_that_they_get_alone(name):
     bone = wrap(stranger(name), tokenizer())
     rows = tiny.encoded(bone, tiny.examples(4))
@@ -444,3 +444,18 @@ def test_an_embedding_of_another_kind_still_tells_its_rows():
     assert bone.embedding_rows == _VOCABULARY
     bone.model.set_input_embeddings(nn.Embedding(70, 32))
     assert bone.embedding_rows == 70
+
+
+def test_an_encoder_whose_states_are_wider_than_its_embeddings_is_pruned_and_its_ticket_read_again(tmp_path):
+    settings = _COMMON | dict(embedding_size=16)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModel.from_config(AutoConfig.for_model("electra", **settings)).eval()
+    tiny.save_task(tmp_path / "toy")
+    task, data = str(tmp_path / "toy" / "toy.toml"), str(tmp_path / "toy")
+    more = dict(rounds=1, prompt_tokens=4, pieces=4, train_steps=4, evaluate_every=2, threads=1, quiet=True)
+    run = pk.prune(model, tokenizer(), task, data=data, out=tmp_path / "runs", **more)
+    ticket = run.ticket(round=1)
+    assert ticket.head["weight"].shape == (2, 32)
+    assert ticket.state["values"].shape[1] == 16
+    assert pk.evaluate(ticket, model, tokenizer(), task, data=data)["accuracy"] == run.results["report_accuracy"][1]

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import logging
 
 import prunekit as pk
@@ -26,7 +27,7 @@ from benchmarks.families.shrink import PAD
 from prunekit.ablation import leave_one_out
 from prunekit.backbones import Backbone, load, wrap
 from prunekit.cohort import Member, soft
-from prunekit.errors import PrunekitError
+from prunekit.errors import ConfigError, PrunekitError
 from prunekit.masks import Mask
 from prunekit.tasks import Example
 from prunekit.tickets import Ticket
@@ -315,8 +316,14 @@ def _worn(architecture: Architecture, model: Any, ticket: Ticket, rows: Sequence
     if architecture.family == "encoder-decoder":
         start = getattr(model.config, "decoder_start_token_id", None) or 0
         more["decoder_input_ids"] = torch.full((len(rows), 1), start)
+    attached = pk.attach(model, ticket)
     with torch.no_grad():
-        logits: Tensor = pk.attach(model, ticket)(ids, mask, **more).logits
+        try:
+            logits: Tensor = attached(ids, mask, **more).logits
+        except ConfigError:  # rows that may not share a batch, as it says
+            first = {name: value[:1] for name, value in more.items()}
+            each = [attached(torch.tensor([row]), **first).logits[0] for row in rows]
+            logits = pad_sequence(each, batch_first=True) if architecture.family == "decoder" else torch.stack(each)
     if architecture.family == "decoder":
         return torch.stack([line[len(row) - 1] for line, row in zip(logits, rows, strict=True)])
     return logits[:, -1] if architecture.family == "encoder-decoder" else logits

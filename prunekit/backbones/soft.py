@@ -104,8 +104,10 @@ def _pad(row: tuple[Tensor, Tensor, Tensor], width: int) -> tuple[Tensor, Tensor
     gap = width - len(source)
     if gap == 0:
         return row
+    # a vector that is no zero, since norms of some models have no gradient there (Gemma 3n)
+    filler = values.detach()[:1] if len(values) else values.new_ones(1, values.shape[1])
     return (
-        torch.cat([values.new_zeros(gap, values.shape[1]), values]),
+        torch.cat([filler.expand(gap, -1), values]),
         torch.cat([present.new_zeros(gap), present]),
         torch.cat([source.new_full((gap,), -1), source]),
     )

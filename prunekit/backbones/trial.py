@@ -82,7 +82,8 @@ def check_gradient(backbone: Backbone) -> None:
         text = Encoded(0, tuple(next(draw) for _ in range(4)), ((next(draw),), (next(draw),)), 0)
         soft = _soft(backbone, (tuple(next(draw) for _ in range(2)),), _head(backbone))
         soft = soft.per_example(1)
-        backbone.losses(soft, backbone.batch([[text]], every_choice=True)).sum().backward()
+        # scores and not the loss, whose gradient is zero where a model is sure
+        backbone.logits(soft, backbone.batch([[text]], every_choice=True)).sum().backward()
         gradient = soft.values.grad
     if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.any()):
         raise ConfigError(

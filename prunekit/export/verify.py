@@ -19,6 +19,7 @@ from transformers import AutoModelForSequenceClassification
 from prunekit.attached import Attached
 from prunekit.backbones import Backbone
 from prunekit.backbones.load import family
+from prunekit.backbones.trial import in_a_line
 from prunekit.errors import ArtifactError, ConfigError
 from prunekit.tickets import Ticket
 
@@ -71,15 +72,24 @@ def check(found: Verified) -> None:
 def measure(folder: Path, ticket: Ticket, backbone: Backbone) -> Verified:
     """What `verify` compares, whatever it finds."""
     peft = _peft()
-    ours, theirs = models(backbone, ticket)
-    attached = Attached(ours, [ticket])
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # notes on how to load, for whoever loads it by hand
-        worn = peft.PeftModel.from_pretrained(theirs, str(folder)).eval()
-        pairs = list(_logits(attached, worn, backbone, len(ticket.mask.token)))
+    attached = Attached(backbone.model, [ticket])
+    # whatever transformers and PEFT raise where they do not go together
+    with in_a_line(backbone.model, "PEFT cannot put a prompt on this model, so use --to embeddings"):
+        pairs = _compared(peft, folder, attached, ticket, backbone)
     differences = [float((one - other).abs().max()) for one, other in pairs]
     largest = max(float(one.abs().max()) for one, _ in pairs)
     return Verified(len(pairs), max(differences), largest, str(peft.__version__), pairs[0][0].dtype)
+
+
+def _compared(
+    peft: Any, folder: Path, attached: Attached, ticket: Ticket, backbone: Backbone
+) -> list[tuple[Tensor, Tensor]]:
+    """Logits of the attached ticket and of PEFT with the adapter in a folder, row by row."""
+    _, theirs = models(backbone, ticket)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # notes on how to load, for whoever loads it by hand
+        worn = peft.PeftModel.from_pretrained(theirs, str(folder)).eval()
+        return list(_logits(attached, worn, backbone, len(ticket.mask.token)))
 
 
 def need_peft() -> None:
