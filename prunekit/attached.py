@@ -256,6 +256,8 @@ class Attached:
         heads = [ticket.head for ticket in self.tickets if ticket.head is not None]
         if len({head["weight"].shape for head in heads}) > 1:
             raise ConfigError("tickets that share a batch need heads of as many choices; attach them one by one")
+        if (wide := heads[0]["weight"].shape[1]) != self._backbone.hidden_width:
+            raise ConfigError(f"the ticket's head is {wide} wide, the model's states {self._backbone.hidden_width}")
         device = next(self.model.parameters()).device
         weight, bias = (torch.stack([head[name] for head in heads]).to(device) for name in ("weight", "bias"))
         return weight, bias

@@ -287,12 +287,14 @@ def check_same(
 def check_fit(ticket: Ticket, backbone: Backbone) -> None:
     """Whether a ticket can be used on a model.
 
-    Raises: ConfigError where it is of another width.
+    Raises: ConfigError where its prompt or its head is of another width.
     """
     with torch.no_grad():
         width = ticket.prompt()()[0].shape[-1]
     if width != backbone.width:
         raise ConfigError(f"the ticket is {width} wide, the model's embeddings {backbone.width}")
+    if ticket.head is not None and (wide := ticket.head["weight"].shape[1]) != backbone.hidden_width:
+        raise ConfigError(f"the ticket's head is {wide} wide, the model's states {backbone.hidden_width}")
 
 
 def _answers(use: Use, examples: Sequence[Example]) -> Evaluation:

@@ -381,7 +381,9 @@ def strange_tensors(tensors):
     yield tensors | long
     yield tensors | head
     yield tensors | {"head.weight": torch.zeros(2, 32)}
-    yield tensors | {"head.weight": torch.zeros(2, 31), "head.bias": torch.zeros(2)}
+    yield tensors | {"head.weight": torch.zeros(2, 0), "head.bias": torch.zeros(2)}
+    yield tensors | {"head.weight": torch.zeros(3, 32), "head.bias": torch.zeros(2)}
+    yield tensors | {"head.weight": torch.zeros(2, 32, 1), "head.bias": torch.zeros(2)}
 
 
 def test_a_ticket_that_is_not_what_it_claims_is_refused(made, tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import architectures
 import pytest
@@ -281,8 +282,6 @@ def test_members_get_the_gradients_that_they_get_alone(name):
 
 
 def _with_mask(ticket, mask):
-    from dataclasses import replace
-
     return replace(ticket, mask=mask)
 
 
@@ -459,3 +458,6 @@ def test_an_encoder_whose_states_are_wider_than_its_embeddings_is_pruned_and_its
     assert ticket.head["weight"].shape == (2, 32)
     assert ticket.state["values"].shape[1] == 16
     assert pk.evaluate(ticket, model, tokenizer(), task, data=data)["accuracy"] == run.results["report_accuracy"][1]
+    narrow = {"weight": ticket.head["weight"][:, :31], "bias": ticket.head["bias"]}
+    with pytest.raises(ConfigError, match="the ticket's head is 31 wide, the model's states 32"):
+        pk.attach(model, replace(ticket, head=narrow))
