@@ -228,9 +228,7 @@ def by_ids(model, place, prompt, text, choices, weight, start=None):
 def cohort_of_ids(bone, prompts, weight):
     """Prompts that are the embeddings of ids, padded to the longest as a cohort is."""
     width = max(map(len, prompts))
-    values = torch.stack(
-        [torch.cat([torch.zeros(width - len(p), bone.width), bone.embed(torch.tensor(p))]) for p in prompts]
-    )
+    values = torch.stack([bone.embed(torch.tensor([p[0]] * (width - len(p)) + list(p))) for p in prompts])
     there = torch.tensor([[False] * (width - len(p)) + [True] * len(p) for p in prompts])
     head = None if weight is None else Head(weight.expand(len(prompts), -1, -1), torch.zeros(len(prompts), 2))
     return Soft(values, there, there, there.long(), None, head)

@@ -350,14 +350,10 @@ def _difference(logits: Tensor, sample: _Sample, cells: list[tuple[int, int]]) -
 
 
 def _soft(backbone: Backbone, prompts: tuple[Ids, ...], head: Head | None) -> Soft:
-    """Prompts that are the embeddings of ids, padded to the longest on the far side."""
+    """Prompts that are the embeddings of ids, padded as a cohort is: on the far side, by no zeros."""
     width = max(map(len, prompts))
-    values = torch.stack(
-        [
-            torch.cat([vectors.new_zeros(width - len(vectors), vectors.shape[-1]), vectors])
-            for vectors in (backbone.embed(torch.tensor(ids)) for ids in prompts)
-        ]
-    )
+    filled = [[ids[0]] * (width - len(ids)) + list(ids) for ids in prompts]
+    values = backbone.embed(torch.tensor(filled))
     slots = torch.arange(width, device=values.device)
     there = torch.stack([slots >= width - len(ids) for ids in prompts])
     source = torch.where(there, slots, -1)
