@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -95,7 +96,7 @@ class Decoder(Backbone):
     def _next_token(self, placed: Placed, at: Tensor) -> Tensor:
         """[N, L, V] output logits at the row positions `at` [N, L]; only those rows meet the output matrix."""
         model: Any = self.model
-        more = {"use_cache": False} if self.accepts("use_cache") else {}
+        more = self._uncached
         if self._plain_output:
             hidden = self._read_rows(placed, lambda **rows: model.base_model(**rows, **more).last_hidden_state)
             logits = model.get_output_embeddings()(_rows(hidden, at))
@@ -189,6 +190,11 @@ class Decoder(Backbone):
             behind = self._judge_behind(soft, batch.to(self.device), suffix.text_ids(batch)).logits
         return bool((whole - behind).abs().max() <= _TRIED.get(vectors.dtype, 5e-2) * whole.abs().max())
 
+    @cached_property
+    def _uncached(self) -> dict[str, bool]:
+        """The argument by which a model keeps no keys and values, where it has one; asked once, not at each update."""
+        return {"use_cache": False} if self.accepts("use_cache") else {}
+
     def _output_is_plain(self) -> bool:
         """Whether logits are just output matrix x last hidden state (some models scale or cap them), by trying."""
         if self.spread:  # its parts lie on different devices; the whole brings them together
@@ -198,7 +204,7 @@ class Decoder(Backbone):
         output = model.get_output_embeddings()
         if not isinstance(getattr(output, "weight", None), Tensor) or model.base_model is model:
             return False
-        more = {"use_cache": False} if self.accepts("use_cache") else {}
+        more = self._uncached
         with torch.no_grad():
             hidden = getattr(model.base_model(input_ids=ids, **more), "last_hidden_state", None)
             if hidden is None or hidden.shape[-1] != output.weight.shape[-1]:
