@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import operator
 import re
 from typing import Annotated, Any, Literal
@@ -300,9 +298,3 @@ class Experiment(Settings):
         if len(seeds) > _MOST_SEEDS:
             raise ValueError(f"{_MOST_SEEDS:,} seeds are the most: each is a training of its own")
         return seeds
-
-
-def identity(facts: Any, length: int = 8) -> str:
-    """The first hex digits of a sha256 over canonical JSON: equal for equal facts, on every machine."""
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]

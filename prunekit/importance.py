@@ -71,28 +71,6 @@ def gradient_scores(
     return sound
 
 
-def magnitude_scores(cohort: Sequence[Ticket]) -> list[Scores]:
-    """L2 norms of tokens and pieces, no data needed; the baseline that every score must beat."""
-    scores = []
-    for ticket in cohort:
-        with torch.no_grad():
-            values, _ = ticket.prompt()()
-        cells = values.unflatten(1, (ticket.mask.piece.shape[1], -1))  # [P, K, H / K]
-        scores.append(Scores(values.norm(dim=1), cells.norm(dim=2), examples=0))
-    return scores
-
-
-def random_scores(cohort: Sequence[Ticket]) -> list[Scores]:
-    """Uniform scores, fixed by each ticket's seed and round; the control that keeps a random mask."""
-    scores = []
-    for ticket in cohort:
-        draw = torch.rand(ticket.mask.piece.numel(), generator=generator("scores", ticket.seed, ticket.round))
-        piece = draw.view(ticket.mask.piece.shape)
-        token = torch.rand(len(piece), generator=generator("token-scores", ticket.seed, ticket.round))
-        scores.append(Scores(token, piece, examples=0))
-    return scores
-
-
 def _gradient_scores(
     cohort: Sequence[Ticket], backbone: Backbone, batches: Iterable[Batch], kinds: Sequence[GradientKind]
 ) -> dict[GradientKind, list[Scores | None]]:

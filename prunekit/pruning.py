@@ -12,26 +12,6 @@ from prunekit.masks import Mask
 from prunekit.schedule import Keep
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Importance of a prompt's tokens and pieces; larger = keep.
-
-    XPrompt's is the mean over examples of |dL/dgamma|, gamma a factor of 1 on the token, or on the piece: how strongly
-    the loss would answer if it were turned (`prunekit.importance`). Any other scores do here as well.
-
-    token: Float[P].  piece: Float[P, K].  examples: how many examples the scores are averaged over.
-    Entries of dropped cells mean nothing and are ignored when choosing.
-    """
-
-    token: Tensor
-    piece: Tensor
-    examples: int
-
-    def __post_init__(self) -> None:
-        if self.token.dim() != 1 or self.piece.dim() != 2 or len(self.piece) != len(self.token):
-            raise ValueError(f"want token [P] and piece [P, K], got {[*self.token.shape]} and {[*self.piece.shape]}")
-
-
 def prune_mask(mask: Mask, scores: Scores, keep: Keep) -> Mask:
     """The mask that keeps exactly `keep.tokens` tokens, and `keep.pieces` pieces of each, the best by score.
 
