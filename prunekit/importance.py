@@ -19,7 +19,7 @@ from prunekit.backbones import Backbone, Batch, Encoded, Soft
 from prunekit.cohort import Member, soft
 from prunekit.distributed import team
 from prunekit.errors import DivergedError
-from prunekit.pruning import Scores
+from prunekit.scores import Scores, magnitude_scores, random_scores
 from prunekit.randomness import generator
 from prunekit.tickets import Ticket
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from prunekit.errors import DivergedError
 from prunekit.masks import Mask
 from prunekit.schedule import Keep
+from prunekit.scores import Scores
 
 
 def prune_mask(mask: Mask, scores: Scores, keep: Keep) -> Mask:

@@ -73,7 +73,9 @@ class Ticket:
             return NotImplemented
         facts, tensors = self.facts(), self.tensors()
         others = other.tensors()
-        return facts == other.facts() and tensors.keys() == others.keys() and all(_same(tensor, others[name]) for name, tensor in tensors.items())
+        if facts != other.facts() or tensors.keys() != others.keys():
+            return False
+        return all(_same(tensor, others[name]) for name, tensor in tensors.items())
 
     def __hash__(self) -> int:
         return hash((self.method, self.seed, self.round, str(self.rewind)))
@@ -92,7 +94,7 @@ class Ticket:
         return {name: getattr(self, name) for name in names} | {"origin": dict(self.origin)}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Its mask, its prompt's parameters and its head as one table: `mask.`, `state.` and `head.` before the name."""
+        """Its mask, its prompt's parameters and its head as one table, named `mask.`, `state.` and `head.`."""
         mask = {"mask.token": self.mask.token, "mask.piece": self.mask.piece}
         return mask | Values(self.state, self.head).flat()
 
