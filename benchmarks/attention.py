@@ -15,9 +15,9 @@ import typer
 from benchmarks.measure import Spread, interleaved, machine
 from benchmarks.page import command, publish, table
 from benchmarks.scaling import Point, evaluation_seconds, update_seconds
-from prunekit.backbones import Backbone, load
-from prunekit.cohort import Member, soft
-from prunekit.randomness import generator
+from prunekit.engine.cohort import Member, soft
+from prunekit.models import Backbone, load
+from prunekit.support.seeding import generator
 
 PLAIN, FUSED = "eager", "sdpa"
 

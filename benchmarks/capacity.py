@@ -28,17 +28,17 @@ import typer
 from benchmarks.measure import machine
 from benchmarks.page import command, publish, table
 from benchmarks.scaling import Point
-from prunekit import capacity
-from prunekit.backbones import Backbone, load
-from prunekit.cohort import Member, soft
-from prunekit.config import Experiment
-from prunekit.evaluation import evaluate
-from prunekit.experiment import run
-from prunekit.optimizer import Plan
-from prunekit.prepare import prepare
-from prunekit.sweep.plan import spread
-from prunekit.testbed import MODEL_PATH
-from prunekit.training import Lessons, train
+from prunekit.engine import memory
+from prunekit.engine.cohort import Member, soft
+from prunekit.engine.evaluate import evaluate
+from prunekit.engine.optimizer import Plan
+from prunekit.engine.train import Lessons, train
+from prunekit.experiment.prepare import prepare
+from prunekit.experiment.run import run
+from prunekit.experiment.settings import Experiment
+from prunekit.experiment.sweep.plan import spread
+from prunekit.models import Backbone, load
+from prunekit.tasks.testbed import MODEL_PATH
 
 TASKS, METHODS, SEEDS = 8, 7, 6
 WORKERS = (1, 8, 64)
@@ -131,7 +131,7 @@ def round_seconds(model: Model, members: int, repeats: int) -> float:
 def _memory(model: Model, text: int) -> str:
     point = Point(text=text)
     ticket, rows = point.cohort(model.backbone)[0], point.rows(model.backbone)
-    kept = capacity.activation_bytes(ticket, model.backbone, rows, _BATCH)
+    kept = memory.activation_bytes(ticket, model.backbone, rows, _BATCH)
     return f"{kept / 2**20:.0f}"
 
 
@@ -183,7 +183,7 @@ def on_disk_and_in_time(folder: Path) -> dict[str, float]:
 
 def start_seconds(repeats: int) -> float:
     """CPU seconds until a new process has imported what a worker needs."""
-    code = "import time, prunekit.experiment, prunekit.prepare; print(time.process_time())"
+    code = "import time, prunekit.experiment.run, prunekit.experiment.prepare; print(time.process_time())"
     command = [sys.executable, "-c", code]
     told = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(repeats)]
     return median(map(float, told))

@@ -21,8 +21,8 @@ from benchmarks.measure import Spread, interleaved, machine
 from benchmarks.page import command, publish, table
 from benchmarks.presets import save_t5
 from benchmarks.scaling import Point, evaluation_seconds, update_seconds
-from prunekit.backbones import Backbone, load
-from prunekit.backbones.load import Precision
+from prunekit.models import Backbone, load
+from prunekit.models.load import Precision
 
 EAGER, COMPILED = "as loaded", "compiled"
 # dense and pruned prompts, short and long texts

@@ -13,16 +13,16 @@ import torch
 from benchmarks.measure import Watch
 from benchmarks.presets import Job, Rows
 from benchmarks.protocol import EVALUATE, Learned, Start
-from prunekit.backbones import load
-from prunekit.cohort import Member
-from prunekit.evaluation import evaluate
-from prunekit.importance import gradient_scores, scoring_batches
-from prunekit.masks import Mask
-from prunekit.optimizer import Plan
-from prunekit.pruning import Scores
+from prunekit.engine.cohort import Member
+from prunekit.engine.evaluate import evaluate
+from prunekit.engine.gradient_scores import gradient_scores, scoring_batches
+from prunekit.engine.optimizer import Plan
+from prunekit.engine.train import Lessons, Trained, train
+from prunekit.models import load
+from prunekit.prompts.mask import Mask
+from prunekit.pruning.scores import Scores
+from prunekit.pruning.ticket import Ticket
 from prunekit.tasks import Example
-from prunekit.tickets import Ticket
-from prunekit.training import Lessons, Trained, train
 
 
 class Ours:
@@ -97,7 +97,7 @@ class Ours:
     @contextmanager
     def _watched(self) -> Iterator[None]:
         """The evaluations inside a training, timed as such."""
-        with mock.patch("prunekit.training.evaluate", self.watch.wrap(EVALUATE, evaluate)):
+        with mock.patch("prunekit.engine.train.evaluate", self.watch.wrap(EVALUATE, evaluate)):
             yield
 
 

@@ -36,8 +36,8 @@ from transformers import (
 from benchmarks.measure import Watch
 from benchmarks.presets import Job, Rows
 from benchmarks.protocol import EVALUATE, Learned, Start, signed_slopes, zero_head
-from prunekit.masks import Mask
-from prunekit.pruning import Scores
+from prunekit.prompts.mask import Mask
+from prunekit.pruning.scores import Scores
 
 # rows of an evaluation batch of the tuned peer, as in prunekit; as documented, it is the training batch
 _TUNED_ROWS = 128

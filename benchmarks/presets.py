@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from prunekit import inits
-from prunekit.backbones import Backbone, load
-from prunekit.backbones.encoding import Wording
-from prunekit.randomness import generator
+from prunekit.models import Backbone, load
+from prunekit.models.encoding import Wording
+from prunekit.prompts import init
+from prunekit.support.seeding import generator
 from prunekit.tasks import Example, load_splits, load_task
-from prunekit.testbed import MODEL_PATH
+from prunekit.tasks.testbed import MODEL_PATH
 
 Padding = Literal["max_length", "longest"]
 Rows = dict[str, list[dict[str, Any]]]  # split -> rows
@@ -132,7 +132,7 @@ def prepare(
     splits = _random_rows(job) if name == "t5-small-shape" else _task_rows(name, job, shared)
     data = {part: [_row(one, backbone) for one in rows] for part, rows in splits.items()}
     (folder / "data.json").write_text(json.dumps(data))
-    draw = inits.from_vocabulary(backbone.embed, backbone.ordinary_ids())
+    draw = init.from_vocabulary(backbone.embed, backbone.ordinary_ids())
     shape = (job.prompt_tokens, backbone.width)
     save_file({str(seed): draw(generator("init", seed), shape) for seed in seeds}, folder / "start.safetensors")
     first = splits["train"][0]

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from benchmarks.measure import Watch, peak, reset_peak
 from benchmarks.presets import Job, Rows
-from prunekit.masks import Mask
-from prunekit.pruning import Scores, prune_mask
-from prunekit.schedule import Keep
+from prunekit.prompts.mask import Mask
+from prunekit.pruning.prune import prune_mask
+from prunekit.pruning.schedule import Keep
+from prunekit.pruning.scores import Scores
 
 # what a side's `train` names its updates, by the kind of training
 DENSE, RETRAIN, EVALUATE, SCORE, ENCODE = "dense", "retrain", "evaluate", "score", "encode"

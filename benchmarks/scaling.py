@@ -26,15 +26,15 @@ from benchmarks.measure import Fit, Spread, Watch, fit_exponent, interleaved, ma
 from benchmarks.page import command, publish, table
 from benchmarks.presets import save_t5
 from benchmarks.protocol import zero_head
-from prunekit.backbones import Backbone, Encoded, load
-from prunekit.backbones.load import Precision
-from prunekit.cohort import Member, soft
-from prunekit.evaluation import evaluate
-from prunekit.masks import Mask
-from prunekit.optimizer import Plan
-from prunekit.randomness import generator
-from prunekit.tickets import Ticket
-from prunekit.training import Lessons, train
+from prunekit.engine.cohort import Member, soft
+from prunekit.engine.evaluate import evaluate
+from prunekit.engine.optimizer import Plan
+from prunekit.engine.train import Lessons, train
+from prunekit.models import Backbone, Encoded, load
+from prunekit.models.load import Precision
+from prunekit.prompts.mask import Mask
+from prunekit.pruning.ticket import Ticket
+from prunekit.support.seeding import generator
 
 _BATCH = 16
 _PIECES = 16

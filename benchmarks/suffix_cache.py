@@ -2,7 +2,7 @@
 
     python -m benchmarks.suffix_cache [--text 200] [--prompt 20] [--repeats 5] [--threads 2] [--out page.md]
 
-Both train through `prunekit.training.train` on the same random rows and one GPT-2 of random weights (by default of
+Both train through `prunekit.engine.train.train` on the same random rows and one GPT-2 of random weights (by default of
 GPT-2 small's shape). Before that every text is read once; what that takes is a table of its own.
 """
 
@@ -21,15 +21,15 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from benchmarks.measure import Spread, interleaved, machine
 from benchmarks.page import command, publish, table
-from prunekit.backbones import Encoded, Place, wrap
-from prunekit.backbones.decoder import Decoder
-from prunekit.cohort import Member, soft
-from prunekit.evaluation import evaluate
-from prunekit.masks import Mask
-from prunekit.optimizer import Plan
-from prunekit.randomness import generator
-from prunekit.tickets import Ticket
-from prunekit.training import Lessons, train
+from prunekit.engine.cohort import Member, soft
+from prunekit.engine.evaluate import evaluate
+from prunekit.engine.optimizer import Plan
+from prunekit.engine.train import Lessons, train
+from prunekit.models import Encoded, Place, wrap
+from prunekit.models.decoder import Decoder
+from prunekit.prompts.mask import Mask
+from prunekit.pruning.ticket import Ticket
+from prunekit.support.seeding import generator
 
 # updates per repeat, of which the second is timed: the first follows an evaluation, and one follows the last
 _UPDATES = 3

@@ -1,6 +1,7 @@
 """prunekit: train, score, prune and analyse soft prompts on frozen language models.
 
-What `__all__` names is imported from `prunekit.api` when it is first asked for, so that importing prunekit is quick.
+What `__all__` names is imported from `prunekit.experiment.api` when it is first asked for, so that importing
+prunekit is quick.
 """
 
 import importlib
@@ -15,7 +16,7 @@ __all__ = ["Run", "Ticket", "__version__", "attach", "evaluate", "prune", "searc
 
 def __getattr__(name: str) -> Any:
     if name in _API:
-        return getattr(importlib.import_module("prunekit.api"), name)
+        return getattr(importlib.import_module("prunekit.experiment.api"), name)
     raise AttributeError(f"module 'prunekit' has no attribute '{name}'")
 
 

@@ -1,5 +1,5 @@
 """`python -m prunekit`."""
 
-from prunekit.cli import main
+from prunekit.cli.main import main
 
 main()

@@ -9,12 +9,12 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from prunekit import prompts
-from prunekit.backbones import Backbone, wrap
-from prunekit.inits import from_array
-from prunekit.masks import Mask
+from prunekit.models import Backbone, wrap
 from prunekit.prompts import Options
-from prunekit.randomness import generator
-from prunekit.tickets import Ticket
+from prunekit.prompts.init import from_array
+from prunekit.prompts.mask import Mask
+from prunekit.pruning.ticket import Ticket
+from prunekit.support.seeding import generator
 
 DECODERS = ("gpt2", "llama", "opt", "neox", "gemma", "gemma2", "gemma3", "qwen2", "qwen3", "mistral", "phi3", "bloom")
 ENCODER_DECODERS = ("t5", "bart")

@@ -17,7 +17,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 with atheris.instrument_imports(include=["prunekit"]):
     import test_fuzz
 
-    from prunekit.errors import PrunekitError
+    from prunekit.support.errors import PrunekitError
 
 
 def main(kind: str, seconds: str, folder: Path) -> None:

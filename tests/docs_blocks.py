@@ -127,15 +127,15 @@ def call(words: list[str]) -> str:
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(noise):
         try:
             if words[0] == "prunekit":
-                from prunekit import cli
+                from prunekit.cli import main
 
-                cli.main(words[1:])
+                main.main(words[1:])
             elif words[2] == "figures":
-                from figures import __main__, command
+                from prunekit.plots import __main__, command
 
                 command.run(__main__.app, "python -m figures", words[3:])
             else:
-                from figures import catalog, command
+                from prunekit.plots import catalog, command
 
                 command.main(next(one for one in catalog.PICTURES if words[2].endswith(f".{one.name}")), words[3:])
         except SystemExit as ended:

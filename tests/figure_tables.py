@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from analyses import controls, curves, functional, overlap, spectra, training, unit_scores
-from analyses.subjects import KEYS
-from analyses.tables.importance import MEASURED, SCORED
+from prunekit.analysis import controls, curves, functional, overlap, spectra, training, unit_scores
+from prunekit.analysis.subjects import KEYS
+from prunekit.analysis.tables.importance import MEASURED, SCORED
 
 NAN = float("nan")
 SEEDS = range(3)

@@ -69,8 +69,6 @@ def preload() -> None:
     import torch
     from transformers.models.gpt2 import modeling_gpt2  # noqa: F401
 
-    from prunekit import cli, verbs  # noqa: F401
-
     torch.set_num_threads(1)
 
 
@@ -101,7 +99,7 @@ def run(request: dict, out: Path, said: Path, wrote: Path) -> None:
     """The child's part; does not return."""
     import faults
 
-    from prunekit import cli
+    from prunekit.cli import main
 
     code = 70
     try:
@@ -119,7 +117,7 @@ def run(request: dict, out: Path, said: Path, wrote: Path) -> None:
         else:
             os.fsync = lambda handle: None
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        cli.main(request["arguments"])
+        main.main(request["arguments"])
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
     finally:

@@ -58,10 +58,10 @@ def pack(folder):
 
 def call(*words):
     """A command of prunekit, which must end well."""
-    from prunekit import cli
+    from prunekit.cli import main
 
     try:
-        cli.main([str(word) for word in words])
+        main.main([str(word) for word in words])
     except SystemExit as ended:
         if ended.code:
             raise

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import tiny
 
-from prunekit import capacity, flags
-from prunekit.sweep import grid, jobs
-from prunekit.sweep.jobs import Outcome
-from prunekit.sweep.worker import perform
+from prunekit.engine import memory
+from prunekit.experiment import settings_io
+from prunekit.experiment.sweep import grid, jobs
+from prunekit.experiment.sweep.jobs import Outcome
+from prunekit.experiment.sweep.worker import perform
 
 SMALL = """
 seeds = 2
@@ -44,7 +45,7 @@ def written(folder, methods='["direct", "dpt"]', rounds="1", more="", kind="gpt2
 
 
 def read(file, **given):
-    return grid.read(file, lambda settings: flags.experiment(None, given, settings))
+    return grid.read(file, lambda settings: settings_io.experiment(None, given, settings))
 
 
 def of_text(tmp_path, text):
@@ -62,7 +63,7 @@ def serial(found, out, store=""):
         for row in json.loads(perform(job.to_text())):
             done[by_key[row["key"]]] = Outcome.from_table(row)
     os.chdir(here)
-    capacity.share_memory(1)
+    memory.share_memory(1)
     return done
 
 

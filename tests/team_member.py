@@ -10,8 +10,8 @@ from pathlib import Path
 import tiny
 import torch
 
-from prunekit import distributed, training
-from prunekit.importance import all_scores, scoring_batches
+from prunekit.engine import distributed, train
+from prunekit.engine.gradient_scores import all_scores, scoring_batches
 
 
 def main(out: Path, kind: str, dtype: torch.dtype, steps: int, processes: int) -> None:
@@ -20,18 +20,18 @@ def main(out: Path, kind: str, dtype: torch.dtype, steps: int, processes: int) -
     bone = tiny.backbone(kind, dtype=dtype)
     cohort = [tiny.ticket(bone, seed=seed, dtype=dtype) for seed in range(3)]
     gradients = []
-    step = training._Learner.step
+    step = train._Learner.step
 
     def noted(self, loss):
         gradients.append([one.grad.clone() for one in self.member.parameters()])
         step(self, loss)
 
-    training._Learner.step = noted
+    train._Learner.step = noted
     sent = []
     plan = tiny.plan(
         train_steps=steps, evaluate_every=steps, batch_size=5
     )  # 5 rows: 3 for one process, 2 for the other
-    trained = training.train(cohort, bone, tiny.lessons(bone), plan, tick=lambda done: sent.append(team.sent))
+    trained = train.train(cohort, bone, tiny.lessons(bone), plan, tick=lambda done: sent.append(team.sent))
     scores = all_scores(cohort, bone, scoring_batches(bone, tiny.lessons(bone).train))
     facts = {
         "gradients": [[one.tolist() for one in member] for member in gradients[:3]],

@@ -28,13 +28,12 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from prunekit.backbones import Backbone, Encoded, wrap
-from prunekit.evaluation import evaluate  # noqa: F401 (tests import it from here beside the models)
-from prunekit.masks import Mask
-from prunekit.randomness import generator
+from prunekit.engine.train import Lessons, Plan
+from prunekit.models import Backbone, Encoded, wrap
+from prunekit.prompts.mask import Mask
+from prunekit.pruning.ticket import Ticket
+from prunekit.support.seeding import generator
 from prunekit.tasks import Example
-from prunekit.tickets import Ticket
-from prunekit.training import Lessons, Plan
 
 KINDS = ("t5", "bart", "gpt2", "llama", "opt", "neox", "bert", "roberta")
 ENCODERS = ("bert", "roberta")
@@ -208,25 +207,25 @@ def arguments(kind: str, folder, **more) -> list[str]:
         save_model(kind, model_folder)
     if not task.exists():
         save_task(folder / "toy")
-    flags = dict(model=model_folder, task=task, data=folder / "toy", prompt_tokens=4, pieces=4, train_steps=6)
-    flags |= dict(evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05, rounds=2, keep_tokens=2) | more
-    return [f"--{name.replace('_', '-')}={value}" for name, value in flags.items() if value is not None]
+    settings = dict(model=model_folder, task=task, data=folder / "toy", prompt_tokens=4, pieces=4, train_steps=6)
+    settings |= dict(evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05, rounds=2, keep_tokens=2) | more
+    return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items() if value is not None]
 
 
 def experiment(kind: str, folder, **more):
     """The same as an Experiment."""
-    from prunekit import flags
+    from prunekit.experiment import settings_io
 
     given = dict(one[2:].split("=", 1) for one in arguments(kind, folder, **more))
-    return flags.experiment(None, {name.replace("-", "_"): value for name, value in given.items()})
+    return settings_io.experiment(None, {name.replace("-", "_"): value for name, value in given.items()})
 
 
 def call(*arguments):
     """The exit code of a command line."""
-    from prunekit import cli
+    from prunekit.cli import main
 
     with pytest.raises(SystemExit) as ended:
-        cli.main([str(one) for one in arguments])
+        main.main([str(one) for one in arguments])
     return ended.value.code
 
 

@@ -37,12 +37,10 @@ warnings.filterwarnings("ignore", message="IProgress not found")  # progress bar
 import pandas as pd
 from IPython.display import SVG, display
 
-import analyses
-from analyses import importance_conclusions, overlap, tables, unit_scores
-from analyses.conclusions import as_table
-from figures import importance, mask_overlap, score_agreement, score_histogram, token_map
-from figures.picture import LackingError, Picture
-from prunekit import probing
+from prunekit.analysis import importance_conclusions, model_access, overlap, tables, unit_scores
+from prunekit.analysis.conclusions import as_table
+from prunekit.plots import importance, mask_overlap, score_agreement, score_histogram, token_map
+from prunekit.plots.picture import LackingError, Picture
 
 # %% tags=["parameters"]
 #: Run directory to be studied; by default a small one, packed beside this notebook.
@@ -51,7 +49,7 @@ RUN = os.environ.get("PRUNEKIT_RUN", "")
 # %%
 if not RUN:
     small = tempfile.mkdtemp(prefix="prunekit-small-")
-    shutil.unpack_archive(Path(analyses.__file__).parent / "notebooks" / "small_runs.tar.xz", small, filter="data")
+    shutil.unpack_archive(Path("small_runs.tar.xz"), small, filter="data")
     RUN = f"{small}/true-labels"
 run = tables.opened(Path(RUN))
 print(f"{run.path.name}: seeds {', '.join(map(str, run.settings()['seeds']))}")
@@ -133,7 +131,7 @@ come near to (`p`), and beside the word that the token started from: a prompt th
 """
 
 # %%
-embedding, words = probing.embedding(run)
+embedding, words = model_access.embedding(run)
 prompt = tables.subjects(run)[0]
 near = unit_scores.nearest_words(prompt.values, embedding, words, start=prompt.origin, top=1)
 display(near.round(3))

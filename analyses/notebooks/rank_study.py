@@ -38,11 +38,9 @@ warnings.filterwarnings("ignore", message="IProgress not found")  # progress bar
 import pandas as pd
 from IPython.display import SVG, display
 
-import analyses
-from analyses import functional, rank_conclusions, ranks, tables, tails, training
-from analyses.conclusions import as_table
-from figures import functional_rank, rank_while_training, spectrum
-from prunekit import probing
+from prunekit.analysis import functional, model_access, rank_conclusions, ranks, tables, tails, training
+from prunekit.analysis.conclusions import as_table
+from prunekit.plots import functional_rank, rank_while_training, spectrum
 
 # %% tags=["parameters"]
 #: Run directory to be studied; by default a small one, packed beside this notebook.
@@ -53,7 +51,7 @@ CONTROL = os.environ.get("PRUNEKIT_CONTROL", "")
 # %%
 if not RUN:
     small = tempfile.mkdtemp(prefix="prunekit-small-")
-    shutil.unpack_archive(Path(analyses.__file__).parent / "notebooks" / "small_runs.tar.xz", small, filter="data")
+    shutil.unpack_archive(Path("small_runs.tar.xz"), small, filter="data")
     RUN, CONTROL = f"{small}/true-labels", f"{small}/shuffled-labels"
 run = tables.opened(Path(RUN))
 subjects = tables.subjects(run)
@@ -98,7 +96,7 @@ measured = ranks.table(
     subjects,
     matrices=rank_conclusions.MATRICES,
     against=(*ranks.NOISE, "initialisation"),
-    starts=probing.starts(run),
+    starts=model_access.starts(run),
 )
 verdicts = ranks.verdicts(measured, of="entropy")
 display(verdicts.drop(columns=[name for name in ranks.OVER_SEEDS if name in verdicts]).round(4))

@@ -13,9 +13,9 @@ from analyses.studies import catalog, pages, planning
 from analyses.studies.effects import effects
 from analyses.studies.performing import Asked, Budget, asked, perform
 from analyses.studies.study import PAGE, PICTURE, PILOT, RESULTS, UNITS, Study
-from figures import effects as picture
-from figures.command import run as run_app
-from prunekit import console, disk
+from prunekit.plots import effects as picture
+from prunekit.plots.command import run as run_app
+from prunekit.support import atomic, terminal
 
 Names = Annotated[list[str], typer.Argument(help="of the studies", metavar="NAME...")]
 Runs = Annotated[Path, typer.Option(help="where runs are kept; all studies share it")]
@@ -47,7 +47,7 @@ def plan(names: Names, units: Annotated[int, typer.Option(help="in each stratum"
     for study in map(catalog.named, names):
         table = planning.simulated(study, units)
         _write_csv(study.folder / "power.csv", table)
-        console.write(pages.markdown(table))
+        terminal.write(pages.markdown(table))
         write_page(study)
 
 
@@ -79,13 +79,13 @@ def write_page(study: Study) -> None:
     """A study's page, and its picture where there are results."""
     if (study.folder / RESULTS / f"{UNITS}.csv").exists():
         found = effects(study.questions, study.tables()[UNITS])
-        disk.replace(study.folder / PICTURE, picture.render(found, salt=study.name))
-    disk.replace(study.folder / PAGE, pages.page(study).encode())
+        atomic.replace(study.folder / PICTURE, picture.render(found, salt=study.name))
+    atomic.replace(study.folder / PAGE, pages.page(study).encode())
 
 
 def write_front() -> None:
     """The page of all claims."""
-    disk.replace(catalog.HERE / PAGE, pages.front(catalog.STUDIES).encode())
+    atomic.replace(catalog.HERE / PAGE, pages.front(catalog.STUDIES).encode())
 
 
 def _write_tables(study: Study, folder: str, wanted: Asked, budget: Budget) -> None:
@@ -95,7 +95,7 @@ def _write_tables(study: Study, folder: str, wanted: Asked, budget: Budget) -> N
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     """Six significant digits: what is committed is read back and compared."""
-    disk.replace(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
+    atomic.replace(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from analyses.studies import (
     transfer,
 )
 from analyses.studies.study import Study
-from prunekit.errors import ConfigError, nearest
+from prunekit.support.errors import ConfigError, nearest
 
 #: Where the front page and the studies' folders lie.
 HERE = Path(__file__).parent

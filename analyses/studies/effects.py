@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analyses import paired
-from prunekit.errors import DataError
+from prunekit.support import statistics
+from prunekit.support.errors import DataError
 
 #: The source of a claim that no paper makes.
 OWN = "this project's expectation"
@@ -119,22 +119,23 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
         pairs = _pairs(table, question)
         strata = [(one["first"] - one["second"]).to_numpy().round(12) for one in pairs.values()]
         ends = _possible(question.measure)
-        low, high = paired.cut(paired.t_interval(strata, 0.95), ends)
-        further_low, further_high = paired.cut(paired.strata_interval(strata, 0.95), ends)
+        low, high = statistics.cut(statistics.t_interval(strata, 0.95), ends)
+        further_low, further_high = statistics.cut(statistics.strata_interval(strata, 0.95), ends)
         means = [float(one.mean()) for one in strata] or [float("nan")]
         sides = {
-            side: paired.estimate([one[side].to_numpy() for one in pairs.values()]) for side in ("first", "second")
+            side: statistics.estimate([one[side].to_numpy() for one in pairs.values()]) for side in ("first", "second")
         }
         rows.append({
             "question": question.name, "claim": question.claim, "source": question.source,
             "compared": question.compared, "family": "corrected" if number else "primary", "strata": len(strata),
-            "units": sum(map(len, strata)), **sides, "difference": paired.estimate(strata), "low": low, "high": high,
+            "units": sum(map(len, strata)), **sides, "difference": statistics.estimate(strata), "low": low, "high":
+            high,
             "least": min(means), "most": max(means), "further_low": further_low, "further_high": further_high,
-            "p": paired.sign_flip(strata), "p_equivalence": paired.equivalence(strata, question.margin),
+            "p": statistics.sign_flip(strata), "p_equivalence": statistics.equivalence(strata, question.margin),
             "margin": question.margin, "measure": question.measure, "direction": question.direction,
-            "found": f"all {sum(map(len, strata))} equal" if paired.all_equal(strata) else "",
+            "found": f"all {sum(map(len, strata))} equal" if statistics.all_equal(strata) else "",
         })  # fmt: skip
-    corrected = [float("nan"), *paired.holm(np.array([row["p"] for row in rows[1:]]))]
+    corrected = [float("nan"), *statistics.holm(np.array([row["p"] for row in rows[1:]]))]
     for row, question, p in zip(rows, questions, corrected, strict=True):
         row["p_corrected"] = p
         row["verdict"] = verdict(_found(row), question.direction) if question.decides else "no verdict"

@@ -10,7 +10,7 @@ import pandas as pd
 from analyses.studies.effects import ALPHA, FEWEST_UNITS, POINT, deciding, effects
 from analyses.studies.planning import ENOUGH
 from analyses.studies.study import PAGE, PARTS, PICTURE, PLAN, UNITS, Study
-from prunekit.errors import DataError
+from prunekit.support.errors import DataError
 
 _SHOWN = {
     "claim": "claim",

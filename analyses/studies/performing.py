@@ -15,18 +15,18 @@ import pandas as pd
 from pydantic import Field
 
 from analyses.studies.study import PARTS, Found, pool
-from prunekit import console, disk, toml
-from prunekit.config import Settings
-from prunekit.errors import ArtifactError
-from prunekit.places import UNTRAINED
-from prunekit.probing import experiment_of
-from prunekit.runs import Run
-from prunekit.scoring import Wish as Scoring
-from prunekit.scoring import score
-from prunekit.sweep import grid
-from prunekit.sweep.grid import Grid
-from prunekit.sweep.jobs import key, receipt
-from prunekit.sweeping import Wish, parsed, sweep, weight_bytes
+from prunekit.analysis.model_access import experiment_of
+from prunekit.cli.scoring import Wish as Scoring
+from prunekit.cli.scoring import score
+from prunekit.cli.sweeping import Wish, parsed, sweep, weight_bytes
+from prunekit.experiment.settings import Settings
+from prunekit.experiment.sweep import grid
+from prunekit.experiment.sweep.grid import Grid
+from prunekit.experiment.sweep.jobs import key, receipt
+from prunekit.runs.paths import UNTRAINED
+from prunekit.runs.run import Run
+from prunekit.support import atomic, terminal, toml
+from prunekit.support.errors import ArtifactError
 
 # what a study's file may name before it is known: the folder of models and data, a finished run, its pruning
 _SHARED, _RUN, _STAGE = "{shared}", "{run %s}", "{stage %s}"
@@ -124,9 +124,9 @@ def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Foun
     """
     found, known = {}, {_SHARED: str(budget.shared)}
     for part in wanted:
-        console.Screen().say(f"{name}: {part.name}")
+        terminal.Screen().say(f"{name}: {part.name}")
         file = budget.runs / "studies" / f"{name}-{part.name}.toml"
-        disk.replace(file, toml.dump(_filled(dict(part.table), known)).encode())
+        atomic.replace(file, toml.dump(_filled(dict(part.table), known)).encode())
         sweep(file, Wish(out=budget.runs, workers=budget.workers, settings=budget.flags))
         cells = grid.read(file, lambda settings: parsed(settings, budget.flags))
         found[part.name] = Found(part.name, tuple(_finished(cells, budget.runs)), cells.experiments[0].seeds)
@@ -158,7 +158,7 @@ def _measure(parts: Sequence[tuple[Part, Found]], budget: Budget) -> None:
     # the longest first: else all wait for the last in the end
     order = sorted(asked, key=lambda path: (-weight_bytes(experiment_of(Run.open(path)).model.name), -len(asked[path])))
     # a run at a time for each, since a run has one writer
-    with pool(budget.workers) as processes, console.Screen().track("importance", len(order), "runs") as tick:
+    with pool(budget.workers) as processes, terminal.Screen().track("importance", len(order), "runs") as tick:
         work = [processes.submit(_score, asked[path], budget.flags) for path in order]
         for count, done in enumerate(as_completed(work), start=1):
             done.result()

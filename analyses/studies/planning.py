@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analyses import power
 from analyses.studies.effects import ALPHA, deviations
 from analyses.studies.study import Study
-from prunekit.errors import DataError
+from prunekit.analysis import power
+from prunekit.support.errors import DataError
 
 #: A question with less is given more units, or cut.
 ENOUGH = 0.8

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import pandas as pd
 import torch
 
-from analyses import tables
 from analyses.studies.effects import Question
-from prunekit.errors import DataError
-from prunekit.runs import Run
+from prunekit.analysis import tables
+from prunekit.runs.run import Run
+from prunekit.support.errors import DataError
 
 PLAN, PARTS, PAGE, PICTURE, RESULTS = "plan.md", "study.toml", "README.md", "effects.svg", "results"
 #: Of every study: rows of `effects.units`, on which its questions are answered.

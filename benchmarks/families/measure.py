@@ -24,13 +24,13 @@ from benchmarks.families.build import NotBuiltError, build, loaded, one_line, to
 from benchmarks.families.catalogue import Architecture
 from benchmarks.families.plain import Reader
 from benchmarks.families.shrink import PAD
-from prunekit.ablation import leave_one_out
-from prunekit.backbones import Backbone, load, wrap
-from prunekit.cohort import Member, soft
-from prunekit.errors import ConfigError, PrunekitError
-from prunekit.masks import Mask
+from prunekit.engine.ablation import leave_one_out
+from prunekit.engine.cohort import Member, soft
+from prunekit.models import Backbone, load, wrap
+from prunekit.prompts.mask import Mask
+from prunekit.pruning.ticket import Ticket
+from prunekit.support.errors import ConfigError, PrunekitError
 from prunekit.tasks import Example
-from prunekit.tickets import Ticket
 
 Outcome = Literal["works", "works one by one", "refused", "not tried", "WRONG", "CRASH"]
 Fault = Literal["scale", "positions", "padding"]

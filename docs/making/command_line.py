@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
-from figures.__main__ import app as all_figures
-from figures.catalog import PICTURES
-from prunekit import commands
+from prunekit.cli import commands
+from prunekit.plots.__main__ import app as all_figures
+from prunekit.plots.catalog import PICTURES
 
 _OPENING = """# The command line
 

@@ -18,9 +18,10 @@ _OPENING = """# Python reference
 
 Made from the docstrings. Shapes stand in brackets and use [the letters of the glossary](../glossary.md#letters); names
 of numbers [carry their unit](../glossary.md#names-of-numbers). What `import prunekit as pk` gives is
-[`prunekit.api`](prunekit.api.md), and all that most users need. A reader of the code starts at
-[`prunekit.lottery`](prunekit.lottery.md), then [`prunekit.pruning`](prunekit.pruning.md) and
-[`prunekit.masks`](prunekit.masks.md): the whole of the science.
+[`prunekit.experiment.api`](prunekit.experiment.api.md), and all that most users need. A reader of the code starts at
+[`prunekit.pruning.lottery`](prunekit.pruning.lottery.md), then
+[`prunekit.pruning.prune`](prunekit.pruning.prune.md) and
+[`prunekit.prompts.mask`](prunekit.prompts.mask.md): the whole of the science.
 """
 
 

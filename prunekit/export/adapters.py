@@ -12,14 +12,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from prunekit import reading
-from prunekit.errors import ArtifactError, ConfigError, DataError
 from prunekit.export import foreign
 from prunekit.export.flat import FORMAT, SIDE, restored
 from prunekit.export.foreign import CLASSIFIER, CONFIG, PROMPT, TENSORS
-from prunekit.masks import Mask, piece_width
-from prunekit.seals import read_stamped
-from prunekit.tickets import Ticket, check, finite
+from prunekit.prompts.mask import Mask, piece_width
+from prunekit.pruning.ticket import Ticket
+from prunekit.runs.checksums import read_stamped
+from prunekit.runs.ticket_file import check, finite
+from prunekit.support import reading
+from prunekit.support.errors import ArtifactError, ConfigError, DataError
 
 _BARE = "delete it to import the prompt as it is"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from prunekit.export.flat import SIDE, Story
-from prunekit.tickets import Ticket
+from prunekit.pruning.ticket import Ticket
 
 _CLASSES = {
     "CAUSAL_LM": "AutoModelForCausalLM",

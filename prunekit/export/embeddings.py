@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from prunekit.attached import Attached
-from prunekit.backbones import Backbone
-from prunekit.backbones.load import family
-from prunekit.errors import ConfigError
+from prunekit.export.attach import Attached
 from prunekit.export.flat import SIDE, Story, flat, side_file
-from prunekit.tickets import Ticket
+from prunekit.models import Backbone
+from prunekit.models.load import family
+from prunekit.pruning.ticket import Ticket
+from prunekit.support.errors import ConfigError
 
 EMBEDDINGS = "prompt_embeddings.safetensors"
 PROMPT_EMBEDS = "prompt_embeds.safetensors"

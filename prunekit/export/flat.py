@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunekit import __version__, seals
-from prunekit.backbones.soft import stack
-from prunekit.errors import ArtifactError, ConfigError
-from prunekit.masks import Mask
-from prunekit.tickets import MOST_NUMBERS, Ticket, check
+from prunekit import __version__
+from prunekit.models.prompt_batch import stack
+from prunekit.prompts.mask import Mask
+from prunekit.pruning.ticket import Ticket
+from prunekit.runs import checksums
+from prunekit.runs.ticket_file import MOST_NUMBERS, check
+from prunekit.support.errors import ArtifactError, ConfigError
 
 #: The side file's name.
 SIDE = "prunekit.json"
@@ -103,7 +105,7 @@ def side_file(ticket: Ticket, story: Story, tensors: bytes, config: bytes = b"")
         "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
         "config_sha256": hashlib.sha256(config).hexdigest(),
     }
-    return seals.stamped(facts)
+    return checksums.stamped(facts)
 
 
 def restored(values: Tensor, head: Mapping[str, Tensor] | None, facts: Mapping[str, Any], where: str) -> Ticket:

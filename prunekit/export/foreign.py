@@ -14,9 +14,9 @@ from typing import Any, TypeGuard
 
 from safetensors import SafetensorError, safe_open
 
-from prunekit import reading
-from prunekit.errors import ConfigError, DataError
-from prunekit.tickets import MOST_NUMBERS
+from prunekit.runs.ticket_file import MOST_NUMBERS
+from prunekit.support import reading
+from prunekit.support.errors import ConfigError, DataError
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"

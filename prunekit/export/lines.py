@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunekit.backbones.load import quiet
-from prunekit.errors import ArtifactError
 from prunekit.export.peft import CARD
-from prunekit.randomness import generator
+from prunekit.models.load import quiet
+from prunekit.support.errors import ArtifactError
+from prunekit.support.seeding import generator
 from prunekit.tasks import Example
 
 # rows that are compared: so many of the longest, and others drawn by chance; answers to them at most

@@ -11,16 +11,16 @@ from typing import Any, Literal
 from safetensors.torch import save
 from torch import Tensor
 
-from prunekit import disk
-from prunekit.backbones import Backbone
-from prunekit.backbones.encoding import Wording
-from prunekit.backbones.load import family
-from prunekit.errors import ConfigError
 from prunekit.export.card import card
 from prunekit.export.flat import SIDE, Story, flat, side_file
 from prunekit.export.foreign import CLASSIFIER, CONFIG, PROMPT, TENSORS
+from prunekit.models import Backbone
+from prunekit.models.encoding import Wording
+from prunekit.models.load import family
+from prunekit.pruning.ticket import Ticket
+from prunekit.support import atomic
+from prunekit.support.errors import ConfigError
 from prunekit.tasks.example import Example, placeholders
-from prunekit.tickets import Ticket
 
 CARD = "README.md"
 
@@ -43,7 +43,7 @@ def adapter_files(ticket: Ticket, backbone: Backbone, story: Story) -> dict[str,
     tensors = {PROMPT: slots.values} | _head(ticket, backbone)
     content: bytes = save({name: one.contiguous().clone() for name, one in tensors.items()}, metadata={"format": "pt"})
     kind = task_type(backbone)
-    config = disk.as_json(_config(kind, slots.values, backbone, story))
+    config = atomic.as_json(_config(kind, slots.values, backbone, story))
     return {
         SIDE: side_file(ticket, story, content, config),  # first: half an export then shows
         TENSORS: content,

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from prunekit.attached import Attached
-from prunekit.backbones import Backbone
-from prunekit.backbones.load import family
-from prunekit.backbones.trial import in_a_line
-from prunekit.errors import ArtifactError, ConfigError
-from prunekit.tickets import Ticket
+from prunekit.export.attach import Attached
+from prunekit.models import Backbone
+from prunekit.models.load import family
+from prunekit.models.trial import in_a_line
+from prunekit.pruning.ticket import Ticket
+from prunekit.support.errors import ArtifactError, ConfigError
 
 # lengths of the texts that are tried
 _LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)

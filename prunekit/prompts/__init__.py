@@ -10,7 +10,6 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from prunekit.errors import ArtifactError, ConfigError
 from prunekit.prompts.adept import AdeptPrompt
 from prunekit.prompts.base import Absent, AutoRate, MaskedPrompt, OffsetRate, Prompt
 from prunekit.prompts.bilinear import BilinearPrompt, whitened
@@ -24,6 +23,7 @@ from prunekit.prompts.residual import ResidualPrompt
 from prunekit.prompts.singular import SingularPrompt
 from prunekit.prompts.structured import StructuredPrompt
 from prunekit.prompts.ulpt import UlptPrompt
+from prunekit.support.errors import ArtifactError, ConfigError
 
 Method = Literal[
     "direct", "dpt", "residual", "dept", "adept", "ept", "bilinear", "structured", "intrinsic", "ulpt", "singular"

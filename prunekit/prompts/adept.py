@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prunekit.masks import Mask, piece_width
 from prunekit.prompts.base import OffsetRate, Prompt, parameter
 from prunekit.prompts.factors import kaiming
+from prunekit.prompts.mask import Mask, piece_width
 from prunekit.prompts.offsets import added
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 

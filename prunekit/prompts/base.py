@@ -7,9 +7,9 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from prunekit.errors import ConfigError
-from prunekit.masks import Mask
+from prunekit.prompts.mask import Mask
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
+from prunekit.support.errors import ConfigError
 
 Absent = Literal["remove", "hide", "zero"]
 

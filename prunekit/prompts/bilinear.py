@@ -13,10 +13,10 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from prunekit.errors import ConfigError
 from prunekit.prompts.base import AutoRate
 from prunekit.prompts.factors import FactorPrompt, normal, xavier
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
+from prunekit.support.errors import ConfigError
 
 RANK = 75
 DEVIATION = 0.02

@@ -13,9 +13,9 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from prunekit.masks import Mask, piece_width
 from prunekit.prompts.base import OffsetRate, Prompt, frozen, parameter
 from prunekit.prompts.factors import kaiming
+from prunekit.prompts.mask import Mask, piece_width
 from prunekit.prompts.offsets import added_by_position
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 

@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from prunekit.masks import Mask, piece_width
 from prunekit.prompts.base import Prompt, parameter
+from prunekit.prompts.mask import Mask, piece_width
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
 

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from prunekit.errors import DivergedError
-from prunekit.masks import Mask
 from prunekit.prompts.base import Prompt, parameter
+from prunekit.prompts.mask import Mask
+from prunekit.support.errors import DivergedError
 
 
 class FactorPrompt(Prompt):

@@ -1,7 +1,8 @@
 """Intrinsic prompt tuning (Qin et al., arXiv 2110.07867): a code in a subspace that many tasks' prompts share.
 
-A prompt autoencoder is fitted to many trained prompts (`prunekit.subspace`); its decoder, Linear-tanh-Linear, is frozen
-and only a code is trained. As in the authors' code (thunlp/Intrinsic-Prompt-Tuning, bartPrompt.py, AE_type 1): inner
+A prompt autoencoder is fitted to many trained prompts (`prunekit.experiment.prompt_autoencoder`); its decoder,
+Linear-tanh-Linear, is frozen and only a code is trained. As in the authors' code (thunlp/Intrinsic-Prompt-Tuning,
+bartPrompt.py, AE_type 1): inner
 width 768, the code from N(0, 0.02^2). The control is a random subspace around the start (its intrinsic.py, "random").
 """
 
@@ -13,11 +14,11 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from prunekit.errors import ConfigError
-from prunekit.masks import Mask
 from prunekit.prompts.base import AutoRate, Prompt, frozen, parameter
 from prunekit.prompts.factors import normal
+from prunekit.prompts.mask import Mask
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
+from prunekit.support.errors import ConfigError
 
 DEVIATION = 0.02
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prunekit.errors import ConfigError
+from prunekit.support.errors import ConfigError
 
 
 def added(embedded: Tensor, offset: Tensor, mask: Tensor) -> Tensor:

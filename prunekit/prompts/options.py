@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from prunekit.errors import ConfigError
+from prunekit.support.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prunekit.masks import Mask
 from prunekit.prompts.base import Prompt, parameter
 from prunekit.prompts.factors import kaiming, uniform
+from prunekit.prompts.mask import Mask
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
 

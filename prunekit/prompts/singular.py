@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prunekit.masks import Mask
 from prunekit.prompts.base import AutoRate, Prompt, parameter
 from prunekit.prompts.factors import svd
+from prunekit.prompts.mask import Mask
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
 

@@ -11,9 +11,9 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from prunekit.masks import Mask, piece_width
 from prunekit.prompts.base import AutoRate, Prompt, parameter
 from prunekit.prompts.factors import normal
+from prunekit.prompts.mask import Mask, piece_width
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
 

@@ -11,9 +11,9 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from prunekit.masks import Mask
 from prunekit.prompts.base import AutoRate, Prompt, frozen, parameter
 from prunekit.prompts.factors import normal, xavier
+from prunekit.prompts.mask import Mask
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 
 RANK = 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from prunekit.errors import ConfigError, nearest
+from prunekit.support.errors import ConfigError, nearest
 from prunekit.tasks.spec import read_task
 from prunekit.tasks.task import Task
-from prunekit.tasks.testbed import PREFIX, testbed_task, testbed_tasks
+from prunekit.tasks.testbed_tasks import PREFIX, testbed_task, testbed_tasks
 
 _LIBRARY = Path(__file__).parent / "library"
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prunekit.errors import DataError, nearest
+from prunekit.support.errors import DataError, nearest
 
 Row = Mapping[str, Any]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunekit import reading
-from prunekit.errors import DataError
+from prunekit.support import reading
+from prunekit.support.errors import DataError
 from prunekit.tasks import fields
 from prunekit.tasks.task import Hub
 

@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from prunekit import toml
-from prunekit.errors import nearest
+from prunekit.support import toml
+from prunekit.support.errors import nearest
 from prunekit.tasks.example import placeholders
 from prunekit.tasks.metrics import METRICS
 from prunekit.tasks.task import Hub, Task, form

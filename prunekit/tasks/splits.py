@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from prunekit.errors import ConfigError, DataError, nearest
+from prunekit.support.errors import ConfigError, DataError, nearest
 from prunekit.tasks import fields
 from prunekit.tasks.example import Example
 from prunekit.tasks.rows import Source, read_folder, read_hub, read_jsonl
 from prunekit.tasks.task import Task
-from prunekit.tasks.testbed import read_testbed
+from prunekit.tasks.testbed_tasks import read_testbed
 from prunekit.tasks.transforms import flat_rows
 
 CARVED = 0.2  # share of train that becomes selection, and never more than half

@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from prunekit import reading
-from prunekit.errors import ConfigError, DataError
+from prunekit.support import reading
+from prunekit.support.errors import ConfigError, DataError
 from prunekit.tasks import fields
 from prunekit.tasks.example import Example, placeholders
 from prunekit.tasks.fields import Row

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from prunekit.errors import DataError
+from prunekit.support.errors import DataError
 from prunekit.tasks import fields
 from prunekit.tasks.fields import Row
 

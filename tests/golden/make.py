@@ -17,16 +17,17 @@ from pathlib import Path
 import tiny
 from test_golden import findings
 
-from prunekit import cli
-from prunekit.places import Place
-from prunekit.records import finished_ticket
-from prunekit.runs import Run
+from prunekit.cli import main
+from prunekit.runs.paths import Place
+from prunekit.runs.round_files import finished_ticket
+from prunekit.runs.run import Run
+from prunekit.runs.ticket_file import save_ticket
 
 
 def call(*arguments: str) -> None:
     """A command that must end well."""
     try:
-        cli.main(list(arguments))
+        main.main(list(arguments))
     except SystemExit as ended:
         assert ended.code == 0, arguments
 
@@ -49,13 +50,13 @@ def make(target: Path) -> None:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, copy)
         Run.open(target / "run").settle_journal()  # of what was copied: the run's own lists its table too
-        finished_ticket(run, Place("", 0, 0)).save(target / "encoder.safetensors")
+        save_ticket(finished_ticket(run, Place("", 0, 0)), target / "encoder.safetensors")
         stage = next(one for one in run.stages() if one.startswith("prune-"))
-        finished_ticket(run, Place(stage, 1, 1)).save(target / "pruned.safetensors")
+        save_ticket(finished_ticket(run, Place(stage, 1, 1)), target / "pruned.safetensors")
         for method in ("residual", "dept"):
             call("tune", *flags, f"--method={method}", "--rank=2", "--bottleneck=4", "--train-steps=2", "--out=more")
             (path,) = Path("more").iterdir()
-            finished_ticket(Run.open(path), Place("", 0, 0)).save(target / f"{method}.safetensors")
+            save_ticket(finished_ticket(Run.open(path), Place("", 0, 0)), target / f"{method}.safetensors")
             shutil.rmtree("more")
     (target / "findings.json").write_text(json.dumps(findings(target), sort_keys=True) + "\n")
 

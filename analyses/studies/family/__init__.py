@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses import tables
 from analyses.studies.effects import LEARNED, Question, between
 from analyses.studies.study import UNITS, Found, Study, Tables, by_subset, by_task
+from prunekit.analysis import tables
 
 # method: who claims that it beats plain prompt tuning
 _CLAIMED = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses import tables
 from analyses.studies.effects import Question, units
 from analyses.studies.study import UNITS, Found, Study, Tables, runs_of
+from prunekit.analysis import tables
 
 _CLAIM = "XPrompt, sections 1 and 3"
 #: The least that XPrompt's ratios prune: two tokens of twenty, and as large a share of the pieces.

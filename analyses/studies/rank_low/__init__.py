@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from analyses import functional, ranks, tables, training
 from analyses.studies.effects import Question, units
 from analyses.studies.study import UNITS, Found, Study, Tables, on_all_cores, runs_of
-from analyses.subjects import Subject
-from prunekit import prepare, probing
-from prunekit.runs import Run
+from prunekit.analysis import functional, model_access, ranks, tables, training
+from prunekit.analysis.subjects import Subject
+from prunekit.experiment import prepare
+from prunekit.runs.run import Run
 
 _SOURCE = "DPT, sections 1 and 3"
 #: A rank is low where it is markedly below noise's: by a quarter of it.
@@ -148,11 +148,11 @@ def _needed_of(path: Path) -> pd.DataFrame:
 
 
 def _curves(run: Run, subjects: Sequence[Subject]) -> Iterator[pd.DataFrame]:
-    backbone = prepare.backbone_of(probing.experiment_of(run))
+    backbone = prepare.backbone_of(model_access.experiment_of(run))
     for subject in subjects:
         seed = int(str(subject.keys["seed"]))
         # nothing is chosen here, so that the split that no choice has seen is the one to ask
-        evaluate = probing.evaluator(run, seed, split="report", examples=_EXAMPLES, backbone=backbone)
+        evaluate = model_access.evaluator(run, seed, split="report", examples=_EXAMPLES, backbone=backbone)
         yield functional.curve(subject, evaluate)
 
 

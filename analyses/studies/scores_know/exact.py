@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 from scipy import stats
 
-from prunekit.ablation import leave_one_out, shapley
-from prunekit.places import Place
-from prunekit.prepare import backbone_of, encode, task_of
-from prunekit.probing import experiment_of
-from prunekit.records import finished_ticket, load_scores
-from prunekit.runs import Run
+from prunekit.analysis.model_access import experiment_of
+from prunekit.engine.ablation import leave_one_out, shapley
+from prunekit.experiment.prepare import backbone_of, encode, task_of
+from prunekit.runs.paths import Place
+from prunekit.runs.round_files import finished_ticket, load_scores
+from prunekit.runs.run import Run
 
 _EXAMPLES, _SHAPLEY_EXAMPLES, _PERMUTATIONS = 200, 100, 4
 

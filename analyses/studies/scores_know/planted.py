@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 
 from analyses.studies.study import on_all_cores
-from prunekit import backbones
-from prunekit.ablation import leave_one_out
-from prunekit.backbones import Backbone, Encoded
-from prunekit.importance import all_scores, scoring_batches
-from prunekit.masks import Mask
-from prunekit.prepare import encode
+from benchmarks.testbed.table import padded
+from prunekit import models
+from prunekit.engine.ablation import leave_one_out
+from prunekit.engine.gradient_scores import all_scores, scoring_batches
+from prunekit.experiment.prepare import encode
+from prunekit.models import Backbone, Encoded
+from prunekit.prompts.mask import Mask
+from prunekit.pruning.ticket import Ticket
 from prunekit.tasks import load_splits, load_task
-from prunekit.testbed import MODEL_PATH
-from prunekit.testbed.grammar import TASKS, find_task
-from prunekit.testbed.table import padded
-from prunekit.tickets import Ticket
+from prunekit.tasks.testbed import MODEL_PATH
+from prunekit.tasks.testbed.grammar import TASKS, find_task
 
 _TOKENS = 20
 
@@ -46,7 +46,7 @@ def found_words(seeds: Sequence[int], examples: int = 32, fillers: int = 4) -> p
 
 def _found(name: str, *, seeds: Sequence[int], examples: int, fillers: int) -> pd.DataFrame:
     """Columns: those of `found_words`, of one task of the testbed, a row for each filler."""
-    bone = backbones.load(str(MODEL_PATH))
+    bone = models.load(str(MODEL_PATH))
     task = load_task(f"testbed/{name}")
     splits = load_splits(task, data=None, train_examples=examples, selection_examples=1, report_examples=1)
     encoded = encode(bone, task, splits.train, _TOKENS)

@@ -1,0 +1,156 @@
+"""What density costs: the metric of each round over its seeds, the area under it, the smallest ticket that will do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prunekit.analysis.subjects import KEYS
+from prunekit.support.statistics import cut, t_interval
+from prunekit.tasks.metrics import bounds
+
+OVER_SEEDS = tuple(key for key in KEYS if key != "seed")
+LINEAGE = tuple(key for key in OVER_SEEDS if key != "round")
+MEANS = ("tokens", "pieces", "cells", "density", "parameters", "seconds")
+DENSITY = (
+    *OVER_SEEDS, "metric", *MEANS, "seeds", "selection", "selection_low", "selection_high", "report", "low", "high",
+    "majority_report",
+)  # fmt: skip
+AREA = (
+    *LINEAGE, "metric", "seeds", "from_density", "area", "low", "high", "dense", "difference", "difference_low",
+    "difference_high",
+)  # fmt: skip
+SMALLEST = (
+    *(key for key in OVER_SEEDS if key != "arm"), "metric", "tokens", "pieces", "cells", "density", "seeds",
+    "difference", "lower", "within", "non_inferior", "best", "report", "dense_report",
+)  # fmt: skip
+
+_RUN = ("run", "task", "model", "method", "labels")
+_CONFIDENCE = 0.95
+
+
+def density(rounds: pd.DataFrame) -> pd.DataFrame:
+    """The metric of each round and arm over its finished seeds.
+
+    rounds: of `tables.rounds`. Cells of a search are left out; `tables.cells` has them.
+
+    Columns: `KEYS` without seed; metric (its name); tokens, pieces, cells (counts), density, parameters, seconds
+    (means); seeds (int); selection, report (means), selection_low, selection_high, low, high (95 % t intervals over
+    seeds; NaN for one seed); majority_report (what the most common answer reaches). The dense round stands at the head
+    of the "ticket" arm of every pruning and search of its run, as round 0; it stands alone where there is none.
+    """
+    rows = []
+    for keys, found in _with_dense(rounds).groupby([*OVER_SEEDS, "metric"], sort=False):
+        selection, report = (found[name].to_numpy(dtype=float) for name in ("selection", "report"))
+        rows.append((
+            *keys, *(float(found[name].mean()) for name in MEANS), len(found), selection.mean(),
+            *_interval(selection, str(keys[-1])), report.mean(), *_interval(report, str(keys[-1])),
+            float(found["majority_report"].mean()),
+        ))  # fmt: skip
+    return pd.DataFrame(rows, columns=list(DENSITY))
+
+
+def area(rounds: pd.DataFrame) -> pd.DataFrame:
+    """The mean of the report metric over densities, from the smallest ticket to dense: one number for a curve.
+
+    By trapezoids between the rounds, over the width of the interval; seeds that lack a round are left out.
+
+    Columns: run, task, model, method, labels, stage, arm (str); metric; seeds (int); from_density (where the interval
+    begins; it ends at 1); area (mean over seeds, units of the metric), low, high (95 % t interval); dense (mean: the
+    area of a curve that loses nothing); difference (area - dense, paired), difference_low, difference_high.
+    Curves over other intervals are other quantities: compare those of one `from_density`.
+    """
+    tickets = _with_dense(rounds)
+    rows = []
+    for keys, found in tickets[tickets["arm"] == "ticket"].groupby([*LINEAGE, "metric"], sort=False):
+        number = found["round"].nunique()
+        whole = [one.sort_values("density") for _, one in found.groupby("seed") if one["round"].nunique() == number]
+        whole = [one for one in whole if np.ptp(one["density"]) > 0]  # a schedule may keep everything
+        if not whole:
+            continue
+        widths = [float(np.ptp(one["density"])) for one in whole]
+        areas = np.array([
+            np.trapezoid(one["report"], one["density"]) / width for one, width in zip(whole, widths, strict=True)
+        ])  # fmt: skip
+        dense = np.array([float(one["report"].iloc[-1]) for one in whole])
+        lowest = float(np.mean([one["density"].iloc[0] for one in whole]))
+        rows.append((
+            *keys, len(whole), lowest, areas.mean(), *_interval(areas, str(keys[-1])), dense.mean(),
+            (areas - dense).mean(), *_interval(areas - dense, str(keys[-1]), difference=True),
+        ))  # fmt: skip
+    return pd.DataFrame(rows, columns=list(AREA))
+
+
+def smallest(rounds: pd.DataFrame, *, tolerance: float = 0.01, alpha: float = 0.05) -> pd.DataFrame:
+    """Which rounds lose at most `tolerance` against dense on the selection split, and the smallest of them.
+
+    Chosen on selection; report is shown beside it and takes no part. Two bars: the mean is within (as `prunekit prune`
+    says it, any number of seeds), and non-inferior (the one-sided bound of the mean is; two seeds at least).
+
+    tolerance: in units of the metric.  alpha: of the one-sided bound, not corrected for the number of rounds.
+
+    Columns: run, task, model, method, labels, stage (str), round; metric; tokens, pieces, cells, density (means); seeds
+    (int: finished both here and dense); difference (selection - dense, mean over seeds); lower (its one-sided
+    1 - alpha t bound; NaN for one seed); within, non_inferior (bool; equal differences of n seeds have no spread for a
+    t bound, and are shown only where 2^-n <= alpha); best (bool: fewest cells of those within that all seeds of the
+    dense round reach; the dense round itself counts); report, dense_report (means).
+    """
+    tickets = _with_dense(rounds)
+    rows = []
+    for keys, found in tickets[tickets["arm"] == "ticket"].groupby([*LINEAGE, "metric"], sort=False):
+        dense = found[found["round"] == 0].set_index("seed")
+        named = dict(zip((*LINEAGE, "metric"), keys, strict=True))
+        mine = [_against(one.set_index("seed"), dense, tolerance, alpha) for _, one in found.groupby("round")]
+        full = [one for one in mine if one["within"] and one["seeds"] == len(dense)]
+        best = min(full, key=lambda one: (one["cells"], one["round"]), default=None)
+        rows += [named | one | {"best": one is best} for one in mine]
+    return pd.DataFrame(rows).reindex(columns=list(SMALLEST)) if rows else pd.DataFrame(columns=list(SMALLEST))
+
+
+def _interval(values: np.ndarray[Any, Any], metric: str, *, difference: bool = False) -> tuple[float, float]:
+    """The 95 % t interval of a mean of a metric, or of a difference of two, cut at what it can be."""
+    least, most = bounds(metric)
+    ends = (least - most, most - least) if difference else (least, most)
+    return cut(t_interval([values], _CONFIDENCE), ends)
+
+
+def _with_dense(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Finished rounds without cells, the dense one of each run at the head of each of its stages."""
+    done = rounds[(rounds["status"] == "done") & ~rounds["arm"].str.startswith("grid")]
+    parts = [one for one in _lineages(done) if len(one)]
+    return pd.concat(parts, ignore_index=True) if parts else done
+
+
+def _lineages(done: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    for _, run in done.groupby(list(_RUN), sort=False):
+        dense = run[run["arm"] == "dense"]
+        stages = list(dict.fromkeys(run.loc[run["arm"] == "ticket", "stage"]))
+        if not stages:
+            yield dense
+        for stage in stages:
+            yield dense.assign(stage=stage, arm="ticket")
+        yield run[run["arm"] != "dense"]
+
+
+def _against(found: pd.DataFrame, dense: pd.DataFrame, tolerance: float, alpha: float) -> dict[str, object]:
+    both = [seed for seed in found.index if seed in dense.index]
+    mine, other = found.loc[both], dense.loc[both]
+    # rounded, so that 0.9 - 0.8 is a tenth, and within a tolerance of one
+    difference = (mine["selection"] - other["selection"]).round(12).to_numpy(dtype=float)
+    lower = t_interval([difference], 1 - 2 * alpha)[0] if difference.size else float("nan")
+    certain = difference.size > 1 and (bool(np.ptp(difference) > 0) or 2.0**-difference.size <= alpha)
+    whole = int(found["round"].iloc[0]) == 0  # dense is no worse than itself
+    return {
+        "round": int(found["round"].iloc[0]),
+        **{name: float(found[name].mean()) for name in ("tokens", "pieces", "cells", "density")},
+        "seeds": len(both),
+        "difference": float(difference.mean()) if difference.size else float("nan"),
+        "lower": lower,
+        "within": bool(difference.size and difference.mean() >= -tolerance),
+        "non_inferior": whole or bool(certain and lower >= -tolerance),
+        "report": float(mine["report"].mean()),
+        "dense_report": float(other["report"].mean()),
+    }

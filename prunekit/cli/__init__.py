@@ -1,0 +1,1 @@
+"""The command line: a verb a file, with its options, one call of the library, and its printing."""

@@ -1,0 +1,79 @@
+"""The command line's entry: one line for every error, and the exit codes."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import ClassVar
+
+import typer
+
+from prunekit.cli import commands
+from prunekit.support import terminal
+from prunekit.support.errors import ConfigError, PrunekitError
+
+
+class _Stopped(BaseException):
+    """Ctrl-C or SIGTERM came; not a KeyboardInterrupt, which typer would swallow."""
+
+    words: ClassVar = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.word, self.exit_code = self.words[signal.Signals(number)]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 the run failed, 2 usage or configuration, 130 Ctrl-C, 143 SIGTERM."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    # waiting threads sleep instead of spinning, which on a shared machine takes the core that another thread needs
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for number in _Stopped.words:
+        signal.signal(number, _stop)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        command = typer.main.get_command(commands.app)
+        code = command.main([one for one in arguments if one != "--debug"], prog_name="prunekit", standalone_mode=False)
+    except BaseException as error:
+        if debug and not isinstance(error, SystemExit):
+            sys.stderr.write(terminal.printable("".join(traceback.format_exception(error))))
+        sys.exit(_report(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: BaseException) -> int:
+    """One line for the user; the exit code."""
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else 1
+        case PrunekitError():
+            return _say(str(error), error.exit_code)
+        case _Stopped():
+            return _say(f"{error.word}; finished rounds are kept, run the same command again to go on", error.exit_code)
+        case OSError():
+            return _say(f"{error.filename or ''}: {error.strerror or error}; nothing finished was lost", 1)
+    if hasattr(error, "format_message"):  # typer's own, or click's under an older typer
+        return _say(f"{error.format_message()} See `prunekit --help`.", ConfigError.exit_code)
+    return _say(f"{type(error).__name__}: {error} (this should not happen; --debug shows where)", 1)
+
+
+def _say(line: str, code: int) -> int:
+    one_line = " ".join(terminal.printable(line).split())
+    sys.stderr.write(f"prunekit: {one_line}\n")
+    return code
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    for one in _Stopped.words:  # a second one ends it at once, wherever it is; what is on disk stands that
+        signal.signal(one, signal.SIG_DFL)
+    raise _Stopped(number)
+
+
+if __name__ == "__main__":
+    main()

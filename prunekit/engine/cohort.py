@@ -1,0 +1,45 @@
+"""A cohort at work: tickets made trainable, and the one tensor view of them that a backbone reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from prunekit.models import Soft, stack
+from prunekit.prompts import same_kind
+from prunekit.pruning.ticket import State, Ticket, Values
+
+
+class Member(nn.Module):
+    """One ticket with its parameters free to move; members share nothing but the frozen backbone."""
+
+    def __init__(self, ticket: Ticket, device: torch.device | None = None) -> None:
+        super().__init__()
+        self.ticket = ticket
+        self.masked = ticket.prompt()
+        head = ticket.head or {}
+        self.head = nn.ParameterDict({name: nn.Parameter(value.clone()) for name, value in head.items()})
+        self.to(device)
+
+    def values(self) -> Values:
+        """A copy of the trained numbers as they stand."""
+        head = _copied(self.head.state_dict())
+        return Values(_copied(dict(self.masked.prompt.named_parameters())), head or None)
+
+    @property
+    def head_parts(self) -> tuple[Tensor, Tensor]:
+        """Weight [C, H] and bias [C]."""
+        return self.head["weight"], self.head["bias"]
+
+
+def soft(members: Sequence[Member]) -> Soft:
+    """The stacked prompts and heads of members, as a backbone reads them; gradients flow back to each."""
+    same_kind([member.masked.prompt for member in members])
+    heads = [member.head_parts for member in members] if len(members[0].head) else None
+    return stack([member.masked for member in members], heads)
+
+
+def _copied(state: State) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in state.items()}

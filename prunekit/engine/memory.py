@@ -1,0 +1,108 @@
+"""How many members fit side by side: what one of them keeps for its backward pass, against the memory at hand."""
+
+from __future__ import annotations
+
+import heapq
+import resource
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from prunekit.engine.cohort import Member, soft
+from prunekit.models import Backbone, Encoded
+from prunekit.pruning.ticket import Ticket
+
+#: Bytes of one member's training step, by what decides them on given rows.
+Counts = dict[tuple[Any, ...], int]
+
+# of the free memory, what activations may take: evaluation, optimisers and other processes need the rest
+_SHARE = 0.5
+# workers that draw on the same memory, this one among them; `share_memory` says how many
+_sharers = 1
+# wider cohorts no longer go faster: on a CPU the arithmetic is the limit, on a GPU its launches are long hidden by then
+_WIDEST = {"cpu": 8, "cuda": 64}
+
+
+def width(member_bytes: int, device: torch.device, free: int | None = None) -> int:
+    """Members that go through the backbone side by side; 0 where not even one fits.
+
+    member_bytes: as `activation_bytes`.  free: bytes at hand, default those of the device.
+    """
+    free = free_bytes(device) if free is None else free
+    return min(_WIDEST.get(device.type, 8), int(_SHARE * free) // max(1, member_bytes))
+
+
+def activation_bytes(ticket: Ticket, backbone: Backbone, examples: Sequence[Encoded], batch_size: int) -> int:
+    """Bytes that one member's training step keeps for its backward pass, on the longest examples there are."""
+    longest = heapq.nlargest(batch_size, examples, key=lambda example: example.length)
+    kept: dict[int, int] = {}
+    weights = {tensor.untyped_storage().data_ptr() for tensor in backbone.model.state_dict().values()}
+
+    def count(tensor: Tensor) -> Tensor:
+        """Its bytes, once.  Handed back is a view without history: a node that kept its own output would never go."""
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        loss = backbone.losses(
+            soft([Member(ticket, backbone.device)]), backbone.batch([longest], every_choice=False)
+        ).sum()  # held until everything was counted, or its storages would be counted once for many
+    del loss
+    return sum(kept.values())
+
+
+def recompute_activations(backbone: Backbone) -> None:
+    """Keep only what enters each layer, and compute the rest again in the backward pass: less memory, more time.
+
+    The layers are wrapped, since transformers' own switch works in train mode alone, which would bring dropout.
+    """
+    for layer in backbone.model.modules():
+        recomputed = getattr(layer.forward, "func", None) is checkpoint  # by an earlier call
+        if isinstance(layer, GradientCheckpointingLayer) and not recomputed:
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory at hand on a device."""
+    if device.type == "cuda":
+        free, whole = torch.cuda.mem_get_info(device)
+        return min(int(free), int(whole) // _sharers)  # what is free lacks already what the others have taken
+    limits = [_available(), *(_cgroup())]
+    return min(limit for limit in limits if limit is not None) // _sharers
+
+
+def share_memory(workers: int) -> None:
+    """Count on that many workers of this kind beside each other on the machine's memory, this process among them."""
+    global _sharers
+    _sharers = workers
+
+
+def peak_memory_mb() -> float:
+    """The most that this process has held so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _available() -> int:
+    """What Linux says can be had without swapping; elsewhere an assumption, said in the run's settings as its width."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return 4 * 2**30
+
+
+def _cgroup() -> list[int]:
+    """What a container still grants."""
+    try:
+        folder = Path("/sys/fs/cgroup")
+        return [int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())]
+    except (OSError, ValueError):  # no limit reads "max"
+        return []

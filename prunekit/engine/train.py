@@ -1,0 +1,256 @@
+"""The one training loop: a cohort through the frozen backbone, every member with its own order, optimiser and end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from prunekit.engine.cohort import Member, soft
+from prunekit.engine.distributed import evaluate, team
+from prunekit.engine.evaluate import Evaluation
+from prunekit.engine.optimizer import MemberOptimizer, Plan
+from prunekit.engine.order import batches_per_epoch, epoch_batches
+from prunekit.models import Backbone, Encoded
+from prunekit.pruning.ticket import Ticket, Values
+from prunekit.support.seeding import seed_of
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What is learned from and chosen on.
+
+    measure: chosen places [N] on selection -> metrics by name; the first is the one that chooses.
+    """
+
+    train: Sequence[Encoded]
+    selection: Sequence[Encoded]
+    measure: Callable[[list[int]], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One logged number: optimiser updates so far, split, metric name, value."""
+
+    step: int
+    split: str
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Values after `step` updates, and their evaluation on selection: losses, chosen, scores [N], and metrics.
+
+    The evaluation is None where it never came to one.
+    """
+
+    step: int
+    values: Values
+    evaluation: Evaluation | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training made of one ticket.
+
+    best: its best evaluation on selection (ties: the earliest); where it never came to one, the start.
+    last: its last evaluation.  steps: updates made.  snapshots: values at the steps that were asked for.
+    diverged: what became NaN or infinite, where and when, or None.  dropped_at: the step at which `cull` ended it.
+    """
+
+    ticket: Ticket
+    best: Checkpoint
+    last: Checkpoint
+    steps: int
+    snapshots: dict[int, Values]
+    log: tuple[LogEntry, ...]
+    diverged: str | None
+    dropped_at: int | None = None
+
+
+#: (step, best selection metric of each member so far, None for those that ended badly) -> places of those that leave.
+Cull = Callable[[int, Sequence[float | None]], Collection[int]]
+
+
+def train(
+    cohort: Sequence[Ticket],
+    backbone: Backbone,
+    lessons: Lessons,
+    plan: Plan,
+    *,
+    snapshots: Sequence[int] = (),
+    tick: Callable[[int], None] = lambda step: None,
+    width: int | None = None,
+    cull: Cull = lambda step, standings: (),
+) -> list[Trained]:
+    """Train every ticket of a cohort; nothing but their own prompts and heads moves.
+
+    snapshots: steps (updates made) at which values are copied.  tick: called with the updates made.
+    width: how many go through the backbone at once, all where it is None.  cull: asked after every evaluation which
+    members are trained no further (successive halving). Where this process has joined a team, it reads its part of
+    every batch.
+    """
+    learners = [_Learner(ticket, plan, backbone.device, set(snapshots)) for ticket in cohort]
+    _evaluate(learners, backbone, lessons, 0, width)
+    for step in range(plan.train_steps):
+        active = [learner for learner in learners if learner.active]
+        if not active:
+            break
+        for group in _groups(active, width):
+            _update(group, backbone, lessons, plan, step)
+        if (step + 1) % plan.evaluate_every == 0 or step + 1 == plan.train_steps:
+            _evaluate([learner for learner in active if learner.active], backbone, lessons, step + 1, width)
+            for place in cull(step + 1, [learner.standing for learner in learners]):
+                learners[place].drop(step + 1)
+        tick(step + 1)
+    return [learner.trained() for learner in learners]
+
+
+@dataclass
+class _Learner:
+    """One member in training: its module, optimiser, records and whether it still learns."""
+
+    ticket: Ticket
+    plan: Plan
+    device: torch.device
+    asked: set[int]
+    log: list[LogEntry] = field(default_factory=list)
+    snapshots: dict[int, Values] = field(default_factory=dict)
+    recent: list[float] = field(default_factory=list)
+    epoch: tuple[int, list[list[int]]] = (-1, [])
+    steps: int = 0
+    active: bool = True
+    diverged: str | None = None
+    dropped_at: int | None = None
+
+    def __post_init__(self) -> None:
+        self.member = Member(self.ticket, self.device)
+        self.member.masked.requires_grad_(self.plan.train_prompt)
+        self.optimizer = MemberOptimizer(self.member, self.plan)
+        self.best = self.last = Checkpoint(0, self.member.values())
+        self._snapshot()
+
+    def draw(self, examples: Sequence[Encoded], step: int) -> list[Encoded]:
+        """The examples of one update."""
+        epoch, turn = divmod(step, batches_per_epoch(len(examples), self.plan.batch_size))
+        if self.epoch[0] != epoch:
+            lengths = [example.length for example in examples]
+            ticket = self.ticket
+            self.epoch = epoch, epoch_batches(lengths, self.plan.batch_size, ticket.seed, ticket.round, epoch)
+        return [examples[place] for place in self.epoch[1][turn]]
+
+    def step(self, loss: float) -> None:
+        """One update from the gradients as they stand."""
+        norm = nn.utils.clip_grad_norm_(self.member.parameters(), self.plan.clip_norm)  # frozen ones have no gradient
+        if not torch.isfinite(norm):
+            self.stop(f"the gradient of the prompt became {float(norm)} at step {self.steps + 1}")
+            return
+        self.optimizer.step(self.steps)
+        self.steps += 1
+        self.recent.append(loss)
+        self._snapshot()
+
+    def record(self, evaluation: Evaluation, metrics: dict[str, float], step: int) -> None:
+        """An evaluation on selection: log it, keep the values if it is the best so far, count patience."""
+        loss = float(evaluation.losses.mean())
+        if not math.isfinite(loss):
+            self.stop(f"the selection loss became {loss} at step {step}")
+            return
+        if self.recent:
+            self.log.append(LogEntry(step, "train", "loss", sum(self.recent) / len(self.recent)))
+            self.recent = []
+        self.log.append(LogEntry(step, "selection", "loss", loss))
+        self.log += [LogEntry(step, "selection", name, value) for name, value in metrics.items()]
+        self.last = Checkpoint(step, self.member.values(), evaluation, metrics)
+        # what nothing was learned for is shown, but gives way to the first evaluation after an update
+        if self.best.step == 0 or _primary(metrics) > _primary(self.best.metrics):
+            self.best = self.last
+        waited = (step - self.best.step) // self.plan.evaluate_every
+        self.active = step == 0 or waited < self.plan.patience
+
+    def stop(self, reason: str) -> None:
+        """Leave the batch for good, with the last good state."""
+        self.diverged, self.active = reason, False
+
+    def drop(self, step: int) -> None:
+        """Leave the batch because others did better."""
+        self.dropped_at, self.active = step, False
+
+    @property
+    def standing(self) -> float | None:
+        """The best selection metric so far; None for who diverged or was dropped."""
+        return None if self.diverged or self.dropped_at is not None else _primary(self.best.metrics)
+
+    def trained(self) -> Trained:
+        """The records as they are handed out."""
+        log, ends = tuple(self.log), (self.diverged, self.dropped_at)
+        return Trained(self.ticket, self.best, self.last, self.steps, self.snapshots, log, *ends)
+
+    def _snapshot(self) -> None:
+        if self.steps in self.asked:
+            self.snapshots[self.steps] = self.member.values()
+
+
+def _update(learners: Sequence[_Learner], backbone: Backbone, lessons: Lessons, plan: Plan, step: int) -> None:
+    """One optimiser update of every learner; one whose loss is not finite stops without touching the others."""
+    rows = [learner.draw(lessons.train, step) for learner in learners]
+    batch = backbone.batch([team().part(own) for own in rows], every_choice=False)
+    with _dropout(backbone, plan.backbone_dropout, learners, step):
+        losses = backbone.losses(soft([learner.member for learner in learners]), batch).mean(dim=1)  # [S]
+        losses = losses * team().share(len(rows[0]))
+    whole = losses.detach().clone()
+    team().add(whole)
+    values = whole.tolist()
+    healthy = [math.isfinite(value) for value in values]
+    if any(healthy):
+        losses[torch.tensor(healthy, device=losses.device)].sum().backward()
+        team().add_gradients([learner.member for learner in learners])
+    for learner, value, fine in zip(learners, values, healthy, strict=True):
+        if fine:
+            learner.step(value)
+        else:
+            learner.stop(f"the training loss became {value} at step {step + 1}")
+        learner.member.zero_grad(set_to_none=True)
+
+
+def _groups(learners: Sequence[_Learner], width: int | None) -> Iterator[Sequence[_Learner]]:
+    """As many at once as go through the backbone together."""
+    width = width or len(learners)
+    for start in range(0, len(learners), width):
+        yield learners[start : start + width]
+
+
+def _evaluate(learners: Sequence[_Learner], backbone: Backbone, lessons: Lessons, step: int, width: int | None) -> None:
+    for group in _groups(learners, width) if learners else ():
+        with torch.no_grad():
+            prompts = soft([learner.member for learner in group])
+        result = evaluate(prompts, backbone, lessons.selection)
+        for place, learner in enumerate(group):
+            own = Evaluation(result.losses[place], result.chosen[place], result.scores[place])
+            learner.record(own, lessons.measure(own.chosen.tolist()), step)
+
+
+def _primary(metrics: Mapping[str, float]) -> float:
+    return next(iter(metrics.values()))
+
+
+@contextmanager
+def _dropout(backbone: Backbone, active: bool, learners: Sequence[_Learner], step: int) -> Iterator[None]:
+    """The backbone's own dropout for one forward pass, where asked; its random numbers are named like all others."""
+    if not active:
+        yield
+        return
+    names = [(learner.ticket.seed, learner.ticket.round) for learner in learners]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of("dropout", names, step))
+        backbone.model.train()
+        try:
+            yield
+        finally:
+            backbone.model.eval()

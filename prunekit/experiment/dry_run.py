@@ -1,0 +1,154 @@
+"""`--dry-run`: what would be done, and how long it may take, from a few updates that are thrown away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from prunekit.engine.cohort import Member, soft
+from prunekit.engine.evaluate import evaluate
+from prunekit.engine.train import train
+from prunekit.experiment.prepare import Prepared
+from prunekit.pruning.controls import ARMS
+from prunekit.pruning.schedule import Keep, grid, line, rungs
+from prunekit.support.digest import identity
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tickets of a kind that would be trained.
+
+    title: what they are.  tokens, pieces: what they keep, as words where it differs.  tickets: how many, over all
+    seeds.  share: of the updates of a full training that each makes at most.
+    """
+
+    title: str
+    tokens: str
+    pieces: str
+    tickets: int
+    share: float = 1.0
+
+
+def pruning_parts(prepared: Prepared, controls: bool) -> list[Part]:
+    """The rounds of `prune`, and its controls."""
+    seeds = len(prepared.experiment.seeds)
+    keeps = prepared.keeps
+    parts = [
+        _dense(prepared),
+        *(Part(f"round {n}", str(k.tokens), str(k.pieces), seeds) for n, k in enumerate(keeps, 1)),
+    ]
+    if not (controls and keeps):
+        return parts
+    trainings = _trainings(prepared, len(keeps)) * seeds
+    return [*parts, Part("controls", f"about {keeps[-1].tokens}", str(keeps[-1].pieces), trainings)]
+
+
+def search_parts(prepared: Prepared, controls: bool) -> list[Part]:
+    """The cells of `search`, and its controls."""
+    settings, seeds = prepared.experiment, len(prepared.experiment.seeds)
+    tokens, pieces = settings.prompt.tokens, settings.prompt.pieces
+    share = _halved(prepared) if settings.search.halving else 1.0
+    lines = {
+        "token": Part("token ratios", _range(line(tokens)), str(pieces), seeds * len(line(tokens)), share),
+        "piece": Part("piece ratios", str(tokens), _range(line(pieces)), seeds * len(line(pieces)), share),
+        "full": Part("all pairs", _range(line(tokens)), _range(line(pieces)), seeds * len(grid(tokens, pieces)), share),
+    }
+    further = Part("piece ratios", "as chosen", _range(line(pieces)[1:]), seeds * (len(line(pieces)) - 1), share)
+    asked = settings.search.grid
+    parts = [_dense(prepared), lines["token"] if asked == "paper" else lines[asked]]
+    if asked == "paper":
+        parts.append(further)
+        if controls:
+            parts.append(replace(further, title="piece-only row", tokens=str(tokens)))
+    if controls:
+        in_grid = 0 if settings.search.halving else 1  # dense continued is a cell, unless halving may stop it
+        parts.append(Part("controls", "as chosen", "as chosen", seeds * (_trainings(prepared, 1) - in_grid)))
+    return parts
+
+
+def parts(prepared: Prepared, verb: Literal["tune", "prune", "search"], controls: bool) -> list[Part]:
+    """What a verb would train."""
+    match verb:
+        case "search":
+            return search_parts(prepared, controls)
+        case "prune":
+            return pruning_parts(prepared, controls)
+        case "tune":
+            return pruning_parts(replace(prepared, keeps=()), False)
+
+
+def minutes(prepared: Prepared, parts: Sequence[Part], rates: tuple[float, float] | None = None) -> list[float]:
+    """At most so many minutes for each part: pruned tickets are quicker, and some stop early.
+
+    rates: what `timed` found for the same model, task and prompt, where that is known.
+    """
+    plan = prepared.plan
+    update, evaluation = rates or timed(prepared)
+    evaluations = plan.train_steps // plan.evaluate_every + 1
+    looked_at = len(prepared.lessons.selection) * evaluations + len(prepared.report)
+    each = (update * plan.train_steps + evaluation * looked_at) / 60
+    return [each * part.tickets * part.share for part in parts]
+
+
+def pace(prepared: Prepared) -> str:
+    """Equal for experiments whose updates and evaluations take as long, so that one `timed` does for all of them."""
+    settings = prepared.experiment
+    # where values start and how they are cut into pieces changes no shape
+    prompt = settings.prompt.model_dump(mode="json", exclude={"init", "init_text", "init_from", "pieces"})
+    shared = settings.model_dump(mode="json", include={"model", "task", "machine"})
+    training = settings.training.model_dump(mode="json", include={"batch_size", "optimizer"})
+    return identity(shared | {"prompt": prompt, "training": training, "members": _members(prepared)})
+
+
+def _members(prepared: Prepared) -> int:
+    """Tickets that are timed side by side, as they would be trained."""
+    return min(prepared.width, max(len(prepared.experiment.seeds), 2))
+
+
+def _trainings(prepared: Prepared, rounds: int) -> int:
+    """Trainings of the arms beside one ticket of so many rounds."""
+    match prepared.experiment.pruning.rewind:
+        case "trained":  # in every round, and two arms have a round 0 of their own
+            return rounds * len(ARMS) + 2
+        case "fresh":  # the ticket is its own arm of fresh values
+            return len(ARMS) - 1
+        case _:
+            return len(ARMS)
+
+
+def _dense(prepared: Prepared) -> Part:
+    prompt = prepared.experiment.prompt
+    whole = Keep(prompt.tokens, prompt.pieces)
+    return Part("round 0", str(whole.tokens), str(whole.pieces), len(prepared.experiment.seeds))
+
+
+def _halved(prepared: Prepared) -> float:
+    """The mean share of the updates that a cell makes under successive halving."""
+    plan = prepared.plan
+    alive, share, before = 1.0, 0.0, 0
+    for rung in (*rungs(plan.train_steps, plan.evaluate_every), plan.train_steps):
+        share += alive * (rung - before) / plan.train_steps
+        alive, before = alive / 2, rung
+    return share
+
+
+def _range(counts: Sequence[int]) -> str:
+    return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else ", ".join(map(str, counts))
+
+
+def timed(prepared: Prepared) -> tuple[float, float]:
+    """Seconds per ticket of one update, and of evaluating one example, side by side as they would be trained."""
+    members = _members(prepared)
+    tickets = [prepared.dense(seed) for seed in range(members)]
+    few = prepared.lessons.selection[:16]
+    nothing = replace(prepared.lessons, selection=few, measure=lambda chosen: {"none": 0.0})
+    plan = replace(prepared.plan, train_steps=3, evaluate_every=3)
+    began = time.perf_counter()
+    evaluate(soft([Member(ticket, prepared.backbone.device) for ticket in tickets]), prepared.backbone, few)
+    evaluation = time.perf_counter() - began
+    began = time.perf_counter()
+    train(tickets, prepared.backbone, nothing, plan)
+    update = max(0.0, time.perf_counter() - began - 2 * evaluation) / 3
+    return update / members, evaluation / len(few) / members

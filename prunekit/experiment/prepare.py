@@ -1,0 +1,369 @@
+"""From an experiment's settings to everything a run needs, resolved and checked; nothing is written.
+
+Every mistake a user can make is found here, before the first file and the first update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from prunekit import models
+from prunekit.engine import memory
+from prunekit.engine.optimizer import Plan
+from prunekit.engine.train import Lessons
+from prunekit.experiment import device, prompt_method, prompt_start, sameness
+from prunekit.experiment.prompt_method import Making
+from prunekit.experiment.settings import SCHEMA, Experiment, TrainingSettings
+from prunekit.models import Backbone, Encoded
+from prunekit.prompts.init import Initialiser
+from prunekit.prompts.mask import Mask, piece_width
+from prunekit.pruning.schedule import Keep, Schedule
+from prunekit.pruning.ticket import State, Ticket, Values
+from prunekit.support.digest import identity
+from prunekit.support.errors import ConfigError
+from prunekit.support.seeding import generator
+from prunekit.tasks import Example, Splits, Task, load_splits, load_task
+from prunekit.tasks.duplicates import duplicates, sentences
+from prunekit.tasks.testbed import MODEL_PATH
+
+# learning_rate = "auto" for Adafactor, whatever the method; for AdamW each method has its own
+_ADAFACTOR_RATE = 0.3
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An experiment, ready to run.
+
+    experiment: its settings with every "auto" resolved.  report: the encoded report split.  keeps: what each round
+    after the dense one keeps.  initialise: makes the starting values of round 0.  draw: makes new ones,
+    the same but for what a transferred ticket gives.  making: how the method makes a prompt of them.  head: the one
+    that a ticket brings along (--from).  digests: sha256 of backbone, data, task, and of the tickets that the prompt is
+    made from.  content: what model, task and data are, by name, for whoever uses the run later.  counts: bytes of
+    training steps that were counted on the rows, shared by preparations on the same.  first: a dense ticket of the size
+    that all have.  other_model: in what the model of the ticket that the prompt starts from was another.
+    """
+
+    experiment: Experiment
+    task: Task
+    splits: Splits
+    backbone: Backbone
+    lessons: Lessons
+    report: Sequence[Encoded]
+    plan: Plan
+    keeps: tuple[Keep, ...]
+    initialise: Initialiser
+    draw: Initialiser
+    making: Making
+    head: State | None
+    digests: dict[str, str]
+    content: sameness.Content
+    counts: memory.Counts
+    first: Ticket | None = None
+    other_model: Sequence[str] = ()
+
+    @property
+    def id(self) -> str:
+        """Eight hex digits over all that determines round 0; the same for the same content on every machine."""
+        settings = self.experiment.model_dump(mode="json")
+        named = {
+            "model": {"name", "revision", "text_cache_mb"},
+            "task": {"name", "data", "revision"},
+            "prompt": {"init_from", "start_from", "subspace_from"},
+            "training": (),
+        }
+        parts = {key: {k: v for k, v in settings[key].items() if k not in left} for key, left in named.items()}
+        return identity({"schema": SCHEMA, "digests": self.digests, **parts})
+
+    @property
+    def name(self) -> str:
+        """The run directory's name, `<task>-<model>-<method>-<id8>`."""
+        settings = self.experiment
+        model = settings.model.name.rstrip("/").rsplit("/", 1)[-1]
+        return "-".join(_slug(part) for part in (self.task.name, model, settings.prompt.method, self.id))
+
+    @property
+    def width(self) -> int:
+        """Most members side by side."""
+        width = self.experiment.machine.width
+        assert width != "auto", "prepare() settles it"
+        return width
+
+    @property
+    def stage(self) -> str:
+        """The pruning's sub-directory, `prune-<id4>`."""
+        return f"prune-{identity(self.experiment.pruning.model_dump(mode='json'), 4)}"
+
+    @property
+    def search_settings(self) -> dict[str, Any]:
+        """What decides a search's cells."""
+        pruning = self.experiment.pruning.model_dump(mode="json", include={"score", "rewind", "absent"})
+        return pruning | self.experiment.search.model_dump(mode="json")
+
+    @property
+    def search_stage(self) -> str:
+        """The search's sub-directory, `search-<id4>`."""
+        return f"search-{identity(self.search_settings, 4)}"
+
+    @property
+    def rows(self) -> list[Sequence[Encoded]]:
+        """The encoded splits: train, selection, report."""
+        return [self.lessons.train, self.lessons.selection, self.report]
+
+    @property
+    def snapshot_steps(self) -> list[int]:
+        """The steps of round 0 that can be rewound to: the start and every evaluation."""
+        return list(range(0, self.plan.train_steps + 1, self.plan.evaluate_every))
+
+    @property
+    def duplicates(self) -> dict[str, int]:
+        """Rows that are in several splits or contradict others, by what they are; dealt labels contradict nothing."""
+        found = duplicates(self.splits)
+        shuffled = self.experiment.task.labels == "shuffled"
+        return {name: count for name, count in found.items() if not (shuffled and name == "contradicting")}
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands against the data and against the ticket that the prompt starts from, a line each."""
+        lines = sentences(self.duplicates, self.splits.sizes)
+        if self.other_model:
+            lines.append(f"the ticket to start from was made with another: {sameness.in_line(self.other_model)}")
+        return [f"note: {line}" for line in lines]
+
+    def dense(self, seed: int) -> Ticket:
+        """The ticket of round 0: a full mask and the starting values of a seed."""
+        prompt = self.experiment.prompt
+        values = self._start(self.initialise, "init", seed)
+        origin = {
+            "task": self.experiment.task.name,
+            "model": self.experiment.model.name,
+            "backbone": self.digests["backbone"],
+            "run": self.id,
+            "content": self.content,
+        }
+        return Ticket(
+            mask=Mask.full(prompt.tokens, prompt.pieces),
+            state=values.state,
+            head=values.head if self.head is None else self.head,
+            place=self.backbone.place,
+            method=prompt.method,
+            seed=seed,
+            origin=origin,
+        )
+
+    def fresh(self, ticket: Ticket) -> Values:
+        """New starting values for a ticket, other than those of its round 0, and owing nothing to a transfer."""
+        return self._start(self.draw, "fresh", ticket.seed, ticket.round)
+
+    def _start(self, initialise: Initialiser, *names: object) -> Values:
+        settings, draw = self.experiment.prompt, generator(*names)
+        values = initialise(draw, (settings.tokens, self.backbone.width))
+        return Values(self.making.start(values, draw), self.backbone.new_head(_fixed_choices(self.task)))
+
+
+def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prepared | None = None) -> Prepared:
+    """Load model, task and data; resolve and check every setting.
+
+    backbone: that of `backbone_of` for the same model and machine settings, where it is loaded already.
+    like: what was prepared on it before; where task and prompt length are the same, its rows are taken over.
+
+    Raises: ConfigError or DataError, each one line; nothing has been written.
+    """
+    experiment = prompt_start.sized(experiment)
+    asked = (backbone, experiment.task, experiment.prompt.tokens)
+    known = like if like and asked == (like.backbone, like.experiment.task, like.experiment.prompt.tokens) else None
+    task, splits = (known.task, known.splits) if known else task_of(experiment)
+    backbone = backbone or backbone_of(experiment)
+    if known is None:
+        models.check_gradient(backbone)
+    experiment = _resolved(experiment, backbone, len(splits.train))
+    source = prompt_start.source(experiment.prompt, backbone)
+    parts = (splits.train, splits.selection, splits.report)
+    rows = known.rows if known else [encode(backbone, task, part, experiment.prompt.tokens) for part in parts]
+    train, selection, report = rows
+    longest = known.making.options.input_tokens if known else _longest(experiment, rows)
+    alike = known if known and _starts_alike(known.experiment, experiment) else None
+    making = alike.making if alike else prompt_method.making(experiment.prompt, backbone, train, longest)
+    first_values = (
+        prompt_start.initialiser(experiment.prompt, backbone, task, source) if alike is None else alike.initialise
+    )
+    backbone_digest, content = (
+        (known.digests["backbone"], known.content) if known else _identified(backbone, task, splits)
+    )
+    prepared = Prepared(
+        experiment=experiment,
+        task=task,
+        splits=splits,
+        backbone=backbone,
+        lessons=Lessons(train, selection, measure=lambda chosen: task.score(splits.selection, chosen)),
+        report=report,
+        plan=Plan(
+            **experiment.training.model_dump(exclude={"keep"}), backbone_dropout=experiment.model.backbone_dropout
+        ),
+        keeps=_keeps(experiment),
+        initialise=first_values,
+        draw=alike.draw if alike else prompt_start.initialiser(experiment.prompt, backbone, task),
+        making=making,
+        head=prompt_start.head(experiment.prompt, source, backbone.new_head(_fixed_choices(task))),
+        digests={
+            "backbone": backbone_digest,
+            "data": splits.digest,
+            "task": task.digest(),
+            **prompt_start.digests(experiment.prompt, source),
+            **making.digests,
+        },
+        counts=known.counts if known else {},
+        content=content,
+        other_model=sameness.differences(sameness.of_model(source), content) if source else (),
+    )
+    _check(prepared)
+    first = alike.first if alike and alike.first else prepared.dense(0)
+    size, counts = prepared.plan.batch_size, prepared.counts
+    settled = device.with_width(experiment.machine, first, backbone, train, size, counts)
+    return replace(prepared, experiment=experiment.model_copy(update={"machine": settled}), first=first)
+
+
+def _starts_alike(one: Experiment, other: Experiment) -> bool:
+    """Whether prompts start alike, and from nothing that lies in files, which may change meanwhile."""
+    prompt = one.prompt
+    from_files = prompt.init_from or prompt.start_from or prompt.subspace_from
+    where = ("device", "threads")  # what is measured is rounded otherwise on another machine
+    alike = all(getattr(one.machine, name) == getattr(other.machine, name) for name in where)
+    return not from_files and prompt == other.prompt and alike
+
+
+def _longest(experiment: Experiment, rows: Sequence[Sequence[Encoded]]) -> int:
+    """Tokens of the longest input there will be."""
+    return max(experiment.model.max_input_tokens, *(row.length for part in rows for row in part))
+
+
+def encode(backbone: Backbone, task: Task, examples: Sequence[Example], prompt_tokens: int) -> list[Encoded]:
+    """Token ids of a task's examples, beside a prompt of P = `prompt_tokens`; the model is tried at their length.
+
+    Raises: ConfigError where a token has no embedding in the model, or the model cannot read rows so long.
+    """
+    encoded = backbone.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
+    models.settle(backbone, prompt_tokens + max((row.length for row in encoded), default=0))
+    return encoded
+
+
+def move(prepared: Prepared, experiment: Experiment) -> Prepared:
+    """The same run under other machine settings: device and threads are put in force.
+
+    What the method measured is measured again, since another device or number of threads rounds otherwise.
+    """
+    device.use(experiment.machine)
+    device.put(prepared.backbone, experiment.machine)
+    if experiment.machine.checkpointing and not prepared.experiment.machine.checkpointing:
+        memory.recompute_activations(prepared.backbone)
+    if experiment.machine == prepared.experiment.machine:
+        return replace(prepared, experiment=experiment)
+    longest = prepared.making.options.input_tokens
+    making = prompt_method.making(experiment.prompt, prepared.backbone, prepared.lessons.train, longest)
+    return replace(prepared, experiment=experiment, making=making)
+
+
+def task_of(experiment: Experiment) -> tuple[Task, Splits]:
+    """The task that an experiment names, and its three splits.
+
+    Raises: ConfigError or DataError where task or data cannot be used as asked.
+    """
+    settings = experiment.task
+    task = load_task(settings.name, settings.data)
+    splits = load_splits(
+        task,
+        data=settings.data,
+        revision=settings.revision,
+        train_examples=settings.train_examples,
+        selection_examples=settings.selection_examples,
+        report_examples=settings.report_examples,
+        data_seed=settings.data_seed,
+        labels=settings.labels,
+    )
+    return task, splits
+
+
+def backbone_of(experiment: Experiment) -> Backbone:
+    """The backbone that an experiment names, on its device.
+
+    Raises: DataError where there is no such model; ConfigError where model or device cannot be used as asked.
+    """
+    device.use(experiment.machine)
+    model = experiment.model
+    backbone = models.load(
+        str(MODEL_PATH) if model.name == "testbed" else model.name,
+        revision=model.revision,
+        place=model.place,
+        ranking=model.ranking,
+        max_input_tokens=model.max_input_tokens,
+        precision=model.quantize or model.precision,
+        device=experiment.machine.device_map or device.device(experiment.machine),
+        text_cache_mb=model.text_cache_mb,
+    )
+    if experiment.machine.checkpointing or backbone.spread:  # else all layers that were fetched would stay
+        memory.recompute_activations(backbone)
+    return backbone
+
+
+def _identified(backbone: Backbone, task: Task, splits: Splits) -> tuple[str, sameness.Content]:
+    """The model's digest, and what model, task and data are by name."""
+    model = backbone.identity()
+    return model.digest, sameness.content(backbone, task, splits.parts, model=model)
+
+
+def _resolved(experiment: Experiment, backbone: Backbone, examples: int) -> Experiment:
+    """The experiment with every "auto" replaced by its value."""
+    training = experiment.training
+    ten_epochs = 10 * -(-examples // training.batch_size)
+    steps = min(600, max(100, ten_epochs)) if training.train_steps == "auto" else training.train_steps
+    every = max(1, steps // 10) if training.evaluate_every == "auto" else training.evaluate_every
+    rate = training.learning_rate
+    if rate == "auto":
+        adamw = prompt_method.auto_rate(experiment.prompt, backbone.embedding_rms)
+        rate = _ADAFACTOR_RATE if training.optimizer == "adafactor" else adamw
+    found = {"train_steps": steps, "evaluate_every": every, "learning_rate": rate}
+    threads = experiment.machine.threads or torch.get_num_threads()
+    model = {"place": backbone.place, "precision": str(backbone.model.dtype).removeprefix("torch.")}
+    return experiment.model_copy(
+        update={
+            "model": experiment.model.model_copy(update=model),
+            "training": TrainingSettings.model_validate(training.model_dump() | found),
+            "machine": experiment.machine.model_copy(update={"threads": threads}),
+        }
+    )
+
+
+def _keeps(experiment: Experiment) -> tuple[Keep, ...]:
+    pruning, prompt = experiment.pruning, experiment.prompt
+    schedule = Schedule.geometric(pruning.rounds, pruning.keep_tokens, pruning.keep_pieces)
+    return schedule.keeps(prompt.tokens, prompt.pieces)
+
+
+def _check(prepared: Prepared) -> None:
+    """What only shows once model and settings are together."""
+    settings = prepared.experiment
+    piece_width(prepared.backbone.width, settings.prompt.pieces)
+    if settings.pruning.absent == "hide" and not prepared.backbone.hides:
+        raise ConfigError(
+            "absent = hide: this model sees tokens that are hidden from it (it does not follow attention_mask); use "
+            "--absent remove or zero"
+        )
+    steps = prepared.snapshot_steps
+    if isinstance(settings.pruning.rewind, int) and settings.pruning.rewind not in steps:
+        raise ConfigError(
+            f"rewind = {settings.pruning.rewind}: the dense round keeps its values at steps "
+            f"{', '.join(map(str, steps))}; choose one of them, or set evaluate_every"
+        )
+
+
+def _fixed_choices(task: Task) -> int | None:
+    """C where the task's answers are always the same, None where they are each example's own."""
+    return None if task.choices is None else len(task.choices)
+
+
+def _slug(text: str) -> str:
+    """A plain part of a directory's name, short enough that three of them and the id make one."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._") else "-" for c in text[:60]).strip(".-") or "x"

@@ -1,0 +1,124 @@
+"""A method under the settings of a run: what it measures or fits first, how its prompts start, how fast they learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunekit import prompts
+from prunekit.experiment import prompt_autoencoder
+from prunekit.experiment.settings import PromptSettings
+from prunekit.models import Backbone, Encoded
+from prunekit.models.whitening import query_key_moment
+from prunekit.prompts import METHODS, Context, Method, Options, Prompt, RandomSubspacePrompt
+from prunekit.prompts.mask import Mask
+from prunekit.support.errors import ConfigError
+from prunekit.support.seeding import generator
+
+
+@dataclass(frozen=True)
+class Making:
+    """How the fresh prompts of a run are made.
+
+    digests: of what they are made from beside model, task and data.  notes: what a user is told of it, in lines.
+    """
+
+    method: Method
+    options: Options
+    context: Context
+    digests: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def start(self, values: Tensor, draw: torch.Generator) -> dict[str, Tensor]:
+        """The tensors of a fresh prompt; values: [P, H] from an initialiser."""
+        return dict(prompts.start(self.method, values, draw, self.options, self.context).state_dict())
+
+
+def making(settings: PromptSettings, backbone: Backbone, train: Sequence[Encoded], input_tokens: int) -> Making:
+    """How a run's prompts are made; measures queries and keys (bilinear), fits a subspace (intrinsic).
+
+    train: the encoded training examples.  input_tokens: the longest input there will be.
+
+    Raises: ConfigError or ArtifactError where a setting cannot be met.
+    """
+    options = _options(settings, input_tokens)
+    if settings.subspace_from and not (settings.method == "intrinsic" and settings.subspace == "decoder"):
+        raise ConfigError("--subspace-from goes with --method intrinsic --subspace decoder alone; leave it out")
+    match settings.method:
+        case "bilinear" if options.whiten:
+            sigma = query_key_moment(backbone, [example.text for example in train])
+            return Making("bilinear", options, Context(whitening=prompts.whitened(sigma)))
+        case "intrinsic" if options.subspace == "decoder":
+            return _intrinsic(settings, backbone, options)
+        case method:
+            return Making(method, options, Context())
+
+
+def auto_rate(settings: PromptSettings, embedding_rms: float) -> float:
+    """`learning_rate = "auto"` of a method for AdamW, on a model whose embeddings have this root mean square."""
+    return _kind(settings.method, settings.subspace).auto_rate.on(embedding_rms)
+
+
+def listed(tokens: int, width: int) -> list[dict[str, Any]]:
+    """Every method, with what it trains of P = `tokens` on a model H = `width` wide, at its defaults.
+
+    Where a default rank is more than such a prompt can use, the largest that it can is taken. What the decoder of an
+    intrinsic prompt trains depends on its runs; listed is the paper's largest dimension.
+    """
+    found = []
+    for method in METHODS:
+        made = _at_defaults(method, tokens, width)
+        found.append(
+            {
+                "method": method,
+                "parameters": made.trainable(Mask.full(tokens, 1)),
+                "description": (prompts.kind(method).__doc__ or "").splitlines()[0],
+            }
+        )
+    return found
+
+
+def _at_defaults(method: Method, tokens: int, width: int) -> Prompt:
+    values, draw = torch.zeros(tokens, width), generator("methods")
+    options = Options(whiten=False, subspace="random")  # which count as the others do
+    try:
+        return prompts.start(method, values, draw, options)
+    except ConfigError:
+        rank = width if method in ("bilinear", "ulpt") else min(tokens, width)
+        return prompts.start(method, values, draw, Options(rank=rank, whiten=False))
+
+
+def _intrinsic(settings: PromptSettings, backbone: Backbone, options: Options) -> Making:
+    if not settings.subspace_from:
+        raise ConfigError(
+            "--method intrinsic needs --subspace-from RUN,RUN: finished runs of other tasks, on the same model and "
+            "with prompts of the same length, whose subspace it learns in (or --subspace random, its control)"
+        )
+    shape = (settings.tokens, backbone.width)
+    found = prompt_autoencoder.sources(settings.subspace_from, shape, backbone.digest())
+    dimension = prompt_autoencoder.dimension_for(len(found.values), settings.dimension)
+    fitted = prompt_autoencoder.fit(found.values, dimension)
+    note = (
+        f"a subspace of {dimension} dimensions, fitted to {len(found.values)} prompts of {found.runs} runs: "
+        f"{fitted.error:.1%} of their spread is lost"
+    )
+    return Making("intrinsic", options, Context(decoder=fitted.decoder), {"subspace_from": found.digest}, (note,))
+
+
+def _options(settings: PromptSettings, input_tokens: int) -> Options:
+    return Options(
+        rank=settings.rank,
+        bottleneck=settings.bottleneck,
+        input_tokens=input_tokens,
+        whiten=settings.columns == "whitening",
+        subspace=settings.subspace,
+        dimension=settings.dimension or prompt_autoencoder.DIMENSION,
+    )
+
+
+def _kind(method: Method, space: str) -> type[Prompt]:
+    return RandomSubspacePrompt if method == "intrinsic" and space == "random" else prompts.kind(method)

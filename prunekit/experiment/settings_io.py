@@ -1,0 +1,172 @@
+"""Command-line flags made from the settings themselves: one definition, one help text, one check."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from keyword import iskeyword
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from prunekit.experiment.settings import Experiment
+from prunekit.support import toml
+from prunekit.support.errors import ConfigError
+
+# flags that are not just the field's name
+_NAMES = {
+    "model.name": "model",
+    "model.revision": "model-revision",
+    "task.name": "task",
+    "task.revision": "data-revision",
+    "prompt.tokens": "prompt-tokens",
+    "prompt.start_from": "from",
+}
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def with_settings(*sections: str) -> Callable[[Command], Command]:
+    """Give a command a flag for every field of the named sections of `Experiment` (or for `section.field` alone)."""
+
+    def decorate(command: Command) -> Command:
+        hints = get_type_hints(command, include_extras=True)
+        parameters = inspect.signature(command).parameters.values()
+        own = [one.replace(annotation=hints[one.name]) for one in parameters if one.kind is not one.VAR_KEYWORD]
+        made = [_parameter(*place) for section in sections for place in _settings(section)]
+        command.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def experiment(file: Path | None, flags: dict[str, Any], table: dict[str, Any] | None = None) -> Experiment:
+    """The experiment of a TOML file (or of a table of settings) with flags laid over it.
+
+    Raises: ConfigError naming the flag, or the file and key, that is wrong.
+    """
+    table = toml.read_table(file) if file else dict(table or {})
+    where = str(file) if file else "settings"
+    for place, name in _places().items():
+        value = flags.get(_variable(name))
+        if value is None:
+            continue
+        section, _, key = place.rpartition(".")
+        (_section(table, section, where) if section else table)[key] = value
+    _refuse_half_a_choice(table, where)
+    return toml.parse(table, Experiment, where, rename=flag)
+
+
+def experiments(file: Path | None, flags: dict[str, Any]) -> list[Experiment]:
+    """One experiment per task of `--task a,b`; `--data x,y` names their folders in the same order.
+
+    Raises: ConfigError as `experiment`, or where tasks and folders do not pair up.
+    """
+    names, folders = (str(flags.get(name) or "").split(",") for name in ("task", "data"))
+    if len(names) == 1:
+        return [experiment(file, flags)]
+    if folders != [""] and len(folders) != len(names):
+        raise ConfigError(f"--data = {flags['data']}: {len(folders)} folders for {len(names)} tasks; name one for each")
+    pairs = zip(names, folders if folders != [""] else [None] * len(names), strict=True)
+    return [experiment(file, flags | {"task": name.strip(), "data": folder}) for name, folder in pairs]
+
+
+def _section(table: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    """A section of a table, made where it is missing."""
+    found: Any = table.setdefault(name, {})
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f'{where}: "{name}" is a section of settings, not {str(found)[:40]!r}; write [{name}] above them'
+        )
+    return found
+
+
+def _refuse_half_a_choice(table: dict[str, Any], where: str) -> None:
+    """The embedded model and task are defaults of each other, not of another model's task or another task's model."""
+    model, task = (_section(table, section, where).get("name") for section in ("model", "task"))
+    if model is None and task is not None and not str(task).startswith("testbed/"):
+        raise ConfigError(f'{where}: no model is named for task "{task}": add --model (a local folder or a Hub name)')
+    if task is None and model not in (None, "testbed"):
+        known = "a name from `prunekit tasks`, or a file"
+        raise ConfigError(f'{where}: no task is named for model "{model}": add --task ({known})')
+
+
+def flag(place: str) -> str:
+    """The flag that sets a field, such as --keep-tokens for pruning.keep_tokens."""
+    names = _places()
+    return f"--{names[place]}" if place in names else place
+
+
+def names() -> frozenset[str]:
+    """What every setting is called in Python: its flag with underscores, such as keep_tokens."""
+    return frozenset(map(_variable, _places().values()))
+
+
+def _variable(name: str) -> str:
+    """A flag's name in Python; `from` is a word of its own there, so that it becomes `from_`."""
+    plain = name.replace("-", "_")
+    return f"{plain}_" if iskeyword(plain) else plain
+
+
+@cache
+def _places() -> dict[str, str]:
+    """Dotted place of every setting -> its flag's name."""
+    sections = ("", "model", "task", "prompt", "training", "pruning", "search", "machine")
+    places = (f"{section}.{name}".lstrip(".") for section in sections for name, _ in _fields(section))
+    return {place: _NAMES.get(place, place.rpartition(".")[2].replace("_", "-")) for place in places}
+
+
+def _settings(section: str) -> list[tuple[str, str, FieldInfo]]:
+    """(section, name, field) of a section, or of the one field that "section.field" names."""
+    section, _, only = section.partition(".")
+    return [(section, name, field) for name, field in _fields(section) if only in ("", name)]
+
+
+def _fields(section: str) -> list[tuple[str, FieldInfo]]:
+    """The plain fields of a section; "" is the experiment's own."""
+    if not section:
+        return [("seeds", Experiment.model_fields["seeds"])]
+    model = Experiment.model_fields[section].annotation
+    assert isinstance(model, type) and issubclass(model, BaseModel)
+    return list(model.model_fields.items())
+
+
+def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
+    place = f"{section}.{name}".lstrip(".")
+    flag = _places()[place]
+    kind = bool if field.annotation is bool else str
+    default = "" if field.is_required() or field.default is None else f" (default: {_shown(field.default)})"
+    option = typer.Option(
+        f"--{flag}",
+        help=f"{field.description or ''}{default}",
+        rich_help_panel=f"Settings: {section or 'experiment'}",
+        metavar=None if kind is bool else _metavar(field.annotation),
+        show_default=False,
+    )
+    return inspect.Parameter(
+        _variable(flag),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _metavar(annotation: Any) -> str:
+    """What a flag takes, such as trained|init|fresh|INT."""
+    if get_origin(annotation) is Annotated:
+        return _metavar(get_args(annotation)[0])
+    if get_origin(annotation) is Literal:
+        return "|".join(map(str, get_args(annotation)))
+    parts = [_metavar(one) for one in get_args(annotation) if one not in (type(None), ...)]
+    known = {int: "INT", float: "NUMBER", str: "TEXT"}
+    words = parts or [known.get(annotation, "TEXT")]
+    # literals read best before the open kinds
+    return "|".join(sorted(dict.fromkeys(words), key=lambda word: word in known.values()))

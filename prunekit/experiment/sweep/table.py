@@ -1,0 +1,75 @@
+"""The table of a whole sweep, made anew from the manifests of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prunekit.experiment.settings import Experiment
+from prunekit.experiment.sweep.grid import Grid
+from prunekit.experiment.sweep.jobs import Outcome
+from prunekit.runs.paths import UNTRAINED, Place
+from prunekit.runs.run import Run
+
+RESULTS = "results.parquet"
+
+
+def places_of(run: Run, stage: str, seeds: Sequence[int], *, controls: bool) -> list[Place]:
+    """The tickets of a run that belong to one experiment: its dense rounds, base line and stage.
+
+    controls: also the arms beside the stage's tickets. A search's cells stay in the run's own table.
+    """
+    arms = f"{stage}/"
+    return [
+        place
+        for place in run.tickets()
+        if place.seed in seeds
+        and (
+            place.stage in ("", UNTRAINED, stage)
+            or (controls and stage and place.stage.startswith(arms) and "/" not in place.stage.removeprefix(arms))
+        )
+    ]
+
+
+def results(out: Path, grid: Grid, outcomes: Mapping[Experiment, Outcome]) -> pd.DataFrame:
+    """One row per finished ticket of a sweep, in the order of its grid; nothing in it depends on who did what when.
+
+    Columns: directory (of the run), task, model, every setting that varies, by dotted name, then those of a run's own
+    table. A row that two experiments share, such as a dense round, stands once, with the first of them.
+
+    Raises: ArtifactError naming the file that is missing or damaged.
+    """
+    tables = []
+    for experiment in grid.experiments:
+        outcome = outcomes.get(experiment)
+        if outcome is not None and not outcome.failed:
+            tables.append(_rows(out, grid, experiment, outcome))
+    if not tables:
+        return pd.DataFrame(columns=["directory", "task", "model", *grid.varied])
+    table = pd.concat(tables, ignore_index=True)
+    table = table.drop_duplicates(["directory", "stage", "arm", "seed", "round"], ignore_index=True)
+    for name in grid.varied:
+        table[name] = _one_kind(table[name])
+    return table
+
+
+def _rows(out: Path, grid: Grid, experiment: Experiment, outcome: Outcome) -> pd.DataFrame:
+    own = Run.open(out / outcome.run).results([Place.parse(Path(place)) for place in outcome.places])
+    front: dict[str, Any] = {
+        "directory": outcome.run,
+        "task": experiment.task.name,
+        "model": experiment.model.name,
+        **grid.values(experiment),
+    }
+    return pd.concat([pd.DataFrame([front] * len(own), index=own.index), own], axis=1)
+
+
+def _one_kind(column: pd.Series) -> pd.Series:
+    """A column that parquet can hold: words where kinds differ, such as "auto" beside 0.3."""
+    kinds = {type(value) for value in column if value is not None}
+    if len(kinds) <= 1 and not kinds & {list, dict}:
+        return column
+    return column.map(lambda value: None if value is None else str(value))

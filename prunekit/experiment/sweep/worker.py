@@ -1,0 +1,183 @@
+"""What a worker does with a job, on any engine: it is handed text and hands text back.
+
+The backbone stays loaded from one job to the next of the same model. Torch is imported once a job has come.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from prunekit.experiment.settings import Experiment, MachineSettings
+from prunekit.experiment.sweep.jobs import LEDGER, NOTE, Job, Outcome, Task, receipt, receipt_name, write_receipt
+from prunekit.support import atomic
+from prunekit.support.errors import BusyError, PrunekitError
+
+if TYPE_CHECKING:
+    from prunekit.experiment.prepare import Prepared
+    from prunekit.runs.store import Stored
+
+# seconds between two looks at a run that another process holds, and how long it is waited for: where an engine took
+# a worker for dead too early, its job is held by the old one until that ends
+_BUSY_PAUSE = 1.0
+_BUSY_PATIENCE = 600.0
+# seconds between two notes of how far a job is
+_NOTE_EVERY = 1.0
+
+# what was prepared last, by its model and machine
+_last: dict[str, Prepared] = {}
+# workers that share this one's GPU, itself among them; `share_gpu` says how many
+_on_gpu = 1
+
+
+def perform(text: str, node: str = "") -> str:
+    """Do a job; returns its outcomes as JSON. A task that fails says why and does not keep others from being done."""
+    job = Job.from_text(text)
+    os.environ.update(job.environment)
+    if not job.store or Path(job.folder).is_dir():  # a node that shares no disk may have no such folder
+        os.chdir(job.folder)
+    worker = f"{socket.gethostname()} {os.getpid()} {node}".strip()
+    return json.dumps([asdict(_outcome(job, task, worker)) for task in job.tasks])
+
+
+def share_gpu(workers: int) -> None:
+    """Count on that many workers on this one's GPU, itself among them."""
+    global _on_gpu
+    _on_gpu = workers
+
+
+class Note:
+    """A watch that keeps, in a file of the job's own, how far it is; `trained` counts trainings that came to an end."""
+
+    def __init__(self, path: Path, task: Task, worker: str) -> None:
+        self.path, self.task, self.worker = path, task, worker
+        self.trained = 0
+        self._next = 0.0
+
+    def say(self, line: str) -> None:
+        """One line, which is the news until the next."""
+        self._write(line)
+
+    @contextmanager
+    def track(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Work of `total` steps."""
+        self._write(title)
+        yield lambda done: self._tick(f"{title}: {done} of {total}")
+        self.trained += 1
+
+    def _tick(self, line: str) -> None:
+        if time.monotonic() >= self._next:
+            self._write(line)
+
+    def _write(self, line: str) -> None:
+        from prunekit.runs import checksums
+
+        self._next = time.monotonic() + _NOTE_EVERY
+        told = {"task": self.task.label, "worker": self.worker, "news": line}
+        atomic.replace(self.path, checksums.stamped(told))
+
+
+def _outcome(job: Job, task: Task, worker: str) -> Outcome:
+    """One experiment, run or found finished; where there is a store, in a folder for the time being."""
+    if not job.store:
+        return _outcome_in(Path(job.out), job, task, worker)
+    with TemporaryDirectory(prefix="prunekit-", ignore_cleanup_errors=True) as folder:
+        found = _outcome_in(Path(folder), job, task, worker)
+        return replace(found, failed=found.failed.replace(folder, job.store))
+
+
+def _outcome_in(out: Path, job: Job, task: Task, worker: str) -> Outcome:
+    known = receipt(out, task.key)
+    if known is not None:
+        return replace(known, label=task.label, trained=0, worker=worker)
+    began = time.perf_counter()
+    note = Note(out / LEDGER / f"{job.key}{NOTE}", task, worker)
+    nothing = Outcome(task.key, task.label, worker=worker)
+    try:
+        found = replace(_patiently(lambda: _run(job, task, note, out), note), worker=worker, trained=note.trained)
+        write_receipt(out, replace(found, seconds=time.perf_counter() - began))
+        if job.store:
+            _hand_in(out, job.store, receipt_name(task.key))
+    except PrunekitError as error:
+        found = replace(nothing, failed=str(error))
+    except Exception as error:  # whatever a device or a disk may say; the other jobs go on
+        found = replace(nothing, failed=f"{type(error).__name__}: {' '.join(str(error).split())}")
+    finally:
+        note.path.unlink(missing_ok=True)
+    return replace(found, seconds=time.perf_counter() - began)
+
+
+def _hand_in(out: Path, url: str, name: str) -> None:
+    from prunekit.runs.store import Store
+
+    Store(url).write({name: (out / name).read_bytes()})
+
+
+def _patiently(run: Callable[[], Outcome], note: Note) -> Outcome:
+    """Run; where another process holds the run, wait for it."""
+    deadline = time.monotonic() + _BUSY_PATIENCE
+    while True:
+        try:
+            return run()
+        except BusyError as error:
+            if time.monotonic() > deadline:
+                raise
+            note.say(f"waits: {error}")
+            time.sleep(_BUSY_PAUSE)
+
+
+def _run(job: Job, task: Task, note: Note, out: Path) -> Outcome:
+    from prunekit.engine import memory
+    from prunekit.experiment.run import run, search
+    from prunekit.experiment.sweep.table import places_of
+
+    experiment = Experiment.model_validate(task.experiment)
+    memory.share_memory(_neighbours(experiment.machine))
+    prepared = ready(experiment)
+    place, again = _supplied(out, job.store, prepared.name)
+    if job.verb == "search":
+        made, stage = search(prepared, place, note, controls=job.controls), prepared.search_stage
+    else:
+        made = run(prepared, place, note, prune=job.verb == "prune", controls=job.controls)
+        stage = prepared.stage if job.verb == "prune" else ""
+    settled = MachineSettings.model_validate(made.settings()["machine"])
+    if settled.checkpointing or settled != prepared.experiment.machine:
+        _last.clear()  # the run changed the backbone, its device or the threads
+    places = places_of(made, stage, experiment.seeds, controls=job.controls)
+    return Outcome(task.key, task.label, made.path.name, stage, tuple(map(str, places)), again=again)
+
+
+def _supplied(out: Path, url: str, name: str) -> tuple[Path | Stored, tuple[str, ...]]:
+    """Where a run is made, with what the store has of it; and the rounds that it has damaged."""
+    if not url:
+        return out, ()
+    from prunekit.runs.store import Store, Stored, fetch
+
+    store = Store(url)
+    return Stored(out, store), tuple(fetch(store, name, out, store.names(name)))
+
+
+def ready(experiment: Experiment) -> Prepared:
+    """An experiment prepared on the backbone and rows that were used last, as far as they are the same."""
+    from prunekit.experiment.prepare import prepare
+
+    name = json.dumps([experiment.model.model_dump(mode="json"), experiment.machine.model_dump(mode="json")])
+    last = _last.get(name)
+    if last is None:
+        _last.clear()  # let go before another model is loaded
+    _last[name] = prepare(experiment, last.backbone if last else None, last)
+    return _last[name]
+
+
+def _neighbours(machine: MachineSettings) -> int:
+    """Workers on the same memory: as many as a machine has cores for, or those that were given one GPU."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores // (machine.threads or cores)) if machine.device == "cpu" else _on_gpu

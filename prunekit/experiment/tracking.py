@@ -1,0 +1,168 @@
+"""Numbers of a run handed on while it runs: to TensorBoard, or to anything that can `begin`, `log` and `end`.
+
+The run's own files are the truth; a tracker is shown what each round wrote there as soon as it is finished, so that
+nothing of training depends on it. Weights & Biases, for example, is this much, in a file my_tracker.py beside you:
+
+    import wandb
+
+    class Tracker:
+        def begin(self, run, settings):
+            self.run = wandb.init(project="prunekit", name=run.name, config=settings)
+
+        def log(self, series, step, values):
+            self.run.log({f"{series}/{name}": value for name, value in values.items()} | {"update": step})
+
+        def end(self):
+            self.run.finish()
+
+and then `prunekit prune --track my_tracker:Tracker`, or `prunekit.prune(..., track=Tracker())`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+from prunekit.experiment.round_runner import Watch
+from prunekit.runs.paths import LOG, SETTINGS, TRACKED, Place
+from prunekit.runs.run import Run
+from prunekit.support.errors import ConfigError
+
+# of a finished round, beside its metrics
+_COUNTS = ("tokens", "pieces", "density", "parameters")
+
+
+class Tracker(Protocol):
+    """Whoever keeps numbers elsewhere; called from one thread."""
+
+    def begin(self, run: Path, settings: Mapping[str, Any]) -> None:
+        """A run begins or is taken up again; what it finished before is shown again."""
+
+    def log(self, series: str, step: int, values: Mapping[str, float]) -> None:
+        """Values after `step` updates, named such as train/loss; series: a round, such as seed=0/round=00."""
+
+    def end(self) -> None:
+        """Nothing more will come."""
+
+
+class TensorBoard:
+    """Event files in the run's folder `tensorboard`, a series each; one that is there already is left alone.
+
+    Raises: ConfigError where tensorboard is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ConfigError("--track tensorboard needs the package of that name: pip install tensorboard") from error
+        self._writer: Callable[[str], Any] = SummaryWriter
+        self._open: dict[str, Any] = {}
+        self._folder = Path()
+
+    def begin(self, run: Path, settings: Mapping[str, Any]) -> None:
+        """Where the event files go."""
+        self._folder = run / TRACKED
+
+    def log(self, series: str, step: int, values: Mapping[str, float]) -> None:
+        """A point of each curve."""
+        if series not in self._open:
+            folder = self._folder / series
+            self._open[series] = None if folder.exists() else self._writer(str(folder))
+        writer = self._open[series]
+        if writer is not None:
+            for name, value in values.items():
+                writer.add_scalar(name, value, step)
+
+    def end(self) -> None:
+        """Flush and close every file."""
+        for writer in self._open.values():
+            if writer is not None:
+                writer.close()
+        self._open.clear()
+
+
+def tracker(name: str) -> Tracker:
+    """The tracker that `--track` names: "tensorboard", or module:class of one of the user's own.
+
+    Raises: ConfigError where there is none.
+    """
+    if name == "tensorboard":
+        return TensorBoard()
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise ConfigError(f"--track {name}: use tensorboard, or module:class of your own tracker")
+    sys.path.insert(0, "")  # a file beside the user, as `python -m` would find it
+    try:
+        made: Tracker = getattr(importlib.import_module(module), attribute)()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"--track {name}: cannot be imported ({error})") from error
+    finally:
+        sys.path.remove("")
+    missing = [part for part in ("begin", "log", "end") if not callable(getattr(made, part, None))]
+    if missing:
+        raise ConfigError(f"--track {name}: a tracker has begin, log and end; this one lacks {', '.join(missing)}")
+    return made
+
+
+@contextmanager
+def followed(watch: Watch, run: Path, shown: Tracker | None) -> Iterator[Watch]:
+    """The watch to give to a run: it also shows a tracker every round that is finished; itself where there is none."""
+    if shown is None:
+        yield watch
+        return
+    following = _Following(watch, run, shown)
+    try:
+        yield following
+        following.catch_up()
+    finally:
+        shown.end()
+
+
+class _Following:
+    """A watch that looks for finished rounds whenever something is said, which is after every one."""
+
+    def __init__(self, watch: Watch, run: Path, shown: Tracker) -> None:
+        self._watch, self._run, self._tracker = watch, Run(run), shown
+        self._seen: set[Place] = set()
+        self._begun = False
+
+    def say(self, line: str) -> None:
+        """One line, and what was finished since the last."""
+        self._watch.say(line)
+        self.catch_up()
+
+    def track(self, title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """The watch's own."""
+        return self._watch.track(title, total)
+
+    def catch_up(self) -> None:
+        """Show the rounds that were not shown yet."""
+        if not (self._run.path / SETTINGS).exists():
+            return
+        if not self._begun:
+            self._tracker.begin(self._run.path, self._run.settings())
+            self._begun = True
+        for place in self._run.tickets():
+            if place not in self._seen:
+                self._seen.add(place)
+                self._show(place)
+
+    def _show(self, place: Place) -> None:
+        table = pd.read_parquet(self._run.read(place, LOG))
+        points: dict[int, dict[str, float]] = defaultdict(dict)
+        for row in table.to_dict("records"):
+            points[int(row["step"])][f"{row['split']}/{row['metric']}"] = float(row["value"])
+        result = self._run.result(place)
+        last = points[int(result["kept_step"])]
+        last |= {f"report/{name}": float(value) for name, value in result["report"].items()}
+        last |= {f"kept/{name}": float(result[name]) for name in _COUNTS}
+        for step in sorted(points):
+            self._tracker.log(str(place), step, points[step])

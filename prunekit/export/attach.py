@@ -1,0 +1,318 @@
+"""Tickets worn by a user's own loaded model, for `forward` and `generate`; nothing of the model is copied or changed.
+
+Every row is laid out anew: its prompt, its text and nothing between them, padding at the far end. So rows may be padded
+on either side, and each may wear another ticket, and still get the answers that they get alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers.modeling_outputs import ModelOutput, SequenceClassifierOutput
+
+from prunekit.models.encoder import Encoder
+from prunekit.models.load import borrowed, family, unwrapped, wrap
+from prunekit.models.prompt_batch import Soft, stack
+from prunekit.models.traits import Together
+from prunekit.models.trial import settle
+from prunekit.pruning.ticket import Ticket
+from prunekit.support.errors import ConfigError
+
+# what a loss does not count
+_IGNORED = -100
+# where a prompt may stand
+_PLACES: dict[str, tuple[str, ...]] = {
+    "encoder-decoder": ("first",),
+    "decoder": ("first", "suffix"),
+    "encoder": ("first", "after-cls"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as the model is to read it, n slots for its prompt and its T tokens.
+
+    embeds: [n, H].  attended: Bool[n], False for a hidden prompt token.  tokens: Int[T], the slot of each token.
+    reads: Int[T], the slot whose output says what follows each token.
+    """
+
+    embeds: Tensor
+    attended: Tensor
+    tokens: Tensor
+    reads: Tensor
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a batch, padded: embeds [B, N, H], attention Int[B, N], first Int[B], the slot at which each begins."""
+
+    embeds: Tensor
+    attention: Tensor
+    first: Tensor
+
+
+class Attached:
+    """A model that wears tickets.
+
+    model: a loaded Hugging Face model with its language-modelling head, or an encoder; used as it stands, in the mode
+    that it is in (`model.eval()` for answers without dropout).
+    tickets: one or more; each row of a batch wears the one that `tickets=` names by its number, the first by default.
+
+    Raises: ConfigError where a ticket does not fit the model.
+    """
+
+    def __init__(self, model: Any, tickets: Sequence[Ticket]) -> None:
+        if not tickets:
+            raise ConfigError("give at least one ticket to attach")
+        with borrowed(model):  # it is tried on rows of embeddings
+            fits = tickets[0].place in _PLACES[family(model.config)]
+            place: Any = tickets[0].place if fits else "auto"
+            self._backbone = wrap(model, None, place=place)
+        self.model, self.tickets = unwrapped(model), tuple(tickets)
+        self.family = family(model.config)
+        self._longest = 0
+        self.reader: Any = self._backbone.model
+        with torch.no_grad():
+            self._prompts = [self._prompt(ticket) for ticket in self.tickets]
+        self._heads = self._stacked_heads() if self.family == "encoder" else None
+
+    def __call__(self, *arguments: Any, **more: Any) -> ModelOutput:
+        """As `forward`."""
+        return self.forward(*arguments, **more)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        tickets: Sequence[int] | None = None,
+        text_tokens: Sequence[int] | None = None,
+        labels: Tensor | None = None,
+        **more: Any,
+    ) -> ModelOutput:
+        """The model's output for input_ids Int[B, T], padded on either side as attention_mask Int[B, T] says.
+
+        tickets: the number of each row's ticket.  text_tokens: for place = suffix, how many of a row's tokens are text;
+        the rest, behind the prompt, is the answer (default: all are text).
+        labels: as the model takes them; those of a decoder Int[B, T], beside its input_ids.
+
+        `logits` of a decoder are [B, T, V], one per given token and saying what follows it, zero on padding; prompt
+        slots are left out. An encoder answers by its ticket's head, [B, C]. All else is the model's own.
+        """
+        rows, where = self._rows(input_ids, attention_mask, tickets, text_tokens)
+        self._check_together(rows, ("batch", "rows"))
+        laid = _padded(rows, "right")
+        more |= self._beside_embeddings(rows, laid, input_ids, where)
+        if self._heads is not None:
+            return self._classified(laid, tickets, labels, more)
+        if labels is not None:
+            more["labels"] = labels if self.family == "encoder-decoder" else _beside(rows, where, labels)
+        more |= {"return_dict": True, "inputs_embeds": laid.embeds, "attention_mask": laid.attention}
+        output: ModelOutput = self.model(**more)
+        if self.family == "decoder":
+            output.logits = _aligned(output.logits, rows, where)
+        return output
+
+    def generate(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        tickets: Sequence[int] | None = None,
+        **more: Any,
+    ) -> Any:
+        """What `model.generate` gives for input_ids Int[B, T], padded on either side; arguments otherwise as there.
+
+        A decoder's sequences are input_ids as given, then the new tokens; `max_length` counts both, not the prompt.
+        """
+        if self.family == "encoder":
+            raise ConfigError("an encoder answers by a head and generates nothing; call the attached model instead")
+        rows, _ = self._rows(input_ids, attention_mask, tickets, None)
+        decoder = self.family == "decoder"
+        self._check_together(rows, ("batch",) if decoder else ("batch", "rows"))
+        if self._backbone.traits.per_layer:
+            raise ConfigError(
+                f"{type(self.model).__name__} cannot generate from embeddings alone; call the model instead"
+            )
+        laid = _padded(rows, "left" if decoder else "right")
+        if decoder and "max_length" in more:
+            more["max_new_tokens"] = max(1, more.pop("max_length") - input_ids.shape[1])
+        if decoder and self._hides(rows):
+            if not hasattr(self.model, "_prepare_position_ids_for_generation"):
+                raise ConfigError("to generate with hidden tokens (--absent hide) takes transformers 5.2 or newer")
+            places = torch.arange(laid.embeds.shape[1], device=laid.first.device)
+            more["position_ids"] = (places - laid.first[:, None]).clamp(min=0)
+        made = self.model.generate(inputs_embeds=laid.embeds, attention_mask=laid.attention, **more)
+        if not decoder:
+            return made
+        if isinstance(made, Tensor):
+            return _behind(input_ids, made)
+        made.sequences = _behind(input_ids, made.sequences)
+        return made
+
+    def row(self, ids: Tensor, ticket: int = 0, text_tokens: int | None = None) -> Row:
+        """One text's ids Int[T] with a ticket's prompt, as the model is to read them."""
+        soft, place = self._prompts[ticket], self.tickets[ticket].place
+        embedded: Tensor = self.model.get_input_embeddings()(ids)
+        if self._backbone.traits.scale != 1:
+            embedded = embedded * self._backbone.traits.scale
+        if soft.embed_input is not None:
+            there = torch.ones_like(ids, dtype=torch.bool)[None, None]
+            embedded = soft.embed_input(embedded[None, None], there)[0, 0]
+        prompt, size = soft.values[0].to(embedded.dtype), soft.values.shape[1]
+        text = len(ids) if text_tokens is None else text_tokens
+        at = min({"first": 0, "after-cls": 1, "suffix": text}[place], len(ids))
+        slots = torch.arange(len(ids), device=ids.device)
+        slots = slots + size * (slots >= at)
+        reads = slots.clone()
+        if place == "suffix" and at > 0 and bool(soft.present.any()):
+            reads[at - 1] = at + int(soft.present[0].nonzero().max())  # the prompt speaks last
+        there = torch.ones_like(ids, dtype=torch.bool)
+        return Row(
+            torch.cat([embedded[:at], prompt, embedded[at:]]),
+            torch.cat([there[:at], soft.present[0], there[at:]]),
+            slots,
+            reads,
+        )
+
+    # ---- the parts
+
+    def _prompt(self, ticket: Ticket) -> Soft:
+        """A ticket's prompt on the model's device, checked against the model."""
+        if ticket.place not in _PLACES[self.family]:
+            raise ConfigError(f"place = {ticket.place}: a ticket of another kind of model than this {self.family}")
+        if (ticket.head is None) == (self.family == "encoder"):
+            raise ConfigError(
+                "an encoder answers by its ticket's head, other models by words; this ticket is not for it"
+            )
+        device = next(self.model.parameters()).device
+        soft = stack([ticket.prompt().to(device)])
+        width = self.model.get_input_embeddings()(torch.zeros(1, dtype=torch.long, device=device)).shape[-1]
+        if soft.values.shape[-1] != width:
+            raise ConfigError(f"the ticket is {soft.values.shape[-1]} wide, the model's embeddings {width}")
+        return soft
+
+    def _rows(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        tickets: Sequence[int] | None,
+        text_tokens: Sequence[int] | None,
+    ) -> tuple[list[Row], Tensor]:
+        """The rows of a batch, and Bool[B, T]: which of input_ids are no padding."""
+        where = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        where, count = where.bool(), len(input_ids)
+        worn = [0] * count if tickets is None else list(tickets)
+        texts = [None] * count if text_tokens is None else list(text_tokens)
+        if len(worn) != count or len(texts) != count:
+            raise ConfigError(f"tickets and text_tokens name one number for each of the {count} rows")
+        if not all(0 <= one < len(self.tickets) for one in worn):
+            raise ConfigError(f"tickets: there are {len(self.tickets)}, numbered from 0")
+        made = zip(input_ids, where, worn, texts, strict=True)
+        return [self.row(ids[real], one, text) for ids, real, one, text in made], where
+
+    def _check_together(self, rows: Sequence[Row], allowed: Sequence[Together]) -> None:
+        """Rows that the model would answer otherwise beside each other are refused (`backbones/trial.py`)."""
+        longest = max(len(row.embeds) for row in rows)
+        if len(rows) > 1 and longest > self._longest:
+            with borrowed(self.model):
+                self.model.eval()
+                settle(self._backbone, longest)
+            self._longest = longest
+        together = self._backbone.traits.together
+        unequal = len({len(row.embeds) for row in rows}) > 1
+        if len(rows) > 1 and (together == "alone" or (unequal and together not in allowed)):
+            kind = type(self.model).__name__
+            which = "rows" if together == "alone" else "rows of unequal length"
+            raise ConfigError(f"{kind} answers {which} otherwise when they share a batch; give them one by one")
+
+    def _beside_embeddings(
+        self, rows: Sequence[Row], laid: _Rows, input_ids: Tensor, where: Tensor
+    ) -> dict[str, Tensor]:
+        """What the model is told beside embeddings and attention."""
+        traits, more = self._backbone.traits, {}
+        if traits.first_position is not None:
+            slots = torch.arange(laid.embeds.shape[1], device=laid.embeds.device)
+            more["position_ids"] = (slots + traits.first_position).expand(len(laid.embeds), -1)
+        if traits.per_layer:
+            ids = input_ids.new_full(laid.attention.shape, self._backbone.filler_id)
+            for number, row in enumerate(rows):
+                ids[number, row.tokens] = input_ids[number, where[number]]
+            more["per_layer_inputs"] = self._backbone.layer_inputs(ids)
+        return more
+
+    def _hides(self, rows: Sequence[Row]) -> bool:
+        """Whether a slot that is not attended to counts as a position; elsewhere `generate` counts by itself."""
+        return not self._backbone.counts_attended and not all(bool(row.attended.all()) for row in rows)
+
+    def _stacked_heads(self) -> tuple[Tensor, Tensor]:
+        """Heads of all tickets: [S, C, H] and [S, C]."""
+        heads = [ticket.head for ticket in self.tickets if ticket.head is not None]
+        if len({head["weight"].shape for head in heads}) > 1:
+            raise ConfigError("tickets that share a batch need heads of as many choices; attach them one by one")
+        if (wide := heads[0]["weight"].shape[1]) != self._backbone.hidden_width:
+            raise ConfigError(f"the ticket's head is {wide} wide, the model's states {self._backbone.hidden_width}")
+        device = next(self.model.parameters()).device
+        weight, bias = (torch.stack([head[name] for head in heads]).to(device) for name in ("weight", "bias"))
+        return weight, bias
+
+    def _classified(
+        self, laid: _Rows, tickets: Sequence[int] | None, labels: Tensor | None, more: dict[str, Any]
+    ) -> SequenceClassifierOutput:
+        """An encoder's answers by the heads of the rows' tickets; read as `backbones.Encoder` reads them."""
+        assert self._heads is not None
+        output = self.reader(inputs_embeds=laid.embeds, attention_mask=laid.attention, **more)
+        every = torch.arange(len(laid.first), device=laid.first.device)
+        states = output.last_hidden_state[every, laid.attention.argmax(dim=1)]  # a hidden prompt token may stand first
+        worn = torch.zeros_like(every) if tickets is None else torch.tensor(tickets, device=every.device)
+        weight, bias = self._heads
+        logits = weight.new_empty(len(every), weight.shape[1])
+        for number in worn.unique().tolist():
+            own = states[worn == number]
+            if self.tickets[number].place == "first" and isinstance(self._backbone, Encoder):
+                own = self._backbone.pooled(own)
+            logits[worn == number] = F.linear(own.to(weight.dtype), weight[number], bias[number])
+        loss = None if labels is None else F.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def attach(model: Any, tickets: Ticket | Sequence[Ticket]) -> Attached:
+    """A model with one or more tickets attached."""
+    return Attached(model, [tickets] if isinstance(tickets, Ticket) else tickets)
+
+
+def _padded(rows: Sequence[Row], side: Literal["left", "right"]) -> _Rows:
+    """Rows of one length; on the left is where `generate` of a decoder wants padding."""
+    lengths = torch.tensor([len(row.embeds) for row in rows], device=rows[0].embeds.device)
+    embeds = pad_sequence([row.embeds for row in rows], batch_first=True, padding_side=side)
+    attended = pad_sequence([row.attended for row in rows], batch_first=True, padding_side=side)
+    first = embeds.shape[1] - lengths if side == "left" else torch.zeros_like(lengths)
+    return _Rows(embeds, attended.long(), first)
+
+
+def _beside(rows: Sequence[Row], where: Tensor, labels: Tensor) -> Tensor:
+    """Labels Int[B, T] moved to the slots of their tokens."""
+    longest = max(len(row.embeds) for row in rows)
+    laid = labels.new_full((len(rows), longest), _IGNORED)
+    for number, row in enumerate(rows):
+        laid[number, row.tokens] = labels[number, where[number]]
+    return laid
+
+
+def _aligned(logits: Tensor, rows: Sequence[Row], where: Tensor) -> Tensor:
+    """[B, N, V] logits of slots -> [B, T, V], those of the given tokens."""
+    given = logits.new_zeros(*where.shape, logits.shape[-1])
+    for number, row in enumerate(rows):
+        given[number, where[number]] = logits[number, row.reads]
+    return given
+
+
+def _behind(input_ids: Tensor, new: Tensor) -> Tensor:
+    """What was given and what was made; beams or several answers per row repeat what was given."""
+    return torch.cat([input_ids.repeat_interleave(len(new) // len(input_ids), dim=0), new], dim=1)

@@ -1,0 +1,123 @@
+"""Encoder-decoder models (T5, BART): the prompt goes before the encoder's input, the decoder scores the answers."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from prunekit.models.base import Backbone, Judged, by_words
+from prunekit.models.batch import Batch, Encoded, Row
+from prunekit.models.encoding import Way
+from prunekit.models.keeping import keeping
+from prunekit.models.prompt_batch import Soft
+from prunekit.support.errors import ConfigError
+
+
+class EncoderDecoder(Backbone):
+    """A sequence-to-sequence model; the text is encoded once for all choices."""
+
+    def accepts(self, argument: str) -> bool:
+        """Whether the encoder's forward pass names an argument; it is the encoder that reads prompt and text."""
+        return argument in inspect.signature(self._encoder.forward).parameters
+
+    _output_kind: type[Any] = BaseModelOutput
+
+    @property
+    def _encoder(self) -> Any:
+        model: Any = self.model
+        return model.get_encoder()
+
+    @property
+    def start_id(self) -> int:
+        """The id that every answer begins behind.
+
+        Raises: ConfigError where the model's configuration names none.
+        """
+        texts = self.text_config
+        named = [getattr(config, "decoder_start_token_id", None) for config in (self.config, texts)]
+        start = next((each for each in named if each is not None), getattr(texts, "bos_token_id", None))
+        if start is None:
+            raise ConfigError("the model's config.json names no decoder_start_token_id, which its answers begin behind")
+        return int(start)
+
+    @property
+    def hidden_width(self) -> int:
+        """Width of the decoder's last hidden state."""
+        return int(getattr(self.config, "d_model", None) or self.text_config.hidden_size)
+
+    def answered(self, own_choices: bool) -> Way:
+        """Apart from the text, with the closing token, as the model was trained to write."""
+        return "apart"
+
+    def layout(self, example: Encoded, every_choice: bool) -> Row:
+        """One input row; the answers are the decoder's."""
+        targets = example.choices if every_choice else (example.choices[example.gold],)
+        return Row([example.text], targets, [0], example.gold if every_choice else 0, example.index)
+
+    def _judge(self, soft: Soft, batch: Batch) -> Judged:
+        placed = self._place(soft, batch)
+        encoded = self._read_rows(placed, self._encode)
+        targets = batch.targets.expand(soft.members, *batch.targets.shape[1:])  # [S, B, C, L]
+        answers = self._of_one if targets.shape[2] == 1 else self._of_several
+        return by_words(
+            answers(encoded, placed.attention, targets.flatten(0, 1)).view(targets.shape), batch, self.ranking
+        )
+
+    def _encode(self, **rows: Tensor) -> Tensor:
+        """[N, T, H], what the encoder makes of rows."""
+        output = self._encoder(**rows)
+        self._output_kind = type(output)
+        states: Tensor = output.last_hidden_state
+        return states
+
+    def _of_one(self, encoded: Tensor, attention: Tensor, targets: Tensor) -> Tensor:
+        """[N, 1, L] log probabilities of the tokens of one answer to each of N texts."""
+        flat = targets.flatten(0, 1)
+        return _taken(self._decoded(encoded, attention, self._shifted(flat)).logits, flat)[:, None]
+
+    def _of_several(self, encoded: Tensor, attention: Tensor, targets: Tensor) -> Tensor:
+        """[N, C, L] the same of C answers to each: they share the decoder's first token and all it knows of the text.
+
+        What the decoder makes of a text, keys and values in every layer, costs more than the few tokens of an answer.
+        """
+        choices = targets.shape[1]
+        start = self._shifted(targets[:, 0, :1])
+        known = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        first = self._decoded(encoded, attention, start, known)
+        found = [_taken(first.logits.expand(-1, choices, -1), targets[:, :, 0])[..., None]]
+        if targets.shape[2] > 1:
+            known.batch_repeat_interleave(choices)
+            texts, shown = (one.repeat_interleave(choices, dim=0) for one in (encoded, attention))
+            flat = targets.flatten(0, 1)
+            rest = self._decoded(texts, shown, flat[:, :-1], known)
+            found.append(_taken(rest.logits, flat[:, 1:]).view(*targets.shape[:2], -1))
+        return torch.cat(found, dim=2)
+
+    def _decoded(
+        self, encoded: Tensor, attention: Tensor, inputs: Tensor, known: EncoderDecoderCache | None = None
+    ) -> Any:
+        """The decoder's output; known: what it has read before, which it adds to."""
+        model: Any = self.model
+        texts = self._output_kind(last_hidden_state=encoded)  # some decoders ask for what only their encoder's own has
+        kept = {} if known is None else keeping(self.model, known)
+        if known is not None and not kept:
+            raise ConfigError(f"{type(model).__name__} keeps no keys and values; use a model of transformers that does")
+        return model(
+            encoder_outputs=texts, attention_mask=attention, decoder_input_ids=inputs, use_cache=bool(kept), **kept
+        )
+
+    def _shifted(self, targets: Tensor) -> Tensor:
+        """Decoder inputs: the start token, then every answer token but the last."""
+        start = targets.new_full((len(targets), 1), self.start_id)
+        return torch.cat([start, targets[:, :-1]], dim=1)
+
+
+def _taken(logits: Tensor, ids: Tensor) -> Tensor:
+    """[..., L] log probabilities of the tokens ids [..., L] under logits [..., L, V]."""
+    logprobs = logits.float().log_softmax(-1) if logits.dtype != torch.float64 else logits.log_softmax(-1)
+    return logprobs.gather(-1, ids[..., None]).squeeze(-1)

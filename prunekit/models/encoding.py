@@ -1,0 +1,286 @@
+"""From examples to token ids: texts cut to what there is room for, answers as they are read behind them, all checked.
+
+An answer's tokens are those that it has where text, separator and answer are written together, as a model met them in
+pretraining. What a row says is plain text, also where it says "</s>"; special tokens are meant where the author of a
+task wrote them: in its template or its fixed answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal
+
+from prunekit.models import answers
+from prunekit.models.batch import Encoded, Ids
+from prunekit.models.tokens import Join, TextReader
+from prunekit.support.errors import ConfigError, DataError, PrunekitError
+from prunekit.tasks import SEPARATORS, Example
+from prunekit.tasks.example import literals
+
+# answers are read "behind" the text, "apart" from it (an encoder-decoder's), or not at all, where a "head" answers
+Way = Literal["behind", "apart", "head"]
+
+# texts that are tokenised at once: many, since a tokenizer spreads them over cores, and few enough to fit in memory
+_AT_ONCE = 1000
+# characters of a text's end that a message shows
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is asked of the texts and answers of a task.
+
+    way: how its answers are read.  own_choices: whether they are each example's own, and so a row's words.
+    by_sum: whether answers are ranked by the sum of their tokens' log-probabilities.  text_tokens: most tokens of a
+    text.  row_tokens: most of a text and its longest answer together.  rows: how many ids the model has embeddings for.
+    """
+
+    way: Way
+    own_choices: bool
+    by_sum: bool = True
+    text_tokens: int = 10**9
+    row_tokens: int = 10**9
+    rows: int = 10**9
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """An example that is short enough, with the ids of its text and its answers."""
+
+    example: Example
+    text: Ids
+    answers: tuple[Ids, ...] = ()
+
+    @property
+    def longest(self) -> int:
+        return max(map(len, self.answers), default=0)
+
+
+def encode(reader: TextReader, examples: Iterable[Example], reading: Reading) -> list[Encoded]:
+    """Token ids of examples; a text over the limits loses the end of its longest field.
+
+    Raises: ConfigError or DataError in one line where an answer cannot be read, be told from another or ever win,
+    where text and answer share a token, or where a row holds what cannot be read as plain text.
+    """
+    rows: list[Encoded] = []
+    for wording, some in _by_wording(reader, examples, reading):
+        rows += wording.encoded(some)
+    return rows
+
+
+def text_lengths(reader: TextReader, examples: Iterable[Example], reading: Reading) -> list[int]:
+    """How many tokens each text has before it is cut."""
+    lengths: list[int] = []
+    for wording, some in _by_wording(reader, examples, reading):
+        lengths += [reader.frame + len(ids) for ids in wording.texts(some)]
+    return lengths
+
+
+def _by_wording(
+    reader: TextReader, examples: Iterable[Example], reading: Reading
+) -> Iterator[tuple[Wording, list[Example]]]:
+    """Examples of one author's words, some at once."""
+
+    def words(example: Example) -> tuple[str, ...]:
+        return (example.template, *(() if reading.own_choices else example.choices))
+
+    for _, same in groupby(examples, words):
+        some = list(same)
+        wording = Wording(reader, some[0], reading)
+        for start in range(0, len(some), _AT_ONCE):
+            yield wording, some[start : start + _AT_ONCE]
+
+
+class Wording:
+    """The template and answers of a task, as its tokenizer reads them.
+
+    plain: whether special tokens are read as any other text, since the author of the task means none.
+    """
+
+    def __init__(self, reader: TextReader, example: Example, reading: Reading) -> None:
+        self.reader, self.reading = reader, reading
+        words = [] if reading.own_choices else list(example.choices)
+        self._meant = sum(len(reader.special(ids)) for ids in reader.ids(literals(example.template), plain=False))
+        own = [len(reader.special(ids)) for ids in reader.ids(words, plain=False)]
+        self._meant_in = dict(zip(words, own, strict=True))
+        self.plain = not self._meant and not any(own)
+        self._passed: set[tuple[Ids, ...]] = set()
+        self._apart: dict[str, Ids] = {}
+
+    def encoded(self, examples: Sequence[Example]) -> list[Encoded]:
+        """Examples as token ids, cut, joined and checked."""
+        texts = self.texts(examples)
+        for example, text in zip(examples, texts, strict=True):
+            self._check_text(example, text)
+        taken = self._taken(examples)
+        fitted = [self._cut(example, text, room) for example, text, room in zip(examples, texts, taken, strict=True)]
+        rows = [self._refitted(row) for row in self._answered(fitted)]
+        for row in rows:
+            self._check_known(row)
+            self._check_answers(row)
+        return [self._row(*pair) for pair in zip(examples, rows, strict=True)]
+
+    def texts(self, examples: Sequence[Example]) -> list[Ids]:
+        """The ids of whole texts, without those added around them."""
+        return self._ids([self._text(example) for example in examples])
+
+    def joins(self, examples: Sequence[Example], texts: Sequence[Ids] | None = None) -> list[list[Join]]:
+        """Text and answer of every choice, read together."""
+        texts = self._ids([example.before for example in examples]) if texts is None else texts
+        whole = iter(self._ids([example.joined(choice) for example in examples for choice in example.choices]))
+        return [
+            [Join(text, next(whole)) for _ in example.choices] for example, text in zip(examples, texts, strict=True)
+        ]
+
+    def alone(self, words: Sequence[str]) -> list[Ids]:
+        """The tokens of answers that no text stands before; an encoder-decoder's with those added around them."""
+        return self._targets(words) if self.reading.way == "apart" else self._ids(words)
+
+    def faults(self, example: Example) -> list[str]:
+        """Everything about an example's answers for which it is refused, a line each; its text is taken as it is."""
+        if self.reading.way == "head":
+            return []
+        if self.reading.way == "apart":
+            return self._faults(example, self._targets(example.choices))
+        each = self.joins([example])[0]
+        merged = [self._merged(example, *pair) for pair in zip(example.choices, each, strict=True) if pair[1].merges]
+        return merged or self._faults(example, [join.answer for join in each])
+
+    # ---- texts
+
+    def _ids(self, texts: Sequence[str]) -> list[Ids]:
+        return self.reader.ids(texts, plain=self.plain)
+
+    def _text(self, example: Example) -> str:
+        """What stands before an answer, or all of the text where none is read behind it."""
+        return example.before if self.reading.way == "behind" else example.text
+
+    def _check_text(self, example: Example, text: Ids) -> None:
+        special = self.reader.special(text)
+        if len(special) == self._meant:
+            return
+        fields = [self.reader.special(ids) for ids in self._ids(list(example.fields.values()))]
+        name, ids = next((pair for pair in zip(example.fields, fields, strict=True) if pair[1]), ("", special))
+        where = f'the field "{name}"' if name else "its text"
+        raise DataError(f"example {example.index}: {where} {self._is_special(ids)}")
+
+    def _is_special(self, ids: Sequence[int]) -> str:
+        shown = " ".join(self.reader.shown(tuple(ids[:1])))
+        return (
+            f"says {json.dumps(shown, ensure_ascii=False)}, which the model's tokenizer can only read as a special "
+            "token; write it otherwise, or take it out"
+        )
+
+    def _cut(self, example: Example, text: Ids, taken: int) -> _Fitted:
+        """The example, its longest field shortened from the end until the text leaves `taken` tokens."""
+        room = max(0, min(self.reading.text_tokens, self.reading.row_tokens - taken))
+        while (over := self.reader.frame + len(text) - room) > 0:
+            name = max(example.fields, key=lambda field: len(example.fields[field]))
+            short = self.reader.shortened(example.fields[name], over, plain=self.plain)
+            if short == example.fields[name]:
+                raise ConfigError(f"the template alone takes more than the {room} tokens there are for the text")
+            example = example.shortened({**example.fields, name: short})
+            (text,) = self._ids([self._text(example)])
+        return _Fitted(example, text)
+
+    # ---- answers
+
+    def _taken(self, examples: Sequence[Example]) -> list[int]:
+        """About how many tokens each example's longest answer takes; exactly where it is read apart."""
+        if self.reading.way == "head":
+            return [0] * len(examples)
+        words = list(dict.fromkeys(choice for example in examples for choice in example.choices))
+        lengths = dict(zip(words, map(len, self.alone(words)), strict=True))
+        return [max((lengths[choice] for choice in example.choices), default=0) for example in examples]
+
+    def _answered(self, rows: Sequence[_Fitted]) -> list[_Fitted]:
+        """The same with the ids of their answers."""
+        if self.reading.way == "head":
+            return [replace(row, answers=((),) * len(row.example.choices)) for row in rows]
+        if self.reading.way == "apart":
+            return [replace(row, answers=tuple(self._targets(row.example.choices))) for row in rows]
+        each = self.joins([row.example for row in rows], [row.text for row in rows])
+        return [replace(row, answers=self._behind(row.example, found)) for row, found in zip(rows, each, strict=True)]
+
+    def _behind(self, example: Example, found: Sequence[Join]) -> tuple[Ids, ...]:
+        for choice, join in zip(example.choices, found, strict=True):
+            if join.merges:
+                raise self._error(example, self._merged(example, choice, join))
+        return tuple(join.answer for join in found)
+
+    def _refitted(self, row: _Fitted) -> _Fitted:
+        """The row cut further where its answers turned out to be longer than they are alone."""
+        while self.reader.frame + len(row.text) + row.longest > self.reading.row_tokens:
+            (row,) = self._answered([self._cut(row.example, row.text, row.longest)])
+        return row
+
+    def _targets(self, words: Sequence[str]) -> list[Ids]:
+        """Answers read apart, each once."""
+        new = [word for word in dict.fromkeys(words) if word not in self._apart]
+        self._apart |= zip(new, self.reader.targets(new, plain=self.plain), strict=True)
+        return [self._apart[word] for word in words]
+
+    # ---- what is wrong with them
+
+    def _check_answers(self, row: _Fitted) -> None:
+        if self.reading.way == "head" or row.answers in self._passed:
+            return
+        lines = self._faults(row.example, row.answers)
+        if lines:
+            raise self._error(row.example, lines[0])
+        self._passed.add(row.answers)
+
+    def _faults(self, example: Example, ids: Sequence[Ids]) -> list[str]:
+        said = self._ids(example.choices) if self.reading.way == "apart" else ids  # without what is added around them
+        for choice, answer in zip(example.choices, said, strict=True):
+            special = self.reader.special(answer)
+            if len(special) != self._meant_in.get(choice, 0):
+                return [f"{answers.named([choice])} {self._is_special(special)}"]
+        contents = [self.reader.content(answer) for answer in said]
+        return answers.faults(example.choices, ids, contents, self.reader, by_sum=self.reading.by_sum)
+
+    def _merged(self, example: Example, choice: str, join: Join) -> str:
+        end, token = example.before[-_SHOWN:], self.reader.written(join.whole[join.border : join.border + 1])
+        shown = [json.dumps(text, ensure_ascii=False) for text in (end, token)]
+        return (
+            f"{answers.named([choice])}: behind {shown[0]} the model's tokenizer joins text and answer to one token, "
+            f"{shown[1]}; {self._advice(example)}"
+        )
+
+    def _advice(self, example: Example) -> str:
+        """What to write between text and answers, found by trying."""
+        words = [choice.lstrip() for choice in example.choices]
+        (text,) = self._ids([example.before])
+        for separator in SEPARATORS:
+            each = [Join(text, whole) for whole in self._ids([example.before + separator + word for word in words])]
+            ids = [join.answer for join in each]
+            if not any(join.merges for join in each) and not self._faults(replace(example, choices=tuple(words)), ids):
+                first = [] if example.before == example.text else ["end the template without a blank or newline"]
+                first += [] if words == list(example.choices) else ["begin the answers without one"]
+                return ", ".join([*first, f"set separator = {json.dumps(separator)} in the task file"])
+        return "end the template in another mark, or use other answers"
+
+    def _check_known(self, row: _Fitted) -> None:
+        if self.reader.most_id < self.reading.rows:
+            return
+        strange = [token for ids in (row.text, *row.answers) for token in ids if token >= self.reading.rows]
+        if strange:
+            (shown,) = self.reader.shown((strange[0],))
+            raise ConfigError(
+                f"example {row.example.index}: the tokenizer reads {json.dumps(shown, ensure_ascii=False)} as id "
+                f"{strange[0]}, and the model has embeddings for ids up to {self.reading.rows - 1}; give it the "
+                "tokenizer that it was trained with, or resize and train its embeddings first"
+            )
+
+    def _error(self, example: Example, line: str) -> PrunekitError:
+        if self.reading.own_choices:
+            return DataError(f"example {example.index}: {line}")
+        return ConfigError(line)
+
+    def _row(self, example: Example, row: _Fitted) -> Encoded:
+        gold = example.gold[0] if example.gold else -1
+        cut = row.example is not example
+        return Encoded(example.index, self.reader.framed(row.text), row.answers, gold, self.reading.own_choices, cut)

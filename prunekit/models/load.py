@@ -1,0 +1,212 @@
+"""A backbone from a Hub name, a local folder, or a model and tokenizer already in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
+from transformers.utils import logging
+
+from prunekit.models import large
+from prunekit.models.base import Backbone, Place, Ranking
+from prunekit.models.decoder import Decoder
+from prunekit.models.encoder import Encoder
+from prunekit.models.encoder_decoder import EncoderDecoder
+from prunekit.models.large import Precision
+from prunekit.models.traits import embedding_rows, text_config
+from prunekit.models.trial import in_a_line, settle
+from prunekit.support import reading
+from prunekit.support.errors import ConfigError, DataError, PrunekitError
+
+Family = Literal["encoder-decoder", "decoder", "encoder"]
+
+
+def load(
+    name_or_path: str,
+    *,
+    revision: str | None = None,
+    place: Place | Literal["auto"] = "auto",
+    ranking: Ranking = "sum",
+    max_input_tokens: int = 256,
+    precision: Precision = "float32",
+    device: str = "cpu",
+    text_cache_mb: int = 2048,
+) -> Backbone:
+    """The backbone of a Hub name or local folder, frozen, in eval mode. Code from a checkpoint is never run.
+
+    precision: of the weights; prompts, heads, their gradients and optimisers are float32 in any case. 8bit and 4bit are
+    by bitsandbytes, on CUDA.  device: "auto" spreads the layers over all devices, main memory and disk (accelerate).
+
+    Raises: DataError where there is no such model; ConfigError where it cannot be used as asked.
+    """
+    with quiet(), _readable(name_or_path):
+        source: dict[str, Any] = {"trust_remote_code": False} | ({"revision": revision} if revision else {})
+        config = AutoConfig.from_pretrained(name_or_path, **source)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, **source)
+        if not tokenizer.is_fast:
+            raise ConfigError(f"{name_or_path}: its tokenizer has no fast form, which is needed to shorten texts")
+        source |= large.weights(precision, device, int(text_config(config).hidden_size))
+        # use_safetensors: a .bin file is a pickle, which is never opened
+        model, report = _class_of(config).from_pretrained(
+            name_or_path, output_loading_info=True, use_safetensors=True, **source
+        )
+    _refuse_random_weights(name_or_path, model, report["missing_keys"])
+    return wrap(
+        model if "device_map" in source else model.to(device),
+        tokenizer,
+        place=place,
+        ranking=ranking,
+        max_input_tokens=max_input_tokens,
+        text_cache_mb=text_cache_mb,
+    )
+
+
+def wrap(
+    model: Any,
+    tokenizer: Any,
+    *,
+    place: Place | Literal["auto"] = "auto",
+    ranking: Ranking = "sum",
+    max_input_tokens: int = 256,
+    text_cache_mb: int = 2048,
+) -> Backbone:
+    """The backbone around a loaded Hugging Face model, which is frozen (its parameters stop asking for gradients).
+
+    tokenizer: None where texts come as ids.
+
+    Raises: ConfigError where the model cannot be used: see `trial.settle` and `unwrapped`.
+    """
+    model = unwrapped(model)
+    options: dict[str, Any] = {"ranking": ranking, "max_input_tokens": max_input_tokens}
+    match family(model.config):
+        case "encoder-decoder":
+            kind: type[Backbone] = EncoderDecoder
+        case "decoder":
+            kind, options["text_cache_mb"] = Decoder, text_cache_mb
+        case "encoder":
+            kind, model = Encoder, model.base_model
+    with in_a_line(model, "the model cannot be used with a prompt"):
+        backbone = kind(model, tokenizer, place=kind.places[0] if place == "auto" else place, **options)
+        settle(backbone)
+    return backbone
+
+
+@contextmanager
+def borrowed(model: Any) -> Iterator[None]:
+    """A loaded model gets the mode of each of its modules, and its gradients' switches, back in the end."""
+    modes = [(module, module.training) for module in model.modules()]
+    asking = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter in asking:
+            parameter.requires_grad_(True)
+
+
+def unwrapped(model: Any) -> Any:
+    """The model of transformers inside the wrapping of PEFT or torch.compile, with all that a LoRA adapter changes.
+
+    Raises: ConfigError where the wrapping adds what the model inside does not have, such as a prompt of its own.
+    """
+    inner = getattr(model, "_orig_mod", model)
+    if not hasattr(inner, "peft_config") or not hasattr(inner, "get_base_model"):
+        return inner
+    base = inner.get_base_model()
+    with borrowed(inner), torch.no_grad():
+        inner.eval()
+        outer, inside = (_first_output(each, base.config) for each in (inner, base))
+    if outer.shape != inside.shape or not torch.equal(outer, inside):
+        kinds = ", ".join(
+            sorted({str(getattr(each.peft_type, "value", each.peft_type)) for each in inner.peft_config.values()})
+        )
+        raise ConfigError(
+            f"the model is wrapped by PEFT ({kinds}), and what the wrapping adds would be lost beside a prompt; give "
+            "the model without it, or merge the adapter into the weights first (merge_and_unload)"
+        )
+    return base
+
+
+def _first_output(model: Any, config: Any) -> Tensor:
+    """What a model says to a row of four ids."""
+    ids = torch.arange(4, 8, device=next(model.parameters()).device)[None] % embedding_rows(
+        model.get_input_embeddings(), config
+    )
+    more = {"decoder_input_ids": ids} if config.is_encoder_decoder else {}
+    output: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids), **more)[0]
+    return output
+
+
+def family(config: Any) -> Family:
+    """Which family a model's configuration belongs to."""
+    if config.is_encoder_decoder:
+        return "encoder-decoder"
+    kind = config.model_type
+    writes = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    if writes and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return "decoder"
+    return "decoder" if getattr(config, "is_decoder", False) else "encoder"
+
+
+def _class_of(config: Any) -> Any:
+    """The automatic class of transformers that loads a model of a configuration with what answers."""
+    match family(config):
+        case "encoder":
+            return AutoModel
+        case "decoder" if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return AutoModelForCausalLM
+        case _:  # beside encoder-decoders, decoders that also hear: Voxtral, Qwen2-Audio
+            return AutoModelForSeq2SeqLM
+
+
+def _refuse_random_weights(name: str, model: Any, missing: Any) -> None:
+    """Weights that the checkpoint lacks were drawn at random: a pooler is dropped, anything else refused."""
+    if getattr(model, "pooler", None) is not None and any(key.startswith("pooler.") for key in missing):
+        model.pooler = None
+    others = sorted(key for key in missing if not key.startswith("pooler."))
+    if others:
+        raise ConfigError(f"{name}: the checkpoint lacks {others[0]} (and {len(others) - 1} more); it would be random")
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turns the many errors of loading into one line."""
+    try:
+        if Path(name).is_dir():
+            reading.check_model(Path(name))
+        yield
+    except PrunekitError:
+        raise
+    except Exception as error:  # a damaged configuration or tokenizer raises whatever its readers stumble on
+        if Path(name).is_dir():
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(f"{name}: this folder cannot be loaded as a model: {first}") from error
+        raise DataError(
+            f'model "{name}": no such folder, and not in the local cache; give a folder that holds config.json, '
+            "or download it where there is a network (HF_HUB_OFFLINE unset)"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Loading says nothing; what matters is said by prunekit."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,78 @@
+"""The ticket beside its controls and base lines: what each reached on the report split, with intervals over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from prunekit.analysis import controls, tables
+from prunekit.plots import command, style
+from prunekit.plots.picture import LackingError, Picture, one_stage
+from prunekit.pruning.controls import ARMS
+from prunekit.runs.run import Run
+from prunekit.tasks.metrics import bounds
+
+# a pruning's or search's ticket is what the others are compared with
+_TICKET = "ticket"
+
+
+def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
+    """The arms of the pruning or search of each run that has controls.
+
+    Columns: those of `prunekit.analysis.controls.describe`, and metric (str).
+    Raises: LackingError where a run has no controls, or several prunings with them.
+    """
+    found = [(run, _stage(run, stage)) for run in runs]
+    metrics = dict.fromkeys(str(run.settings()["metric"]) for run in runs)
+    return controls.describe(tables.joined(found), bounds=bounds(*metrics)).assign(metric=" / ".join(metrics))
+
+
+def _stage(run: Run, stage: str | None) -> str:
+    results = run.results()
+    there = sorted(set(results.loc[results["arm"].isin(ARMS), "stage"]))
+    if not there:
+        raise LackingError(
+            f"{run.path}: no controls; repeat the command that made it with --controls (and --seeds 6), it goes on"
+        )
+    return there[0] if stage is None and len(there) == 1 else one_stage(run, stage)
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> Axes:
+    """A row per arm, a mark per task; the line marks the ticket."""
+    arms = list(dict.fromkeys(table["arm"]))
+    scopes = list(dict.fromkeys(table["scope"]))
+    most = table["units"].max()
+    for number, scope in enumerate(scopes):
+        mine = table[table["scope"] == scope]
+        shift = style.spread(number, len(scopes))
+        for row in mine.itertuples():
+            place = arms.index(row.arm) + shift
+            color = style.QUIET if row.arm in controls.BASE_LINES else style.SERIES[number]
+            ax.hlines(place, row.low, row.high, color=color, linewidth=1.4)
+            ax.plot(row.report, place, style.MARKERS[number], color=color, markeredgecolor="white", markeredgewidth=0.4)
+        if len(scopes) > 1:
+            ax.plot([], [], style.MARKERS[number], color=style.SERIES[number], label=style.short(scope, 24))
+    ticket = table[(table["arm"] == _TICKET) & (table["scope"] == scopes[0])]["report"]
+    for reached in ticket:
+        ax.axvline(reached, color=style.BLUE, linewidth=0.6, linestyle=style.DASHES[1], zorder=0)
+    fewer = table[table["units"] < most].groupby("arm")["units"].min()
+    names = [controls.LABELS.get(arm, arm) + (f" (n = {fewer[arm]})" if arm in fewer else "") for arm in arms]
+    style.ticks(ax.yaxis, names)
+    ax.set_ylim(len(arms) - 0.5, -0.5)
+    ax.set_xlabel(f"report {style.short(table['metric'].iloc[0], 16)} (n = {most})")
+    style.legend_above(ax)
+    return ax
+
+
+PICTURE = Picture(
+    "controls",
+    "What the pruned ticket and its controls reach on the report split, with 95 % intervals over seeds.",
+    table_of,
+    draw,
+    height=lambda table, columns: 0.7 + 0.165 * table["arm"].nunique() * max(1, table["scope"].nunique() * 0.7),
+)
+
+if __name__ == "__main__":
+    command.main(PICTURE)

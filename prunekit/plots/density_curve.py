@@ -1,0 +1,83 @@
+"""What pruning costs in quality: the report metric against density, with intervals over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
+
+from prunekit.analysis import curves, tables
+from prunekit.plots import command, naming, style
+from prunekit.plots.picture import LackingError, Picture, name_of, one_stage
+from prunekit.runs.run import Run
+
+_ROUND = ["run", "stage", "round"]
+_BARS = ["within", "non_inferior", "best"]
+
+
+def table_of(runs: Sequence[Run]) -> pd.DataFrame:
+    """The tickets of every pruning and search, each behind its dense round, and the untrained prompt.
+
+    Columns: those of `prunekit.analysis.curves.density`; of tickets also within, non_inferior, best (bool), of
+        `prunekit.analysis.curves.smallest`.
+    Raises: LackingError where a run has no pruned ticket.
+    """
+    rounds = tables.rounds(runs)
+    density = curves.density(rounds)
+    mine = density[density["arm"].isin(["ticket", "untrained"])]
+    for run in runs:
+        if not ((mine["run"] == name_of(run)) & (mine["arm"] == "ticket")).any():
+            one_stage(run, None)  # says what it lacks
+            raise LackingError(f"{run.path}: no ticket came to its end; look at `prunekit runs show {run.path}`")
+    bars = curves.smallest(rounds)[[*_ROUND, *_BARS]].assign(arm="ticket")
+    return mine.merge(bars, how="left", on=[*_ROUND, "arm"])
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> Axes:
+    """A line per pruning, bars for 95 % intervals, a ring around the smallest ticket that is good enough."""
+    curves_of = table[table["arm"] != "untrained"]
+    for number, (name, part) in enumerate(naming.parts(curves_of)):
+        line = part.sort_values("density")
+        color, marker, dash = style.series(number)
+        ax.plot(line["density"], line["report"], color=color, marker=marker, linestyle=dash, label=name or None)
+        ax.vlines(line["density"], line["low"], line["high"], color=color, linewidth=1.0)
+        best = line[line["best"].eq(True)]
+        ax.plot(
+            best["density"], best["report"], "o", markersize=8, color=style.INK, markerfacecolor="none", clip_on=False
+        )
+    if curves_of["best"].eq(True).any():
+        ax.plot([], [], "o", markersize=8, color=style.INK, markerfacecolor="none", label="smallest within tolerance")
+    _base_lines(table, ax)
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_locator(LogLocator(base=2))
+    style.plain(ax.xaxis, "{:.3g}")
+    ax.set_xlabel("density (kept cells, log scale)")
+    seeds = curves_of["seeds"].max()
+    ax.set_ylabel(f"report {style.short(table['metric'].iloc[0], 16)}" + (f" (n = {seeds})" if seeds > 1 else ""))
+    style.legend_above(ax)
+    return ax
+
+
+def _base_lines(table: pd.DataFrame, ax: Axes) -> None:
+    """Only of one task: those of several could not be told apart."""
+    if table["run"].nunique() > 1:
+        return
+    ax.axhline(
+        table["majority_report"].iloc[0], color=style.QUIET, linestyle=style.DASHES[2], label="most common answer"
+    )
+    untrained = table[table["arm"] == "untrained"]
+    for reached in untrained["report"]:
+        ax.axhline(reached, color=style.QUIET, linestyle=style.DASHES[1], label="untrained prompt")
+
+
+PICTURE = Picture(
+    "density_curve",
+    "The report metric against the density of the prompt, round by round, with 95 % intervals over seeds.",
+    table_of,
+    draw,
+)
+
+if __name__ == "__main__":
+    command.main(PICTURE)

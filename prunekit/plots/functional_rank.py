@@ -1,0 +1,93 @@
+"""How many directions of a prompt its loss needs: truncated to k of them and evaluated again, nothing retrained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from prunekit.analysis import functional, tables
+from prunekit.plots import command, lines, naming, style
+from prunekit.plots.picture import LackingError, Picture
+from prunekit.runs.run import Run
+from prunekit.support.errors import ConfigError, DataError
+
+#: Draws of random directions beside a prompt's own; each costs as many evaluations as the prompt's.
+RANDOM = 1
+#: Examples of `selection` that are evaluated, at most.
+EXAMPLES = 100
+_LINES = {
+    ("values", "singular"): "prompt, longest",
+    ("change", "singular"): "change, longest",
+    ("values", "random"): "prompt, random",
+    ("change", "random"): "change, random",
+}
+
+
+def table_of(runs: Sequence[Run]) -> pd.DataFrame:
+    """The loss of the dense round's prompts on `selection`, cut to k directions; this loads the frozen model.
+
+    Columns: those of `prunekit.analysis.functional.curve`; tolerance (nats), rank (smallest k from which on the
+    mean loss is
+        within it), of `prunekit.analysis.functional.ranks`; line (str): what is cut, and to which directions.
+    Raises: LackingError where model or data are not where they were, or the method has no values to be cut.
+    """
+    try:
+        curve = pd.concat([one for run in runs for one in _curves(run)], ignore_index=True)
+    except (ConfigError, DataError) as error:
+        raise LackingError(str(error)) from error
+    ranks = functional.ranks(curve)
+    keys = [name for name in curve if name in ranks]
+    smallest = ranks.loc[ranks["criterion"] == "loss", [*keys, "tolerance", "rank"]]
+    named = [_LINES[of, directions] for of, directions in zip(curve["of"], curve["directions"], strict=True)]
+    return curve.merge(smallest, how="left", on=keys).assign(line=named)
+
+
+def _curves(run: Run) -> Iterator[pd.DataFrame]:
+    # with them come the backbones, which the other figures do without
+    from prunekit.analysis import model_access
+    from prunekit.experiment import prepare
+
+    backbone = prepare.backbone_of(model_access.experiment_of(run))
+    for subject in tables.subjects(run):
+        seed = int(str(subject.keys["seed"]))
+        evaluate = model_access.evaluator(run, seed, examples=EXAMPLES, backbone=backbone)
+        yield functional.curve(subject, evaluate, random=RANDOM)
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> Axes:
+    """A bundle for what is cut, and to which directions; strokes on the axis mark each seed's functional rank."""
+    order = list(_LINES.values())
+    table = table.sort_values("line", key=lambda names: names.map(order.index), kind="stable")
+    random = [name for (_, directions), name in _LINES.items() if directions == "random"]
+    lines.bundles(table.drop(columns=["low", "high"]), ax, "k", "difference", "line", plain=random)
+    tolerance = float(table["tolerance"].max())
+    ax.axhline(tolerance, color=style.QUIET, linestyle=style.DASHES[2], linewidth=0.8, label=f"tolerance {tolerance:g}")
+    for number, (_, part) in enumerate(naming.parts(table, ["line"])):
+        ends = part[part["directions"] == "singular"].drop_duplicates(["run", "seed"])["rank"].dropna()
+        height = 0.03 + 0.03 * number
+        ax.plot(
+            ends, [height] * len(ends), "|", color=style.series(number)[0], markersize=6, markeredgewidth=1.2,
+            transform=ax.get_xaxis_transform(),
+        )  # fmt: skip
+    ax.set_yscale("symlog", linthresh=tolerance)
+    style.plain(ax.yaxis)
+    style.whole(ax.xaxis)
+    ax.set_xlabel("directions kept")
+    ax.set_ylabel("loss added (nats)")
+    style.legend_above(ax)
+    return ax
+
+
+PICTURE = Picture(
+    "functional_rank",
+    "The loss that truncating a trained prompt to its largest k directions adds, without retraining, beside as many "
+    "random directions; thin lines are seeds.",
+    table_of,
+    draw,
+    height=lines.height,
+)
+
+if __name__ == "__main__":
+    command.main(PICTURE)

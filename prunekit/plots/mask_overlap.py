@@ -1,0 +1,63 @@
+"""Whether seeds keep the same tokens and cells, against what as large masks share by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from prunekit.analysis import overlap, tables
+from prunekit.plots import command, naming, style
+from prunekit.plots.picture import LackingError, Picture, one_stage
+from prunekit.runs.run import Run
+
+_TITLES = {"token": "tokens", "cell": "cells"}
+
+
+def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
+    """How much the masks of all seeds share in each round of a pruning or search.
+
+    Columns: those of `prunekit.analysis.overlap.agreement`.
+    Raises: LackingError where a run has fewer than two seeds with a pruned ticket, or several prunings; ConfigError
+    where `stage` is not there.
+    """
+    found = []
+    for run in runs:
+        subjects = tables.subjects(run, one_stage(run, stage))
+        if len({one.keys["seed"] for one in subjects}) < 2:
+            raise LackingError(
+                f"{run.path}: fewer than two seeds have a pruned ticket; repeat the command that made it with --seeds 6"
+            )
+        found.append(overlap.agreement(subjects))
+    return pd.concat(found, ignore_index=True)
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> Axes:
+    """A line for tokens and one for cells; the bands hold 95 % of what chance gives."""
+    for number, (name, part) in enumerate(naming.parts(table, ["level"])):
+        color, marker, dash = style.series(number)
+        line = part.sort_values("round")
+        ax.fill_between(line["round"], line["low"], line["high"], color=color, alpha=0.2, linewidth=0)
+        level, _, rest = name.partition(", ")
+        title = ", ".join(filter(None, (_TITLES.get(level, level), rest)))
+        ax.plot(line["round"], line["jaccard"], color=color, marker=marker, linestyle=dash, label=title)
+    ax.fill_between([], [], [], color=style.QUIET, alpha=0.3, linewidth=0, label="95 % of chance")
+    style.whole(ax.xaxis)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("round")
+    ax.set_ylabel(f"shared, Jaccard (n = {table['seeds'].max()})")
+    style.legend_above(ax)
+    return ax
+
+
+PICTURE = Picture(
+    "mask_overlap",
+    "The share of kept tokens and cells that two seeds have in common, round by round, over the band of as large "
+    "masks drawn at random.",
+    table_of,
+    draw,
+)
+
+if __name__ == "__main__":
+    command.main(PICTURE)

@@ -1,0 +1,42 @@
+"""What tells the parts of a table apart: as little of its key columns as will do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from prunekit.plots import style
+
+#: Key columns in the order in which a reader wants them in a name.
+NAMING = ("task", "model", "method", "labels", "stage", "run")
+
+
+def parts(table: pd.DataFrame, more: Sequence[str] = ()) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each part of a table that `NAMING` tells apart, with its name; one part without a name where nothing does.
+
+    more: columns that stand in every name, before those of `NAMING`.
+    """
+    chosen = list(more)
+    for key in (one for one in NAMING if one in table):
+        if table.groupby([*chosen, key], dropna=False).ngroups > (_groups(table, chosen) if chosen else 1):
+            chosen.append(key)
+    if not chosen:
+        yield "", table
+        return
+    for values, part in table.groupby(chosen, sort=False, dropna=False):
+        yield ", ".join(_word(key, value) for key, value in zip(chosen, values, strict=True)), part
+
+
+def of_ticket(row: pd.Series) -> str:
+    """Which prompt a figure of one prompt shows, from the key columns of a row of its table."""
+    where = "dense round" if row["stage"] == "" else f"round {row['round']}"
+    return f"{style.short(row['task'], 24)}: seed {row['seed']}, {where}"
+
+
+def _groups(table: pd.DataFrame, keys: list[str]) -> int:
+    return int(table.groupby(keys, dropna=False).ngroups)
+
+
+def _word(key: str, value: object) -> str:
+    return style.short(f"{value} labels" if key == "labels" else str(value), 30)

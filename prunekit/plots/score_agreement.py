@@ -1,0 +1,93 @@
+"""Whether cheap scores order tokens as measured worth does: rank correlations with leave-one-out and Shapley values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from prunekit.analysis import tables, unit_scores
+from prunekit.plots import command, naming, style
+from prunekit.plots.picture import LackingError, Picture, name_of, one_stage
+from prunekit.runs.run import Run
+
+REFERENCES = ("leave-one-out", "shapley")
+_TITLES = {
+    "absolute": "gradient (XPrompt)",
+    "signed": "gradient, signed",
+    "squared": "gradient, squared",
+    "magnitude": "magnitude",
+    "random": "random",
+    "leave-one-out": "leave-one-out",
+    "shapley": "Shapley value",
+}
+
+
+def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
+    """Agreement of every kind of score with what was measured, over the tokens of each measured prompt.
+
+    Columns: those of `prunekit.analysis.unit_scores.agreement`; `first` is "leave-one-out" or "shapley".
+    Raises: LackingError where a run has no such measurement, or several prunings; ConfigError where `stage` is not
+    there.
+    """
+    measured = tables.measured(runs)
+    mine = measured[(measured["level"] == "token") & measured["kind"].isin(REFERENCES)]
+    for run in runs:
+        if name_of(run) not in set(mine["run"]):
+            raise LackingError(
+                f"{run.path}: no token was left out; measure it: "
+                f"prunekit score {run.path}/seed=0/round=00 --kind leave-one-out (and --kind shapley)"
+            )
+    scores = [tables.scores([run], one_stage(run, stage) if tables.prunings(run) else None) for run in runs]
+    found = unit_scores.agreement(unit_scores.beside(pd.concat(scores, ignore_index=True), mine))
+    found = found[found["level"] == "token"]
+    turned = found.rename(columns={"first": "second", "second": "first"})
+    left_out, shapley = REFERENCES
+    both = pd.concat([found, turned], ignore_index=True)[list(found)]
+    wanted = (both["first"] == left_out) | ((both["first"] == shapley) & (both["second"] != left_out))
+    return both[wanted].reset_index(drop=True)
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> Axes:
+    """A row per score; filled marks are Spearman's rho with its 95 % interval, hollow ones Kendall's tau."""
+    rows = [kind for kind in _TITLES if kind in set(table["second"])]
+    prompts = [one for _, one in table.groupby(["run", "stage", "arm", "seed", "round"], sort=False)]
+    series = [(kind, number) for kind in REFERENCES for number in range(len(prompts)) if kind in set(table["first"])]
+    for place, (kind, number) in enumerate(series):
+        color, marker = style.SERIES[REFERENCES.index(kind)], style.MARKERS[REFERENCES.index(kind)]
+        shift = style.spread(place, len(series))
+        for row in prompts[number][prompts[number]["first"] == kind].itertuples():
+            y = rows.index(str(row.second)) + shift
+            ax.hlines(y, row.spearman_low, row.spearman_high, color=color, linewidth=1.1)
+            ax.plot(row.spearman, y, marker, color=color, markeredgecolor="white", markeredgewidth=0.3)
+            ax.plot(row.kendall, y, marker, color=color, markerfacecolor="white", markersize=3, markeredgewidth=0.7)
+    for kind in dict.fromkeys(kind for kind, _ in series):
+        color, marker = style.SERIES[REFERENCES.index(kind)], style.MARKERS[REFERENCES.index(kind)]
+        ax.plot([], [], marker, color=color, label=f"with {_TITLES[kind]}")
+    ax.plot([], [], "o-", color=style.QUIET, linewidth=1.1, label="Spearman, 95 %")
+    ax.plot([], [], "o", color=style.QUIET, markerfacecolor="white", markersize=3, label="Kendall")
+    for place in range(1, len(rows)):
+        ax.axhline(place - 0.5, color=style.FAINT, linewidth=0.4, zorder=0)
+    ax.axvline(0, color=style.QUIET, linewidth=0.6, linestyle=style.DASHES[1], zorder=0)
+    style.ticks(ax.yaxis, [_TITLES[kind] for kind in rows])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlim(-1, 1)
+    ax.set_xlabel("rank correlation")
+    title = naming.of_ticket(table.iloc[0]) if len(prompts) == 1 else f"{len(prompts)} prompts"
+    ax.set_title(title, color=style.QUIET)
+    style.legend_above(ax)
+    return ax
+
+
+PICTURE = Picture(
+    "score_agreement",
+    "Rank correlation of each score with what leaving tokens out costs and with their Shapley values, over the tokens "
+    "of a prompt.",
+    table_of,
+    draw,
+    height=lambda table, columns: 1.0 + 0.24 * table["second"].nunique(),
+)
+
+if __name__ == "__main__":
+    command.main(PICTURE)

@@ -1,0 +1,65 @@
+"""How the scores of a dense prompt's tokens are spread, and what pruning made of those tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+
+from prunekit.analysis import tables
+from prunekit.plots import command, style
+from prunekit.plots.picture import Picture, one_stage
+from prunekit.runs.run import Run
+
+_KEPT = "kept to the end"
+_GREYS = ("#ececec", "#cfcfcf", "#ababab", "#878787")
+_BINS = 16
+
+
+def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
+    """The scores of all tokens in the dense round, of the kind that pruned, all seeds together.
+
+    Columns: those of `prunekit.analysis.tables.scores`, at level "token", of one kind; fate (str): "kept to the
+    end" or the
+        round in which the token was dropped.
+    Raises: LackingError where nothing was pruned, or prunings are several; ConfigError where `stage` is not there.
+    """
+    scores = pd.concat([tables.scores([run], one_stage(run, stage)) for run in runs], ignore_index=True)
+    dense = (scores["level"] == "token") & (scores["round"] == 0)
+    mine = scores[dense & scores["pruned_by"]].reset_index(drop=True)
+    left = mine["dropped_in"].astype(int)
+    return mine.assign(fate=("dropped in round " + left.astype(str)).where(left > 0, _KEPT))
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Bars stacked by fate: grey for what was dropped, the earlier the lighter, blue for what was kept."""
+    dropped = sorted(set(table["fate"]) - {_KEPT}, key=lambda fate: int(fate.rsplit(" ", 1)[1]))
+    order = [*dropped, _KEPT]
+    greys = {fate: _GREYS[min(place, len(_GREYS) - 1)] for place, fate in enumerate(dropped)}
+    seaborn.histplot(
+        table, x="score", hue="fate", hue_order=order[::-1], palette=greys | {_KEPT: style.BLUE}, multiple="stack",
+        bins=_BINS, log_scale=bool((table["score"] > 0).all()), edgecolor="white", linewidth=0.4, alpha=1, ax=ax,
+        legend=False,
+    )  # fmt: skip
+    for place, fate in enumerate(order):
+        label = fate if place == 0 else fate.removeprefix("dropped in ")
+        ax.fill_between([], [], [], color=(greys | {_KEPT: style.BLUE})[fate], label=label)
+    style.plain(ax.xaxis)
+    style.whole(ax.yaxis)
+    ax.set_xlabel(f"score in the dense round ({table['kind'].iloc[0]})")
+    ax.set_ylabel(f"tokens ({table.groupby(['run', 'seed']).ngroups} prompts)")
+    style.legend_above(ax)
+    return ax
+
+
+PICTURE = Picture(
+    "score_histogram",
+    "How the scores of tokens are spread in the dense round, and which tokens pruning kept.",
+    table_of,
+    draw,
+)
+
+if __name__ == "__main__":
+    command.main(PICTURE)

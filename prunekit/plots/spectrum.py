@@ -1,0 +1,49 @@
+"""The singular values of trained prompts, over the band of random matrices of the same shape and energy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from prunekit.analysis import spectra, tables
+from prunekit.plots import command, lines, style
+from prunekit.plots.picture import Picture
+from prunekit.runs.run import Run
+
+_NOTHING = 1e-12
+
+
+def table_of(runs: Sequence[Run]) -> pd.DataFrame:
+    """Singular values of the dense round's prompts, with the band of Gaussian matrices.
+
+    Columns: those of `prunekit.analysis.spectra.spectrum`.
+    """
+    return spectra.spectrum([subject for run in runs for subject in tables.subjects(run)])
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> Axes:
+    """A thin line per prompt, a thick one for their median; the band holds 95 % of random matrices."""
+    # centring makes the last value exactly zero, which is not a finding
+    some = table[table["energy"] > _NOTHING]
+    lines.bundles(some, ax, "index", "singular_value", "matrix")
+    style.whole(ax.xaxis)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("direction, largest first")
+    ax.set_ylabel("singular value")
+    style.legend_above(ax)
+    return ax
+
+
+PICTURE = Picture(
+    "spectrum",
+    "Singular values of trained prompts, of their change from the start and of the centred prompt, over the band of "
+    "Gaussian matrices of equal shape and energy; thin lines are seeds.",
+    table_of,
+    draw,
+    height=lines.height,
+)
+
+if __name__ == "__main__":
+    command.main(PICTURE)

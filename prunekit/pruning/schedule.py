@@ -1,0 +1,93 @@
+"""Schedules and grids: how many tokens and pieces are kept, exact and known before any training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from prunekit.support.errors import ConfigError
+
+Grid = Literal["paper", "full", "token", "piece"]
+
+# shares that a search drops, in percent (XPrompt, section 4.1, and nothing dropped beside them)
+_DROPPED = range(0, 100, 10)
+# shares of the updates after which successive halving drops the worse half
+_RUNGS = (0.125, 0.25, 0.5)
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What one round keeps: `tokens` of the P tokens, and `pieces` of the K pieces of each kept token (counts)."""
+
+    tokens: int
+    pieces: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A target for the last round and the number of rounds that lead there geometrically.
+
+    rounds: prunings after the dense round 0.
+    keep_tokens, keep_pieces: what the last round keeps; an int is a count, a float a fraction of P (of K) in (0, 1].
+    """
+
+    rounds: int
+    keep_tokens: int | float
+    keep_pieces: int | float
+
+    @classmethod
+    def geometric(cls, rounds: int, keep_tokens: int | float, keep_pieces: int | float) -> Schedule:
+        """The same fraction of what is left is dropped in every round."""
+        return cls(rounds, keep_tokens, keep_pieces)
+
+    def keeps(self, tokens: int, pieces: int) -> tuple[Keep, ...]:
+        """The exact counts for rounds 1 to N of a prompt of P = `tokens` and K = `pieces`; never rising.
+
+        Raises: ConfigError where a count is zero or larger than what there is.
+        """
+        last_tokens = target(self.keep_tokens, tokens, "keep_tokens", "tokens")
+        last_pieces = target(self.keep_pieces, pieces, "keep_pieces", "pieces")
+        return tuple(
+            Keep(
+                _between(tokens, last_tokens, number / self.rounds), _between(pieces, last_pieces, number / self.rounds)
+            )
+            for number in range(1, self.rounds + 1)
+        )
+
+
+def line(whole: int) -> tuple[int, ...]:
+    """What of `whole` is left when 0, 10, ..., 90 % are dropped: counts, falling, none twice, at least one.
+
+    The dropped count is rounded down, as in the nearest public code (E2VPT).
+    """
+    return tuple(dict.fromkeys(max(1, whole - whole * percent // 100) for percent in _DROPPED))
+
+
+def grid(tokens: int, pieces: int) -> tuple[Keep, ...]:
+    """Every pair of a token count and a piece count of a search over P = `tokens` and K = `pieces`."""
+    return tuple(Keep(kept, left) for kept in line(tokens) for left in line(pieces))
+
+
+def rungs(train_steps: int, evaluate_every: int) -> tuple[int, ...]:
+    """The steps after which successive halving drops the worse half: evaluations at or after 1/8, 1/4, 1/2 of all."""
+    steps = (-(-share * train_steps // evaluate_every) * evaluate_every for share in _RUNGS)
+    return tuple(dict.fromkeys(int(step) for step in steps if step < train_steps))
+
+
+def target(keep: int | float, whole: int, name: str, unit: str) -> int:
+    """The count that `keep` (a count, or a fraction of `whole`) stands for; half is rounded up.
+
+    Raises: ConfigError unless 1 <= count <= whole.
+    """
+    advice = f"give a count from 1 to {whole}, or a fraction up to 1.0"
+    if isinstance(keep, float) and not 0 <= keep <= 1:
+        raise ConfigError(f"{name} = {keep} is not a fraction of the {whole} {unit}; {advice}")
+    count = int(keep * whole + 0.5) if isinstance(keep, float) else keep
+    if not 1 <= count <= whole:
+        raise ConfigError(f"{name} = {keep} keeps {count} of {whole} {unit}; {advice}")
+    return count
+
+
+def _between(start: int, end: int, progress: float) -> int:
+    """The geometric mean of start and end at `progress` in [0, 1], rounded to a whole count."""
+    return int(start * (end / start) ** progress + 0.5)

@@ -1,0 +1,106 @@
+"""Tickets: a mask, the values it starts from, and where both came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunekit import prompts
+from prunekit.prompts import Absent, MaskedPrompt, Method
+from prunekit.prompts.mask import Mask
+
+State = Mapping[str, Tensor]
+Rewind = str | int
+
+
+@dataclass(frozen=True)
+class Values:
+    """The trained numbers of one member: the prompt's parameters by name, and the head's (or None).
+
+    What a method drew or measured and never trains is not among them; of a fresh start it is.
+    """
+
+    state: State
+    head: State | None
+
+    def flat(self) -> dict[str, Tensor]:
+        """One table of tensors, for a file: `state.<name>` and `head.<name>`."""
+        head = self.head or {}
+        return {f"state.{name}": value for name, value in self.state.items()} | {
+            f"head.{name}": value for name, value in head.items()
+        }
+
+    @classmethod
+    def from_flat(cls, tensors: State) -> Values:
+        """The inverse of `flat`."""
+        parts: dict[str, dict[str, Tensor]] = {"state": {}, "head": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        return cls(parts["state"], parts["head"] or None)
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket:
+    """What one member of a cohort starts from.
+
+    mask: which tokens and pieces are kept.
+    state: the prompt's parameters by name (its `state_dict`); for prompt tuning `values` [P, H].
+    head: weight [C, H] and bias [C] of a trained head, or None where the backbone answers with words.
+    rewind: where the values come from: "trained", "init", "fresh", or a step of round 0; "start" in round 0.
+    round: 0 is dense.  absent: what stands for a dropped token.  place: where in the input the prompt goes.
+    seed: fixes initialisation and data order.
+    origin: names and digests (backbone, task, run) for whoever finds the file.
+    """
+
+    mask: Mask
+    state: State
+    head: State | None
+    rewind: Rewind = "start"
+    round: int = 0
+    absent: Absent = "remove"
+    place: str = "first"
+    method: Method = "direct"
+    seed: int = 0
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ticket):
+            return NotImplemented
+        facts, tensors = self.facts(), self.tensors()
+        others = other.tensors()
+        if facts != other.facts() or tensors.keys() != others.keys():
+            return False
+        return all(_same(tensor, others[name]) for name, tensor in tensors.items())
+
+    def __hash__(self) -> int:
+        return hash((self.method, self.seed, self.round, str(self.rewind)))
+
+    def prompt(self) -> MaskedPrompt:
+        """The prompt with this ticket's values behind its mask, its parameters free to be trained."""
+        return MaskedPrompt(prompts.build(self.method, self.state), self.mask, self.absent)
+
+    def at(self, values: Values) -> Ticket:
+        """The same ticket at other values. What its prompt is made of beside trained numbers, it keeps."""
+        return replace(self, state={**self.state, **values.state}, head=values.head)
+
+    def facts(self) -> dict[str, Any]:
+        """All that is no tensor, by name."""
+        names = ("rewind", "round", "absent", "place", "method", "seed")
+        return {name: getattr(self, name) for name in names} | {"origin": dict(self.origin)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its mask, its prompt's parameters and its head as one table, named `mask.`, `state.` and `head.`."""
+        mask = {"mask.token": self.mask.token, "mask.piece": self.mask.piece}
+        return mask | Values(self.state, self.head).flat()
+
+
+def _same(left: Tensor, right: Tensor) -> bool:
+    """Bit for bit, so that NaN equals itself."""
+    if left.dtype != right.dtype or left.shape != right.shape:
+        return False
+    return torch.equal(*(tensor.contiguous().flatten().view(torch.uint8) for tensor in (left, right)))

@@ -1,0 +1,90 @@
+"""What a run should hold: a small sealed file at its root that names every committed round, so that a lost one is seen.
+
+It is rewritten whole before and after a cohort's round is put in place. Between the two the round is *pending*: as much
+of it may be there as there is. No time is in it, so that a resumed run ends in the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from prunekit.runs import checksums
+from prunekit.runs.paths import JOURNAL, Place
+from prunekit.support.errors import ArtifactError
+
+CURE = "delete it and run the same command again: it is made from the rounds that are there"
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    run: str | None
+    made_on: str | None
+    rounds: dict[str, str]
+    pending: dict[str, str]
+    results: str | None
+    environment: bool
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The rounds of a run.
+
+    rounds: committed ones, by place: the digest of its manifest.  pending: those that were being put in place, alike.
+    results: the sha256 of `results.parquet` as it was last written, None before.  environment: whether there is a
+    record of versions and machine.
+    """
+
+    rounds: Mapping[Place, str] = field(default_factory=dict)
+    pending: Mapping[Place, str] = field(default_factory=dict)
+    results: str | None = None
+    environment: bool = False
+
+    def begun(self, manifests: Mapping[Place, str]) -> Journal:
+        """With rounds about to be put in place; those that stand there already, the same, are not pending."""
+        fresh = {place: digest for place, digest in manifests.items() if self.rounds.get(place) != digest}
+        return replace(self, pending={**self.pending, **fresh})
+
+    def ended(self, manifests: Mapping[Place, str]) -> Journal:
+        """With rounds that are now in place."""
+        left = {place: digest for place, digest in self.pending.items() if place not in manifests}
+        return replace(self, rounds={**self.rounds, **manifests}, pending=left)
+
+    def allows(self, place: Place, digest: str) -> bool:
+        """Whether a round with such a manifest may stand at a place."""
+        return digest in (self.rounds.get(place), self.pending.get(place))
+
+    def to_bytes(self, marks: Mapping[str, str | None]) -> bytes:
+        """The file's content; marks: whose journal it is."""
+        named = {
+            "rounds": {str(place): digest for place, digest in self.rounds.items()},
+            "pending": {str(place): digest for place, digest in self.pending.items()},
+        }
+        return checksums.stamped({**marks, **named, "results": self.results, "environment": self.environment})
+
+
+def read_journal(run: Path) -> tuple[Journal, dict[str, str | None]] | None:
+    """The journal of a run directory and whose it is; None where it has none.
+
+    Raises: ArtifactError where it is damaged.
+    """
+    path = run / JOURNAL
+    if not path.is_symlink() and not path.exists():
+        return None
+    facts = checksums.read_stamped(path, CURE, run)
+    try:
+        known = _Facts.model_validate(facts)
+        found = Journal(_places(known.rounds), _places(known.pending), known.results, known.environment)
+    except (ValidationError, ValueError) as error:
+        raise ArtifactError(f"{path}: not a journal of this version of prunekit; {CURE}") from error
+    return found, {"run": known.run, "made_on": known.made_on}
+
+
+def _places(named: Mapping[str, Any]) -> dict[Place, str]:
+    return {Place.parse(Path(name)): digest for name, digest in named.items()}

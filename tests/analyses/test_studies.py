@@ -1,0 +1,268 @@
+"""The studies: their files, pages that are made of the committed tables alone, and one that is run from end to end."""
+
+import re
+import shutil
+import tomllib
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import tiny
+import tomli_w
+
+from analyses.studies import __main__ as command
+from analyses.studies import catalog, pages, performing, planning
+from analyses.studies.effects import ACCURACY, FEWEST_UNITS, POINT, Question, effects
+from analyses.studies.effects import UNITS as UNITS_COLUMNS
+from analyses.studies.study import PAGE, PARTS, PICTURE, PILOT, PLAN, RESULTS, UNITS
+from prunekit.cli.sweeping import parsed
+from prunekit.experiment.sweep import grid
+from prunekit.plots import effects as picture
+from prunekit.support.errors import ConfigError, DataError
+
+STUDIES = {study.name: study for study in catalog.STUDIES}
+every_study = pytest.mark.parametrize("name", STUDIES)
+DONE = [name for name, study in STUDIES.items() if (study.folder / RESULTS / f"{UNITS}.csv").exists()]
+
+
+@every_study
+def test_its_file_is_a_grid_that_a_sweep_takes(name, tmp_path):
+    asked = performing.asked(STUDIES[name].folder)
+    assert len(asked.seeds) >= FEWEST_UNITS
+    for part in asked.parts:
+        text = performing._filled(dict(part.table), {"{shared}": str(tmp_path)})
+        file = tmp_path / "grid.toml"
+        file.write_bytes(performing.toml.dump(text).encode())
+        cells = grid.read(file, lambda settings: parsed(settings, {}))
+        assert cells.experiments
+        assert all(one.machine.threads == 1 for one in cells.experiments)
+        there = [cells.values(one) for one in cells.experiments]
+        for one in part.scores:  # what it is measured on alone is there
+            assert all(set(values) <= {each[name] for each in there} for name, values in one.only.items())
+
+
+@every_study
+def test_its_questions_have_names_of_their_own_and_its_plan_says_what_counts(name):
+    study = STUDIES[name]
+    names = [question.name for question in study.questions]
+    assert len(set(names)) == len(names)
+    plan = (study.folder / PLAN).read_text()
+    for title in ("Question", "Measure", "Comparisons", "Smallest effect", "Units", "Stopping", "Yes", "No"):
+        assert f"**{title}" in plan, title
+
+
+@pytest.mark.parametrize("name", DONE)
+def test_its_page_and_picture_are_what_its_tables_give(name):
+    study = STUDIES[name]
+    assert (study.folder / PAGE).read_text() == pages.page(study)
+    found = effects(study.questions, study.tables()[UNITS])
+    assert (study.folder / PICTURE).read_bytes() == picture.render(found, salt=study.name)
+
+
+@pytest.mark.parametrize("name", DONE)
+def test_no_verdict_rests_on_few_units_or_little_power(name):
+    study = STUDIES[name]
+    found = effects(study.questions, study.tables()[UNITS])
+    decided = found[~found["verdict"].isin(["cannot be said", "no verdict"])]
+    assert (decided["units"] >= FEWEST_UNITS).all()
+    assert (decided["margin"][decided["measure"] == ACCURACY] <= POINT).all()
+    power = pd.read_csv(study.folder / "power.csv")
+    assert list(power["question"]) == [question.name for question in study.questions]
+    assert (power[["difference", "equivalence"]] >= planning.ENOUGH).all().all()
+
+
+def test_the_front_page_is_what_the_tables_give():
+    assert (catalog.HERE / PAGE).read_text() == pages.front(catalog.STUDIES)
+
+
+def ran(folder, difference, margin):
+    """A study of one question whose eight units all have that difference."""
+    rows = [("q", "t", seed, arm, 0.5 + difference * (arm == "a")) for seed in range(8) for arm in ("a", "b")]
+    (folder / RESULTS).mkdir(parents=True)
+    pd.DataFrame(rows, columns=list(UNITS_COLUMNS)).to_csv(folder / RESULTS / f"{UNITS}.csv", index=False)
+    question = Question("q", "a is larger", "someone", "a", "b", margin)
+    return replace(catalog.STUDIES[0], folder=folder, questions=(question,))
+
+
+def test_the_front_page_keeps_apart_what_has_a_verdict_what_was_measured_and_what_has_not_run(tmp_path):
+    decided, described = (ran(tmp_path / name, 0.2, margin) for name, margin in (("one", 0.01), ("two", 0.1)))
+    waiting = replace(decided, folder=tmp_path / "three")
+    first, second, third = re.split(r"^## .*$", pages.front((waiting, described, decided)), flags=re.MULTILINE)
+    for text, folder, other in ((first, "one", "**holds**"), (second, "two", "as claimed"), (third, "three", "power")):
+        assert text.count("a is larger") == 1
+        assert f"({folder}/README.md)" in text
+        assert other in text
+
+
+@pytest.mark.parametrize(
+    ("difference", "way"),
+    [(0.2, "beyond chance, as claimed"), (-0.2, "beyond chance, the other way"), (0.0, "not beyond chance")],
+)
+def test_what_was_measured_without_a_verdict_says_which_way_it_went(tmp_path, difference, way):
+    study = ran(tmp_path, difference, 0.1)
+    (row,) = effects(study.questions, study.tables()[UNITS]).to_dict("records")
+    assert (row["verdict"], pages.seen(row)) == ("no verdict", way)
+    said = pages.headline(pd.DataFrame([row]))
+    assert "without a verdict" in said
+    assert f"— {way} (" in said
+    assert ("against someone: *a is larger*" in said) == (difference < 0)
+
+
+@pytest.mark.parametrize(("margin", "said"), [(0.01, True), (0.1, False)])
+def test_a_verdict_about_a_mean_that_hides_strata_of_interest_says_so(margin, said):
+    noise = [-0.003, 0.003, -0.001, 0.001, -0.002, 0.002]
+    rows = [
+        ("q", str(apart), seed, arm, 0.5 + (apart + noise[seed]) * (arm == "a"))
+        for apart in (-0.05, 0.05) for seed in range(6) for arm in ("a", "b")
+    ]  # fmt: skip
+    question = Question("q", "a is larger", "someone", "a", "b", margin, measure="share")
+    found = effects([question], pd.DataFrame(rows, columns=list(UNITS_COLUMNS)))
+    assert found["verdict"].item() == "does not hold"
+    assert "12 units in 2 strata, -0.050 to +0.050" in pages.headline(found)
+    assert ("single strata go both ways" in pages.headline(found)) == said
+
+
+def test_a_p_is_shown_on_the_side_of_the_bar_where_it_is():
+    assert [pages._p(value) for value in (0.0496, 0.0504, 0.04999, 0.05, 0.31, 1e-9)] == [
+        "0.0496", "0.05", "0.04999", "0.05", "0.31", "1e-09",
+    ]  # fmt: skip
+
+
+def test_the_results_of_all_studies_are_small():
+    assert sum(path.stat().st_size for path in catalog.HERE.rglob("*.csv")) < 5 * 2**20
+
+
+def test_a_study_that_there_is_not_is_named_with_the_nearest():
+    with pytest.raises(ConfigError, match="rank-low"):
+        catalog.named("rank-lo")
+
+
+def test_names_in_a_file_are_filled_in_at_any_depth():
+    known = {"{shared}": "/s", "{run source: a}": "/r"}
+    given = {"task": {"data": "{shared}/d"}, "include": [{"init_from": "{run source: a}/x"}], "seeds": [1]}
+    assert performing._filled(given, known) == {
+        "task": {"data": "/s/d"}, "include": [{"init_from": "/r/x"}], "seeds": [1],
+    }  # fmt: skip
+
+
+def test_a_part_may_take_the_first_of_the_seeds_in_the_pilot_too(tmp_path):
+    (tmp_path / PARTS).write_text(
+        'seeds = 3\n[pilot]\nseeds = [100, 101]\nparts = ["few"]\n'
+        '[[part]]\nname = "few"\nfirst_seeds = 1\n[[part]]\nname = "all"\n'
+    )
+    every = {part.name: part.table["seeds"] for part in performing.asked(tmp_path).parts}
+    assert every == {"few": [0], "all": [0, 1, 2]}
+    assert [part.table["seeds"] for part in performing.asked(tmp_path, pilot=True).parts] == [[100]]
+
+
+def shrunk(text):
+    """A study's file with few seeds, examples and updates, and on few of the testbed's tasks."""
+    table = tomllib.loads(text)
+    table["seeds"] = 2
+    table["pilot"]["seeds"] = [100, 101]
+    for part in table["part"]:
+        several = part["name"] == "source"  # whose names others count on
+        part["prompt"] = {"tokens": 3, "pieces": 2} | part.get("prompt", {})
+        part.setdefault("training", {})
+        shrink(part, several)
+        part["sweep"]["include"] = [shrink(one, several) for one in part["sweep"].get("include", [])]
+        for one in part.get("score", []):
+            one["examples"] = 8
+    return tomli_w.dumps(table)
+
+
+def shrink(settings, several):
+    """In place: the numbers of a part, or of a table that it includes."""
+    if "tokens" in settings.get("prompt", {}) and "sweep" not in settings:
+        settings["prompt"]["tokens"] = 4
+    if settings.get("prompt", {}).get("method") in ("dpt", "bilinear"):
+        settings["prompt"]["rank"] = 2  # the published ones are more than three tokens, or a tiny model, have
+    if "training" in settings:
+        settings["training"] |= {"train_steps": 2, "evaluate_every": 1}
+    pruning = settings.get("pruning", [])
+    for one in pruning if isinstance(pruning, list) else [pruning]:
+        if isinstance(one.get("rewind"), list):  # to a step that so few updates have
+            one["rewind"] = [1 if isinstance(kind, int) else kind for kind in one["rewind"]]
+        if isinstance(one.get("keep_tokens"), list):  # of three tokens at least one
+            one["keep_tokens"] = [max(share, 0.4) for share in one["keep_tokens"]]
+    if "task" in settings:
+        settings["task"] |= {"train_examples": 16, "selection_examples": 20, "report_examples": 20}
+        if not several:
+            settings["task"]["name"] = first(settings["task"]["name"])
+    return settings
+
+
+def first(names):
+    return names[0] if isinstance(names, list) else names
+
+
+@pytest.fixture
+def small(request, tmp_path, monkeypatch):
+    """A study at a small size, in a folder of its own; it is the only one there is. What is shared is small too."""
+    study = STUDIES[getattr(request, "param", "negative-tokens")]
+    folder = tmp_path / study.folder.name
+    folder.mkdir()
+    shutil.copy(study.folder / PLAN, folder)
+    (folder / PARTS).write_text(shrunk((study.folder / PARTS).read_text()))
+    tiny.save_model("bert", tmp_path / "models" / "all-minilm-l6-v2")
+    for name in ("sst2", "subj"):
+        tiny.save_task(tmp_path / "data" / name, rows=(24, 24, 24))
+        for file in (tmp_path / "data" / name).glob("*.jsonl"):  # as those tasks write their labels
+            file.write_text(
+                file.read_text().replace('"label": "good"', '"label": 1').replace('"label": "bad"', '"label": 0')
+            )
+    made = replace(study, folder=folder)
+    monkeypatch.setattr(catalog, "STUDIES", (made,))
+    monkeypatch.setattr(catalog, "HERE", tmp_path)
+    return made
+
+
+def test_a_page_without_results_is_its_plan(small):
+    text = pages.page(small)
+    assert "not run yet" in text
+    assert "**Question.**" in text
+    assert "not run yet" in pages.front(catalog.STUDIES)
+
+
+def test_power_without_a_pilot_is_refused_with_the_command_that_makes_one(small):
+    with pytest.raises(DataError, match="studies pilot negative-tokens"):
+        planning.simulated(small, 8)
+
+
+@pytest.mark.slow
+def test_a_study_runs_from_pilot_to_pages_and_goes_on_where_it_was(small, tmp_path, capfd):
+    runs = tmp_path / "runs"
+    command.pilot([small.name], runs, tmp_path)
+    assert set(pd.read_csv(small.folder / PILOT / f"{UNITS}.csv")["unit"]) == {100, 101}
+    command.plan([small.name], 8)
+    assert "Power" in (small.folder / PAGE).read_text()
+    command.run([small.name], runs, tmp_path)
+    assert set(small.tables()["counts"]["arm"]) == {"trained", "untrained", "shuffled"}
+    page = (small.folder / PAGE).read_bytes()
+    assert b"cannot be said" in page  # two units decide nothing
+    assert (tmp_path / PAGE).read_text().count(f"({small.folder.name}/{PAGE})") == len(small.questions)
+    capfd.readouterr()
+    command.run([small.name], runs, tmp_path)
+    said = re.findall(r"(\d+) experiments? \(tune\), (\d+) finished before", capfd.readouterr().err)
+    assert len(said) == 1
+    assert all(asked == finished for asked, finished in said)
+    assert (small.folder / PAGE).read_bytes() == page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("small", STUDIES, indirect=True)
+def test_every_study_comes_to_tables_that_its_page_shows(small, tmp_path):
+    command.run([small.name], tmp_path / "runs", tmp_path)
+    tables = small.tables()
+    units = tables[UNITS]
+    assert set(units["unit"]) == {0, 1}
+    known = {question.name: question for question in small.questions}
+    assert set(units["question"]) <= set(known)
+    for name, rows in units.groupby("question"):
+        assert set(rows["arm"]) == {known[name].first, known[name].second}
+    # the arms of a question are of the same tasks and seeds
+    assert (effects(small.questions, units)["units"] >= 2).all()
+    page = (small.folder / PAGE).read_text()
+    for title, _ in small.describe(tables):
+        assert f"### {title}" in page
+    assert all(question.claim in page for question in small.questions)

@@ -1,0 +1,313 @@
+"""Tables of runs that are written by hand here, and of small real ones."""
+
+import os
+import pkgutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+
+from prunekit import analysis
+from prunekit.analysis import controls, tables
+from prunekit.experiment import run
+from prunekit.experiment.prepare import prepare
+from prunekit.pruning.controls import ARMS
+from prunekit.runs.paths import Place
+from prunekit.runs.run import Files, Run
+from prunekit.support import atomic
+from prunekit.support.errors import ArtifactError
+
+pytestmark = pytest.mark.usefixtures("no_flushing")
+
+NAN = float("nan")
+STAGE = "prune-ab12"
+
+
+class Made:
+    """A run written by hand, round by round."""
+
+    def __init__(self, path, task="a", seeds=(0,)):
+        self.run = Run(path)
+        facts = {"id": "abcd1234", "seeds": list(seeds), "cohorts": [list(seeds)], "metric": "accuracy"}
+        self.run.write_settings(facts | {"task": {"name": task}, "model": {"name": "m"}})
+
+    def add(self, stage, number, seed=0, *, report=0.7, status="done", log=(), answers=(), **more):
+        """A finished round; `report` None where it did not look."""
+        result = {
+            "run": "abcd1234", "seed": seed, "round": number, "status": status, "reason": None, "rewind": "trained",
+            "tokens": 4, "pieces": 2, "cells": 8, "density": 1.0, "steps": 10, "selection": {"accuracy": 0.6},
+            "report": {} if report is None else {"accuracy": report},
+            "majority": {"selection": 0.55, "report": 0.45},
+        }  # fmt: skip
+        entries = pd.DataFrame(log, columns=["step", "split", "metric", "value"])
+        given = pd.DataFrame(answers, columns=["split", "example", "choice", "gold", "loss"])
+        content = {
+            "result.json": atomic.as_json(result | more),
+            "log.parquet": atomic.as_parquet(entries),
+            "predictions.parquet": atomic.as_parquet(given.assign(score=0.0)),
+        }
+        self.run.commit([Files(Place(stage, seed, number), content, {"seconds": 1.0})])
+        return self
+
+    def lineage(self, arm, *steps, first=1, **more):
+        """Rounds of an arm that made so many updates each; what is given holds for the last."""
+        for number, made in enumerate(steps, start=first):
+            last = number == first + len(steps) - 1
+            facts = {"rewind": more.get("rewind", "trained")} | (more if last else {"report": None})
+            self.add(f"{STAGE}/{arm}".rstrip("/"), number, steps=made, **facts)
+        return self
+
+
+def row(table, arm, seed=0):
+    (one,) = table[(table["arm"] == arm) & (table["seed"] == seed)].to_dict("records")
+    return one
+
+
+# ---- arms
+
+
+def test_base_lines_and_dense(tmp_path):
+    made = Made(tmp_path).add("", 0, steps=10, report=0.8).add("untrained", 0, steps=3, report=0.3, tokens=4)
+    found = tables.arms(made.run, "")
+    assert list(found.columns) == list(tables.ARM_COLUMNS)
+    assert row(found, "majority") == {
+        "task": "a", "model": "m", "seed": 0, "arm": "majority", "report": 0.45, "selection": 0.55, "tokens": 0,
+        "density": 0.0, "updates": 0,
+    }  # fmt: skip
+    assert row(found, "dense") == {
+        "task": "a", "model": "m", "seed": 0, "arm": "dense", "report": 0.8, "selection": 0.6, "tokens": 4,
+        "density": 1.0, "updates": 10,
+    }  # fmt: skip
+    assert (row(found, "untrained")["report"], row(found, "untrained")["updates"]) == (0.3, 3)
+
+
+def test_updates_by_hand_where_values_are_handed_on(tmp_path):
+    made = Made(tmp_path).add("", 0, steps=10)
+    made.lineage("", 7, 5, tokens=2, density=0.25, report=0.9)
+    made.lineage("random", 6, 4).lineage("dense-continued", 10, 9)
+    made.lineage("fresh", 8, 2, 1, first=0)
+    found = tables.arms(made.run, STAGE)
+    assert {arm: row(found, arm)["updates"] for arm in ("ticket", "random", "dense-continued", "fresh")} == {
+        "ticket": 10 + 7 + 5, "random": 10 + 6 + 4, "dense-continued": 10 + 10 + 9, "fresh": 8 + 2 + 1,
+    }  # fmt: skip
+    ticket = row(found, "ticket")
+    assert (ticket["tokens"], ticket["density"], ticket["report"]) == (2, 0.25, 0.9)
+
+
+@pytest.mark.parametrize(("rewind", "before"), [("init", 0), ("fresh", 0), ("4", 4), ("0", 0)])
+def test_updates_by_hand_where_each_round_restarts(rewind, before, tmp_path):
+    """The values of a round that was rewound to step 4 have seen 4 updates of the dense round and their own."""
+    made = Made(tmp_path).add("", 0, steps=10)
+    made.lineage("", 7, 5, rewind=rewind)
+    made.add(f"{STAGE}/random", 2, steps=6, rewind=rewind).add(f"{STAGE}/length", 2, steps=3, rewind="fresh")
+    found = tables.arms(made.run, STAGE)
+    assert row(found, "ticket")["updates"] == before + 5
+    assert row(found, "random")["updates"] == before + 6
+    assert row(found, "length")["updates"] == 3
+
+
+def test_seeds_are_lineages_of_their_own(tmp_path):
+    made = Made(tmp_path, seeds=(0, 1))
+    for seed in (0, 1):
+        made.add("", 0, seed, steps=10 + seed)
+    for seed in (0, 1):
+        made.add(STAGE, 1, seed, steps=3 + seed, report=0.5 + seed / 10)
+    found = tables.arms(made.run, STAGE)
+    assert [row(found, "ticket", seed)["updates"] for seed in (0, 1)] == [13, 15]
+    assert [row(found, "ticket", seed)["report"] for seed in (0, 1)] == [0.5, 0.6]
+    assert len(found[found["arm"] == "majority"]) == 2
+
+
+def test_a_lineage_that_did_not_come_to_its_end_has_no_metric(tmp_path):
+    made = Made(tmp_path).add("", 0)
+    made.lineage("", 7, 5)
+    made.lineage("random", 3, status="diverged", report=None)  # stopped on the way
+    made.lineage("reversed", 3, 2, status="diverged", report=None)  # stopped in the last round
+    made.lineage("length", 3, report=0.9)  # its last round is still to come
+    made.lineage("fresh", 4, first=0, status="diverged", report=None)
+    found = tables.arms(made.run, STAGE)
+    for arm, updates in (("random", 13), ("reversed", 15), ("length", 13), ("fresh", 4)):
+        one = row(found, arm)
+        assert np.isnan([one["report"], one["selection"]]).all(), arm
+        assert one["updates"] == updates
+    assert row(found, "ticket")["report"] == 0.7
+    assert controls.describe(found).set_index("arm").loc["random", "units"] == 0
+
+
+def test_a_dense_prompt_that_diverged_has_no_metric(tmp_path):
+    made = Made(tmp_path).add("", 0, status="diverged", report=None)
+    found = tables.arms(made.run, STAGE)
+    assert list(found["arm"]) == ["majority", "dense"]
+    assert np.isnan(row(found, "dense")["report"])
+
+
+def test_only_the_asked_stage_and_none_of_its_cells(tmp_path):
+    made = Made(tmp_path).add("", 0)
+    made.add("prune-0000", 1, report=0.1).add("search-1", 1, report=0.9)
+    made.add("search-1/grid/tokens=4-pieces=2", 1, report=None).add("search-1/token-only", 1)
+    assert set(tables.arms(made.run, "search-1")["arm"]) == {"majority", "dense", "ticket", "token-only"}
+    assert row(tables.arms(made.run, "search-1"), "ticket")["report"] == 0.9
+    assert row(tables.arms(made.run, "prune-0000"), "ticket")["report"] == 0.1
+
+
+def test_an_empty_run_has_no_arms(tmp_path):
+    made = Made(tmp_path)
+    found = tables.arms(made.run, STAGE)
+    assert found.empty
+    assert list(found.columns) == list(tables.ARM_COLUMNS)
+
+
+def test_a_damaged_round_is_named(tmp_path):
+    made = Made(tmp_path).add("", 0)
+    path = made.run.folder(Place("", 0, 0)) / "result.json"
+    path.write_bytes(path.read_bytes().replace(b"0.7", b"0.9"))
+    with pytest.raises(ArtifactError, match=r"result\.json: damaged"):
+        tables.arms(made.run, STAGE)
+
+
+@pytest.mark.parametrize("rewind", ["trained", "2"])
+def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
+    """Two prunings after the dense round, two updates each."""
+    more = dict(rounds=2, keep_tokens=2, train_steps=2, evaluate_every=1, seeds=2, rewind=rewind)
+    prepared = prepare(tiny.experiment("gpt2", folder, **more))
+    made = run.run(prepared, tmp_path, tiny.Quiet(), controls=True)
+    found = tables.arms(made, prepared.stage)
+    handed_on, restarted = {"trained": (6, 6), "2": (4, 2)}[rewind]
+    updates = {"majority": 0, "untrained": 0, "dense": 2} | dict.fromkeys(("ticket", *ARMS), handed_on)
+    updates |= dict.fromkeys(("fresh", "length"), restarted)  # new values have no dense round behind them
+    assert {(one["arm"], one["seed"]): one["updates"] for one in found.to_dict("records")} == {
+        (arm, seed): count for arm, count in updates.items() for seed in (0, 1)
+    }
+    ticket, length = row(found, "ticket"), row(found, "length")
+    assert ((ticket["tokens"], ticket["density"]), (length["tokens"], length["density"])) == ((2, 0.25), (2, 0.5))
+    assert row(found, "reversed")["density"] == 0.75
+    assert row(found, "random")["density"] == 0.25
+    assert found["report"].notna().all()
+    answers = tables.predictions(made, prepared.stage)
+    share = answers.groupby(["arm", "seed"])["right"].mean()
+    for (arm, seed), reached in share.items():
+        assert reached == pytest.approx(row(found, arm, seed)["report"])
+    assert set(answers["arm"]) == {"dense", "ticket", *ARMS}
+
+
+# ---- predictions
+
+ANSWERS = [
+    ("selection", 90, 0, [0], 0.1),
+    ("report", 5, 0, [0], 0.25),
+    ("report", 6, 1, [0], 0.5),
+    ("report", 7, 1, [0, 1], 0.75),  # either is right
+]
+
+
+def test_predictions_by_hand(tmp_path):
+    made = Made(tmp_path).add("", 0, answers=ANSWERS)
+    made.add(STAGE, 1, answers=ANSWERS[:1], report=None).add(STAGE, 2, answers=ANSWERS[:2])
+    made.add(f"{STAGE}/random", 2, answers=ANSWERS[2:])
+    made.add("untrained", 0, answers=ANSWERS).add("prune-0000", 1, answers=ANSWERS)
+    found = tables.predictions(made.run, STAGE)
+    assert list(found.columns) == ["task", "seed", "arm", "example", "right", "loss"]
+    assert sorted(found.itertuples(index=False, name=None)) == [
+        ("a", 0, "dense", 5, True, 0.25),
+        ("a", 0, "dense", 6, False, 0.5),
+        ("a", 0, "dense", 7, True, 0.75),
+        ("a", 0, "random", 6, False, 0.5),
+        ("a", 0, "random", 7, True, 0.75),
+        ("a", 0, "ticket", 5, True, 0.25),
+    ]
+
+
+def test_predictions_leave_cells_out(tmp_path):
+    made = Made(tmp_path).add("", 0)
+    made.add("search-1/grid/tokens=4-pieces=2", 1, answers=ANSWERS, report=None).add("search-1", 1, answers=ANSWERS)
+    assert set(tables.predictions(made.run, "search-1")["arm"]) == {"ticket"}
+
+
+def test_predictions_and_arms_agree_on_who_came_to_the_end(tmp_path):
+    made = Made(tmp_path, seeds=(0, 1)).add("", 0, answers=ANSWERS).add("", 0, 1, status="diverged", answers=ANSWERS)
+    made.add(STAGE, 1, answers=ANSWERS).add(STAGE, 2, answers=ANSWERS)
+    made.add(f"{STAGE}/random", 1, answers=ANSWERS)  # its last round is still to come
+    made.add(f"{STAGE}/length", 2, answers=ANSWERS, status="diverged")
+    made.add(f"{STAGE}/dense-continued", 2, answers=ANSWERS, status="dropped at step 4")
+    found = tables.predictions(made.run, STAGE)
+    arms = tables.arms(made.run, STAGE)
+    arms = arms[~arms["arm"].isin(controls.BASE_LINES) & arms["report"].notna()]
+    assert {(one.arm, one.seed) for one in found.itertuples()} == {(one.arm, one.seed) for one in arms.itertuples()}
+    assert set(found["arm"]) == {"dense", "ticket"}
+
+
+def test_where_nobody_came_to_the_end_there_are_no_predictions(tmp_path):
+    made = Made(tmp_path).add("", 0, status="diverged", report=None)
+    found = tables.predictions(made.run, STAGE)
+    assert found.empty
+    assert list(found.columns) == ["task", "seed", "arm", "example", "right", "loss"]
+    assert controls.per_example(found).empty
+
+
+# ---- cells and curves
+
+
+def test_cells_by_hand(tmp_path):
+    made = Made(tmp_path).add("", 0).add("search-1", 1, report=0.9)
+    made.add("search-1/grid/tokens=2-pieces=1", 1, tokens=2, pieces=1, cells=2, steps=7, report=None)
+    made.add("search-1/grid/tokens=1-pieces=2", 1, tokens=1, pieces=2, cells=2, steps=4, report=None,
+             status="dropped at step 4", selection={"accuracy": 0.2})  # fmt: skip
+    made.add("search-2/grid/tokens=1-pieces=1", 1, report=None)
+    found = tables.cells(made.run, "search-1")
+    assert list(found.columns) == ["seed", "tokens", "pieces", "cells", "selection", "steps", "status"]
+    assert sorted(found.itertuples(index=False, name=None)) == [
+        (0, 1, 2, 2, 0.2, 4, "dropped at step 4"),
+        (0, 2, 1, 2, 0.6, 7, "done"),
+    ]
+    assert tables.cells(made.run, "search-3").empty
+
+
+def test_curves_by_hand(tmp_path):
+    log = [
+        (0, "selection", "accuracy", 0.1),  # before any update
+        (0, "selection", "loss", 2.0),
+        (2, "train", "loss", 1.5),
+        (2, "selection", "loss", 1.0),
+        (2, "selection", "accuracy", 0.4),
+        (4, "selection", "accuracy", 0.3),
+    ]
+    made = Made(tmp_path).add("", 0, log=log).add("search-1", 1, log=log)
+    made.add("search-1/grid/tokens=2-pieces=1", 1, tokens=2, pieces=1, log=log, report=None)
+    found = tables.curves(made.run, "search-1")
+    assert list(found.columns) == ["seed", "tokens", "pieces", "step", "selection"]
+    assert list(found.itertuples(index=False, name=None)) == [(0, 2, 1, 2, 0.4), (0, 2, 1, 4, 0.3)]
+    none = tables.curves(made.run, "search-2")
+    assert none.empty
+    assert list(none.columns) == list(found.columns)
+
+
+# ---- several runs
+
+
+def test_runs_of_several_tasks_are_joined_and_two_of_one_task_are_refused(tmp_path):
+    one, two, again = (
+        Made(tmp_path / name, task).add("", 0).add(STAGE, 1) for name, task in (("1", "a"), ("2", "b"), ("3", "a"))
+    )
+    found = tables.joined([(one.run, STAGE), (two.run, STAGE)])
+    assert list(found["task"]) == ["a"] * 3 + ["b"] * 3
+    assert list(found.columns) == list(tables.ARM_COLUMNS)
+    with pytest.raises(ArtifactError, match="two runs of one task") as caught:
+        tables.joined([(one.run, STAGE), (two.run, STAGE), (again.run, STAGE)])
+    assert str(again.run.path) in str(caught.value)
+
+
+# ---- what reading needs
+
+
+@pytest.mark.gate
+def test_no_analysis_imports_transformers_not_even_through_others():
+    """Every module of the analyses in one fresh process, the one that reads runs among them; studies run models."""
+    names = [module.name for module in pkgutil.walk_packages(analysis.__path__, "prunekit.analysis.")]
+    names.remove("prunekit.analysis.model_access")  # which is there to load models
+    assert {"prunekit.analysis.spectra", "prunekit.analysis.tables.prompts", "prunekit.analysis.halving"} <= set(names)
+    code = f"import sys\nfor one in {names!r}: __import__(one)\nprint('transformers' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert told.stdout.strip() == "False"

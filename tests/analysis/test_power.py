@@ -1,0 +1,62 @@
+"""Power that is simulated: against what is known of the t test, and its own edges."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from prunekit.analysis import power
+
+
+def known(units, effect, deviation):
+    """Power of a two-sided one-sample t test, from the noncentral t distribution."""
+    reach = stats.t.ppf(0.975, units - 1)
+    shift = effect / deviation * units**0.5
+    return stats.nct.sf(reach, units - 1, shift) + stats.nct.cdf(-reach, units - 1, shift)
+
+
+@pytest.mark.parametrize("effect", [0.3, 0.6, 1.0])
+def test_it_is_that_of_the_t_test_for_normal_differences(effect):
+    found = power.simulate([1.0], 14, effect, draws=600)
+    assert found.difference == pytest.approx(known(14, effect, 1.0), abs=0.06)
+
+
+def test_nothing_is_found_more_often_than_alpha_where_there_is_nothing():
+    found = power.simulate([1.0, 2.0], 7, 0.5, draws=600)
+    assert found.false < 0.05 + 3 * (0.05 * 0.95 / 600) ** 0.5
+
+
+def test_strata_of_little_spread_are_surely_equivalent_and_sure_to_differ():
+    found = power.simulate([0.01, 0.01], 6, 0.1, draws=50)
+    assert (found.difference, found.equivalence) == (1.0, 1.0)
+
+
+def test_six_units_cannot_pass_a_family_of_ten():
+    assert power.simulate([0.01], 6, 0.1, comparisons=10, draws=20).difference == 0.0
+
+
+def test_more_units_give_more_power():
+    few, many = (power.simulate([0.3], units, 0.1, draws=200) for units in (6, 60))
+    assert few.difference < many.difference
+    assert few.equivalence < many.equivalence
+
+
+def test_the_units_that_are_asked_for_are_the_fewest():
+    needed = power.units_for([1.0], 1.0)
+    exact = next(n for n in range(2, 50) if known(n, 1.0, 1.0) >= 0.8)
+    assert abs(needed - exact) <= 3  # equivalence within one deviation takes a few more
+
+
+def test_a_spread_that_no_units_overcome_is_said_to_be_so():
+    assert power.units_for([50.0], 0.01, most=8) is None
+
+
+@pytest.mark.parametrize(("deviations", "units"), [([], 6), ([1.0], 1)])
+def test_what_cannot_be_simulated_is_refused(deviations, units):
+    with pytest.raises(ValueError, match="two units"):
+        power.simulate(deviations, units, 0.1)
+
+
+def test_the_same_seed_gives_the_same_power():
+    first, second = (power.simulate([1.0], 8, 0.5, draws=50, seed=3) for _ in range(2))
+    assert first == second
+    assert np.isfinite([first.difference, first.equivalence, first.false]).all()

@@ -1,0 +1,320 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tiny
+from tiny import call
+
+from prunekit.runs.ticket_file import save_ticket
+
+
+def refused(capsys, tmp_path, *arguments) -> str:
+    """The one line that a refused command says; exit code 2, nothing on disk."""
+    assert call(*arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = [line for line in said.err.splitlines() if line]
+    assert len(lines) == 1
+    assert lines[0].startswith("prunekit: ")
+    assert not (tmp_path / "runs").exists()
+    return lines[0]
+
+
+@pytest.fixture
+def prune(folder, tmp_path, capsys):
+    """Call `prune` on the tiny GPT-2 with some flags changed, expect a refusal, return its line."""
+
+    def refuse(verb="prune", kind="gpt2", **changed):
+        return refused(capsys, tmp_path, verb, *tiny.arguments(kind, folder, **changed), f"--out={tmp_path / 'runs'}")
+
+    return refuse
+
+
+# ---- the main job
+
+
+def test_prune_shows_a_table_a_sentence_and_a_path(folder, tmp_path, capsys):
+    arguments = ["prune", *tiny.arguments("gpt2", folder, seeds=2), f"--out={tmp_path}", "--tolerance=1"]
+    assert call(*arguments) == 0
+    said = capsys.readouterr()
+    header = next(line for line in said.out.splitlines() if "seed" in line)
+    for column in ("round", "seed", "tokens", "pieces", "density", "params", "selection", "report", "ex/s"):
+        assert column in header
+    assert "Smallest ticket within 1.0 of dense on selection accuracy: round 2, 2 tokens x 2 pieces" in said.out
+    assert "always the most common answer: report accuracy 0.500" in said.out
+    assert str(tmp_path) in said.out.splitlines()[-1]
+    assert "round 1: 6 of 6 updates" in said.err
+    assert call(*arguments) == 0
+    assert "8 finished ticket(s) were there already" in capsys.readouterr().err
+
+
+def test_json_holds_the_tickets_and_the_best(folder, tmp_path, capsys):
+    assert call("prune", *tiny.arguments("gpt2", folder), f"--out={tmp_path}", "--json", "--tolerance=1") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [one["tokens"] for one in facts["tickets"] if one["stage"] != "untrained"] == [4, 3, 2]
+    assert facts["best"]["round"] == 2
+
+
+def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path, capsys):
+    out = tmp_path / "runs"
+    assert call("prune", *tiny.arguments("gpt2", folder), f"--out={out}", "--dry-run", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [(one["title"], one["tokens"], one["pieces"]) for one in facts["parts"]] == [
+        ("round 0", "4", "4"), ("round 1", "3", "3"), ("round 2", "2", "2"),
+    ]  # fmt: skip
+    assert facts["minutes"] > 0
+    assert facts["memory_mb"] > 100
+    assert not out.exists()
+
+
+def test_tune_then_prune_shares_the_dense_round(folder, tmp_path, capsys):
+    assert call("tune", *tiny.arguments("bert", folder, rounds=None, keep_tokens=None), f"--out={tmp_path}") == 0
+    assert call("prune", *tiny.arguments("bert", folder), f"--out={tmp_path}") == 0
+    assert "2 finished ticket(s) were there already" in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_settings_can_stand_in_a_file_and_flags_go_over_them(folder, tmp_path, capsys):
+    given = dict(one[2:].split("=", 1) for one in tiny.arguments("gpt2", folder))
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        f'seeds = [3]\n[model]\nname = "{given["model"]}"\n[task]\nname = "{given["task"]}"\ndata = "{given["data"]}"\n'
+        "[prompt]\ntokens = 4\npieces = 4\n[training]\ntrain_steps = 2\n[pruning]\nrounds = 9\n"
+    )
+    assert call("prune", "--experiment", file, "--rounds=1", f"--out={tmp_path}", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [(one["seed"], one["stage"][:5], one["round"]) for one in facts["tickets"]] == [
+        (3, "", 0), (3, "prune", 1), (3, "untra", 0),
+    ]  # fmt: skip
+
+
+# ---- eval, predict, runs
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    call("prune", *tiny.arguments("bert", folder, seeds=2), f"--out={out}")
+    return next(out.iterdir())
+
+
+def test_eval_of_a_round_gives_its_reported_metric(run, capsys):
+    stage = next(run.glob("prune-*"))
+    result = json.loads((stage / "seed=1" / "round=02" / "result.json").read_bytes())
+    capsys.readouterr()
+    assert call("eval", stage / "seed=1" / "round=02", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["accuracy"] == pytest.approx(result["report"]["accuracy"])
+    assert call("eval", run / "seed=0" / "round=00", "--split=selection", "--json") == 0
+    result = json.loads((run / "seed=0" / "round=00" / "result.json").read_bytes())
+    assert json.loads(capsys.readouterr().out)["accuracy"] == pytest.approx(result["selection"]["accuracy"])
+
+
+def test_a_ticket_file_on_its_own_knows_its_model_task_and_place(folder, tmp_path, capsys):
+    from prunekit.runs.paths import Place
+    from prunekit.runs.round_files import finished_ticket
+    from prunekit.runs.run import Run
+
+    call("tune", *tiny.arguments("bert", folder, place="first", rounds=None, keep_tokens=None), f"--out={tmp_path}")
+    made = Run.open(next(tmp_path.iterdir()))
+    save_ticket(finished_ticket(made, Place("", 0, 0)), tmp_path / "mine.safetensors")
+    capsys.readouterr()
+    assert call("eval", tmp_path / "mine.safetensors", f"--data={folder / 'toy'}", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["accuracy"] == pytest.approx(made.result(Place("", 0, 0))["report"]["accuracy"])
+
+
+def test_predict_answers_every_row(run, folder, tmp_path, capsys):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"sentence": "w0 w3 w4"}\n{"sentence": "w1 w9"}\n')
+    out = tmp_path / "answers.jsonl"
+    assert call("predict", run / "seed=0" / "round=00", rows, f"--out={out}") == 0
+    answers = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [one["index"] for one in answers] == [0, 1]
+    assert all(one["answer"] in ("good", "bad") and one["label"] == one["answer"] for one in answers)
+    assert call("predict", run / "seed=0" / "round=00", rows) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == out.read_text().splitlines()
+
+
+def test_runs_can_be_listed_shown_verified_and_compared(run, capsys):
+    assert call("runs", "list", f"--out={run.parent}") == 0
+    assert run.name in capsys.readouterr().out.replace("\n", "")
+    assert call("runs", "show", run) == 0
+    assert "round" in capsys.readouterr().out
+    assert call("runs", "verify", run) == 0
+    assert "files match their manifests" in capsys.readouterr().out
+    assert call("runs", "compare", run, run, "--json") == 0
+    assert [one["settings"] for one in json.loads(capsys.readouterr().out)] == [{}, {}]
+
+
+def test_a_damaged_file_ends_verify_with_its_name_and_code_1(folder, tmp_path, capsys):
+    call("tune", *tiny.arguments("gpt2", folder, rounds=None, keep_tokens=None), f"--out={tmp_path}")
+    path = next(tmp_path.glob("*/seed=0/round=00/log.parquet"))
+    content = bytearray(path.read_bytes())
+    content[20] ^= 1
+    path.write_bytes(content)
+    capsys.readouterr()
+    assert call("runs", "verify", path.parents[2]) == 1
+    assert "log.parquet: damaged" in capsys.readouterr().out
+
+
+def test_tasks_are_listed(capsys):
+    assert call("tasks", "--json") == 0
+    names = [one["name"] for one in json.loads(capsys.readouterr().out)]
+    wanted = {f"superglue/{name}" for name in ("boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc")}
+    assert wanted | {"sst2", "subj", "agnews"} <= set(names)
+
+
+# ---- bad input: one line, exit code 2, nothing on disk
+
+
+def test_an_unknown_model_is_named(prune):
+    assert "/nowhere/model" in prune(model="/nowhere/model")
+
+
+def test_an_unknown_task_names_the_nearest(prune):
+    assert 'did you mean "sst2"?' in prune(task="sst3")
+
+
+def test_an_unknown_method_is_refused(prune):
+    assert "--method = 'direkt'" in prune(method="direkt")
+
+
+def test_pieces_that_do_not_divide_the_width(prune):
+    assert "pieces = 5 does not divide the embedding width 32; use one of 1, 2, 4, 8, 16, 32" in prune(pieces=5)
+
+
+def test_a_count_of_zero(prune):
+    assert "keep_tokens = 0 keeps 0 of 4 tokens" in prune(keep_tokens=0)
+
+
+def test_a_fraction_that_keeps_nothing(prune):
+    assert "keeps 0 of 4 tokens" in prune(keep_tokens="0.01")
+
+
+def test_a_folder_without_data(prune, tmp_path):
+    assert "train" in prune(data=tmp_path / "empty")
+
+
+def test_an_empty_split(prune, folder, tmp_path):
+    data = tmp_path / "data"
+    tiny.save_task(data)
+    (data / "train.jsonl").write_text("")
+    assert "train.jsonl" in prune(data=data)
+
+
+def test_a_label_that_the_task_does_not_know(prune, tmp_path):
+    data = tmp_path / "data"
+    tiny.save_task(data)
+    (data / "train.jsonl").write_text('{"sentence": "w1", "label": "ugly"}\n')
+    line = prune(data=data)
+    assert "train.jsonl:1" in line
+    assert "'ugly'" in line
+
+
+def test_a_field_that_the_data_lacks(prune, tmp_path):
+    data = tmp_path / "data"
+    tiny.save_task(data)
+    (data / "train.jsonl").write_text('{"sentense": "w1", "label": "good"}\n')
+    assert "sentense" in prune(data=data)
+
+
+def test_a_misspelt_key_of_a_settings_file(folder, tmp_path, capsys):
+    file = tmp_path / "mine.toml"
+    file.write_text('[model]\nname = "x"\n[task]\nname = "sst2"\n[training]\nlearningrate = 1\n')
+    line = refused(capsys, tmp_path, "prune", "--experiment", file)
+    assert 'unknown key "training.learningrate"; did you mean "learning_rate"?' in line
+
+
+def test_a_misspelt_key_of_a_task_file(prune, folder, tmp_path):
+    task = tmp_path / "mine.toml"
+    task.write_text(tiny.TASK.replace("template", "templat"))
+    assert 'did you mean "template"?' in prune(task=task)
+
+
+def test_an_unknown_flag(capsys, tmp_path):
+    assert "--rouds" in refused(capsys, tmp_path, "prune", "--rouds=3")
+
+
+def test_half_a_choice_of_model_and_task_is_refused(capsys, tmp_path):
+    assert 'no model is named for task "sst2": add --model' in refused(capsys, tmp_path, "prune", "--task=sst2")
+    assert 'no task is named for model "x": add --task' in refused(capsys, tmp_path, "prune", "--model=x")
+
+
+def test_a_device_that_is_not_there(prune):
+    assert "--device nosuch" in prune(device="nosuch")
+
+
+def test_the_directory_of_another_experiment(folder, run, capsys):
+    before = tiny.contents(run)
+    assert call("prune", *tiny.arguments("bert", folder, train_steps=4), f"--out={run}") == 2
+    assert "another experiment" in capsys.readouterr().err
+    assert tiny.contents(run) == before
+
+
+def test_a_ticket_that_is_none(capsys, tmp_path):
+    assert call("eval", tmp_path) == 1
+    assert "neither a ticket file nor a finished round" in capsys.readouterr().err
+    (tmp_path / "x.safetensors").write_bytes(b"no")
+    assert call("eval", tmp_path / "x.safetensors", "--model=a", "--task=sst2") == 1
+    assert "x.safetensors" in capsys.readouterr().err
+
+
+def test_control_characters_do_not_reach_the_terminal(capsys, tmp_path):
+    line = refused(capsys, tmp_path, "prune", "--model=x", "--task=\x1b[31mred\x07")
+    assert "\x1b" not in line
+    assert "\\x1b" in line
+
+
+# ---- ends
+
+
+def test_a_loss_that_turns_nan_ends_with_code_1_and_keeps_the_last_good_state(folder, tmp_path, capsys):
+    wild = tiny.arguments("gpt2", folder, learning_rate=1e25, clip_norm=1e30, rounds=1)
+    assert call("prune", *wild, f"--out={tmp_path}") == 1
+    said = capsys.readouterr()
+    last = said.err.splitlines()[-1]
+    assert "lineage(s) stopped, the first is seed 0 in round 0" in last
+    assert "at step" in last
+    assert "diverged" in said.out
+    assert call("runs", "verify", next(tmp_path.iterdir())) == 0
+
+
+def started(folder, out, **more):
+    command = [sys.executable, "-m", "prunekit", "prune", *tiny.arguments("gpt2", folder, **more), f"--out={out}"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+@pytest.mark.gate
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [
+        (signal.SIGTERM, 143, "terminated"),
+        pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_with_one_line_and_its_code(number, code, word, folder, tmp_path):
+    tiny.arguments("gpt2", folder)
+    process = started(folder, tmp_path, train_steps=100000, evaluate_every=50000)
+    while not list(tmp_path.glob("*/experiment.toml")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith(f"prunekit: {word}; finished rounds are kept")
+    assert "Traceback" not in errors
+
+
+def test_help_answers_without_torch():
+    code = "import sys; from prunekit import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code += (
+        "heavy = {'torch', 'transformers', 'pandas', 'datasets', 'numpy'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,127 @@
+"""Every code block of README and the documentation runs, and prints what stands beside it."""
+
+import json
+import re
+import shlex
+import tomllib
+from itertools import takewhile
+from pathlib import Path
+
+import docs_blocks
+import pytest
+import typer
+from docs_blocks import PAGES, ROOT, blocks, run_page
+
+from prunekit.cli import commands
+from prunekit.experiment import settings_io
+
+# what a block may be; a text is always the output of another
+LANGUAGES = ("python", "bash", "toml", "json", "jsonl", "text")
+EVERY = [block for page in PAGES for block in blocks(page)]
+#: Blocks that no machine without a network or a cluster can run. One more needs a reason here, and a larger number.
+CANNOT_RUN = 11
+
+
+def named(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def with_blocks(slow: bool) -> list[Path]:
+    """The pages that have something to run, in the quick tests or in the slow ones alone."""
+    runs = [block for block in EVERY if block.language in docs_blocks.RUN and "parsed" not in block.marks]
+    return sorted({block.page for block in runs if ("slow" in block.marks) == slow})
+
+
+def compared(page: Path, folder: Path, slow: bool) -> None:
+    for block in run_page(page, folder, slow):
+        if block.output is not None:
+            shown = block.output.text
+            assert docs_blocks.alike(shown, block.printed), f"{block} printed\n{block.printed}\nand not\n{shown}"
+
+
+@pytest.mark.gate
+@pytest.mark.parametrize("page", with_blocks(slow=False), ids=named)
+def test_the_blocks_of_a_page_run_and_print_what_it_says(page, tmp_path, no_flushing):
+    compared(page, tmp_path, slow=False)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # PEFT's and transformers' own, others in every version
+@pytest.mark.parametrize("page", with_blocks(slow=True), ids=named)
+def test_the_long_blocks_of_a_page_run_too(page, tmp_path, request):
+    if any("needs" in block.marks for block in blocks(page)):
+        shared = request.getfixturevalue("shared")
+        for name in ("models", "data"):
+            (tmp_path / name).symlink_to(shared / name)
+    compared(page, tmp_path, slow=True)
+
+
+@pytest.mark.parametrize("block", EVERY, ids=str)
+def test_a_block_is_of_a_kind_that_is_checked(block):
+    assert block.language in LANGUAGES, f"{block}: its language is {block.language!r}"
+    assert block.language != "text", f"{block}: a text is an output, and says so"
+    assert block.output is None or block.language in docs_blocks.RUN
+    match block.language:
+        case "python":
+            compile(block.text, str(block), "exec")
+        case "toml":
+            tomllib.loads(block.text)
+        case "json":
+            json.loads(block.text)
+        case "jsonl":
+            assert all(isinstance(json.loads(line), dict) for line in block.text.splitlines())
+
+
+def test_few_blocks_cannot_run_and_each_says_why():
+    unrun = [block for block in EVERY if "parsed" in block.marks]
+    assert all(len(block.marks["parsed"].split()) >= 3 for block in unrun), "say why it cannot run"
+    assert len(unrun) == CANNOT_RUN, [str(block) for block in unrun]
+
+
+def ours(block) -> list[list[str]]:
+    """The words behind `prunekit` of every command of a block that is ours."""
+    found = []
+    for line in re.sub(r"\\\n\s*", "", block.text).splitlines():
+        words = shlex.split(line, comments=True)
+        for place, word in enumerate(words):
+            if word.rpartition("/")[2] in ("prunekit", "prunekit.cli.main"):
+                found.append(list(takewhile(lambda one: one not in (">", "|", "&&", ";"), words[place + 1 :])))
+    return found
+
+
+SHELL = [block for block in EVERY if block.language == "bash" and ours(block)]
+
+
+@pytest.mark.parametrize("block", SHELL, ids=str)
+def test_the_command_line_knows_every_verb_and_flag_that_is_shown(block):
+    for words in ours(block):
+        command, name = typer.main.get_command(commands.app), "prunekit"
+        while words and words[0] in getattr(command, "commands", {}):
+            name = words[0]
+            command, words = command.commands[name], words[1:]
+        if words in (["--help"], []):
+            continue
+        given = command.make_context(name, list(words)).params  # raises at a flag that is not there
+        if name in ("prune", "search", "tune", "compare"):
+            known = settings_io.names()
+            settings_io.experiments(None, {key: value for key, value in given.items() if key in known})
+
+
+def test_two_outputs_are_alike_up_to_times_and_ids():
+    shown = "round  report   s  ex/s\n─────\n 0  0.705  17  210\nwritten to runs/toy-direct-c8a633e5 in 2.5 seconds"
+    other = "round report s ex/s\n 0  0.705 9 98\nwritten to runs/toy-direct-00a633e5 in 31 seconds"
+    assert docs_blocks.alike(shown, other)
+    assert not docs_blocks.alike(shown, other.replace("0.705", "0.905"))
+    assert not docs_blocks.alike(shown, other.replace("report", "reports"))
+
+
+def test_a_missing_or_wrong_output_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(docs_blocks, "ROOT", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1 + 1)\n```\n\n<!-- output -->\n```text\n3\n```\n")
+    (block,) = run_page(page, tmp_path, slow=False)
+    assert (block.printed, block.output.text) == ("2\n", "3\n")
+    with pytest.raises(AssertionError, match="printed"):
+        compared(page, tmp_path, slow=False)
+    docs_blocks.write(page, [block])
+    compared(page, tmp_path, slow=False)

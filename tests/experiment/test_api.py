@@ -1,0 +1,229 @@
+"""The Python API: the command line's work on a loaded model, which is given back as it was."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import architectures as arch
+import pytest
+import tiny
+import torch
+
+import prunekit as pk
+from prunekit.cli import exchange
+from prunekit.engine.cohort import soft
+from prunekit.experiment import run as experiment
+from prunekit.experiment.prepare import prepare
+from prunekit.runs.ticket_file import load_ticket, save_ticket
+from prunekit.support.errors import ArtifactError, ConfigError
+
+pytestmark = pytest.mark.usefixtures("no_flushing")
+
+SMALL = dict(prompt_tokens=4, pieces=4, train_steps=6, evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05)
+SMALL |= dict(rounds=2, keep_tokens=2, precision="float32", quiet=True)
+
+
+@pytest.fixture
+def job(folder, tmp_path):
+    """Settings of a small run, its task and data written."""
+    task = folder / "toy" / "toy.toml"
+    if not task.exists():
+        tiny.save_task(folder / "toy")
+    return SMALL | dict(task=task, data=folder / "toy", out=tmp_path / "runs")
+
+
+def test_a_loaded_model_is_pruned_attached_and_left_as_it_was(job):
+    model = arch.backbone("gpt2").model.train().requires_grad_(True)
+    run = pk.prune(model, tiny.tokenizer("gpt2"), seeds=2, tolerance=1, **job)
+    assert model.training
+    assert all(one.requires_grad for one in model.parameters())
+    assert [one.tokens for one in run.rounds] == [4, 3, 2]
+    assert run.best.mask.tokens == 2
+    assert run.best.round == 2
+    ids = tiny.tokenizer("gpt2")(["w1 w4 :", "w0 w3 w5 w6 :"], padding=True, return_tensors="pt")
+    made = run.best.attach(model.eval()).generate(
+        ids["input_ids"], ids["attention_mask"], max_new_tokens=2, pad_token_id=0
+    )
+    assert made.shape == (2, ids["input_ids"].shape[1] + 2)
+
+
+def test_it_is_the_run_that_the_command_line_makes(job, folder, tmp_path):
+    prepared = prepare(tiny.experiment("gpt2", folder, precision="float32"))
+    theirs = experiment.run(prepared, tmp_path / "theirs", tiny.Quiet())
+    settings = {name: one for name, one in job.items() if name != "task"}
+    ours = pk.prune(str(folder / "model-gpt2"), None, job["task"], **settings)
+    assert ours.path.name == theirs.path.name
+    assert tiny.contents(ours.path).keys() == tiny.contents(theirs.path).keys()
+    loaded = pk.prune(tiny.backbone("gpt2").model, tiny.tokenizer("gpt2"), job["task"], **settings)
+    assert loaded.results["report_accuracy"].tolist() == ours.results["report_accuracy"].tolist()
+
+
+def test_best_is_the_smallest_within_tolerance_and_search_gives_the_chosen(job):
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    run = pk.prune(model, tokenizer, tolerance=1, **job)
+    assert run.best == run.ticket(0, 2)
+    assert pk.Run(run.path).best == run.ticket(0, 0)
+    more = {name: one for name, one in job.items() if name not in ("rounds", "keep_tokens")}
+    found = pk.search_ratios(model, tokenizer, grid="token", **more)
+    assert found.stage.startswith("search-")
+    assert found.best.round == 1
+
+
+def test_tune_evaluate_and_load_agree(job, tmp_path):
+    model, tokenizer = tiny.backbone("bert").model, tiny.tokenizer("bert")
+    more = {name: one for name, one in job.items() if name not in ("rounds", "keep_tokens")}
+    run = pk.tune(model, tokenizer, place="first", **more)
+    place = run.path / "seed=0" / "round=00"
+    ticket = pk.Ticket.load(place)
+    assert ticket == run.best
+    data = dict(task=job["task"], data=job["data"], threads=1)
+    found = pk.evaluate(ticket, model, tokenizer, **data)
+    assert found["accuracy"] == run.results["report_accuracy"][0]
+    pytest.importorskip("peft")
+    ticket.export(tmp_path / "adapter", model, tokenizer)
+    back = pk.Ticket.from_adapter(tmp_path / "adapter")
+    assert pk.evaluate(back, model, tokenizer, **data) == found
+
+
+def test_another_model_task_or_data_than_the_tickets_own_is_refused_or_said(job, tmp_path, capsys):
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    ticket = pk.tune(model, tokenizer, **{name: value for name, value in job.items() if name in own_of_tune()}).ticket()
+    data = {"task": job["task"], "data": job["data"]}
+    own = pk.evaluate(ticket, model, tokenizer, **data)
+    model.config.layer_norm_epsilon = 0.5
+    other = tiny.save_task(tmp_path / "other", rows=(24, 12, 7))
+    differs = r"model configuration layer_norm_epsilon \(its default\) -> 0.5"
+    with pytest.raises(ConfigError, match=f"this ticket: not what it was made with: {differs}; restore it, or"):
+        pk.evaluate(ticket, model, tokenizer, **data)
+    with pytest.raises(ConfigError, match=f"{differs}; data report 12 rows"):
+        pk.evaluate(ticket, model, tokenizer, str(other), data=other.parent)
+    with pytest.raises(ConfigError, match=differs):
+        ticket.export(tmp_path / "adapter", model, tokenizer, verify=False)
+    assert not (tmp_path / "adapter").exists()
+    capsys.readouterr()
+    assert pk.evaluate(ticket, model, tokenizer, allow_changed=True, **data).keys() == own.keys()
+    assert "used all the same: model configuration" in capsys.readouterr().err
+    ticket.export(tmp_path / "adapter", model, tokenizer, verify=False, allow_changed=True)
+
+
+def test_a_ticket_is_evaluated_under_the_settings_that_it_was_made_under(job):
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    asked = {name: value for name, value in job.items() if name in own_of_tune()} | {"ranking": "mean"}
+    ticket = pk.tune(model, tokenizer, max_input_tokens=20, **asked).ticket()
+    data = {"task": job["task"], "data": job["data"]}
+    pk.evaluate(ticket, model, tokenizer, **data)
+    with pytest.raises(ConfigError, match="max_input_tokens 20 -> 30; ranking mean -> sum"):
+        pk.evaluate(ticket, model, tokenizer, max_input_tokens=30, ranking="sum", **data)
+
+
+def own_of_tune():
+    """The settings of a job that do not prune."""
+    return {*SMALL, "task", "data", "out"} - {"rounds", "keep_tokens"}
+
+
+def test_a_ticket_is_exported_as_its_run_read_texts_unless_told_otherwise(job, folder, tmp_path):
+    pytest.importorskip("peft")
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    run = pk.prune(model, tokenizer, **job, ranking="mean", max_input_tokens=5)
+    tickets = {"kept": run.ticket(), "best": run.best, "loaded": pk.Ticket.load(run.path / "seed=0" / "round=00")}
+    for name, ticket in tickets.items():
+        ticket.export(tmp_path / name, model, tokenizer)
+        told = json.loads((tmp_path / name / "prunekit.json").read_bytes())["story"]
+        assert (told["ranking"], told["max_input_tokens"], told["task"]) == ("mean", 5, "toy")
+    tiny.save_model("gpt2", tmp_path / "model")
+    named = tmp_path / "named"  # loaded by the README's own lines
+    with pytest.raises(ConfigError, match="max_input_tokens 5 -> 4"):
+        run.best.export(named, str(tmp_path / "model"), max_input_tokens=4)
+    run.best.export(named, str(tmp_path / "model"), max_input_tokens=4, allow_changed=True)
+    assert json.loads((tmp_path / "named" / "prunekit.json").read_bytes())["story"]["max_input_tokens"] == 4
+
+
+def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path, monkeypatch):
+    pytest.importorskip("peft")
+    bone = arch.backbone("gpt2")
+    run = pk.tune(
+        bone.model, bone.tokenizer, **{n: one for n, one in job.items() if n not in ("rounds", "keep_tokens")}
+    )
+    monkeypatch.setattr(exchange, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
+    with pytest.raises(ArtifactError, match="answers differ"):
+        run.best.export(tmp_path / "adapter", bone.model, bone.tokenizer)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_rows_of_one_batch_wear_different_tickets():
+    bone = arch.backbone("llama")
+    pair = [arch.ticket(bone, seed=seed) for seed in range(2)]
+    ids = arch.texts()[6][None].repeat(2, 1)
+    with torch.no_grad():
+        both = pk.attach(bone.model, pair)(ids, tickets=[0, 1]).logits
+        alone = [pk.attach(bone.model, one)(ids[:1]).logits[0] for one in pair]
+    torch.testing.assert_close(both, torch.stack(alone))
+    assert not torch.allclose(both[0], both[1])
+
+
+def test_wrong_calls_end_in_one_line(job):
+    model = tiny.backbone("gpt2").model
+    for call, reason in [
+        (lambda: pk.prune(model, None, **job), "its tokenizer"),
+        (lambda: pk.prune(model, tiny.tokenizer("gpt2")), "no task is named"),
+        (lambda: pk.prune(model, tiny.tokenizer("gpt2"), **job, keep_token=3), 'did you mean "keep_tokens"'),
+        (lambda: pk.prune("no/such/model", None, **job), "no such folder"),
+    ]:
+        with pytest.raises(Exception, match=reason) as refused:
+            call()
+        assert "\n" not in str(refused.value)
+    with pytest.raises(ConfigError, match="this ticket is not for it"):
+        pk.attach(model, arch.ticket(arch.backbone("bert")))
+
+
+def test_importing_prunekit_imports_neither_torch_nor_transformers():
+    code = "import sys, prunekit as pk; dir(pk); print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = pk.nothing
+    assert "prune" in dir(pk)
+
+
+def test_paths_may_be_strings(job, tmp_path, monkeypatch):
+    run = pk.prune(tiny.backbone("gpt2").model, tiny.tokenizer("gpt2"), tolerance=1, **job)
+    monkeypatch.chdir(tmp_path)
+    again = pk.Run(f"runs/{run.path.name}", run.stage, 1)
+    assert again.best == run.best
+    assert again.path == Path("runs") / run.path.name
+    run.best.save("mine.safetensors")
+    save_ticket(run.best, str(tmp_path / "deeper" / "mine.safetensors"))
+    for path in ("mine.safetensors", "deeper/mine.safetensors", f"runs/{run.path.name}/seed=0/round=00"):
+        assert pk.Ticket.load(path) == pk.Ticket.load(Path(path))
+    assert pk.Ticket.load("mine.safetensors") == load_ticket("mine.safetensors") == run.best
+
+
+def test_a_round_seed_or_arm_that_is_not_there_is_told_from_those_that_are(job):
+    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    run = pk.prune(model, tokenizer, seeds="0,3", controls=True, **job)
+    for wanted, said in [
+        (dict(round=5), f"no round 5 of {run.stage}: there are rounds 0, 1 and 2"),
+        (dict(round=-1), "there are rounds 0, 1 and 2"),
+        (dict(round=1, seed=1), f"no seed 1 in round 1 of {run.stage}: there are seeds 0 and 3"),
+        (dict(seed=4), "there are seeds 0 and 3"),
+        (
+            dict(arm="randon"),
+            'no arm "randon" of .*: there are arms dense-continued, fresh, length, random and reversed',
+        ),
+        (dict(arm="random", round=9), "no round 9 of .*: there are rounds 1 and 2"),
+    ]:
+        with pytest.raises(ArtifactError, match=said) as refused:
+            run.ticket(**wanted)
+        assert "delete" not in str(refused.value)
+        assert "\n" not in str(refused.value)
+    dense = pk.Run(run.path)
+    said = rf'no round 2 of the dense stage: there is round 0; .* Run\(path, "{run.stage}"'
+    with pytest.raises(ArtifactError, match=said):
+        dense.ticket(round=2)
+    with pytest.raises(ArtifactError, match='no arm "random" of the dense stage: it has no arms'):
+        dense.ticket(arm="random", round=1)
+    assert run.ticket(3, 0, "random") == run.ticket(3, 0)  # it begins where the ticket does
+    assert run.ticket(3, 0, "length") != run.ticket(3, 0)  # this one does not
+    assert run.ticket(3, 2, "random").mask.tokens == 2

@@ -1,0 +1,72 @@
+import pytest
+import tiny
+import torch
+
+from prunekit.experiment.prepare import prepare
+from prunekit.support.errors import ConfigError
+
+
+def ready(folder, **more):
+    return prepare(tiny.experiment("gpt2", folder, **more))
+
+
+def test_auto_values_are_resolved_and_shown(folder):
+    made = ready(folder, train_steps=None, evaluate_every=None, learning_rate=None)
+    plan = made.plan
+    assert plan.train_steps == 100  # ten epochs of 24 examples would be 60; a hundred is the least
+    assert plan.evaluate_every == 10
+    assert plan.learning_rate == pytest.approx(0.2 * made.backbone.embedding_rms, rel=0.01)
+    assert made.experiment.training.learning_rate == plan.learning_rate
+    assert made.experiment.model.place == "first"
+    assert ready(folder, optimizer="adafactor", learning_rate=None).plan.learning_rate == 0.3
+
+
+def test_the_id_is_the_content_not_the_path(folder, tmp_path):
+    made = ready(folder)
+    moved = tmp_path / "elsewhere"
+    tiny.save_model("gpt2", moved / "model-gpt2")
+    tiny.save_task(moved / "toy")
+    assert prepare(tiny.experiment("gpt2", moved)).id == made.id
+    assert made.name == f"toy-model-gpt2-direct-{made.id}"
+
+
+@pytest.mark.parametrize(
+    "change", [dict(train_steps=8), dict(prompt_tokens=8), dict(train_examples=8), dict(precision="bfloat16")]
+)
+def test_whatever_decides_round_0_changes_the_id(folder, change):
+    assert ready(folder, **change).id != ready(folder).id
+
+
+@pytest.mark.parametrize("change", [dict(seeds=3), dict(rounds=1), dict(score="random"), dict(width=2)])
+def test_what_does_not_decide_round_0_leaves_the_id(folder, change):
+    assert ready(folder, **change).id == ready(folder).id
+
+
+def test_prunings_differ_in_their_stage(folder):
+    assert ready(folder).stage != ready(folder, rewind="init").stage
+    assert ready(folder).stage == ready(folder, seeds=2).stage
+
+
+def test_starts_depend_on_the_seed_alone(folder):
+    made = ready(folder)
+    one, again, other = (made.dense(seed).state["values"] for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    vocabulary = made.backbone.embed(torch.tensor(made.backbone.ordinary_ids()))
+    assert all(any(torch.equal(row, word) for word in vocabulary) for row in one)
+
+
+@pytest.mark.parametrize("init", ["uniform", "labels"])
+def test_other_starts(folder, init):
+    values = ready(folder, init=init).dense(0).state["values"]
+    if init == "labels":
+        made = ready(folder)
+        word = made.backbone.tokenizer("good", add_special_tokens=False)["input_ids"]
+        assert torch.allclose(values[0], made.backbone.embed(torch.tensor(word))[0])
+    assert values.shape == (4, 32)
+
+
+def test_text_starts_need_their_words(folder):
+    with pytest.raises(ConfigError, match="--init-text"):
+        ready(folder, init="text")
+    assert ready(folder, init="text", init_text="good bad").dense(0).state["values"].shape == (4, 32)

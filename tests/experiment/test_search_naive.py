@@ -1,0 +1,201 @@
+"""The search on the testbed, cell by cell, against a naive one: plain loops, one example at a time, no cohort.
+
+Of prunekit's own code it takes the loaded model, the encoded examples, the starting values and the data order, which
+are given to both sides; training, scores, counts, ranking, masks and the choice are done again here.
+"""
+
+import math
+from types import SimpleNamespace
+
+import naive
+import pytest
+import tiny
+import torch
+
+from prunekit.engine.order import epoch_batches
+from prunekit.experiment import run as experiment
+from prunekit.experiment.prepare import prepare
+from prunekit.experiment.run import GRID
+from prunekit.experiment.settings import Experiment
+from prunekit.runs import round_files
+from prunekit.runs.paths import Place
+from prunekit.runs.ticket_file import load_ticket
+
+pytestmark = pytest.mark.gate
+
+P, K = 4, 4
+STEPS, EVERY, BATCH, RATE, WARM, CLIP, DECAY = 3, 2, 3, 0.2, 2, 0.05, 0.01
+SEED = 5
+
+
+def settings(grid):
+    return Experiment.model_validate({
+        "task": {"name": "testbed/judge-topic", "train_examples": 9, "selection_examples": 9, "report_examples": 8},
+        "prompt": {"tokens": P, "pieces": K},
+        "training": {
+            "train_steps": STEPS, "evaluate_every": EVERY, "batch_size": BATCH, "learning_rate": RATE,
+            "warmup_fraction": 0.5, "clip_norm": CLIP, "weight_decay": DECAY,
+        },
+        "search": {"grid": grid},
+        "machine": {"threads": 1},
+        "seeds": [SEED],
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["full", "paper"])
+def made(request, tmp_path_factory):
+    prepared = prepare(settings(request.param))
+    return request.param, prepared, experiment.search(prepared, tmp_path_factory.mktemp("out"), tiny.Quiet())
+
+
+# ---- the naive search
+
+
+def prompt_of(values, kept):
+    """What `naive` reads of a ticket: values [P, H], and by token the set of its kept pieces."""
+    piece = torch.tensor([[column in kept.get(row, ()) for column in range(K)] for row in range(P)])
+    mask = SimpleNamespace(token=piece.any(dim=1), piece=piece)
+    return SimpleNamespace(state={"values": values}, head=None, mask=mask, absent="remove")
+
+
+def accuracy(bone, values, kept, examples):
+    right = 0
+    with torch.no_grad():
+        vectors, _ = naive.slots(prompt_of(values, kept))
+        for example in examples:
+            total, _ = naive.choice_scores("t5", bone, vectors, example)
+            right += int(total.argmax()) == example.gold
+    return right / len(examples)
+
+
+def trained(prepared, start, kept, number):
+    """Kept values, their step and their accuracy on selection: AdamW by its formulas, one example at a time."""
+    bone, lessons = prepared.backbone, prepared.lessons
+    lengths = [example.length for example in lessons.train]
+    values, mean, square = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
+    best = (-1.0, 0, start)
+    for step in range(STEPS):
+        epoch, turn = divmod(step, len(lengths) // BATCH)
+        slope = torch.zeros_like(values)
+        for place in epoch_batches(lengths, BATCH, SEED, number, epoch)[turn]:
+            leaf = values.clone().requires_grad_()
+            vectors, _ = naive.slots(prompt_of(leaf, kept))
+            (one,) = torch.autograd.grad(naive.loss("t5", bone, vectors, lessons.train[place]), leaf)
+            slope += one / BATCH
+        slope = slope * min(1.0, CLIP / (float(slope.norm()) + 1e-6))
+        rate = RATE * min(1.0, (step + 1) / WARM)
+        mean = 0.9 * mean + 0.1 * slope
+        square = 0.999 * square + 0.001 * slope**2
+        step_size = (mean / (1 - 0.9 ** (step + 1))) / ((square / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8)
+        values = values - rate * DECAY * values - rate * step_size
+        if (step + 1) % EVERY == 0 or step + 1 == STEPS:
+            reached = accuracy(bone, values, kept, lessons.selection)
+            if reached > best[0]:
+                best = (reached, step + 1, values)
+    return SimpleNamespace(selection=best[0], step=best[1], values=best[2])
+
+
+def counts(whole):
+    """What is left where 0, 10, ..., 90 % are dropped, the dropped count rounded down."""
+    left = []
+    for percent in range(0, 100, 10):
+        count = max(1, whole - math.floor(whole * percent / 100))
+        if count not in left:
+            left.append(count)
+    return left
+
+
+def largest(scores, count):
+    return sorted(range(len(scores)), key=lambda place: (-float(scores[place]), place))[:count]
+
+
+def better(one, other):
+    """Whether (counts, selection) `one` is to be chosen over `other`."""
+    (a, b), (c, d) = one[0], other[0]
+    return (one[1], -a * b, -a) > (other[1], -c * d, -c)
+
+
+def chosen_of(cells):
+    best = None
+    for found in cells:
+        if best is None or better(found, best):
+            best = found
+    return best[0]
+
+
+@pytest.fixture(scope="module")
+def reading():
+    """Dense round, scores and all cells of the whole grid, as the naive search finds them."""
+    prepared = prepare(settings("full"))
+    everything = {row: set(range(K)) for row in range(P)}
+    dense = trained(prepared, prepared.dense(SEED).state["values"], everything, 0)
+    of_dense = prompt_of(dense.values, everything)
+    token, piece = naive.scores("t5", prepared.backbone, of_dense, prepared.lessons.train, torch.abs)
+    cells = {}
+    for tokens in counts(P):
+        rows = largest(token, tokens)
+        for pieces in counts(K):
+            kept = {row: set(largest(piece[row], pieces)) for row in rows}
+            cells[tokens, pieces] = (kept, trained(prepared, dense.values, kept, 1))
+    return SimpleNamespace(prepared=prepared, dense=dense, token=token, piece=piece, cells=cells)
+
+
+# ---- side by side
+
+
+def close(found, wanted, bar):
+    assert float((found - wanted).abs().max()) <= bar * float(wanted.abs().max())
+
+
+def test_the_dense_round_and_its_scores(made, reading):
+    _, _, run = made
+    place = Place("", SEED, 0)
+    result = run.result(place)
+    assert (result["selection"]["accuracy"], result["kept_step"]) == (reading.dense.selection, reading.dense.step)
+    close(round_files.kept_values(run, place).state["values"], reading.dense.values, 1e-4)
+    scores = round_files.load_scores(run, place)["absolute"]
+    assert scores.examples == 9
+    close(scores.token, reading.token, 1e-3)
+    close(scores.piece, reading.piece, 1e-3)
+
+
+def test_every_cell_has_the_mask_the_counts_and_the_metric_of_the_naive_search(made, reading):
+    grid, prepared, run = made
+    paper = [(tokens, K) for tokens in counts(P)]
+    best_tokens, _ = chosen_of((pair, reading.cells[pair][1].selection) for pair in paper)
+    wanted = list(reading.cells) if grid == "full" else [*paper, *((best_tokens, left) for left in counts(K)[1:])]
+    top = f"{prepared.search_stage}/{GRID}/"
+    found = [place for place in run.rounds() if place.stage.startswith(top)]
+    assert sorted(place.stage for place in found) == sorted(f"{top}tokens={a}-pieces={b}" for a, b in wanted)
+    start = round_files.kept_values(run, Place("", SEED, 0)).state["values"]
+    for place in found:
+        result = run.result(place)
+        kept, cell = reading.cells[result["tokens"], result["pieces"]]
+        assert result["cells"] == result["tokens"] * result["pieces"] == sum(map(len, kept.values()))
+        ticket = load_ticket(run.read(place, "ticket.safetensors"))
+        assert ticket.mask.piece.tolist() == [[k in kept.get(row, ()) for k in range(K)] for row in range(P)], place
+        assert ticket.mask.token.tolist() == [row in kept for row in range(P)]
+        assert torch.equal(ticket.state["values"], start)
+        assert (result["selection"]["accuracy"], result["kept_step"]) == (cell.selection, cell.step), place
+        close(round_files.kept_values(run, place).state["values"], cell.values, 1e-4)
+
+
+def test_the_choice_and_its_one_look_at_the_report_split(made, reading):
+    grid, prepared, run = made
+    reached = {pair: cell.selection for pair, (_, cell) in reading.cells.items()}
+    if grid == "paper":
+        tokens, _ = chosen_of((pair, value) for pair, value in reached.items() if pair[1] == K)
+        reached = {pair: value for pair, value in reached.items() if pair[0] == tokens}
+    pair = chosen_of(reached.items())
+    result = run.result(Place(prepared.search_stage, SEED, 1))
+    assert (result["tokens"], result["pieces"]) == pair
+    kept, cell = reading.cells[pair]
+    assert result["selection"]["accuracy"] == cell.selection
+    assert result["report"]["accuracy"] == accuracy(prepared.backbone, cell.values, kept, prepared.report)
+
+
+def test_the_naive_search_has_something_to_tell_apart(reading):
+    """Cells differ, so that agreement is no accident; no metric of a cell hangs on a near tie of two masks."""
+    assert len({cell.selection for _, cell in reading.cells.values()}) >= 3
+    assert len({cell.step for _, cell in reading.cells.values()}) == 2
+    assert (reading.token.sort().values.diff() > 1e-2 * reading.token.max()).all()

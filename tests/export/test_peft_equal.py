@@ -1,0 +1,108 @@
+"""Every architecture: an exported adapter under PEFT gives the very logits that prunekit gives."""
+
+from itertools import product
+
+import architectures as arch
+import pytest
+import tiny
+import torch
+
+from prunekit import export
+from prunekit.engine.cohort import Member, soft
+from prunekit.export import Story
+from prunekit.pruning.ticket import Ticket
+
+peft = pytest.importorskip("peft")
+pytestmark = [
+    pytest.mark.gate,
+    pytest.mark.filterwarnings("ignore"),  # PEFT's and transformers' own, others in every version
+]
+
+
+def write(folder, files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "method"), tiny.pairs(arch.KINDS, ("residual", "dpt")))
+def test_logits_under_peft_are_those_of_prunekit_bit_for_bit(kind, method, tmp_path):
+    for name, mask in arch.MASKS.items():
+        bone = arch.backbone(kind)
+        ticket = arch.ticket(bone, method, mask)
+        folder = write(tmp_path / name, export.adapter_files(ticket, bone, Story()))
+        found = export.verify(folder, ticket, bone)
+        assert found.difference == 0.0
+        assert found.rows == 8
+        assert found.largest > 0.1
+
+
+@pytest.mark.parametrize("kind", arch.KINDS)
+def test_choices_under_peft_score_as_prunekit_scores_them(kind, tmp_path):
+    bone = arch.backbone(kind)
+    ticket = arch.ticket(bone, "dpt", arch.MASKS["pieces"])
+    folder = write(tmp_path, export.adapter_files(ticket, bone, Story()))
+    examples = tiny.encoded(bone, tiny.examples(6, choices=("good very", "bad")), arch.TOKENS)
+    ours = bone.logits(soft([Member(ticket)]), bone.batch([examples], every_choice=True))[0]
+    theirs = torch.tensor([by_hand(bone, folder, ticket, one) for one in examples])
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(ours.abs().max()))
+
+
+@torch.no_grad()
+def by_hand(bone, folder, ticket, example):
+    """Choice scores of one example by PEFT alone."""
+    from prunekit.export.verify import models
+
+    if kind_of(bone) == "SEQ_CLS":
+        _, theirs = models(bone, ticket)
+        worn = peft.PeftModel.from_pretrained(theirs, folder).eval()
+        return worn(input_ids=torch.tensor([example.text])).logits[0].tolist()
+    worn = peft.PeftModel.from_pretrained(bone.model, folder).eval()
+    scores = []
+    for choice in example.choices:
+        if kind_of(bone) == "SEQ_2_SEQ_LM":
+            loss = worn(input_ids=torch.tensor([example.text]), labels=torch.tensor([choice])).loss
+        else:
+            row = torch.tensor([example.text + choice])
+            labels = torch.tensor([[-100] * len(example.text) + list(choice)])
+            loss = worn(input_ids=row, labels=labels).loss
+        scores.append(-float(loss) * len(choice))
+    return scores
+
+
+def kind_of(bone):
+    return export.peft.task_type(bone)
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"), tiny.pairs(("gpt2", "t5", "bert", "roberta"), ("direct", "residual", "dpt"))
+)
+@pytest.mark.parametrize("absent", ["remove", "zero"])
+def test_what_was_exported_is_imported_as_it_was(kind, method, absent, tmp_path):
+    for name, mask in arch.MASKS.items():
+        bone = arch.backbone(kind)
+        origin = {"task": "toy", "run": "12345678"}
+        ticket = arch.ticket(bone, method, mask, absent=absent, round=2, rewind=30, origin=origin)
+        folder = write(tmp_path / name, export.adapter_files(ticket, bone, Story()))
+        back = export.read_adapter(str(folder))
+        assert back == export.flattened(ticket)
+        assert back.mask == ticket.mask
+        assert torch.equal(back.prompt()()[0], ticket.prompt()()[0])
+        again = export.adapter_files(back, bone, Story())
+        assert again["adapter_model.safetensors"] == (folder / "adapter_model.safetensors").read_bytes()
+        if method == "direct" and name == "dense":
+            assert back == ticket
+
+
+@pytest.mark.parametrize("name", ["all-minilm-l6-v2", "stories260k"])
+def test_real_models_agree_with_peft_too(name, shared, tmp_path):
+    from prunekit.models import load
+
+    place = "first" if "minilm" in name else "auto"
+    bone = load(str(shared / "models" / name), place=place)
+    for method, (mask_name, mask) in product(("residual", "dpt"), arch.MASKS.items()):
+        ticket: Ticket = arch.ticket(bone, method, mask)
+        folder = write(tmp_path / f"{method}-{mask_name}", export.adapter_files(ticket, bone, Story()))
+        assert export.verify(folder, ticket, bone).difference == 0.0
+        assert export.read_adapter(str(folder)) == export.flattened(ticket)

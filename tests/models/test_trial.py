@@ -1,0 +1,467 @@
+"""A model is tried before it is believed (backbones/trial.py)."""
+
+import copy
+import math
+from dataclasses import replace
+
+import architectures
+import pytest
+import tiny
+import torch
+from torch import nn
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.modeling_outputs import BaseModelOutput
+
+import prunekit as pk
+from prunekit.engine.cohort import Member, soft
+from prunekit.models import Encoded, Head, Soft, settle, wrap
+from prunekit.models.traits import Traits
+from prunekit.support.errors import ConfigError
+
+pytestmark = [
+    # PEFT asks transformers 5.23 by a name that warns
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
+    # transformers 5.0 has ModernBERT and DeBERTa use what torch no longer likes
+    pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning"),
+]
+
+_VOCABULARY = len(tiny.SPECIAL + tiny.WORDS)
+_COMMON = dict(
+    vocab_size=_VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+    max_position_embeddings=80, bos_token_id=3, eos_token_id=1, pad_token_id=0,
+)  # fmt: skip
+_SEQ2SEQ = dict(
+    vocab_size=_VOCABULARY, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+    decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=80, pad_token_id=0,
+    bos_token_id=3, eos_token_id=1, decoder_start_token_id=0, forced_eos_token_id=1, scale_embedding=True,
+)  # fmt: skip
+_GEMMA = _COMMON | dict(
+    num_key_value_heads=2, head_dim=8, vocab_size_per_layer_input=_VOCABULARY, hidden_size_per_layer_input=8,
+    num_hidden_layers=4, layer_types=["sliding_attention"] * 3 + ["full_attention"], num_kv_shared_layers=0,
+    sliding_window=8,
+)  # fmt: skip
+_DEBERTA = _COMMON | dict(relative_attention=True, pos_att_type=["p2c", "c2p"], position_biased_input=False)
+_MODERNBERT = _COMMON | dict(local_attention=6, global_attn_every_n_layers=2, cls_token_id=3, sep_token_id=1)
+_GEMMA3N = _GEMMA | dict(laurel_rank=8, altup_num_inputs=2, activation_sparsity_pattern=[0.0] * 4)
+# name -> how it is made
+_STRANGERS = {
+    "marian": (AutoModelForSeq2SeqLM, "marian", _SEQ2SEQ),
+    "pegasus": (AutoModelForSeq2SeqLM, "pegasus", _SEQ2SEQ),
+    "gemma3n": (AutoModelForCausalLM, "gemma3n_text", _GEMMA3N),
+    "gemma4": (AutoModelForCausalLM, "gemma4_text", _GEMMA | dict(global_head_dim=8)),
+    "modernbert": (AutoModel, "modernbert", _MODERNBERT),
+    "deberta": (AutoModel, "deberta-v2", _DEBERTA),
+    "mpnet": (AutoModel, "mpnet", _COMMON),
+    "longformer": (AutoModel, "longformer", _COMMON | dict(attention_window=[8, 8])),
+    "fnet": (AutoModel, "fnet", _COMMON),
+    "roberta of another padding row": (AutoModel, "roberta", _COMMON | dict(pad_token_id=1)),
+    "esm": (AutoModel, "esm", _COMMON | dict(token_dropout=True, mask_token_id=2, position_embedding_type="rotary")),
+}
+
+
+def stranger(name: str):
+    """A random model, float32, eval mode, whose weights are wide enough that faults show."""
+    loader, kind, settings = _STRANGERS[name]
+    if kind not in CONFIG_MAPPING:
+        pytest.skip(f"this transformers has no {kind}")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        built = loader.from_config(AutoConfig.for_model(kind, **settings)).float().eval()
+        with torch.no_grad():
+            for parameter in built.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.15)
+    return built
+
+
+def tokenizer():
+    return tiny.tokenizer("llama")
+
+
+# ---- what the trial sees
+
+
+@pytest.mark.parametrize(
+    ("name", "traits"),
+    [
+        ("marian", Traits(scale=math.sqrt(32), together="rows")),
+        ("pegasus", Traits(scale=math.sqrt(32), together="rows")),
+        ("gemma3n", Traits(per_layer=True, first_position=0)),
+        ("gemma4", Traits(per_layer=True, first_position=0)),
+        ("modernbert", Traits(first_position=0, together="rows")),
+        ("deberta", Traits(first_position=0, together="rows")),
+        ("mpnet", Traits(first_position=2, together="rows")),
+        ("fnet", Traits(first_position=0, together="lengths")),
+        ("roberta of another padding row", Traits(first_position=2)),
+    ],
+)
+def test_a_model_is_given_its_rows_as_the_trial_showed(name, traits):
+    assert wrap(stranger(name), tokenizer()).traits == traits
+
+
+@pytest.mark.parametrize("kind", [*architectures.KINDS])
+def test_usual_models_need_nothing_and_rows_share_a_pass(kind):
+    traits = architectures.backbone(kind).traits
+    assert traits.scale == 1 and not traits.per_layer
+    assert traits.together == ("rows" if kind == "bart" else "batch")
+
+
+def test_a_model_that_cannot_be_followed_is_refused_with_what_was_seen():
+    with pytest.raises(
+        ConfigError, match=r"EsmModel: the model answers otherwise from embeddings than from token ids \(by"
+    ):
+        wrap(stranger("esm"), tokenizer())
+
+
+def test_a_model_that_answers_otherwise_each_time_is_refused():
+    model = copy.deepcopy(tiny.model("gpt2"))
+    inner = model.transformer.h[0].mlp.forward
+    model.transformer.h[0].mlp.forward = lambda hidden: inner(hidden) + torch.rand(hidden.shape)
+    with pytest.raises(ConfigError, match="the same row is answered otherwise when it is asked again"):
+        wrap(model, tokenizer())
+
+
+def test_a_model_that_looks_ahead_is_no_decoder():
+    settings = dict(vocab_size=_VOCABULARY, d_model=32, n_layer=2, n_head=4, d_inner=64, initializer_range=0.2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model("xlnet", **settings)).eval()
+    with pytest.raises(ConfigError, match="no causal language model: a token changes what the model says before it"):
+        wrap(model, tokenizer())
+
+
+def test_a_model_without_its_head_is_told_how_to_be_loaded():
+    bare = copy.deepcopy(tiny.model("gpt2")).transformer
+    with pytest.raises(ConfigError, match="GPT2Model: the model has no language-modelling head; load it by Auto"):
+        wrap(bare, tokenizer())
+
+
+def test_an_encoder_whose_first_state_knows_nothing_of_its_row_is_refused():
+    model = stranger("modernbert")
+
+    def deaf(input_ids=None, inputs_embeds=None, attention_mask=None, position_ids=None):
+        embeds = model.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
+        return BaseModelOutput(last_hidden_state=embeds.cumsum(dim=1))
+
+    model.forward = deaf
+    with pytest.raises(ConfigError, match="the state of a row's first token does not depend on the rest of the row"):
+        wrap(model, tokenizer())
+
+
+@pytest.mark.parametrize("kind", ["albert", "big_bird"])
+def test_a_pooler_of_two_parts_is_read_as_the_model_reads_it(kind):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModel.from_config(AutoConfig.for_model(kind, **_COMMON, embedding_size=32)).eval()
+    assert isinstance(model.pooler, nn.Linear)
+    bone = wrap(model, tokenizer(), place="first")
+    prompt, text = [8, 9], (10, 11, 12, 13)
+    weight = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
+    row = Encoded(0, text, ((), ()), 0)
+    with torch.no_grad():
+        answers = bone.logits(cohort_of_ids(bone, [prompt], weight), bone.batch([[row]], every_choice=True))[0, 0]
+        wanted = model(input_ids=torch.tensor([[*prompt, *text]])).pooler_output[0] @ weight.T
+    assert (answers - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+def test_experts_of_an_encoder_decoder_get_the_output_of_their_own_encoder():
+    settings = dict(
+        vocab_size=_VOCABULARY, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4,
+        num_experts=4, num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, pad_token_id=0,
+        decoder_start_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model("switch_transformers", **settings)).eval()
+    assert wrap(model, tokenizer()).traits == Traits()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of the quantising
+def test_a_model_that_lets_no_gradient_through_is_refused_before_it_is_trained(tmp_path):
+    tiny.save_task(tmp_path / "toy")
+    quantised = torch.ao.quantization.quantize_dynamic(copy.deepcopy(tiny.model("llama")), {nn.Linear}, torch.qint8)
+    task, data = str(tmp_path / "toy" / "toy.toml"), str(tmp_path / "toy")
+    with pytest.raises(ConfigError, match="no gradient reaches a prompt through this model"):
+        pk.prune(quantised, tokenizer(), task, data=data, prompt_tokens=4, pieces=4, threads=1, out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_model_that_takes_no_embeddings_is_refused_in_one_line():
+    model = copy.deepcopy(tiny.model("gpt2"))
+    inner = model.transformer.forward
+
+    def ids_alone(*args, inputs_embeds=None, **more):
+        if inputs_embeds is not None:
+            raise NotImplementedError("no embeddings\nhere")
+        return inner(*args, **more)
+
+    model.transformer.forward = ids_alone
+    with pytest.raises(
+        ConfigError, match=r"cannot be given rows of embeddings.*NotImplementedError: no embeddings here"
+    ):
+        wrap(model, tokenizer())
+
+
+# ---- answers, against the plain model and its ids
+
+
+def by_ids(model, place, prompt, text, choices, weight, start=None):
+    """Scores [C] of one unpadded row of ids; nothing but the Hugging Face model."""
+    at = {"first": 0, "after-cls": 1, "suffix": len(text)}[place]
+    row = [*text[:at], *prompt, *text[at:]]
+    if weight is not None:
+        state = model(input_ids=torch.tensor([row])).last_hidden_state
+        first = state[:, 0]
+        if place == "first" and getattr(model, "pooler", None) is not None:
+            first = model.pooler(state)
+        return (first @ weight.T)[0]
+    scores = []
+    for choice in choices:
+        if model.config.is_encoder_decoder:
+            begun = torch.tensor([[start, *choice[:-1]]])
+            logits = model(input_ids=torch.tensor([row]), decoder_input_ids=begun).logits[0]
+        else:
+            logits = model(input_ids=torch.tensor([[*row, *choice[:-1]]])).logits[0, -len(choice) :]
+        scores.append(sum(logits[n].log_softmax(-1)[token] for n, token in enumerate(choice)))
+    return torch.stack(scores)
+
+
+def cohort_of_ids(bone, prompts, weight):
+    """Prompts that are the embeddings of ids, padded to the longest as a cohort is."""
+    width = max(map(len, prompts))
+    values = torch.stack([bone.embed(torch.tensor([p[0]] * (width - len(p)) + list(p))) for p in prompts])
+    there = torch.tensor([[False] * (width - len(p)) + [True] * len(p) for p in prompts])
+    head = None if weight is None else Head(weight.expand(len(prompts), -1, -1), torch.zeros(len(prompts), 2))
+    return Soft(values, there, there, there.long(), None, head)
+
+
+def head_of(bone):
+    """The weights [2, H] of a head, where the model answers by one."""
+    return (
+        torch.randn(2, bone.hidden_width, generator=torch.Generator().manual_seed(1)) if bone.answers_by_head else None
+    )
+
+
+def places(name):
+    return ("after-cls", "first") if _STRANGERS[name][0] is AutoModel else ("first",)
+
+
+CELLS = [(name, place) for name in _STRANGERS if name != "esm" for place in places(name)]
+
+
+@pytest.mark.parametrize(("name", "place"), CELLS)
+def test_unequal_prompts_and_texts_side_by_side_are_answered_as_their_ids_alone(name, place):
+    bone = wrap(stranger(name), tokenizer(), place=place)
+    layered = bone.traits.per_layer  # a prompt token's own layers get the padding's embeddings
+    prompts = (
+        [[0] * 8, [0] * 2, [0] * 5] if layered else [[8, 9, 10, 11, 12, 13, 14, 15], [21, 22], [30, 31, 32, 33, 34]]
+    )
+    texts = [tuple(range(10, 10 + length)) for length in (19, 4, 11)]
+    choices = ((7,), (9, 8, 5))
+    rows = [Encoded(n, text, choices, 0) for n, text in enumerate(texts)]
+    weight = head_of(bone)
+    with torch.no_grad():
+        answers = bone.logits(cohort_of_ids(bone, prompts, weight), bone.batch([rows], every_choice=True))
+        for member, prompt in enumerate(prompts):
+            for number, text in enumerate(texts):
+                start = None if weight is not None else getattr(bone.config, "decoder_start_token_id", None)
+                wanted = by_ids(bone.model, place, prompt, text, choices, weight, start)
+                assert (answers[member, number] - wanted).abs().max() <= 1e-5 * max(20.0, float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["modernbert", "deberta", "mpnet", "longformer", "fnet", "marian", "gemma3n"])
+def test_members_get_the_gradients_that_they_get_alone(name):
+    bone = wrap(stranger(name), tokenizer())
+    rows = tiny.encoded(bone, tiny.examples(4))
+    masks = [tiny.masked([True] * 4), tiny.masked([False, False, True, False])]
+    gradients = []
+    for together in (True, False):
+        members = [Member(tiny.ticket(bone, seed=seed)) for seed in range(2)]
+        members = [Member(_with_mask(tiny.ticket(bone, seed=seed), mask)) for seed, mask in enumerate(masks)]
+        for group in [members] if together else [[member] for member in members]:
+            bone.losses(soft(group), bone.batch([rows], every_choice=False)).sum().backward()
+        gradients.append([member.masked.prompt.values.grad for member in members])
+    for beside, alone in zip(*gradients, strict=True):
+        assert alone.abs().max() > 0
+        assert (beside - alone).abs().max() <= 1e-5 * alone.abs().max()
+
+
+def _with_mask(ticket, mask):
+    return replace(ticket, mask=mask)
+
+
+@pytest.mark.parametrize("name", ["marian", "modernbert", "roberta of another padding row"])
+def test_what_the_trial_would_have_let_pass_is_wrong_by_more_than_its_bar(name):
+    """The same comparison with the traits that 0.1.0 took for granted: the check can fail."""
+    bone = wrap(stranger(name), tokenizer())
+    weight = head_of(bone)
+    choices, text = ((7,), (9, 8, 5)), tuple(range(10, 24))
+    row = Encoded(0, text, choices, 0)
+    bone.traits = Traits(first_position=bone.traits.first_position and 1)
+    with torch.no_grad():
+        answers = bone.logits(
+            cohort_of_ids(bone, [[8, 9, 10, 11, 12, 13], [21]], weight), bone.batch([[row]], every_choice=True)
+        )
+        start = None if weight is not None else bone.config.decoder_start_token_id
+        wanted = by_ids(bone.model, bone.place, [21], text, choices, weight, start)
+    assert (answers[1, 0] - wanted).abs().max() > 1e-3 * wanted.abs().max()
+
+
+# ---- lengths at which models begin to read otherwise
+
+
+def test_longer_texts_are_tried_once_they_reach_a_window():
+    settings = _MODERNBERT | dict(local_attention=3000, max_position_embeddings=4000)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        bone = wrap(AutoModel.from_config(AutoConfig.for_model("modernbert", **settings)).eval(), tokenizer())
+    assert bone.tried == 6
+    settle(bone, 1000)
+    assert bone.tried == 6
+    settle(bone, 3001)
+    assert bone.tried == 3001
+
+
+def test_a_window_is_met_at_load():
+    assert wrap(stranger("modernbert"), tokenizer()).tried == 7
+    assert architectures.backbone("mistral").tried == 9
+
+
+# ---- models in a wrapping
+
+
+def lora(model):
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=4, target_modules=["c_attn"], init_lora_weights=False, fan_in_fan_out=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return peft.get_peft_model(model, config).eval()
+
+
+def test_a_lora_wrapped_model_answers_with_its_adapter():
+    plain = tiny.model("gpt2")
+    wrapped = lora(copy.deepcopy(plain))
+    bone, bare = wrap(wrapped, tokenizer()), tiny.backbone("gpt2")
+    rows, ticket = tiny.encoded(bare, tiny.examples(4)), tiny.ticket(bare)
+    with torch.no_grad():
+        answers = bone.logits(soft([Member(ticket)]), bone.batch([rows], every_choice=True))[0]
+        without = bare.logits(soft([Member(ticket)]), bare.batch([rows], every_choice=True))[0]
+        for row, scores in zip(rows, answers, strict=True):
+            embeds = torch.cat([ticket.state["values"], wrapped.get_input_embeddings()(torch.tensor(row.text))])[None]
+            logits = wrapped(inputs_embeds=embeds).logits[0, -1].log_softmax(-1)
+            wanted = torch.stack([logits[choice[0]] for choice in row.choices])
+            assert (scores - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert (answers - without).abs().max() > 1e-2
+
+
+def test_a_lora_wrapped_model_is_pruned_and_left_as_it_was(tmp_path):
+    tiny.save_task(tmp_path / "toy")
+    wrapped = lora(copy.deepcopy(tiny.model("gpt2")))
+    asking = [name for name, parameter in wrapped.named_parameters() if parameter.requires_grad]
+    run = pk.prune(
+        wrapped, tokenizer(), str(tmp_path / "toy" / "toy.toml"), data=str(tmp_path / "toy"), rounds=1, prompt_tokens=4,
+        pieces=4, train_steps=4, evaluate_every=2, threads=1, quiet=True, out=tmp_path / "runs",
+    )  # fmt: skip
+    assert asking and [name for name, parameter in wrapped.named_parameters() if parameter.requires_grad] == asking
+    ids = torch.tensor([[8, 9, 10]])
+    with torch.no_grad():
+        assert run.best.attach(wrapped).forward(ids).logits.isfinite().all()
+
+
+def test_a_prompt_of_pefts_own_is_refused():
+    peft = pytest.importorskip("peft")
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    wrapped = peft.get_peft_model(copy.deepcopy(tiny.model("gpt2")), config)
+    with pytest.raises(
+        ConfigError, match=r"wrapped by PEFT \(PROMPT_TUNING\), and what the wrapping adds would be lost"
+    ):
+        wrap(wrapped, tokenizer())
+
+
+# ---- ids
+
+
+def test_any_id_pads_even_one_behind_the_embedding():
+    longer = copy.deepcopy(tiny.tokenizer("gpt2"))
+    longer.add_special_tokens({"pad_token": "[PAD]"})
+    assert longer.pad_token_id == _VOCABULARY
+    bone, usual = wrap(copy.deepcopy(tiny.model("gpt2")), longer), tiny.backbone("gpt2")
+    assert bone.pad == 0
+    rows, ticket = tiny.encoded(bone, tiny.examples(4)), tiny.ticket(usual)
+    with torch.no_grad():
+        both = [each.logits(soft([Member(ticket)]), each.batch([rows], every_choice=True)) for each in (bone, usual)]
+    assert torch.equal(*both)
+
+
+def test_hidden_tokens_are_refused_where_the_model_sees_them():
+    bone = wrap(stranger("fnet"), tokenizer())
+    assert not bone.hides
+    rows = tiny.encoded(bone, tiny.examples(2))
+    ticket = _with_mask(tiny.ticket(bone, absent="hide"), tiny.masked([True, False, True, True]))
+    with pytest.raises(ConfigError, match="FNetModel sees prompt tokens that are hidden from it"):
+        bone.logits(soft([Member(ticket)]), bone.batch([rows], every_choice=True))
+
+
+# ---- tickets on the user's own model
+
+
+@pytest.mark.parametrize(
+    "name", ["marian", "pegasus", "gemma4", "gemma3n", "modernbert", "deberta", "roberta of another padding row"]
+)
+def test_an_attached_ticket_answers_as_the_code_that_trained_it(name):
+    model = stranger(name)
+    bone = wrap(copy.deepcopy(model), tokenizer())
+    ticket = tiny.ticket(bone)
+    rows = tiny.encoded(bone, tiny.examples(5))
+    attached = pk.attach(model, ticket)
+    ids = architectures.padded([torch.tensor(row.text) for row in rows], "right")
+    with torch.no_grad():
+        wanted = bone.logits(soft([Member(ticket)]), bone.batch([rows], every_choice=True))[0]
+        if bone.answers_by_head:
+            answers = attached.forward(**ids).logits
+        elif bone.config.is_encoder_decoder:
+            begun = torch.tensor([[bone.start_id, row.choices[0][0]] for row in rows])
+            logits = attached.forward(**ids, decoder_input_ids=begun).logits.log_softmax(-1)
+            first, second = (torch.tensor([row.choices[0][n] for row in rows]) for n in (0, 1))
+            each = torch.arange(len(rows))
+            answers = (logits[each, 0, first] + logits[each, 1, second])[:, None]
+            wanted = wanted[:, :1]
+        else:
+            last = ids["attention_mask"].sum(1) - 1
+            logits = attached.forward(**ids).logits[torch.arange(len(rows)), last].log_softmax(-1)
+            answers = torch.stack([logits[:, row[0]] for row in rows[0].choices], dim=1)
+    assert (answers - wanted).abs().max() <= 1e-5 * max(20.0, float(wanted.abs().max()))
+
+
+def test_rows_that_must_go_alone_are_refused_together_by_an_attached_model():
+    model = stranger("fnet")
+    bone = wrap(copy.deepcopy(model), tokenizer())
+    attached = pk.attach(model, tiny.ticket(bone))
+    ids = architectures.padded([torch.tensor([5, 6, 7]), torch.tensor([5, 6])], "right")
+    with pytest.raises(ConfigError, match="FNetModel answers rows of unequal length otherwise when they share a batch"):
+        attached.forward(**ids)
+    assert attached.forward(torch.tensor([[5, 6, 7]])).logits.isfinite().all()
+
+
+def test_an_embedding_of_another_kind_still_tells_its_rows():
+    bone = tiny.backbone("gpt2")
+    assert bone.embedding_rows == _VOCABULARY
+    bone.model.set_input_embeddings(nn.Embedding(70, 32))
+    assert bone.embedding_rows == 70
+
+
+def test_an_encoder_whose_states_are_wider_than_its_embeddings_is_pruned_and_its_ticket_read_again(tmp_path):
+    settings = _COMMON | dict(embedding_size=16)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModel.from_config(AutoConfig.for_model("electra", **settings)).eval()
+    tiny.save_task(tmp_path / "toy")
+    task, data = str(tmp_path / "toy" / "toy.toml"), str(tmp_path / "toy")
+    more = dict(rounds=1, prompt_tokens=4, pieces=4, train_steps=4, evaluate_every=2, threads=1, quiet=True)
+    run = pk.prune(model, tokenizer(), task, data=data, out=tmp_path / "runs", **more)
+    ticket = run.ticket(round=1)
+    assert ticket.head["weight"].shape == (2, 32)
+    assert ticket.state["values"].shape[1] == 16
+    assert pk.evaluate(ticket, model, tokenizer(), task, data=data)["accuracy"] == run.results["report_accuracy"][1]
+    narrow = {"weight": ticket.head["weight"][:, :31], "bias": ticket.head["bias"]}
+    with pytest.raises(ConfigError, match="the ticket's head is 31 wide, the model's states 32"):
+        pk.attach(model, replace(ticket, head=narrow))

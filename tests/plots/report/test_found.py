@@ -1,0 +1,147 @@
+"""What a page says was found, and what it warns of, from tables of results that were made for it."""
+
+import math
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from prunekit.plots.report import found
+
+NAN = float("nan")
+
+
+def row(stage="", number=0, seed=0, **more):
+    """A row of `Run.results`."""
+    dense = stage in ("", "untrained")
+    facts = {"stage": stage, "arm": "", "round": number, "seed": seed, "status": "done", "reason": None}
+    facts |= {"tokens": 20 if dense else 5, "pieces": 16 if dense else 8, "cells": 320 if dense else 40}
+    facts |= {"density": 1.0 if dense else 0.125, "head_parameters": 0, "majority_selection": 0.5}
+    facts |= {"majority_report": 0.48, "selection_accuracy": 0.9, "report_accuracy": 0.88}
+    return facts | more
+
+
+def run(*stages, seeds=6, selection=1000, report=1000):
+    """What of a run is asked."""
+    settings = {"metric": "accuracy", "seeds": list(range(seeds))}
+    settings |= {"examples": {"train": 64, "selection": selection, "report": report}}
+    return SimpleNamespace(settings=lambda: settings, stages=lambda: ["", *stages])
+
+
+def table(*rows):
+    return pd.DataFrame(rows)
+
+
+def both(stage="prune-ab12", seeds=6, **last):
+    """Six seeds of a dense round and a last one."""
+    rows = [row(seed=seed, report_accuracy=0.86 + 0.01 * seed) for seed in range(seeds)]
+    return table(*rows, *(row(stage, 3, seed, **last) for seed in range(seeds)), row("untrained", report_accuracy=0.55))
+
+
+def said(results, *stages, tolerance=0.01, **more):
+    return found.found(run(*stages, **more), results, tolerance)
+
+
+def warned(results, *stages, gaps=(), tolerance=0.01, **more):
+    return found.warnings(run(*stages, **more), results, tolerance, list(gaps))
+
+
+def test_the_dense_prompt_stands_beside_its_base_lines():
+    (line,) = said(both())
+    assert line == (
+        "The dense prompt (20 tokens) reaches report accuracy 0.885 [0.865, 0.905] (mean of 6 seeds, 95 % interval); "
+        "always giving the most common answer reaches 0.480, the untrained prompt 0.550."
+    )
+
+
+def test_a_trained_head_is_named():
+    rows = table(row(), row("untrained", head_parameters=770, report_accuracy=0.7))
+    assert said(rows)[0].endswith("the untrained prompt with a trained head 0.700.")
+
+
+def test_without_a_dense_round_nothing_is_found():
+    assert said(table(row(status="diverged"))) == ["No dense round came to its end: nothing is found."]
+
+
+def test_the_smallest_good_ticket_is_named():
+    line = said(both(), "prune-ab12")[1]
+    assert line.startswith(
+        "prune-ab12: the smallest ticket within 0.01 of dense on selection is that of round 3, 5 tokens x 8 pieces, "
+        "12.5% of the dense prompt's cells; it reaches report accuracy 0.880 against 0.885 [0.865, 0.905]"
+    )
+
+
+def test_where_no_ticket_is_good_the_last_is_shown():
+    line = said(both(selection_accuracy=0.7, report_accuracy=0.6), "prune-ab12")[1]
+    assert "no pruned ticket stayed within 0.01 of dense on selection" in line
+    assert "reaches report accuracy 0.600" in line
+
+
+def test_a_pruning_without_a_finished_round_says_so():
+    assert said(both(), "prune-cd34")[1] == "prune-cd34: no round is finished."
+
+
+def test_a_search_says_what_was_chosen():
+    rows = table(*[row(seed=seed) for seed in range(2)], row("search-ab12", 1, 0, tokens=3), row("search-ab12", 1, 1))
+    line = said(rows, "search-ab12")[1]
+    assert line.startswith("search-ab12: the tickets chosen on selection keep 3 to 5 tokens, 12.5% of the cells")
+    assert "report accuracy 0.880" in line
+    assert said(rows, "search-cd34")[1] == "search-cd34: nothing is chosen yet."
+
+
+# ---- warnings
+
+
+def test_a_sound_run_has_none():
+    assert warned(both()) == []
+
+
+def test_what_is_not_finished_comes_first():
+    assert warned(both(seeds=2), seeds=2, gaps=["seed 1 stops after round 1"])[0] == (
+        "This run is not finished: seed 1 stops after round 1"
+    )
+
+
+def test_few_seeds():
+    assert "with 5 the sign-flip test cannot go below p = 0.062; 6 are needed" in warned(both(seeds=5), seeds=5)[0]
+    assert "with 1 the sign-flip test says nothing" in warned(both(seeds=1), seeds=1)[0]
+
+
+def test_a_prompt_that_learned_nothing():
+    (line,) = warned(table(*[row(seed=seed, selection_accuracy=0.5, report_accuracy=0.5) for seed in range(6)]))
+    assert line.startswith("Not learning: dense selection accuracy 0.500 is no better than")
+
+
+def test_a_lineage_that_diverged():
+    rows = table(*[row(seed=seed) for seed in range(6)], row(number=1, seed=3, status="diverged", reason="loss is nan"))
+    assert "1 lineage(s) diverged" in warned(rows)[0]
+    assert "seed 3 in round 1: loss is nan" in warned(rows)[0]
+
+
+def test_a_ticket_that_only_selection_likes():
+    (line,) = warned(both(report_accuracy=0.8), "prune-ab12", tolerance=0.05, selection=100, report=100)
+    assert line.startswith("Selection and report disagree in prune-ab12: round 3 is within 0.05 of dense on selection")
+    assert "0.085 lower on report (0.800 against 0.885)" in line
+
+
+def test_a_selection_split_that_flatters():
+    rows = table(*[row(seed=seed, report_accuracy=0.8) for seed in range(6)])
+    (line,) = warned(rows)
+    assert "its accuracy is 0.900 and that of report 0.800" in line
+    assert warned(rows, selection=50, report=50) == []  # so few examples differ by as much by chance
+
+
+def test_a_metric_that_is_no_share_is_left_alone():
+    assert warned(table(*[row(seed=seed, report_accuracy=-0.2) for seed in range(6)])) == []
+
+
+@pytest.mark.parametrize("value", [NAN, None])
+def test_cells_without_a_look_at_report_count_for_nothing(value):
+    rows = both()
+    cells = table(*[row("search-ab12", 1, seed, arm="grid/x", report_accuracy=value) for seed in range(6)])
+    assert warned(pd.concat([rows, cells]), "search-ab12") == []
+
+
+def test_enough_seeds_is_what_the_test_needs():
+    assert found.ENOUGH_SEEDS == 6
+    assert math.isclose(2.0 ** (1 - found.ENOUGH_SEEDS), 0.03125)

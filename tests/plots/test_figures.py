@@ -1,0 +1,310 @@
+"""What all figures share: they draw what is in their table, the same bytes each time, and say what a run lacks."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from functools import cache
+from pathlib import Path
+
+import figure_tables
+import matplotlib
+import pandas as pd
+import pytest
+import tiny
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from roots import ROOT
+
+from prunekit.experiment import run as experiment
+from prunekit.experiment.prepare import prepare
+from prunekit.plots import __main__ as everything
+from prunekit.plots import command, style
+from prunekit.plots.catalog import PICTURES
+from prunekit.plots.picture import LackingError, opened, suffix_of, unfinished
+from prunekit.support.errors import ArtifactError, ConfigError
+
+BY_NAME = {picture.name: picture for picture in PICTURES}
+every_picture = pytest.mark.parametrize("picture", PICTURES, ids=list(BY_NAME))
+
+
+def table_for(picture):
+    return figure_tables.MADE[picture.name]()
+
+
+def drawn(picture, table, columns=1):
+    """The axes of a figure, in the style."""
+    with style.look():
+        figure = Figure(figsize=(style.WIDTHS[columns], picture.height(table, columns)), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = picture.draw(table, figure.add_subplot())
+        figure.canvas.draw()
+    return axes
+
+
+@cache
+def rendered(name, suffix, columns=1):
+    return BY_NAME[name].render(figure_tables.MADE[name](), suffix, columns)
+
+
+def texts(svg):
+    return " | ".join(
+        found.text or "" for found in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+    )
+
+
+def test_there_is_a_table_and_a_module_for_each_figure():
+    assert set(BY_NAME) == set(figure_tables.MADE)
+    assert all((ROOT / "figures" / f"{name}.py").is_file() for name in BY_NAME)
+
+
+@every_picture
+def test_draw_gives_back_the_axes_that_it_was_given(picture):
+    with style.look():
+        axes = Figure().add_subplot()
+        assert picture.draw(table_for(picture), axes) is axes
+
+
+@every_picture
+def test_a_figure_leaves_its_table_as_it_was(picture):
+    table = table_for(picture)
+    drawn(picture, table)
+    pd.testing.assert_frame_equal(table, table_for(picture))
+
+
+BYTES = """
+import hashlib, figure_tables
+from prunekit.plots.catalog import PICTURES
+for picture in PICTURES:
+    found = picture.render(figure_tables.MADE[picture.name](), "svg", 1)
+    print(picture.name, "svg", hashlib.sha256(found).hexdigest())
+for suffix in ("pdf", "png"):
+    found = picture.render(figure_tables.MADE[picture.name](), suffix, 1)
+    print(picture.name, suffix, hashlib.sha256(found).hexdigest())
+"""
+
+
+@pytest.mark.gate
+def test_another_process_with_another_hash_seed_gives_the_same_bytes():
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    env = dict(os.environ) | {"PYTHONHASHSEED": "7", "PYTHONPATH": path, "TZ": "UTC7"}
+    done = subprocess.run([sys.executable, "-c", BYTES], env=env, capture_output=True, text=True, check=True)
+    pairs = [(name, "svg") for name in BY_NAME] + [(PICTURES[-1].name, suffix) for suffix in ("pdf", "png")]
+    here = [f"{name} {suffix} {hashlib.sha256(rendered(name, suffix)).hexdigest()}" for name, suffix in pairs]
+    assert done.stdout.splitlines() == here
+
+
+@every_picture
+def test_no_date_and_no_version_is_written(picture):
+    for suffix in style.SUFFIXES if picture is PICTURES[-1] else ("svg",):
+        content = rendered(picture.name, suffix)
+        assert not re.search(rb"20[2-9]\d-\d\d-\d\d|D:20\d\d|[Mm]atplotlib v|Software|CreationDate", content), suffix
+
+
+@every_picture
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_figure_is_as_wide_as_its_columns(picture, columns):
+    svg = ElementTree.fromstring(rendered(picture.name, "svg", columns))
+    assert float(svg.get("width").removesuffix("pt")) == pytest.approx(72 * style.WIDTHS[columns], abs=0.01)
+
+
+@every_picture
+@pytest.mark.parametrize("columns", [1, 2])
+def test_no_text_leaves_the_picture_and_no_two_labels_overlap(picture, columns):
+    axes = drawn(picture, table_for(picture), columns)
+    figure = axes.figure
+    for part in [*figure.axes, *figure.legends]:
+        box = part.get_tightbbox(figure.canvas.get_renderer())
+        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1
+    for axis in (axes.xaxis, axes.yaxis):
+        boxes = [one.get_window_extent() for one in axis.get_ticklabels() if one.get_text() and one.get_visible()]
+        assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+
+
+@every_picture
+def test_no_text_is_smaller_than_six_points(picture):
+    figure = drawn(picture, table_for(picture)).figure
+    sizes = [one.get_fontsize() for one in figure.findobj(matplotlib.text.Text) if one.get_text()]
+    assert min(sizes) >= 6
+
+
+@pytest.mark.parametrize("picture", [BY_NAME["spectrum"], BY_NAME["token_map"]], ids=["spectrum", "token_map"])
+def test_the_users_own_style_neither_changes_a_figure_nor_is_changed(picture):
+    expected = rendered(picture.name, "svg")
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
+        before = dict(matplotlib.rcParams)
+        assert picture.render(table_for(picture), "svg") == expected
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_no_figure_is_left_to_pyplot():
+    from matplotlib._pylab_helpers import Gcf
+
+    for picture in PICTURES:
+        rendered(picture.name, "svg")
+    assert not Gcf.get_all_fig_managers()
+
+
+HOSTILE = "$\\frac{1$ <script>alert(1)</script> \x00\x1b[31m & 漢字 " + "x" * 80
+
+
+@every_picture
+def test_a_strangers_name_is_text_and_nothing_else(picture):
+    table = table_for(picture)
+    for name in {"task", "scope", "metric"} & set(table):
+        table[name] = HOSTILE
+    root = ElementTree.fromstring(picture.render(table, "svg", note=f"{HOSTILE} \ud800"))
+    assert not [one for one in root.iter() if one.tag.endswith("script")]
+    if picture is PICTURES[-1]:
+        assert picture.render(table, "pdf", note=HOSTILE)
+
+
+@every_picture
+def test_the_names_inside_two_figures_of_one_page_differ(picture):
+    def names(one):
+        return set(re.findall(r' id="([^"]+)"', rendered(one.name, "svg").decode()))
+
+    assert len(names(picture)) > 10
+    assert not names(picture) & set().union(*(names(other) for other in PICTURES if other is not picture))
+
+
+def test_a_note_stands_in_the_picture():
+    picture = BY_NAME["density_curve"]
+    assert "seed 4" in texts(picture.render(table_for(picture), "svg", note="r: prune-1 lacks round 3 of seed 4"))
+
+
+def test_a_suffix_that_no_figure_has_is_refused():
+    assert suffix_of(Path("a.PNG")) == "png"
+    with pytest.raises(ConfigError, match=r'--out a.jpg: a figure ends in .svg, .pdf, .png, not in ".jpg"'):
+        suffix_of(Path("a.jpg"))
+
+
+# ---- on runs
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory):
+    """A run of two seeds and two rounds of a tiny random T5."""
+    folder = tmp_path_factory.mktemp("run")
+    settings = tiny.experiment("t5", folder, seeds="2")
+    return experiment.run(prepare(settings), folder / "runs", tiny.Quiet()).path
+
+
+def run(*arguments, main=None):
+    """(exit code, what it raised) of a command."""
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    return stopped.value.code
+
+
+def all_of(*arguments):
+    return run("all", *map(str, arguments), main=lambda given: command.run(everything.app, "python -m figures", given))
+
+
+def test_all_draws_what_a_run_allows_and_names_the_commands_for_the_rest(pruned, tmp_path, capsys):
+    assert all_of(pruned, "--out", tmp_path / "out") == 0
+    said = capsys.readouterr()
+    lacks = {line.split(":")[0]: line for line in said.out.splitlines() if ": not drawn: " in line}
+    there = {path.stem for path in (tmp_path / "out").iterdir()}
+    assert there | set(lacks) == set(BY_NAME) and not there & set(lacks)
+    assert {"density_curve", "token_map", "spectrum", "rank_while_training", "functional_rank", "cost"} <= there
+    assert "--kind leave-one-out" in lacks["importance"] and "--controls" in lacks["controls"]
+    for name in there:
+        assert (tmp_path / "out" / f"{name}.svg").stat().st_size < 100_000
+        assert len(pd.read_csv(tmp_path / "out" / f"{name}.csv"))
+    assert said.err == ""
+
+
+def test_a_figure_alone_is_written_beside_its_table(pruned, tmp_path, capsys):
+    out = tmp_path / "map.png"
+    assert run(str(pruned), "--out", str(out), "--seed", "1", main=lambda a: command.main(BY_NAME["token_map"], a)) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert set(pd.read_csv(tmp_path / "map.csv")["seed"]) == {1}
+    assert f"written to {out}" in capsys.readouterr().out
+
+
+def test_a_seed_that_is_not_there_is_named(pruned, tmp_path, capsys):
+    given = [str(pruned), "--out", str(tmp_path / "x.svg"), "--seed", "9"]
+    assert run(*given, main=lambda a: command.main(BY_NAME["token_map"], a)) == 2
+    assert "--seed 9" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given, words", [
+    (["nowhere"], "not a run directory"),
+    ([], "Missing argument"),
+    (["nowhere", "--columns", "3"], "--columns"),
+])  # fmt: skip
+def test_what_cannot_be_drawn_ends_in_one_line(given, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*given, main=lambda a: command.main(BY_NAME["spectrum"], a)) in (1, 2)
+    said = capsys.readouterr()
+    assert words in said.err and said.err.count("\n") == 1 and said.out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_named_twice_is_refused(pruned):
+    with pytest.raises(ConfigError, match="two runs have this name"):
+        opened([pruned, pruned / ".." / pruned.name])
+
+
+@pytest.fixture
+def copied(pruned, tmp_path):
+    import shutil
+
+    return shutil.copytree(pruned, tmp_path / "copy")
+
+
+def test_a_damaged_run_is_named_and_nothing_is_drawn(copied, tmp_path, capsys):
+    path = next(copied.glob("prune-*/seed=1/round=02/scores.safetensors"))
+    path.write_bytes(path.read_bytes()[:-1] + b"\x07")
+    assert all_of(copied, "--out", tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert "scores.safetensors: damaged" in said.err and said.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_half_finished_run_is_drawn_with_a_note_in_every_picture(copied, tmp_path, capsys):
+    import shutil
+
+    for path in copied.glob("prune-*/seed=*/round=02"):
+        shutil.rmtree(path)
+    assert unfinished(opened([copied]))
+    assert all_of(copied, "--out", tmp_path / "out") == 0
+    assert "unfinished: " in capsys.readouterr().err
+    for path in (tmp_path / "out").glob("*.svg"):
+        assert "copy: " in texts(path.read_bytes()), path.name
+
+
+def test_several_runs_go_into_one_figure_but_for_those_of_one_prompt(pruned, copied):
+    runs = opened([pruned, copied])
+    table = BY_NAME["density_curve"].table(runs)
+    assert set(table["run"]) == {pruned.name, "copy"}
+    svg = texts(BY_NAME["density_curve"].render(table, "svg"))
+    assert "copy" in svg
+    with pytest.raises(LackingError, match="one prompt, and 2 runs"):
+        BY_NAME["token_map"].table(runs)
+
+
+def test_a_folder_that_is_no_run_is_an_artifact_error(tmp_path):
+    with pytest.raises(ArtifactError, match="not a run directory"):
+        opened([tmp_path])
+
+
+@pytest.mark.gate
+def test_the_command_answers_outside_pytest(pruned, tmp_path):
+    given = [
+        sys.executable,
+        "-m",
+        "prunekit.plots.cost",
+        str(pruned),
+        "--out",
+        str(tmp_path / "c.pdf"),
+        "--columns",
+        "2",
+    ]
+    done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "c.pdf" in done.stdout
+    assert (tmp_path / "c.pdf").read_bytes().startswith(b"%PDF")

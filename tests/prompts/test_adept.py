@@ -1,0 +1,69 @@
+import pytest
+import tiny
+import torch
+
+from prunekit.prompts import AdeptPrompt
+from prunekit.prompts.mask import Mask
+from prunekit.support.errors import ConfigError
+from prunekit.support.seeding import generator
+
+
+def draw(*shape):
+    return torch.randn(*shape, generator=generator("adept", *shape), dtype=torch.float64)
+
+
+def made() -> AdeptPrompt:
+    """P = 5, H = 8, hidden width 3."""
+    return AdeptPrompt(draw(5, 8), draw(8, 3), draw(3), draw(3, 8), draw(8))
+
+
+def test_the_prompt_is_free_and_every_input_token_is_moved_by_a_network_of_itself():
+    prompt, embedded = made(), draw(2, 6, 8)
+    assert torch.equal(prompt(), prompt.values)
+    found = prompt.embed_input(embedded, torch.ones(2, 6, dtype=torch.bool))
+    for row in range(2):
+        for place in range(6):
+            token = embedded[row, place]
+            inner = (prompt.left.T @ token + prompt.left_bias).clamp(min=0)
+            by_hand = token + prompt.right.T @ inner + prompt.right_bias  # and no scaling
+            assert torch.allclose(found[row, place], by_hand, rtol=0, atol=1e-10)
+
+
+def test_parameters_are_as_published():
+    prompt = AdeptPrompt.start(torch.zeros(60, 768), generator("count"))  # rank 19 by default
+    assert sum(part.numel() for part in prompt.parameters()) == prompt.trainable(Mask.full(60, 16)) == 76_051
+
+
+def test_the_start_is_the_published_one():
+    values = torch.randn(60, 768, generator=generator("values"))
+    prompt = AdeptPrompt.start(values, generator("start"))
+    assert torch.equal(prompt.values, values)
+    bound = 19**-0.5  # Kaiming-uniform with a = sqrt 5 as torch computes it of a [768, 19] tensor
+    assert 0.99 * bound < prompt.left.abs().max() <= bound
+    for part in (prompt.left_bias, prompt.right, prompt.right_bias):
+        assert part.abs().max() == 0
+
+
+def test_the_same_token_is_moved_alike_wherever_it_stands_and_padding_not_at_all():
+    prompt, text = made(), draw(3, 8)
+    alone = prompt.embed_input(text[None], torch.ones(1, 3, dtype=torch.bool))[0]
+    padded = torch.cat([draw(2, 8), text, draw(4, 8)])[None].repeat(5, 1, 1)
+    mask = torch.zeros(5, 9, dtype=torch.bool)
+    mask[:, 2:5] = True
+    found = prompt.embed_input(padded, mask)
+    assert torch.allclose(found[3, 2:5], alone, rtol=0, atol=1e-12)
+    assert torch.equal(found[~mask], padded[~mask])  # though b alone would move it
+
+
+def test_what_is_trained_after_pruning():
+    mask = tiny.masked([True, False, True, False, False], drop=[(0, 1)])
+    assert made().trainable(mask) == 7 * 2 + 2 * 8 * 3 + 3 + 8  # kept cells, and the whole network
+
+
+def test_there_is_no_static_form():
+    with pytest.raises(ConfigError, match='method "adept" has no static prompt'):
+        made().materialise()
+
+
+def test_the_network_has_the_published_rate_whatever_the_size_of_the_embeddings():
+    assert AdeptPrompt.offset_rate.beside(0.3) == AdeptPrompt.offset_rate.beside(0.011) == 1e-4

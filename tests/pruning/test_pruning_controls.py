@@ -1,0 +1,295 @@
+"""The controls with a fake `learn`: no model, every mask and every start worked out by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from prunekit.engine.cohort import Values
+from prunekit.prompts.mask import Mask
+from prunekit.pruning.controls import ARMS, Target, train_arms
+from prunekit.pruning.lottery import Learned, Rewinding, Round
+from prunekit.pruning.schedule import Keep
+from prunekit.pruning.scores import random_scores
+from prunekit.pruning.ticket import Ticket
+from prunekit.runs.ticket_file import ticket_bytes
+from prunekit.support.errors import ConfigError
+
+P, K, H = 4, 2, 4
+KEEPS = (Keep(3, 2), Keep(2, 1))
+FINAL = ["10", "00", "01", "00"]  # the ticket after two rounds
+NEW = {"fresh", "length"}  # arms of new values
+
+
+def values(number):
+    return Values({"values": torch.full((P, H), float(number))}, {"weight": torch.full((2, H), number + 0.5)})
+
+
+def mask_of(rows):
+    piece = torch.tensor([[flag == "1" for flag in row] for row in rows])
+    return Mask(piece.any(dim=1), piece)
+
+
+def shown(ticket):
+    return ["".join(str(int(flag)) for flag in row) for row in ticket.mask.piece.tolist()]
+
+
+def start_of(ticket):
+    number = float(ticket.state["values"].unique())
+    assert float(ticket.head["weight"].unique()) == number + 0.5
+    return number
+
+
+def dense(seeds=(0,)):
+    """Seed s started from 1000 + s, was at 1005 + s after 5 updates and kept 100 + s."""
+    tickets, learned = [], []
+    for seed in seeds:
+        start = values(1000 + seed)
+        tickets.append(Ticket(Mask.full(P, K), start.state, start.head, seed=seed, origin={"run": "x"}))
+        snapshots = {0: start, 5: values(1005 + seed)}
+        learned.append(Learned(values(100 + seed), 0.5, None, snapshots))
+    return Round(0, tuple(tickets), tuple(learned))
+
+
+def target(first, seed=0, rows=FINAL, keeps=KEEPS, number=None):
+    ticket, _ = first.of(seed)
+    return Target(replace(ticket, mask=mask_of(rows), round=len(keeps) if number is None else number), keeps)
+
+
+def new_values(ticket):
+    """New values, named by seed and round."""
+    return values(7000 + 10 * ticket.round + ticket.seed)
+
+
+class FakeLearn:
+    """Arm number a of seed s keeps 10000 (a + 1) + 100 round + s; `stops` holds the (arm, seed, round) that diverge."""
+
+    def __init__(self, stops=()):
+        self.stops, self.turns = stops, []
+
+    def __call__(self, turn):
+        self.turns.append(dict(turn))
+        return {key: self.learned(*key, ticket.round) for key, ticket in turn.items()}
+
+    def learned(self, arm, seed, number):
+        kept = values(10_000 * (ARMS.index(arm) + 1) + 100 * number + seed)
+        return Learned(kept, None if (arm, seed, number) in self.stops else 0.5, None, {})
+
+    def of(self, arm, seed=0):
+        """The tickets of an arm, turn by turn."""
+        return [turn[arm, seed] for turn in self.turns if (arm, seed) in turn]
+
+
+def run(rewind="trained", absent="remove", learn=None, first=None, targets=None, **more):
+    learn, first = learn or FakeLearn(), first or dense()
+    targets = [target(first)] if targets is None else targets
+    return train_arms(first, targets, learn, Rewinding(rewind, absent, new_values), **more), learn
+
+
+REWINDS = ("trained", "init", 5, "fresh")
+
+
+# ---- how often
+
+TURNS = {
+    "trained": {arm: [0, 1, 2] if arm in NEW else [1, 2] for arm in ARMS},
+    "init": {arm: [2] for arm in ARMS},
+    5: {arm: [2] for arm in ARMS},
+    "fresh": {arm: [] if arm == "fresh" else [2] for arm in ARMS},  # the ticket itself has fresh values
+}
+
+
+@pytest.mark.parametrize("rewind", REWINDS)
+def test_every_arm_is_trained_as_often_as_the_ticket_and_in_the_data_order_of_its_rounds(rewind):
+    """A ticket of two rounds that hands its values on was trained three times, the dense prompt's included."""
+    last, learn = run(rewind)
+    assert {arm: [ticket.round for ticket in learn.of(arm)] for arm in ARMS} == TURNS[rewind]
+    assert all(len({ticket.round for ticket in turn.values()}) == 1 for turn in learn.turns)
+    for (arm, seed), (ticket, learned) in last.items():
+        assert ticket is learn.of(arm, seed)[-1]
+        assert ticket.round == 2
+        assert torch.equal(learned.kept.state["values"], learn.learned(arm, seed, 2).kept.state["values"])
+    assert set(last) == {(arm, 0) for arm in ARMS if TURNS[rewind][arm]}
+
+
+def test_what_the_caller_has_is_not_trained_again():
+    last, learn = run(without=("dense-continued", "length"))
+    assert {arm for arm, _ in last} == {"random", "reversed", "fresh"}
+    assert not learn.of("dense-continued")
+    assert not learn.of("length")
+
+
+@pytest.mark.parametrize("rewind", REWINDS)
+def test_a_search_has_one_round(rewind):
+    first = dense()
+    _, learn = run(rewind, first=first, targets=[target(first, keeps=(Keep(2, 1),))])
+    one = {arm: [0, 1] if rewind == "trained" and arm in NEW else [1] for arm in ARMS}
+    wanted = one | ({"fresh": []} if rewind == "fresh" else {})
+    assert {arm: [ticket.round for ticket in learn.of(arm)] for arm in ARMS} == wanted
+
+
+def test_no_target_no_arm():
+    last, learn = run(targets=[])
+    assert (last, learn.turns) == ({}, [])
+
+
+@pytest.mark.parametrize("rewind", REWINDS)
+def test_the_dense_prompt_itself_has_no_controls(rewind):
+    first = dense()
+    last, learn = run(rewind, first=first, targets=[target(first, rows=["11"] * P, keeps=())])
+    assert (last, learn.turns) == ({}, [])
+
+
+# ---- masks
+
+
+@pytest.mark.parametrize("rewind", ["trained", "init"])
+def test_masks_by_hand(rewind):
+    _, learn = run(rewind)
+    wanted = {
+        "dense-continued": ["11", "11", "11", "11"],
+        "reversed": ["01", "11", "10", "11"],
+        "fresh": FINAL,
+        "length": ["11", "00", "11", "00"],
+    }
+    for arm, rows in wanted.items():
+        assert [shown(ticket) for ticket in learn.of(arm)] == [rows] * len(TURNS[rewind][arm]), arm
+
+
+def best(scores, allowed, count):
+    """The `count` places of the largest scores, by hand."""
+    return set(sorted(allowed, key=lambda place: -float(scores[place]))[:count])
+
+
+def test_a_random_mask_has_the_counts_of_every_round_and_is_nested():
+    first = dense()
+    _, learn = run(first=first)
+    one, two = learn.of("random")
+    drawn = random_scores([first.tickets[0]])[0]  # named by seed and round of the ticket that is pruned
+    kept = best(drawn.token, range(P), 3)
+    assert shown(one) == ["11" if row in kept else "00" for row in range(P)]
+    drawn = random_scores([one])[0]
+    kept = best(drawn.token, kept, 2)
+    single = {row: best(drawn.piece[row], range(K), 1) for row in kept}
+    assert shown(two) == [
+        "".join("1" if row in kept and column in single[row] else "0" for column in range(K)) for row in range(P)
+    ]
+    assert (one.mask.tokens, one.mask.cells, two.mask.tokens, two.mask.cells) == (3, 6, 2, 2)
+
+
+@pytest.mark.parametrize("rewind", ["init", 5, "fresh"])
+def test_a_random_mask_that_restarts_is_drawn_at_once_with_the_last_counts(rewind):
+    _, learn = run(rewind)
+    (one,) = learn.of("random")
+    assert (one.mask.tokens, one.mask.cells) == (2, 2)
+
+
+def test_random_masks_differ_between_seeds_and_are_the_same_again():
+    first = dense(range(8))
+    targets = [target(first, seed) for seed in range(8)]
+    masks = [[shown(run(first=first, targets=targets)[1].of("random", seed)[-1]) for seed in range(8)] for _ in (1, 2)]
+    assert masks[0] == masks[1]
+    assert len({str(rows) for rows in masks[0]}) > 3
+
+
+def test_where_nothing_was_dropped_there_is_no_complement():
+    first = dense((0, 1))
+    whole = target(first, 0, ["11"] * P, keeps=(Keep(P, K),))
+    pruned = target(first, 1, ["11", "11", "11", "10"], keeps=(Keep(P, K),))
+    last, learn = run(first=first, targets=[whole, pruned])
+    assert {seed for arm, seed in last if arm == "reversed"} == {1}
+    assert shown(learn.of("reversed", 1)[0]) == ["00", "00", "00", "01"]
+    assert all(("reversed", 0) not in turn for turn in learn.turns)
+    assert {arm for arm, seed in last if seed == 0} == set(ARMS) - {"reversed"}
+
+
+# ---- where they start
+
+
+def test_arms_hand_their_own_values_on():
+    _, learn = run("trained")
+    for arm in ("dense-continued", "random", "reversed"):
+        first, second = learn.of(arm)
+        assert start_of(first) == 100  # what the dense round kept
+        assert start_of(second) == 10_000 * (ARMS.index(arm) + 1) + 100  # what this arm kept of round 1
+        assert [first.rewind, second.rewind] == ["trained", "trained"]
+    for arm in NEW:
+        zero, first, second = learn.of(arm)
+        own = 10_000 * (ARMS.index(arm) + 1)
+        assert [start_of(zero), start_of(first), start_of(second)] == [7000, own, own + 100]
+        assert [zero.rewind, first.rewind, second.rewind] == ["fresh", "trained", "trained"]
+
+
+@pytest.mark.parametrize(("rewind", "start"), [("init", 1000), (5, 1005)])
+def test_arms_that_restart_do_so_from_the_dense_round_and_new_ones_from_new_values(rewind, start):
+    _, learn = run(rewind)
+    for arm in ARMS:
+        (ticket,) = learn.of(arm)
+        assert start_of(ticket) == (7020 if arm in NEW else start)
+        assert ticket.rewind == ("fresh" if arm in NEW else rewind)
+
+
+def test_arms_of_a_fresh_ticket_start_from_new_values_too():
+    _, learn = run("fresh")
+    for arm in set(ARMS) - {"fresh"}:
+        (ticket,) = learn.of(arm)
+        assert (start_of(ticket), ticket.rewind) == (7020, "fresh")
+
+
+def test_a_step_that_the_dense_round_did_not_keep_is_refused():
+    with pytest.raises(ConfigError, match="rewind = 4"):
+        run(4)
+
+
+def test_every_seed_has_its_own_values_and_origin():
+    first = dense((3, 8))
+    _, learn = run(first=first, targets=[target(first, 3), target(first, 8)])
+    for seed in (3, 8):
+        assert start_of(learn.of("reversed", seed)[0]) == 100 + seed
+        assert start_of(learn.of("fresh", seed)[0]) == 7000 + seed
+        assert {ticket.seed for arm in ARMS for ticket in learn.of(arm, seed)} == {seed}
+        assert all(ticket.origin == {"run": "x"} for arm in ARMS for ticket in learn.of(arm, seed))
+
+
+def test_values_are_not_edited_by_the_mask():
+    for rewind in REWINDS:
+        _, learn = run(rewind)
+        assert all((ticket.state["values"] != 0).all() for turn in learn.turns for ticket in turn.values())
+
+
+@pytest.mark.parametrize("rewind", REWINDS)
+@pytest.mark.parametrize("absent", ["remove", "hide", "zero"])
+def test_absent_is_recorded_and_a_shorter_prompt_has_no_slots_for_what_it_lacks(absent, rewind):
+    _, learn = run(rewind, absent)
+    for turn in learn.turns:
+        for (arm, _), ticket in turn.items():
+            assert ticket.absent == ("remove" if arm == "length" else absent), arm
+
+
+# ---- ends
+
+
+def test_an_arm_that_diverges_stops_and_the_others_go_on_unchanged():
+    whole, _ = run()
+    last, learn = run(learn=FakeLearn(stops={("random", 0, 1), ("fresh", 0, 0)}))
+    assert [ticket.round for ticket in learn.of("random")] == [1]
+    assert [ticket.round for ticket in learn.of("fresh")] == [0]
+    assert (last["random", 0][0].round, last["random", 0][1].selection) == (1, None)
+    assert (last["fresh", 0][0].round, last["fresh", 0][1].selection) == (0, None)
+    for arm in ("dense-continued", "reversed", "length"):
+        assert ticket_bytes(last[arm, 0][0]) == ticket_bytes(whole[arm, 0][0])
+
+
+def test_an_arm_that_diverges_under_one_seed_goes_on_under_another():
+    first = dense((0, 1))
+    targets = [target(first, 0), target(first, 1)]
+    last, learn = run(first=first, targets=targets, learn=FakeLearn(stops={("dense-continued", 1, 1)}))
+    assert [ticket.round for ticket in learn.of("dense-continued", 0)] == [1, 2]
+    assert [ticket.round for ticket in learn.of("dense-continued", 1)] == [1]
+    assert last["dense-continued", 0][1].selection == 0.5
+
+
+def test_learn_gets_all_arms_of_a_round_at_once():
+    first = dense((0, 1))
+    _, learn = run(first=first, targets=[target(first, 0), target(first, 1)])
+    assert [len(turn) for turn in learn.turns] == [4, 10, 10]  # two arms of new values, then five, of two seeds

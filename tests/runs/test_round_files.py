@@ -1,0 +1,69 @@
+import shutil
+
+import pytest
+import tiny
+import torch
+
+from prunekit.experiment import run
+from prunekit.experiment.prepare import prepare
+from prunekit.runs import round_files
+from prunekit.runs.paths import Place
+from prunekit.runs.ticket_file import load_ticket, save_ticket
+from prunekit.support.errors import ArtifactError
+
+DENSE = Place("", 0, 0)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    return run.run(prepare(tiny.experiment("bert", folder)), folder / "out", tiny.Quiet())
+
+
+def test_a_round_comes_back_as_it_was_learned(made):
+    ticket, learned = round_files.load(made, DENSE, "absolute", "accuracy")
+    assert ticket.round == 0
+    assert ticket.mask.density == 1
+    assert sorted(learned.snapshots) == [0, 2, 4, 6]
+    assert torch.equal(learned.snapshots[0].state["values"], ticket.state["values"])
+    assert torch.equal(learned.snapshots[0].head["weight"], ticket.head["weight"])
+    assert learned.scores.examples == 24
+
+
+def test_kept_values_are_those_of_the_best_evaluation(made):
+    result = made.result(DENSE)
+    _, learned = round_files.load(made, DENSE, "absolute", "accuracy")
+    kept = round_files.kept_values(made, DENSE)
+    assert torch.equal(kept.state["values"], learned.snapshots[result["kept_step"]].state["values"])
+    log = __import__("pandas").read_parquet(made.read(DENSE, "log.parquet"))
+    accuracy = log[(log["split"] == "selection") & (log["metric"] == "accuracy") & (log["step"] > 0)]
+    assert result["kept_step"] == accuracy.loc[accuracy["value"].idxmax(), "step"]  # idxmax: the earliest of equals
+
+
+def test_a_finished_ticket_carries_mask_and_kept_values(made):
+    place = Place(made.stages()[-1], 0, 2)
+    ticket = round_files.finished_ticket(made, place)
+    assert ticket.mask.tokens == 2
+    assert torch.equal(ticket.state["values"], round_files.kept_values(made, place).state["values"])
+    assert ticket != load_ticket(made.read(place, "ticket.safetensors"))
+
+
+def test_a_ticket_opens_from_its_round_and_from_its_file(made, tmp_path):
+    place = Place(made.stages()[-1], 0, 2)
+    ticket = round_files.finished_ticket(made, place)
+    save_ticket(ticket, tmp_path / "one.safetensors")
+    assert (
+        round_files.open_ticket(made.folder(place)) == ticket == round_files.open_ticket(tmp_path / "one.safetensors")
+    )
+    assert round_files.locate(made.folder(place))[1] == place
+    assert round_files.open_ticket(made.folder(place) / "ticket.safetensors") == ticket
+    for wrong in (made.path, tmp_path):
+        with pytest.raises(ArtifactError, match="neither a ticket file nor"):
+            round_files.open_ticket(wrong)
+
+
+def test_a_round_copied_out_of_its_run_is_refused(made, tmp_path):
+    copy = tmp_path / "seed=0" / "round=00"
+    shutil.copytree(made.folder(DENSE), copy)
+    with pytest.raises(ArtifactError, match="outside its run"):
+        round_files.open_ticket(copy)

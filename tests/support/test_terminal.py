@@ -1,0 +1,65 @@
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from prunekit.support import terminal
+
+
+def test_control_characters_are_shown_as_escapes():
+    assert terminal.printable("a\x1b[31mb\x07\n") == "a\\x1b[31mb\\x07\n"
+    assert terminal.printable("\u202ex") == "\\u202ex"
+    assert terminal.printable("ünï") == "ünï"
+
+
+def test_progress_is_a_few_plain_lines_without_a_terminal(capsys):
+    with terminal.Screen().track("round 0", 10) as tick:
+        for done in range(1, 11):
+            tick(done)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "round 0: 10 of 10 updates"
+    assert 2 < len(lines) < 8
+
+
+def test_a_table_keeps_markup_as_text(capsys):
+    terminal.show(["name", "n"], [["[red]x[/red]", "1"], [""], ["y", "22"]])
+    out = capsys.readouterr().out
+    assert "[red]x[/red]" in out
+    assert " 22" in out
+
+
+ODD = ["é", "\U0001f600", "\x7f", "\x1b[31m", "\u2028", "\ud800", '"\\', "a\nb", "\u202e", "plain"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16", None])
+@pytest.mark.parametrize("text", ODD)
+def test_a_line_of_json_is_json_whatever_the_stream_can_show(text, encoding, monkeypatch):
+    """As the command line writes it: what the stream lacks would become a Python escape, which JSON has no word for."""
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding=encoding or "utf-8", errors="backslashreplace", newline="\n")
+    monkeypatch.setattr(sys, "stdout", stream)
+    terminal.write_json({"answer": text, text: [text]})
+    stream.flush()
+    said = written.getvalue().decode(encoding or "utf-8")
+    assert said.count("\n") == 1
+    assert said[:-1].isprintable()
+    assert json.loads(said) == {"answer": text, text: [text]}
+
+
+def test_what_the_stream_can_show_is_not_escaped():
+    assert terminal.json_line({"a": "größer"}, "utf-8") == '{"a": "größer"}'
+    assert terminal.json_line({"a": "größer"}, "latin-1") == '{"a": "größer"}'
+    assert terminal.json_line({"a": "größer"}) == '{"a": "gr\\u00f6\\u00dfer"}'
+
+
+def test_numbers_for_which_json_has_no_word_are_null():
+    facts = {
+        "a": [float("nan"), (float("inf"), 1.5)],
+        "b": np.float32("nan"),
+        "c": np.int64(3),
+        "d": np.float64("-inf"),
+    }
+    line = terminal.json_line(facts)
+    assert json.loads(line, parse_constant=pytest.fail) == {"a": [None, [None, 1.5]], "b": None, "c": 3, "d": None}

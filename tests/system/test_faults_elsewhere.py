@@ -1,0 +1,207 @@
+"""Exports, imports, answers and jobs of a sweep: an operation on the disk fails, or is the last that a process does."""
+
+import errno
+import json
+import re
+import signal
+
+import faults
+import pytest
+import sweeps
+import tiny
+from forks import Forks
+from test_faults import CODES, strays
+
+from prunekit.experiment.sweep import jobs
+from prunekit.experiment.sweep.jobs import Outcome
+from prunekit.experiment.sweep.worker import perform
+from prunekit.export import read_adapter
+from prunekit.support.errors import PrunekitError
+
+VERBS = ("export", "embeddings", "import", "predict")
+pytestmark = [pytest.mark.gate, pytest.mark.usefixtures("no_flushing")]
+
+
+# ---- through the command line
+
+
+@pytest.fixture(scope="module")
+def forks():
+    with Forks() as made:
+        yield made
+
+
+class Command:
+    """One command that writes outside a run: its words, the bytes it ends in, the operations it takes."""
+
+    def __init__(self, forks, words, folder):
+        self.forks, self.words, self.made = forks, words, folder / "whole" / "made"
+        log = folder / "points"
+        ended = self.run(folder / "whole", points=str(log))
+        assert ended.code == 0, ended.said
+        self.whole, self.points = tiny.contents(folder / "whole"), log.read_text().splitlines()
+        self.count = sum(point.startswith("before ") for point in self.points)
+
+    def run(self, out, **how):
+        return self.forks.run([*self.words, f"--out={out / 'made'}"], out, **how)
+
+    def ends_well(self, out, why):
+        again = self.run(out)
+        assert again.code == 0, (why, again.said)
+        assert tiny.contents(out) == self.whole, why
+        assert not strays(out), why
+
+    def refused(self, out, number, code):
+        """One line and code 1, nothing half-written left; run again, it ends as if nothing had been."""
+        ended = self.run(out, refuse=number, errno=code)
+        (line,) = [line for line in ended.said.splitlines() if line.startswith("prunekit: ")]
+        assert ended.code == 1, ended.said
+        assert "Traceback" not in ended.said
+        assert re.fullmatch(rf"prunekit: {out}/.*: {CODES[code]}, [\d,]+ bytes were to be written; nothing .*", line)
+        assert not strays(out)
+        self.ends_well(out, f"operation {number} refused")
+
+
+@pytest.fixture(scope="module")
+def commands(forks, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    flags = ["prune", *tiny.arguments("gpt2", folder, train_steps=2, rounds=1), f"--out={folder / 'runs'}"]
+    assert forks.run(flags, folder / "runs").code == 0
+    (finished,) = (folder / "runs").glob("*/prune-*/seed=0/round=01")
+    rows = folder / "rows.jsonl"
+    rows.write_text('{"sentence": "w1 w7"}\n{"sentence": "w0"}\n')
+    words = {
+        "export": ["export", finished, "--no-verify"],
+        "embeddings": ["export", finished, "--to=embeddings"],
+        "predict": ["predict", finished, rows],
+        "import": ["import", folder / "export" / "whole" / "made", "--pieces=4"],
+    }
+    made = {}
+    for verb, some in words.items():
+        (folder / verb).mkdir()
+        made[verb] = Command(forks, some, folder / verb)
+    return made
+
+
+@pytest.mark.parametrize("verb", ["export"])
+def test_a_refused_operation_is_told_in_one_line_and_leaves_nothing(verb, commands, tmp_path):
+    command = commands[verb]
+    for place, code in zip((1, command.count // 2, command.count), CODES, strict=True):
+        command.refused(tmp_path / str(code), place, code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_operation_can_be_refused(verb, code, commands, tmp_path, capsys):
+    command = commands[verb]
+    for number in range(1, command.count + 1):
+        command.refused(tmp_path / str(number), number, code)
+    with capsys.disabled():
+        print(f"\n{verb}, {errno.errorcode[code]}: {command.count} of {command.count} operations refused, in one line")
+
+
+def killed(command, out, point):
+    ended = command.run(out, point=point, number=1)
+    assert ended.code == -signal.SIGKILL, (point, ended.said)
+    command.ends_well(out, f"killed {point}")
+
+
+@pytest.mark.parametrize("verb", ["export"])
+def test_a_killed_command_ends_well_when_it_is_run_again(verb, commands, tmp_path):
+    points = [point for point in commands[verb].points if point.startswith(("half write", "before replace"))]
+    for place, point in enumerate(points[:2]):
+        killed(commands[verb], tmp_path / str(place), point)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_command_killed_at_every_point_ends_well_when_it_is_run_again(verb, commands, tmp_path, capsys):
+    points = dict.fromkeys(commands[verb].points)
+    for place, point in enumerate(points):
+        killed(commands[verb], tmp_path / str(place), point)
+    with capsys.disabled():
+        print(f"\n{verb}: {len(points)} of {len(points)} named points, and run again it ends in the same bytes")
+
+
+@pytest.mark.slow
+def test_an_export_killed_at_any_point_is_whole_or_refused(commands, tmp_path):
+    command = commands["export"]
+    whole = read_adapter(str(command.made))
+    seen = set()
+    for place, point in enumerate(dict.fromkeys(command.points)):
+        out = tmp_path / str(place)
+        command.run(out, point=point, number=1)
+        try:
+            assert read_adapter(str(out / "made")) == whole
+            seen.add("whole")
+        except PrunekitError:
+            seen.add("refused")
+    assert seen == {"whole", "refused"}
+
+
+# ---- a sweep's job, in this process
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """out -> the text of a job that prunes one experiment for two seeds."""
+    found = sweeps.read(sweeps.written(tmp_path_factory.mktemp("grid"), methods='"direct"'), threads=1)
+    return lambda out: jobs.jobs(found, out, found.experiments)[0].to_text()
+
+
+def done(text):
+    (outcome,) = json.loads(perform(text))
+    return Outcome.from_table(outcome)
+
+
+def of_runs(out):
+    """What a job leaves, but for the receipt, which says who did it in what time."""
+    return {name: content for name, content in tiny.contents(out).items() if not name.startswith(jobs.LEDGER)}
+
+
+def outlived(job, out, number, code, whole):
+    """The job with one operation refused, then once more; None where it came to its end before that operation."""
+    hook = faults.Failing(out, number, code)
+    with pytest.MonkeyPatch.context() as patch:
+        faults.install(hook, patch.setattr)
+        ended = done(job(out))
+    if hook.refused is None:
+        assert not ended.failed
+        return None
+    assert CODES[code] in ended.failed, hook.refused
+    assert str(out) in ended.failed
+    assert "bytes were to be written" in ended.failed or hook.refused.startswith("mkdir")
+    assert "\n" not in ended.failed
+    again = done(job(out))
+    assert not again.failed, (hook.refused, again.failed)
+    assert of_runs(out) == whole, hook.refused
+    assert jobs.receipt(out, again.key) is not None
+    assert not strays(out), hook.refused
+    assert not list((out / jobs.LEDGER).glob(f"*{jobs.NOTE}"))
+    return hook.refused
+
+
+@pytest.fixture
+def whole_job(job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a worker goes where its job says
+    assert not done(job(tmp_path / "whole")).failed
+    return of_runs(tmp_path / "whole")
+
+
+def test_a_job_of_a_sweep_outlives_a_refused_operation(job, whole_job, tmp_path):
+    for number, code in zip((2, 40, 90), CODES, strict=True):
+        assert outlived(job, tmp_path / str(number), number, code, whole_job) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
+def test_a_job_of_a_sweep_outlives_every_refused_operation(code, job, whole_job, tmp_path, capsys):
+    number, refused = 1, []
+    while found := outlived(job, tmp_path / str(number), number, code, whole_job):
+        refused.append(found)
+        number += 1 if code == errno.ENOSPC else 7
+    assert code != errno.ENOSPC or any(one.startswith("write .prunekit-staging-") for one in refused)
+    with capsys.disabled():
+        print(f"\nsweep, {errno.errorcode[code]}: {len(refused)} of {len(refused)} refused operations were outlived")

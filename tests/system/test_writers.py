@@ -1,0 +1,122 @@
+"""Two writers on one run: the second stops at once and is told who holds it; a dead one holds nothing."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import tiny
+
+from prunekit.cli import main
+from prunekit.runs.run import Run
+from prunekit.support.errors import ConfigError
+
+pytestmark = pytest.mark.gate
+
+HOLDER = """
+import pathlib, sys, time
+from prunekit.runs.run import Run
+with Run(pathlib.Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A run that another process holds, and that process."""
+    run = Run(tmp_path / "r")
+    run.path.mkdir()
+    run.write_settings({"id": "abcd1234"})
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(run.path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield run, process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_the_second_writer_stops_at_once_and_names_process_and_host(held, capsys):
+    run, process = held
+    began = time.perf_counter()
+    with pytest.raises(ConfigError) as caught, run.locked():
+        raise AssertionError
+    seconds = time.perf_counter() - began
+    wanted = f"in use by process {process.pid} on {socket.gethostname()}; wait for it, or use another --out"
+    assert str(caught.value) == f"{run.path}: {wanted}"
+    assert seconds < 1
+    with capsys.disabled():
+        print(f"\nthe second writer was told after {1000 * seconds:.0f} ms: {wanted}")
+
+
+def test_what_is_refused_touches_nothing(held):
+    run, _ = held
+    left = run.path / ".prunekit-staging-mine"
+    left.write_text("the holder is at work on it")
+    before = {path: path.read_bytes() for path in run.path.iterdir()}
+    with pytest.raises(ConfigError), run.locked():
+        pass
+    assert {path: path.read_bytes() for path in run.path.iterdir()} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_dead_holder_holds_nothing(held, number):
+    run, process = held
+    process.send_signal(number)
+    process.wait()
+    with run.locked():
+        assert (run.path / ".holder").read_text() == f"process {os.getpid()} on {socket.gethostname()}"
+    assert not (run.path / ".holder").exists()
+
+
+def test_a_stopped_holder_still_holds(held):
+    run, process = held
+    process.send_signal(signal.SIGSTOP)
+    with pytest.raises(ConfigError, match=f"process {process.pid}"), run.locked():
+        pass
+    process.send_signal(signal.SIGCONT)
+
+
+def test_what_a_dead_holder_left_half_written_is_no_name(held):
+    """Its own name is on disk still, but nobody is stopped by it."""
+    run, process = held
+    process.kill()
+    process.wait()
+    assert f"process {process.pid}" in (run.path / ".holder").read_text()
+    with run.locked():
+        pass
+
+
+def test_readers_are_not_stopped(held):
+    run, _ = held
+    assert run.verify() == 0
+    assert run.settings()["id"] == "abcd1234"
+
+
+def test_a_second_command_on_a_live_run_ends_with_code_2_and_one_line(tmp_path, capsys):
+    arguments = ["prune", *tiny.arguments("gpt2", tmp_path), f"--out={tmp_path / 'runs'}"]
+    long = [
+        "prune",
+        *tiny.arguments("gpt2", tmp_path, train_steps=100_000, evaluate_every=50_000),
+        f"--out={tmp_path / 'runs'}",
+    ]
+    first = subprocess.Popen([sys.executable, "-m", "prunekit", *long], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        while not list(tmp_path.glob("runs/*/experiment.toml")):
+            assert first.poll() is None
+            time.sleep(0.05)
+        with pytest.raises(SystemExit) as ended:
+            main.main(long)
+        assert ended.value.code == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("prunekit: ")]
+        assert f"in use by process {first.pid} on {socket.gethostname()}" in line
+        with pytest.raises(SystemExit) as ended:  # another experiment in the same folder is another run
+            main.main(arguments)
+        assert ended.value.code == 0
+    finally:
+        first.terminate()
+        first.communicate(timeout=60)
+    assert first.returncode == 143
