@@ -13,19 +13,19 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Work:
+class RoundRunner:
     """Operations of products with weights, and of products between activations (attention)."""
 
     weights: float = 0.0
     attention: float = 0.0
 
-    def __add__(self, other: Work) -> Work:
+    def __add__(self, other: RoundRunner) -> RoundRunner:
         """Both together."""
-        return Work(self.weights + other.weights, self.attention + other.attention)
+        return RoundRunner(self.weights + other.weights, self.attention + other.attention)
 
-    def times(self, count: float) -> Work:
+    def times(self, count: float) -> RoundRunner:
         """The same work `count` times."""
-        return Work(self.weights * count, self.attention * count)
+        return RoundRunner(self.weights * count, self.attention * count)
 
     @property
     def forward(self) -> float:
@@ -38,7 +38,7 @@ class Work:
         return 2 * self.weights + 3 * self.attention
 
 
-def row(config: Any, tokens: int, answers: Sequence[int] = ()) -> Work:
+def row(config: Any, tokens: int, answers: Sequence[int] = ()) -> RoundRunner:
     """One row of a model of this configuration.
 
     tokens: positions of the input, prompt included.  answers: decoder positions of each answer that is scored
@@ -54,28 +54,28 @@ def row(config: Any, tokens: int, answers: Sequence[int] = ()) -> Work:
     raise NotImplementedError(f"the arithmetic of {config.model_type} models is not counted yet")
 
 
-def _linear(positions: int, parameters: int) -> Work:
-    return Work(weights=2.0 * positions * parameters)
+def _linear(positions: int, parameters: int) -> RoundRunner:
+    return RoundRunner(weights=2.0 * positions * parameters)
 
 
-def _attention(queries: int, keys: int, width: int) -> Work:
+def _attention(queries: int, keys: int, width: int) -> RoundRunner:
     """Scores and weighted sum."""
-    return Work(attention=4.0 * queries * keys * width)
+    return RoundRunner(attention=4.0 * queries * keys * width)
 
 
-def _bert(config: Any, tokens: int) -> Work:
+def _bert(config: Any, tokens: int) -> RoundRunner:
     wide = config.hidden_size
     layer = _linear(tokens, 4 * wide * wide + 2 * wide * config.intermediate_size) + _attention(tokens, tokens, wide)
     return layer.times(config.num_hidden_layers) + _linear(1, wide * wide)  # the pooler reads one position
 
 
-def _t5_encoder(config: Any, tokens: int) -> Work:
+def _t5_encoder(config: Any, tokens: int) -> RoundRunner:
     inner = config.num_heads * config.d_kv
     layer = _linear(tokens, 4 * config.d_model * inner + _t5_feed_forward(config)) + _attention(tokens, tokens, inner)
     return layer.times(config.num_layers)
 
 
-def _t5_decoder(config: Any, tokens: int, length: int) -> Work:
+def _t5_decoder(config: Any, tokens: int, length: int) -> RoundRunner:
     inner = config.num_heads * config.d_kv
     own = _linear(length, 4 * config.d_model * inner + _t5_feed_forward(config)) + _attention(length, length, inner)
     cross = _linear(length, 2 * config.d_model * inner) + _linear(tokens, 2 * config.d_model * inner)

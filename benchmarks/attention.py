@@ -16,18 +16,18 @@ from benchmarks.measure import Spread, interleaved, machine
 from benchmarks.page import command, publish, table
 from benchmarks.scaling import Point, evaluation_seconds, update_seconds
 from prunekit.engine.cohort import Member, soft
-from prunekit.models import Backbone, load
+from prunekit.models import FrozenModel, load
 from prunekit.support.seeding import generator
 
 PLAIN, FUSED = "eager", "sdpa"
 
 
-def gradient(backbone: Backbone, point: Point) -> torch.Tensor:
+def gradient(model: FrozenModel, point: Point) -> torch.Tensor:
     """Of the prompt of one member on one batch [P, H]."""
-    member = Member(point.cohort(backbone)[0], backbone.device)
+    member = Member(point.cohort(model)[0], model.device)
     for weight in member.head.values():  # a zero head would hide the prompt
         weight.data = torch.randn(weight.shape, generator=generator("head"))
-    backbone.losses(soft([member]), backbone.batch([point.rows(backbone)], every_choice=False)).sum().backward()
+    model.losses(soft([member]), model.batch([point.rows(model)], every_choice=False)).sum().backward()
     (values,) = member.masked.prompt.parameters()
     assert values.grad is not None
     return values.grad
@@ -42,13 +42,13 @@ def main(
 ) -> None:
     """Measure and print the page."""
     torch.set_num_threads(threads)
-    backbone, exact = load(str(model), precision="bfloat16"), load(str(model), precision="float32")
+    frozen, exact = load(str(model), precision="bfloat16"), load(str(model), precision="float32")
     point = Point(text=text, examples=16)
     truth = gradient(exact, point)
 
-    def under(kind: str) -> Backbone:
-        backbone.model.set_attn_implementation(kind)
-        return backbone
+    def under(kind: str) -> FrozenModel:
+        frozen.model.set_attn_implementation(kind)
+        return frozen
 
     rows = []
     for name, seconds in (("one update", update_seconds), ("one evaluation", evaluation_seconds)):

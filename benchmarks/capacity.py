@@ -32,12 +32,12 @@ from prunekit.engine import memory
 from prunekit.engine.cohort import Member, soft
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.optimizer import Plan
-from prunekit.engine.train import Lessons, train
+from prunekit.engine.train import TrainingData, train
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.run import run
 from prunekit.experiment.settings import Experiment
 from prunekit.experiment.sweep.plan import spread
-from prunekit.models import Backbone, load
+from prunekit.models import FrozenModel, load
 from prunekit.tasks.testbed import MODEL_PATH
 
 TASKS, METHODS, SEEDS = 8, 7, 6
@@ -55,13 +55,13 @@ class Model:
     """A model of the page. ready: seconds to load it and make an experiment of it ready, the process being there."""
 
     name: str
-    backbone: Backbone
+    model: FrozenModel
     ready: float
 
     @property
     def parameters(self) -> int:
         """Weights of the frozen model."""
-        return sum(one.numel() for one in self.backbone.model.parameters())
+        return sum(one.numel() for one in self.model.model.parameters())
 
 
 class Quiet:
@@ -79,14 +79,14 @@ class Quiet:
 
 def models(folder: Path | None) -> list[Model]:
     """The embedded model, and the folders of others where there are any; float32, on the CPU."""
-    places = [MODEL_PATH, *(sorted(one for one in folder.iterdir() if one.is_dir()) if folder else [])]
+    positions = [MODEL_PATH, *(sorted(one for one in folder.iterdir() if one.is_dir()) if folder else [])]
     found = []
-    for place in places:
+    for position in positions:
         began = time.process_time()
-        backbone = load(str(place), precision="float32")
-        backbone.digest()
-        name = "testbed" if place == MODEL_PATH else place.name
-        found.append(Model(name, backbone, time.process_time() - began))
+        frozen = load(str(position), precision="float32")
+        frozen.digest()
+        name = "testbed" if position == MODEL_PATH else position.name
+        found.append(Model(name, frozen, time.process_time() - began))
     return sorted(found, key=lambda model: model.parameters)
 
 
@@ -103,11 +103,11 @@ def update_table(found: Sequence[Model], repeats: int) -> list[list[str]]:
 def _update(model: Model, members: int, text: int, repeats: int) -> float:
     """Seconds of one update of a cohort."""
     point = Point(text=text, members=members)
-    rows, ticks = point.rows(model.backbone), []
-    lessons = Lessons(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
+    rows, ticks = point.rows(model.model), []
+    lessons = TrainingData(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
     plan = Plan(repeats + 2, repeats + 2, repeats + 2, _BATCH, learning_rate=1e-3, head_learning_rate=1e-3)
-    tickets = point.cohort(model.backbone)
-    train(tickets, model.backbone, lessons, plan, tick=lambda step: ticks.append(time.process_time()))
+    tickets = point.cohort(model.model)
+    train(tickets, model.model, lessons, plan, tick=lambda step: ticks.append(time.process_time()))
     # the first follows an evaluation, and the last is followed by one
     return median(after - before for before, after in pairwise(ticks[:-1]))
 
@@ -115,10 +115,10 @@ def _update(model: Model, members: int, text: int, repeats: int) -> float:
 def _evaluation(model: Model, members: int, text: int) -> float:
     """Seconds of evaluating a cohort on one example."""
     point = Point(text=text, members=members)
-    rows, cohort = point.rows(model.backbone), point.cohort(model.backbone)
+    rows, cohort = point.rows(model.model), point.cohort(model.model)
     began = time.process_time()
     with torch.no_grad():
-        evaluate(soft([Member(ticket) for ticket in cohort]), model.backbone, rows)
+        evaluate(soft([Member(ticket) for ticket in cohort]), model.model, rows)
     return (time.process_time() - began) / len(rows)
 
 
@@ -130,8 +130,8 @@ def round_seconds(model: Model, members: int, repeats: int) -> float:
 
 def _memory(model: Model, text: int) -> str:
     point = Point(text=text)
-    ticket, rows = point.cohort(model.backbone)[0], point.rows(model.backbone)
-    kept = memory.activation_bytes(ticket, model.backbone, rows, _BATCH)
+    ticket, rows = point.cohort(model.model)[0], point.rows(model.model)
+    kept = memory.activation_bytes(ticket, model.model, rows, _BATCH)
     return f"{kept / 2**20:.0f}"
 
 
@@ -147,26 +147,26 @@ def apart(found: Sequence[Model]) -> list[list[str]]:
 def _values(model: Model, members: int) -> torch.Tensor:
     """The first member's prompt after some updates of a cohort."""
     point = Point(text=_TEXTS[0], members=members)
-    rows = point.rows(model.backbone)
-    lessons = Lessons(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
-    rate = 0.2 * model.backbone.embedding_rms  # the one that "auto" gives
+    rows = point.rows(model.model)
+    lessons = TrainingData(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
+    rate = 0.2 * model.model.embedding_rms  # the one that "auto" gives
     plan = Plan(_APART, _APART, _APART, _BATCH, learning_rate=rate, head_learning_rate=3e-3)
-    return train(point.cohort(model.backbone), model.backbone, lessons, plan)[0].last.values.state["values"]
+    return train(point.cohort(model.model), model.model, lessons, plan)[0].last.values.state["values"]
 
 
 def on_the_wire(found: Sequence[Model]) -> list[list[str]]:
     """Bytes that an update of a cohort of six gives into a sum over processes (torchrun)."""
     rows = []
     for model in found:
-        numbers = SEEDS * 20 * model.backbone.width + SEEDS
-        rows.append([model.name, str(model.backbone.width), f"{numbers}", f"{4 * numbers / 1024:.0f} kB"])
+        numbers = SEEDS * 20 * model.model.width + SEEDS
+        rows.append([model.name, str(model.model.width), f"{numbers}", f"{4 * numbers / 1024:.0f} kB"])
     return rows
 
 
 def on_disk_and_in_time(folder: Path) -> dict[str, float]:
     """A run of the embedded model with next to no training: bytes per ticket, CPU seconds per round of two seeds."""
     settings = {
-        "task": {"train_examples": 256, "selection_examples": ROWS, "report_examples": ROWS},
+        "task": {"train_examples": 256, "validation_examples": ROWS, "test_examples": ROWS},
         "training": {"train_steps": 2, "evaluate_every": 2},
         "pruning": {"rounds": ROUNDS - 1},
         "machine": {"threads": 1},
@@ -178,7 +178,7 @@ def on_disk_and_in_time(folder: Path) -> dict[str, float]:
     spent = time.process_time() - began
     tickets = made.tickets()
     size = sum(one.stat().st_size for one in made.path.rglob("*") if one.is_file())
-    return {"bytes": size / len(tickets), "beside": 2 * spent / len(tickets), "width": prepared.backbone.width}
+    return {"bytes": size / len(tickets), "beside": 2 * spent / len(tickets), "width": prepared.model.width}
 
 
 def start_seconds(repeats: int) -> float:
@@ -244,7 +244,7 @@ def main(
         "a new worker": f"{start:.1f} s until it has imported what it needs, then "
         + ", ".join(f"{model.ready:.1f} s for {model.name}" for model in found),
         "on disk": f"{small['bytes'] / 1024:.0f} kB per ticket of the testbed (P = 20, H = {small['width']:.0f})",
-        "beside training": f"{small['beside']:.2f} s per round of two seeds on the testbed: scoring, report, writing",
+        "beside training": f"{small['beside']:.2f} s per round of two seeds on the testbed: scoring, test, writing",
     }
     parts = [
         "## Milliseconds of an update, per ticket, and memory that it keeps for its backward pass",

@@ -18,7 +18,7 @@ import torch
 import typer
 
 from benchmarks import arithmetic
-from benchmarks.measure import Spread, Watch, interleaved, machine, matrix_rate
+from benchmarks.measure import Progress, Spread, interleaved, machine, matrix_rate
 from benchmarks.ours import Ours
 from benchmarks.page import command, publish, table
 from benchmarks.peer import Peer
@@ -71,8 +71,8 @@ def main(
         # one evaluation of a few rows, before the updates and after them, on a clock of its own
         job = replace(job, device=device, threads=threads, evaluate_every=updates, validation_examples=16)
         sides: dict[str, Side] = {
-            TUNED: Peer(job, Watch(device), tuned=True),
-            OURS: Ours(job, Watch(device), "bfloat16"),
+            TUNED: Peer(job, Progress(device), tuned=True),
+            OURS: Ours(job, Progress(device), "bfloat16"),
         }
         rows = job.rows()
         few = rows | {"validation": rows["validation"][:16]}

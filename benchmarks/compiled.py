@@ -1,4 +1,4 @@
-"""Does torch.compile pay for a frozen backbone? Updates at changing lengths, its warm-up counted.
+"""Does torch.compile pay for a frozen model? Updates at changing lengths, its warm-up counted.
 
     python -m benchmarks.compiled [--model PATH] [--precision bfloat16] [--repeats 5] [--out page.md]
 
@@ -21,7 +21,7 @@ from benchmarks.measure import Spread, interleaved, machine
 from benchmarks.page import command, publish, table
 from benchmarks.presets import save_t5
 from benchmarks.scaling import Point, evaluation_seconds, update_seconds
-from prunekit.models import Backbone, load
+from prunekit.models import FrozenModel, load
 from prunekit.models.load import Precision
 
 EAGER, COMPILED = "as loaded", "compiled"
@@ -29,27 +29,27 @@ EAGER, COMPILED = "as loaded", "compiled"
 _POINTS = [Point(kept=kept, text=text, examples=16) for kept in (20, 5) for text in (24, 64)]
 
 
-def compiled(backbone: Backbone) -> Backbone:
-    """The same backbone, its model compiled at the first call of every kind."""
-    model = backbone.model
-    parts = [model, model.get_encoder()] if backbone.config.is_encoder_decoder else [model]  # type: ignore[operator]
+def compiled(frozen: FrozenModel) -> FrozenModel:
+    """The same model, its model compiled at the first call of every kind."""
+    model = frozen.model
+    parts = [model, model.get_encoder()] if frozen.config.is_encoder_decoder else [model]  # type: ignore[operator]
     for part in parts:
         part.compile(dynamic=True)  # type: ignore[no-untyped-call]
-    return backbone
+    return frozen
 
 
-def warm_up(backbone: Backbone) -> float:
+def warm_up(model: FrozenModel) -> float:
     """Seconds until an update and an evaluation at every point have been made once."""
     began = time.perf_counter()
     for point in _POINTS:
-        update_seconds(backbone, point)
-        evaluation_seconds(backbone, point)
+        update_seconds(model, point)
+        evaluation_seconds(model, point)
     return time.perf_counter() - began
 
 
 def main(
     model: Annotated[Path | None, typer.Option(help="model folder; a random T5 if none is given")] = None,
-    precision: Annotated[Precision, typer.Option(help="of the backbone's weights")] = "bfloat16",
+    precision: Annotated[Precision, typer.Option(help="of the model's weights")] = "bfloat16",
     repeats: Annotated[int, typer.Option(help="of both, interleaved")] = 5,
     threads: Annotated[int, typer.Option(help="of torch")] = 2,
     out: Annotated[Path | None, typer.Option(help="page to write")] = None,
@@ -84,7 +84,7 @@ def main(
     even = f"made up for after {lost / gain:.0f} of them" if gain > 0 else "never made up for"
     said = f"Warm-up: {first[COMPILED]:.0f} s compiled, {first[EAGER]:.0f} s as loaded; at the mean gain above, {even}."
     header = ["ms of one", *sides, "as loaded / compiled"]
-    publish("A compiled backbone", facts, [table(header, rows), said], out)
+    publish("A compiled model", facts, [table(header, rows), said], out)
 
 
 if __name__ == "__main__":

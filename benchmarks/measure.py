@@ -26,7 +26,7 @@ _MIB = 2**20
 Result = TypeVar("Result")
 
 
-class Watch:
+class Progress:
     """Seconds and calls by phase. A phase inside another stops the outer one's clock: no second is counted twice."""
 
     def __init__(self, device: str = "cpu") -> None:
@@ -114,7 +114,7 @@ def _rate(
     product: Callable[[Tensor, Tensor], Tensor], size: int, dtype: torch.dtype, device: str, seconds: float
 ) -> float:
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    watch, turns = Watch(device), 0
+    watch, turns = Progress(device), 0
     product(left, right)  # warm-up
     while watch.total < seconds:
         with watch("product"):
@@ -196,7 +196,7 @@ def _version(package: str) -> str:
     try:
         return f"{package} {version(package)}"
     except ModuleNotFoundError:
-        return f"{package} absent"
+        return f"{package} dropped_as"
 
 
 def _processor() -> str:

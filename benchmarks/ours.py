@@ -10,14 +10,14 @@ from unittest import mock
 
 import torch
 
-from benchmarks.measure import Watch
+from benchmarks.measure import Progress
 from benchmarks.presets import Job, Rows
-from benchmarks.protocol import EVALUATE, Learned, Start
+from benchmarks.protocol import EVALUATE, RoundResult, Start
 from prunekit.engine.cohort import Member
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.gradient_scores import gradient_scores, scoring_batches
 from prunekit.engine.optimizer import Plan
-from prunekit.engine.train import Lessons, Trained, train
+from prunekit.engine.train import Trained, TrainingData, train
 from prunekit.models import load
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.scores import Scores
@@ -26,51 +26,51 @@ from prunekit.tasks import Example
 
 
 class Ours:
-    """prunekit: a frozen backbone in eval mode, `remove`, cohorts over the ratios.
+    """prunekit: a frozen model in eval mode, `remove`, cohorts over the ratios.
 
-    precision: "float32" or "bfloat16", of the backbone's weights; prompts, heads and optimiser are float32.
+    precision: "float32" or "bfloat16", of the model's weights; prompts, heads and optimiser are float32.
     """
 
-    def __init__(self, job: Job, watch: Watch, precision: Any) -> None:
+    def __init__(self, job: Job, watch: Progress, precision: Any) -> None:
         self.job, self.watch = job, watch
         # "first": where PEFT puts the prompt, and where it reads an encoder's answer
-        self.backbone = load(job.model, precision=precision, device=job.device, place="first")
-        self.lessons = Lessons([], [], lambda chosen: {})
+        self.model = load(job.model, precision=precision, device=job.device, position="first")
+        self.lessons = TrainingData([], [], lambda chosen: {})
 
     def encode(self, rows: Rows) -> None:
         """Every text once."""
         encoded = {}
         for split, part in rows.items():
             some = [
-                Example(place, "{text}", {"text": row["text"]}, tuple(row["choices"]), (row["label"],))
-                for place, row in enumerate(part)
+                Example(position, "{text}", {"text": row["text"]}, tuple(row["choices"]), (row["label"],))
+                for position, row in enumerate(part)
             ]
-            encoded[split] = self.backbone.encode(some, own_choices=False, prompt_tokens=self.job.prompt_tokens)
+            encoded[split] = self.model.encode(some, own_choices=False, prompt_tokens=self.job.prompt_tokens)
         gold = [row["label"] for row in rows["validation"]]
 
         def measure(chosen: list[int]) -> dict[str, float]:
             return {"accuracy": sum(map(int.__eq__, chosen, gold)) / len(gold)}
 
-        self.lessons = Lessons(encoded["train"], encoded["validation"], measure)
+        self.lessons = TrainingData(encoded["train"], encoded["validation"], measure)
 
     def start(self) -> Start:
-        """The job's starting prompt as a member holds it, and the backbone's own zero head."""
-        head = self.backbone.new_head(len(self.lessons.train[0].choices))
+        """The job's starting prompt as a member holds it, and the model's own zero head."""
+        head = self.model.new_head(len(self.lessons.train[0].choices))
         start = Start(Mask.full(self.job.prompt_tokens, self.job.pieces), self.job.start(), head)
-        held = Member(self._ticket(start), self.backbone.device).values()
+        held = Member(self._ticket(start), self.model.device).values()
         return replace(start, values=held.state["values"])
 
-    def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[Learned]:
-        """All as one cohort, `job.width` at a time through the backbone."""
+    def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[RoundResult]:
+        """All as one cohort, `job.width` at a time through the model."""
         cohort, width = [self._ticket(start) for start in starts], self.job.width or None
         with self.watch(phase), self._watched():
-            trained = train(cohort, self.backbone, self.lessons, self.plan(steps), width=width)
+            trained = train(cohort, self.model, self.lessons, self.plan(steps), width=width)
         return [_learned(one) for one in trained]
 
     def score(self, start: Start) -> Scores:
         """One pass, texts of like length together."""
-        batches = scoring_batches(self.backbone, self.lessons.train)
-        return gradient_scores([self._ticket(start)], self.backbone, batches)[0]
+        batches = scoring_batches(self.model, self.lessons.train)
+        return gradient_scores([self._ticket(start)], self.model, batches)[0]
 
     def ids(self) -> Iterable[Sequence[int]]:
         """Token ids of the training texts."""
@@ -92,7 +92,9 @@ class Ours:
         )
 
     def _ticket(self, start: Start) -> Ticket:
-        return Ticket(start.mask, {"values": start.values}, start.head, seed=self.job.seed, place=self.backbone.place)
+        return Ticket(
+            start.mask, {"values": start.values}, start.head, seed=self.job.seed, position=self.model.position
+        )
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -101,13 +103,13 @@ class Ours:
             yield
 
 
-def _learned(trained: Trained) -> Learned:
+def _learned(trained: Trained) -> RoundResult:
     if trained.diverged is not None:
         raise RuntimeError(trained.diverged)
-    entries = [entry for entry in trained.log if entry.split == "selection"]
+    entries = [entry for entry in trained.log if entry.split == "validation"]
     values = trained.last.values
     head = None if values.head is None else {name: torch.as_tensor(value) for name, value in values.head.items()}
-    return Learned(
+    return RoundResult(
         values=values.state["values"],
         head=head,
         accuracies=tuple(entry.value for entry in entries if entry.metric == "accuracy"),

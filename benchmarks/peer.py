@@ -33,9 +33,9 @@ from transformers import (
     default_data_collator,
 )
 
-from benchmarks.measure import Watch
+from benchmarks.measure import Progress
 from benchmarks.presets import Job, Rows
-from benchmarks.protocol import EVALUATE, Learned, Start, signed_slopes, zero_head
+from benchmarks.protocol import EVALUATE, RoundResult, Start, signed_slopes, zero_head
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.scores import Scores
 
@@ -51,7 +51,7 @@ class Peer:
     float32), dropout set to zero, wide evaluation batches, and no loss beside generated answers.
     """
 
-    def __init__(self, job: Job, watch: Watch, *, tuned: bool) -> None:
+    def __init__(self, job: Job, watch: Progress, *, tuned: bool) -> None:
         self.job, self.watch, self.tuned = job, watch, tuned
         self.tokenizer = AutoTokenizer.from_pretrained(job.model)
         self.seq2seq = bool(AutoConfig.from_pretrained(job.model).is_encoder_decoder)
@@ -63,7 +63,7 @@ class Peer:
             self.model = self._peft_model().to(job.device)
         self.prompt: nn.Parameter = self.model.prompt_encoder["default"].embedding.weight
         self.head: Any = None if self.seq2seq else self.model.base_model.classifier.modules_to_save["default"]
-        if self.tuned and self.head is not None:  # as prunekit: a float32 head on the backbone's states
+        if self.tuned and self.head is not None:  # as prunekit: a float32 head on the model's states
             self.head.float().register_forward_pre_hook(lambda _, states: states[0].float())
 
     # ---- what the protocol asks for
@@ -84,7 +84,7 @@ class Peer:
         self._put(start)
         return Start(start.mask, *self._values())
 
-    def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[Learned]:
+    def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[RoundResult]:
         """One after the other, each by a Trainer of its own."""
         return [self._train(start, steps, phase) for start in starts]
 
@@ -158,7 +158,7 @@ class Peer:
             return values, None
         return values, {name: value.detach().cpu().clone() for name, value in self.head.named_parameters()}
 
-    def _train(self, start: Start, steps: int, phase: str) -> Learned:
+    def _train(self, start: Start, steps: int, phase: str) -> RoundResult:
         with self.watch(phase):
             self._put(start)
             keep = start.mask.expand(start.values.shape[1]).to(self.prompt)
@@ -166,7 +166,7 @@ class Peer:
             trainer.watch, trainer.found = self.watch, []
             trainer.train()
         metrics = trainer.found
-        return Learned(
+        return RoundResult(
             *self._values(),
             accuracies=tuple(one["eval_accuracy"] for one in metrics),
             losses=tuple(one.get("eval_loss") for one in metrics),
@@ -208,7 +208,7 @@ class Peer:
             max_grad_norm=job.clip_norm,
             save_strategy="no",
             logging_strategy="no",
-            report_to=[],
+            test_to=[],
             disable_tqdm=True,
             label_names=["labels"],
             seed=job.seed,
@@ -237,7 +237,7 @@ class Peer:
 class _Watched:
     """A Trainer whose evaluations are timed apart from its training, and kept."""
 
-    watch: Watch
+    watch: Progress
     found: list[dict[str, float]]
 
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:

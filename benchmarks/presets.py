@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from prunekit.models import Backbone, load
+from prunekit.models import FrozenModel, load
 from prunekit.models.encoding import Wording
 from prunekit.prompts import init
 from prunekit.support.seeding import generator
@@ -128,19 +128,19 @@ def prepare(
     torch.manual_seed(0)
     if name == "t5-small-shape":
         save_t5(Path(job.model), **(shape or {}))
-    backbone = load(job.model)
+    model = load(job.model)
     splits = _random_rows(job) if name == "t5-small-shape" else _task_rows(name, job, shared)
-    data = {part: [_row(one, backbone) for one in rows] for part, rows in splits.items()}
+    data = {part: [_row(one, model) for one in rows] for part, rows in splits.items()}
     (folder / "data.json").write_text(json.dumps(data))
-    draw = init.from_vocabulary(backbone.embed, backbone.ordinary_ids())
-    shape = (job.prompt_tokens, backbone.width)
+    draw = init.from_vocabulary(model.embed, model.ordinary_ids())
+    shape = (job.prompt_tokens, model.width)
     save_file({str(seed): draw(generator("init", seed), shape) for seed in seeds}, folder / "start.safetensors")
     first = splits["train"][0]
-    answers = Wording(backbone.reader, first, backbone.reading(own_choices=False)).alone(first.choices)
+    answers = Wording(model.reader, first, model.reading(own_choices=False)).alone(first.choices)
     return replace(
         job,
         seed=seeds[0],
-        learning_rate=float(f"{_RATE * backbone.embedding_rms:.3g}"),
+        learning_rate=float(f"{_RATE * model.embedding_rms:.3g}"),
         max_length=-(-max(row["tokens"] for rows in data.values() for row in rows) // _LENGTH_STEP) * _LENGTH_STEP,
         answer_tokens=max(map(len, answers)),
     )
@@ -198,9 +198,9 @@ def _task_rows(name: Name, job: Job, shared: Path) -> dict[str, list[Example]]:
         task,
         data=str(shared / "data" / "sst2") if name == "minilm-sst2" else None,
         train_examples=job.train_examples,
-        selection_examples=job.validation_examples,
+        validation_examples=job.validation_examples,
     )
-    return {"train": list(splits.train), "validation": list(splits.selection)}
+    return {"train": list(splits.train), "validation": list(splits.validation)}
 
 
 def _random_rows(job: Job) -> dict[str, list[Example]]:
@@ -208,11 +208,11 @@ def _random_rows(job: Job) -> dict[str, list[Example]]:
     return {part: random_examples(count, 64, 32_128, part) for part, count in counts.items()}
 
 
-def _row(example: Example, backbone: Backbone) -> dict[str, Any]:
+def _row(example: Example, model: FrozenModel) -> dict[str, Any]:
     gold = example.gold[0]
     return {
         "text": example.text,
-        "tokens": len(backbone.tokenizer(example.text)["input_ids"]),
+        "tokens": len(model.tokenizer(example.text)["input_ids"]),
         "choices": list(example.choices),
         "label": gold,
         "answer": example.choices[gold],

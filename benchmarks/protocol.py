@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Watch, peak, reset_peak
+from benchmarks.measure import Progress, peak, reset_peak
 from benchmarks.presets import Job, Rows
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.prune import prune_mask
@@ -31,7 +31,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Learned:
+class RoundResult:
     """What a training made.
 
     values, head: as in Start.  accuracies, losses: of each evaluation, the first before any update (a loss is None
@@ -48,7 +48,7 @@ class Learned:
 class Side(Protocol):
     """One way to do the work. Everything a side does is timed by phase on the watch it was made with."""
 
-    watch: Watch
+    watch: Progress
 
     def encode(self, rows: Rows) -> None:
         """Turn the texts of both splits into token ids, in place of those before."""
@@ -56,7 +56,7 @@ class Side(Protocol):
     def start(self) -> Start:
         """The dense prompt as the side's own model holds it before training, and a zero head."""
 
-    def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[Learned]:
+    def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[RoundResult]:
         """Train every start for `steps` updates, evaluated before, and every `evaluate_every` updates."""
 
     def score(self, start: Start) -> Scores:
@@ -149,7 +149,7 @@ def _warm_up(side: Side, rows: Rows, job: Job) -> None:
     side.watch.reset()
 
 
-def _retrained(side: Side, job: Job, masks: Sequence[Mask], dense: Learned) -> dict[str, Learned]:
+def _retrained(side: Side, job: Job, masks: Sequence[Mask], dense: RoundResult) -> dict[str, RoundResult]:
     """Every mask retrained from the dense prompt's trained values, by name."""
     starts = [Start(mask, dense.values, dense.head) for mask in masks]
     learned = side.train(starts, job.retrain_steps, RETRAIN)

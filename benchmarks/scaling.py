@@ -22,15 +22,15 @@ import torch
 import typer
 
 from benchmarks import arithmetic
-from benchmarks.measure import Fit, Spread, Watch, fit_exponent, interleaved, machine
+from benchmarks.measure import Fit, Progress, Spread, fit_exponent, interleaved, machine
 from benchmarks.page import command, publish, table
 from benchmarks.presets import save_t5
 from benchmarks.protocol import zero_head
 from prunekit.engine.cohort import Member, soft
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.optimizer import Plan
-from prunekit.engine.train import Lessons, train
-from prunekit.models import Backbone, Encoded, load
+from prunekit.engine.train import TrainingData, train
+from prunekit.models import Encoded, FrozenModel, load
 from prunekit.models.load import Precision
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
@@ -57,25 +57,25 @@ class Point:
     members: int = 1
     kept: int = 20
 
-    def cohort(self, backbone: Backbone) -> list[Ticket]:
+    def cohort(self, model: FrozenModel) -> list[Ticket]:
         """S tickets with small random values, which keep their first tokens."""
         token = torch.arange(self.prompt) < self.kept
         mask = Mask(token, token[:, None].repeat(1, _PIECES))
-        head = zero_head(2, backbone.hidden_width) if backbone.answers_by_head else None
+        head = zero_head(2, model.hidden_width) if model.answers_by_head else None
         tickets = []
         for seed in range(self.members):
-            values = torch.randn(self.prompt, backbone.width, generator=generator("scaling", seed))
+            values = torch.randn(self.prompt, model.width, generator=generator("scaling", seed))
             tickets.append(
-                Ticket(mask, {"values": values * backbone.embedding_rms}, head, seed=seed, place=backbone.place)
+                Ticket(mask, {"values": values * model.embedding_rms}, head, seed=seed, position=model.position)
             )
         return tickets
 
-    def rows(self, backbone: Backbone) -> list[Encoded]:
+    def rows(self, model: FrozenModel) -> list[Encoded]:
         """N rows of T random ids, two answers of two ids each."""
-        answers = ((), ()) if backbone.answers_by_head else ((5, 1), (6, 1))
-        high = min(1000, int(backbone.config.vocab_size))
+        answers = ((), ()) if model.answers_by_head else ((5, 1), (6, 1))
+        high = min(1000, int(model.config.vocab_size))
         draws = torch.randint(5, high, (self.examples, self.text), generator=generator("rows", self.text))
-        return [Encoded(place, tuple(ids), answers, place % 2) for place, ids in enumerate(draws.tolist())]
+        return [Encoded(position, tuple(ids), answers, position % 2) for position, ids in enumerate(draws.tolist())]
 
 
 @dataclass(frozen=True)
@@ -120,42 +120,42 @@ def series(scale: float = 1.0) -> list[Series]:
     ]
 
 
-def update_seconds(backbone: Backbone, point: Point) -> float:
+def update_seconds(model: FrozenModel, point: Point) -> float:
     """Seconds of one update of the cohort, the median of a few."""
-    rows = point.rows(backbone)
+    rows = point.rows(model)
     ticks: list[float] = []
-    lessons = Lessons(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
+    lessons = TrainingData(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
     plan = Plan(_UPDATES, _UPDATES, _UPDATES, _BATCH, learning_rate=1e-3, head_learning_rate=1e-3)
-    train(point.cohort(backbone), backbone, lessons, plan, tick=lambda step: ticks.append(time.perf_counter()))
+    train(point.cohort(model), model, lessons, plan, tick=lambda step: ticks.append(time.perf_counter()))
     return median(after - before for before, after in pairwise(ticks[:-1]))
 
 
-def evaluation_seconds(backbone: Backbone, point: Point) -> float:
+def evaluation_seconds(model: FrozenModel, point: Point) -> float:
     """Seconds of one evaluation of the cohort on the N examples."""
-    rows = point.rows(backbone)
+    rows = point.rows(model)
     with torch.no_grad():
-        prompts = soft([Member(ticket, backbone.device) for ticket in point.cohort(backbone)])
-    watch = Watch(backbone.device.type)
+        prompts = soft([Member(ticket, model.device) for ticket in point.cohort(model)])
+    watch = Progress(model.device.type)
     with watch("evaluate"):
-        evaluate(prompts, backbone, rows)
+        evaluate(prompts, model, rows)
     return watch.total
 
 
-def epoch_work(backbone: Backbone, point: Point) -> float | None:
+def epoch_work(model: FrozenModel, point: Point) -> float | None:
     """FLOP of one training epoch of one member by the model's shape, or None for a model whose shape is not counted."""
-    answers = [] if backbone.answers_by_head else [2]
+    answers = [] if model.answers_by_head else [2]
     try:
-        return arithmetic.row(backbone.config, point.text + point.kept, answers).training * point.examples
+        return arithmetic.row(model.config, point.text + point.kept, answers).training * point.examples
     except NotImplementedError:
         return None
 
 
-def measured(backbone: Backbone, one: Series, repeats: int) -> str:
+def measured(model: FrozenModel, one: Series, repeats: int) -> str:
     """The rows of one series, as a table."""
     points = dict(zip(map(str, one.sizes), one.points, strict=True))
     costs = {}
     for name, seconds in (("update", update_seconds), ("evaluation", evaluation_seconds)):
-        costs[name] = interleaved(list(points), partial(_at, seconds, backbone, points), repeats)
+        costs[name] = interleaved(list(points), partial(_at, seconds, model, points), repeats)
     if one.name.startswith("N"):  # an epoch's cost: its updates
         for size, values in costs["update"].items():
             costs["update"][size] = [value * points[size].examples / _BATCH for value in values]
@@ -164,7 +164,7 @@ def measured(backbone: Backbone, one: Series, repeats: int) -> str:
     rows = [[name, *[f"{1000 * median(by_size[size]):.1f}" for size in points]] for name, by_size in costs.items()]
     for row, by_size in zip(rows, costs.values(), strict=True):
         row.append(_exponent(one.sizes, by_size) if one.fitted else _relative(by_size))
-    work = [epoch_work(backbone, point) for point in one.points]
+    work = [epoch_work(model, point) for point in one.points]
     if all(work):
         whole = [value * point.members for value, point in zip(work, one.points, strict=True) if value]
         last = _text(fit_exponent(one.sizes, whole)) if one.fitted else f"{whole[0] / whole[-1]:.2f}"
@@ -175,7 +175,7 @@ def measured(backbone: Backbone, one: Series, repeats: int) -> str:
 
 def main(
     model: Annotated[Path | None, typer.Option(help="model folder; a random T5 if none is given")] = None,
-    precision: Annotated[Precision, typer.Option(help="of the backbone's weights")] = "float32",
+    precision: Annotated[Precision, typer.Option(help="of the model's weights")] = "float32",
     repeats: Annotated[int, typer.Option(help="of every point, interleaved")] = 5,
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one")] = "cpu",
     threads: Annotated[int, typer.Option(help="of torch")] = 2,
@@ -189,7 +189,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         if model is None:
             save_t5(Path(folder), **_SHAPE)
-        backbone = load(str(model or folder), precision=precision, device=device)
+        frozen = load(str(model or folder), precision=precision, device=device)
     facts = {
         "command": command("scaling"),
         **machine(threads, device),
@@ -199,15 +199,15 @@ def main(
     }
     parts = []
     for one in (one for one in series(scale) if only in one.name):
-        parts.append(measured(backbone, one, repeats))
+        parts.append(measured(frozen, one, repeats))
         print(parts[-1], file=sys.stderr, flush=True)
     publish("What an update and an evaluation cost", facts, parts, out)
 
 
 def _at(
-    seconds: Callable[[Backbone, Point], float], backbone: Backbone, points: Mapping[str, Point], size: str
+    seconds: Callable[[FrozenModel, Point], float], model: FrozenModel, points: Mapping[str, Point], size: str
 ) -> float:
-    return seconds(backbone, points[size])
+    return seconds(model, points[size])
 
 
 def _trainings(costs: Mapping[str, Mapping[str, list[float]]], points: Mapping[str, Point]) -> dict[str, list[float]]:

@@ -24,8 +24,8 @@ from benchmarks.page import command, publish, table
 from prunekit.engine.cohort import Member, soft
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.optimizer import Plan
-from prunekit.engine.train import Lessons, train
-from prunekit.models import Encoded, Place, wrap
+from prunekit.engine.train import TrainingData, train
+from prunekit.models import Encoded, Position, wrap
 from prunekit.models.decoder import Decoder
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
@@ -37,13 +37,13 @@ _MIB = 2**20
 FIRST, MEMORY, FILES = "before whole rows (first)", "behind texts in memory", "behind texts in files"
 
 
-def backbones(model: Any) -> dict[str, Decoder]:
+def three_times(model: Any) -> dict[str, Decoder]:
     """One model three times: the uncached prefix prompt, and the suffix prompt with its texts on either tier."""
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"?": 0}, unk_token="?")))
     made: dict[str, Decoder] = {}
-    tiers: dict[str, tuple[Place, int]] = {FIRST: ("first", 0), MEMORY: ("suffix", 2**20), FILES: ("suffix", 0)}
-    for name, (place, room) in tiers.items():
-        bone = wrap(model, tokenizer, place=place, text_cache_mb=room)
+    tiers: dict[str, tuple[Position, int]] = {FIRST: ("first", 0), MEMORY: ("suffix", 2**20), FILES: ("suffix", 0)}
+    for name, (position, room) in tiers.items():
+        bone = wrap(model, tokenizer, position=position, text_cache_mb=room)
         assert isinstance(bone, Decoder)
         made[name] = bone
     return made
@@ -52,19 +52,19 @@ def backbones(model: Any) -> dict[str, Decoder]:
 def rows(count: int, tokens: int, vocabulary: int) -> list[Encoded]:
     """Random texts of exactly T tokens, with two answers of one token."""
     draws = torch.randint(5, vocabulary, (count, tokens), generator=generator("texts", tokens)).tolist()
-    return [Encoded(place, tuple(ids), ((5,), (6,)), place % 2) for place, ids in enumerate(draws)]
+    return [Encoded(position, tuple(ids), ((5,), (6,)), position % 2) for position, ids in enumerate(draws)]
 
 
 def ticket(bone: Decoder, prompt: int) -> Ticket:
     """A dense prompt of small random values."""
     values = bone.embedding_rms * torch.randn(prompt, bone.width, generator=generator("prompt"))
-    return Ticket(Mask.full(prompt, 1), {"values": values}, None, place=bone.place)
+    return Ticket(Mask.full(prompt, 1), {"values": values}, None, position=bone.position)
 
 
 def step_seconds(bone: Decoder, start: Ticket, examples: Sequence[Encoded], batch: int) -> float:
     """Seconds of one update."""
     ticks: list[float] = []
-    lessons = Lessons(examples, examples[:1], lambda chosen: {"none": 0.0})
+    lessons = TrainingData(examples, examples[:1], lambda chosen: {"none": 0.0})
     plan = Plan(_UPDATES, _UPDATES, _UPDATES, batch, learning_rate=1e-3, head_learning_rate=1e-3)
     train([start], bone, lessons, plan, tick=lambda step: ticks.append(time.perf_counter()))
     return ticks[1] - ticks[0]
@@ -107,7 +107,7 @@ def main(
     """Measure and print the page."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    sides = backbones(GPT2LMHeadModel(GPT2Config(n_layer=layers)))
+    sides = three_times(GPT2LMHeadModel(GPT2Config(n_layer=layers)))
     some = rows(examples, text, 50257)
     starts = {name: ticket(bone, prompt) for name, bone in sides.items()}
     read = {name: reading_seconds(sides[name], starts[name], some) for name in (MEMORY, FILES)}

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import Watch, matrix_rate
+from benchmarks.measure import Progress, matrix_rate
 from benchmarks.presets import Job
 from benchmarks.protocol import Side, perform
 
@@ -40,7 +40,7 @@ def run(side: str, job: Path, threads: int) -> dict[str, Any]:
     return found
 
 
-def build(side: str, job: Job, watch: Watch) -> Side:
+def build(side: str, job: Job, watch: Progress) -> Side:
     """The side, its model loaded."""
     if side in (PEER, TUNED):
         from benchmarks.peer import Peer
@@ -60,7 +60,7 @@ def main() -> None:
     if side == RATE:
         found: dict[str, Any] = {name: matrix_rate(getattr(torch, name), job.device) for name in PRECISIONS.values()}
     else:
-        found = perform(build(side, job, Watch(job.device)), job).as_dict()
+        found = perform(build(side, job, Progress(job.device)), job).as_dict()
     Path(target).write_text(json.dumps(found))
 
 

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from prunekit import prompts
-from prunekit.models import Backbone, wrap
+from prunekit.models import FrozenModel, wrap
 from prunekit.prompts import Options
 from prunekit.prompts.init import from_array
 from prunekit.prompts.mask import Mask
@@ -68,12 +68,12 @@ def tokenizer(kind: str):
     return tiny.tokenizer({"xlm-roberta": "roberta", "mistral": "llama"}.get(kind, kind))
 
 
-def backbone(kind: str, **options) -> Backbone:
+def frozen(kind: str, **options) -> FrozenModel:
     """A fresh wrap; encoders with the prompt first, as PEFT has it."""
     from copy import deepcopy
 
-    place = "first" if kind in ENCODERS else "auto"
-    return wrap(deepcopy(model(kind)), tokenizer(kind), **(dict(place=place) | options))
+    position = "first" if kind in ENCODERS else "auto"
+    return wrap(deepcopy(model(kind)), tokenizer(kind), **(dict(position=position) | options))
 
 
 MASKS = {
@@ -83,7 +83,7 @@ MASKS = {
 }
 
 
-def ticket(bone: Backbone, method: str = "direct", mask: Mask = MASKS["dense"], seed: int = 0, **more) -> Ticket:
+def ticket(bone: FrozenModel, method: str = "direct", mask: Mask = MASKS["dense"], seed: int = 0, **more) -> Ticket:
     """A ticket of random values, whose method's own numbers are moved off where they start."""
     draw = generator("architectures", method, seed)
     values = torch.randn(len(mask.token), bone.width, generator=draw) * bone.embedding_rms
@@ -96,7 +96,7 @@ def ticket(bone: Backbone, method: str = "direct", mask: Mask = MASKS["dense"], 
     head = bone.new_head(2)
     if head is not None:
         head = {name: torch.randn(one.shape, generator=draw) for name, one in head.items()}
-    return Ticket(mask, state, head, method=method, place=bone.place, seed=seed, **more)
+    return Ticket(mask, state, head, method=method, position=bone.position, seed=seed, **more)
 
 
 def texts(count: int = 20, most: int = 17) -> list[torch.Tensor]:

@@ -35,13 +35,13 @@ def density_curve():
     rows = [
         over_seeds(stage="prune-1", arm="ticket", round=number) | dict(
             metric="accuracy", tokens=20 - 5 * number, pieces=16, density=1 / 2**number, parameters=1280 / 2**number,
-            seconds=10 - number, seeds=3, report=0.8 - 0.02 * number, low=0.75 - 0.02 * number,
-            high=0.85 - 0.02 * number, majority_report=0.5,
+            seconds=10 - number, seeds=3, test=0.8 - 0.02 * number, low=0.75 - 0.02 * number,
+            high=0.85 - 0.02 * number, majority_test=0.5,
         )
         for number in range(4)
     ]  # fmt: skip
     untrained = over_seeds(stage="untrained", arm="untrained") | dict(
-        metric="accuracy", density=1.0, seeds=3, report=0.52, majority_report=0.5
+        metric="accuracy", density=1.0, seeds=3, test=0.52, majority_test=0.5
     )
     found = frame([*rows, untrained], curves.DENSITY)
     return found.assign(within=[True, True, True, False, NAN], non_inferior=True, best=[False, False, True, False, NAN])
@@ -53,7 +53,7 @@ def cost():
 
 def control_arms():
     rows = [
-        dict(scope="toy", arm=arm, units=3 - (arm == "random"), report=0.5 + 0.03 * place, low=0.45 + 0.03 * place,
+        dict(scope="toy", arm=arm, units=3 - (arm == "random"), test=0.5 + 0.03 * place, low=0.45 + 0.03 * place,
              high=0.55 + 0.03 * place, tokens=5, density=0.125)
         for place, arm in enumerate(controls.LABELS)
     ]  # fmt: skip
@@ -66,7 +66,7 @@ def importance(count=12):
         keys() | dict(
             kind="leave-one-out", level="token", token=token, piece=-1, kept=True, score=cost_of[token],
             low=cost_of[token] - 0.04, high=cost_of[token] + 0.04, negative=cost_of[token] < -0.1,
-            confirmed=True if cost_of[token] < -0.2 else None, split="selection", examples=50,
+            confirmed=True if cost_of[token] < -0.2 else None, split="validation", examples=50,
         )
         for token in range(count)
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """An independent reading of the same quantities: one example at a time, unpadded, straight from the Hugging Face model.
 
-Nothing here comes from prunekit's backbones, cohorts or scores; only the tickets' tensors are read.
+Nothing here comes from prunekit's models, cohorts or scores; only the tickets' tensors are read.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def slots(ticket, gamma: Tensor | None = None, zeta: Tensor | None = None) -> tu
     whole = cells.reshape(count, -1)
     if gamma is not None:
         whole = whole * gamma[:, None]
-    if ticket.absent == "remove":
+    if ticket.dropped_as == "remove":
         kept = ticket.mask.token
         return whole[kept], torch.ones(int(kept.sum()), dtype=torch.bool)
     everyone = torch.ones(count, dtype=torch.bool)
-    return whole, everyone if ticket.absent == "zero" else ticket.mask.token
+    return whole, everyone if ticket.dropped_as == "zero" else ticket.mask.token
 
 
 def scores(kind: str, bone, ticket, examples, form) -> tuple[Tensor, Tensor]:
@@ -106,7 +106,7 @@ def _head_scores(bone, prompt, example, head, there) -> Tensor:
 def _state(bone, prompt, ids, there) -> Tensor:
     """[H], what the head reads: [CLS] before the prompt, or row 0 through the pooler where the prompt is first."""
     embedded = _embedded(bone.model, ids)
-    if bone.place == "first":
+    if bone.position == "first":
         first = 0 if there is None else int(there.int().argmax())
         hiding = _hiding(there, 0, len(ids))
         states = bone.model(inputs_embeds=torch.cat([prompt, embedded])[None], **hiding).last_hidden_state

@@ -16,7 +16,7 @@ NAMES = ("true-labels", "shuffled-labels")
 #: 3 seeds of 8 x 4 on one of the testbed's tasks, 80 updates a round.
 ASKED = (
     "--task=testbed/alike-mood", "--prompt-tokens=8", "--pieces=4", "--seeds=3", "--train-examples=64",
-    "--selection-examples=64", "--report-examples=64", "--train-steps=80", "--evaluate-every=20", "--threads=1",
+    "--validation-examples=64", "--test-examples=64", "--train-steps=80", "--evaluate-every=20", "--threads=1",
 )  # fmt: skip
 _LEFT_OUT = (".lock", ".holder")
 

@@ -17,7 +17,7 @@ from prunekit.engine.gradient_scores import all_scores, scoring_batches
 def main(out: Path, kind: str, dtype: torch.dtype, steps: int, processes: int) -> None:
     team = distributed.join(processes)
     torch.set_num_threads(1)
-    bone = tiny.backbone(kind, dtype=dtype)
+    bone = tiny.frozen(kind, dtype=dtype)
     cohort = [tiny.ticket(bone, seed=seed, dtype=dtype) for seed in range(3)]
     gradients = []
     step = train._Learner.step

@@ -28,8 +28,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from prunekit.engine.train import Lessons, Plan
-from prunekit.models import Backbone, Encoded, wrap
+from prunekit.engine.train import Plan, TrainingData
+from prunekit.models import Encoded, FrozenModel, wrap
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.seeding import generator
@@ -104,7 +104,7 @@ def model(kind: str, seed: int = 0):
     return built.eval()
 
 
-def backbone(kind: str, *, dtype: torch.dtype = torch.float32, **options) -> Backbone:
+def frozen(kind: str, *, dtype: torch.dtype = torch.float32, **options) -> FrozenModel:
     """A fresh wrap of the tiny model, so that no test sees another's settings."""
     from copy import deepcopy
 
@@ -122,12 +122,19 @@ def examples(count: int = 16, choices: tuple[str, ...] = ("good", "bad"), short:
     return made
 
 
-def encoded(bone: Backbone, some: list[Example], tokens: int = 4) -> list[Encoded]:
+def encoded(bone: FrozenModel, some: list[Example], tokens: int = 4) -> list[Encoded]:
     return bone.encode(some, own_choices=False, prompt_tokens=tokens)
 
 
 def ticket(
-    bone: Backbone, *, tokens: int = 4, pieces: int = 4, seed: int = 0, scale: float = 0.5, dtype=torch.float32, **more
+    bone: FrozenModel,
+    *,
+    tokens: int = 4,
+    pieces: int = 4,
+    seed: int = 0,
+    scale: float = 0.5,
+    dtype=torch.float32,
+    **more,
 ) -> Ticket:
     """A dense ticket with random values, and for encoders a random head (a zero one would silence the prompt)."""
     draw = generator("tiny", seed)
@@ -135,7 +142,7 @@ def ticket(
     head = bone.new_head(2)
     if head is not None:
         head = {name: torch.randn(value.shape, generator=draw).to(dtype) for name, value in head.items()}
-    return Ticket(Mask.full(tokens, pieces), {"values": values}, head, seed=seed, place=bone.place, **more)
+    return Ticket(Mask.full(tokens, pieces), {"values": values}, head, seed=seed, position=bone.position, **more)
 
 
 def masked(tokens: list[bool], pieces: int = 4, drop: list[tuple[int, int]] = ()) -> Mask:
@@ -146,14 +153,14 @@ def masked(tokens: list[bool], pieces: int = 4, drop: list[tuple[int, int]] = ()
     return Mask(token, piece)
 
 
-def lessons(bone: Backbone, count: int = 16, tokens: int = 4) -> Lessons:
+def lessons(bone: FrozenModel, count: int = 16, tokens: int = 4) -> TrainingData:
     some = examples(count)
     rows = encoded(bone, some, tokens)
 
     def measure(chosen: list[int]) -> dict[str, float]:
         return {"accuracy": sum(c == e.gold[0] for c, e in zip(chosen, some, strict=True)) / len(some)}
 
-    return Lessons(rows, rows, measure)
+    return TrainingData(rows, rows, measure)
 
 
 def plan(**changes) -> Plan:

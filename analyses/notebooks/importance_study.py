@@ -85,8 +85,8 @@ show(token_map.PICTURE)
 """
 ## What leaving a token out costs
 
-Bars are nats added per example on `selection`; a hatched one lowers the loss beyond chance (Holm over tokens), and is
-looked at once more on `report`.
+Bars are nats added per example on `validation`; a hatched one lowers the loss beyond chance (Holm over tokens), and is
+looked at once more on `test`.
 """
 
 # %%

@@ -63,14 +63,12 @@ for gap in tables.gaps(run)["line"]:
 """
 ## What was trained
 
-A prompt of which nothing was learned has a rank too; it means nothing. Look at `report` beside `majority_report`.
+A prompt of which nothing was learned has a rank too; it means nothing. Look at `test` beside `majority_test`.
 """
 
 # %%
 rounds = tables.rounds([run])
-display(
-    rounds.groupby(["stage", "arm", "round"])[["tokens", "density", "selection", "report", "majority_report"]].mean()
-)
+display(rounds.groupby(["stage", "arm", "round"])[["tokens", "density", "validation", "test", "majority_test"]].mean())
 
 # %% [markdown]
 """
@@ -140,7 +138,7 @@ else:
 """
 ## Functional rank: how many directions does the model need?
 
-The prompt (and, apart from it, the change) is cut to its k longest directions and evaluated again on `selection`,
+The prompt (and, apart from it, the change) is cut to its k longest directions and evaluated again on `validation`,
 nothing retrained. Random directions of the same space stand beside it.
 """
 

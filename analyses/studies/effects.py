@@ -64,7 +64,7 @@ class Question:
         return f"{self.first} less {self.second}"
 
 
-def units(question: str, table: pd.DataFrame, arm: str, value: str = "report", unit: str = "seed") -> pd.DataFrame:
+def units(question: str, table: pd.DataFrame, arm: str, value: str = "test", unit: str = "seed") -> pd.DataFrame:
     """Rows of the table of units.
 
     table: one row per task, unit and arm.  arm, value, unit: its columns.
@@ -88,7 +88,7 @@ def units(question: str, table: pd.DataFrame, arm: str, value: str = "report", u
     return finite
 
 
-def between(questions: Sequence[Question], table: pd.DataFrame, value: str = "report") -> pd.DataFrame:
+def between(questions: Sequence[Question], table: pd.DataFrame, value: str = "test") -> pd.DataFrame:
     """Rows of the table of units: those of every question's two arms, named by the table's column `arm`.
 
     table, value: as of `units`.

@@ -31,7 +31,7 @@ _SHOWN = {
 _OTHER_WAY, _AS_CLAIMED, _BY_CHANCE = "beyond chance, the other way", "beyond chance, as claimed", "not beyond chance"
 _RULES = (
     "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one command. A "
-    f"verdict takes at least {FEWEST_UNITS} units, the report split, a simulated power of {ENOUGH:g} at the smallest "
+    f"verdict takes at least {FEWEST_UNITS} units, the test split, a simulated power of {ENOUGH:g} at the smallest "
     f"difference of interest (in accuracy {POINT:g}, one point), and a p below {ALPHA:g} (Holm's over all questions of "
     "a study but its primary one); *does not hold* takes equivalence within that smallest difference, or a difference "
     "the other way. Every verdict is about the mean of the tasks, training subsets or models (strata) of its study, as "

@@ -92,7 +92,7 @@ def on_all_cores(work: Callable[[Item], pd.DataFrame], items: Sequence[Item]) ->
     return rows
 
 
-def by_task(table: pd.DataFrame, value: str = "report", arm: str = "arm") -> pd.DataFrame:
+def by_task(table: pd.DataFrame, value: str = "test", arm: str = "arm") -> pd.DataFrame:
     """Means over seeds: a row for each arm, a column for each task.
 
     table: with columns task, and those that `value` and `arm` name.
@@ -107,9 +107,9 @@ def sizes(table: pd.DataFrame) -> pd.DataFrame:
 
     table: rows of `reached`.
 
-    Columns: arm, tokens, density, updates, report.
+    Columns: arm, tokens, density, updates, test.
     """
-    return table.groupby("arm", sort=False)[["tokens", "density", "updates", "report"]].mean().reset_index()
+    return table.groupby("arm", sort=False)[["tokens", "density", "updates", "test"]].mean().reset_index()
 
 
 def in_subsets(arms: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -119,7 +119,7 @@ def in_subsets(arms: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """
     return [
         ("Report accuracy by training subset, means over seeds", by_task(arms)),
-        ("Size, updates and report accuracy, means over all", sizes(arms)),
+        ("Size, updates and test accuracy, means over all", sizes(arms)),
     ]
 
 

@@ -26,7 +26,7 @@ from benchmarks.families.plain import Reader
 from benchmarks.families.shrink import PAD
 from prunekit.engine.ablation import leave_one_out
 from prunekit.engine.cohort import Member, soft
-from prunekit.models import Backbone, load, wrap
+from prunekit.models import FrozenModel, load, wrap
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError, PrunekitError
@@ -77,7 +77,7 @@ class Result:
     outcome: Outcome = "works"
     reason: str = ""
     differences: dict[str, float] = field(default_factory=dict)
-    places: dict[str, str] = field(default_factory=dict)
+    positions: dict[str, str] = field(default_factory=dict)
     export: str = ""
     trace: str = ""
     seconds: float = 0.0
@@ -127,39 +127,39 @@ def _tried(architecture: Architecture, root: Path, result: Result, fault: Fault 
     build(architecture, folder)
     model = loaded(architecture, folder)
     first, *others = PLACES[architecture.family]
-    backbone = _loaded(folder, first, architecture)
-    if backbone.traits.apart:
-        result.outcome, result.reason = "works one by one", backbone.traits.apart
-    compared(backbone, model, architecture, result, fault)
-    for place in others:
+    frozen = _loaded(folder, first, architecture)
+    if frozen.traits.apart:
+        result.outcome, result.reason = "works one by one", frozen.traits.apart
+    compared(frozen, model, architecture, result, fault)
+    for position in others:
         try:
-            there = _loaded(folder, place, architecture)
+            there = _loaded(folder, position, architecture)
         except PrunekitError as error:
-            result.places[place] = f"refused: {_said(error)}"
+            result.positions[position] = f"refused: {_said(error)}"
             continue
         compared(there, model, architecture, result, fault)
-        result.places[place] = there.traits.apart or "works"
+        result.positions[position] = there.traits.apart or "works"
     result.verbs = verbs and result.outcome != "WRONG"
     if result.verbs:
         _verbs(architecture, root, model, result)
 
 
-def _loaded(folder: Path, place: str, architecture: Architecture) -> Backbone:
-    """The backbone of a folder, with the tokenizer that was saved there: of some kinds transformers makes another."""
-    model = load(str(folder), place=place).model  # type: ignore[arg-type]
-    return wrap(model, tokenizer(architecture.family), place=place)  # type: ignore[arg-type]
+def _loaded(folder: Path, position: str, architecture: Architecture) -> FrozenModel:
+    """The model of a folder, with the tokenizer that was saved there: of some kinds transformers makes another."""
+    model = load(str(folder), position=position).model  # type: ignore[arg-type]
+    return wrap(model, tokenizer(architecture.family), position=position)  # type: ignore[arg-type]
 
 
 # ---- against the plain model
 
 
-def compared(backbone: Backbone, model: Any, architecture: Architecture, result: Result, fault: Fault | None) -> None:
+def compared(frozen: FrozenModel, model: Any, architecture: Architecture, result: Result, fault: Fault | None) -> None:
     """Choice scores of prunekit against those of the plain model: a row alone, rows beside each other, members too."""
     if fault is not None:
-        plant(backbone, architecture, fault)
+        plant(frozen, architecture, fault)
     words = prompt_ids(model)
-    tickets = [_worded(backbone, words, kept) for kept in _KEPT]
-    examples = backbone.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
+    tickets = [_worded(frozen, words, kept) for kept in _KEPT]
+    examples = frozen.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
     plain = reader(model, architecture, tickets[0])
     prompts = [[word for word, there in zip(words, kept, strict=True) if there] for kept in _KEPT]
     pairs = [[plain.scores(ids, one.text, one.choices) for one in examples] for ids in prompts]
@@ -167,9 +167,9 @@ def compared(backbone: Backbone, model: Any, architecture: Architecture, result:
     largest = max(size for row in pairs for _, size in row)
 
     def answers(members: Sequence[int], rows: Sequence[int]) -> Tensor:
-        prompts = soft([Member(tickets[number], backbone.device) for number in members])
+        prompts = soft([Member(tickets[number], frozen.device) for number in members])
         with torch.no_grad():
-            return backbone.logits(prompts, backbone.batch([[examples[row] for row in rows]], every_choice=True))
+            return frozen.logits(prompts, frozen.batch([[examples[row] for row in rows]], every_choice=True))
 
     count = range(len(examples))
     tried: dict[str, Callable[[], Tensor]] = {
@@ -181,21 +181,21 @@ def compared(backbone: Backbone, model: Any, architecture: Architecture, result:
     }
     for name, difference in tried.items():
         apart = float(difference().abs().max()) / largest
-        result.differences[f"{backbone.place}, {name}"] = apart
+        result.differences[f"{frozen.position}, {name}"] = apart
         if not apart <= BAR:
-            result.fault(f"{backbone.place}, {name}: answers differ by {apart:.1e} of the largest logit")
+            result.fault(f"{frozen.position}, {name}: answers differ by {apart:.1e} of the largest logit")
 
 
 def reader(model: Any, architecture: Architecture, ticket: Ticket) -> Reader:
     """The plain model, with the head of a ticket where it is an encoder."""
     head = None if ticket.head is None else (ticket.head["weight"], ticket.head["bias"])
     start = getattr(model.config, "decoder_start_token_id", None) or 0
-    return Reader(model, architecture.family, ticket.place, head, start)
+    return Reader(model, architecture.family, ticket.position, head, start)
 
 
-def plant(backbone: Backbone, architecture: Architecture, fault: Fault) -> None:
+def plant(frozen: FrozenModel, architecture: Architecture, fault: Fault) -> None:
     """A fault in what the model is fed: embeddings of another scale, positions left out, padding that is seen."""
-    model: Any = backbone.model
+    model: Any = frozen.model
     fed = {
         "decoder": lambda: model.base_model,
         "encoder-decoder": lambda: model.get_encoder(),
@@ -234,19 +234,19 @@ def prompt_ids(model: Any) -> tuple[int, ...]:
     return _PROMPT
 
 
-def _worded(backbone: Backbone, words: Sequence[int], kept: Sequence[bool]) -> Ticket:
+def _worded(model: FrozenModel, words: Sequence[int], kept: Sequence[bool]) -> Ticket:
     """A ticket whose prompt is the embeddings of words, so that a plain model can read the same."""
-    values = backbone.embed(torch.tensor(words)).detach().clone()
+    values = model.embed(torch.tensor(words)).detach().clone()
     token = torch.tensor(kept)
-    head = backbone.new_head(2)
+    head = model.new_head(2)
     if head is not None:
         draw = torch.Generator().manual_seed(0)
         head = {name: torch.randn(part.shape, generator=draw) for name, part in head.items()}
-    return Ticket(Mask(token, token[:, None].repeat(1, _PIECES)), {"values": values}, head, place=backbone.place)
+    return Ticket(Mask(token, token[:, None].repeat(1, _PIECES)), {"values": values}, head, position=model.position)
 
 
 def _text(number: int, length: int) -> str:
-    return " ".join(f"w{(number * 37 + place * 11) % 480}" for place in range(length))
+    return " ".join(f"w{(number * 37 + position * 11) % 480}" for position in range(length))
 
 
 def _examples() -> list[Example]:
@@ -268,9 +268,9 @@ def _verbs(architecture: Architecture, root: Path, model: Any, result: Result) -
     run = pk.prune(*given, rounds=1, keep_tokens=2, keep_pieces=2, out=root / "runs", **more)
     more |= dict(grid="token", seeds=1)
     _same_search(*(pk.search_ratios(*given, width=width, out=root / f"{width}", **more) for width in (1, 8)), result)
-    backbone = _loaded(root / "model", PLACES[architecture.family][0], architecture)
-    examples = backbone.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
-    leave_one_out(run.ticket(seed=0, round=1), backbone, examples, "token")
+    frozen = _loaded(root / "model", PLACES[architecture.family][0], architecture)
+    examples = frozen.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
+    leave_one_out(run.ticket(seed=0, round=1), frozen, examples, "token")
     _attached(architecture, root, model, result)
     _exported(architecture, root, model, run, result)
 
@@ -293,18 +293,18 @@ def _same_search(narrow: pk.Run, wide: pk.Run, result: Result) -> None:
 def _attached(architecture: Architecture, root: Path, model: Any, result: Result) -> None:
     """A ticket of words on the user's model, rows padded beside each other, against plain ids."""
     words = tokenizer(architecture.family)
-    for place in PLACES[architecture.family]:
-        if result.places.get(place, "").startswith("refused"):
+    for position in PLACES[architecture.family]:
+        if result.positions.get(position, "").startswith("refused"):
             continue
         prompt = prompt_ids(model)
-        ticket = _worded(_loaded(root / "model", place, architecture), prompt, _KEPT[0])
+        ticket = _worded(_loaded(root / "model", position, architecture), prompt, _KEPT[0])
         rows = [words(f"{_text(number, length)} :")["input_ids"] for number, length in enumerate(_LENGTHS)]
         plain = reader(model, architecture, ticket)
         right = torch.stack([plain.next_logits(prompt, row) for row in rows])
         apart = float((_worn(architecture, model, ticket, rows) - right).abs().max() / right.abs().max())
-        result.differences[f"{place}, attached"] = apart
+        result.differences[f"{position}, attached"] = apart
         if not apart <= BAR:
-            result.fault(f"{place}, attached: answers differ by {apart:.1e} of the largest logit")
+            result.fault(f"{position}, attached: answers differ by {apart:.1e} of the largest logit")
 
 
 def _worn(architecture: Architecture, model: Any, ticket: Ticket, rows: Sequence[Sequence[int]]) -> Tensor:
@@ -335,7 +335,7 @@ def _exported(architecture: Architecture, root: Path, model: Any, run: pk.Run, r
     try:
         if architecture.family == "encoder":
             task = str(root / "toy" / "toy.toml")
-            more = _SETTINGS | dict(task=task, data=str(root / "toy"), place="first", out=root / "first")
+            more = _SETTINGS | dict(task=task, data=str(root / "toy"), position="first", out=root / "first")
             run = pk.prune(model, words, rounds=1, keep_tokens=2, keep_pieces=2, **more)
         run.ticket(seed=0, round=1).export(root / "adapter", model, words)
         result.export = "proved equal"

@@ -29,7 +29,7 @@ class Reader:
 
     model: Any
     family: Family
-    place: str
+    position: str
     head: tuple[Tensor, Tensor] | None = None
     start: int = 0
 
@@ -37,7 +37,7 @@ class Reader:
     def scores(self, prompt: Ids, text: Ids, choices: Sequence[Ids]) -> tuple[Tensor, float]:
         """The score of each choice [C], and the largest logit that was met on the way."""
         if self.family == "encoder":
-            logits = self._classified(_placed(prompt, text, self.place))
+            logits = self._classified(_placed(prompt, text, self.position))
             return logits, float(logits.abs().max())
         sums, largest = [], 0.0
         for answer in choices:
@@ -53,11 +53,11 @@ class Reader:
         """[V], what follows a text; of an encoder [C]."""
         with torch.no_grad():
             if self.family == "encoder":
-                return self._classified(_placed(prompt, text, self.place))
+                return self._classified(_placed(prompt, text, self.position))
             return self._next(prompt, text, ())
 
     def _next(self, prompt: Ids, text: Ids, said: Ids) -> Tensor:
-        row = _placed(prompt, text, self.place)
+        row = _placed(prompt, text, self.position)
         if self.family == "decoder":
             logits: Tensor = self.model(input_ids=torch.tensor([[*row, *said]])).logits
         else:
@@ -67,12 +67,12 @@ class Reader:
 
     def _classified(self, row: Ids) -> Tensor:
         output = self.model(input_ids=torch.tensor([row]))
-        pooled = getattr(output, "pooler_output", None) if self.place == "first" else None
+        pooled = getattr(output, "pooler_output", None) if self.position == "first" else None
         assert self.head is not None
         return F.linear(output.last_hidden_state[0, 0] if pooled is None else pooled[0], *self.head)
 
 
-def _placed(prompt: Ids, text: Ids, place: str) -> list[int]:
+def _placed(prompt: Ids, text: Ids, position: str) -> list[int]:
     """The ids of a row, the prompt's among the text's."""
-    at = {"first": 0, "after-cls": 1, "suffix": len(text)}[place]
+    at = {"first": 0, "after-cls": 1, "suffix": len(text)}[position]
     return [*text[:at], *prompt, *text[at:]]

@@ -79,8 +79,10 @@ def _rows(results: Sequence[Result]) -> list[list[str]]:
 
 def _reason(result: Result) -> str:
     """Why it is not simply right, of every place that the prompt can have."""
-    places = [f"{place}: {what}" for place, what in result.places.items() if what not in ("works", result.reason)]
-    return "; ".join(part for part in [result.reason, *places] if part)
+    positions = [
+        f"{position}: {what}" for position, what in result.positions.items() if what not in ("works", result.reason)
+    ]
+    return "; ".join(part for part in [result.reason, *positions] if part)
 
 
 def _cell(text: str) -> str:

@@ -169,7 +169,7 @@ def seen_accuracies(model: T5ForConditionalGeneration, tokenizer: PreTrainedToke
     model.eval()
     found = {}
     for task in SEEN:
-        rows = examples(task.name, "selection", LOG_ROWS)
+        rows = examples(task.name, "validation", LOG_ROWS)
         found[task.name] = round(accuracy(model, tokenizer, rows, task.choices, task.instructions[0]), 3)
     model.train()
     return found

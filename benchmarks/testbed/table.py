@@ -62,12 +62,12 @@ class Instrument:
         return max(instructions, key=partial(self.accuracy, task, rows))
 
     def search(self, task: TestbedTask, most_words: int, count: int) -> str:
-        """Return the best of all sequences of one to `most_words` instruction words, chosen on `selection`.
+        """Return the best of all sequences of one to `most_words` instruction words, chosen on `validation`.
 
         Sequences of one or two draw on all instruction words, longer ones on the canonical words alone: synonyms are
         trained to be equal, and would make three words eight times as many.
         """
-        rows = examples(task.name, "selection", count)
+        rows = examples(task.name, "validation", count)
         scored: list[tuple[float, str]] = []
         for size in range(1, most_words + 1):
             words = instruction_words() if size <= 2 else tuple(SYNONYMS)
@@ -99,10 +99,10 @@ def padded(instruction: str, length: int = PADDED_LENGTH, seed: int = 0) -> str:
     """Spread the instruction's words, in order, over `length` tokens, the rest random filler."""
     rng = random.Random(f"padded|{seed}")
     words = instruction.split()
-    places = sorted(rng.sample(range(length), len(words)))
+    positions = sorted(rng.sample(range(length), len(words)))
     line = rng.choices(filler_words(), k=length)
-    for place, word in zip(places, words, strict=True):
-        line[place] = word
+    for position, word in zip(positions, words, strict=True):
+        line[position] = word
     return " ".join(line)
 
 
@@ -113,7 +113,7 @@ def without_each(instruction: str) -> list[str]:
 
 
 def measure(instrument: Instrument, task: TestbedTask, most_words: int = 2, count: int = REPORT_ROWS) -> Row:
-    """Measure one task on `report`; what is chosen is chosen on `selection`.
+    """Measure one task on `test`; what is chosen is chosen on `validation`.
 
     most_words: of an instruction that is searched for.  count: rows of each split.
 
@@ -121,11 +121,11 @@ def measure(instrument: Instrument, task: TestbedTask, most_words: int = 2, coun
         One row: task, held out, classes, chance, bag of words, no prompt, instruction, its tokens I, its accuracy,
         the same amid filler, and the accuracy each of its words is worth.
     """
-    rows = examples(task.name, "report", count)
+    rows = examples(task.name, "test", count)
     if task.held_out:
         best = instrument.search(task, most_words, count)
     else:
-        best = instrument.best_of(task, task.instructions, examples(task.name, "selection", count))
+        best = instrument.best_of(task, task.instructions, examples(task.name, "validation", count))
     reached = instrument.accuracy(task, rows, best)
     costs = [reached - instrument.accuracy(task, rows, shorter) for shorter in without_each(best)]
     return {
@@ -151,20 +151,20 @@ def prompts(task: TestbedTask, out: Path) -> Row:
         out: the folder of runs; a finished run is loaded, not done again.
 
     Returns:
-        Report accuracy of the dense prompt of 20 tokens, and tokens and accuracy of the smallest ticket whose report
+        Report accuracy of the dense prompt of 20 tokens, and tokens and accuracy of the smallest ticket whose test
         accuracy is within `WITHIN` of it.
     """
     settings = Experiment(
         task=TaskSettings(name=f"testbed/{task.name}"), pruning=PRUNING, training=TRAINING, machine=MACHINE
     )
     tickets = run(prepare(settings), out, Screen()).results().to_dict("records")
-    dense = next(ticket["report_accuracy"] for ticket in tickets if ticket["round"] == 0)
-    good = [ticket for ticket in tickets if ticket["report_accuracy"] >= dense - WITHIN]
+    dense = next(ticket["test_accuracy"] for ticket in tickets if ticket["round"] == 0)
+    good = [ticket for ticket in tickets if ticket["test_accuracy"] >= dense - WITHIN]
     smallest = min(good, key=lambda ticket: int(ticket["tokens"]))
     return {
         "dense prompt": float(dense),
         "smallest ticket, tokens": int(smallest["tokens"]),
-        "its accuracy": float(smallest["report_accuracy"]),
+        "its accuracy": float(smallest["test_accuracy"]),
     }
 
 

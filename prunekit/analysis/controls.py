@@ -25,16 +25,16 @@ LABELS = {
     "token-only": "token only",
     "piece-only": "piece only",
     "random": "random mask",
-    "reversed": "reversed mask",
-    "fresh": "same mask, fresh values",
-    "length": "fresh prompt, same length",
+    "complement": "reversed mask",
+    "reinit": "same mask, fresh values",
+    "short-prompt": "fresh prompt, same length",
 }
 BASE_LINES = ("majority", "untrained")  # shown beside the arms; nobody doubts that a trained prompt beats them
 ALL_TASKS = "all tasks"
 POOLED = -1  # stands for all seeds where a seed is named
 
-MEANS = ("selection", "tokens", "density", "updates")
-DESCRIBED = ("scope", "arm", "units", "report", "low", "high", *MEANS)
+MEANS = ("validation", "tokens", "density", "updates")
+DESCRIBED = ("scope", "arm", "units", "test", "low", "high", *MEANS)
 COMPARED = (
     "scope", "against", "family", "units", "difference", "low", "high", "p", "smallest_p", "p_corrected",
     "units_needed", "p_equivalence", "margin", "verdict",
@@ -53,10 +53,10 @@ def describe(
 
     Columns:
         scope: a task, or "all tasks".    arm: as in `LABELS`, in that order.    units: finished lineages.
-        report: mean of the primary metric on the report split; over tasks the mean of the task means.
-        low, high: t interval of `report` over seeds, over tasks stratified (variance within tasks only, freedom by
+        test: mean of the primary metric on the test split; over tasks the mean of the task means.
+        low, high: t interval of `test` over seeds, over tasks stratified (variance within tasks only, freedom by
             Welch and Satterthwaite): for other seeds on these tasks. NaN with fewer than two units in a task.
-        selection, tokens, density, updates: means, of the same kind.
+        validation, tokens, density, updates: means, of the same kind.
     Over all tasks an arm that is missing on one of them has NaN: a mean over fewer tasks is another quantity.
     """
     finished = _finished(arms)
@@ -64,11 +64,11 @@ def describe(
     for scope, tasks in _scopes(arms):
         for arm in _ordered(arms.loc[arms["task"].isin(tasks), "arm"]):
             mine = [finished[(finished["task"] == task) & (finished["arm"] == arm)] for task in tasks]
-            strata = [one["report"].to_numpy(dtype=float) for one in mine]
+            strata = [one["test"].to_numpy(dtype=float) for one in mine]
             full = all(one.size for one in strata)
             low, high = statistics.cut(statistics.t_interval(strata if full else [], confidence), bounds)
             row = {"scope": scope, "arm": arm, "units": sum(map(len, mine)), "low": low, "high": high}
-            row["report"] = statistics.estimate(strata if full else [])
+            row["test"] = statistics.estimate(strata if full else [])
             rows.append(row | {name: float(np.mean([one[name].mean() for one in mine])) for name in MEANS})
     return pd.DataFrame(rows, columns=list(DESCRIBED))
 
@@ -106,7 +106,7 @@ def compare(
     """
     if ticket == primary:
         raise ConfigError(f'the primary comparison sets "{ticket}" against itself; name another arm')
-    reports = _finished(arms).pivot(index=["task", "seed"], columns="arm", values="report")
+    reports = _finished(arms).pivot(index=["task", "seed"], columns="arm", values="test")
     tables = []
     for scope, tasks in _scopes(arms):
         known = _ordered(arms.loc[arms["task"].isin(tasks), "arm"])
@@ -155,7 +155,7 @@ def per_example(
     resamples: int = 9999,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """On which report examples the ticket and another arm differ; base lines stay out.
+    """On which test examples the ticket and another arm differ; base lines stay out.
 
     All of it holds for further examples, given these very prompts as they were trained: it says nothing of other
     seeds (`compare` does). Examples that only one of the two arms answered are left out. p is not corrected.
@@ -198,7 +198,7 @@ def _refuse_repeats(table: pd.DataFrame, keys: list[str]) -> None:
 
 def _finished(arms: pd.DataFrame) -> pd.DataFrame:
     _refuse_repeats(arms, ["task", "seed", "arm"])
-    return arms[np.isfinite(arms["report"].astype(float))]
+    return arms[np.isfinite(arms["test"].astype(float))]
 
 
 def _ordered(names: pd.Series[Any]) -> list[str]:
@@ -254,9 +254,9 @@ def _scope_conclusions(comparisons: pd.DataFrame, scope: str, ticket: str) -> It
         if row["family"] == "primary" or row["verdict"] != "not shown":
             yield f"{scope}: {ticket} against {name}: {_found(row)}."
     # what is left cannot be concluded; one sentence per reason
-    absent = corrected[corrected["units"] == 0]
-    if len(absent):
-        yield f"{scope}: no unit has both {ticket} and {_listed(absent, names)}: nothing can be concluded."
+    dropped_as = corrected[corrected["units"] == 0]
+    if len(dropped_as):
+        yield f"{scope}: no unit has both {ticket} and {_listed(dropped_as, names)}: nothing can be concluded."
     unsure = rows[(rows["units"] > 0) & rows["verdict"].isin(["not shown", "equivalent"])]
     few = unsure["units"] < unsure["units_needed"]
     for (units, needed), group in unsure[few].groupby(["units", "units_needed"]):

@@ -16,8 +16,8 @@ OVER_SEEDS = tuple(key for key in KEYS if key != "seed")
 LINEAGE = tuple(key for key in OVER_SEEDS if key != "round")
 MEANS = ("tokens", "pieces", "cells", "density", "parameters", "seconds")
 DENSITY = (
-    *OVER_SEEDS, "metric", *MEANS, "seeds", "selection", "selection_low", "selection_high", "report", "low", "high",
-    "majority_report",
+    *OVER_SEEDS, "metric", *MEANS, "seeds", "validation", "validation_low", "validation_high", "test", "low", "high",
+    "majority_test",
 )  # fmt: skip
 AREA = (
     *LINEAGE, "metric", "seeds", "from_density", "area", "low", "high", "dense", "difference", "difference_low",
@@ -25,7 +25,7 @@ AREA = (
 )  # fmt: skip
 SMALLEST = (
     *(key for key in OVER_SEEDS if key != "arm"), "metric", "tokens", "pieces", "cells", "density", "seeds",
-    "difference", "lower", "within", "non_inferior", "best", "report", "dense_report",
+    "difference", "lower", "within", "non_inferior", "best", "test", "dense_test",
 )  # fmt: skip
 
 _RUN = ("run", "task", "model", "method", "labels")
@@ -38,23 +38,23 @@ def density(rounds: pd.DataFrame) -> pd.DataFrame:
     rounds: of `tables.rounds`. Cells of a search are left out; `tables.cells` has them.
 
     Columns: `KEYS` without seed; metric (its name); tokens, pieces, cells (counts), density, parameters, seconds
-    (means); seeds (int); selection, report (means), selection_low, selection_high, low, high (95 % t intervals over
-    seeds; NaN for one seed); majority_report (what the most common answer reaches). The dense round stands at the head
+    (means); seeds (int); validation, test (means), validation_low, validation_high, low, high (95 % t intervals over
+    seeds; NaN for one seed); majority_test (what the most common answer reaches). The dense round stands at the head
     of the "ticket" arm of every pruning and search of its run, as round 0; it stands alone where there is none.
     """
     rows = []
     for keys, found in _with_dense(rounds).groupby([*OVER_SEEDS, "metric"], sort=False):
-        selection, report = (found[name].to_numpy(dtype=float) for name in ("selection", "report"))
+        validation, test = (found[name].to_numpy(dtype=float) for name in ("validation", "test"))
         rows.append((
-            *keys, *(float(found[name].mean()) for name in MEANS), len(found), selection.mean(),
-            *_interval(selection, str(keys[-1])), report.mean(), *_interval(report, str(keys[-1])),
-            float(found["majority_report"].mean()),
+            *keys, *(float(found[name].mean()) for name in MEANS), len(found), validation.mean(),
+            *_interval(validation, str(keys[-1])), test.mean(), *_interval(test, str(keys[-1])),
+            float(found["majority_test"].mean()),
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(DENSITY))
 
 
 def area(rounds: pd.DataFrame) -> pd.DataFrame:
-    """The mean of the report metric over densities, from the smallest ticket to dense: one number for a curve.
+    """The mean of the test metric over densities, from the smallest ticket to dense: one number for a curve.
 
     By trapezoids between the rounds, over the width of the interval; seeds that lack a round are left out.
 
@@ -73,9 +73,9 @@ def area(rounds: pd.DataFrame) -> pd.DataFrame:
             continue
         widths = [float(np.ptp(one["density"])) for one in whole]
         areas = np.array([
-            np.trapezoid(one["report"], one["density"]) / width for one, width in zip(whole, widths, strict=True)
+            np.trapezoid(one["test"], one["density"]) / width for one, width in zip(whole, widths, strict=True)
         ])  # fmt: skip
-        dense = np.array([float(one["report"].iloc[-1]) for one in whole])
+        dense = np.array([float(one["test"].iloc[-1]) for one in whole])
         lowest = float(np.mean([one["density"].iloc[0] for one in whole]))
         rows.append((
             *keys, len(whole), lowest, areas.mean(), *_interval(areas, str(keys[-1])), dense.mean(),
@@ -85,18 +85,18 @@ def area(rounds: pd.DataFrame) -> pd.DataFrame:
 
 
 def smallest(rounds: pd.DataFrame, *, tolerance: float = 0.01, alpha: float = 0.05) -> pd.DataFrame:
-    """Which rounds lose at most `tolerance` against dense on the selection split, and the smallest of them.
+    """Which rounds lose at most `tolerance` against dense on the validation split, and the smallest of them.
 
-    Chosen on selection; report is shown beside it and takes no part. Two bars: the mean is within (as `prunekit prune`
+    Chosen on validation; test is shown beside it and takes no part. Two bars: the mean is within (as `prunekit prune`
     says it, any number of seeds), and non-inferior (the one-sided bound of the mean is; two seeds at least).
 
     tolerance: in units of the metric.  alpha: of the one-sided bound, not corrected for the number of rounds.
 
     Columns: run, task, model, method, labels, stage (str), round; metric; tokens, pieces, cells, density (means); seeds
-    (int: finished both here and dense); difference (selection - dense, mean over seeds); lower (its one-sided
+    (int: finished both here and dense); difference (validation - dense, mean over seeds); lower (its one-sided
     1 - alpha t bound; NaN for one seed); within, non_inferior (bool; equal differences of n seeds have no spread for a
     t bound, and are shown only where 2^-n <= alpha); best (bool: fewest cells of those within that all seeds of the
-    dense round reach; the dense round itself counts); report, dense_report (means).
+    dense round reach; the dense round itself counts); test, dense_test (means).
     """
     tickets = _with_dense(rounds)
     rows = []
@@ -139,7 +139,7 @@ def _against(found: pd.DataFrame, dense: pd.DataFrame, tolerance: float, alpha: 
     both = [seed for seed in found.index if seed in dense.index]
     mine, other = found.loc[both], dense.loc[both]
     # rounded, so that 0.9 - 0.8 is a tenth, and within a tolerance of one
-    difference = (mine["selection"] - other["selection"]).round(12).to_numpy(dtype=float)
+    difference = (mine["validation"] - other["validation"]).round(12).to_numpy(dtype=float)
     lower = t_interval([difference], 1 - 2 * alpha)[0] if difference.size else float("nan")
     certain = difference.size > 1 and (bool(np.ptp(difference) > 0) or 2.0**-difference.size <= alpha)
     whole = int(found["round"].iloc[0]) == 0  # dense is no worse than itself
@@ -151,6 +151,6 @@ def _against(found: pd.DataFrame, dense: pd.DataFrame, tolerance: float, alpha: 
         "lower": lower,
         "within": bool(difference.size and difference.mean() >= -tolerance),
         "non_inferior": whole or bool(certain and lower >= -tolerance),
-        "report": float(mine["report"].mean()),
-        "dense_report": float(other["report"].mean()),
+        "test": float(mine["test"].mean()),
+        "dense_test": float(other["test"].mean()),
     }

@@ -15,7 +15,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from prunekit.analysis.subjects import KEYS, Subject, centred
+from prunekit.analysis.subjects import KEYS, PromptRecord, centred
 from prunekit.support.seeding import generator
 
 #: Prompts [S, P, H] -> losses of N examples [S, N], and the primary metric [S].
@@ -41,7 +41,7 @@ def truncated(matrix: Tensor, ks: Sequence[int], basis: Tensor | None = None) ->
 
 
 def curve(
-    subject: Subject,
+    subject: PromptRecord,
     evaluate: Evaluate,
     *,
     of: Sequence[str] = ("values", "change"),
@@ -112,7 +112,7 @@ def ranks(curves: pd.DataFrame, *, tolerance: float = 0.01, metric_tolerance: fl
     return pd.DataFrame(rows, columns=list(RANKS))
 
 
-def _part(subject: Subject, part: str) -> tuple[Tensor, Tensor]:
+def _part(subject: PromptRecord, part: str) -> tuple[Tensor, Tensor]:
     """What is cut and what stays, both [P', H] in float64; together they are the prompt."""
     values = subject.matrix("values")
     match part:
@@ -135,7 +135,7 @@ def _rotation(size: int, seed: int, *names: object) -> Tensor:
     return turned
 
 
-def _spread(kept: Tensor, subject: Subject) -> Tensor:
+def _spread(kept: Tensor, subject: PromptRecord) -> Tensor:
     """[S, P, H] float32 with rows of zeros for dropped tokens, from [S, P', H]."""
     whole = torch.zeros(len(kept), *subject.values.shape)
     whole[:, subject.mask.token] = kept.float()

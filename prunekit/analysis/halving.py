@@ -17,20 +17,20 @@ COLUMNS = (
 def replay(curves: pd.DataFrame, rungs: Sequence[int]) -> pd.DataFrame:
     """What successive halving would have chosen, had it run on the same cells.
 
-    curves: of the cells of a search that trained all of them to the end: seed, tokens, pieces, step, selection.
+    curves: of the cells of a search that trained all of them to the end: seed, tokens, pieces, step, validation.
     rungs: the steps after which the worse half is dropped.
 
     Columns:
         seed.  tokens, pieces: the counts that halving chooses.  full_tokens, full_pieces: those of the full search.
         updates, full_updates: optimiser updates of all cells.  saving: 1 - updates / full_updates.
-        regret: selection metric of the full search's choice less that of halving's.
+        regret: validation metric of the full search's choice less that of halving's.
     """
     rows = []
     for seed in sorted(curves["seed"].unique()):
         mine = curves[curves["seed"] == seed].sort_values("step")
         cells = {_key(cell): cell for _, cell in mine.groupby(["tokens", "pieces"])}
         ends = {key: int(cell["step"].max()) for key, cell in cells.items()}
-        reached = {key: float(cell["selection"].max()) for key, cell in cells.items()}
+        reached = {key: float(cell["validation"].max()) for key, cell in cells.items()}
         full = best_of(reached)
         alive = dict(ends)
         for rung in rungs:
@@ -61,4 +61,4 @@ def _key(cell: pd.DataFrame) -> Key:
 
 
 def _so_far(cell: pd.DataFrame, step: int) -> float:
-    return float(cell[cell["step"] <= step]["selection"].max())
+    return float(cell[cell["step"] <= step]["validation"].max())

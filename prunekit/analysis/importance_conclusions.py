@@ -70,7 +70,7 @@ def few_matter(beside: pd.DataFrame) -> Conclusion:
 
 
 def harmful(beside: pd.DataFrame) -> Conclusion:
-    """Whether leaving some token out lowers the loss, on the split that chose it and on report."""
+    """Whether leaving some token out lowers the loss, on the split that chose it and on test."""
     question = "Do some tokens do harm?"
     tokens = rows(beside, level="token")
     if "negative" not in tokens or tokens["negative"].isna().all():
@@ -80,12 +80,12 @@ def harmful(beside: pd.DataFrame) -> Conclusion:
     if negative.empty:
         said = f"Leaving out any one of {len(tested)} kept tokens is not shown to lower the loss."
         return Conclusion(question, "no", said)
-    said = f"Leaving out {len(negative)} of {len(tested)} kept tokens, one at a time, lowers the loss on selection"
+    said = f"Leaving out {len(negative)} of {len(tested)} kept tokens, one at a time, lowers the loss on validation"
     confirmed = negative[negative["confirmed"].eq(True).fillna(False).astype(bool)]
     if confirmed.empty:
-        return Conclusion(question, "not shown", f"{said}, none of them on report.")
+        return Conclusion(question, "not shown", f"{said}, none of them on test.")
     gain = -float(confirmed["leave-one-out"].min())
-    said += f", {len(confirmed)} of them on report too (by {gain:.3f} nats at most)"
+    said += f", {len(confirmed)} of them on test too (by {gain:.3f} nats at most)"
     if gain < NATS:
         return Conclusion(question, "hardly", f"{said}: beyond chance, but less than {NATS:g} nats.")
     return Conclusion(question, "yes", f"{said}.")

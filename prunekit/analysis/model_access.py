@@ -14,19 +14,19 @@ from torch import Tensor
 from prunekit.engine.cohort import Member, soft
 from prunekit.engine.evaluate import evaluate
 from prunekit.experiment import sameness
-from prunekit.experiment.prepare import Prepared, backbone_of, encode, prepare, task_of
+from prunekit.experiment.prepare import Prepared, encode, model_of, prepare, task_of
 from prunekit.experiment.settings import Experiment
-from prunekit.models import Backbone, Encoded
+from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts import kind
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import round_files
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ArtifactError, ConfigError
 from prunekit.tasks import Example, Task
 
-Split = Literal["train", "selection", "report"]
+Split = Literal["train", "validation", "test"]
 
 # prompts that go through the model side by side, as many as `ablation` takes
 _WIDTH = 64
@@ -38,10 +38,10 @@ def evaluator(
     run: Run,
     seed: int = 0,
     *,
-    place: Place | None = None,
-    split: Split = "selection",
+    key: RunKey | None = None,
+    split: Split = "validation",
     examples: int | None = None,
-    backbone: Backbone | None = None,
+    model: FrozenModel | None = None,
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """What a run's model makes of other values in the place of a finished prompt's.
 
@@ -49,26 +49,26 @@ def evaluator(
     The prompt's own mask says which tokens are there, and its own head reads the answer; the values of a token are
     taken as they are, dropped pieces too. Prompts go through the model side by side.
 
-    seed: whose dense prompt is replaced.  place: the round whose prompt is, instead.  split: "selection" by default,
-    since `report` is looked at once.  examples: the first so many; all by default.  backbone: the run's, where it is
+    seed: whose dense prompt is replaced.  place: the round whose prompt is, instead.  split: "validation" by default,
+    since `test` is looked at once.  examples: the first so many; all by default.  model: the run's, where it is
     loaded already.
 
     Raises: ArtifactError where the run or the round is damaged; ConfigError where the method also moves the input
     embeddings, which no values can replace, or model and task cannot be loaded.
     """
-    ticket = round_files.finished_ticket(run, place or Place("", seed, 0))
+    ticket = round_files.finished_ticket(run, key or RunKey("", seed, 0))
     if kind(ticket.method, ticket.state).moves_input:
         raise ConfigError(f'{run.path}: method "{ticket.method}" also moves the input; its values alone are no prompt')
     experiment = experiment_of(run)
     task, splits = task_of(experiment)
-    backbone = backbone or backbone_of(experiment)
-    _check_same(run, backbone, task, {split: splits.parts[split]})
+    model = model or model_of(experiment)
+    _check_same(run, model, task, {split: splits.parts[split]})
     some = splits.parts[split][:examples]
-    rows = encode(backbone, task, some, len(ticket.mask.token))
+    rows = encode(model, task, some, len(ticket.mask.token))
 
     def losses_and_metric(values: Tensor) -> tuple[Tensor, Tensor]:
         found = [
-            _judged(ticket, values[start : start + _WIDTH], backbone, rows) for start in range(0, len(values), _WIDTH)
+            _judged(ticket, values[start : start + _WIDTH], model, rows) for start in range(0, len(values), _WIDTH)
         ]
         losses, chosen = (torch.cat(parts) for parts in zip(*found, strict=True))
         metric = [task.score(some, one)[task.metrics[0]] for one in chosen.tolist()]
@@ -94,18 +94,18 @@ def starts(run: Run) -> Callable[[int], Tensor]:
     return lambda count: torch.stack([one(number) for number in range(count)])
 
 
-def embedding(run: Run, backbone: Backbone | None = None) -> tuple[Tensor, list[str]]:
+def embedding(run: Run, model: FrozenModel | None = None) -> tuple[Tensor, list[str]]:
     """The input embeddings of a run's model, [V, H] in float32, and the V words they stand for.
 
-    backbone: the run's, where it is loaded already.
+    model: the run's, where it is loaded already.
 
     Raises: ArtifactError where the run is damaged; ConfigError or DataError where its model cannot be loaded.
     """
-    backbone = backbone or backbone_of(experiment_of(run))
-    _check_same(run, backbone)
-    count = min(len(backbone.tokenizer), int(backbone.config.vocab_size))
-    words: list[str] = backbone.tokenizer.convert_ids_to_tokens(list(range(count)))
-    return backbone.embed(torch.arange(count)).detach().float().cpu(), words
+    model = model or model_of(experiment_of(run))
+    _check_same(run, model)
+    count = min(len(model.tokenizer), int(model.config.vocab_size))
+    words: list[str] = model.tokenizer.convert_ids_to_tokens(list(range(count)))
+    return model.embed(torch.arange(count)).detach().float().cpu(), words
 
 
 def experiment_of(run: Run) -> Experiment:
@@ -123,20 +123,20 @@ def experiment_of(run: Run) -> Experiment:
 
 
 def _check_same(
-    run: Run, backbone: Backbone, task: Task | None = None, splits: Mapping[str, Sequence[Example]] | None = None
+    run: Run, model: FrozenModel, task: Task | None = None, splits: Mapping[str, Sequence[Example]] | None = None
 ) -> None:
     """Whether model, task and rows are still those that a run was made with; its figures would be of others."""
-    sameness.check(run.path, sameness.of_run(run), sameness.content(backbone, task, splits), allow_changed=False)
+    sameness.check(run.path, sameness.of_run(run), sameness.content(model, task, splits), allow_changed=False)
 
 
-def _judged(ticket: Ticket, values: Tensor, backbone: Backbone, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+def _judged(ticket: Ticket, values: Tensor, model: FrozenModel, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
     """Losses and choices [S, N] of values [S, P, H] in the place of a ticket's."""
     token = ticket.mask.token
     mask = Mask(token, token[:, None].expand(-1, ticket.mask.piece.shape[1]).clone())
     plain = replace(ticket, method="direct", mask=mask)
-    members = [Member(replace(plain, state={"values": one}), backbone.device) for one in values]
+    members = [Member(replace(plain, state={"values": one}), model.device) for one in values]
     with torch.no_grad():
-        found = evaluate(soft(members), backbone, rows)
+        found = evaluate(soft(members), model, rows)
     return found.losses, found.chosen
 
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunekit.analysis.subjects import CENTRED, Subject, centred
+from prunekit.analysis.subjects import CENTRED, PromptRecord, centred
 from prunekit.support.seeding import seed_of
 
 #: Nulls of no structure; what is lower than all three is called low.
@@ -33,7 +33,7 @@ _BLOCK = 50
 
 
 def singular_values(
-    null: str, subject: Subject, name: str, *, draws: int, seed: int, starts: Starts | None = None
+    null: str, subject: PromptRecord, name: str, *, draws: int, seed: int, starts: Starts | None = None
 ) -> Tensor:
     """[draws, R] singular values, falling, of so many null matrices beside the subject's matrix `name`.
 
@@ -117,7 +117,7 @@ def _alike(kept: NDArray[np.bool_]) -> list[tuple[NDArray[Any], ...]]:
     return [np.ix_(one, np.flatnonzero(line)) for one, line in zip(rows, patterns, strict=True) if line.any()]
 
 
-def _started(subject: Subject, name: str, starts: Starts, draws: int) -> Iterator[Tensor]:
+def _started(subject: PromptRecord, name: str, starts: Starts, draws: int) -> Iterator[Tensor]:
     token = subject.mask.token
     drawn = starts(2 * draws if name.startswith("change") else draws)  # once: it may give the same again
     for count, begin in zip(_counts(draws), range(0, draws, _BLOCK), strict=True):

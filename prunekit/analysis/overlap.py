@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from prunekit.analysis import nulls
-from prunekit.analysis.subjects import KEYS, Subject
+from prunekit.analysis.subjects import KEYS, PromptRecord
 from prunekit.support.seeding import seed_of
 
 FAMILY = tuple(key for key in KEYS if key not in ("seed", "round"))
@@ -42,7 +42,7 @@ class _Overlap(NamedTuple):
     p: float
 
 
-def pairs(subjects: Sequence[Subject], *, draws: int = 9999, seed: int = 0) -> pd.DataFrame:
+def pairs(subjects: Sequence[PromptRecord], *, draws: int = 9999, seed: int = 0) -> pd.DataFrame:
     """Every two seeds of one round, and every two rounds of one seed, of the same run, stage and arm.
 
     subjects: any; masks that drop nothing are left out.  draws: random masks for the p of level "cell".  seed: fixes
@@ -73,7 +73,7 @@ def pairs(subjects: Sequence[Subject], *, draws: int = 9999, seed: int = 0) -> p
     return pd.DataFrame(rows, columns=list(PAIRS))
 
 
-def agreement(subjects: Sequence[Subject], *, draws: int = 1999, seed: int = 0) -> pd.DataFrame:
+def agreement(subjects: Sequence[PromptRecord], *, draws: int = 1999, seed: int = 0) -> pd.DataFrame:
     """The agreement of all seeds of a round at once: pairs share seeds, so that their single p cannot be joined.
 
     subjects, seed: as in `pairs`.  draws: how often all masks are placed at random.
@@ -99,9 +99,9 @@ def agreement(subjects: Sequence[Subject], *, draws: int = 1999, seed: int = 0) 
     return pd.DataFrame(rows, columns=list(AGREEMENT))
 
 
-def _families(subjects: Sequence[Subject]) -> Iterator[tuple[tuple[object, ...], list[Subject]]]:
+def _families(subjects: Sequence[PromptRecord]) -> Iterator[tuple[tuple[object, ...], list[PromptRecord]]]:
     """Subjects of one run, stage and arm that drop something, by seed and round."""
-    found: dict[tuple[object, ...], list[Subject]] = {}
+    found: dict[tuple[object, ...], list[PromptRecord]] = {}
     for one in subjects:
         if not bool(one.mask.piece.all()):
             found.setdefault(tuple(one.keys[key] for key in FAMILY), []).append(one)

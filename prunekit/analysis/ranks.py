@@ -21,7 +21,7 @@ from torch import Tensor
 from prunekit.analysis import nulls
 from prunekit.analysis.nulls import NOISE, Starts
 from prunekit.analysis.spectra import DRAWS, EPSILON, MEASURES, STUDIED, edge, measure, singular_values
-from prunekit.analysis.subjects import KEYS, Subject, largest_rank
+from prunekit.analysis.subjects import KEYS, PromptRecord, largest_rank
 from prunekit.support.errors import DataError
 from prunekit.support.statistics import TIE, Floats
 
@@ -46,14 +46,14 @@ _MOST_SPLITS = 50_000  # ways to share seeds between two groups that are all tri
 
 
 def table(
-    subjects: Sequence[Subject],
+    subjects: Sequence[PromptRecord],
     *,
     matrices: Sequence[str] = STUDIED,
     against: Sequence[str] = NOISE,
     draws: int = DRAWS,
     seed: int = 0,
     starts: Starts | None = None,
-    controls: Sequence[Subject] = (),
+    controls: Sequence[PromptRecord] = (),
 ) -> pd.DataFrame:
     """Every measure of rank of every matrix, against every null.
 
@@ -86,7 +86,7 @@ def table(
 
 
 def edges(
-    subjects: Sequence[Subject],
+    subjects: Sequence[PromptRecord],
     *,
     matrices: Sequence[str] = STUDIED,
     against: Sequence[str] = NOISE,
@@ -214,12 +214,14 @@ def _measured(singular: Tensor, matrix: Tensor) -> dict[str, Tensor]:
     return measure(singular, max(matrix.shape))
 
 
-def _of_null(null: str, subject: Subject, name: str, draws: int, seed: int, starts: Starts | None) -> dict[str, Floats]:
+def _of_null(
+    null: str, subject: PromptRecord, name: str, draws: int, seed: int, starts: Starts | None
+) -> dict[str, Floats]:
     drawn = nulls.singular_values(null, subject, name, draws=draws, seed=seed, starts=starts)
     return {one: value.numpy() for one, value in measure(drawn, max(subject.keep.shape)).items()}
 
 
-def _of_controls(controls: Sequence[Subject], name: str) -> dict[str, Floats]:
+def _of_controls(controls: Sequence[PromptRecord], name: str) -> dict[str, Floats]:
     matrices = [subject.matrix(name) for subject in controls]
     found = [_measured(singular_values(one), one) for one in matrices]
     return {one: torch.stack([each[one] for each in found]).numpy() for one in MEASURES}

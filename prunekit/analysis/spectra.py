@@ -23,7 +23,7 @@ from torch import Tensor
 
 from prunekit.analysis import nulls
 from prunekit.analysis.nulls import NOISE, Starts
-from prunekit.analysis.subjects import CENTRED, KEYS, Subject, largest_rank
+from prunekit.analysis.subjects import CENTRED, KEYS, PromptRecord, largest_rank
 from prunekit.support.errors import DivergedError
 
 MEASURES = ("numerical", "stable", "entropy", "participation", "energy_90", "energy_95", "energy_99")
@@ -78,7 +78,7 @@ def measure(singular: Tensor, longest: int) -> dict[str, Tensor]:
 
 
 def spectrum(
-    subjects: Sequence[Subject],
+    subjects: Sequence[PromptRecord],
     *,
     matrices: Sequence[str] = STUDIED,
     against: Sequence[str] = ("gaussian",),
@@ -105,7 +105,7 @@ def spectrum(
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(SPECTRUM))
 
 
-def _one(subject: Subject, name: str, null: str, draws: int, seed: int, starts: Starts | None) -> pd.DataFrame:
+def _one(subject: PromptRecord, name: str, null: str, draws: int, seed: int, starts: Starts | None) -> pd.DataFrame:
     s = singular_values(subject.matrix(name)).numpy()
     drawn = nulls.singular_values(null, subject, name, draws=draws, seed=seed, starts=starts).numpy()
     norm = np.sqrt((s**2).sum())

@@ -20,7 +20,7 @@ CENTRED = " centred"
 
 
 @dataclass(frozen=True)
-class Subject:
+class PromptRecord:
     """One prompt.
 
     keys: `KEYS` and their values.  values: [P, H] as trained.  start: [P, H] what its round started from.
@@ -73,10 +73,10 @@ class Snapshots:
     values: Mapping[int, Tensor]
     sigma: Mapping[int, Tensor] | None = None
 
-    def at(self, step: int) -> Subject:
+    def at(self, step: int) -> PromptRecord:
         """The prompt as it was after `step` updates."""
         values, start = self.values[step], self.values[min(self.values)]
-        return Subject(self.keys, values, start, start, Mask.full(len(values), 1))
+        return PromptRecord(self.keys, values, start, start, Mask.full(len(values), 1))
 
 
 def centred(matrices: Tensor, keep: Tensor) -> Tensor:
@@ -92,11 +92,11 @@ def largest_rank(keep: Tensor, name: str) -> int:
     return min(tokens - 1 if name.endswith(CENTRED) else tokens, width)
 
 
-def plain(values: Tensor, origin: Tensor | None = None, keys: Mapping[str, Any] | None = None) -> Subject:
+def plain(values: Tensor, origin: Tensor | None = None, keys: Mapping[str, Any] | None = None) -> PromptRecord:
     """A subject of values [P, H] alone, nothing dropped; for matrices that come from no run.
 
     origin: [P, H], zeros by default.  keys: those that are known; the others are empty.
     """
     start = torch.zeros_like(values) if origin is None else origin
     known = dict.fromkeys(KEYS, "") | {"seed": 0, "round": 0} | dict(keys or {})
-    return Subject(known, values, start, start, Mask.full(len(values), 1))
+    return PromptRecord(known, values, start, start, Mask.full(len(values), 1))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from prunekit.analysis import nulls
 from prunekit.analysis.spectra import DRAWS, STUDIED, singular_values
-from prunekit.analysis.subjects import KEYS, Subject, largest_rank
+from prunekit.analysis.subjects import KEYS, PromptRecord, largest_rank
 from prunekit.support.seeding import seed_of
 from prunekit.support.statistics import Floats
 
@@ -38,7 +38,7 @@ class Fit(NamedTuple):
 
 
 def exponents(
-    subjects: Sequence[Subject],
+    subjects: Sequence[PromptRecord],
     *,
     matrices: Sequence[str] = STUDIED,
     draws: int = DRAWS,

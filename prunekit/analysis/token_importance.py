@@ -79,7 +79,7 @@ def confirm(
     costs: [chosen, N] costs on that split, a row for each unit that is negative in `table`, in its order.
     table: what `negative` returned.  alpha, resamples, seed: as there; Holm is over the chosen.
 
-    Columns: unit, report_cost, report_low, report_high, report_p, report_p_corrected, confirmed (bool); a row for
+    Columns: unit, test_cost, test_low, test_high, test_p, test_p_corrected, confirmed (bool); a row for
     each chosen unit.
 
     Raises: ValueError where costs do not have a row for each chosen unit, and as `negative`.
@@ -88,9 +88,9 @@ def confirm(
     chosen = table.loc[table["negative"], "unit"].reset_index(drop=True)
     if len(chosen) != len(values):
         raise ValueError(f"{len(chosen)} units were chosen, costs have {len(values)} rows; give those of the chosen")
-    tested = _tested(values, alpha, resamples, seed).add_prefix("report_")
+    tested = _tested(values, alpha, resamples, seed).add_prefix("test_")
     tested.insert(0, "unit", chosen)
-    return tested.rename(columns={"report_passed": "confirmed"})
+    return tested.rename(columns={"test_passed": "confirmed"})
 
 
 def _checked(costs: ArrayLike) -> Floats:

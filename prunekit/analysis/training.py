@@ -14,7 +14,7 @@ import pandas as pd
 
 from prunekit.analysis import ranks
 from prunekit.analysis.spectra import DRAWS, STUDIED, measure, singular_values
-from prunekit.analysis.subjects import KEYS, Snapshots, Subject
+from prunekit.analysis.subjects import KEYS, PromptRecord, Snapshots
 
 _BANDED = ("matrix", "measure", "value", "largest", "low", "median", "high", "p")
 PATH = (*KEYS, "step", *_BANDED)
@@ -66,7 +66,7 @@ def positive(prompts: Sequence[Snapshots]) -> pd.DataFrame:
 
 
 def pruning(
-    subjects: Sequence[Subject], *, matrices: Sequence[str] = STUDIED, draws: int = DRAWS, seed: int = 0
+    subjects: Sequence[PromptRecord], *, matrices: Sequence[str] = STUDIED, draws: int = DRAWS, seed: int = 0
 ) -> pd.DataFrame:
     """Rank before and after each pruning: of every round, what it started from and what it became, under its mask.
 

@@ -61,7 +61,7 @@ def beside(scores: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
 
     Columns: `KEYS`; level, token, piece (-1 at level token); kept (bool), norm, dropped_in; a column for each of
     `KINDS` (NaN where it is not known); low, high (95 % interval of leave-one-out over examples, not corrected);
-    negative (of leave-one-out; NA where not measured); confirmed (on report as well; NA).
+    negative (of leave-one-out; NA where not measured); confirmed (on test as well; NA).
 
     Raises: DataError where a score comes twice.
     """

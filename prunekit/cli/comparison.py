@@ -16,31 +16,31 @@ from prunekit.tasks.metrics import bounds
 
 
 def show_search(run: Run, stage: str) -> None:
-    """The cells of a search: selection metric by kept tokens and pieces, what each seed chose, what halving does."""
+    """The cells of a search: validation metric by kept tokens and pieces, what each seed chose, what halving does."""
     metric = run.settings()["metric"]
     tried = tables.cells(run, stage)
     if tried.empty:
         terminal.write(f"{stage}: no finished cell yet")
         return
     done = tried[tried["status"] == "done"]
-    means = done.pivot_table(index="tokens", columns="pieces", values="selection", aggfunc="mean")
+    means = done.pivot_table(index="tokens", columns="pieces", values="validation", aggfunc="mean")
     means = means.sort_index(ascending=False).sort_index(axis=1, ascending=False)
     rows = [[str(tokens), *[terminal.number(value) for value in line]] for tokens, line in means.iterrows()]
     seeds = tried["seed"].nunique()
     terminal.show(
         ["tokens \\ pieces", *map(str, means.columns)],
         rows,
-        title=f"{stage}: selection {metric} by what is kept, mean of {seeds} seed{'s' * (seeds > 1)}",
+        title=f"{stage}: validation {metric} by what is kept, mean of {seeds} seed{'s' * (seeds > 1)}",
     )
     arms = tables.arms(run, stage)
     chosen = arms[arms["arm"] == "ticket"]
     terminal.show(
-        ["seed", "tokens", "density", "selection", "report"],
+        ["seed", "tokens", "density", "validation", "test"],
         [
-            [str(one.seed), str(one.tokens), *map(terminal.number, (one.density, one.selection, one.report))]
+            [str(one.seed), str(one.tokens), *map(terminal.number, (one.density, one.validation, one.test))]
             for one in chosen.itertuples()
         ],
-        title="chosen on selection; no other cell was looked at on report",
+        title="chosen on validation; no other cell was looked at on test",
     )
     said = _halving(run, stage, tried)
     if said is not None:
@@ -63,7 +63,7 @@ def _halving(run: Run, stage: str, tried: pd.DataFrame) -> str | None:
     found = halving.replay(tables.curves(run, stage), rungs(steps, every))
     return (
         f"successive halving (--halving) would have saved {found['saving'].mean():.0%} of the updates, at a regret of "
-        f"{found['regret'].mean():.3f} on selection (mean; largest {found['regret'].max():.3f})"
+        f"{found['regret'].mean():.3f} on validation (mean; largest {found['regret'].max():.3f})"
     )
 
 
@@ -93,9 +93,9 @@ def show_arms(runs: Sequence[tuple[Run, str]], margin: float) -> None:
             _row(one, mine.get(str(one["arm"]))) for one in described[described["scope"] == scope].to_dict("records")
         ]
         terminal.show(
-            ["arm", "n", "tokens", "density", "updates", "report", "ticket - arm", "p", "p Holm", "verdict"],
+            ["arm", "n", "tokens", "density", "updates", "test", "ticket - arm", "p", "p Holm", "verdict"],
             rows,
-            title=f"{scope}: report {metric}, 95 % intervals over seeds",
+            title=f"{scope}: test {metric}, 95 % intervals over seeds",
         )
     for sentence in controls.conclusions(compared):
         terminal.write(sentence)
@@ -131,7 +131,7 @@ def _row(arm: dict[Any, Any], compared: dict[Any, Any] | None) -> list[str]:
         f"{arm['tokens']:.1f}",
         f"{arm['density']:.3f}",
         f"{arm['updates']:.0f}",
-        _interval(arm["report"], arm["low"], arm["high"]),
+        _interval(arm["test"], arm["low"], arm["high"]),
     ]
     if compared is None:
         return [*row, "", "", "", ""]

@@ -16,7 +16,7 @@ from prunekit.cli.verbs import check_fit, check_same, opened
 from prunekit.engine.cohort import Member, soft
 from prunekit.engine.evaluate import choice_scores
 from prunekit.experiment import sameness
-from prunekit.experiment.prepare import backbone_of, encode, task_of
+from prunekit.experiment.prepare import encode, model_of, task_of
 from prunekit.experiment.settings import Experiment
 from prunekit.export import Story, Verified, adapter_files, embedding_files, lines, prompt_embeds_files, read_adapter
 from prunekit.export.embeddings import EMBEDDINGS, PROMPT_EMBEDS
@@ -25,7 +25,7 @@ from prunekit.export.foreign import CONFIG, TENSORS
 from prunekit.export.lines import Agreement
 from prunekit.export.peft import CARD
 from prunekit.export.verify import check, measure, models, need_peft
-from prunekit.models import Backbone
+from prunekit.models import FrozenModel
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import outputs
 from prunekit.runs.round_files import locate
@@ -78,7 +78,7 @@ class Proof:
     """What was compared before an adapter was written.
 
     logits: PEFT's beside those of the attached ticket, on made-up rows.  answers: those of the README's lines beside
-    those of `eval`, on rows of the report split; None where there are no such rows, and why they are `missing`.
+    those of `eval`, on rows of the test split; None where there are no such rows, and why they are `missing`.
     """
 
     logits: Verified
@@ -115,12 +115,12 @@ def export(path: Path, wish: Wish, settings: Mapping[str, Any], *, json: bool = 
     # the proof is of float32, whatever the run computed in
     ticket, experiment = opened(path, {**settings, "precision": settings.get("precision") or "float32"})
     found = locate(path)
-    story = story_of(experiment, {} if found is None else found[0].result(found[1]).get("report", {}))
+    story = story_of(experiment, {} if found is None else found[0].result(found[1]).get("test", {}))
     # a precision that was chosen here and not asked for is no other model
     apart = () if settings.get("precision") else ("precision",)
 
-    def compare(backbone: Backbone | None) -> None:
-        now = {} if backbone is None else sameness.content(backbone)
+    def compare(model: FrozenModel | None) -> None:
+        now = {} if model is None else sameness.content(model)
         with suppress(PrunekitError):  # a task that is gone is left out, here as in the story
             now |= sameness.of_task(load_task(experiment.task.name, experiment.task.data))
         check_same(path, ticket, now, allow_changed=wish.allow_changed, apart=apart)
@@ -152,8 +152,8 @@ def write(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -> None:
 def adapter(
     ticket: Ticket,
     experiment: Experiment,
-    loaded: Backbone | None,
-    compare: Callable[[Backbone], None],
+    loaded: FrozenModel | None,
+    compare: Callable[[FrozenModel], None],
     *,
     verify: bool,
 ) -> dict[str, bytes]:
@@ -165,17 +165,17 @@ def adapter(
     if verify:
         need_peft()
         return proved(ticket, experiment, story, compare, loaded)[0]
-    backbone = backbone_of(experiment) if loaded is None else loaded
-    compare(backbone)
-    return adapter_files(ticket, backbone, story)
+    model = model_of(experiment) if loaded is None else loaded
+    compare(model)
+    return adapter_files(ticket, model, story)
 
 
 def proved(
     ticket: Ticket,
     experiment: Experiment,
     story: Story,
-    compare: Callable[[Backbone], None],
-    loaded: Backbone | None = None,
+    compare: Callable[[FrozenModel], None],
+    loaded: FrozenModel | None = None,
 ) -> tuple[dict[str, bytes], Proof]:
     """The files of a PEFT adapter, and the proof that they answer as `eval` does.
 
@@ -220,34 +220,34 @@ def _asked(
     ticket: Ticket,
     experiment: Experiment,
     story: Story,
-    compare: Callable[[Backbone], None],
-    loaded: Backbone | None,
+    compare: Callable[[FrozenModel], None],
+    loaded: FrozenModel | None,
 ) -> tuple[dict[str, bytes], _Asked]:
     """The adapter's files, written into a folder too, and what is asked of them."""
     task, rows, missing = _rows(experiment)
-    backbone = backbone_of(experiment) if loaded is None else loaded
-    check_fit(ticket, backbone)
-    compare(backbone)
-    files = adapter_files(ticket, backbone, story)
+    model = model_of(experiment) if loaded is None else loaded
+    check_fit(ticket, model)
+    compare(model)
+    files = adapter_files(ticket, model, story)
     for name, content in files.items():
         (folder / name).write_bytes(content)
     scores: list[Tensor] = []
     if task is not None:
         with torch.no_grad():
-            prompt = soft([Member(ticket, backbone.device)])
-        encoded = encode(backbone, task, rows, len(ticket.mask.token))
-        scores = [each[0] for each in choice_scores(prompt, backbone, encoded)]
-    dtype = next(backbone.model.parameters()).dtype
-    return files, _Asked(rows, scores, missing, dtype, measure(folder, ticket, backbone))
+            prompt = soft([Member(ticket, model.device)])
+        encoded = encode(model, task, rows, len(ticket.mask.token))
+        scores = [each[0] for each in choice_scores(prompt, model, encoded)]
+    dtype = next(model.model.parameters()).dtype
+    return files, _Asked(rows, scores, missing, dtype, measure(folder, ticket, model))
 
 
 def _rows(experiment: Experiment) -> tuple[Task | None, list[Example], str]:
-    """The task and rows of its report split, or why there are none."""
+    """The task and rows of its test split, or why there are none."""
     try:
         task, splits = task_of(experiment)
     except PrunekitError as error:
         return None, [], str(error)
-    return task, lines.sample(splits.report), ""
+    return task, lines.sample(splits.test), ""
 
 
 def import_adapter(
@@ -303,7 +303,7 @@ def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> Story:
 
 
 def _made(
-    ticket: Ticket, experiment: Experiment, story: Story, wish: Wish, compare: Callable[[Backbone | None], None]
+    ticket: Ticket, experiment: Experiment, story: Story, wish: Wish, compare: Callable[[FrozenModel | None], None]
 ) -> tuple[dict[str, bytes], Proof | None]:
     """The files, and what PEFT said of them.
 
@@ -315,16 +315,16 @@ def _made(
     if wish.to == "peft" and wish.verify:
         need_peft()  # said before the model is loaded
         return proved(ticket, experiment, story, compare)
-    backbone = backbone_of(experiment)
-    check_fit(ticket, backbone)
-    compare(backbone)
+    model = model_of(experiment)
+    check_fit(ticket, model)
+    compare(model)
     if wish.rows is None:
-        return adapter_files(ticket, backbone, story), None
+        return adapter_files(ticket, model, story), None
     task = load_task(experiment.task.name, experiment.task.data)
-    texts = _texts(task, wish.rows, backbone, len(ticket.mask.token))
-    return prompt_embeds_files(ticket, story, backbone, texts), None
+    texts = _texts(task, wish.rows, model, len(ticket.mask.token))
+    return prompt_embeds_files(ticket, story, model, texts), None
 
 
-def _texts(task: Task, rows: Path, backbone: Backbone, tokens: int) -> list[tuple[int, ...]]:
+def _texts(task: Task, rows: Path, model: FrozenModel, tokens: int) -> list[tuple[int, ...]]:
     """Token ids of a file's texts, shortened where they are too long."""
-    return [one.text for one in encode(backbone, task, read_rows(rows, task), tokens)]
+    return [one.text for one in encode(model, task, read_rows(rows, task), tokens)]

@@ -16,7 +16,7 @@ from prunekit.pruning.controls import ARMS
 from prunekit.runs import summary
 from prunekit.runs.audit import Audit
 from prunekit.runs.journal import read_journal
-from prunekit.runs.paths import MANIFEST, SETTINGS, UNTRAINED, Place
+from prunekit.runs.paths import MANIFEST, SETTINGS, UNTRAINED, RunKey
 from prunekit.runs.run import Run
 from prunekit.support import terminal
 from prunekit.support.errors import ArtifactError, PrunekitError
@@ -165,13 +165,13 @@ def compare(paths: Sequence[Path], *, json: bool) -> None:
             str(one.round),
             str(one.tokens),
             str(one.pieces),
-            f"{one.selection:.3f}",
+            f"{one.validation:.3f}",
             summary.interval(one),
         ]
         for name, rounds in zip(names, summaries, strict=True)
         for one in rounds
     ]
-    terminal.show(["run", "stage", "round", "tokens", "pieces", "selection", "report"], rows)
+    terminal.show(["run", "stage", "round", "tokens", "pieces", "validation", "test"], rows)
 
 
 def _shown(run: Run, results: pd.DataFrame) -> list[str]:
@@ -196,7 +196,7 @@ def _stage(run: Run, stage: str, results: pd.DataFrame, metric: str, tolerance: 
 def _with_times(run: Run) -> pd.DataFrame:
     table = run.results()
     times = [
-        run.timing(Place("/".join(filter(None, (one["stage"], one["arm"]))), one["seed"], one["round"]))
+        run.timing(RunKey("/".join(filter(None, (one["stage"], one["arm"]))), one["seed"], one["round"]))
         for one in table.to_dict("records")
     ]
     table["seconds"] = [one.get("seconds", math.nan) for one in times]
@@ -206,7 +206,7 @@ def _with_times(run: Run) -> pd.DataFrame:
 
 def _table(results: pd.DataFrame, metric: str, title: str) -> None:
     """One row per round and seed, then the round's mean with its interval over seeds."""
-    columns = ["round", "seed", "tokens", "pieces", "density", "params", "selection", "report", "s", "ex/s"]
+    columns = ["round", "seed", "tokens", "pieces", "density", "params", "validation", "test", "s", "ex/s"]
     means = {one.round: one for one in summary.summarise(results, metric)}
     rows: list[list[str]] = []
     for _, part in results.groupby("round", sort=True):
@@ -227,15 +227,15 @@ def _row(row: pd.Series, metric: str) -> list[str]:
         str(row["pieces"]),
         f"{row['density']:.2f}",
         f"{row['parameters']}{head}",
-        terminal.number(row.get(f"selection_{metric}")),
-        "diverged" if stopped else terminal.number(row.get(f"report_{metric}")),
+        terminal.number(row.get(f"validation_{metric}")),
+        "diverged" if stopped else terminal.number(row.get(f"test_{metric}")),
         f"{row['seconds']:.0f}",
         f"{row['examples_per_second']:.0f}",
     ]
 
 
 def _mean_row(one: summary.RoundSummary) -> list[str]:
-    return [str(one.round), "mean", "", "", "", "", f"{one.selection:.3f}", summary.interval(one), "", ""]
+    return [str(one.round), "mean", "", "", "", "", f"{one.validation:.3f}", summary.interval(one), "", ""]
 
 
 def _conclude(results: pd.DataFrame, untrained: pd.DataFrame, metric: str, tolerance: float) -> None:
@@ -244,10 +244,10 @@ def _conclude(results: pd.DataFrame, untrained: pd.DataFrame, metric: str, toler
     if not rounds:
         return
     dense = rounds[0]
-    line = f"always the most common answer: report {metric} {results['majority_report'].mean():.3f}"
+    line = f"always the most common answer: test {metric} {results['majority_test'].mean():.3f}"
     if len(untrained):
         head = ", trained head" if untrained["head_parameters"].any() else ""
-        line += f"; untrained prompt{head}: {untrained[f'report_{metric}'].mean():.3f}"
+        line += f"; untrained prompt{head}: {untrained[f'test_{metric}'].mean():.3f}"
     terminal.write(line)
     warning = summary.not_learning(results, metric)
     if warning:

@@ -15,7 +15,7 @@ from prunekit.experiment.learning_rate import RATES, Found, grid, search_rates
 from prunekit.experiment.prepare import Prepared, prepare
 from prunekit.experiment.settings import Experiment
 from prunekit.prompts import METHODS, Method
-from prunekit.runs.paths import RESULTS, Place
+from prunekit.runs.paths import RESULTS, RunKey
 from prunekit.support import atomic, terminal, toml
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError, DivergedError
@@ -108,15 +108,15 @@ def summarise(
     the metric can be; intervals are cut there.
 
     Columns: task, method, parameters, head_parameters; rate (NaN where all diverged); seeds that came to their end;
-    updates, seconds, selection, report (means over those seeds); low, high (95 % t interval of report, NaN below two
-    seeds); majority (report metric of the most common answer).
+    updates, seconds, validation, test (means over those seeds); low, high (95 % t interval of test, NaN below two
+    seeds); majority (test metric of the most common answer).
     """
     rows = []
     groups = trainings.groupby(["task", "method"], sort=False)
     for ((task, method), part), spent in zip(groups, seconds, strict=True):
         kept = part[part["chosen"] & (part["status"] == "done")]
-        first, report = part.iloc[0], kept["report"].to_numpy(dtype=float)
-        low, high = cut(t_interval([report], CONFIDENCE), ends) if len(kept) > 1 else (math.nan, math.nan)
+        first, test = part.iloc[0], kept["test"].to_numpy(dtype=float)
+        low, high = cut(t_interval([test], CONFIDENCE), ends) if len(kept) > 1 else (math.nan, math.nan)
         rows.append(
             {
                 "task": task,
@@ -127,8 +127,8 @@ def summarise(
                 "seeds": len(kept),
                 "updates": kept["updates"].mean(),
                 "seconds": spent,
-                "selection": kept["selection"].mean(),
-                "report": report.mean() if len(kept) else math.nan,
+                "validation": kept["validation"].mean(),
+                "test": test.mean() if len(kept) else math.nan,
                 "low": low,
                 "high": high,
                 "majority": first["majority"],
@@ -148,7 +148,7 @@ def _all_prepared(experiments: Sequence[Experiment], wish: Wish, screen: termina
             prompt = experiment.prompt.model_copy(update={"method": method, "subspace_from": sources})
             try:
                 made = prepare(
-                    experiment.model_copy(update={"prompt": prompt}), prepared[0].backbone if prepared else None
+                    experiment.model_copy(update={"prompt": prompt}), prepared[0].model if prepared else None
                 )
             except ConfigError as error:
                 raise ConfigError(f"{method}: {error}") from error
@@ -201,11 +201,11 @@ def _foresee(prepared: Sequence[Prepared], wish: Wish) -> None:
 
 
 def _trainings(prepared: Prepared, found: Found) -> pd.DataFrame:
-    """One row per training: what was reached on selection, and at the chosen rate on report."""
+    """One row per training: what was reached on validation, and at the chosen rate on test."""
     settings, metric = prepared.experiment, prepared.task.metrics[0]
     results = found.run.results()
     chosen = results[(results["stage"] == found.stage) & (results["arm"] == "")]
-    report = dict(zip(chosen["seed"], chosen[f"report_{metric}"], strict=True))
+    test = dict(zip(chosen["seed"], chosen[f"test_{metric}"], strict=True))
     rows = []
     for rate, factor in found.rates.items():
         cells = results[(results["stage"] == RATES) & (results["arm"] == f"rate={rate:g}")]
@@ -225,10 +225,10 @@ def _trainings(prepared: Prepared, found: Found) -> pd.DataFrame:
                     "status": cell["status"],
                     "updates": int(cell["steps"]),
                     "kept_step": int(cell["kept_step"]),
-                    "selection": float(cell[f"selection_{metric}"]),
+                    "validation": float(cell[f"validation_{metric}"]),
                     "chosen": is_chosen,
-                    "report": float(report.get(cell["seed"], math.nan)) if is_chosen else math.nan,
-                    "majority": float(cell["majority_report"]),
+                    "test": float(test.get(cell["seed"], math.nan)) if is_chosen else math.nan,
+                    "majority": float(cell["majority_test"]),
                 }
             )
     return pd.DataFrame(rows)
@@ -238,7 +238,7 @@ def _seconds(found: Found) -> float:
     """Mean seconds of one training at the chosen rate; members that trained side by side share their time."""
     if found.chosen is None:
         return math.nan
-    times = [found.run.timing(Place(f"{RATES}/rate={found.chosen:g}", seed, 0)) for seed in found.seeds]
+    times = [found.run.timing(RunKey(f"{RATES}/rate={found.chosen:g}", seed, 0)) for seed in found.seeds]
     each = [one["training_seconds"] / one["members"] for one in times if one]
     return math.fsum(each) / len(each) if each else math.nan
 
@@ -259,9 +259,9 @@ def _show(table: pd.DataFrame, trainings: pd.DataFrame, prepared: Sequence[Prepa
         metric = first.task.metrics[0]
         shuffled = ", shuffled answers" if first.experiment.task.labels == "shuffled" else ""
         rows = [_row(one) for one in part.to_dict("records")]
-        title = f"{task}{shuffled}: {metric} at the rate chosen on selection, seconds of one training"
-        terminal.show(["method", "params", "rate", "seeds", "updates", "s", "selection", "report"], rows, title=title)
-        terminal.write(f"always the most common answer: report {metric} {part['majority'].mean():.3f}")
+        title = f"{task}{shuffled}: {metric} at the rate chosen on validation, seconds of one training"
+        terminal.show(["method", "params", "rate", "seeds", "updates", "s", "validation", "test"], rows, title=title)
+        terminal.write(f"always the most common answer: test {metric} {part['majority'].mean():.3f}")
         if len(wish.factors) > 1:
             _show_rates(trainings[trainings["task"] == task], metric, wish)
 
@@ -279,18 +279,18 @@ def _row(one: dict[Any, Any]) -> list[str]:
         str(one["seeds"]),
         f"{one['updates']:.0f}",
         f"{one['seconds']:.1f}",
-        f"{one['selection']:.3f}",
-        f"{one['report']:.3f}{interval}",
+        f"{one['validation']:.3f}",
+        f"{one['test']:.3f}{interval}",
     ]
 
 
 def _show_rates(trainings: pd.DataFrame, metric: str, wish: Wish) -> None:
     """Every method's sweep, and whose best rate stands at its end."""
-    means = trainings.pivot_table(index="method", columns="factor", values="selection", sort=False)
+    means = trainings.pivot_table(index="method", columns="factor", values="validation", sort=False)
     means = means.reindex(columns=sorted(means.columns))
     columns = ["method", *[f"x {factor:.3g}" for factor in means.columns]]
     rows = [[str(method), *[terminal.number(value) for value in line]] for method, line in means.iterrows()]
-    terminal.show(columns, rows, title=f"selection {metric} by multiple of the method's own rate, mean over seeds")
+    terminal.show(columns, rows, title=f"validation {metric} by multiple of the method's own rate, mean over seeds")
     inside = means.iloc[:, 1:-1].max(axis=1)
     edges = [str(method) for method in means.index[means.max(axis=1) > inside]]
     if edges and len(wish.factors) > 2:

@@ -20,9 +20,9 @@ from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batc
 from prunekit.engine.gradient_scores import Kind as FirstOrder
 from prunekit.experiment import environment, sameness
 from prunekit.experiment.prepare import encode
-from prunekit.models import Backbone, Encoded
+from prunekit.models import Encoded, FrozenModel
 from prunekit.pruning.ticket import Ticket
-from prunekit.runs.paths import FACTS, IMPORTANCE, Place
+from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey
 from prunekit.runs.round_files import locate
 from prunekit.runs.run import Files, Run
 from prunekit.support import atomic, terminal
@@ -31,8 +31,8 @@ from prunekit.support.errors import ConfigError, DivergedError
 
 Kind = Literal["leave-one-out", "shapley", "absolute", "signed", "squared", "magnitude", "random"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-# the splits that a kind is measured on, where it is not train; report is looked at for what is negative alone
-_SPLITS: dict[str, tuple[str, ...]] = {"leave-one-out": ("selection", "report"), "shapley": ("selection",)}
+# the splits that a kind is measured on, where it is not train; test is looked at for what is negative alone
+_SPLITS: dict[str, tuple[str, ...]] = {"leave-one-out": ("validation", "test"), "shapley": ("validation",)}
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 # rows of the table that a terminal shows; the file holds all
@@ -47,8 +47,8 @@ _COLUMNS = {
     "high": "high",
     "p_corrected": "p Holm",
     "negative": "negative",
-    "report_cost": "on report",
-    "report_p_corrected": "p Holm",
+    "test_cost": "on test",
+    "test_p_corrected": "p Holm",
     "confirmed": "confirmed",
 }
 
@@ -92,7 +92,7 @@ def score(path: Path, wish: Wish, settings: dict[str, Any], *, json: bool, allow
     if found is None:
         _show(_measure(use, wish), json=json)
         return
-    run, place = found
+    run, key = found
     # of another model, task or data than the run's own it is another measurement
     more: dict[str, Any] = {}
     if use.differences:
@@ -100,7 +100,7 @@ def score(path: Path, wish: Wish, settings: dict[str, Any], *, json: bool, allow
         more["digests"] = sameness.digests(use.content)
     asked = asdict(wish) | more
     stage = f"score-{identity(asked, 4)}"
-    own = Place(f"{stage}/{place.stage}".rstrip("/"), place.seed, place.round)
+    own = RunKey(f"{stage}/{key.stage}".rstrip("/"), key.seed, key.round)
     with run.locked():
         run.write_stage(stage, {name: value for name, value in asked.items() if value is not None})
         if not run.done([own]):
@@ -119,33 +119,33 @@ def score(path: Path, wish: Wish, settings: dict[str, Any], *, json: bool, allow
         terminal.write(f"written to {run.folder(own)}")
 
 
-def _load(run: Run, place: Place) -> Scored:
-    table = pd.read_parquet(run.read(place, IMPORTANCE))
-    return Scored(table, codec.loads(run.read(place, FACTS).read_bytes()))
+def _load(run: Run, key: RunKey) -> Scored:
+    table = pd.read_parquet(run.read(key, IMPORTANCE))
+    return Scored(table, codec.loads(run.read(key, FACTS).read_bytes()))
 
 
 def _measure(use: verbs.Use, wish: Wish) -> Scored:
-    ticket, backbone = use.ticket, use.backbone
+    ticket, model = use.ticket, use.model
 
     def encoded(split: str) -> list[Encoded]:
-        return encode(backbone, use.task, use.rows[split][: wish.examples], len(ticket.mask.token))
+        return encode(model, use.task, use.rows[split][: wish.examples], len(ticket.mask.token))
 
     match wish.kind:
         case "leave-one-out":
-            return _left_out(ticket, backbone, encoded, wish)
+            return _left_out(ticket, model, encoded, wish)
         case "shapley":
-            return _shapley(ticket, backbone, encoded("selection"), wish)
+            return _shapley(ticket, model, encoded("validation"), wish)
         case kind:
-            return _first_order(ticket, backbone, encoded("train"), kind, wish)
+            return _first_order(ticket, model, encoded("train"), kind, wish)
 
 
-def _left_out(ticket: Ticket, backbone: Backbone, encoded: Any, wish: Wish) -> Scored:
-    """Exact costs on `selection`; units that are negative there are looked at once more, on `report`."""
+def _left_out(ticket: Ticket, model: FrozenModel, encoded: Any, wish: Wish) -> Scored:
+    """Exact costs on `validation`; units that are negative there are looked at once more, on `test`."""
     screen = terminal.Screen()
-    examples = encoded("selection")
+    examples = encoded("validation")
     kept = _kept(ticket, wish.level)
     with screen.track(f"leave one {wish.level} out", int(kept.sum()), f"{wish.level}s") as tick:
-        made = ablation.leave_one_out(ticket, backbone, examples, wish.level, tick=tick)
+        made = ablation.leave_one_out(ticket, model, examples, wish.level, tick=tick)
     right = torch.tensor([example.gold for example in examples])
     changes = (made.without_chosen == right).int() - (made.chosen == right).int()
     flat = kept.flatten().nonzero().flatten()
@@ -157,28 +157,28 @@ def _left_out(ticket: Ticket, backbone: Backbone, encoded: Any, wish: Wish) -> S
         seed=wish.seed,
     )
     chosen = [int(unit) for unit in tested.loc[tested["negative"], "unit"]]
-    facts = _facts(wish, "selection", len(examples)) | {"loss": float(made.losses.mean()), "negative": len(chosen)}
+    facts = _facts(wish, "validation", len(examples)) | {"loss": float(made.losses.mean()), "negative": len(chosen)}
     table = _units(ticket, wish.level).merge(tested.rename(columns={"cost": "score"}), how="left", on="unit")
     if chosen:
         facts["largest_gain"] = -float(tested["cost"].min())
-        screen.say(f"{len(chosen)} negative on selection: one look at them on report")
+        screen.say(f"{len(chosen)} negative on validation: one look at them on test")
         only = torch.zeros(kept.numel(), dtype=torch.bool)
         only[chosen] = True
-        report = encoded("report")
-        again = ablation.leave_one_out(ticket, backbone, report, wish.level, only=only.view(kept.shape))
+        test = encoded("test")
+        again = ablation.leave_one_out(ticket, model, test, wish.level, only=only.view(kept.shape))
         confirmed = token_importance.confirm(again.costs.flatten(0, -2)[chosen].numpy(), tested, seed=wish.seed)
-        facts |= {"report_examples": len(report), "confirmed": int(confirmed["confirmed"].sum())}
+        facts |= {"test_examples": len(test), "confirmed": int(confirmed["confirmed"].sum())}
         table = table.merge(confirmed, how="left", on="unit")
     return Scored(table.drop(columns="unit"), facts)
 
 
-def _shapley(ticket: Ticket, backbone: Backbone, examples: Sequence[Encoded], wish: Wish) -> Scored:
+def _shapley(ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded], wish: Wish) -> Scored:
     units = int(_kept(ticket, wish.level).sum())
     with terminal.Screen().track("Shapley values", ablation.most_subsets(units, wish.permutations), "subsets") as tick:
         made = ablation.shapley(
-            ticket, backbone, examples, permutations=wish.permutations, level=wish.level, seed=wish.seed, tick=tick
+            ticket, model, examples, permutations=wish.permutations, level=wish.level, seed=wish.seed, tick=tick
         )
-    facts = _facts(wish, "selection", len(examples)) | {
+    facts = _facts(wish, "validation", len(examples)) | {
         "loss": made.full,
         "loss_without_prompt": made.empty,
         "sum": float(made.values.sum()),
@@ -189,9 +189,9 @@ def _shapley(ticket: Ticket, backbone: Backbone, examples: Sequence[Encoded], wi
 
 
 def _first_order(
-    ticket: Ticket, backbone: Backbone, examples: Sequence[Encoded], kind: FirstOrder, wish: Wish
+    ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded], kind: FirstOrder, wish: Wish
 ) -> Scored:
-    (found,) = all_scores([ticket], backbone, scoring_batches(backbone, examples))
+    (found,) = all_scores([ticket], model, scoring_batches(model, examples))
     if not found:
         raise DivergedError(NOT_FINITE)
     scores = found[kind].token if wish.level == "token" else found[kind].piece
@@ -209,8 +209,8 @@ def _kept(ticket: Ticket, level: Level) -> torch.Tensor:
 def _units(ticket: Ticket, level: Level) -> pd.DataFrame:
     """Every unit of the prompt: its flat number, token, piece (at level "piece"), and whether it is kept."""
     kept = _kept(ticket, level)
-    places = np.indices(kept.shape).reshape(kept.dim(), -1)
-    names = dict(zip(("token", "piece"), places, strict=False))
+    keys = np.indices(kept.shape).reshape(kept.dim(), -1)
+    names = dict(zip(("token", "piece"), keys, strict=False))
     return pd.DataFrame({"unit": range(kept.numel()), **names, "kept": kept.flatten().tolist()})
 
 
@@ -247,7 +247,7 @@ def _sentences(facts: Mapping[str, Any], units: int, shown: int) -> list[str]:
             line = f"{facts['negative']} of {units} are negative: leaving them out lowers the loss (Holm, 5 %)"
             if facts["negative"]:
                 line += f", by {facts['largest_gain']:.4f} at most"
-                line += f"; {facts['confirmed']} of them also on {facts['report_examples']} examples of report"
+                line += f"; {facts['confirmed']} of them also on {facts['test_examples']} examples of test"
             lines.append(line)
         case "shapley":
             before, after = facts["loss_without_prompt"], facts["loss"]

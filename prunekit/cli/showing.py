@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prunekit.experiment import settings_io
-from prunekit.experiment.prepare import backbone_of
-from prunekit.models import Backbone
+from prunekit.experiment.prepare import model_of
+from prunekit.models import FrozenModel
 from prunekit.models.encoding import Reading, Wording, encode, text_lengths
 from prunekit.support import terminal
 from prunekit.support.errors import PrunekitError
 from prunekit.tasks import Example, Splits, Task, load_splits, load_task
 
-_SPLITS = ("train", "selection", "report")
+_SPLITS = ("train", "validation", "test")
 # tokens of a text's end that are shown before each answer
 _TOKENS_BEFORE = 3
 
@@ -33,11 +33,11 @@ def show_task(settings: Mapping[str, Any], *, json: bool) -> None:
         data=given.get("data"),
         revision=given.get("data_revision"),
         train_examples=None,
-        selection_examples=None,
+        validation_examples=None,
     )
     named = "model" in given or task.testbed is not None
     experiment = settings_io.experiment(None, given) if named else None
-    backbone = backbone_of(experiment) if experiment else None
+    model = model_of(experiment) if experiment else None
     facts = {
         "task": task.name,
         "description": task.description,
@@ -45,22 +45,22 @@ def show_task(settings: Mapping[str, Any], *, json: bool) -> None:
         "template": task.template,
         "origin": dict(splits.origin),
         "example": _example(splits.train[0]),
-        "answers": _answers(task, splits.train[0], backbone),
-        "faults": _faults(task, splits, backbone, experiment.prompt.tokens) if backbone and experiment else [],
-        "unit": "tokens" if backbone else "words",
-        "lengths": {name: _lengths(task, getattr(splits, name), backbone) for name in _SPLITS},
+        "answers": _answers(task, splits.train[0], model),
+        "faults": _faults(task, splits, model, experiment.prompt.tokens) if model and experiment else [],
+        "unit": "tokens" if model else "words",
+        "lengths": {name: _lengths(task, getattr(splits, name), model) for name in _SPLITS},
     }
     if json:
         terminal.write_json(facts)
     else:
-        _show(facts, splits, backbone)
+        _show(facts, splits, model)
 
 
 def _example(example: Example) -> dict[str, Any]:
     return {"text": example.text, "right": [example.choices[place] for place in example.gold]}
 
 
-def _answers(task: Task, example: Example, backbone: Backbone | None) -> list[dict[str, Any]]:
+def _answers(task: Task, example: Example, model: FrozenModel | None) -> list[dict[str, Any]]:
     """Each answer with its label and, where a model is known, its tokens; an example's own where they differ.
 
     behind: the last tokens of the text before it, where the two are read together.  merged: the tokens from the border
@@ -70,9 +70,9 @@ def _answers(task: Task, example: Example, backbone: Backbone | None) -> list[di
     rows: list[dict[str, Any]] = [
         {"label": label, "word": word, "tokens": None} for label, word in zip(labels, example.choices, strict=False)
     ]
-    if backbone is None:
+    if model is None:
         return rows
-    wording, reader = Wording(backbone.reader, example, _reading(task, backbone)), backbone.reader
+    wording, reader = Wording(model.reader, example, _reading(task, model)), model.reader
     if wording.reading.way == "behind":
         for row, join in zip(rows, wording.joins([example])[0], strict=True):
             row["behind"] = reader.shown(join.text[: join.border][-_TOKENS_BEFORE:])
@@ -84,31 +84,31 @@ def _answers(task: Task, example: Example, backbone: Backbone | None) -> list[di
     return rows
 
 
-def _faults(task: Task, splits: Splits, backbone: Backbone, prompt_tokens: int) -> list[str]:
+def _faults(task: Task, splits: Splits, model: FrozenModel, prompt_tokens: int) -> list[str]:
     """Why training on this task would be refused, a line each; at most one of what lies in other than its first row."""
     first = splits.train[0]
-    reading = _reading(task, backbone, prompt_tokens)
-    lines = Wording(backbone.reader, first, reading).faults(first)
+    reading = _reading(task, model, prompt_tokens)
+    lines = Wording(model.reader, first, reading).faults(first)
     try:
         for name in _SPLITS:
-            encode(backbone.reader, getattr(splits, name), reading)
+            encode(model.reader, getattr(splits, name), reading)
     except PrunekitError as error:
         lines = lines or [str(error)]
     return lines
 
 
-def _reading(task: Task, backbone: Backbone, prompt_tokens: int = 0) -> Reading:
-    return backbone.reading(task.choices is None, prompt_tokens)
+def _reading(task: Task, model: FrozenModel, prompt_tokens: int = 0) -> Reading:
+    return model.reading(task.choices is None, prompt_tokens)
 
 
-def _lengths(task: Task, examples: Sequence[Example], backbone: Backbone | None) -> dict[str, float | int]:
+def _lengths(task: Task, examples: Sequence[Example], model: FrozenModel | None) -> dict[str, float | int]:
     """Least, quartiles, the longest tenth and most; how many are cut."""
-    if backbone is None:
+    if model is None:
         lengths = sorted(len(example.text.split()) for example in examples)
     else:
-        lengths = sorted(text_lengths(backbone.reader, examples, _reading(task, backbone)))
+        lengths = sorted(text_lengths(model.reader, examples, _reading(task, model)))
     at = {name: lengths[min(len(lengths) - 1, int(share * len(lengths)))] for name, share in _SHARES.items()}
-    limit = backbone.max_input_tokens if backbone else None
+    limit = model.max_input_tokens if model else None
     cut = {} if limit is None else {"cut": sum(length > limit for length in lengths), "limit": limit}
     return {"examples": len(lengths), "mean": round(statistics.fmean(lengths), 1), **at, **cut}
 
@@ -116,30 +116,30 @@ def _lengths(task: Task, examples: Sequence[Example], backbone: Backbone | None)
 _SHARES = {"least": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "90 %": 0.9, "most": 1.0}
 
 
-def _show(facts: Mapping[str, Any], splits: Splits, backbone: Backbone | None) -> None:
+def _show(facts: Mapping[str, Any], splits: Splits, model: FrozenModel | None) -> None:
     terminal.write(f"{facts['task']}: {facts['description']}")
     terminal.write(f"judged by {', '.join(facts['metrics'])}")
     for name in _SPLITS:
         terminal.write(f"{name}: {splits.origin[name]}")
     terminal.write(f"\nthe first text of train, as it is read:\n{facts['example']['text']}")
     terminal.write(f"right answer: {' or '.join(facts['example']['right'])}\n")
-    _show_answers(facts["answers"], backbone)
+    _show_answers(facts["answers"], model)
     for line in facts["faults"]:
         terminal.write(f"training on this would be refused: {line}")
     lengths = facts["lengths"]
     names = list(lengths["train"])
     rows = [[name, *[str(lengths[name][column]) for column in names]] for name in _SPLITS]
     terminal.show(["split", *names], rows, title=f"lengths of texts in {facts['unit']}")
-    if backbone is None:
+    if model is None:
         terminal.write("--model counts its tokens")
 
 
-def _show_answers(answers: Sequence[Mapping[str, Any]], backbone: Backbone | None) -> None:
-    columns = ["label", "word"] if backbone is None else ["label", "word", "tokens"]
+def _show_answers(answers: Sequence[Mapping[str, Any]], model: FrozenModel | None) -> None:
+    columns = ["label", "word"] if model is None else ["label", "word", "tokens"]
     if "behind" in answers[0]:
         columns[-1] = "end of the text | tokens of the answer"
-    rows = [[row["label"], row["word"], *([] if backbone is None else [_tokens(row)])] for row in answers]
-    title = "answers" if backbone is None or not backbone.answers_by_head else "answers (an encoder's head gives them)"
+    rows = [[row["label"], row["word"], *([] if model is None else [_tokens(row)])] for row in answers]
+    title = "answers" if model is None or not model.answers_by_head else "answers (an encoder's head gives them)"
     terminal.show(columns, rows, title=title)
 
 

@@ -41,7 +41,7 @@ _WORKER_BYTES = 700 * 2**20
 _SHOWN = 60
 # whose density and report a row shows
 _WHICH = {
-    "prune": "density, report: of the smallest ticket within {tolerance} of dense on selection; 1 is the dense prompt",
+    "prune": "density, report: of the smallest ticket within {tolerance} of dense on validation; 1 is the dense prompt",
     "search": "density, report: of the chosen ticket",
 }
 
@@ -255,9 +255,9 @@ def _row(
     mine = own[(own["round"] == best.round) & (own["arm"] == "") & own["stage"].isin(["", outcome.stage])]
     density = float(mine[mine["status"] == "done"]["density"].mean())  # of a search every seed has its own
     return row | {
-        "dense": rounds[0].report,
+        "dense": rounds[0].test,
         "density": density,
-        "report": best.report,
+        "report": best.test,
         "low": best.low,
         "high": best.high,
     }

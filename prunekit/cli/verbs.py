@@ -19,11 +19,11 @@ from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.evaluate import evaluate as judge
 from prunekit.experiment import dry_run as foresight
 from prunekit.experiment import environment, sameness, settings_io, tracking
-from prunekit.experiment.prepare import Prepared, backbone_of, encode, prepare, task_of
+from prunekit.experiment.prepare import Prepared, encode, model_of, prepare, task_of
 from prunekit.experiment.prompt_method import listed
 from prunekit.experiment.run import directory_of, run, search
 from prunekit.experiment.settings import Experiment
-from prunekit.models import Backbone
+from prunekit.models import FrozenModel
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import outputs
 from prunekit.runs.round_files import locate, open_ticket
@@ -34,7 +34,7 @@ from prunekit.tasks import Example, Task, load_task, read_rows
 
 # settings that may be paths: what they name can lie in one folder or another
 _LIE_SOMEWHERE = ("model.name", "task.name", "task.data")
-SPLITS = ("train", "selection", "report")
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _all_prepared(experiments: Sequence[Experiment]) -> list[Prepared]:
     """All tasks at once, on one model: what is wrong with the last is said before the first is trained."""
     prepared: list[Prepared] = []
     for experiment in experiments:
-        made = prepare(experiment, prepared[0].backbone if prepared else None)
+        made = prepare(experiment, prepared[0].model if prepared else None)
         if any(experiment.task.name == one.experiment.task.name for one in prepared):
             raise ConfigError(f"--task names {made.task.name} twice; a task's seeds would count as units of themselves")
         prepared.append(made)
@@ -128,7 +128,7 @@ class Use:
     ticket: Ticket
     experiment: Experiment
     task: Task
-    backbone: Backbone
+    model: FrozenModel
     rows: Mapping[str, Sequence[Example]]
     differences: Sequence[str]
     content: sameness.Content
@@ -139,7 +139,7 @@ def evaluate(
 ) -> None:
     """`eval`: the metrics of a ticket on one split."""
     if split not in SPLITS:
-        raise ConfigError(f'--split {split}: there are "train", "selection" and "report"')
+        raise ConfigError(f'--split {split}: there are "train", "validation" and "test"')
     use = in_use(ticket_path, settings, [split], allow_changed=allow_changed)
     examples = use.rows[split]
     found = _answers(use, examples)
@@ -188,13 +188,13 @@ def predict(
 def methods(settings: dict[str, Any], prompt_tokens: int, *, json: bool) -> None:
     """`methods`: every parameterisation with what it trains of P = `prompt_tokens` on a model, and where it is from."""
     # any task does: only the model is asked
-    backbone = backbone_of(settings_io.experiment(None, {"task": "testbed/first-animal"} | _given(settings)))
-    found = listed(prompt_tokens, backbone.width)
+    model = model_of(settings_io.experiment(None, {"task": "testbed/first-animal"} | _given(settings)))
+    found = listed(prompt_tokens, model.width)
     if json:
         terminal.write_json(found)
         return
     rows = [[one["method"], str(one["parameters"]), one["description"]] for one in found]
-    title = f"trained parameters of {prompt_tokens} prompt tokens on a model {backbone.width} wide"
+    title = f"trained parameters of {prompt_tokens} prompt tokens on a model {model.width} wide"
     terminal.show(["method", "parameters", "what it is"], rows, title=title)
 
 
@@ -203,7 +203,7 @@ def opened(path: Path, settings: dict[str, Any]) -> tuple[Ticket, Experiment]:
     found, ticket = locate(path), open_ticket(path)
     if found is None:
         made_with = {name: ticket.origin.get(name) for name in ("model", "model_revision", "task")}
-        made_with |= sameness.settings_of(ticket) | {"place": ticket.place}
+        made_with |= sameness.settings_of(ticket) | {"position": ticket.position}
         return ticket, settings_io.experiment(None, made_with | _given(settings))
     return ticket, settings_io.experiment(None, _given(settings), _own(found[0]))
 
@@ -248,11 +248,11 @@ def in_use(path: Path, settings: dict[str, Any], splits: Sequence[str], *, allow
         rows = {name: found.parts[name] for name in splits}
     else:
         task, rows = load_task(experiment.task.name, experiment.task.data), {}
-    backbone = backbone_of(experiment)
-    check_fit(ticket, backbone)
-    now = sameness.content(backbone, task, rows)
+    model = model_of(experiment)
+    check_fit(ticket, model)
+    now = sameness.content(model, task, rows)
     told = check_same(path, ticket, now, allow_changed=allow_changed, device=experiment.machine.device)
-    return Use(ticket, experiment, task, backbone, rows, told, now)
+    return Use(ticket, experiment, task, model, rows, told, now)
 
 
 def check_same(
@@ -279,23 +279,23 @@ def check_same(
     return told
 
 
-def check_fit(ticket: Ticket, backbone: Backbone) -> None:
+def check_fit(ticket: Ticket, model: FrozenModel) -> None:
     """Whether a ticket can be used on a model.
 
     Raises: ConfigError where its prompt or its head is of another width.
     """
     with torch.no_grad():
         width = ticket.prompt()()[0].shape[-1]
-    if width != backbone.width:
-        raise ConfigError(f"the ticket is {width} wide, the model's embeddings {backbone.width}")
-    if ticket.head is not None and (wide := ticket.head["weight"].shape[1]) != backbone.hidden_width:
-        raise ConfigError(f"the ticket's head is {wide} wide, the model's states {backbone.hidden_width}")
+    if width != model.width:
+        raise ConfigError(f"the ticket is {width} wide, the model's embeddings {model.width}")
+    if ticket.head is not None and (wide := ticket.head["weight"].shape[1]) != model.hidden_width:
+        raise ConfigError(f"the ticket's head is {wide} wide, the model's states {model.hidden_width}")
 
 
 def _answers(use: Use, examples: Sequence[Example]) -> Evaluation:
     with torch.no_grad():
-        prompts = soft([Member(use.ticket, use.backbone.device)])
-    return judge(prompts, use.backbone, encode(use.backbone, use.task, examples, len(use.ticket.mask.token)))
+        prompts = soft([Member(use.ticket, use.model.device)])
+    return judge(prompts, use.model, encode(use.model, use.task, examples, len(use.ticket.mask.token)))
 
 
 def _introduce(prepared: Prepared, screen: terminal.Screen) -> None:
@@ -304,19 +304,19 @@ def _introduce(prepared: Prepared, screen: terminal.Screen) -> None:
     prompt, plan = settings.prompt, prepared.plan
     screen.say(
         f"{prepared.task.name} on {settings.model.name}: {prompt.tokens} prompt tokens x {prompt.pieces} pieces, "
-        f"placed {prepared.backbone.place}, seeds {', '.join(map(str, settings.seeds))}"
+        f"placed {prepared.model.position}, seeds {', '.join(map(str, settings.seeds))}"
     )
     screen.say(
-        f"train {len(splits.train)}, selection {len(splits.selection)}, report {len(splits.report)} examples; "
+        f"train {len(splits.train)}, validation {len(splits.validation)}, test {len(splits.test)} examples; "
         f"{plan.train_steps} updates of {plan.batch_size} per round, {plan.optimizer} at {plan.learning_rate}, "
         f"evaluated every {plan.evaluate_every}, patience {plan.patience}"
     )
     if settings.task.labels == "shuffled":
-        screen.say("the answers of train and selection are shuffled, those of report are true: a null of training")
+        screen.say("the answers of train and validation are shuffled, those of test are true: a null of training")
     for note in (*prepared.notes, *prepared.making.notes):
         screen.say(note)
     try:
-        export.check_exportable(prepared.dense(0), prepared.backbone)
+        export.check_exportable(prepared.dense(0), prepared.model)
     except ConfigError as error:
         screen.say(f"note: {error}")
     cut = sum(one.cut for one in prepared.lessons.train)

@@ -5,7 +5,7 @@ averages a unit's worth over all that may be kept beside it: two tokens that can
 one at a time, and share their worth here.
 
 A *unit* is a kept token, or at level "piece" a kept cell (one piece of one token). A token whose last piece is left
-out goes with it. What stands in a left-out token's place is the ticket's own `absent`.
+out goes with it. What stands in a left-out token's place is the ticket's own `dropped_as`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from prunekit.engine.cohort import Member, soft
 from prunekit.engine.evaluate import evaluate
-from prunekit.models import Backbone, Encoded
+from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
@@ -79,7 +79,7 @@ class Shapley:
 
 def leave_one_out(
     ticket: Ticket,
-    backbone: Backbone,
+    model: FrozenModel,
     examples: Sequence[Encoded],
     level: Level = "token",
     *,
@@ -94,8 +94,8 @@ def leave_one_out(
     flags = _kept(ticket.mask, level)
     flags = flags if only is None else flags & only
     masks = [_masked(ticket.mask.piece & ~cells) for cells in _units(ticket.mask, flags)]
-    losses, chosen = (whole[0] for whole in _judged(ticket, [ticket.mask], backbone, examples))
-    without = _judged(ticket, masks, backbone, examples, tick)
+    losses, chosen = (whole[0] for whole in _judged(ticket, [ticket.mask], model, examples))
+    without = _judged(ticket, masks, model, examples, tick)
     tables = []
     for whole, found in zip((losses, chosen), without, strict=True):
         table = whole.repeat(*flags.shape, 1)
@@ -106,7 +106,7 @@ def leave_one_out(
 
 def shapley(
     ticket: Ticket,
-    backbone: Backbone,
+    model: FrozenModel,
     examples: Sequence[Encoded],
     *,
     permutations: int = 16,
@@ -137,7 +137,7 @@ def shapley(
     subsets = list(range(most)) if exact else sorted({subset for order in orders for subset in _prefixes(order)})
     seen_again = most - len(subsets)
     masks = [_masked(units[[bool(subset >> unit & 1) for unit in range(count)]].any(dim=0)) for subset in subsets]
-    losses, _ = _judged(ticket, masks, backbone, examples, lambda done: tick(seen_again + done))
+    losses, _ = _judged(ticket, masks, model, examples, lambda done: tick(seen_again + done))
     worth = dict(zip(subsets, (-losses.double().mean(dim=1)).tolist(), strict=True))
     found = _exact(worth, count) if exact else _sampled(worth, orders)
     values, error = torch.zeros(2, *flags.shape, dtype=torch.float64)
@@ -153,13 +153,13 @@ def most_subsets(units: int, permutations: int) -> int:
 def _judged(
     ticket: Ticket,
     masks: Sequence[Mask],
-    backbone: Backbone,
+    model: FrozenModel,
     examples: Sequence[Encoded],
     tick: Callable[[int], None] = lambda done: None,
 ) -> tuple[Tensor, Tensor]:
     """Losses and chosen [M, N] of one ticket under M masks, in cohorts of equally many tokens.
 
-    Equally many, so that no member is padded: padding takes time, and some backbones refuse to share a batch with it.
+    Equally many, so that no member is padded: padding takes time, and some models refuse to share a batch with it.
     """
     losses = torch.empty(len(masks), len(examples))
     chosen = torch.empty(len(masks), len(examples), dtype=torch.long)
@@ -170,9 +170,9 @@ def _judged(
     for places in by_length.values():
         for start in range(0, len(places), _WIDTH):
             some = places[start : start + _WIDTH]
-            members = [Member(replace(ticket, mask=masks[place]), backbone.device) for place in some]
+            members = [Member(replace(ticket, mask=masks[place]), model.device) for place in some]
             with torch.no_grad():
-                found = evaluate(soft(members), backbone, examples)
+                found = evaluate(soft(members), model, examples)
             losses[some], chosen[some] = found.losses, found.chosen
             done += len(some)
             tick(done)

@@ -1,4 +1,4 @@
-"""A cohort at work: tickets made trainable, and the one tensor view of them that a backbone reads."""
+"""A cohort at work: tickets made trainable, and the one tensor view of them that a model reads."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from prunekit.models import Soft, stack
+from prunekit.models import PromptBatch, stack
 from prunekit.prompts import same_kind
 from prunekit.pruning.ticket import State, Ticket, Values
 
 
 class Member(nn.Module):
-    """One ticket with its parameters free to move; members share nothing but the frozen backbone."""
+    """One ticket with its parameters free to move; members share nothing but the frozen model."""
 
     def __init__(self, ticket: Ticket, device: torch.device | None = None) -> None:
         super().__init__()
@@ -34,8 +34,8 @@ class Member(nn.Module):
         return self.head["weight"], self.head["bias"]
 
 
-def soft(members: Sequence[Member]) -> Soft:
-    """The stacked prompts and heads of members, as a backbone reads them; gradients flow back to each."""
+def soft(members: Sequence[Member]) -> PromptBatch:
+    """The stacked prompts and heads of members, as a model reads them; gradients flow back to each."""
     same_kind([member.masked.prompt for member in members])
     heads = [member.head_parts for member in members] if len(members[0].head) else None
     return stack([member.masked for member in members], heads)

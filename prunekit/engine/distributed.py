@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from prunekit.engine import evaluate as alone
 from prunekit.engine.evaluate import Evaluation
-from prunekit.models import Backbone, Encoded, Soft
+from prunekit.models import Encoded, FrozenModel, PromptBatch
 from prunekit.support.errors import ConfigError, PrunekitError
 
 Row = TypeVar("Row")
 
 
-class Team:
+class ProcessGroup:
     """The processes that work on one run, this one among them as `rank`; alone it sends nothing and changes nothing.
 
     device: where numbers are handed over (NCCL takes none from a CPU).  sent: numbers given into sums so far.
@@ -84,12 +84,12 @@ class Team:
 
 
 #: A process by itself.
-ALONE = Team()
+ALONE = ProcessGroup()
 
-_joined: Team | None = None
+_joined: ProcessGroup | None = None
 
 
-def join(processes: int, device: str = "cpu") -> Team:
+def join(processes: int, device: str = "cpu") -> ProcessGroup:
     """The team of so many processes, once that many are counted.
 
     Raises: ConfigError where torchrun started another number, or none.
@@ -108,7 +108,7 @@ def join(processes: int, device: str = "cpu") -> Team:
             torch.cuda.set_device(device)
         torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
         atexit.register(torch.distributed.destroy_process_group)
-        _joined = Team(torch.distributed.get_world_size(), torch.distributed.get_rank(), device)
+        _joined = ProcessGroup(torch.distributed.get_world_size(), torch.distributed.get_rank(), device)
         counted = torch.ones(1, device=device)
         torch.distributed.all_reduce(counted)
         if not processes == _joined.size == int(counted.item()):
@@ -116,15 +116,15 @@ def join(processes: int, device: str = "cpu") -> Team:
     return _joined
 
 
-def team() -> Team:
+def team() -> ProcessGroup:
     """The team that this process has joined, or itself alone."""
     return _joined or ALONE
 
 
-def evaluate(prompts: Soft, backbone: Backbone, examples: Sequence[Encoded]) -> Evaluation:
+def evaluate(prompts: PromptBatch, model: FrozenModel, examples: Sequence[Encoded]) -> Evaluation:
     """As `prunekit.engine.evaluate.evaluate`, each process of the team doing its part of the examples."""
     us = team()
-    part = alone.evaluate(prompts, backbone, us.part(examples))
+    part = alone.evaluate(prompts, model, us.part(examples))
     if us.size == 1:
         return part
     shape = (prompts.members, len(examples))
@@ -136,11 +136,11 @@ def evaluate(prompts: Soft, backbone: Backbone, examples: Sequence[Encoded]) -> 
     return whole
 
 
-def from_leader(team: Team, numbers: Sequence[int]) -> list[int]:
+def from_leader(team: ProcessGroup, numbers: Sequence[int]) -> list[int]:
     """Rank 0's numbers, for all."""
     told = torch.tensor([number if team.leads else 0 for number in numbers])
     team.add(told)
     return [int(number) for number in told]
 
 
-__all__ = ["ALONE", "Team", "evaluate", "from_leader", "join", "team"]
+__all__ = ["ALONE", "ProcessGroup", "evaluate", "from_leader", "join", "team"]

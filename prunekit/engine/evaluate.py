@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prunekit.models import Backbone, Encoded, Judged, Soft
+from prunekit.models import Encoded, FrozenModel, Predictions, PromptBatch
 
 # rows of one batch (members x examples x rows per example): wide enough to be quick, small in memory
 _ROWS = 128
@@ -26,11 +26,11 @@ class Evaluation:
     scores: Tensor
 
 
-def evaluate(prompts: Soft, backbone: Backbone, examples: Sequence[Encoded]) -> Evaluation:
+def evaluate(prompts: PromptBatch, model: FrozenModel, examples: Sequence[Encoded]) -> Evaluation:
     """Losses and choices of every member on all examples, in the given order; batches are cut by length."""
     shape = (prompts.members, len(examples))
     losses, scores, chosen = torch.empty(shape), torch.empty(shape), torch.empty(shape, dtype=torch.long)
-    for places, judged in _judged(prompts, backbone, examples):
+    for places, judged in _judged(prompts, model, examples):
         best = judged.logits.max(dim=-1)
         losses[:, places] = judged.losses.float().cpu()
         scores[:, places] = best.values.float().cpu()
@@ -38,34 +38,36 @@ def evaluate(prompts: Soft, backbone: Backbone, examples: Sequence[Encoded]) -> 
     return Evaluation(losses, chosen, scores)
 
 
-def choice_scores(prompts: Soft, backbone: Backbone, examples: Sequence[Encoded]) -> list[Tensor]:
+def choice_scores(prompts: PromptBatch, model: FrozenModel, examples: Sequence[Encoded]) -> list[Tensor]:
     """Of each example the scores [S, C] of its own C choices, of which `evaluate` chooses the best."""
     scores = [torch.empty(0)] * len(examples)
-    for places, judged in _judged(prompts, backbone, examples):
+    for places, judged in _judged(prompts, model, examples):
         for row, place in enumerate(places):
             scores[place] = judged.logits[:, row, : len(examples[place].choices)].float().cpu()
     return scores
 
 
-def _judged(prompts: Soft, backbone: Backbone, examples: Sequence[Encoded]) -> Iterator[tuple[list[int], Judged]]:
+def _judged(
+    prompts: PromptBatch, model: FrozenModel, examples: Sequence[Encoded]
+) -> Iterator[tuple[list[int], Predictions]]:
     """Which examples a batch holds, and what the members answer to them."""
     order = sorted(range(len(examples)), key=lambda place: (examples[place].length, place))
-    for places in _chunks(order, examples, backbone, prompts.members):
-        batch = backbone.batch([[examples[place] for place in places]], every_choice=True)
+    for places in _chunks(order, examples, model, prompts.members):
+        batch = model.batch([[examples[place] for place in places]], every_choice=True)
         with torch.no_grad():
-            judged = backbone.judge(prompts, batch)
+            judged = model.judge(prompts, batch)
         yield places, judged
 
 
-def _chunks(order: list[int], examples: Sequence[Encoded], backbone: Backbone, members: int) -> Iterator[list[int]]:
+def _chunks(order: list[int], examples: Sequence[Encoded], model: FrozenModel, members: int) -> Iterator[list[int]]:
     """Places in `order`, cut so that a batch has about _ROWS rows."""
     chunk: list[int] = []
     rows = 1
     for place in order:
-        rows = max(rows, len(backbone.layout(examples[place], every_choice=True).inputs))
+        rows = max(rows, len(model.layout(examples[place], every_choice=True).inputs))
         if chunk and (len(chunk) + 1) * rows * members > _ROWS:
             yield chunk
-            chunk, rows = [], len(backbone.layout(examples[place], every_choice=True).inputs)
+            chunk, rows = [], len(model.layout(examples[place], every_choice=True).inputs)
         chunk.append(place)
     if chunk:
         yield chunk

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from prunekit.engine.cohort import Member, soft
 from prunekit.engine.distributed import team
-from prunekit.models import Backbone, Batch, Encoded, Soft
+from prunekit.models import Batch, Encoded, FrozenModel, PromptBatch
 from prunekit.pruning.scores import Scores, magnitude_scores, random_scores
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import DivergedError
@@ -31,14 +31,14 @@ _BATCH = 16
 NOT_FINITE = "a gradient became NaN or infinite while scoring; nothing was pruned"
 
 
-def scoring_batches(backbone: Backbone, examples: Sequence[Encoded]) -> Iterator[Batch]:
+def scoring_batches(model: FrozenModel, examples: Sequence[Encoded]) -> Iterator[Batch]:
     """All examples once, of each the gold choice alone, texts of like length together."""
     rows = sorted(examples, key=lambda example: (example.length, example.index))
     for start in range(0, len(rows), _BATCH):
-        yield backbone.batch([rows[start : start + _BATCH]], every_choice=False)
+        yield model.batch([rows[start : start + _BATCH]], every_choice=False)
 
 
-def all_scores(cohort: Sequence[Ticket], backbone: Backbone, batches: Iterable[Batch]) -> list[dict[Kind, Scores]]:
+def all_scores(cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch]) -> list[dict[Kind, Scores]]:
     """Every kind of score of every ticket; the gradient kinds share one pass over the batches.
 
     A member with a gradient that is not finite gets none; the others' scores stand.
@@ -47,14 +47,14 @@ def all_scores(cohort: Sequence[Ticket], backbone: Backbone, batches: Iterable[B
         "magnitude": magnitude_scores(cohort),
         "random": random_scores(cohort),
     }
-    for kind, found in _gradient_scores(cohort, backbone, batches, _GRADIENT_KINDS).items():
+    for kind, found in _gradient_scores(cohort, model, batches, _GRADIENT_KINDS).items():
         by_kind[kind] = found
     rows = ({kind: scores[place] for kind, scores in by_kind.items()} for place in range(len(cohort)))
     return [{kind: one for kind, one in row.items() if one is not None} if all(row.values()) else {} for row in rows]
 
 
 def gradient_scores(
-    cohort: Sequence[Ticket], backbone: Backbone, batches: Iterable[Batch], kind: GradientKind = "absolute"
+    cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch], kind: GradientKind = "absolute"
 ) -> list[Scores]:
     """First-order scores of every ticket at its own values; no update is made, batches may be cut in any way.
 
@@ -63,7 +63,7 @@ def gradient_scores(
 
     Raises: DivergedError where a gradient is not finite.
     """
-    found = _gradient_scores(cohort, backbone, batches, (kind,))[kind]
+    found = _gradient_scores(cohort, model, batches, (kind,))[kind]
     sound = [scores for scores in found if scores is not None]
     if len(sound) < len(found):
         raise DivergedError(NOT_FINITE)
@@ -71,10 +71,10 @@ def gradient_scores(
 
 
 def _gradient_scores(
-    cohort: Sequence[Ticket], backbone: Backbone, batches: Iterable[Batch], kinds: Sequence[GradientKind]
+    cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch], kinds: Sequence[GradientKind]
 ) -> dict[GradientKind, list[Scores | None]]:
     """Of each member None where any of its sums is not finite: a NaN must never rank as the least important."""
-    members = [Member(ticket, backbone.device) for ticket in cohort]
+    members = [Member(ticket, model.device) for ticket in cohort]
     pieces = cohort[0].mask.piece.shape[1]
     with torch.no_grad():
         prompts = soft(members)
@@ -82,7 +82,7 @@ def _gradient_scores(
     totals = {kind: torch.zeros(shape, dtype=torch.float64) for kind in kinds}
     examples = 0
     for batch in islice(batches, team().rank, None, team().size):
-        slopes = _slopes(prompts, backbone, batch, pieces)
+        slopes = _slopes(prompts, model, batch, pieces)
         for kind, total in totals.items():
             total += _form(slopes, kind).sum(dim=1).cpu()
         examples += batch.size
@@ -98,10 +98,10 @@ def _gradient_scores(
     }
 
 
-def _slopes(prompts: Soft, backbone: Backbone, batch: Batch, pieces: int) -> Tensor:
+def _slopes(prompts: PromptBatch, model: FrozenModel, batch: Batch, pieces: int) -> Tensor:
     """[S, B, P, K + 1] per example: dL/dgamma in column 0, dL/dzeta in the others."""
     copies = prompts.per_example(batch.size)
-    backbone.losses(copies, batch).sum().backward()
+    model.losses(copies, batch).sum().backward()
     assert copies.values.grad is not None
     product = (copies.values.detach() * copies.values.grad).double()
     zeta = product.unflatten(3, (pieces, -1)).sum(-1)

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from prunekit.engine.cohort import Member, soft
-from prunekit.models import Backbone, Encoded
+from prunekit.models import Encoded, FrozenModel
 from prunekit.pruning.ticket import Ticket
 
 #: Bytes of one member's training step, by what decides them on given rows.
@@ -30,7 +30,7 @@ _WIDEST = {"cpu": 8, "cuda": 64}
 
 
 def width(member_bytes: int, device: torch.device, free: int | None = None) -> int:
-    """Members that go through the backbone side by side; 0 where not even one fits.
+    """Members that go through the model side by side; 0 where not even one fits.
 
     member_bytes: as `activation_bytes`.  free: bytes at hand, default those of the device.
     """
@@ -38,11 +38,11 @@ def width(member_bytes: int, device: torch.device, free: int | None = None) -> i
     return min(_WIDEST.get(device.type, 8), int(_SHARE * free) // max(1, member_bytes))
 
 
-def activation_bytes(ticket: Ticket, backbone: Backbone, examples: Sequence[Encoded], batch_size: int) -> int:
+def activation_bytes(ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded], batch_size: int) -> int:
     """Bytes that one member's training step keeps for its backward pass, on the longest examples there are."""
     longest = heapq.nlargest(batch_size, examples, key=lambda example: example.length)
     kept: dict[int, int] = {}
-    weights = {tensor.untyped_storage().data_ptr() for tensor in backbone.model.state_dict().values()}
+    weights = {tensor.untyped_storage().data_ptr() for tensor in model.model.state_dict().values()}
 
     def count(tensor: Tensor) -> Tensor:
         """Its bytes, once.  Handed back is a view without history: a node that kept its own output would never go."""
@@ -52,19 +52,19 @@ def activation_bytes(ticket: Ticket, backbone: Backbone, examples: Sequence[Enco
         return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        loss = backbone.losses(
-            soft([Member(ticket, backbone.device)]), backbone.batch([longest], every_choice=False)
+        loss = model.losses(
+            soft([Member(ticket, model.device)]), model.batch([longest], every_choice=False)
         ).sum()  # held until everything was counted, or its storages would be counted once for many
     del loss
     return sum(kept.values())
 
 
-def recompute_activations(backbone: Backbone) -> None:
+def recompute_activations(model: FrozenModel) -> None:
     """Keep only what enters each layer, and compute the rest again in the backward pass: less memory, more time.
 
     The layers are wrapped, since transformers' own switch works in train mode alone, which would bring dropout.
     """
-    for layer in backbone.model.modules():
+    for layer in model.model.modules():
         recomputed = getattr(layer.forward, "func", None) is checkpoint  # by an earlier call
         if isinstance(layer, GradientCheckpointingLayer) and not recomputed:
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)

@@ -16,7 +16,7 @@ from prunekit.engine.cohort import Member
 class Plan:
     """How to train, every value resolved.
 
-    train_steps: optimiser updates.  evaluate_every: updates between evaluations on selection.  patience: evaluations
+    train_steps: optimiser updates.  evaluate_every: updates between evaluations on validation.  patience: evaluations
     without a better one before a member stops.  Learning rates are per update; warmup_fraction is of train_steps.
     train_prompt: with False the prompt stays frozen at its start and only a head learns (a base line).
     """
@@ -31,7 +31,7 @@ class Plan:
     weight_decay: float = 1e-5
     warmup_fraction: float = 0.06
     clip_norm: float = 1.0
-    backbone_dropout: bool = False
+    model_dropout: bool = False
     train_prompt: bool = True
 
 

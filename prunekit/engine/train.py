@@ -1,4 +1,4 @@
-"""The one training loop: a cohort through the frozen backbone, every member with its own order, optimiser and end."""
+"""The one training loop: a cohort through the frozen model, every member with its own order, optimiser and end."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from prunekit.engine.distributed import evaluate, team
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.optimizer import MemberOptimizer, Plan
 from prunekit.engine.order import batches_per_epoch, epoch_batches
-from prunekit.models import Backbone, Encoded
+from prunekit.models import Encoded, FrozenModel
 from prunekit.pruning.ticket import Ticket, Values
 from prunekit.support.seeding import seed_of
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingData:
     """What is learned from and chosen on.
 
-    measure: chosen places [N] on selection -> metrics by name; the first is the one that chooses.
+    measure: chosen places [N] on validation -> metrics by name; the first is the one that chooses.
     """
 
     train: Sequence[Encoded]
-    selection: Sequence[Encoded]
+    validation: Sequence[Encoded]
     measure: Callable[[list[int]], dict[str, float]]
 
 
@@ -44,7 +44,7 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Values after `step` updates, and their evaluation on selection: losses, chosen, scores [N], and metrics.
+    """Values after `step` updates, and their evaluation on validation: losses, chosen, scores [N], and metrics.
 
     The evaluation is None where it never came to one.
     """
@@ -59,7 +59,7 @@ class Checkpoint:
 class Trained:
     """What training made of one ticket.
 
-    best: its best evaluation on selection (ties: the earliest); where it never came to one, the start.
+    best: its best evaluation on validation (ties: the earliest); where it never came to one, the start.
     last: its last evaluation.  steps: updates made.  snapshots: values at the steps that were asked for.
     diverged: what became NaN or infinite, where and when, or None.  dropped_at: the step at which `cull` ended it.
     """
@@ -74,14 +74,14 @@ class Trained:
     dropped_at: int | None = None
 
 
-#: (step, best selection metric of each member so far, None for those that ended badly) -> places of those that leave.
+#: (step, best validation metric of each member so far, None for those that ended badly) -> places of those that leave.
 Cull = Callable[[int, Sequence[float | None]], Collection[int]]
 
 
 def train(
     cohort: Sequence[Ticket],
-    backbone: Backbone,
-    lessons: Lessons,
+    model: FrozenModel,
+    lessons: TrainingData,
     plan: Plan,
     *,
     snapshots: Sequence[int] = (),
@@ -92,20 +92,20 @@ def train(
     """Train every ticket of a cohort; nothing but their own prompts and heads moves.
 
     snapshots: steps (updates made) at which values are copied.  tick: called with the updates made.
-    width: how many go through the backbone at once, all where it is None.  cull: asked after every evaluation which
+    width: how many go through the model at once, all where it is None.  cull: asked after every evaluation which
     members are trained no further (successive halving). Where this process has joined a team, it reads its part of
     every batch.
     """
-    learners = [_Learner(ticket, plan, backbone.device, set(snapshots)) for ticket in cohort]
-    _evaluate(learners, backbone, lessons, 0, width)
+    learners = [_Learner(ticket, plan, model.device, set(snapshots)) for ticket in cohort]
+    _evaluate(learners, model, lessons, 0, width)
     for step in range(plan.train_steps):
         active = [learner for learner in learners if learner.active]
         if not active:
             break
         for group in _groups(active, width):
-            _update(group, backbone, lessons, plan, step)
+            _update(group, model, lessons, plan, step)
         if (step + 1) % plan.evaluate_every == 0 or step + 1 == plan.train_steps:
-            _evaluate([learner for learner in active if learner.active], backbone, lessons, step + 1, width)
+            _evaluate([learner for learner in active if learner.active], model, lessons, step + 1, width)
             for place in cull(step + 1, [learner.standing for learner in learners]):
                 learners[place].drop(step + 1)
         tick(step + 1)
@@ -157,16 +157,16 @@ class _Learner:
         self._snapshot()
 
     def record(self, evaluation: Evaluation, metrics: dict[str, float], step: int) -> None:
-        """An evaluation on selection: log it, keep the values if it is the best so far, count patience."""
+        """An evaluation on validation: log it, keep the values if it is the best so far, count patience."""
         loss = float(evaluation.losses.mean())
         if not math.isfinite(loss):
-            self.stop(f"the selection loss became {loss} at step {step}")
+            self.stop(f"the validation loss became {loss} at step {step}")
             return
         if self.recent:
             self.log.append(LogEntry(step, "train", "loss", sum(self.recent) / len(self.recent)))
             self.recent = []
-        self.log.append(LogEntry(step, "selection", "loss", loss))
-        self.log += [LogEntry(step, "selection", name, value) for name, value in metrics.items()]
+        self.log.append(LogEntry(step, "validation", "loss", loss))
+        self.log += [LogEntry(step, "validation", name, value) for name, value in metrics.items()]
         self.last = Checkpoint(step, self.member.values(), evaluation, metrics)
         # what nothing was learned for is shown, but gives way to the first evaluation after an update
         if self.best.step == 0 or _primary(metrics) > _primary(self.best.metrics):
@@ -184,7 +184,7 @@ class _Learner:
 
     @property
     def standing(self) -> float | None:
-        """The best selection metric so far; None for who diverged or was dropped."""
+        """The best validation metric so far; None for who diverged or was dropped."""
         return None if self.diverged or self.dropped_at is not None else _primary(self.best.metrics)
 
     def trained(self) -> Trained:
@@ -197,12 +197,12 @@ class _Learner:
             self.snapshots[self.steps] = self.member.values()
 
 
-def _update(learners: Sequence[_Learner], backbone: Backbone, lessons: Lessons, plan: Plan, step: int) -> None:
+def _update(learners: Sequence[_Learner], model: FrozenModel, lessons: TrainingData, plan: Plan, step: int) -> None:
     """One optimiser update of every learner; one whose loss is not finite stops without touching the others."""
     rows = [learner.draw(lessons.train, step) for learner in learners]
-    batch = backbone.batch([team().part(own) for own in rows], every_choice=False)
-    with _dropout(backbone, plan.backbone_dropout, learners, step):
-        losses = backbone.losses(soft([learner.member for learner in learners]), batch).mean(dim=1)  # [S]
+    batch = model.batch([team().part(own) for own in rows], every_choice=False)
+    with _dropout(model, plan.model_dropout, learners, step):
+        losses = model.losses(soft([learner.member for learner in learners]), batch).mean(dim=1)  # [S]
         losses = losses * team().share(len(rows[0]))
     whole = losses.detach().clone()
     team().add(whole)
@@ -220,17 +220,19 @@ def _update(learners: Sequence[_Learner], backbone: Backbone, lessons: Lessons, 
 
 
 def _groups(learners: Sequence[_Learner], width: int | None) -> Iterator[Sequence[_Learner]]:
-    """As many at once as go through the backbone together."""
+    """As many at once as go through the model together."""
     width = width or len(learners)
     for start in range(0, len(learners), width):
         yield learners[start : start + width]
 
 
-def _evaluate(learners: Sequence[_Learner], backbone: Backbone, lessons: Lessons, step: int, width: int | None) -> None:
+def _evaluate(
+    learners: Sequence[_Learner], model: FrozenModel, lessons: TrainingData, step: int, width: int | None
+) -> None:
     for group in _groups(learners, width) if learners else ():
         with torch.no_grad():
             prompts = soft([learner.member for learner in group])
-        result = evaluate(prompts, backbone, lessons.selection)
+        result = evaluate(prompts, model, lessons.validation)
         for place, learner in enumerate(group):
             own = Evaluation(result.losses[place], result.chosen[place], result.scores[place])
             learner.record(own, lessons.measure(own.chosen.tolist()), step)
@@ -241,16 +243,16 @@ def _primary(metrics: Mapping[str, float]) -> float:
 
 
 @contextmanager
-def _dropout(backbone: Backbone, active: bool, learners: Sequence[_Learner], step: int) -> Iterator[None]:
-    """The backbone's own dropout for one forward pass, where asked; its random numbers are named like all others."""
+def _dropout(model: FrozenModel, active: bool, learners: Sequence[_Learner], step: int) -> Iterator[None]:
+    """The model's own dropout for one forward pass, where asked; its random numbers are named like all others."""
     if not active:
         yield
         return
     names = [(learner.ticket.seed, learner.ticket.round) for learner in learners]
     with torch.random.fork_rng():
         torch.manual_seed(seed_of("dropout", names, step))
-        backbone.model.train()
+        model.model.train()
         try:
             yield
         finally:
-            backbone.model.eval()
+            model.model.eval()

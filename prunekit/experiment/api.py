@@ -26,16 +26,16 @@ from prunekit.engine.cohort import Member, soft
 from prunekit.engine.evaluate import evaluate as judge
 from prunekit.experiment import run as experiment
 from prunekit.experiment import sameness, settings_io, tracking
-from prunekit.experiment.prepare import Prepared, backbone_of, encode, prepare, task_of
-from prunekit.experiment.round_runner import Watch
+from prunekit.experiment.prepare import Prepared, encode, model_of, prepare, task_of
+from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
 from prunekit.export.attach import Attached, attach
-from prunekit.models import Backbone, borrowed, wrap
+from prunekit.models import FrozenModel, borrowed, wrap
 from prunekit.models.load import family
 from prunekit.pruning import ticket as tickets
 from prunekit.runs import run as runs
 from prunekit.runs import summary
-from prunekit.runs.paths import UNTRAINED, Place
+from prunekit.runs.paths import UNTRAINED, RunKey
 from prunekit.runs.round_files import finished_ticket, locate, open_ticket
 from prunekit.runs.ticket_file import save_ticket
 from prunekit.support import terminal
@@ -105,15 +105,15 @@ class Ticket(tickets.Ticket):
         that no export wrote; ArtifactError where it would answer otherwise. Nothing is written then.
         """
         own = str(self.origin.get("task") or "testbed/first-animal") if task is None and not self.used_under else task
-        given = sameness.settings_of(self) | {"place": self.place, "precision": "float32"} | settings
+        given = sameness.settings_of(self) | {"position": self.position, "precision": "float32"} | settings
         asked = _settings(model, own, given, self.used_under)
 
-        def compare(backbone: Backbone) -> None:
-            _compare(self, sameness.content(backbone), allow_changed, apart=("precision",))
+        def compare(frozen: FrozenModel) -> None:
+            _compare(self, sameness.content(frozen), allow_changed, apart=("precision",))
 
         # a model that is named is loaded by the adapter's own lines too
-        with nullcontext() if isinstance(model, str) else _borrowed(model, tokenizer, asked) as backbone:
-            files = exchange.adapter(self, asked, backbone, compare, verify=verify)
+        with nullcontext() if isinstance(model, str) else _borrowed(model, tokenizer, asked) as frozen:
+            files = exchange.adapter(self, asked, frozen, compare, verify=verify)
         exchange.write(Path(folder), files, overwrite=overwrite)
 
 
@@ -149,7 +149,7 @@ class Run:
 
     @property
     def best(self) -> Ticket:
-        """The smallest ticket within `tolerance` of dense on selection; of its seeds, the best there.
+        """The smallest ticket within `tolerance` of dense on validation; of its seeds, the best there.
 
         Of a search, the chosen ticket of the best seed. Raises: ArtifactError where nothing finished.
         """
@@ -161,7 +161,7 @@ class Run:
             rows = done[done["round"] == (0 if found is None else found.round)]
         if rows.empty:
             raise ArtifactError(f"{self.path}: no ticket finished, so none is best")
-        order = rows.sort_values([f"selection_{self.metric}", "seed"], ascending=[False, True])
+        order = rows.sort_values([f"validation_{self.metric}", "seed"], ascending=[False, True])
         first = order.iloc[0]
         return self.ticket(int(first["seed"]), int(first["round"]))
 
@@ -180,7 +180,7 @@ class Run:
             stage = "/".join(part for part in (self.stage, arm) if part) if round or arm else ""
         else:
             stage = ""
-        return Ticket.of(finished_ticket(self._run, Place(stage, seed, round)), self._run)
+        return Ticket.of(finished_ticket(self._run, RunKey(stage, seed, round)), self._run)
 
     def _check_there(self, own: pd.DataFrame, seed: int, round: int) -> None:
         """Raises: ArtifactError where the rows of an arm hold no such round or seed."""
@@ -240,7 +240,7 @@ def prune(model: Any = "testbed", tokenizer: Any = None, task: str | None = None
     Raises: ConfigError or DataError in one line, before anything is written.
     """
 
-    def work(prepared: Prepared, call: _Call, watch: Watch) -> tuple[runs.Run, str]:
+    def work(prepared: Prepared, call: _Call, watch: Progress) -> tuple[runs.Run, str]:
         return experiment.run(prepared, Path(call.out), watch, controls=call.controls), prepared.stage
 
     return _run(work, model, tokenizer, task, settings)
@@ -249,7 +249,7 @@ def prune(model: Any = "testbed", tokenizer: Any = None, task: str | None = None
 def search_ratios(model: Any = "testbed", tokenizer: Any = None, task: str | None = None, **settings: Any) -> Run:
     """XPrompt's search over token and piece ratios; arguments as `prune`."""
 
-    def work(prepared: Prepared, call: _Call, watch: Watch) -> tuple[runs.Run, str]:
+    def work(prepared: Prepared, call: _Call, watch: Progress) -> tuple[runs.Run, str]:
         return experiment.search(prepared, Path(call.out), watch, controls=call.controls), prepared.search_stage
 
     return _run(work, model, tokenizer, task, settings)
@@ -258,7 +258,7 @@ def search_ratios(model: Any = "testbed", tokenizer: Any = None, task: str | Non
 def tune(model: Any = "testbed", tokenizer: Any = None, task: str | None = None, **settings: Any) -> Run:
     """Train a prompt, no pruning; arguments as `prune`."""
 
-    def work(prepared: Prepared, call: _Call, watch: Watch) -> tuple[runs.Run, str]:
+    def work(prepared: Prepared, call: _Call, watch: Progress) -> tuple[runs.Run, str]:
         return experiment.run(prepared, Path(call.out), watch, prune=False), ""
 
     return _run(work, model, tokenizer, task, settings)
@@ -270,7 +270,7 @@ def evaluate(
     tokenizer: Any = None,
     task: str | None = None,
     *,
-    split: str = "report",
+    split: str = "test",
     allow_changed: bool = False,
     **settings: Any,
 ) -> dict[str, float]:
@@ -280,13 +280,13 @@ def evaluate(
 
     Raises: ConfigError with all that differs in one line where it is not allowed.
     """
-    asked = _settings(model, task, sameness.settings_of(ticket) | {"place": ticket.place} | settings)
+    asked = _settings(model, task, sameness.settings_of(ticket) | {"position": ticket.position} | settings)
     found, splits = task_of(asked)
     examples = getattr(splits, split)
-    with _borrowed(model, tokenizer, asked) as backbone, torch.no_grad():
-        _compare(ticket, sameness.content(backbone, found, {split: examples}), allow_changed)
-        prompt = soft([Member(ticket, backbone.device)])
-        result = judge(prompt, backbone, encode(backbone, found, examples, len(ticket.mask.token)))
+    with _borrowed(model, tokenizer, asked) as frozen, torch.no_grad():
+        _compare(ticket, sameness.content(frozen, found, {split: examples}), allow_changed)
+        prompt = soft([Member(ticket, frozen.device)])
+        result = judge(prompt, frozen, encode(frozen, found, examples, len(ticket.mask.token)))
     return found.score(examples, result.chosen[0].tolist()) | {"loss": float(result.losses.mean())}
 
 
@@ -299,7 +299,7 @@ def _compare(ticket: tickets.Ticket, now: sameness.Content, allow_changed: bool,
 
 
 def _run(
-    work: Callable[[Prepared, _Call, Watch], tuple[runs.Run, str]],
+    work: Callable[[Prepared, _Call, Progress], tuple[runs.Run, str]],
     model: Any,
     tokenizer: Any,
     task: str | None,
@@ -309,8 +309,8 @@ def _run(
     call = _Call(**{name: value for name, value in settings.items() if name in own})
     asked = _settings(model, task, {name: value for name, value in settings.items() if name not in own})
     shown = tracking.tracker(call.track) if isinstance(call.track, str) else call.track
-    with _borrowed(model, tokenizer, asked) as backbone:
-        prepared = prepare(asked, backbone)
+    with _borrowed(model, tokenizer, asked) as frozen:
+        prepared = prepare(asked, frozen)
         path = experiment.directory_of(prepared, Path(call.out))
         with tracking.followed(_Silent() if call.quiet else terminal.Screen(), path, shown) as watch:
             for note in prepared.notes:
@@ -342,10 +342,10 @@ def _settings(
 
 
 @contextmanager
-def _borrowed(model: Any, tokenizer: Any, asked: Experiment) -> Iterator[Backbone]:
-    """The backbone around a loaded model, which gets its mode and its gradients' switches back in the end."""
+def _borrowed(model: Any, tokenizer: Any, asked: Experiment) -> Iterator[FrozenModel]:
+    """The model around a loaded model, which gets its mode and its gradients' switches back in the end."""
     if isinstance(model, str):
-        yield backbone_of(asked)
+        yield model_of(asked)
         return
     if tokenizer is None:
         raise ConfigError("a loaded model needs its tokenizer beside it")
@@ -354,7 +354,7 @@ def _borrowed(model: Any, tokenizer: Any, asked: Experiment) -> Iterator[Backbon
         yield wrap(
             model,
             tokenizer,
-            place=chosen.place if family(model.config) != "encoder-decoder" else "auto",
+            position=chosen.position if family(model.config) != "encoder-decoder" else "auto",
             ranking=chosen.ranking,
             max_input_tokens=chosen.max_input_tokens,
             text_cache_mb=chosen.text_cache_mb,

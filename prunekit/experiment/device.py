@@ -9,7 +9,7 @@ import torch
 
 from prunekit.engine import distributed, memory
 from prunekit.experiment.settings import MachineSettings
-from prunekit.models import Backbone, Encoded
+from prunekit.models import Encoded, FrozenModel
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
 
@@ -42,29 +42,29 @@ def device(settings: MachineSettings) -> str:
     return name
 
 
-def put(backbone: Backbone, settings: MachineSettings) -> None:
+def put(model: FrozenModel, settings: MachineSettings) -> None:
     """Bring the weights to the device, but for those that were given their place when they were loaded."""
-    if not backbone.spread and not getattr(backbone.model, "is_quantized", False):
-        backbone.model.to(device(settings))
+    if not model.spread and not getattr(model.model, "is_quantized", False):
+        model.model.to(device(settings))
 
 
 def with_width(
     settings: MachineSettings,
     first: Ticket,
-    backbone: Backbone,
+    model: FrozenModel,
     examples: Sequence[Encoded],
     batch_size: int,
     counts: memory.Counts,
 ) -> MachineSettings:
     """With width = "auto" settled from the memory at hand; where not one member fits, activations are recomputed.
 
-    first: a dense ticket, the largest there will be.  counts: what was counted on this backbone and these examples
+    first: a dense ticket, the largest there will be.  counts: what was counted on this model and these examples
     before, and is added to.  Raises: ConfigError where even so none fits, or a batch is smaller than the team.
     """
     if (rows := min(batch_size, len(examples))) < settings.processes:
         raise ConfigError(f"--processes {settings.processes}: a batch of {rows} has no example for each process")
     if settings.width == "auto":
-        settings = _by_memory(settings, first, backbone, examples, batch_size, counts)
+        settings = _by_memory(settings, first, model, examples, batch_size, counts)
     return _agreed(settings)
 
 
@@ -79,7 +79,7 @@ def _agreed(settings: MachineSettings) -> MachineSettings:
 def _by_memory(
     settings: MachineSettings,
     first: Ticket,
-    backbone: Backbone,
+    model: FrozenModel,
     examples: Sequence[Encoded],
     batch_size: int,
     counts: memory.Counts,
@@ -89,18 +89,18 @@ def _by_memory(
     def counted(checkpointing: bool) -> int:
         facts = (first.method, shapes, batch_size, checkpointing)
         if facts not in counts:
-            counts[facts] = memory.activation_bytes(first, backbone, examples, batch_size)
+            counts[facts] = memory.activation_bytes(first, model, examples, batch_size)
         return counts[facts]
 
     checkpointing = settings.checkpointing
     needed = counted(checkpointing)
-    width = memory.width(needed, backbone.device)
+    width = memory.width(needed, model.device)
     if not width and not checkpointing:
-        memory.recompute_activations(backbone)
+        memory.recompute_activations(model)
         needed, checkpointing = counted(True), True
-        width = memory.width(needed, backbone.device)
+        width = memory.width(needed, model.device)
     if not width:
-        free = memory.free_bytes(backbone.device)
+        free = memory.free_bytes(model.device)
         raise ConfigError(
             f"one update of one prompt keeps {needed / 2**20:.0f} MB, and {free / 2**20:.0f} MB are free on "
             f"{settings.device}; use a smaller --batch-size or --max-input-tokens"

@@ -87,7 +87,7 @@ def minutes(prepared: Prepared, parts: Sequence[Part], rates: tuple[float, float
     plan = prepared.plan
     update, evaluation = rates or timed(prepared)
     evaluations = plan.train_steps // plan.evaluate_every + 1
-    looked_at = len(prepared.lessons.selection) * evaluations + len(prepared.report)
+    looked_at = len(prepared.lessons.validation) * evaluations + len(prepared.test)
     each = (update * plan.train_steps + evaluation * looked_at) / 60
     return [each * part.tickets * part.share for part in parts]
 
@@ -112,7 +112,7 @@ def _trainings(prepared: Prepared, rounds: int) -> int:
     match prepared.experiment.pruning.rewind:
         case "trained":  # in every round, and two arms have a round 0 of their own
             return rounds * len(ARMS) + 2
-        case "fresh":  # the ticket is its own arm of fresh values
+        case "reinit":  # the ticket is its own arm of fresh values
             return len(ARMS) - 1
         case _:
             return len(ARMS)
@@ -142,13 +142,13 @@ def timed(prepared: Prepared) -> tuple[float, float]:
     """Seconds per ticket of one update, and of evaluating one example, side by side as they would be trained."""
     members = _members(prepared)
     tickets = [prepared.dense(seed) for seed in range(members)]
-    few = prepared.lessons.selection[:16]
-    nothing = replace(prepared.lessons, selection=few, measure=lambda chosen: {"none": 0.0})
+    few = prepared.lessons.validation[:16]
+    nothing = replace(prepared.lessons, validation=few, measure=lambda chosen: {"none": 0.0})
     plan = replace(prepared.plan, train_steps=3, evaluate_every=3)
     began = time.perf_counter()
-    evaluate(soft([Member(ticket, prepared.backbone.device) for ticket in tickets]), prepared.backbone, few)
+    evaluate(soft([Member(ticket, prepared.model.device) for ticket in tickets]), prepared.model, few)
     evaluation = time.perf_counter() - began
     began = time.perf_counter()
-    train(tickets, prepared.backbone, nothing, plan)
+    train(tickets, prepared.model, nothing, plan)
     update = max(0.0, time.perf_counter() - began - 2 * evaluation) / 3
     return update / members, evaluation / len(few) / members

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prunekit import __version__
 from prunekit.runs import checksums
-from prunekit.runs.paths import ENVIRONMENT, Place
+from prunekit.runs.paths import ENVIRONMENT, RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ArtifactError
 
@@ -72,12 +72,12 @@ def of_rounds(run: Run) -> list[dict[str, Any]]:
         raise ArtifactError(f"{path}: not the environments of a run of this version; {_CURE}") from error
 
 
-def record(run: Run, places: Iterable[Place], device: str = "cpu") -> None:
+def record(run: Run, keys: Iterable[RunKey], device: str = "cpu") -> None:
     """Write down that rounds are made in this environment; called before they are committed, so that none goes without.
 
     A round that is made again belongs to the environment that made it last.
     """
-    now, names = current(device), sorted(map(str, places))
+    now, names = current(device), sorted(map(str, keys))
     others = [entry | {"rounds": [one for one in entry["rounds"] if one not in names]} for entry in of_rounds(run)]
     same = next((entry for entry in others if _facts(entry) == now), None)
     if same is None:
@@ -87,12 +87,12 @@ def record(run: Run, places: Iterable[Place], device: str = "cpu") -> None:
     run.write_environment({"run": run.id, "environments": [entry for entry in others if entry["rounds"]]})
 
 
-def notes(run: Run, places: Sequence[Place] | None = None, device: str = "cpu") -> list[str]:
+def notes(run: Run, keys: Sequence[RunKey] | None = None, device: str = "cpu") -> list[str]:
     """A line that says in what this environment differs from those of a run's rounds; none where it does not.
 
     places: of these rounds alone.
     """
-    names = None if places is None else set(map(str, places))
+    names = None if keys is None else set(map(str, keys))
     now = _flat(current(device))
     before: dict[str, set[str]] = {}
     try:
@@ -107,7 +107,7 @@ def notes(run: Run, places: Sequence[Place] | None = None, device: str = "cpu") 
     if not before:
         return []
     told = (f"{name} {' and '.join(sorted(values))} (now {now.get(name, 'none')})" for name, values in before.items())
-    which = "it was" if places is not None and len(places) == 1 else "rounds of this run were"
+    which = "it was" if keys is not None and len(keys) == 1 else "rounds of this run were"
     return [f"note: {which} made under {', '.join(told)}; numbers can differ in their last digits"]
 
 

@@ -1,6 +1,6 @@
-"""The search for a learning rate: every rate for every seed, chosen on `selection`; report is seen at the chosen one.
+"""The search for a learning rate: every rate for every seed, chosen on `validation`; test is seen at the chosen one.
 
-Trainings lie in `rates/rate=0.05/seed=0/round=00`, shared by all grids of a run, and never see the report split. What
+Trainings lie in `rates/rate=0.05/seed=0/round=00`, shared by all grids of a run, and never see the test split. What
 was chosen among a grid for some seeds is written again, with its look at it, in `rates-<id4>/seed=0/round=00`.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prunekit.experiment.prepare import Prepared
-from prunekit.experiment.round_runner import Turn, Watch, Work
+from prunekit.experiment.round_runner import Progress, RoundRunner, RoundSpec
 from prunekit.experiment.run import begun
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
 from prunekit.support.digest import identity
 
@@ -39,8 +39,8 @@ class Found:
     chosen: float | None
 
 
-def search_rates(prepared: Prepared, factors: Sequence[float], out: Path, watch: Watch) -> Found:
-    """Train every seed at every rate, choose one rate for all seeds, and look at report with it.
+def search_rates(prepared: Prepared, factors: Sequence[float], out: Path, watch: Progress) -> Found:
+    """Train every seed at every rate, choose one rate for all seeds, and look at test with it.
 
     factors: multiples of the experiment's own learning rate.  What is done already is loaded, not done again.
     """
@@ -49,13 +49,13 @@ def search_rates(prepared: Prepared, factors: Sequence[float], out: Path, watch:
     with begun(prepared, out, watch) as (work, cohorts):
         asked = {"learning_rates": list(rates), "seeds": sorted(seeds)}
         stage = f"{RATES}-{identity(asked, 4)}"
-        work.directory.write_stage(RATES, {"holds": "trainings at one learning rate each, without report"})
+        work.directory.write_stage(RATES, {"holds": "trainings at one learning rate each, without test"})
         work.directory.write_stage(stage, asked)
         reached = {key: value for rate in rates for key, value in _train(work, rate, cohorts).items()}
         chosen = best({key: reached[key] for key in reached if key[1] in seeds}, prepared.plan.learning_rate)
         if chosen is not None:
             ended = [seed for seed in seeds if reached[chosen, seed] is not None]
-            work.finish({Place(stage, seed, 0): _place(chosen, seed) for seed in ended})
+            work.finish({RunKey(stage, seed, 0): _key(chosen, seed) for seed in ended})
     return Found(work.directory, stage, rates, tuple(seeds), chosen)
 
 
@@ -67,7 +67,7 @@ def grid(rate: float, factors: Sequence[float]) -> dict[float, float]:
 def best(reached: Mapping[Key, float | None], own: float) -> float | None:
     """The rate of the best mean over seeds, None where no training came to its end.
 
-    reached: the selection metric by rate and seed, None where it diverged.  own: the rate that wins a tie, or else the
+    reached: the validation metric by rate and seed, None where it diverged.  own: the rate that wins a tie, or else the
     one that is nearest to it by its logarithm, the smaller of two.
 
     A rate at which fewer seeds came to their end loses to one at which more did.
@@ -85,16 +85,16 @@ def best(reached: Mapping[Key, float | None], own: float) -> float | None:
     return max(tried, key=rank, default=None)
 
 
-def _train(work: Work, rate: float, cohorts: Sequence[Sequence[int]]) -> dict[Key, float | None]:
-    """The selection metric of every seed at a rate, cohort by cohort as the run was cut."""
+def _train(work: RoundRunner, rate: float, cohorts: Sequence[Sequence[int]]) -> dict[Key, float | None]:
+    """The validation metric of every seed at a rate, cohort by cohort as the run was cut."""
     prepared = work.prepared
-    turn = Turn(f"learning rate {rate:g}", replace(prepared.plan, learning_rate=rate), report=False, score=False)
+    turn = RoundSpec(f"learning rate {rate:g}", replace(prepared.plan, learning_rate=rate), test=False, score=False)
     reached: dict[Key, float | None] = {}
     for seeds in cohorts:
-        learned = work.learn({_place(rate, seed): prepared.dense(seed) for seed in seeds}, turn)
-        reached |= {(rate, place.seed): one.selection for place, one in learned.items()}
+        learned = work.learn({_key(rate, seed): prepared.dense(seed) for seed in seeds}, turn)
+        reached |= {(rate, key.seed): one.validation for key, one in learned.items()}
     return reached
 
 
-def _place(rate: float, seed: int) -> Place:
-    return Place(f"{RATES}/rate={rate:g}", seed, 0)
+def _key(rate: float, seed: int) -> RunKey:
+    return RunKey(f"{RATES}/rate={rate:g}", seed, 0)

@@ -14,11 +14,11 @@ import torch
 from prunekit import models
 from prunekit.engine import memory
 from prunekit.engine.optimizer import Plan
-from prunekit.engine.train import Lessons
+from prunekit.engine.train import TrainingData
 from prunekit.experiment import device, prompt_method, prompt_start, sameness
-from prunekit.experiment.prompt_method import Making
+from prunekit.experiment.prompt_method import PromptFactory
 from prunekit.experiment.settings import SCHEMA, Experiment, TrainingSettings
-from prunekit.models import Backbone, Encoded
+from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.init import Initialiser
 from prunekit.prompts.mask import Mask, piece_width
 from prunekit.pruning.schedule import Keep, Schedule
@@ -38,10 +38,10 @@ _ADAFACTOR_RATE = 0.3
 class Prepared:
     """An experiment, ready to run.
 
-    experiment: its settings with every "auto" resolved.  report: the encoded report split.  keeps: what each round
+    experiment: its settings with every "auto" resolved.  test: the encoded test split.  keeps: what each round
     after the dense one keeps.  initialise: makes the starting values of round 0.  draw: makes new ones,
     the same but for what a transferred ticket gives.  making: how the method makes a prompt of them.  head: the one
-    that a ticket brings along (--from).  digests: sha256 of backbone, data, task, and of the tickets that the prompt is
+    that a ticket brings along (--from).  digests: sha256 of model, data, task, and of the tickets that the prompt is
     made from.  content: what model, task and data are, by name, for whoever uses the run later.  counts: bytes of
     training steps that were counted on the rows, shared by preparations on the same.  first: a dense ticket of the size
     that all have.  other_model: in what the model of the ticket that the prompt starts from was another.
@@ -50,14 +50,14 @@ class Prepared:
     experiment: Experiment
     task: Task
     splits: Splits
-    backbone: Backbone
-    lessons: Lessons
-    report: Sequence[Encoded]
+    model: FrozenModel
+    lessons: TrainingData
+    test: Sequence[Encoded]
     plan: Plan
     keeps: tuple[Keep, ...]
     initialise: Initialiser
     draw: Initialiser
-    making: Making
+    making: PromptFactory
     head: State | None
     digests: dict[str, str]
     content: sameness.Content
@@ -100,7 +100,7 @@ class Prepared:
     @property
     def search_settings(self) -> dict[str, Any]:
         """What decides a search's cells."""
-        pruning = self.experiment.pruning.model_dump(mode="json", include={"score", "rewind", "absent"})
+        pruning = self.experiment.pruning.model_dump(mode="json", include={"score", "rewind", "dropped_as"})
         return pruning | self.experiment.search.model_dump(mode="json")
 
     @property
@@ -110,8 +110,8 @@ class Prepared:
 
     @property
     def rows(self) -> list[Sequence[Encoded]]:
-        """The encoded splits: train, selection, report."""
-        return [self.lessons.train, self.lessons.selection, self.report]
+        """The encoded splits: train, validation, test."""
+        return [self.lessons.train, self.lessons.validation, self.test]
 
     @property
     def snapshot_steps(self) -> list[int]:
@@ -140,7 +140,7 @@ class Prepared:
         origin = {
             "task": self.experiment.task.name,
             "model": self.experiment.model.name,
-            "backbone": self.digests["backbone"],
+            "model_digest": self.digests["model"],
             "run": self.id,
             "content": self.content,
         }
@@ -148,7 +148,7 @@ class Prepared:
             mask=Mask.full(prompt.tokens, prompt.pieces),
             state=values.state,
             head=values.head if self.head is None else self.head,
-            place=self.backbone.place,
+            position=self.model.position,
             method=prompt.method,
             seed=seed,
             origin=origin,
@@ -160,56 +160,52 @@ class Prepared:
 
     def _start(self, initialise: Initialiser, *names: object) -> Values:
         settings, draw = self.experiment.prompt, generator(*names)
-        values = initialise(draw, (settings.tokens, self.backbone.width))
-        return Values(self.making.start(values, draw), self.backbone.new_head(_fixed_choices(self.task)))
+        values = initialise(draw, (settings.tokens, self.model.width))
+        return Values(self.making.start(values, draw), self.model.new_head(_fixed_choices(self.task)))
 
 
-def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prepared | None = None) -> Prepared:
+def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prepared | None = None) -> Prepared:
     """Load model, task and data; resolve and check every setting.
 
-    backbone: that of `backbone_of` for the same model and machine settings, where it is loaded already.
+    model: that of `model_of` for the same model and machine settings, where it is loaded already.
     like: what was prepared on it before; where task and prompt length are the same, its rows are taken over.
 
     Raises: ConfigError or DataError, each one line; nothing has been written.
     """
     experiment = prompt_start.sized(experiment)
-    asked = (backbone, experiment.task, experiment.prompt.tokens)
-    known = like if like and asked == (like.backbone, like.experiment.task, like.experiment.prompt.tokens) else None
+    asked = (model, experiment.task, experiment.prompt.tokens)
+    known = like if like and asked == (like.model, like.experiment.task, like.experiment.prompt.tokens) else None
     task, splits = (known.task, known.splits) if known else task_of(experiment)
-    backbone = backbone or backbone_of(experiment)
+    model = model or model_of(experiment)
     if known is None:
-        models.check_gradient(backbone)
-    experiment = _resolved(experiment, backbone, len(splits.train))
-    source = prompt_start.source(experiment.prompt, backbone)
-    parts = (splits.train, splits.selection, splits.report)
-    rows = known.rows if known else [encode(backbone, task, part, experiment.prompt.tokens) for part in parts]
-    train, selection, report = rows
+        models.check_gradient(model)
+    experiment = _resolved(experiment, model, len(splits.train))
+    source = prompt_start.source(experiment.prompt, model)
+    parts = (splits.train, splits.validation, splits.test)
+    rows = known.rows if known else [encode(model, task, part, experiment.prompt.tokens) for part in parts]
+    train, validation, test = rows
     longest = known.making.options.input_tokens if known else _longest(experiment, rows)
     alike = known if known and _starts_alike(known.experiment, experiment) else None
-    making = alike.making if alike else prompt_method.making(experiment.prompt, backbone, train, longest)
+    making = alike.making if alike else prompt_method.making(experiment.prompt, model, train, longest)
     first_values = (
-        prompt_start.initialiser(experiment.prompt, backbone, task, source) if alike is None else alike.initialise
+        prompt_start.initialiser(experiment.prompt, model, task, source) if alike is None else alike.initialise
     )
-    backbone_digest, content = (
-        (known.digests["backbone"], known.content) if known else _identified(backbone, task, splits)
-    )
+    model_digest, content = (known.digests["model"], known.content) if known else _identified(model, task, splits)
     prepared = Prepared(
         experiment=experiment,
         task=task,
         splits=splits,
-        backbone=backbone,
-        lessons=Lessons(train, selection, measure=lambda chosen: task.score(splits.selection, chosen)),
-        report=report,
-        plan=Plan(
-            **experiment.training.model_dump(exclude={"keep"}), backbone_dropout=experiment.model.backbone_dropout
-        ),
+        model=model,
+        lessons=TrainingData(train, validation, measure=lambda chosen: task.score(splits.validation, chosen)),
+        test=test,
+        plan=Plan(**experiment.training.model_dump(exclude={"keep"}), model_dropout=experiment.model.model_dropout),
         keeps=_keeps(experiment),
         initialise=first_values,
-        draw=alike.draw if alike else prompt_start.initialiser(experiment.prompt, backbone, task),
+        draw=alike.draw if alike else prompt_start.initialiser(experiment.prompt, model, task),
         making=making,
-        head=prompt_start.head(experiment.prompt, source, backbone.new_head(_fixed_choices(task))),
+        head=prompt_start.head(experiment.prompt, source, model.new_head(_fixed_choices(task))),
         digests={
-            "backbone": backbone_digest,
+            "model": model_digest,
             "data": splits.digest,
             "task": task.digest(),
             **prompt_start.digests(experiment.prompt, source),
@@ -222,7 +218,7 @@ def prepare(experiment: Experiment, backbone: Backbone | None = None, like: Prep
     _check(prepared)
     first = alike.first if alike and alike.first else prepared.dense(0)
     size, counts = prepared.plan.batch_size, prepared.counts
-    settled = device.with_width(experiment.machine, first, backbone, train, size, counts)
+    settled = device.with_width(experiment.machine, first, model, train, size, counts)
     return replace(prepared, experiment=experiment.model_copy(update={"machine": settled}), first=first)
 
 
@@ -240,13 +236,13 @@ def _longest(experiment: Experiment, rows: Sequence[Sequence[Encoded]]) -> int:
     return max(experiment.model.max_input_tokens, *(row.length for part in rows for row in part))
 
 
-def encode(backbone: Backbone, task: Task, examples: Sequence[Example], prompt_tokens: int) -> list[Encoded]:
+def encode(model: FrozenModel, task: Task, examples: Sequence[Example], prompt_tokens: int) -> list[Encoded]:
     """Token ids of a task's examples, beside a prompt of P = `prompt_tokens`; the model is tried at their length.
 
     Raises: ConfigError where a token has no embedding in the model, or the model cannot read rows so long.
     """
-    encoded = backbone.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
-    models.settle(backbone, prompt_tokens + max((row.length for row in encoded), default=0))
+    encoded = model.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
+    models.settle(model, prompt_tokens + max((row.length for row in encoded), default=0))
     return encoded
 
 
@@ -256,13 +252,13 @@ def move(prepared: Prepared, experiment: Experiment) -> Prepared:
     What the method measured is measured again, since another device or number of threads rounds otherwise.
     """
     device.use(experiment.machine)
-    device.put(prepared.backbone, experiment.machine)
+    device.put(prepared.model, experiment.machine)
     if experiment.machine.checkpointing and not prepared.experiment.machine.checkpointing:
-        memory.recompute_activations(prepared.backbone)
+        memory.recompute_activations(prepared.model)
     if experiment.machine == prepared.experiment.machine:
         return replace(prepared, experiment=experiment)
     longest = prepared.making.options.input_tokens
-    making = prompt_method.making(experiment.prompt, prepared.backbone, prepared.lessons.train, longest)
+    making = prompt_method.making(experiment.prompt, prepared.model, prepared.lessons.train, longest)
     return replace(prepared, experiment=experiment, making=making)
 
 
@@ -278,43 +274,43 @@ def task_of(experiment: Experiment) -> tuple[Task, Splits]:
         data=settings.data,
         revision=settings.revision,
         train_examples=settings.train_examples,
-        selection_examples=settings.selection_examples,
-        report_examples=settings.report_examples,
+        validation_examples=settings.validation_examples,
+        test_examples=settings.test_examples,
         data_seed=settings.data_seed,
         labels=settings.labels,
     )
     return task, splits
 
 
-def backbone_of(experiment: Experiment) -> Backbone:
-    """The backbone that an experiment names, on its device.
+def model_of(experiment: Experiment) -> FrozenModel:
+    """The model that an experiment names, on its device.
 
     Raises: DataError where there is no such model; ConfigError where model or device cannot be used as asked.
     """
     device.use(experiment.machine)
     model = experiment.model
-    backbone = models.load(
+    frozen = models.load(
         str(MODEL_PATH) if model.name == "testbed" else model.name,
         revision=model.revision,
-        place=model.place,
+        position=model.position,
         ranking=model.ranking,
         max_input_tokens=model.max_input_tokens,
         precision=model.quantize or model.precision,
         device=experiment.machine.device_map or device.device(experiment.machine),
         text_cache_mb=model.text_cache_mb,
     )
-    if experiment.machine.checkpointing or backbone.spread:  # else all layers that were fetched would stay
-        memory.recompute_activations(backbone)
-    return backbone
+    if experiment.machine.checkpointing or frozen.spread:  # else all layers that were fetched would stay
+        memory.recompute_activations(frozen)
+    return frozen
 
 
-def _identified(backbone: Backbone, task: Task, splits: Splits) -> tuple[str, sameness.Content]:
+def _identified(frozen: FrozenModel, task: Task, splits: Splits) -> tuple[str, sameness.Content]:
     """The model's digest, and what model, task and data are by name."""
-    model = backbone.identity()
-    return model.digest, sameness.content(backbone, task, splits.parts, model=model)
+    model = frozen.identity()
+    return model.digest, sameness.content(frozen, task, splits.parts, model=model)
 
 
-def _resolved(experiment: Experiment, backbone: Backbone, examples: int) -> Experiment:
+def _resolved(experiment: Experiment, frozen: FrozenModel, examples: int) -> Experiment:
     """The experiment with every "auto" replaced by its value."""
     training = experiment.training
     ten_epochs = 10 * -(-examples // training.batch_size)
@@ -322,11 +318,11 @@ def _resolved(experiment: Experiment, backbone: Backbone, examples: int) -> Expe
     every = max(1, steps // 10) if training.evaluate_every == "auto" else training.evaluate_every
     rate = training.learning_rate
     if rate == "auto":
-        adamw = prompt_method.auto_rate(experiment.prompt, backbone.embedding_rms)
+        adamw = prompt_method.auto_rate(experiment.prompt, frozen.embedding_rms)
         rate = _ADAFACTOR_RATE if training.optimizer == "adafactor" else adamw
     found = {"train_steps": steps, "evaluate_every": every, "learning_rate": rate}
     threads = experiment.machine.threads or torch.get_num_threads()
-    model = {"place": backbone.place, "precision": str(backbone.model.dtype).removeprefix("torch.")}
+    model = {"position": frozen.position, "precision": str(frozen.model.dtype).removeprefix("torch.")}
     return experiment.model_copy(
         update={
             "model": experiment.model.model_copy(update=model),
@@ -345,11 +341,11 @@ def _keeps(experiment: Experiment) -> tuple[Keep, ...]:
 def _check(prepared: Prepared) -> None:
     """What only shows once model and settings are together."""
     settings = prepared.experiment
-    piece_width(prepared.backbone.width, settings.prompt.pieces)
-    if settings.pruning.absent == "hide" and not prepared.backbone.hides:
+    piece_width(prepared.model.width, settings.prompt.pieces)
+    if settings.pruning.dropped_as == "hide" and not prepared.model.hides:
         raise ConfigError(
             "absent = hide: this model sees tokens that are hidden from it (it does not follow attention_mask); use "
-            "--absent remove or zero"
+            "--dropped-as remove or zero"
         )
     steps = prepared.snapshot_steps
     if isinstance(settings.pruning.rewind, int) and settings.pruning.rewind not in steps:

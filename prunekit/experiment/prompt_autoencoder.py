@@ -54,10 +54,10 @@ class Fitted:
     error: float
 
 
-def sources(names: Sequence[str], shape: tuple[int, int], backbone: str) -> Sources:
+def sources(names: Sequence[str], shape: tuple[int, int], model: str) -> Sources:
     """The dense prompts, as trained, of every seed of some finished runs.
 
-    shape: P and H of the prompts that are wanted.  backbone: digest of the model that they were trained on.
+    shape: P and H of the prompts that are wanted.  model: digest of the model that they were trained on.
 
     Raises: ArtifactError where a name is no run; ConfigError where its prompts do not fit.
     """
@@ -69,7 +69,7 @@ def sources(names: Sequence[str], shape: tuple[int, int], backbone: str) -> Sour
             raise ConfigError(f"--subspace-from {name}: no finished dense prompt; run `prunekit tune` there first")
         for place in dense:
             ticket = finished_ticket(run, place)
-            if ticket.origin.get("backbone") != backbone:
+            if ticket.origin.get("model_digest") != model:
                 raise ConfigError(f"--subspace-from {name}: its prompts were trained on another model (or precision)")
             values = ticket.prompt().prompt.materialise()
             if values.shape != shape:

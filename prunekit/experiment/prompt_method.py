@@ -12,7 +12,7 @@ from torch import Tensor
 from prunekit import prompts
 from prunekit.experiment import prompt_autoencoder
 from prunekit.experiment.settings import PromptSettings
-from prunekit.models import Backbone, Encoded
+from prunekit.models import Encoded, FrozenModel
 from prunekit.models.whitening import query_key_moment
 from prunekit.prompts import METHODS, Context, Method, Options, Prompt, RandomSubspacePrompt
 from prunekit.prompts.mask import Mask
@@ -21,7 +21,7 @@ from prunekit.support.seeding import generator
 
 
 @dataclass(frozen=True)
-class Making:
+class PromptFactory:
     """How the fresh prompts of a run are made.
 
     digests: of what they are made from beside model, task and data.  notes: what a user is told of it, in lines.
@@ -38,7 +38,7 @@ class Making:
         return dict(prompts.start(self.method, values, draw, self.options, self.context).state_dict())
 
 
-def making(settings: PromptSettings, backbone: Backbone, train: Sequence[Encoded], input_tokens: int) -> Making:
+def making(settings: PromptSettings, model: FrozenModel, train: Sequence[Encoded], input_tokens: int) -> PromptFactory:
     """How a run's prompts are made; measures queries and keys (bilinear), fits a subspace (intrinsic).
 
     train: the encoded training examples.  input_tokens: the longest input there will be.
@@ -50,12 +50,12 @@ def making(settings: PromptSettings, backbone: Backbone, train: Sequence[Encoded
         raise ConfigError("--subspace-from goes with --method intrinsic --subspace decoder alone; leave it out")
     match settings.method:
         case "bilinear" if options.whiten:
-            sigma = query_key_moment(backbone, [example.text for example in train])
-            return Making("bilinear", options, Context(whitening=prompts.whitened(sigma)))
+            sigma = query_key_moment(model, [example.text for example in train])
+            return PromptFactory("bilinear", options, Context(whitening=prompts.whitened(sigma)))
         case "intrinsic" if options.subspace == "decoder":
-            return _intrinsic(settings, backbone, options)
+            return _intrinsic(settings, model, options)
         case method:
-            return Making(method, options, Context())
+            return PromptFactory(method, options, Context())
 
 
 def auto_rate(settings: PromptSettings, embedding_rms: float) -> float:
@@ -92,21 +92,23 @@ def _at_defaults(method: Method, tokens: int, width: int) -> Prompt:
         return prompts.start(method, values, draw, Options(rank=rank, whiten=False))
 
 
-def _intrinsic(settings: PromptSettings, backbone: Backbone, options: Options) -> Making:
+def _intrinsic(settings: PromptSettings, model: FrozenModel, options: Options) -> PromptFactory:
     if not settings.subspace_from:
         raise ConfigError(
             "--method intrinsic needs --subspace-from RUN,RUN: finished runs of other tasks, on the same model and "
             "with prompts of the same length, whose subspace it learns in (or --subspace random, its control)"
         )
-    shape = (settings.tokens, backbone.width)
-    found = prompt_autoencoder.sources(settings.subspace_from, shape, backbone.digest())
+    shape = (settings.tokens, model.width)
+    found = prompt_autoencoder.sources(settings.subspace_from, shape, model.digest())
     dimension = prompt_autoencoder.dimension_for(len(found.values), settings.dimension)
     fitted = prompt_autoencoder.fit(found.values, dimension)
     note = (
         f"a subspace of {dimension} dimensions, fitted to {len(found.values)} prompts of {found.runs} runs: "
         f"{fitted.error:.1%} of their spread is lost"
     )
-    return Making("intrinsic", options, Context(decoder=fitted.decoder), {"subspace_from": found.digest}, (note,))
+    return PromptFactory(
+        "intrinsic", options, Context(decoder=fitted.decoder), {"subspace_from": found.digest}, (note,)
+    )
 
 
 def _options(settings: PromptSettings, input_tokens: int) -> Options:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from prunekit.experiment.settings import Experiment, PromptSettings
-from prunekit.models import Backbone
+from prunekit.models import FrozenModel
 from prunekit.prompts import init
 from prunekit.prompts.init import Initialiser
 from prunekit.pruning.ticket import State, Ticket
@@ -38,7 +38,7 @@ def sized(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"prompt": settings.model_copy(update={"tokens": kept})})
 
 
-def source(settings: PromptSettings, backbone: Backbone) -> Ticket | None:
+def source(settings: PromptSettings, model: FrozenModel) -> Ticket | None:
     """The finished ticket that `init_from` or `start_from` names, checked against model and settings; None without.
 
     Raises: ArtifactError where it is no ticket; ConfigError where it does not fit.
@@ -48,12 +48,12 @@ def source(settings: PromptSettings, backbone: Backbone) -> Ticket | None:
         return None
     ticket = open_ticket(Path(name))
     tokens, width = _values(ticket)[0].shape
-    if width != backbone.width:
+    if width != model.width:
         flag = "--init-from" if settings.init_from else "--from"
-        raise ConfigError(f"{flag} {name}: {width} wide, the model's embeddings {backbone.width}")
+        raise ConfigError(f"{flag} {name}: {width} wide, the model's embeddings {model.width}")
     if settings.start_from is not None:
-        if ticket.place != backbone.place:
-            raise ConfigError(f"--from {name}: stands {ticket.place}; add --place {ticket.place}")
+        if ticket.position != model.position:
+            raise ConfigError(f"--from {name}: stands {ticket.position}; add --position {ticket.position}")
         return ticket
     if tokens != settings.tokens:
         raise ConfigError(
@@ -63,7 +63,7 @@ def source(settings: PromptSettings, backbone: Backbone) -> Ticket | None:
     return ticket
 
 
-def initialiser(settings: PromptSettings, backbone: Backbone, task: Task, origin: Ticket | None = None) -> Initialiser:
+def initialiser(settings: PromptSettings, model: FrozenModel, task: Task, origin: Ticket | None = None) -> Initialiser:
     """What draws starting values [P, H].
 
     origin: prompt transfer (XPrompt, Table 7): its surviving tokens start as it left them, dropped pieces of theirs
@@ -73,7 +73,7 @@ def initialiser(settings: PromptSettings, backbone: Backbone, task: Task, origin
 
     Raises: ConfigError where the settings lack what they ask for.
     """
-    drawn = _drawn(settings, backbone, task)
+    drawn = _drawn(settings, model, task)
     if origin is None:
         return drawn
     values, kept = _values(origin)
@@ -102,25 +102,25 @@ def head(settings: PromptSettings, origin: Ticket | None, fresh: State | None) -
     return origin.head
 
 
-def _drawn(settings: PromptSettings, backbone: Backbone, task: Task) -> Initialiser:
+def _drawn(settings: PromptSettings, model: FrozenModel, task: Task) -> Initialiser:
     def ids(text: str) -> list[int]:
-        found: list[int] = backbone.tokenizer(text, add_special_tokens=False)["input_ids"]
+        found: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
     match settings.init:
         case "vocabulary":
-            return init.from_vocabulary(backbone.embed, backbone.ordinary_ids())
+            return init.from_vocabulary(model.embed, model.ordinary_ids())
         case "uniform":
             return init.uniform()
         case "text":
             if settings.init_text is None:
                 raise ConfigError('init = "text" needs --init-text, the words to start from')
-            return init.from_text(backbone.embed, ids(settings.init_text))
+            return init.from_text(model.embed, ids(settings.init_text))
         case "labels":
             if task.choices is None:
                 raise ConfigError(f'init = "labels": the answers of task "{task.name}" differ per example')
-            vocabulary = init.from_vocabulary(backbone.embed, backbone.ordinary_ids())
-            return init.from_labels(backbone.embed, [ids(word) for word in task.choices], vocabulary)
+            vocabulary = init.from_vocabulary(model.embed, model.ordinary_ids())
+            return init.from_labels(model.embed, [ids(word) for word in task.choices], vocabulary)
 
 
 def _values(ticket: Ticket) -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,17 +19,17 @@ from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Checkpoint, Cull, Trained, train
 from prunekit.experiment import environment
 from prunekit.experiment.prepare import Prepared
-from prunekit.pruning.lottery import Learned
+from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import round_files
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.round_files import Outcome
 from prunekit.runs.run import Files, Run
 from prunekit.support.errors import ArtifactError
 
 
-class Watch(Protocol):
+class Progress(Protocol):
     """Whoever looks on: lines of text, and the progress of long work."""
 
     def say(self, line: str) -> None:
@@ -40,11 +40,11 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True)
-class Turn:
+class RoundSpec:
     """What is done with a cohort.
 
     title: for the progress bar.  plan: how it is trained.  snapshots: steps whose values are kept.
-    report: whether the report split is looked at.  score: whether importance is measured.
+    test: whether the test split is looked at.  score: whether importance is measured.
     cull: makes, from the cohort's places, the rule by which members are dropped while they train; the whole cohort is
     then trained and committed as one.
     """
@@ -52,52 +52,52 @@ class Turn:
     title: str
     plan: Plan
     snapshots: Sequence[int] = ()
-    report: bool = True
+    test: bool = True
     score: bool = True
-    cull: Callable[[Sequence[Place]], Cull] | None = None
+    cull: Callable[[Sequence[RunKey]], Cull] | None = None
 
 
 @dataclass(frozen=True)
-class Finished(Learned):
+class TrainedMember(RoundResult):
     """A learned ticket with all that is written about it.
 
-    trained: its training.  kept_at: the checkpoint whose values were kept.  report: its one look at the report split,
+    trained: its training.  kept_at: the checkpoint whose values were kept.  test: its one look at the test split,
     None where it had none.  importance: scores of every kind, empty where it has none.  timing: seconds and rates.
     """
 
     trained: Trained
     kept_at: Checkpoint
-    report: Evaluation | None
+    test: Evaluation | None
     importance: Mapping[Kind, Scores]
     timing: dict[str, float]
 
 
 class _Judged(NamedTuple):
-    """The look at the report split and all scores of a finished ticket, or why there are none."""
+    """The look at the test split and all scores of a finished ticket, or why there are none."""
 
-    report: Evaluation | None
+    test: Evaluation | None
     importance: Mapping[Kind, Scores]
     diverged: str | None
 
 
-class Work:
+class RoundRunner:
     """The turns of one run. `loaded` counts the members that were done before."""
 
-    def __init__(self, directory: Run, prepared: Prepared, watch: Watch) -> None:
+    def __init__(self, directory: Run, prepared: Prepared, watch: Progress) -> None:
         self.directory, self.prepared, self.watch = directory, prepared, watch
         self.loaded = 0
 
-    def learn(self, members: Mapping[Place, Ticket], turn: Turn) -> dict[Place, Learned]:
+    def learn(self, members: Mapping[RunKey, Ticket], turn: RoundSpec) -> dict[RunKey, RoundResult]:
         """Train every member, in cohorts; each cohort is committed as soon as it is finished, or loaded if it was."""
         width = len(members) if turn.cull else self.prepared.width
-        learned: dict[Place, Learned] = {}
+        learned: dict[RunKey, RoundResult] = {}
         cohorts = packed(members, width)
         for number, cohort in enumerate(cohorts, start=1):
             if self.directory.done(cohort):
-                learned |= {place: self._load(place, members[place]) for place in cohort}
+                learned |= {key: self._load(key, members[key]) for key in cohort}
                 continue
             part = f" ({number} of {len(cohorts)})" if len(cohorts) > 1 else ""
-            tickets = [members[place] for place in cohort]
+            tickets = [members[key] for key in cohort]
             done = self._train(cohort, tickets, replace(turn, title=turn.title + part))
             contents = [
                 round_files.content(self._outcome(ticket, one)) for ticket, one in zip(tickets, done, strict=True)
@@ -109,8 +109,8 @@ class Work:
             learned |= dict(zip(cohort, done, strict=True))
         return learned
 
-    def finish(self, chosen: Mapping[Place, Place]) -> None:
-        """Look at the report split with tickets that were chosen among others, and score them.
+    def finish(self, chosen: Mapping[RunKey, RunKey]) -> None:
+        """Look at the test split with tickets that were chosen among others, and score them.
 
         chosen: new place -> the place of the finished round that it is a copy of.
         """
@@ -120,51 +120,51 @@ class Work:
                 self.loaded += len(cohort)
                 continue
             began = time.perf_counter()
-            kept = [tickets[place] for place in cohort]
-            judged = self._judged(kept, report=True, score=True)
+            kept = [tickets[key] for key in cohort]
+            judged = self._judged(kept, test=True, score=True)
             timing = {"seconds": time.perf_counter() - began, "members": len(cohort)}
             splits, task = self.prepared.splits, self.prepared.task
             files = []
-            for place, (report, scores, diverged) in zip(cohort, judged, strict=True):
-                metrics = {} if report is None else task.score(splits.report, report.chosen.tolist())
-                looked = round_files.Look(splits.report, report, metrics, scores, diverged)
-                content = round_files.chosen(self.directory, chosen[place], looked)
-                files.append(Files(place, content, timing))
+            for key, (test, scores, diverged) in zip(cohort, judged, strict=True):
+                metrics = {} if test is None else task.score(splits.test, test.chosen.tolist())
+                looked = round_files.TestEvaluation(splits.test, test, metrics, scores, diverged)
+                content = round_files.chosen(self.directory, chosen[key], looked)
+                files.append(Files(key, content, timing))
             self._record(cohort)
             self.directory.commit(files)
 
     def scores(self, kept: Sequence[Ticket]) -> list[dict[Kind, Scores]]:
         """Every kind of importance of finished tickets, on the training examples."""
-        backbone = self.prepared.backbone
-        return all_scores(kept, backbone, scoring_batches(backbone, self.prepared.lessons.train))
+        model = self.prepared.model
+        return all_scores(kept, model, scoring_batches(model, self.prepared.lessons.train))
 
-    def finished(self, place: Place) -> Ticket:
+    def finished(self, key: RunKey) -> Ticket:
         """The ticket of a finished round: its mask and the values that were kept."""
-        return round_files.finished_ticket(self.directory, place)
+        return round_files.finished_ticket(self.directory, key)
 
-    def _record(self, cohort: Sequence[Place]) -> None:
+    def _record(self, cohort: Sequence[RunKey]) -> None:
         """Under which versions and on which machine the rounds of a cohort are made."""
         environment.record(self.directory, cohort, self.prepared.experiment.machine.device)
 
-    def _load(self, place: Place, ticket: Ticket) -> Learned:
+    def _load(self, key: RunKey, ticket: Ticket) -> RoundResult:
         kind = self.prepared.experiment.pruning.score
-        found, learned = round_files.load(self.directory, place, kind, self.prepared.task.metrics[0])
+        found, learned = round_files.load(self.directory, key, kind, self.prepared.task.metrics[0])
         if found != ticket:
             raise ArtifactError(
-                f"{self.directory.folder(place)}: made from another ticket than the rounds before it give; delete it "
+                f"{self.directory.folder(key)}: made from another ticket than the rounds before it give; delete it "
                 "and run again"
             )
         self.loaded += 1
         return learned
 
-    def _train(self, cohort: Sequence[Place], tickets: Sequence[Ticket], turn: Turn) -> list[Finished]:
-        """Train a cohort; look at the report split once, score what was kept, where the turn asks for it."""
+    def _train(self, cohort: Sequence[RunKey], tickets: Sequence[Ticket], turn: RoundSpec) -> list[TrainedMember]:
+        """Train a cohort; look at the test split once, score what was kept, where the turn asks for it."""
         prepared = self.prepared
         began = time.perf_counter()
         with self.watch.track(turn.title, turn.plan.train_steps) as tick:
             trained = train(
                 tickets,
-                prepared.backbone,
+                prepared.model,
                 prepared.lessons,
                 turn.plan,
                 snapshots=turn.snapshots,
@@ -174,64 +174,64 @@ class Work:
             )
         training = time.perf_counter() - began
         kept_at = [one.last if prepared.experiment.training.keep == "last" else one.best for one in trained]
-        sound = [place for place, one in enumerate(trained) if one.diverged is None and one.dropped_at is None]
-        kept = [tickets[place].at(kept_at[place].values) for place in sound]
-        judged = dict(zip(sound, self._judged(kept, report=turn.report, score=turn.score), strict=True))
-        for place, found in judged.items():
-            trained[place] = replace(trained[place], diverged=found.diverged)
+        sound = [key for key, one in enumerate(trained) if one.diverged is None and one.dropped_at is None]
+        kept = [tickets[key].at(kept_at[key].values) for key in sound]
+        judged = dict(zip(sound, self._judged(kept, test=turn.test, score=turn.score), strict=True))
+        for key, found in judged.items():
+            trained[key] = replace(trained[key], diverged=found.diverged)
         timing = self._timing(trained, training, time.perf_counter() - began)
         kind, metric = prepared.experiment.pruning.score, prepared.task.metrics[0]
         return [
-            Finished(
-                kept=kept_at[place].values,
-                selection=kept_at[place].metrics[metric] if place in sound and one.diverged is None else None,
-                scores=judged[place].importance.get(kind) if place in judged else None,
+            TrainedMember(
+                kept=kept_at[key].values,
+                validation=kept_at[key].metrics[metric] if key in sound and one.diverged is None else None,
+                scores=judged[key].importance.get(kind) if key in judged else None,
                 snapshots=one.snapshots,
                 trained=one,
-                kept_at=kept_at[place],
-                report=judged[place].report if place in judged else None,
-                importance=judged[place].importance if place in judged else {},
+                kept_at=kept_at[key],
+                test=judged[key].test if key in judged else None,
+                importance=judged[key].importance if key in judged else {},
                 timing=timing,
             )
-            for place, one in enumerate(trained)
+            for key, one in enumerate(trained)
         ]
 
-    def _judged(self, kept: Sequence[Ticket], *, report: bool, score: bool) -> list[_Judged]:
+    def _judged(self, kept: Sequence[Ticket], *, test: bool, score: bool) -> list[_Judged]:
         """What is measured of finished tickets. One for which anything is not finite ends here; the others go on."""
-        reports = self._report(kept) if kept and report else [None] * len(kept)
+        reports = self._test(kept) if kept and test else [None] * len(kept)
         importance = self.scores(kept) if kept and score else [{} for _ in kept]
         found = []
         for one, scores in zip(reports, importance, strict=True):
             if one is not None and not torch.isfinite(one.losses).all():
-                found.append(_Judged(None, {}, "a loss on the report split became NaN or infinite"))
+                found.append(_Judged(None, {}, "a loss on the test split became NaN or infinite"))
             elif score and not scores:
                 found.append(_Judged(None, {}, NOT_FINITE))
             else:
                 found.append(_Judged(one, scores, None))
         return found
 
-    def _report(self, kept: Sequence[Ticket]) -> list[Evaluation]:
-        backbone = self.prepared.backbone
+    def _test(self, kept: Sequence[Ticket]) -> list[Evaluation]:
+        model = self.prepared.model
         with torch.no_grad():
-            prompts = soft([Member(ticket, backbone.device) for ticket in kept])
-        result = evaluate(prompts, backbone, self.prepared.report)
+            prompts = soft([Member(ticket, model.device) for ticket in kept])
+        result = evaluate(prompts, model, self.prepared.test)
         return [Evaluation(*row) for row in zip(result.losses, result.chosen, result.scores, strict=True)]
 
-    def _outcome(self, ticket: Ticket, learned: Finished) -> Outcome:
+    def _outcome(self, ticket: Ticket, learned: TrainedMember) -> Outcome:
         """What is written about one member's round."""
         prepared = self.prepared
         splits, task = prepared.splits, prepared.task
-        report = {} if learned.report is None else task.score(splits.report, learned.report.chosen.tolist())
+        test = {} if learned.test is None else task.score(splits.test, learned.test.chosen.tolist())
         return Outcome(
             ticket=ticket,
             trained=learned.trained,
             kept_at=learned.kept_at,
             importance=learned.importance,
-            selection=splits.selection,
-            report=splits.report,
-            report_evaluation=learned.report,
-            report_metrics=report,
-            majority={"selection": task.majority(splits.selection), "report": task.majority(splits.report)},
+            validation=splits.validation,
+            test=splits.test,
+            test_evaluation=learned.test,
+            test_metrics=test,
+            majority={"validation": task.majority(splits.validation), "test": task.majority(splits.test)},
             pruned_by=prepared.experiment.pruning.score if ticket.round else None,
             run=prepared.id,
         )
@@ -248,10 +248,10 @@ class Work:
         }
 
 
-def packed(members: Mapping[Place, Ticket], width: int) -> list[list[Place]]:
+def packed(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunKey]]:
     """Cohorts of at most `width`: members with as many tokens side by side, so that few rows are padding.
 
     A function of the members alone, so that a resumed run cuts them alike.
     """
-    order = sorted(members, key=lambda place: (-members[place].mask.tokens, place))
+    order = sorted(members, key=lambda key: (-members[key].mask.tokens, key))
     return [order[start : start + width] for start in range(0, len(order), width)]

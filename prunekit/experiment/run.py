@@ -14,17 +14,17 @@ from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Cull
 from prunekit.experiment import environment, sameness
 from prunekit.experiment.prepare import Prepared, move
-from prunekit.experiment.round_runner import Finished, Turn, Watch, Work
+from prunekit.experiment.round_runner import Progress, RoundRunner, RoundSpec, TrainedMember
 from prunekit.experiment.settings import MachineSettings
 from prunekit.pruning import controls as arms
 from prunekit.pruning import ratio_search as ratios
 from prunekit.pruning.controls import Arm, Target
-from prunekit.pruning.lottery import Learned, Rewinding, Round, find_tickets
+from prunekit.pruning.lottery import Rewinding, Round, RoundResult, find_tickets
 from prunekit.pruning.schedule import Keep, rungs
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.distributed_run import run_at
-from prunekit.runs.paths import GRID, SETTINGS, UNTRAINED, Place
+from prunekit.runs.paths import GRID, SETTINGS, UNTRAINED, RunKey
 from prunekit.runs.run import Run
 from prunekit.runs.store import Stored
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -32,7 +32,7 @@ from prunekit.support.errors import ArtifactError, ConfigError
 _UNITS = ("tokens", "pieces")
 
 
-def run(prepared: Prepared, out: Path | Stored, watch: Watch, *, prune: bool = True, controls: bool = False) -> Run:
+def run(prepared: Prepared, out: Path | Stored, watch: Progress, *, prune: bool = True, controls: bool = False) -> Run:
     """Run an experiment, or finish one that was interrupted: what is done already is loaded, not done again.
 
     out: the folder that holds runs, where wanted with a store.  prune: with False, only the dense round and its base
@@ -54,8 +54,8 @@ def run(prepared: Prepared, out: Path | Stored, watch: Watch, *, prune: bool = T
     return work.directory
 
 
-def search(prepared: Prepared, out: Path | Stored, watch: Watch, *, controls: bool = False) -> Run:
-    """The ratio search of XPrompt: try a grid of token and piece counts for every seed, choose on `selection`.
+def search(prepared: Prepared, out: Path | Stored, watch: Progress, *, controls: bool = False) -> Run:
+    """The ratio search of XPrompt: try a grid of token and piece counts for every seed, choose on `validation`.
 
     controls: also train the arms that the chosen ticket is compared with. Otherwise as `run`.
     """
@@ -96,19 +96,19 @@ def directory_of(prepared: Prepared, out: Path) -> Path:
 
 
 @contextmanager
-def begun(prepared: Prepared, out: Path | Stored, watch: Watch) -> Iterator[tuple[Work, list[list[int]]]]:
+def begun(prepared: Prepared, out: Path | Stored, watch: Progress) -> Iterator[tuple[RoundRunner, list[list[int]]]]:
     """A run locked, settled and, in the end, with its results table; yields its work and its cohorts of seeds."""
     directory = run_at(team(), out, prepared.name, prepared.id)
     with directory.locked():
         prepared, cohorts = _settle(directory, prepared, watch)
-        work = Work(directory, prepared, watch)
+        work = RoundRunner(directory, prepared, watch)
         yield work, cohorts
         if work.loaded:
             watch.say(f"{work.loaded} finished ticket(s) were there already, in {directory.path}")
         directory.write_results()
 
 
-def _settle(directory: Run, prepared: Prepared, watch: Watch) -> tuple[Prepared, list[list[int]]]:
+def _settle(directory: Run, prepared: Prepared, watch: Progress) -> tuple[Prepared, list[list[int]]]:
     """Write the settings, or impose those of the run that is there; returns the cohorts that hold the asked seeds.
 
     Cohorts, device and threads are settled once: another batch shape would round otherwise, and training amplifies
@@ -168,20 +168,20 @@ def _asked(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _rewinding(prepared: Prepared) -> Rewinding:
     pruning = prepared.experiment.pruning
-    return Rewinding(pruning.rewind, pruning.absent, prepared.fresh)
+    return Rewinding(pruning.rewind, pruning.dropped_as, prepared.fresh)
 
 
-def _prune(work: Work, seeds: Sequence[int], keeps: Sequence[Keep]) -> list[Round]:
+def _prune(work: RoundRunner, seeds: Sequence[int], keeps: Sequence[Keep]) -> list[Round]:
     """The dense round of one cohort of seeds, then a round per entry of `keeps`."""
     prepared = work.prepared
 
-    def learn(tickets: Sequence[Ticket]) -> list[Learned]:
+    def learn(tickets: Sequence[Ticket]) -> list[RoundResult]:
         number = tickets[0].round
-        places = [Place(prepared.stage if number else "", ticket.seed, number) for ticket in tickets]
+        keys = [RunKey(prepared.stage if number else "", ticket.seed, number) for ticket in tickets]
         snapshots = prepared.snapshot_steps if number == 0 else ()
-        turn = Turn(f"round {number}", prepared.plan, snapshots)
-        learned = work.learn(dict(zip(places, tickets, strict=True)), turn)
-        return [learned[place] for place in places]
+        turn = RoundSpec(f"round {number}", prepared.plan, snapshots)
+        learned = work.learn(dict(zip(keys, tickets, strict=True)), turn)
+        return [learned[key] for key in keys]
 
     rounds = []
     for made in find_tickets([prepared.dense(seed) for seed in seeds], keeps, learn, _rewinding(prepared)):
@@ -190,54 +190,54 @@ def _prune(work: Work, seeds: Sequence[int], keeps: Sequence[Keep]) -> list[Roun
     return rounds
 
 
-def _untrained(work: Work, seeds: Sequence[int]) -> None:
+def _untrained(work: RoundRunner, seeds: Sequence[int]) -> None:
     """The base line: the prompt stays at its start; on encoders a head learns to read what that makes of the text."""
     prepared = work.prepared
     plan: Plan = replace(prepared.plan, train_prompt=False)
-    if not prepared.backbone.answers_by_head:
+    if not prepared.model.answers_by_head:
         plan = replace(plan, train_steps=0)
-    tickets = {Place(UNTRAINED, seed, 0): prepared.dense(seed) for seed in seeds}
+    tickets = {RunKey(UNTRAINED, seed, 0): prepared.dense(seed) for seed in seeds}
     # with dropout a frozen prompt and a text give another state each time
-    with nullcontext() if plan.backbone_dropout else prepared.backbone.remembering():
-        work.learn(tickets, Turn("untrained prompt", plan, score=False))
+    with nullcontext() if plan.model_dropout else prepared.model.remembering():
+        work.learn(tickets, RoundSpec("untrained prompt", plan, score=False))
 
 
-def _learn_cells(work: Work, cells: Mapping[ratios.Key, Ticket]) -> dict[ratios.Key, Learned]:
-    """Train the cells of a search. None of them sees the report split, and scores are those of the dense round."""
+def _learn_cells(work: RoundRunner, cells: Mapping[ratios.Key, Ticket]) -> dict[ratios.Key, RoundResult]:
+    """Train the cells of a search. None of them sees the test split, and scores are those of the dense round."""
     prepared = work.prepared
-    places = {_cell(prepared, key): key for key in cells}
-    members = {place: cells[key] for place, key in places.items()}
-    turn = Turn("search", prepared.plan, report=False, score=False, cull=_halving(work, places))
+    run_keys = {_cell(prepared, key): key for key in cells}
+    members = {run_key: cells[key] for run_key, key in run_keys.items()}
+    turn = RoundSpec("search", prepared.plan, test=False, score=False, cull=_halving(work, run_keys))
     learned = work.learn(members, turn)
-    return {key: learned[place] for place, key in places.items()}
+    return {key: learned[run_key] for run_key, key in run_keys.items()}
 
 
-def _cell(prepared: Prepared, key: ratios.Key) -> Place:
+def _cell(prepared: Prepared, key: ratios.Key) -> RunKey:
     seed, keep = key
-    return Place(f"{prepared.search_stage}/{GRID}/tokens={keep.tokens}-pieces={keep.pieces}", seed, 1)
+    return RunKey(f"{prepared.search_stage}/{GRID}/tokens={keep.tokens}-pieces={keep.pieces}", seed, 1)
 
 
-def _halving(work: Work, keys: Mapping[Place, ratios.Key]) -> Callable[[Sequence[Place]], Cull] | None:
+def _halving(work: RoundRunner, keys: Mapping[RunKey, ratios.Key]) -> Callable[[Sequence[RunKey]], Cull] | None:
     """The rule of successive halving, each seed on its own; None where the search goes without."""
     plan = work.prepared.plan
     if not work.prepared.experiment.search.halving:
         return None
     when = rungs(plan.train_steps, plan.evaluate_every)
 
-    def rule(cohort: Sequence[Place]) -> Cull:
+    def rule(cohort: Sequence[RunKey]) -> Cull:
         def cull(step: int, standings: Sequence[float | None]) -> Collection[int]:
             if step not in when:
                 return ()
-            cells = {keys[place]: value for place, value in zip(cohort, standings, strict=True)}
+            cells = {keys[run_key]: value for run_key, value in zip(cohort, standings, strict=True)}
             worse = ratios.worse_half({key: value for key, value in cells.items() if value is not None})
-            return [number for number, place in enumerate(cohort) if keys[place] in worse]
+            return [number for number, run_key in enumerate(cohort) if keys[run_key] in worse]
 
         return cull
 
     return rule
 
 
-def _rescored(work: Work, keys: Sequence[ratios.Key]) -> dict[ratios.Key, Scores]:
+def _rescored(work: RoundRunner, keys: Sequence[ratios.Key]) -> dict[ratios.Key, Scores]:
     """Importance of finished cells at the values that they kept; none of one whose gradients are not finite."""
     kept = [work.finished(_cell(work.prepared, key)) for key in keys]
     found = work.scores(kept)
@@ -248,25 +248,25 @@ def _rescored(work: Work, keys: Sequence[ratios.Key]) -> dict[ratios.Key, Scores
     return {key: scores[kind] for key, scores in zip(keys, found, strict=True) if scores}
 
 
-def _finish_search(work: Work, found: ratios.Found, controls: bool) -> None:
-    """The report split is looked at with what was chosen, once."""
+def _finish_search(work: RoundRunner, found: ratios.Found, controls: bool) -> None:
+    """The test split is looked at with what was chosen, once."""
     stage, prepared = work.prepared.search_stage, work.prepared
     # by itself, so that controls that are asked for later do not change which tickets share a batch with it
-    work.finish({Place(stage, key[0], 1): _cell(prepared, key) for key in found.chosen.items()})
+    work.finish({RunKey(stage, key[0], 1): _cell(prepared, key) for key in found.chosen.items()})
     if controls:
         prompt = prepared.experiment.prompt
         whole = Keep(prompt.tokens, prompt.pieces)
         others = {"token-only": found.token_only, "piece-only": found.piece_only}
         if not prepared.experiment.search.halving:
-            ended = (seed for seed in found.chosen if found.learned[seed, whole].selection is not None)
+            ended = (seed for seed in found.chosen if found.learned[seed, whole].validation is not None)
             others["dense-continued"] = dict.fromkeys(ended, whole)
         cells = {(arm, seed): (seed, keep) for arm, keeps in others.items() for seed, keep in keeps.items()}
-        work.finish({Place(f"{stage}/{arm}", seed, 1): _cell(prepared, key) for (arm, seed), key in cells.items()})
+        work.finish({RunKey(f"{stage}/{arm}", seed, 1): _cell(prepared, key) for (arm, seed), key in cells.items()})
     for seed, keep in found.chosen.items():
-        reached = found.learned[seed, keep].selection
+        reached = found.learned[seed, keep].validation
         work.watch.say(
             f"seed {seed}: {keep.tokens} tokens x {keep.pieces} pieces chosen of {_count(found, seed)}, "
-            f"selection {prepared.task.metrics[0]} {reached:.3f}"
+            f"validation {prepared.task.metrics[0]} {reached:.3f}"
         )
 
 
@@ -274,17 +274,19 @@ def _count(found: ratios.Found, seed: int) -> int:
     return sum(key[0] == seed for key in found.learned)
 
 
-def _train_arms(work: Work, stage: str, dense: Round, targets: Sequence[Target], without: Sequence[Arm] = ()) -> None:
-    """The controls beside a stage's tickets; the report split is looked at in their last round."""
+def _train_arms(
+    work: RoundRunner, stage: str, dense: Round, targets: Sequence[Target], without: Sequence[Arm] = ()
+) -> None:
+    """The controls beside a stage's tickets; the test split is looked at in their last round."""
     prepared = work.prepared
     last = max((one.ticket.round for one in targets), default=0)
 
-    def learn(tickets: Mapping[arms.Key, Ticket]) -> dict[arms.Key, Learned]:
+    def learn(tickets: Mapping[arms.Key, Ticket]) -> dict[arms.Key, RoundResult]:
         number = next(iter(tickets.values())).round
-        places = {Place(f"{stage}/{arm}", seed, number): (arm, seed) for arm, seed in tickets}
-        turn = Turn(f"controls, round {number}", prepared.plan, report=number == last, score=False)
-        learned = work.learn({place: tickets[key] for place, key in places.items()}, turn)
-        return {key: learned[place] for place, key in places.items()}
+        run_keys = {RunKey(f"{stage}/{arm}", seed, number): (arm, seed) for arm, seed in tickets}
+        turn = RoundSpec(f"controls, round {number}", prepared.plan, test=number == last, score=False)
+        learned = work.learn({run_key: tickets[key] for run_key, key in run_keys.items()}, turn)
+        return {key: learned[run_key] for run_key, key in run_keys.items()}
 
     ended = arms.train_arms(dense, targets, learn, _rewinding(prepared), without=without)
     for arm in arms.ARMS:
@@ -293,18 +295,18 @@ def _train_arms(work: Work, stage: str, dense: Round, targets: Sequence[Target],
             _announce(arm, [ticket for ticket, _ in pairs], [learned for _, learned in pairs], work)
 
 
-def _announce(title: str, tickets: Sequence[Ticket], learned: Sequence[Learned], work: Work) -> None:
+def _announce(title: str, tickets: Sequence[Ticket], learned: Sequence[RoundResult], work: RoundRunner) -> None:
     """One line per finished round, and one per member that diverged in it."""
     counts = {(one.mask.tokens, int(one.mask.piece.sum(dim=1).max())) for one in tickets}
     kept = " x ".join(_span(column, unit) for column, unit in zip(zip(*counts, strict=True), _UNITS, strict=True))
-    reached = [one.selection for one in learned if one.selection is not None]
+    reached = [one.validation for one in learned if one.validation is not None]
     line = f"{title}: {kept}"
     if reached:
         metric = work.prepared.task.metrics[0]
-        line += f", selection {metric} {sum(reached) / len(reached):.3f} (mean of {len(reached)})"
+        line += f", validation {metric} {sum(reached) / len(reached):.3f} (mean of {len(reached)})"
     work.watch.say(line)
     for ticket, one in zip(tickets, learned, strict=True):
-        if isinstance(one, Finished) and one.trained.diverged:
+        if isinstance(one, TrainedMember) and one.trained.diverged:
             work.watch.say(f"seed {ticket.seed} stopped in {title}: {one.trained.diverged}")
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from prunekit.models import Backbone
+from prunekit.models import FrozenModel
 from prunekit.models.identity import DEFAULT, ModelIdentity
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.run import Run
@@ -39,7 +39,7 @@ _SHORT = 60  # characters of a value
 
 
 def content(
-    backbone: Backbone,
+    frozen: FrozenModel,
     task: Task | None = None,
     splits: Mapping[str, Sequence[Example]] | None = None,
     *,
@@ -47,20 +47,20 @@ def content(
 ) -> dict[str, dict[str, str]]:
     """All that decides the answers and what they are compared with.
 
-    task: without it, the model's parts alone.  splits: by name, those whose rows are used.  model: the backbone's
+    task: without it, the model's parts alone.  splits: by name, those whose rows are used.  model: the model's
     identity, where it is known already.
     """
-    model = model or backbone.identity()
+    model = model or frozen.identity()
     whole = {
         "model": {_WHOLE: model.digest},
         "weights": {_WHOLE: model.weights, "rounded": model.rounded},
         "configuration": dict(model.configuration),
         "tokenizer": dict(model.tokenizer),
         "answering": {
-            "precision": precision(backbone.model),
-            "place": backbone.place,
-            "ranking": backbone.ranking,
-            "max_input_tokens": str(backbone.max_input_tokens),
+            "precision": precision(frozen.model),
+            "position": frozen.position,
+            "ranking": frozen.ranking,
+            "max_input_tokens": str(frozen.max_input_tokens),
         },
     }
     if task is not None:
@@ -89,7 +89,7 @@ def of_run(run: Run) -> dict[str, dict[str, str]]:
 
 def of_ticket(ticket: Ticket) -> dict[str, dict[str, str]]:
     """What a ticket was made with, as far as its origin tells; empty of one from elsewhere."""
-    model = {"model": {_WHOLE: ticket.origin.get("backbone")}}
+    model = {"model": {_WHOLE: ticket.origin.get("model_digest")}}
     return _checked(model) | _checked(ticket.origin.get("content"))
 
 
@@ -104,7 +104,7 @@ def of_model(ticket: Ticket) -> dict[str, dict[str, str]]:
 def settings_of(ticket: Ticket) -> dict[str, str]:
     """The settings that a ticket was made under, as far as its origin tells: flags by name."""
     found = of_ticket(ticket).get("answering", {})
-    known: dict[str, str] = {name: found[name] for name in ("place", "ranking", "max_input_tokens") if name in found}
+    known: dict[str, str] = {name: found[name] for name in ("position", "ranking", "max_input_tokens") if name in found}
     held = found.get("precision")
     return known if held is None else known | {"quantize" if held in ("8bit", "4bit") else "precision": held}
 
@@ -185,7 +185,7 @@ def _near(text: str | None, other: str | None) -> str:
     if len(text) <= _SHORT:
         return text
     pairs = enumerate(zip(text, other or "", strict=False))
-    first = next((place for place, (one, two) in pairs if one != two), min(len(text), len(other or "")))
+    first = next((position for position, (one, two) in pairs if one != two), min(len(text), len(other or "")))
     start = min(max(0, first - _SHORT // 3), len(text) - _SHORT)
     end = start + _SHORT
     return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"

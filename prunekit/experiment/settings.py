@@ -74,14 +74,14 @@ class ModelSettings(Settings):
 
     name: str = Field("testbed", description="Hub name or local folder of the frozen model; testbed: the embedded one")
     revision: str | None = Field(None, description="Hub revision")
-    place: Literal["auto", "first", "suffix", "after-cls"] = Field(
+    position: Literal["auto", "first", "suffix", "after-cls"] = Field(
         "auto", description="where the prompt goes; suffix: between text and answer, whose text is then read once"
     )
     max_input_tokens: Annotated[int, within(1, 10_000_000, "no model reads more")] = Field(
         256, description="longer texts lose the end of their longest field"
     )
     ranking: Literal["sum", "mean"] = Field("sum", description="how a choice's token log-probabilities are joined")
-    backbone_dropout: bool = Field(False, description="train with the frozen model's own dropout on")
+    model_dropout: bool = Field(False, description="train with the frozen model's own dropout on")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the frozen weights; auto: bfloat16 where the machine is quicker in it"
     )
@@ -104,13 +104,13 @@ class TaskSettings(Settings):
     train_examples: Examples | None = Field(
         None, description="train on one subset of this size, the same for all seeds"
     )
-    selection_examples: Examples | None = Field(None, description="choose on a subset of this size")
-    report_examples: Examples | None = Field(None, description="report on a subset of this size")
+    validation_examples: Examples | None = Field(None, description="choose on a subset of this size")
+    test_examples: Examples | None = Field(None, description="test on a subset of this size")
     data_seed: Annotated[int, within(-_LARGEST, _LARGEST, "files hold whole numbers of 64 bits")] = Field(
         0, description="which subset is drawn"
     )
     labels: Literal["given", "shuffled"] = Field(
-        "given", description="shuffled: the answers of train and selection are dealt out anew, a null of training"
+        "given", description="shuffled: the answers of train and validation are dealt out anew, a null of training"
     )
 
 
@@ -161,7 +161,7 @@ class TrainingSettings(Settings):
         "auto", description="optimiser updates per round; auto: 10 epochs, 100 to 600"
     )
     evaluate_every: Updates | Literal["auto"] = Field(
-        "auto", description="updates between evaluations on selection; auto: a tenth"
+        "auto", description="updates between evaluations on validation; auto: a tenth"
     )
     patience: Updates = Field(5, description="evaluations without a better one before a member stops")
     batch_size: Annotated[int, within(1, 65_536, "all of them are held in memory at once")] = Field(
@@ -177,7 +177,7 @@ class TrainingSettings(Settings):
         0.06, description="of train_steps, linear; then constant"
     )
     clip_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="gradient norm bound per member")
-    keep: Literal["best", "last"] = Field("best", description="values kept of a round: best on selection, or the last")
+    keep: Literal["best", "last"] = Field("best", description="values kept of a round: best on validation, or the last")
 
 
 def _count_or_fraction(value: Any) -> Any:
@@ -208,9 +208,9 @@ class PruningSettings(Settings):
         "absolute", description="importance: gradient (absolute as in XPrompt, signed, squared), magnitude, random"
     )
     rewind: (
-        Annotated[int, within(0, 10_000_000, "no dense round has so many steps")] | Literal["trained", "init", "fresh"]
+        Annotated[int, within(0, 10_000_000, "no dense round has so many steps")] | Literal["trained", "init", "reinit"]
     ) = Field("trained", description="trained, init, a step of the dense round, or fresh (a control)")
-    absent: Literal["remove", "hide", "zero"] = Field("remove", description="what stands for a dropped token")
+    dropped_as: Literal["remove", "hide", "zero"] = Field("remove", description="what stands for a dropped token")
 
 
 class SearchSettings(Settings):
@@ -267,8 +267,8 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _alike_on_all_processes(self) -> Experiment:
-        if self.machine.processes > 1 and self.model.backbone_dropout:
-            raise ValueError("processes > 1 goes without backbone_dropout: each would draw its own")
+        if self.machine.processes > 1 and self.model.model_dropout:
+            raise ValueError("processes > 1 goes without model_dropout: each would draw its own")
         return self
 
     @field_validator("seeds", mode="before")

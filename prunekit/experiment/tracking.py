@@ -30,8 +30,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from prunekit.experiment.round_runner import Watch
-from prunekit.runs.paths import LOG, SETTINGS, TRACKED, Place
+from prunekit.experiment.round_runner import Progress
+from prunekit.runs.paths import LOG, SETTINGS, TRACKED, RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
 
@@ -113,7 +113,7 @@ def tracker(name: str) -> Tracker:
 
 
 @contextmanager
-def followed(watch: Watch, run: Path, shown: Tracker | None) -> Iterator[Watch]:
+def followed(watch: Progress, run: Path, shown: Tracker | None) -> Iterator[Progress]:
     """The watch to give to a run: it also shows a tracker every round that is finished; itself where there is none."""
     if shown is None:
         yield watch
@@ -129,9 +129,9 @@ def followed(watch: Watch, run: Path, shown: Tracker | None) -> Iterator[Watch]:
 class _Following:
     """A watch that looks for finished rounds whenever something is said, which is after every one."""
 
-    def __init__(self, watch: Watch, run: Path, shown: Tracker) -> None:
+    def __init__(self, watch: Progress, run: Path, shown: Tracker) -> None:
         self._watch, self._run, self._tracker = watch, Run(run), shown
-        self._seen: set[Place] = set()
+        self._seen: set[RunKey] = set()
         self._begun = False
 
     def say(self, line: str) -> None:
@@ -150,19 +150,19 @@ class _Following:
         if not self._begun:
             self._tracker.begin(self._run.path, self._run.settings())
             self._begun = True
-        for place in self._run.tickets():
-            if place not in self._seen:
-                self._seen.add(place)
-                self._show(place)
+        for key in self._run.tickets():
+            if key not in self._seen:
+                self._seen.add(key)
+                self._show(key)
 
-    def _show(self, place: Place) -> None:
-        table = pd.read_parquet(self._run.read(place, LOG))
+    def _show(self, key: RunKey) -> None:
+        table = pd.read_parquet(self._run.read(key, LOG))
         points: dict[int, dict[str, float]] = defaultdict(dict)
         for row in table.to_dict("records"):
             points[int(row["step"])][f"{row['split']}/{row['metric']}"] = float(row["value"])
-        result = self._run.result(place)
+        result = self._run.result(key)
         last = points[int(result["kept_step"])]
-        last |= {f"report/{name}": float(value) for name, value in result["report"].items()}
+        last |= {f"report/{name}": float(value) for name, value in result["test"].items()}
         last |= {f"kept/{name}": float(result[name]) for name in _COUNTS}
         for step in sorted(points):
-            self._tracker.log(str(place), step, points[step])
+            self._tracker.log(str(key), step, points[step])

@@ -18,7 +18,7 @@ from transformers.modeling_outputs import ModelOutput, SequenceClassifierOutput
 
 from prunekit.models.encoder import Encoder
 from prunekit.models.load import borrowed, family, unwrapped, wrap
-from prunekit.models.prompt_batch import Soft, stack
+from prunekit.models.prompt_batch import PromptBatch, stack
 from prunekit.models.traits import Together
 from prunekit.models.trial import settle
 from prunekit.pruning.ticket import Ticket
@@ -27,7 +27,7 @@ from prunekit.support.errors import ConfigError
 # what a loss does not count
 _IGNORED = -100
 # where a prompt may stand
-_PLACES: dict[str, tuple[str, ...]] = {
+_POSITIONS: dict[str, tuple[str, ...]] = {
     "encoder-decoder": ("first",),
     "decoder": ("first", "suffix"),
     "encoder": ("first", "after-cls"),
@@ -71,13 +71,13 @@ class Attached:
         if not tickets:
             raise ConfigError("give at least one ticket to attach")
         with borrowed(model):  # it is tried on rows of embeddings
-            fits = tickets[0].place in _PLACES[family(model.config)]
-            place: Any = tickets[0].place if fits else "auto"
-            self._backbone = wrap(model, None, place=place)
+            fits = tickets[0].position in _POSITIONS[family(model.config)]
+            position: Any = tickets[0].position if fits else "auto"
+            self._model = wrap(model, None, position=position)
         self.model, self.tickets = unwrapped(model), tuple(tickets)
         self.family = family(model.config)
         self._longest = 0
-        self.reader: Any = self._backbone.model
+        self.reader: Any = self._model.model
         with torch.no_grad():
             self._prompts = [self._prompt(ticket) for ticket in self.tickets]
         self._heads = self._stacked_heads() if self.family == "encoder" else None
@@ -136,7 +136,7 @@ class Attached:
         rows, _ = self._rows(input_ids, attention_mask, tickets, None)
         decoder = self.family == "decoder"
         self._check_together(rows, ("batch",) if decoder else ("batch", "rows"))
-        if self._backbone.traits.per_layer:
+        if self._model.traits.per_layer:
             raise ConfigError(
                 f"{type(self.model).__name__} cannot generate from embeddings alone; call the model instead"
             )
@@ -145,9 +145,9 @@ class Attached:
             more["max_new_tokens"] = max(1, more.pop("max_length") - input_ids.shape[1])
         if decoder and self._hides(rows):
             if not hasattr(self.model, "_prepare_position_ids_for_generation"):
-                raise ConfigError("to generate with hidden tokens (--absent hide) takes transformers 5.2 or newer")
-            places = torch.arange(laid.embeds.shape[1], device=laid.first.device)
-            more["position_ids"] = (places - laid.first[:, None]).clamp(min=0)
+                raise ConfigError("to generate with hidden tokens (--dropped-as hide) takes transformers 5.2 or newer")
+            positions = torch.arange(laid.embeds.shape[1], device=laid.first.device)
+            more["position_ids"] = (positions - laid.first[:, None]).clamp(min=0)
         made = self.model.generate(inputs_embeds=laid.embeds, attention_mask=laid.attention, **more)
         if not decoder:
             return made
@@ -158,20 +158,20 @@ class Attached:
 
     def row(self, ids: Tensor, ticket: int = 0, text_tokens: int | None = None) -> Row:
         """One text's ids Int[T] with a ticket's prompt, as the model is to read them."""
-        soft, place = self._prompts[ticket], self.tickets[ticket].place
+        soft, position = self._prompts[ticket], self.tickets[ticket].position
         embedded: Tensor = self.model.get_input_embeddings()(ids)
-        if self._backbone.traits.scale != 1:
-            embedded = embedded * self._backbone.traits.scale
+        if self._model.traits.scale != 1:
+            embedded = embedded * self._model.traits.scale
         if soft.embed_input is not None:
             there = torch.ones_like(ids, dtype=torch.bool)[None, None]
             embedded = soft.embed_input(embedded[None, None], there)[0, 0]
         prompt, size = soft.values[0].to(embedded.dtype), soft.values.shape[1]
         text = len(ids) if text_tokens is None else text_tokens
-        at = min({"first": 0, "after-cls": 1, "suffix": text}[place], len(ids))
+        at = min({"first": 0, "after-cls": 1, "suffix": text}[position], len(ids))
         slots = torch.arange(len(ids), device=ids.device)
         slots = slots + size * (slots >= at)
         reads = slots.clone()
-        if place == "suffix" and at > 0 and bool(soft.present.any()):
+        if position == "suffix" and at > 0 and bool(soft.present.any()):
             reads[at - 1] = at + int(soft.present[0].nonzero().max())  # the prompt speaks last
         there = torch.ones_like(ids, dtype=torch.bool)
         return Row(
@@ -183,10 +183,10 @@ class Attached:
 
     # ---- the parts
 
-    def _prompt(self, ticket: Ticket) -> Soft:
+    def _prompt(self, ticket: Ticket) -> PromptBatch:
         """A ticket's prompt on the model's device, checked against the model."""
-        if ticket.place not in _PLACES[self.family]:
-            raise ConfigError(f"place = {ticket.place}: a ticket of another kind of model than this {self.family}")
+        if ticket.position not in _POSITIONS[self.family]:
+            raise ConfigError(f"place = {ticket.position}: a ticket of another kind of model than this {self.family}")
         if (ticket.head is None) == (self.family == "encoder"):
             raise ConfigError(
                 "an encoder answers by its ticket's head, other models by words; this ticket is not for it"
@@ -218,14 +218,14 @@ class Attached:
         return [self.row(ids[real], one, text) for ids, real, one, text in made], where
 
     def _check_together(self, rows: Sequence[Row], allowed: Sequence[Together]) -> None:
-        """Rows that the model would answer otherwise beside each other are refused (`backbones/trial.py`)."""
+        """Rows that the model would answer otherwise beside each other are refused (`models/trial.py`)."""
         longest = max(len(row.embeds) for row in rows)
         if len(rows) > 1 and longest > self._longest:
             with borrowed(self.model):
                 self.model.eval()
-                settle(self._backbone, longest)
+                settle(self._model, longest)
             self._longest = longest
-        together = self._backbone.traits.together
+        together = self._model.traits.together
         unequal = len({len(row.embeds) for row in rows}) > 1
         if len(rows) > 1 and (together == "alone" or (unequal and together not in allowed)):
             kind = type(self.model).__name__
@@ -236,28 +236,28 @@ class Attached:
         self, rows: Sequence[Row], laid: _Rows, input_ids: Tensor, where: Tensor
     ) -> dict[str, Tensor]:
         """What the model is told beside embeddings and attention."""
-        traits, more = self._backbone.traits, {}
+        traits, more = self._model.traits, {}
         if traits.first_position is not None:
             slots = torch.arange(laid.embeds.shape[1], device=laid.embeds.device)
             more["position_ids"] = (slots + traits.first_position).expand(len(laid.embeds), -1)
         if traits.per_layer:
-            ids = input_ids.new_full(laid.attention.shape, self._backbone.filler_id)
+            ids = input_ids.new_full(laid.attention.shape, self._model.filler_id)
             for number, row in enumerate(rows):
                 ids[number, row.tokens] = input_ids[number, where[number]]
-            more["per_layer_inputs"] = self._backbone.layer_inputs(ids)
+            more["per_layer_inputs"] = self._model.layer_inputs(ids)
         return more
 
     def _hides(self, rows: Sequence[Row]) -> bool:
         """Whether a slot that is not attended to counts as a position; elsewhere `generate` counts by itself."""
-        return not self._backbone.counts_attended and not all(bool(row.attended.all()) for row in rows)
+        return not self._model.counts_attended and not all(bool(row.attended.all()) for row in rows)
 
     def _stacked_heads(self) -> tuple[Tensor, Tensor]:
         """Heads of all tickets: [S, C, H] and [S, C]."""
         heads = [ticket.head for ticket in self.tickets if ticket.head is not None]
         if len({head["weight"].shape for head in heads}) > 1:
             raise ConfigError("tickets that share a batch need heads of as many choices; attach them one by one")
-        if (wide := heads[0]["weight"].shape[1]) != self._backbone.hidden_width:
-            raise ConfigError(f"the ticket's head is {wide} wide, the model's states {self._backbone.hidden_width}")
+        if (wide := heads[0]["weight"].shape[1]) != self._model.hidden_width:
+            raise ConfigError(f"the ticket's head is {wide} wide, the model's states {self._model.hidden_width}")
         device = next(self.model.parameters()).device
         weight, bias = (torch.stack([head[name] for head in heads]).to(device) for name in ("weight", "bias"))
         return weight, bias
@@ -265,7 +265,7 @@ class Attached:
     def _classified(
         self, laid: _Rows, tickets: Sequence[int] | None, labels: Tensor | None, more: dict[str, Any]
     ) -> SequenceClassifierOutput:
-        """An encoder's answers by the heads of the rows' tickets; read as `backbones.Encoder` reads them."""
+        """An encoder's answers by the heads of the rows' tickets; read as `models.Encoder` reads them."""
         assert self._heads is not None
         output = self.reader(inputs_embeds=laid.embeds, attention_mask=laid.attention, **more)
         every = torch.arange(len(laid.first), device=laid.first.device)
@@ -275,8 +275,8 @@ class Attached:
         logits = weight.new_empty(len(every), weight.shape[1])
         for number in worn.unique().tolist():
             own = states[worn == number]
-            if self.tickets[number].place == "first" and isinstance(self._backbone, Encoder):
-                own = self._backbone.pooled(own)
+            if self.tickets[number].position == "first" and isinstance(self._model, Encoder):
+                own = self._model.pooled(own)
             logits[worn == number] = F.linear(own.to(weight.dtype), weight[number], bias[number])
         loss = None if labels is None else F.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)

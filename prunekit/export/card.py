@@ -30,7 +30,7 @@ base = {cls}.from_pretrained({base}{revision}{labels}, dtype=torch.float32)
 model = PeftModel.from_pretrained(base, folder).eval()
 """
 
-# texts and answers are read as `backbones.encoding` reads them: a test holds the two together
+# texts and answers are read as `models.encoding` reads them: a test holds the two together
 _TEXT = '''
 
 def read(text):
@@ -134,7 +134,7 @@ def card(kind: str, ticket: Ticket, story: Story, folder: str = ".") -> str:
     lines += [f"Trained and pruned by prunekit: {cells}; round {ticket.round}, seed {ticket.seed}.", ""]
     lines += [_row("template", story.template)] if story.template else []
     lines += [_row("answers", ", ".join(story.choices))] if story.choices else []
-    lines += [_row(f"report {_plain(name)}", f"{value:.4f}") for name, value in story.metrics.items()]
+    lines += [_row(f"test {_plain(name)}", f"{value:.4f}") for name, value in story.metrics.items()]
     lines += ["", f"`{SIDE}` tells the rest. It needs PEFT and transformers:", "", "```python"]
     lines += [code(kind, ticket, story, folder).rstrip(), "```", ""]
     if story.template:

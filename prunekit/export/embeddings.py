@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prunekit.export.attach import Attached
 from prunekit.export.flat import SIDE, Story, flat, side_file
-from prunekit.models import Backbone
+from prunekit.models import FrozenModel
 from prunekit.models.load import family
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
@@ -36,7 +36,7 @@ def embedding_files(ticket: Ticket, story: Story) -> dict[str, bytes]:
 
 
 def prompt_embeds_files(
-    ticket: Ticket, story: Story, backbone: Backbone, texts: Sequence[Sequence[int]]
+    ticket: Ticket, story: Story, model: FrozenModel, texts: Sequence[Sequence[int]]
 ) -> dict[str, bytes]:
     """For each of the texts (token ids), the rows [n, H] that a server reads in its place; tensors "0", "1", ...
 
@@ -44,17 +44,17 @@ def prompt_embeds_files(
 
     Raises: ConfigError where the model is no decoder, or a prompt token must not be attended to.
     """
-    if family(backbone.config) != "decoder":
+    if family(model.config) != "decoder":
         raise ConfigError("servers take prompt embeddings for decoder-only models; use --to peft or --to embeddings")
-    attached = Attached(backbone.model, [ticket])
+    attached = Attached(model.model, [ticket])
     tensors = {}
     with torch.no_grad():
         for number, ids in enumerate(texts):
-            row = attached.row(torch.tensor(list(ids), device=backbone.device))
+            row = attached.row(torch.tensor(list(ids), device=model.device))
             if not bool(row.attended.all()):
                 raise ConfigError(
                     "a server attends to every row that it is sent, and this ticket's dropped tokens are hidden "
-                    "(--absent hide); prune with --absent remove or zero"
+                    "(--dropped-as hide); prune with --dropped-as remove or zero"
                 )
             tensors[str(number)] = row.embeds.cpu()
     content = _packed(tensors)

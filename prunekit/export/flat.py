@@ -27,7 +27,7 @@ from prunekit.support.errors import ArtifactError, ConfigError
 SIDE = "prunekit.json"
 FORMAT = 1
 
-_FACTS = ("rewind", "round", "absent", "place", "method", "seed", "origin")
+_FACTS = ("rewind", "round", "dropped_as", "position", "method", "seed", "origin")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Story:
     fields: what the template names.  separator: between text and answer; a blank where neither has one.
     max_input_tokens: of a text at most.  beside_prompt: most tokens of text and answer, which the prompt leaves room
     for.  opening, closing: ids around each text.  plain: whether special tokens in texts are read as other words.
-    metrics: what the ticket reached on the report split.
+    metrics: what the ticket reached on the test split.
     """
 
     model: str | None = None
@@ -116,7 +116,7 @@ def restored(values: Tensor, head: Mapping[str, Tensor] | None, facts: Mapping[s
     try:
         piece = torch.tensor([[flag == "1" for flag in row] for row in facts["mask"]])
         mask, known = Mask(piece.any(dim=1), piece), dict(facts["ticket"])
-        slots = mask.token if known["absent"] == "remove" else torch.ones_like(mask.token)
+        slots = mask.token if known["dropped_as"] == "remove" else torch.ones_like(mask.token)
         if len(slots) * values.shape[1] > MOST_NUMBERS:  # before memory is taken for what a file claims
             raise ValueError(f"a prompt of {len(slots)} tokens")
         if int(slots.sum()) != len(values):

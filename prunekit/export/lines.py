@@ -57,7 +57,7 @@ def sample(examples: Sequence[Example]) -> list[Example]:
     order = sorted(examples, key=lambda example: (-len(example.text), example.index))
     longest, rest = order[:_LONGEST], order[_LONGEST:]
     drawn = torch.randperm(len(rest), generator=generator("export", "rows")).tolist()
-    rows = [*longest, *(rest[place] for place in drawn[: _ROWS - len(longest)])]
+    rows = [*longest, *(rest[position] for position in drawn[: _ROWS - len(longest)])]
     answers = accumulate(len(row.choices) for row in rows)
     return [row for row, count in zip(rows, answers, strict=True) if count <= _ANSWERS] or rows[:1]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from prunekit.export.card import card
 from prunekit.export.flat import SIDE, Story, flat, side_file
 from prunekit.export.foreign import CLASSIFIER, CONFIG, PROMPT, TENSORS
-from prunekit.models import Backbone
+from prunekit.models import FrozenModel
 from prunekit.models.encoding import Wording
 from prunekit.models.load import family
 from prunekit.pruning.ticket import Ticket
@@ -32,18 +32,18 @@ _POOLED = {"bert"}
 _OWN_LAYER = {"roberta", "xlm-roberta", "camembert"}
 
 
-def adapter_files(ticket: Ticket, backbone: Backbone, story: Story) -> dict[str, bytes]:
+def adapter_files(ticket: Ticket, model: FrozenModel, story: Story) -> dict[str, bytes]:
     """File name -> bytes of the adapter, with its card and side file.
 
     Raises: ConfigError where PEFT cannot do what the ticket does, with the reason.
     """
-    check_exportable(ticket, backbone)
-    story = as_read(story, backbone, len(ticket.mask.token))
+    check_exportable(ticket, model)
+    story = as_read(story, model, len(ticket.mask.token))
     slots = flat(ticket)
-    tensors = {PROMPT: slots.values} | _head(ticket, backbone)
+    tensors = {PROMPT: slots.values} | _head(ticket, model)
     content: bytes = save({name: one.contiguous().clone() for name, one in tensors.items()}, metadata={"format": "pt"})
-    kind = task_type(backbone)
-    config = atomic.as_json(_config(kind, slots.values, backbone, story))
+    kind = task_type(model)
+    config = atomic.as_json(_config(kind, slots.values, model, story))
     return {
         SIDE: side_file(ticket, story, content, config),  # first: half an export then shows
         TENSORS: content,
@@ -52,77 +52,77 @@ def adapter_files(ticket: Ticket, backbone: Backbone, story: Story) -> dict[str,
     }
 
 
-def as_read(story: Story, backbone: Backbone, tokens: int) -> Story:
-    """The story with how a backbone reads its texts beside a prompt of P = `tokens`."""
-    reader = backbone.reader
+def as_read(story: Story, model: FrozenModel, tokens: int) -> Story:
+    """The story with how a model reads its texts beside a prompt of P = `tokens`."""
+    reader = model.reader
     story = replace(
         story,
-        ranking=backbone.ranking,
-        max_input_tokens=backbone.max_input_tokens,
-        beside_prompt=backbone.most_positions - tokens,
+        ranking=model.ranking,
+        max_input_tokens=model.max_input_tokens,
+        beside_prompt=model.most_positions - tokens,
         opening=reader.opening,
         closing=reader.closing if reader.closes else (),
     )
     if story.template is None:
         return story
     example = Example(0, story.template, {}, story.choices or ())
-    wording = Wording(reader, example, backbone.reading(story.choices is None, tokens))
+    wording = Wording(reader, example, model.reading(story.choices is None, tokens))
     return replace(story, fields=placeholders(story.template), plain=wording.plain)
 
 
-def task_type(backbone: Backbone) -> TaskType:
+def task_type(model: FrozenModel) -> TaskType:
     """What PEFT calls a family."""
     kinds: dict[str, TaskType] = {"decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "SEQ_CLS"}
-    return kinds[family(backbone.config)]
+    return kinds[family(model.config)]
 
 
-def check_exportable(ticket: Ticket, backbone: Backbone) -> None:
+def check_exportable(ticket: Ticket, model: FrozenModel) -> None:
     """Raises ConfigError, with the reason and a way out, where PEFT cannot do exactly what the ticket does."""
     ticket.prompt().prompt.materialise()
-    reason = _reason(ticket, backbone)
+    reason = _reason(ticket, model)
     if reason:
         raise ConfigError(f"no PEFT adapter can be this ticket: {reason}")
 
 
-def _reason(ticket: Ticket, backbone: Backbone) -> str | None:
-    if ticket.place == "suffix":
+def _reason(ticket: Ticket, model: FrozenModel) -> str | None:
+    if ticket.position == "suffix":
         return (
             "PEFT puts a prompt before every token, this one stands behind the text; "
             "use --to embeddings or --to prompt-embeds"
         )
-    if ticket.place == "after-cls":
+    if ticket.position == "after-cls":
         return (
             "PEFT puts a prompt before every token and reads the answer there, this one stands behind [CLS], where the "
-            "answer is read; train with --place first, or use --to embeddings"
+            "answer is read; train with --position first, or use --to embeddings"
         )
-    if ticket.absent == "hide" and ticket.mask.tokens < len(ticket.mask.token):
+    if ticket.dropped_as == "hide" and ticket.mask.tokens < len(ticket.mask.token):
         return (
-            "its dropped tokens keep a slot that nobody attends to (--absent hide), and PEFT attends to every prompt "
-            "token; prune with --absent remove or zero, or use --to embeddings"
+            "its dropped tokens keep a slot that nobody attends to (--dropped-as hide), and PEFT attends to every "
+            "prompt token; prune with --dropped-as remove or zero, or use --to embeddings"
         )
-    if backbone.traits.scale != 1:
+    if model.traits.scale != 1:
         return (
-            f"this model multiplies the embeddings of token ids by {backbone.traits.scale:.4g} where it reads ids, and "
+            f"this model multiplies the embeddings of token ids by {model.traits.scale:.4g} where it reads ids, and "
             "PEFT feeds it embeddings that nobody multiplies; use --to embeddings"
         )
-    if backbone.traits.per_layer:
+    if model.traits.per_layer:
         return (
             "the layers of this model have embeddings of their own of each token id, which PEFT does not hand on; use "
             "--to embeddings"
         )
-    if family(backbone.config) == "encoder":
-        return _encoder_reason(backbone)
+    if family(model.config) == "encoder":
+        return _encoder_reason(model)
     return None
 
 
-def _encoder_reason(backbone: Backbone) -> str | None:
-    kind = backbone.config.model_type
+def _encoder_reason(model: FrozenModel) -> str | None:
+    kind = model.config.model_type
     if kind not in _POOLED | _OWN_LAYER:
         return (
             f"the classification model of {kind} reads its answer in another way than prunekit does (exact are "
             f"{', '.join(sorted(_POOLED | _OWN_LAYER))}); use --to embeddings"
         )
-    if getattr(backbone.model, "pooler", None) is None:
+    if getattr(model.model, "pooler", None) is None:
         return (
             "this checkpoint has no pooler, so that the classification model would read the answer through a random "
             "layer; use --to embeddings"
@@ -130,10 +130,10 @@ def _encoder_reason(backbone: Backbone) -> str | None:
     return None
 
 
-def _config(kind: TaskType, values: Tensor, backbone: Backbone, story: Story) -> dict[str, Any]:
+def _config(kind: TaskType, values: Tensor, model: FrozenModel, story: Story) -> dict[str, Any]:
     """`adapter_config.json`; no key that an older PEFT would not know, and none that it would act on."""
     # PEFT asks for both and uses neither; some models have no attention heads to count
-    counts = (getattr(backbone.text_config, name, 1) for name in ("num_attention_heads", "num_hidden_layers"))
+    counts = (getattr(model.text_config, name, 1) for name in ("num_attention_heads", "num_hidden_layers"))
     heads, layers = (count if isinstance(count, int) else 1 for count in counts)
     return {
         "auto_mapping": None,
@@ -153,14 +153,14 @@ def _config(kind: TaskType, values: Tensor, backbone: Backbone, story: Story) ->
     }
 
 
-def _head(ticket: Ticket, backbone: Backbone) -> dict[str, Tensor]:
+def _head(ticket: Ticket, frozen: FrozenModel) -> dict[str, Tensor]:
     """The tensors of a classification head, by the names that PEFT gives them."""
     if ticket.head is None:
         return {}
     names = {name: value.float() for name, value in ticket.head.items()}
-    if backbone.config.model_type in _POOLED:
+    if frozen.config.model_type in _POOLED:
         return {f"{CLASSIFIER}{name}": value for name, value in names.items()}
-    model: Any = backbone.model
+    model: Any = frozen.model
     layer = {name: value.detach().float().cpu() for name, value in model.pooler.dense.named_parameters()}
     return {f"{CLASSIFIER}out_proj.{name}": value for name, value in names.items()} | {
         f"{CLASSIFIER}dense.{name}": value for name, value in layer.items()

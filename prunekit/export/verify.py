@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from prunekit.export.attach import Attached
-from prunekit.models import Backbone
+from prunekit.models import FrozenModel
 from prunekit.models.load import family
 from prunekit.models.trial import in_a_line
 from prunekit.pruning.ticket import Ticket
@@ -51,14 +51,14 @@ class Verified:
         )
 
 
-def verify(folder: Path, ticket: Ticket, backbone: Backbone) -> Verified:
+def verify(folder: Path, ticket: Ticket, model: FrozenModel) -> Verified:
     """Compare an adapter's logits under PEFT with prunekit's, on the same weights and made-up rows.
 
-    folder: holds the adapter.  backbone: the model that it is for.
+    folder: holds the adapter.  model: the model that it is for.
 
     Raises: ConfigError where PEFT is not installed; ArtifactError where any float32 logit differs.
     """
-    found = measure(folder, ticket, backbone)
+    found = measure(folder, ticket, model)
     check(found)
     return found
 
@@ -69,27 +69,27 @@ def check(found: Verified) -> None:
         raise ArtifactError(f"not exported, since PEFT would answer otherwise: {found.sentence}")
 
 
-def measure(folder: Path, ticket: Ticket, backbone: Backbone) -> Verified:
+def measure(folder: Path, ticket: Ticket, model: FrozenModel) -> Verified:
     """What `verify` compares, whatever it finds."""
     peft = _peft()
-    attached = Attached(backbone.model, [ticket])
+    attached = Attached(model.model, [ticket])
     # whatever transformers and PEFT raise where they do not go together
-    with in_a_line(backbone.model, "PEFT cannot put a prompt on this model, so use --to embeddings"):
-        pairs = _compared(peft, folder, attached, ticket, backbone)
+    with in_a_line(model.model, "PEFT cannot put a prompt on this model, so use --to embeddings"):
+        pairs = _compared(peft, folder, attached, ticket, model)
     differences = [float((one - other).abs().max()) for one, other in pairs]
     largest = max(float(one.abs().max()) for one, _ in pairs)
     return Verified(len(pairs), max(differences), largest, str(peft.__version__), pairs[0][0].dtype)
 
 
 def _compared(
-    peft: Any, folder: Path, attached: Attached, ticket: Ticket, backbone: Backbone
+    peft: Any, folder: Path, attached: Attached, ticket: Ticket, model: FrozenModel
 ) -> list[tuple[Tensor, Tensor]]:
     """Logits of the attached ticket and of PEFT with the adapter in a folder, row by row."""
-    _, theirs = models(backbone, ticket)
+    _, theirs = models(model, ticket)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # notes on how to load, for whoever loads it by hand
         worn = peft.PeftModel.from_pretrained(theirs, str(folder)).eval()
-        return list(_logits(attached, worn, backbone, len(ticket.mask.token)))
+        return list(_logits(attached, worn, model, len(ticket.mask.token)))
 
 
 def need_peft() -> None:
@@ -107,24 +107,24 @@ def _peft() -> Any:
     return peft
 
 
-def models(backbone: Backbone, ticket: Ticket) -> tuple[Any, Any]:
+def models(model: FrozenModel, ticket: Ticket) -> tuple[Any, Any]:
     """The model as prunekit reads it, and as PEFT expects it; both hold the same weights."""
-    if family(backbone.config) != "encoder" or ticket.head is None:
-        return backbone.model, backbone.model
-    config = type(backbone.config).from_dict(backbone.config.to_dict() | {"num_labels": len(ticket.head["bias"])})
+    if family(model.config) != "encoder" or ticket.head is None:
+        return model.model, model.model
+    config = type(model.config).from_dict(model.config.to_dict() | {"num_labels": len(ticket.head["bias"])})
     with torch.device("meta"):
         classifier = AutoModelForSequenceClassification.from_config(config)
-    setattr(classifier, classifier.base_model_prefix, backbone.model)
-    classifier.classifier.to_empty(device=backbone.device)  # PEFT fills it from the adapter
-    return backbone.model, classifier.eval()
+    setattr(classifier, classifier.base_model_prefix, model.model)
+    classifier.classifier.to_empty(device=model.device)  # PEFT fills it from the adapter
+    return model.model, classifier.eval()
 
 
-def _logits(attached: Attached, worn: Any, backbone: Backbone, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _logits(attached: Attached, worn: Any, model: FrozenModel, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits of both sides, row by row: all positions of a text, all of an answer, or all choices."""
-    known = torch.tensor(backbone.ordinary_ids(), device=backbone.device)
-    lengths = [length for length in _LENGTHS if length + tokens <= backbone.most_positions] or _LENGTHS[:1]
+    known = torch.tensor(model.ordinary_ids(), device=model.device)
+    lengths = [length for length in _LENGTHS if length + tokens <= model.most_positions] or _LENGTHS[:1]
     for number, length in enumerate(lengths):
-        ids = known[(torch.arange(length, device=backbone.device) * 7 + number) % len(known)]
+        ids = known[(torch.arange(length, device=model.device) * 7 + number) % len(known)]
         given: dict[str, Any] = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids)[None]}
         if attached.family == "encoder-decoder":
             given["decoder_input_ids"] = known[:_ANSWER][None]

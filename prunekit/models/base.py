@@ -22,13 +22,13 @@ from prunekit.models.batch import Batch, Encoded, Row, collate
 from prunekit.models.encoding import Reading, Way, encode
 from prunekit.models.identity import ModelIdentity, identity_of
 from prunekit.models.placing import Beside, Placed, apart, beside, joined
-from prunekit.models.prompt_batch import Head, Soft
+from prunekit.models.prompt_batch import Head, PromptBatch
 from prunekit.models.tokens import TextReader
 from prunekit.models.traits import Traits, embedding_rows, text_config
 from prunekit.support.errors import ConfigError
 from prunekit.tasks import Example
 
-Place = Literal["first", "suffix", "after-cls"]
+Position = Literal["first", "suffix", "after-cls"]
 Ranking = Literal["sum", "mean"]
 
 # rows of the embedding table that stand for nothing: BERT's [unused5], T5's <extra_id_3>, Gemma's <unused7>
@@ -39,7 +39,7 @@ COUNTS_ATTENDED = {"opt"}
 
 
 @dataclass(frozen=True)
-class Judged:
+class Predictions:
     """What a cohort answered to a batch.
 
     losses: [S, B], mean negative log-likelihood of the gold choice; NaN where none is known.
@@ -50,7 +50,7 @@ class Judged:
     logits: Tensor
 
 
-class Backbone:
+class FrozenModel:
     """A frozen model and its tokenizer. Its weights never get a gradient and are never changed.
 
     place: where the prompt goes: "first" (before every token), "suffix" (between a decoder's text and answer) or
@@ -61,21 +61,21 @@ class Backbone:
     traits: how the model is given its rows; `trial.settle` finds out.  tried: tokens of the longest text tried.
     """
 
-    places: tuple[Place, ...] = ("first",)
+    positions: tuple[Position, ...] = ("first",)
     answers_by_head = False
     closes_texts = True
     traits = Traits()
     tried = 0
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, place: Place, ranking: Ranking = "sum", max_input_tokens: int = 256
+        self, model: Any, tokenizer: Any, *, position: Position, ranking: Ranking = "sum", max_input_tokens: int = 256
     ) -> None:
-        if place not in self.places:
-            raise ConfigError(f"place = {place!r} does not fit this model; use one of {', '.join(self.places)}")
+        if position not in self.positions:
+            raise ConfigError(f"place = {position!r} does not fit this model; use one of {', '.join(self.positions)}")
         self.model: nn.Module = model
         self.tokenizer = tokenizer
         self.reader = TextReader(tokenizer, closes=self.closes_texts)
-        self.place, self.ranking, self.max_input_tokens = place, ranking, max_input_tokens
+        self.position, self.ranking, self.max_input_tokens = position, ranking, max_input_tokens
         self.model.requires_grad_(False)
         self.model.eval()
 
@@ -89,7 +89,7 @@ class Backbone:
         """Where this family reads answers: behind the text, apart from it, or nowhere, since a head answers."""
         raise NotImplementedError
 
-    def _judge(self, soft: Soft, batch: Batch) -> Judged:
+    def _judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
         raise NotImplementedError
 
     def remembering(self) -> AbstractContextManager[None]:
@@ -101,7 +101,7 @@ class Backbone:
 
     # ---- what every family does
 
-    def judge(self, soft: Soft, batch: Batch) -> Judged:
+    def judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
         """Losses and choice scores of every member on every example.
 
         Raises: ConfigError where prompt tokens are hidden from a model that sees them all the same.
@@ -109,18 +109,18 @@ class Backbone:
         if soft.hides and not self.hides:
             kind = type(self.model).__name__
             raise ConfigError(
-                f"{kind} sees prompt tokens that are hidden from it; drop them by --absent remove or zero"
+                f"{kind} sees prompt tokens that are hidden from it; drop them by --dropped-as remove or zero"
             )
         return self._judged(soft, batch.to(self.device))
 
-    def _judged(self, soft: Soft, batch: Batch) -> Judged:
+    def _judged(self, soft: PromptBatch, batch: Batch) -> Predictions:
         if self.traits.together != "alone" or soft.members * batch.size == 1:
             return self._judge(soft, batch)
         members = []
         for member in range(soft.members):
             each = [self._judge(*_row_alone(soft, batch, member, row)) for row in range(batch.size)]
             members.append([torch.cat([getattr(row, name) for row in each], dim=1) for name in ("losses", "logits")])
-        return Judged(*(torch.cat(parts) for parts in zip(*members, strict=True)))
+        return Predictions(*(torch.cat(parts) for parts in zip(*members, strict=True)))
 
     @cached_property
     def hides(self) -> bool:
@@ -131,17 +131,17 @@ class Backbone:
         if self.answers_by_head:
             weight = torch.randn(2, self.hidden_width, generator=torch.Generator().manual_seed(0))
             head = Head(weight.to(values.device).expand(2, -1, -1), torch.zeros(2, 2, device=values.device))
-        soft = Soft(values, there, torch.ones_like(there), there.long(), None, head)
+        soft = PromptBatch(values, there, torch.ones_like(there), there.long(), None, head)
         text = Encoded(0, (3, 4, 5), ((6,), (7,)), 0)
         with torch.no_grad():
             logits = self._judged(soft, self.batch([[text]], every_choice=True).to(self.device)).logits
         return bool((logits[0] - logits[1]).abs().max() <= 1e-6 * logits.abs().max())
 
-    def losses(self, soft: Soft, batch: Batch) -> Tensor:
+    def losses(self, soft: PromptBatch, batch: Batch) -> Tensor:
         """[S, B] per-example losses."""
         return self.judge(soft, batch).losses
 
-    def logits(self, soft: Soft, batch: Batch) -> Tensor:
+    def logits(self, soft: PromptBatch, batch: Batch) -> Tensor:
         """[S, B, C] choice scores; -inf where an example has fewer choices."""
         return self.judge(soft, batch).logits
 
@@ -279,7 +279,7 @@ class Backbone:
 
     # ---- helpers of the families
 
-    def _beside(self, soft: Soft, batch: Batch) -> Beside:
+    def _beside(self, soft: PromptBatch, batch: Batch) -> Beside:
         """Prompt and text of every row, with the layers' own embeddings behind each vector where there are such."""
         side = beside(soft, batch, self.embed(batch.ids))
         if not self.traits.per_layer:
@@ -291,9 +291,9 @@ class Backbone:
             side, embedded=torch.cat([side.embedded, texts], -1), values=torch.cat([side.values, prompt], -1)
         )
 
-    def _place(self, soft: Soft, batch: Batch) -> Placed:
+    def _position(self, soft: PromptBatch, batch: Batch) -> Placed:
         """Prompt vectors put before (or, after-cls, behind the first of) the input embeddings of every row."""
-        return joined(self._beside(soft, batch), split=1 if self.place == "after-cls" else 0)
+        return joined(self._beside(soft, batch), split=1 if self.position == "after-cls" else 0)
 
     def _read_rows(self, placed: Placed, read: Callable[..., Any]) -> Tensor:
         """[N, T, D], what `read` gives of rows, those apart that may not share a forward pass.
@@ -343,7 +343,7 @@ class Backbone:
         return 10**9 if limit is None else limit - (self.traits.first_position or 0)
 
 
-def by_words(logprobs: Tensor, batch: Batch, ranking: Ranking) -> Judged:
+def by_words(logprobs: Tensor, batch: Batch, ranking: Ranking) -> Predictions:
     """Losses and choice scores from [S, B, C, L] log-probabilities of the answers' tokens."""
     real = batch.target_mask.to(logprobs.dtype)
     total = (logprobs * real).sum(-1)  # [S, B, C]
@@ -352,10 +352,10 @@ def by_words(logprobs: Tensor, batch: Batch, ranking: Ranking) -> Judged:
     losses = -mean.gather(2, gold).squeeze(2)
     losses = losses.masked_fill(batch.gold < 0, float("nan"))
     ranked = total if ranking == "sum" else mean
-    return Judged(losses, ranked.masked_fill(~batch.choice_mask, float("-inf")))
+    return Predictions(losses, ranked.masked_fill(~batch.choice_mask, float("-inf")))
 
 
-def by_head(states: Tensor, head: Head, batch: Batch) -> Judged:
+def by_head(states: Tensor, head: Head, batch: Batch) -> Predictions:
     """Losses and choice scores from [S, B, R, H] states: a row of the head per choice, or one scalar per row."""
     states = states.to(head.weight.dtype)
     # a linear layer per member, as a classification model has it, so that a single row's scores are its, bit for bit
@@ -365,10 +365,10 @@ def by_head(states: Tensor, head: Head, batch: Batch) -> Judged:
     logits = logits.masked_fill(~batch.choice_mask, float("-inf"))
     gold = batch.gold.clamp(min=0).expand(logits.shape[:2])[..., None]
     losses = -logits.log_softmax(-1).gather(2, gold).squeeze(2)
-    return Judged(losses.masked_fill(batch.gold < 0, float("nan")), logits)
+    return Predictions(losses.masked_fill(batch.gold < 0, float("nan")), logits)
 
 
-def _row_alone(soft: Soft, batch: Batch, member: int, row: int) -> tuple[Soft, Batch]:
+def _row_alone(soft: PromptBatch, batch: Batch, member: int, row: int) -> tuple[PromptBatch, Batch]:
     """One member's prompt and one of its examples, all padding cut off."""
     own = member if batch.ids.shape[0] > 1 else 0
     cells = {part.name: getattr(batch, part.name)[own : own + 1, row : row + 1] for part in fields(Batch)}

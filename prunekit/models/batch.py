@@ -17,7 +17,7 @@ class Encoded:
     """One example as token ids.
 
     index: its position in its split.  text: ids of the input, special tokens included.
-    choices: ids of each of its C answers, as the backbone family scores them.  gold: the right answer's place (the
+    choices: ids of each of its C answers, as the model family scores them.  gold: the right answer's place (the
     first where several are right, -1 where none is known).  own_choices: whether the answers are this example's own
     rather than the task's.  cut: whether the text had to be shortened.
     """
@@ -37,7 +37,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a backbone reads. M is S where every member has its own examples, 1 where all share them.
+    """What a model reads. M is S where every member has its own examples, 1 where all share them.
 
     R rows per example: 1, or C where the answer is part of the row.  L answer tokens.
 
@@ -69,7 +69,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Row:
-    """One example as a backbone family lays it out: R input rows, C answers.
+    """One example as a model family lays it out: R input rows, C answers.
 
     start: of each row, the place of its text's last token (where the answer is read).  gold: the right answer's place,
     -1 where none is known.  index: the example's position in its split.

@@ -11,12 +11,12 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from prunekit.models import suffix
-from prunekit.models.base import Backbone, Judged, Place, Ranking, by_words
+from prunekit.models.base import FrozenModel, Position, Predictions, Ranking, by_words
 from prunekit.models.batch import Batch, Encoded, Ids, Row
 from prunekit.models.encoding import Way
 from prunekit.models.keeping import keeping
 from prunekit.models.placing import Placed, behind_text
-from prunekit.models.prompt_batch import Soft
+from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.text_cache import Text, TextCache
 from prunekit.models.traits import windows
 
@@ -28,7 +28,7 @@ _READ_AT_ONCE = 16
 _TRIED = {torch.float64: 1e-6, torch.float32: 1e-4}
 
 
-class Decoder(Backbone):
+class Decoder(FrozenModel):
     """A causal language model. First: prompt, text, answer. Suffix: text, prompt, answer.
 
     An answer's score is its log-probability right after what is attended to before it. As a suffix the prompt changes
@@ -38,7 +38,7 @@ class Decoder(Backbone):
     text_cache_mb: memory that the keys and values of texts may take, in MiB; what is beyond it goes to files.
     """
 
-    places: tuple[Place, ...] = ("first", "suffix")
+    positions: tuple[Position, ...] = ("first", "suffix")
     closes_texts = False
 
     def __init__(
@@ -46,12 +46,12 @@ class Decoder(Backbone):
         model: Any,
         tokenizer: Any,
         *,
-        place: Place,
+        position: Position,
         ranking: Ranking = "sum",
         max_input_tokens: int = 256,
         text_cache_mb: int = 2048,
     ) -> None:
-        super().__init__(model, tokenizer, place=place, ranking=ranking, max_input_tokens=max_input_tokens)
+        super().__init__(model, tokenizer, position=position, ranking=ranking, max_input_tokens=max_input_tokens)
         self._plain_output = self._output_is_plain()
         self.texts = TextCache(text_cache_mb * 2**20)
         self.caches_texts = False
@@ -59,7 +59,7 @@ class Decoder(Backbone):
     def settled(self) -> None:
         """See whether what was read of a text may be kept, now that it is known how the model reads."""
         kept, self.texts = self.texts, TextCache(2**30)  # for trying alone
-        self.caches_texts = self.place == "suffix" and not self.spread and self._cache_is_exact()
+        self.caches_texts = self.position == "suffix" and not self.spread and self._cache_is_exact()
         self.texts = TextCache(kept.memory_bytes)
 
     def answered(self, own_choices: bool) -> Way:
@@ -73,20 +73,20 @@ class Decoder(Backbone):
         inputs = [example.text] if _one_token(targets) else [example.text + target[:-1] for target in targets]
         return Row(inputs, targets, [len(example.text) - 1] * len(inputs), gold, example.index)
 
-    def judge(self, soft: Soft, batch: Batch) -> Judged:
+    def judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
         """Losses and choice scores of every member on every example."""
         if not self._goes_behind(soft, batch):
             return super().judge(soft, batch)
         return self._judge_behind(soft, batch.to(self.device), suffix.text_ids(batch))
 
-    def _judge(self, soft: Soft, batch: Batch) -> Judged:
+    def _judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
         shape = (soft.members, *batch.targets.shape[1:])
         targets = batch.targets.expand(shape)  # [S, B, C, L]
         start = batch.start.expand(soft.members, *batch.start.shape[1:])
-        if self.place == "suffix":
+        if self.position == "suffix":
             placed, at = behind_text(self._beside(soft, batch), start, shape[-1])
         else:
-            placed = self._place(soft, batch)
+            placed = self._position(soft, batch)
             at = start[..., None] + soft.values.shape[-2] + torch.arange(shape[-1], device=start.device)
             at = at.clamp(max=placed.embeds.shape[1] - 1).flatten(0, 2)  # [S * B * R, L]
         logprobs = self._next_token(placed, at).log_softmax(-1)  # [S * B * R, L, V]
@@ -106,7 +106,7 @@ class Decoder(Backbone):
 
     # ---- behind cached texts
 
-    def _goes_behind(self, soft: Soft, batch: Batch) -> bool:
+    def _goes_behind(self, soft: PromptBatch, batch: Batch) -> bool:
         """Whether this batch can be read behind cached texts."""
         return (
             self.caches_texts
@@ -117,7 +117,7 @@ class Decoder(Backbone):
             and (self._plain_output or bool(soft.present.any(dim=1).all()))  # else the text's own output is asked for
         )
 
-    def _judge_behind(self, soft: Soft, batch: Batch, texts: Sequence[Ids]) -> Judged:
+    def _judge_behind(self, soft: PromptBatch, batch: Batch, texts: Sequence[Ids]) -> Predictions:
         """As `_judge`, from the prompt on; texts: the ids of the M * B texts."""
         known = self.texts.take(texts, self._read)
         counted = soft.present if self.counts_attended else soft.placed
@@ -176,12 +176,12 @@ class Decoder(Backbone):
         cache = DynamicCache()
         if not keeping(self.model, cache):
             return False
-        ids = tuple(place % self.embedding_rows for place in range(16))
+        ids = tuple(position % self.embedding_rows for position in range(16))
         choices = (ids[7:8], ids[8:11])
         batch = self.batch([[Encoded(0, ids[:7], choices, 0), Encoded(1, ids[11:13], choices, 1)]], every_choice=True)
         vectors, there = self.embed(torch.tensor(ids[13:])), torch.tensor([[True] * 3, [False, True, True]])
         there = there.to(self.device)
-        soft = Soft(vectors.expand(2, -1, -1), there, there, there.long())  # the second member is padded
+        soft = PromptBatch(vectors.expand(2, -1, -1), there, there, there.long())  # the second member is padded
         with torch.no_grad():
             cast(Any, self.model).base_model(inputs_embeds=vectors[None], use_cache=True, **keeping(self.model, cache))
             if not suffix.is_uniform(cache):

@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunekit.models.base import Backbone, Judged, Place, by_head
+from prunekit.models.base import FrozenModel, Position, Predictions, by_head
 from prunekit.models.batch import Batch, Encoded, Ids, Row
 from prunekit.models.encoding import Way
-from prunekit.models.prompt_batch import Soft
+from prunekit.models.prompt_batch import PromptBatch
 from prunekit.support.errors import ConfigError
 
 # states that are remembered at most: of 384 numbers in float32 100 MB
 _MOST_KNOWN = 2**16
 
 
-class Encoder(Backbone):
+class Encoder(FrozenModel):
     """A bidirectional encoder. After-cls, the head reads the [CLS] state; first, row 0 through the pooler (as PEFT)."""
 
-    places: tuple[Place, ...] = ("after-cls", "first")
+    positions: tuple[Position, ...] = ("after-cls", "first")
     answers_by_head = True
     _known: dict[bytes, Tensor] | None = None
 
@@ -49,12 +49,12 @@ class Encoder(Backbone):
         rows = [example.text[:end] + choice + example.text[end:] for choice in example.choices]
         return Row(rows, empty, [0] * len(rows), example.gold, example.index)
 
-    def _judge(self, soft: Soft, batch: Batch) -> Judged:
+    def _judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
         if soft.head is None:
             raise ConfigError("an encoder-only model answers by a head, and this ticket has none")
         return by_head(self._states(soft, batch), soft.head, batch)
 
-    def _states(self, soft: Soft, batch: Batch) -> Tensor:
+    def _states(self, soft: PromptBatch, batch: Batch) -> Tensor:
         """[S, B, R, H], what the head reads; looked up where it is known."""
         if self._known is None or soft.values.dim() == 4 or soft.embed_input is not None:
             return self._read(soft, batch)
@@ -66,13 +66,13 @@ class Encoder(Backbone):
             return states
         return torch.stack([self._known[key] for key in keys]).view(soft.members, batch.size, -1, self.hidden_width)
 
-    def _read(self, soft: Soft, batch: Batch) -> Tensor:
-        placed = self._place(soft, batch)
+    def _read(self, soft: PromptBatch, batch: Batch) -> Tensor:
+        placed = self._position(soft, batch)
         model: Any = self.model
         states = self._read_rows(placed, lambda **rows: model(**rows).last_hidden_state)
         first = placed.attention.argmax(dim=1)  # padding to a common length may stand before it
         rows = states[torch.arange(len(first), device=first.device), first]
-        if self.place == "first":
+        if self.position == "first":
             rows = self.pooled(rows)
         read: Tensor = rows.unflatten(0, (soft.members, batch.size, -1))
         return read
@@ -91,7 +91,7 @@ class Encoder(Backbone):
         return linear if activation is None else activation(linear)
 
 
-def _contents(soft: Soft, batch: Batch) -> list[bytes]:
+def _contents(soft: PromptBatch, batch: Batch) -> list[bytes]:
     """Of each of the S x B x R rows a name made of all that its state depends on: the prompt and the text."""
     prompts = []
     for parts in zip(soft.values.detach(), soft.present, soft.placed, strict=True):
@@ -101,4 +101,4 @@ def _contents(soft: Soft, batch: Batch) -> list[bytes]:
     texts = [
         [row[:length].tobytes() for row, length in zip(*pair, strict=True)] for pair in zip(ids, lengths, strict=True)
     ]
-    return [prompt + text for place, prompt in enumerate(prompts) for text in texts[place % len(texts)]]
+    return [prompt + text for position, prompt in enumerate(prompts) for text in texts[position % len(texts)]]

@@ -10,15 +10,15 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from prunekit.models.base import Backbone, Judged, by_words
+from prunekit.models.base import FrozenModel, Predictions, by_words
 from prunekit.models.batch import Batch, Encoded, Row
 from prunekit.models.encoding import Way
 from prunekit.models.keeping import keeping
-from prunekit.models.prompt_batch import Soft
+from prunekit.models.prompt_batch import PromptBatch
 from prunekit.support.errors import ConfigError
 
 
-class EncoderDecoder(Backbone):
+class EncoderDecoder(FrozenModel):
     """A sequence-to-sequence model; the text is encoded once for all choices."""
 
     def accepts(self, argument: str) -> bool:
@@ -59,8 +59,8 @@ class EncoderDecoder(Backbone):
         targets = example.choices if every_choice else (example.choices[example.gold],)
         return Row([example.text], targets, [0], example.gold if every_choice else 0, example.index)
 
-    def _judge(self, soft: Soft, batch: Batch) -> Judged:
-        placed = self._place(soft, batch)
+    def _judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
+        placed = self._position(soft, batch)
         encoded = self._read_rows(placed, self._encode)
         targets = batch.targets.expand(soft.members, *batch.targets.shape[1:])  # [S, B, C, L]
         answers = self._of_one if targets.shape[2] == 1 else self._of_several

@@ -221,7 +221,7 @@ def _leaves(name: str, value: Any, default: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
         return {name: _text(value)}
     known = default if isinstance(default, Mapping) else {}
-    made = {f"{name}.{key}": "absent" for key in known.keys() - value.keys()}
+    made = {f"{name}.{key}": "dropped_as" for key in known.keys() - value.keys()}
     for key, inner in value.items():
         if _text(inner) != _text(known.get(key, _NOTHING)):
             made |= _leaves(f"{name}.{key}", inner, known.get(key, _NOTHING))

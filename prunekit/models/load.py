@@ -1,4 +1,4 @@
-"""A backbone from a Hub name, a local folder, or a model and tokenizer already in memory."""
+"""A model from a Hub name, a local folder, or a model and tokenizer already in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils import logging
 
 from prunekit.models import large
-from prunekit.models.base import Backbone, Place, Ranking
+from prunekit.models.base import FrozenModel, Position, Ranking
 from prunekit.models.decoder import Decoder
 from prunekit.models.encoder import Encoder
 from prunekit.models.encoder_decoder import EncoderDecoder
@@ -35,14 +35,14 @@ def load(
     name_or_path: str,
     *,
     revision: str | None = None,
-    place: Place | Literal["auto"] = "auto",
+    position: Position | Literal["auto"] = "auto",
     ranking: Ranking = "sum",
     max_input_tokens: int = 256,
     precision: Precision = "float32",
     device: str = "cpu",
     text_cache_mb: int = 2048,
-) -> Backbone:
-    """The backbone of a Hub name or local folder, frozen, in eval mode. Code from a checkpoint is never run.
+) -> FrozenModel:
+    """The model of a Hub name or local folder, frozen, in eval mode. Code from a checkpoint is never run.
 
     precision: of the weights; prompts, heads, their gradients and optimisers are float32 in any case. 8bit and 4bit are
     by bitsandbytes, on CUDA.  device: "auto" spreads the layers over all devices, main memory and disk (accelerate).
@@ -57,14 +57,14 @@ def load(
             raise ConfigError(f"{name_or_path}: its tokenizer has no fast form, which is needed to shorten texts")
         source |= large.weights(precision, device, int(text_config(config).hidden_size))
         # use_safetensors: a .bin file is a pickle, which is never opened
-        model, report = _class_of(config).from_pretrained(
+        model, test = _class_of(config).from_pretrained(
             name_or_path, output_loading_info=True, use_safetensors=True, **source
         )
-    _refuse_random_weights(name_or_path, model, report["missing_keys"])
+    _refuse_random_weights(name_or_path, model, test["missing_keys"])
     return wrap(
         model if "device_map" in source else model.to(device),
         tokenizer,
-        place=place,
+        position=position,
         ranking=ranking,
         max_input_tokens=max_input_tokens,
         text_cache_mb=text_cache_mb,
@@ -75,12 +75,12 @@ def wrap(
     model: Any,
     tokenizer: Any,
     *,
-    place: Place | Literal["auto"] = "auto",
+    position: Position | Literal["auto"] = "auto",
     ranking: Ranking = "sum",
     max_input_tokens: int = 256,
     text_cache_mb: int = 2048,
-) -> Backbone:
-    """The backbone around a loaded Hugging Face model, which is frozen (its parameters stop asking for gradients).
+) -> FrozenModel:
+    """The model around a loaded Hugging Face model, which is frozen (its parameters stop asking for gradients).
 
     tokenizer: None where texts come as ids.
 
@@ -90,15 +90,15 @@ def wrap(
     options: dict[str, Any] = {"ranking": ranking, "max_input_tokens": max_input_tokens}
     match family(model.config):
         case "encoder-decoder":
-            kind: type[Backbone] = EncoderDecoder
+            kind: type[FrozenModel] = EncoderDecoder
         case "decoder":
             kind, options["text_cache_mb"] = Decoder, text_cache_mb
         case "encoder":
             kind, model = Encoder, model.base_model
     with in_a_line(model, "the model cannot be used with a prompt"):
-        backbone = kind(model, tokenizer, place=kind.places[0] if place == "auto" else place, **options)
-        settle(backbone)
-    return backbone
+        frozen = kind(model, tokenizer, position=kind.positions[0] if position == "auto" else position, **options)
+        settle(frozen)
+    return frozen
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prunekit.models.batch import Batch
-from prunekit.models.prompt_batch import Soft
+from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.traits import Together
 
 
@@ -35,7 +35,7 @@ class Beside:
     """Prompt and input of S x B x R rows, not yet joined.
 
     embedded, mask: [S, B, R, T, H] and Bool[S, B, R, T], the input.
-    values, present, placed: [S, B, R, P, H] and Bool[S, B, R, P], the prompt as `Soft` has it.
+    values, present, placed: [S, B, R, P, H] and Bool[S, B, R, P], the prompt as `PromptBatch` has it.
     """
 
     embedded: Tensor
@@ -45,7 +45,7 @@ class Beside:
     placed: Tensor
 
 
-def beside(soft: Soft, batch: Batch, embedded: Tensor) -> Beside:
+def beside(soft: PromptBatch, batch: Batch, embedded: Tensor) -> Beside:
     """Prompt and input side by side; embedded: [M, B, R, T, H], those of `batch.ids`."""
     members, (_, size, rows, length) = soft.members, batch.ids.shape
     embedded = embedded.expand(members, size, rows, length, -1)
@@ -79,8 +79,8 @@ def behind_text(side: Beside, start: Tensor, reads: int) -> tuple[Placed, Tensor
     Returns the rows, without a gap (padding stands at their end), and the slots [N, L] whose outputs predict the
     answer: the last slot before it that is attended to, then its own tokens.
     """
-    place = torch.arange(side.mask.shape[-1], device=start.device)
-    parts = (place > start[..., None]).long() * 2  # text 0, prompt 1, answer 2, padding 3
+    position = torch.arange(side.mask.shape[-1], device=start.device)
+    parts = (position > start[..., None]).long() * 2  # text 0, prompt 1, answer 2, padding 3
     parts = torch.cat([parts.masked_fill(~side.mask, 3), torch.where(side.placed, 1, 3)], dim=-1)
     order = parts.argsort(dim=-1, stable=True)
     attended = torch.cat([side.mask, side.present], dim=-1).gather(-1, order)

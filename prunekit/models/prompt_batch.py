@@ -1,4 +1,4 @@
-"""What a backbone is given of a cohort: stacked prompt vectors, who is there to be attended to, and heads."""
+"""What a model is given of a cohort: stacked prompt vectors, who is there to be attended to, and heads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from prunekit.prompts.base import MaskedPrompt
 
 @dataclass(frozen=True)
 class Head:
-    """Linear heads of a cohort, for backbones that answer by one: weight [S, C, H], bias [S, C]."""
+    """Linear heads of a cohort, for models that answer by one: weight [S, C, H], bias [S, C]."""
 
     weight: Tensor
     bias: Tensor
 
 
 @dataclass(frozen=True)
-class Soft:
+class PromptBatch:
     """The prompts of a cohort of S members, ready to be placed.
 
     values: [S, P, H], or [S, B, P, H] for one copy per example (how gradient scores get per-example gradients).
@@ -28,7 +28,7 @@ class Soft:
     placed: Bool[S, P], the slots that count as a position; a hidden token does, padding to a common length does not.
     source: Int[S, P], the prompt token that each slot holds, -1 for padding.
     embed_input: ([S, N, T, H] embedded input, Bool[S, N, T] mask) -> [S, N, T, H], or None where no method moves it.
-    head: the members' linear heads, or None where the backbone answers with words.
+    head: the members' linear heads, or None where the model answers with words.
     """
 
     values: Tensor
@@ -53,18 +53,18 @@ class Soft:
         """Whether a slot takes up a position and is not attended to."""
         return bool((self.placed & ~self.present).any())
 
-    def per_example(self, batch: int) -> Soft:
+    def per_example(self, batch: int) -> PromptBatch:
         """The same prompts as a [S, B, P, H] leaf that collects one gradient per example; heads get none."""
         copies = self.values.detach()[:, None].repeat(1, batch, 1, 1).requires_grad_()
         head = Head(self.head.weight.detach(), self.head.bias.detach()) if self.head else None
         return replace(self, values=copies, head=head)
 
-    def member(self, index: int) -> Soft:
+    def member(self, index: int) -> PromptBatch:
         """One member alone, its padding cut off."""
         row = slice(index, index + 1)
         slots = self.placed[index]
         head = Head(self.head.weight[row], self.head.bias[row]) if self.head else None
-        return Soft(
+        return PromptBatch(
             self.values[row][..., slots, :],
             self.present[row][:, slots],
             self.placed[row][:, slots],
@@ -74,7 +74,7 @@ class Soft:
         )
 
 
-def stack(prompts: Sequence[MaskedPrompt], heads: Sequence[tuple[Tensor, Tensor]] | None = None) -> Soft:
+def stack(prompts: Sequence[MaskedPrompt], heads: Sequence[tuple[Tensor, Tensor]] | None = None) -> PromptBatch:
     """The Soft of a cohort; gradients flow back to each member's own parameters.
 
     heads: weight [C, H] and bias [C] of each member.
@@ -87,14 +87,14 @@ def stack(prompts: Sequence[MaskedPrompt], heads: Sequence[tuple[Tensor, Tensor]
     values, present, source = zip(*(_pad(row, width) for row in rows), strict=True)
     where = torch.stack(source)
     head = Head(*(torch.stack(part) for part in zip(*heads, strict=True))) if heads else None
-    return Soft(torch.stack(values), torch.stack(present), where >= 0, where, _movers(prompts), head)
+    return PromptBatch(torch.stack(values), torch.stack(present), where >= 0, where, _movers(prompts), head)
 
 
 def _slots(prompt: MaskedPrompt) -> tuple[Tensor, Tensor, Tensor]:
     """Values [n, H], present [n] and source [n] of the n slots that one prompt takes up."""
     values, present = prompt()
     source = torch.arange(len(values), device=values.device)
-    if prompt.absent == "remove":
+    if prompt.dropped_as == "remove":
         return values[present], present[present], source[present]
     return values, present, source
 

@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from transformers.cache_utils import Cache, DynamicLayer
 
 from prunekit.models.batch import Batch, Ids
-from prunekit.models.prompt_batch import Soft
+from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.text_cache import Text
 
 # these take a mask [N, 1, Q, K] of numbers to add
@@ -47,7 +47,7 @@ class Behind:
 
 
 def behind(
-    soft: Soft, batch: Batch, texts: Sequence[int], embed: Callable[[Tensor], Tensor], counted: Tensor
+    soft: PromptBatch, batch: Batch, texts: Sequence[int], embed: Callable[[Tensor], Tensor], counted: Tensor
 ) -> Behind:
     """Lay out prompt and answers.
 
@@ -117,8 +117,8 @@ class TextLayer(DynamicLayer):  # type: ignore[misc]
         room = own.new_empty(rows, heads, self._longest + slots, width)
         by_member = room.unflatten(0, (-1, self._size))
         shared = len(self._texts) == self._size
-        for place, text in enumerate(self._texts):
-            member, example = divmod(place, self._size)
+        for position, text in enumerate(self._texts):
+            member, example = divmod(position, self._size)
             target = by_member[:, example] if shared else by_member[member, example]
             tokens = text.shape[2]
             _copy(text[part], target[..., :tokens, :])

@@ -28,7 +28,7 @@ class Join:
         """How many tokens the two begin with in common."""
         pairs = zip(self.text, self.whole, strict=False)
         shorter = min(len(self.text), len(self.whole))
-        return next((place for place, (alone, both) in enumerate(pairs) if alone != both), shorter)
+        return next((position for position, (alone, both) in enumerate(pairs) if alone != both), shorter)
 
     @property
     def answer(self) -> Ids:
@@ -114,7 +114,9 @@ class TextReader:
 
     @cached_property
     def _special(self) -> frozenset[int]:
-        names = {place: token.content for place, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        names = {
+            position: token.content for position, token in self.tokenizer.added_tokens_decoder.items() if token.special
+        }
         names |= zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True)
         ends = {getattr(self.tokenizer, f"{name}_token_id") for name in ("bos", "eos", "cls", "sep")}
         # what is unknown may stand in any text, unless the same token also ends one

@@ -1,4 +1,4 @@
-"""How a model reads rows of embeddings: what a trial at load (`backbones/trial.py`) showed of it."""
+"""How a model reads rows of embeddings: what a trial at load (`models/trial.py`) showed of it."""
 
 from __future__ import annotations
 

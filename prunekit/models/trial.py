@@ -17,10 +17,10 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from prunekit.models.base import Backbone
+from prunekit.models.base import FrozenModel
 from prunekit.models.batch import Encoded, Ids
 from prunekit.models.encoder_decoder import EncoderDecoder
-from prunekit.models.prompt_batch import Head, Soft
+from prunekit.models.prompt_batch import Head, PromptBatch
 from prunekit.models.traits import Together, Traits, windows
 from prunekit.support.errors import ConfigError, PrunekitError
 
@@ -54,40 +54,40 @@ class _Sample:
     largest: float
 
 
-def settle(backbone: Backbone, length: int = 0) -> None:
-    """Find out how a backbone's model must be given its rows (`traits`); again where longer texts may change that.
+def settle(model: FrozenModel, length: int = 0) -> None:
+    """Find out how a model's model must be given its rows (`traits`); again where longer texts may change that.
 
     length: tokens of the longest row that it will read, where that is known; rows beyond every window up to there, or
     up to what `max_input_tokens` allows, are tried.
 
     Raises: ConfigError in one line that says what was seen, where the model cannot be used.
     """
-    wanted = _text_length(backbone, length)
-    if wanted <= backbone.tried:
+    wanted = _text_length(model, length)
+    if wanted <= model.tried:
         return
-    with in_a_line(backbone.model, "the model cannot be given rows of embeddings, which a prompt needs"):
+    with in_a_line(model.model, "the model cannot be given rows of embeddings, which a prompt needs"):
         with torch.no_grad():
-            backbone.traits = _tried(backbone, wanted)
-        backbone.tried = wanted
-        backbone.settled()
+            model.traits = _tried(model, wanted)
+        model.tried = wanted
+        model.settled()
 
 
-def check_gradient(backbone: Backbone) -> None:
+def check_gradient(model: FrozenModel) -> None:
     """A prompt learns only where a gradient reaches it through the frozen model; some quantised ones let none through.
 
     Raises: ConfigError in one line where that is so.
     """
-    with in_a_line(backbone.model, "no gradient reaches a prompt through this model"):
-        draw = _plain_ids(backbone)
+    with in_a_line(model.model, "no gradient reaches a prompt through this model"):
+        draw = _plain_ids(model)
         text = Encoded(0, tuple(next(draw) for _ in range(4)), ((next(draw),), (next(draw),)), 0)
-        soft = _soft(backbone, (tuple(next(draw) for _ in range(2)),), _head(backbone))
+        soft = _soft(model, (tuple(next(draw) for _ in range(2)),), _head(model))
         soft = soft.per_example(1)
         # scores and not the loss, whose gradient is zero where a model is sure
-        backbone.logits(soft, backbone.batch([[text]], every_choice=True)).sum().backward()
+        model.logits(soft, model.batch([[text]], every_choice=True)).sum().backward()
         gradient = soft.values.grad
     if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.any()):
         raise ConfigError(
-            f"{_name(backbone.model)}: no gradient reaches a prompt through this model, so that nothing can be "
+            f"{_name(model.model)}: no gradient reaches a prompt through this model, so that nothing can be "
             "learned; use its weights as they were before they were quantised"
         )
 
@@ -104,36 +104,36 @@ def in_a_line(model: Any, what: str) -> Iterator[None]:
         raise ConfigError(f"{_name(model)}: {what} ({type(error).__name__}: {reason})") from error
 
 
-def _text_length(backbone: Backbone, length: int) -> int:
+def _text_length(model: FrozenModel, length: int) -> int:
     """Tokens of the long text: one past every window that rows can reach; longer rows cannot go wrong by one."""
-    reach = max(length, backbone.max_input_tokens + _BESIDE_TEXT)
-    reached = [window for window in windows(backbone.config) if window < reach]
-    return min(max(6, *(window + 1 for window in reached), 0), max(6, backbone.most_positions - _LONG - 2))
+    reach = max(length, model.max_input_tokens + _BESIDE_TEXT)
+    reached = [window for window in windows(model.config) if window < reach]
+    return min(max(6, *(window + 1 for window in reached), 0), max(6, model.most_positions - _LONG - 2))
 
 
-def _tried(backbone: Backbone, length: int) -> Traits:
-    sample = _sample(backbone, length)
-    bar = _bar(backbone)
-    if backbone.answers_by_head:
-        _check_listens(backbone, sample)
-    candidates = list(_candidates(backbone))
+def _tried(model: FrozenModel, length: int) -> Traits:
+    sample = _sample(model, length)
+    bar = _bar(model)
+    if model.answers_by_head:
+        _check_listens(model, sample)
+    candidates = list(_candidates(model))
     with suppress(Exception):  # the usual case in one pass; what is wrong elsewhere is found below
-        if _batch_difference(backbone, replace(candidates[0], together="batch"), sample) <= bar:
-            return backbone.traits
-    bar = max(bar, _NOISE * _rounding(backbone, sample))
-    fitting = _fitting(backbone, candidates, sample, bar)
+        if _batch_difference(model, replace(candidates[0], together="batch"), sample) <= bar:
+            return model.traits
+    bar = max(bar, _NOISE * _rounding(model, sample))
+    fitting = _fitting(model, candidates, sample, bar)
     together: Together
     for together in get_args(Together):
-        difference = _batch_difference(backbone, replace(fitting, together=together), sample)
+        difference = _batch_difference(model, replace(fitting, together=together), sample)
         if difference <= bar:
-            return backbone.traits
+            return model.traits
     raise ConfigError(
-        f"{_name(backbone.model)}: the model answers otherwise when it reads texts and answers together with others "
+        f"{_name(model.model)}: the model answers otherwise when it reads texts and answers together with others "
         f"(by {difference:.2g} of its largest logit); use another model"
     )
 
 
-def _fitting(backbone: Backbone, candidates: list[Traits], sample: _Sample, bar: float) -> Traits:
+def _fitting(model: FrozenModel, candidates: list[Traits], sample: _Sample, bar: float) -> Traits:
     """The first traits under which a row alone is answered as its ids are.
 
     Raises: ConfigError where there are none.
@@ -141,7 +141,7 @@ def _fitting(backbone: Backbone, candidates: list[Traits], sample: _Sample, bar:
     least, failure = math.inf, None
     for traits in candidates:
         try:
-            difference = _single_difference(backbone, replace(traits, together="alone"), sample)
+            difference = _single_difference(model, replace(traits, together="alone"), sample)
         except Exception as error:  # such as an argument that only the outermost module takes
             failure = error
             continue
@@ -150,65 +150,65 @@ def _fitting(backbone: Backbone, candidates: list[Traits], sample: _Sample, bar:
         least = min(least, difference)
     if failure is not None and least == math.inf:
         raise failure
-    _check_causal(backbone, sample, bar)
+    _check_causal(model, sample, bar)
     raise ConfigError(
-        f"{_name(backbone.model)}: the model answers otherwise from embeddings than from token ids (by {least:.2g} of "
+        f"{_name(model.model)}: the model answers otherwise from embeddings than from token ids (by {least:.2g} of "
         "its largest logit, whatever scale and positions were tried); a prompt of input vectors would be trained on "
         "a model other than yours"
     )
 
 
-def _check_causal(backbone: Backbone, sample: _Sample, bar: float) -> None:
+def _check_causal(frozen: FrozenModel, sample: _Sample, bar: float) -> None:
     """What a decoder says behind a token must not depend on what comes later.
 
     Raises: ConfigError where it does.
     """
-    if backbone.answers_by_head or isinstance(backbone, EncoderDecoder):
+    if frozen.answers_by_head or isinstance(frozen, EncoderDecoder):
         return
-    model: Any = backbone.model
+    model: Any = frozen.model
     ids = sample.texts[0].text
-    row = _row(backbone, ids, 1)
-    alone = _next_logits(backbone, ids[:-1], (), 1)
+    row = _row(frozen, ids, 1)
+    alone = _next_logits(frozen, ids[:-1], (), 1)
     whole = model(input_ids=row, attention_mask=torch.ones_like(row)).logits[0, -2]
     difference = float((whole - alone).abs().max()) / max(sample.largest, 1e-30)
     if difference > bar:
         raise ConfigError(
-            f"{_name(backbone.model)}: no causal language model: a token changes what the model says before it (by "
+            f"{_name(frozen.model)}: no causal language model: a token changes what the model says before it (by "
             f"{difference:.2g} of the largest logit), so that an answer cannot be scored in one pass; use another model"
         )
 
 
-def _check_listens(backbone: Backbone, sample: _Sample) -> None:
+def _check_listens(model: FrozenModel, sample: _Sample) -> None:
     """The state that an encoder's head reads must know of the whole row.
 
     Raises: ConfigError where it does not, as in a decoder without its head.
     """
     ids = sample.texts[1].text
-    states = [_states(backbone, [*ids[:-1], last], 1) for last in (ids[-1], ids[0])]
+    states = [_states(model, [*ids[:-1], last], 1) for last in (ids[-1], ids[0])]
     if torch.equal(*states):
         raise ConfigError(
-            f"{_name(backbone.model)}: the state of a row's first token does not depend on the rest of the row, so "
+            f"{_name(model.model)}: the state of a row's first token does not depend on the rest of the row, so "
             "that a head would read nothing of it; a decoder is loaded by AutoModelForCausalLM"
         )
 
 
-def _candidates(backbone: Backbone) -> Iterator[Traits]:
+def _candidates(frozen: FrozenModel) -> Iterator[Traits]:
     """Ways to give a model its rows, the likeliest first."""
-    model: Any = backbone.model
-    firsts = [*_first_positions(backbone), None]
-    scales = list(dict.fromkeys([1.0, *_scales(model), math.sqrt(backbone.embed(torch.zeros(1).long()).shape[-1])]))
-    layered = [True, False] if backbone.per_layer_module is not None else [False]
+    model: Any = frozen.model
+    firsts = [*_first_positions(frozen), None]
+    scales = list(dict.fromkeys([1.0, *_scales(model), math.sqrt(frozen.embed(torch.zeros(1).long()).shape[-1])]))
+    layered = [True, False] if frozen.per_layer_module is not None else [False]
     for scale, per_layer, first in product(scales, layered, firsts):
         yield Traits(scale=scale, per_layer=per_layer, first_position=first)
 
 
-def _first_positions(backbone: Backbone) -> list[int]:
+def _first_positions(model: FrozenModel) -> list[int]:
     """Where a model that takes position ids may begin to count."""
-    if not backbone.accepts("position_ids") or backbone.counts_attended:
+    if not model.accepts("position_ids") or model.counts_attended:
         return []
     offsets = [
         module.padding_idx + 1
-        for name, module in backbone.model.named_modules()
+        for name, module in model.model.named_modules()
         if isinstance(module, nn.Embedding) and "position" in name and module.padding_idx is not None
     ]
     return list(dict.fromkeys([*offsets, 0]))
@@ -226,42 +226,42 @@ def _scales(model: nn.Module) -> list[float]:
 # ---- what is compared
 
 
-def _sample(backbone: Backbone, length: int) -> _Sample:
+def _sample(model: FrozenModel, length: int) -> _Sample:
     """Rows of ids that stand for ordinary tokens, with what the plain model answers to them."""
-    draw = _plain_ids(backbone)
+    draw = _plain_ids(model)
     answers = tuple(next(draw) for _ in range(3))
     choices = (answers[:1], answers[1:])
     texts = tuple(Encoded(0, tuple(next(draw) for _ in range(count)), choices, 0) for count in (length, 3))
-    filler = backbone.filler_id
+    filler = model.filler_id
     count = (_LONG, _SHORT)
     # where layers have embeddings of their own, a prompt's slots get those of the filler, and stand for it here
     prompts = tuple(
-        tuple(filler if backbone.per_layer_module is not None else next(draw) for _ in range(size)) for size in count
+        tuple(filler if model.per_layer_module is not None else next(draw) for _ in range(size)) for size in count
     )
-    head = _head(backbone)
+    head = _head(model)
     expected, largest = {}, 0.0
     for member, text in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        scores, logit = _plain(backbone, prompts[member], texts[text], head)
+        scores, logit = _plain(model, prompts[member], texts[text], head)
         expected[member, text] = scores
         largest = max(largest, logit)
     if not all(bool(scores.isfinite().all()) for scores in expected.values()):
-        raise ConfigError(f"{_name(backbone.model)}: the model answers token ids with NaN or infinite numbers")
+        raise ConfigError(f"{_name(model.model)}: the model answers token ids with NaN or infinite numbers")
     return _Sample(prompts, texts, head, expected, largest)  # type: ignore[arg-type]
 
 
-def _head(backbone: Backbone) -> Head | None:
+def _head(model: FrozenModel) -> Head | None:
     """A head of two random rows, for models that answer by one."""
-    if not backbone.answers_by_head:
+    if not model.answers_by_head:
         return None
-    weight = torch.randn(1, 2, backbone.hidden_width, generator=torch.Generator().manual_seed(0)).to(backbone.device)
+    weight = torch.randn(1, 2, model.hidden_width, generator=torch.Generator().manual_seed(0)).to(model.device)
     return Head(weight, weight.new_zeros(1, 2))
 
 
-def _plain_ids(backbone: Backbone) -> Iterator[int]:
+def _plain_ids(model: FrozenModel) -> Iterator[int]:
     """Ids spread over the embedding's rows, none of which the configuration names (padding, images, masks)."""
-    rows = backbone.embedding_rows
+    rows = model.embedding_rows
     named: set[Any] = set()
-    for config in {id(part): part for part in (backbone.config, backbone.text_config)}.values():
+    for config in {id(part): part for part in (model.config, model.text_config)}.values():
         for name, value in vars(config).items():
             if name.endswith(("token_id", "token_ids", "token_index")):
                 named |= set(value) if isinstance(value, list | tuple) else {value}
@@ -273,72 +273,72 @@ def _plain_ids(backbone: Backbone) -> Iterator[int]:
         position += step + 1
 
 
-def _plain(backbone: Backbone, prompt: Ids, text: Encoded, head: Head | None, copies: int = 1) -> tuple[Tensor, float]:
+def _plain(model: FrozenModel, prompt: Ids, text: Encoded, head: Head | None, copies: int = 1) -> tuple[Tensor, float]:
     """What the user's model says to one row of ids: the scores [C] of a text's choices, and its largest logit.
 
     copies: how many times the row goes through the model at once.
     """
-    at = {"first": 0, "after-cls": 1, "suffix": len(text.text)}[backbone.place]
+    at = {"first": 0, "after-cls": 1, "suffix": len(text.text)}[model.position]
     ids = [*text.text[:at], *prompt, *text.text[at:]]
     if head is not None:
-        scores = _states(backbone, ids, copies).to(head.weight.dtype) @ head.weight[0].T
+        scores = _states(model, ids, copies).to(head.weight.dtype) @ head.weight[0].T
         return scores, float(scores.abs().max())
     longest = max(text.choices, key=len)
     # each token from a row that ends before it, as a model writes
-    each = [_next_logits(backbone, ids, longest[:length], copies) for length in range(len(longest))]
+    each = [_next_logits(model, ids, longest[:length], copies) for length in range(len(longest))]
     logits = torch.stack(each).double()
     logprobs = logits.log_softmax(-1)
     scores = torch.stack([logprobs[range(len(ids)), list(ids)].sum() for ids in text.choices])
-    if backbone.ranking == "mean":
+    if model.ranking == "mean":
         scores = scores / torch.tensor([len(ids) for ids in text.choices], device=scores.device)
     return scores, float(logits.abs().max())
 
 
-def _states(backbone: Backbone, ids: Sequence[int], copies: int) -> Tensor:
+def _states(frozen: FrozenModel, ids: Sequence[int], copies: int) -> Tensor:
     """[H], the state that an encoder's head reads of a row of ids."""
-    model: Any = backbone.model
-    row = _row(backbone, ids, copies)
+    model: Any = frozen.model
+    row = _row(frozen, ids, copies)
     output = model(input_ids=row, attention_mask=torch.ones_like(row))
-    pooled: Tensor | None = getattr(output, "pooler_output", None) if backbone.place == "first" else None
+    pooled: Tensor | None = getattr(output, "pooler_output", None) if frozen.position == "first" else None
     state: Tensor = output.last_hidden_state[:, 0] if pooled is None else pooled
     return state[0]
 
 
-def _next_logits(backbone: Backbone, ids: Sequence[int], answer: Sequence[int], copies: int) -> Tensor:
+def _next_logits(frozen: FrozenModel, ids: Sequence[int], answer: Sequence[int], copies: int) -> Tensor:
     """[V], what a model says follows a text and the first tokens of an answer to it."""
-    model: Any = backbone.model
-    if isinstance(backbone, EncoderDecoder):
-        row, begun = _row(backbone, ids, copies), _row(backbone, [backbone.start_id, *answer], copies)
+    model: Any = frozen.model
+    if isinstance(frozen, EncoderDecoder):
+        row, begun = _row(frozen, ids, copies), _row(frozen, [frozen.start_id, *answer], copies)
         output = model(input_ids=row, attention_mask=torch.ones_like(row), decoder_input_ids=begun)
     else:
-        row = _row(backbone, [*ids, *answer], copies)
-        more = {"logits_to_keep": 1} if backbone.accepts("logits_to_keep") else {}
+        row = _row(frozen, [*ids, *answer], copies)
+        more = {"logits_to_keep": 1} if frozen.accepts("logits_to_keep") else {}
         output = model(input_ids=row, attention_mask=torch.ones_like(row), **more)
     logits: Tensor | None = getattr(output, "logits", None)
     if logits is None:
-        loader = "AutoModelForSeq2SeqLM" if isinstance(backbone, EncoderDecoder) else "AutoModelForCausalLM"
+        loader = "AutoModelForSeq2SeqLM" if isinstance(frozen, EncoderDecoder) else "AutoModelForCausalLM"
         raise ConfigError(f"{_name(model)}: the model has no language-modelling head; load it by {loader}")
     return logits[0, -1]
 
 
-def _row(backbone: Backbone, ids: Iterable[int], copies: int) -> Tensor:
-    return torch.tensor([list(ids)] * copies, dtype=torch.long, device=backbone.device)
+def _row(model: FrozenModel, ids: Iterable[int], copies: int) -> Tensor:
+    return torch.tensor([list(ids)] * copies, dtype=torch.long, device=model.device)
 
 
-def _single_difference(backbone: Backbone, traits: Traits, sample: _Sample) -> float:
+def _single_difference(model: FrozenModel, traits: Traits, sample: _Sample) -> float:
     """The largest difference of one row alone, as a part of the largest logit."""
-    backbone.traits = traits
-    soft = _soft(backbone, sample.prompts[:1], sample.head)
-    batch = backbone.batch([sample.texts[:1]], every_choice=True)
-    return _difference(backbone.logits(soft, batch), sample, [(0, 0)])
+    model.traits = traits
+    soft = _soft(model, sample.prompts[:1], sample.head)
+    batch = model.batch([sample.texts[:1]], every_choice=True)
+    return _difference(model.logits(soft, batch), sample, [(0, 0)])
 
 
-def _batch_difference(backbone: Backbone, traits: Traits, sample: _Sample) -> float:
+def _batch_difference(model: FrozenModel, traits: Traits, sample: _Sample) -> float:
     """The same of both prompts and both texts side by side."""
-    backbone.traits = traits
-    soft = _soft(backbone, sample.prompts, sample.head)
-    batch = backbone.batch([sample.texts], every_choice=True)
-    return _difference(backbone.logits(soft, batch), sample, list(sample.expected))
+    model.traits = traits
+    soft = _soft(model, sample.prompts, sample.head)
+    batch = model.batch([sample.texts], every_choice=True)
+    return _difference(model.logits(soft, batch), sample, list(sample.expected))
 
 
 def _difference(logits: Tensor, sample: _Sample, cells: list[tuple[int, int]]) -> float:
@@ -349,40 +349,40 @@ def _difference(logits: Tensor, sample: _Sample, cells: list[tuple[int, int]]) -
     return worst / max(sample.largest, 1e-30)
 
 
-def _soft(backbone: Backbone, prompts: tuple[Ids, ...], head: Head | None) -> Soft:
+def _soft(model: FrozenModel, prompts: tuple[Ids, ...], head: Head | None) -> PromptBatch:
     """Prompts that are the embeddings of ids, padded as a cohort is: on the far side, by no zeros."""
     width = max(map(len, prompts))
     filled = [[ids[0]] * (width - len(ids)) + list(ids) for ids in prompts]
-    values = backbone.embed(torch.tensor(filled))
+    values = model.embed(torch.tensor(filled))
     slots = torch.arange(width, device=values.device)
     there = torch.stack([slots >= width - len(ids) for ids in prompts])
     source = torch.where(there, slots, -1)
     if head is not None:
         members = len(prompts)
         head = Head(head.weight.expand(members, -1, -1), head.bias.expand(members, -1))
-    return Soft(values, there, there, source, None, head)
+    return PromptBatch(values, there, there, source, None, head)
 
 
-def _rounding(backbone: Backbone, sample: _Sample) -> float:
+def _rounding(model: FrozenModel, sample: _Sample) -> float:
     """How much the plain model differs from itself where a row goes through it twice at once, by its largest logit.
 
     Raises: ConfigError where that is no rounding.
     """
-    first, second = (_plain(backbone, sample.prompts[0], sample.texts[0], sample.head, copies)[0] for copies in (1, 2))
+    first, second = (_plain(model, sample.prompts[0], sample.texts[0], sample.head, copies)[0] for copies in (1, 2))
     noise = float((first - second).abs().max()) / max(sample.largest, 1e-30)
-    if noise > _RANDOM * _bar(backbone):
+    if noise > _RANDOM * _bar(model):
         raise ConfigError(
-            f"{_name(backbone.model)}: the same row is answered otherwise when it is asked again (by {noise:.2g} of "
+            f"{_name(model.model)}: the same row is answered otherwise when it is asked again (by {noise:.2g} of "
             "the largest logit), so that no prompt can be trained on the model"
         )
     return noise
 
 
-def _bar(backbone: Backbone) -> float:
-    quantized = any(type(module).__module__.startswith("torch.ao.nn.quantized") for module in backbone.model.modules())
-    if quantized or getattr(backbone.model, "is_quantized", False):
+def _bar(model: FrozenModel) -> float:
+    quantized = any(type(module).__module__.startswith("torch.ao.nn.quantized") for module in model.model.modules())
+    if quantized or getattr(model.model, "is_quantized", False):
         return NARROW_BAR
-    dtypes = {tensor.dtype for tensor in backbone.model.parameters() if tensor.is_floating_point()}
+    dtypes = {tensor.dtype for tensor in model.model.parameters() if tensor.is_floating_point()}
     return max((BARS.get(dtype, NARROW_BAR) for dtype in dtypes), default=BARS[torch.float32])
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from prunekit.models.base import Backbone
+from prunekit.models.base import FrozenModel
 from prunekit.models.batch import Ids
 from prunekit.support.errors import ConfigError
 
@@ -32,7 +32,7 @@ class _FoundError(Exception):
     """What the first attention reads was seen; the rest of the model need not run."""
 
 
-def query_key_moment(backbone: Backbone, texts: Sequence[Ids]) -> Tensor:
+def query_key_moment(model: FrozenModel, texts: Sequence[Ids]) -> Tensor:
     """Sigma [H, H], float64: the mean of g g^T over the tokens of the first `MOST_TEXTS` texts.
 
     X is measured where queries and keys read it: behind the first norm in models that norm before attention, the
@@ -41,14 +41,14 @@ def query_key_moment(backbone: Backbone, texts: Sequence[Ids]) -> Tensor:
 
     Raises: ConfigError where the model keeps its queries and keys in a way that is not known here.
     """
-    entry, queries, keys = _first_attention(backbone)
+    entry, queries, keys = _first_attention(model)
     width = queries.shape[1]
-    if width != backbone.width:
-        raise _cannot(f"its attention is {width} wide and its embeddings {backbone.width}")
+    if width != model.width:
+        raise _cannot(f"its attention is {width} wide and its embeddings {model.width}")
     moment = torch.zeros(width, width, dtype=torch.float64)
     count = 0
     for text in texts[:MOST_TEXTS]:
-        seen = _read(backbone, entry, text)  # [T, H]
+        seen = _read(model, entry, text)  # [T, H]
         moment += seen.T @ seen
         count += len(seen)
     joined = queries.T @ keys  # [H, H], W_q W_k^T of the papers, whose weights map rows
@@ -56,7 +56,7 @@ def query_key_moment(backbone: Backbone, texts: Sequence[Ids]) -> Tensor:
 
 
 @torch.no_grad()
-def _read(backbone: Backbone, entry: nn.Module, text: Ids) -> Tensor:
+def _read(model: FrozenModel, entry: nn.Module, text: Ids) -> Tensor:
     """[T, H] what `entry` reads of a text that stands alone, float64, on the CPU."""
     seen: list[Tensor] = []
 
@@ -64,10 +64,10 @@ def _read(backbone: Backbone, entry: nn.Module, text: Ids) -> Tensor:
         seen.append(given[0].detach().cpu().double().flatten(0, -2))
         raise _FoundError
 
-    ids = torch.tensor([text], device=backbone.device)
+    ids = torch.tensor([text], device=model.device)
     hook = entry.register_forward_pre_hook(keep)
     try:
-        _stem(backbone)(inputs_embeds=backbone.embed(ids), attention_mask=torch.ones_like(ids))
+        _stem(model)(inputs_embeds=model.embed(ids), attention_mask=torch.ones_like(ids))
     except _FoundError:
         pass
     finally:
@@ -75,16 +75,16 @@ def _read(backbone: Backbone, entry: nn.Module, text: Ids) -> Tensor:
     return seen[0]
 
 
-def _stem(backbone: Backbone) -> Any:
+def _stem(frozen: FrozenModel) -> Any:
     """The part of the model that reads a text."""
-    model: Any = backbone.model
-    return model.get_encoder() if backbone.config.is_encoder_decoder else model.base_model
+    model: Any = frozen.model
+    return model.get_encoder() if frozen.config.is_encoder_decoder else model.base_model
 
 
-def _first_attention(backbone: Backbone) -> tuple[nn.Module, Tensor, Tensor]:
+def _first_attention(model: FrozenModel) -> tuple[nn.Module, Tensor, Tensor]:
     """The module that makes the first queries, and W_q, W_k as [A, H] float64, one row per number of every head."""
-    heads = int(backbone.config.num_attention_heads)
-    for module in _stem(backbone).modules():
+    heads = int(model.config.num_attention_heads)
+    for module in _stem(model).modules():
         own = dict(module.named_children())
         for query, key in _NAMES:
             if isinstance(own.get(query), nn.Linear) and isinstance(own.get(key), nn.Linear):
@@ -95,7 +95,7 @@ def _first_attention(backbone: Backbone) -> tuple[nn.Module, Tensor, Tensor]:
             parts = _exact(fused.weight).T.unflatten(0, (3, -1))
             return fused, parts[0], parts[1]
         fused = own.get("query_key_value")
-        if fused is not None and backbone.config.model_type in _FUSED_BY_HEAD:
+        if fused is not None and model.config.model_type in _FUSED_BY_HEAD:
             parts = _exact(fused.weight).unflatten(0, (heads, 3, -1))
             return fused, parts[:, 0].flatten(0, 1), parts[:, 1].flatten(0, 1)
     raise _cannot("where its first attention keeps queries and keys is not known to this version")

@@ -1,4 +1,4 @@
-"""The ticket beside its controls and base lines: what each reached on the report split, with intervals over seeds."""
+"""The ticket beside its controls and base lines: what each reached on the test split, with intervals over seeds."""
 
 from __future__ import annotations
 
@@ -51,24 +51,24 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
             place = arms.index(row.arm) + shift
             color = style.QUIET if row.arm in controls.BASE_LINES else style.SERIES[number]
             ax.hlines(place, row.low, row.high, color=color, linewidth=1.4)
-            ax.plot(row.report, place, style.MARKERS[number], color=color, markeredgecolor="white", markeredgewidth=0.4)
+            ax.plot(row.test, place, style.MARKERS[number], color=color, markeredgecolor="white", markeredgewidth=0.4)
         if len(scopes) > 1:
             ax.plot([], [], style.MARKERS[number], color=style.SERIES[number], label=style.short(scope, 24))
-    ticket = table[(table["arm"] == _TICKET) & (table["scope"] == scopes[0])]["report"]
+    ticket = table[(table["arm"] == _TICKET) & (table["scope"] == scopes[0])]["test"]
     for reached in ticket:
         ax.axvline(reached, color=style.BLUE, linewidth=0.6, linestyle=style.DASHES[1], zorder=0)
     fewer = table[table["units"] < most].groupby("arm")["units"].min()
     names = [controls.LABELS.get(arm, arm) + (f" (n = {fewer[arm]})" if arm in fewer else "") for arm in arms]
     style.ticks(ax.yaxis, names)
     ax.set_ylim(len(arms) - 0.5, -0.5)
-    ax.set_xlabel(f"report {style.short(table['metric'].iloc[0], 16)} (n = {most})")
+    ax.set_xlabel(f"test {style.short(table['metric'].iloc[0], 16)} (n = {most})")
     style.legend_above(ax)
     return ax
 
 
 PICTURE = Picture(
     "controls",
-    "What the pruned ticket and its controls reach on the report split, with 95 % intervals over seeds.",
+    "What the pruned ticket and its controls reach on the test split, with 95 % intervals over seeds.",
     table_of,
     draw,
     height=lambda table, columns: 0.7 + 0.165 * table["arm"].nunique() * max(1, table["scope"].nunique() * 0.7),

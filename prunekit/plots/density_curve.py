@@ -1,4 +1,4 @@
-"""What pruning costs in quality: the report metric against density, with intervals over seeds."""
+"""What pruning costs in quality: the test metric against density, with intervals over seeds."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     for number, (name, part) in enumerate(naming.parts(curves_of)):
         line = part.sort_values("density")
         color, marker, dash = style.series(number)
-        ax.plot(line["density"], line["report"], color=color, marker=marker, linestyle=dash, label=name or None)
+        ax.plot(line["density"], line["test"], color=color, marker=marker, linestyle=dash, label=name or None)
         ax.vlines(line["density"], line["low"], line["high"], color=color, linewidth=1.0)
         best = line[line["best"].eq(True)]
         ax.plot(
-            best["density"], best["report"], "o", markersize=8, color=style.INK, markerfacecolor="none", clip_on=False
+            best["density"], best["test"], "o", markersize=8, color=style.INK, markerfacecolor="none", clip_on=False
         )
     if curves_of["best"].eq(True).any():
         ax.plot([], [], "o", markersize=8, color=style.INK, markerfacecolor="none", label="smallest within tolerance")
@@ -55,7 +55,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     style.plain(ax.xaxis, "{:.3g}")
     ax.set_xlabel("density (kept cells, log scale)")
     seeds = curves_of["seeds"].max()
-    ax.set_ylabel(f"report {style.short(table['metric'].iloc[0], 16)}" + (f" (n = {seeds})" if seeds > 1 else ""))
+    ax.set_ylabel(f"test {style.short(table['metric'].iloc[0], 16)}" + (f" (n = {seeds})" if seeds > 1 else ""))
     style.legend_above(ax)
     return ax
 
@@ -64,17 +64,15 @@ def _base_lines(table: pd.DataFrame, ax: Axes) -> None:
     """Only of one task: those of several could not be told apart."""
     if table["run"].nunique() > 1:
         return
-    ax.axhline(
-        table["majority_report"].iloc[0], color=style.QUIET, linestyle=style.DASHES[2], label="most common answer"
-    )
+    ax.axhline(table["majority_test"].iloc[0], color=style.QUIET, linestyle=style.DASHES[2], label="most common answer")
     untrained = table[table["arm"] == "untrained"]
-    for reached in untrained["report"]:
+    for reached in untrained["test"]:
         ax.axhline(reached, color=style.QUIET, linestyle=style.DASHES[1], label="untrained prompt")
 
 
 PICTURE = Picture(
     "density_curve",
-    "The report metric against the density of the prompt, round by round, with 95 % intervals over seeds.",
+    "The test metric against the density of the prompt, round by round, with 95 % intervals over seeds.",
     table_of,
     draw,
 )

@@ -15,7 +15,7 @@ from prunekit.support.errors import ConfigError, DataError
 
 #: Draws of random directions beside a prompt's own; each costs as many evaluations as the prompt's.
 RANDOM = 1
-#: Examples of `selection` that are evaluated, at most.
+#: Examples of `validation` that are evaluated, at most.
 EXAMPLES = 100
 _LINES = {
     ("values", "singular"): "prompt, longest",
@@ -26,7 +26,7 @@ _LINES = {
 
 
 def table_of(runs: Sequence[Run]) -> pd.DataFrame:
-    """The loss of the dense round's prompts on `selection`, cut to k directions; this loads the frozen model.
+    """The loss of the dense round's prompts on `validation`, cut to k directions; this loads the frozen model.
 
     Columns: those of `prunekit.analysis.functional.curve`; tolerance (nats), rank (smallest k from which on the
     mean loss is
@@ -45,14 +45,14 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def _curves(run: Run) -> Iterator[pd.DataFrame]:
-    # with them come the backbones, which the other figures do without
+    # with them come the models, which the other figures do without
     from prunekit.analysis import model_access
     from prunekit.experiment import prepare
 
-    backbone = prepare.backbone_of(model_access.experiment_of(run))
+    model = prepare.model_of(model_access.experiment_of(run))
     for subject in tables.subjects(run):
         seed = int(str(subject.keys["seed"]))
-        evaluate = model_access.evaluator(run, seed, examples=EXAMPLES, backbone=backbone)
+        evaluate = model_access.evaluator(run, seed, examples=EXAMPLES, model=model)
         yield functional.curve(subject, evaluate, random=RANDOM)
 
 

@@ -46,7 +46,7 @@ def table_of(runs: Sequence[Run], seed: int | None = None) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Bars in falling order; a triangle marks what is negative beyond chance, a filled one that report confirms it."""
+    """Bars in falling order; a triangle marks what is negative beyond chance, a filled one that test confirms it."""
     cost = table[table["kind"] == LEFT_OUT].sort_values("score", ascending=False, kind="stable")
     places = {token: place for place, token in enumerate(cost["token"])}
     negative, confirmed = cost["negative"].eq(True), cost["confirmed"].eq(True)
@@ -61,7 +61,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     under = offset_copy(ax.transData, ax.figure, y=-5, units="points")
     for rows, inside, label in (
         (cost[negative & ~confirmed], "white", "negative beyond chance"),
-        (cost[negative & confirmed], style.RED, "negative, on report too"),
+        (cost[negative & confirmed], style.RED, "negative, on test too"),
     ):
         if len(rows):
             where = [places[token] for token in rows["token"]]

@@ -87,7 +87,8 @@ def _unfinished(run: Run) -> str:
     arms: dict[tuple[str, str, str], list[str]] = {}
     for (stage, arm, reason), rows in tables.gaps(run).groupby(["stage", "arm", "reason"], sort=False):
         seeds = f"seed{'s' * (len(rows) > 1)} {', '.join(map(str, rows['seed']))}"
-        arms.setdefault((stage or "dense round", seeds, reason), []).append("" if arm == "dense" else f" {arm}")
+        where = (str(stage or "dense round"), seeds, str(reason))
+        arms.setdefault(where, []).append("" if arm == "dense" else f" {arm}")
     said = [f"{stage}{','.join(which)} of {seeds} {reason}" for (stage, seeds, reason), which in arms.items()]
     return f"{name_of(run)}: {'; '.join(said)}" if said else ""
 

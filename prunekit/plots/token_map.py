@@ -31,8 +31,9 @@ def table_of(runs: Sequence[Run], seed: int | None = None, stage: str | None = N
     run = one_run(runs)
     scores = tables.scores([run], one_stage(run, stage))
     pruning = scores[(scores["level"] == "piece") & scores["pruned_by"] & (scores["arm"] == "ticket")]
-    cells: pd.DataFrame = one_seed(pruning, run, seed)
-    return cells[cells["round"] == cells["round"].max()].reset_index(drop=True)
+    cells = one_seed(pruning, run, seed)
+    last: pd.DataFrame = cells[cells["round"] == cells["round"].max()].reset_index(drop=True)
+    return last
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
@@ -51,8 +52,9 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     mesh = ax.imshow(score, cmap=_KEPT, **flat)
     ax.hlines(range(tokens + 1), 0, pieces, color="white", linewidth=0.5)
     ax.vlines(range(pieces + 1), 0, tokens, color="white", linewidth=0.5)
-    style.counts(ax.yaxis, score.index.tolist(), _MOST_TICKS, middle=True)
-    style.counts(ax.xaxis, score.columns.tolist(), 12 if ax.figure.get_figwidth() < 5 else 40, middle=True)
+    style.counts(ax.yaxis, [int(token) for token in score.index], _MOST_TICKS, middle=True)
+    most = 12 if ax.figure.get_figwidth() < 5 else 40
+    style.counts(ax.xaxis, [int(piece) for piece in score.columns], most, middle=True)
     ax.set(xlabel="piece", ylabel="token")
     ax.set_title(naming.of_ticket(table.iloc[0]), color=style.QUIET)
     ax.tick_params(length=0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from prunekit.prompts.adept import AdeptPrompt
-from prunekit.prompts.base import Absent, AutoRate, MaskedPrompt, OffsetRate, Prompt
+from prunekit.prompts.base import AutoRate, DroppedAs, MaskedPrompt, OffsetRate, Prompt
 from prunekit.prompts.bilinear import BilinearPrompt, whitened
 from prunekit.prompts.dept import DeptPrompt
 from prunekit.prompts.direct import DirectPrompt
@@ -117,7 +117,6 @@ __all__ = [
     "METHODS",
     "NOTHING",
     "PUBLISHED",
-    "Absent",
     "AdeptPrompt",
     "AutoRate",
     "BilinearPrompt",
@@ -126,6 +125,7 @@ __all__ = [
     "DeptPrompt",
     "DirectPrompt",
     "DptPrompt",
+    "DroppedAs",
     "EptPrompt",
     "IntrinsicPrompt",
     "MaskedPrompt",

@@ -11,7 +11,7 @@ from prunekit.prompts.mask import Mask
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 from prunekit.support.errors import ConfigError
 
-Absent = Literal["remove", "hide", "zero"]
+DroppedAs = Literal["remove", "hide", "zero"]
 
 
 class OffsetRate(NamedTuple):
@@ -40,8 +40,8 @@ class AutoRate(NamedTuple):
     as where factors start at a size of their own.
 
     The published rates are for one family of models and its embeddings. These come from `prunekit compare --task
-    testbed/alike-mood --learning-rate 1 --learning-rates 0.01,0.03,0.1,0.3,1 --train-examples 256 --selection-examples
-    100 --report-examples 200 --train-steps 60 --evaluate-every 10 --threads 1`, and from the same with that model's
+    testbed/alike-mood --learning-rate 1 --learning-rates 0.01,0.03,0.1,0.3,1 --train-examples 256 --validation-examples
+    100 --test-examples 200 --train-steps 60 --evaluate-every 10 --threads 1`, and from the same with that model's
     residual stream made 16 times as small (RMS 0.06 instead of 0.99), the same function of other embeddings: of the
     rates that learn fastest on both, the middle.
     """
@@ -55,7 +55,7 @@ class AutoRate(NamedTuple):
 
 
 class Prompt(nn.Module):
-    """A thing that makes P prompt vectors in the backbone's embedding space.
+    """A thing that makes P prompt vectors in the model's embedding space.
 
     Its `state_dict` holds all that it is made of: the trained numbers as parameters, what stays as it was drawn or
     measured as buffers.
@@ -129,15 +129,15 @@ class MaskedPrompt(nn.Module):
     nobody attends to. "zero": its slot, with a zero vector (the paper's literal gamma * P).
     """
 
-    def __init__(self, prompt: Prompt, mask: Mask, absent: Absent) -> None:
+    def __init__(self, prompt: Prompt, mask: Mask, dropped_as: DroppedAs) -> None:
         super().__init__()
-        self.prompt, self.mask, self.absent = prompt, mask, absent
+        self.prompt, self.mask, self.dropped_as = prompt, mask, dropped_as
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Values [P, H], exact zeros where the mask is False, and present Bool[P]: the slots that are attended to."""
         values = self.prompt()
         keep = self.mask.expand(values.shape[1]).to(values.device)
-        present = self.mask.token.new_ones(len(self.mask.token)) if self.absent == "zero" else self.mask.token
+        present = self.mask.token.new_ones(len(self.mask.token)) if self.dropped_as == "zero" else self.mask.token
         return values.where(keep, values.new_zeros(())), present.to(values.device)
 
 

@@ -1,6 +1,6 @@
 """Initialisers: functions of (generator, shape) that return starting values [P, H] of a prompt.
 
-`embed` maps token ids [N] to vectors [N, H]; it is the backbone's own embedding module, never its weight table, since
+`embed` maps token ids [N] to vectors [N, H]; it is the model's own embedding module, never its weight table, since
 some models scale inside the module (Gemma).
 """
 

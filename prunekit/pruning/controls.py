@@ -18,17 +18,17 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from prunekit.prompts.mask import Mask
-from prunekit.pruning.lottery import Learned, Rewinding, Round
+from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Keep
 from prunekit.pruning.scores import random_scores
 from prunekit.pruning.ticket import Ticket
 
-Arm = Literal["dense-continued", "random", "reversed", "fresh", "length"]
+Arm = Literal["dense-continued", "random", "complement", "reinit", "short-prompt"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
 #: One arm of a seed.
 Key = tuple[Arm, int]
-LearnArms = Callable[[Mapping[Key, Ticket]], Mapping[Key, Learned]]
+LearnArms = Callable[[Mapping[Key, Ticket]], Mapping[Key, RoundResult]]
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class Target:
 
 def train_arms(
     dense: Round, targets: Sequence[Target], learn: LearnArms, rewinding: Rewinding, *, without: Sequence[Arm] = ()
-) -> dict[Key, tuple[Ticket, Learned]]:
+) -> dict[Key, tuple[Ticket, RoundResult]]:
     """Train every arm beside every target; returns what each ended with. An arm that diverges stops.
 
     A target that dropped nothing has no reversed arm; one that was rewound to fresh values is its own fresh arm.
     without: arms that the caller has already.
     """
-    needless = {*without, *(("fresh",) if rewinding.rewind == "fresh" else ())}
+    needless = {*without, *(("reinit",) if rewinding.rewind == "reinit" else ())}
     arms = [arm for arm in ARMS if arm not in needless]
     targets = [one for one in targets if one.ticket.round]  # the dense prompt is its own control
-    last: dict[Key, tuple[Ticket, Learned]] = {}
+    last: dict[Key, tuple[Ticket, RoundResult]] = {}
     stopped: set[Key] = set()
     numbers = {one.ticket.round for one in targets}
     for number in range(max(numbers, default=0) + 1):
@@ -64,7 +64,7 @@ def train_arms(
                         turn[key] = ticket
         for key, learned in (learn(turn) if turn else {}).items():
             last[key] = turn[key], learned
-            if learned.selection is None:
+            if learned.validation is None:
                 stopped.add(key)
     return last
 
@@ -73,11 +73,11 @@ def _turns(arm: Arm, number: int, rewinding: Rewinding) -> range:
     """The rounds in which an arm is trained, so that its last values have seen as many updates as the ticket's."""
     if rewinding.rewind != "trained":
         return range(number, number + 1)
-    return range(0 if arm in ("fresh", "length") else 1, number + 1)
+    return range(0 if arm in ("reinit", "short-prompt") else 1, number + 1)
 
 
 def _next(
-    arm: Arm, target: Target, dense: Round, last: tuple[Ticket, Learned] | None, number: int, rewinding: Rewinding
+    arm: Arm, target: Target, dense: Round, last: tuple[Ticket, RoundResult] | None, number: int, rewinding: Rewinding
 ) -> Ticket | None:
     """The ticket of an arm's round; None where it has none."""
     first, trained = dense.of(target.ticket.seed)
@@ -85,13 +85,13 @@ def _next(
     mask = _mask(arm, target, before, number)
     if not mask.tokens:
         return None
-    if last is None and arm in ("fresh", "length"):
+    if last is None and arm in ("reinit", "short-prompt"):
         # a removed token has no slot, so that a prompt of n whole tokens is a shorter prompt
-        absent = "remove" if arm == "length" else rewinding.absent
-        child = replace(first, mask=mask, round=number, rewind="fresh", absent=absent)
+        dropped_as = "remove" if arm == "short-prompt" else rewinding.dropped_as
+        child = replace(first, mask=mask, round=number, rewind="reinit", dropped_as=dropped_as)
         return child.at(rewinding.new_values(child))
     child = rewinding.start(before, mask, number, learned, trained)
-    return replace(child, absent="remove") if arm == "length" else child
+    return replace(child, dropped_as="remove") if arm == "short-prompt" else child
 
 
 def _mask(arm: Arm, target: Target, before: Ticket, number: int) -> Mask:
@@ -101,9 +101,9 @@ def _mask(arm: Arm, target: Target, before: Ticket, number: int) -> Mask:
             return before.mask
         case "random":
             return prune_mask(before.mask, random_scores([before])[0], target.keeps[number - 1])
-        case "reversed":
+        case "complement":
             return ~final
-        case "fresh":
+        case "reinit":
             return final
-        case "length":
+        case "short-prompt":
             return Mask(final.token, final.token[:, None].expand_as(final.piece).clone())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from prunekit.prompts import Absent
+from prunekit.prompts import DroppedAs
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Keep
@@ -23,22 +23,22 @@ from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket, Values
 from prunekit.support.errors import ConfigError
 
-Rewind = Literal["trained", "init", "fresh"] | int
+Rewind = Literal["trained", "init", "reinit"] | int
 Fresh = Callable[[Ticket], Values]
 
 
 @dataclass(frozen=True)
-class Learned:
+class RoundResult:
     """What a round made of one ticket.
 
-    kept: the values of its best evaluation.  selection: their primary metric there; None where training did not come
+    kept: the values of its best evaluation.  validation: their primary metric there; None where training did not come
     to its end (it diverged, or a search dropped it).  scores: importance of each token and piece at those values; None
     where there are none to prune by, and the lineage ends.  snapshots: values by step, at least those that a later
     rewind asks for.
     """
 
     kept: Values
-    selection: float | None
+    validation: float | None
     scores: Scores | None
     snapshots: Mapping[int, Values]
 
@@ -53,24 +53,24 @@ class Rewinding:
     """
 
     rewind: Rewind
-    absent: Absent = "remove"
+    dropped_as: DroppedAs = "remove"
     fresh: Fresh | None = None
 
-    def start(self, ticket: Ticket, mask: Mask, number: int, last: Learned, dense: Learned) -> Ticket:
+    def start(self, ticket: Ticket, mask: Mask, number: int, last: RoundResult, dense: RoundResult) -> Ticket:
         """The ticket of round `number`: `ticket` under `mask`, rewound.
 
         last, dense: what was learned from `ticket`, and in round 0. The mask is not applied: it stays a factor, at use.
         """
-        child = replace(ticket, mask=mask, round=number, rewind=self.rewind, absent=self.absent)
+        child = replace(ticket, mask=mask, round=number, rewind=self.rewind, dropped_as=self.dropped_as)
         return child.at(self._values(child, last, dense))
 
-    def _values(self, ticket: Ticket, last: Learned, dense: Learned) -> Values:
+    def _values(self, ticket: Ticket, last: RoundResult, dense: RoundResult) -> Values:
         match self.rewind:
             case "trained":
                 return last.kept
             case "init":
                 return dense.snapshots[0]
-            case "fresh":
+            case "reinit":
                 return self.new_values(ticket)
             case int(step):
                 if step not in dense.snapshots:
@@ -99,14 +99,14 @@ class Round:
 
     number: int
     tickets: tuple[Ticket, ...]
-    learned: tuple[Learned, ...]
+    learned: tuple[RoundResult, ...]
 
-    def of(self, seed: int) -> tuple[Ticket, Learned]:
+    def of(self, seed: int) -> tuple[Ticket, RoundResult]:
         """The member of a seed."""
         return next(pair for pair in zip(self.tickets, self.learned, strict=True) if pair[0].seed == seed)
 
 
-Learn = Callable[[Sequence[Ticket]], Sequence[Learned]]
+Learn = Callable[[Sequence[Ticket]], Sequence[RoundResult]]
 
 
 def find_tickets(dense: Sequence[Ticket], keeps: Sequence[Keep], learn: Learn, rewinding: Rewinding) -> Iterator[Round]:

@@ -1,7 +1,7 @@
-"""The ratio search of XPrompt (Ma et al. 2022, sections 3.2 and 4.1): score once, try ratios, choose on `selection`.
+"""The ratio search of XPrompt (Ma et al. 2022, sections 3.2 and 4.1): score once, try ratios, choose on `validation`.
 
     for each pair of ratios:   drop the worst tokens -> of the rest, the worst pieces -> rewind -> train again
-    choose the pair whose ticket is best on `selection`
+    choose the pair whose ticket is best on `validation`
 
 Tokens go first, pieces of the surviving tokens second, both by the scores of the dense round, so that all masks of a
 seed are nested along each ratio. As in `lottery`, nothing here knows a model or a disk.
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prunekit.prompts.mask import Mask
-from prunekit.pruning.lottery import Learned, Rewinding, Round
+from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Grid, Keep, grid, line
 from prunekit.pruning.scores import Scores
@@ -21,7 +21,7 @@ from prunekit.pruning.ticket import Ticket
 
 #: One cell of a seed's grid.
 Key = tuple[int, Keep]
-LearnCells = Callable[[Mapping[Key, Ticket]], Mapping[Key, Learned]]
+LearnCells = Callable[[Mapping[Key, Ticket]], Mapping[Key, RoundResult]]
 #: Scores of finished cells at the values that they kept.
 Rescore = Callable[[Sequence[Key]], Mapping[Key, Scores]]
 _Wanted = Mapping[int, Sequence[Keep]]
@@ -36,7 +36,7 @@ class Found:
     """
 
     tickets: Mapping[Key, Ticket]
-    learned: Mapping[Key, Learned]
+    learned: Mapping[Key, RoundResult]
     chosen: Mapping[int, Keep]
     token_only: Mapping[int, Keep]
     piece_only: Mapping[int, Keep]
@@ -63,7 +63,7 @@ def search_ratios(
     keeps = {"paper": token_line, "full": grid(tokens, pieces), "token": token_line, "piece": all_pieces}[asked]
     whole = {ticket.seed: ticket.mask for ticket in dense.tickets}
     tickets: dict[Key, Ticket] = {}
-    learned: dict[Key, Learned] = {}
+    learned: dict[Key, RoundResult] = {}
 
     def attempt(wanted: _Wanted, scores: Mapping[int, Scores], masks: Mapping[int, Mask]) -> None:
         new = {
@@ -98,23 +98,23 @@ def search_ratios(
     )
 
 
-def best(learned: Mapping[Key, Learned], keeps: Iterable[Keep]) -> dict[int, Keep]:
+def best(learned: Mapping[Key, RoundResult], keeps: Iterable[Keep]) -> dict[int, Keep]:
     """The best counts of each seed among `keeps`; cells that did not come to their end are not chosen."""
     allowed = set(keeps)
-    ended = {key: one.selection for key, one in learned.items() if key[1] in allowed and one.selection is not None}
+    ended = {key: one.validation for key, one in learned.items() if key[1] in allowed and one.validation is not None}
     seeds = dict.fromkeys(seed for seed, _ in ended)
     return {seed: best_of({key: value for key, value in ended.items() if key[0] == seed})[1] for seed in seeds}
 
 
 def best_of(reached: Mapping[Key, float]) -> Key:
-    """The cell with the best selection metric; of equals the one of fewest kept cells, then of fewest tokens."""
+    """The cell with the best validation metric; of equals the one of fewest kept cells, then of fewest tokens."""
     return max(reached, key=lambda key: _rank(key[1], reached[key]))
 
 
 def worse_half(standings: Mapping[Key, float]) -> set[Key]:
     """The cells that successive halving drops (Jamieson and Talwalkar 2016): of each seed, all but the better half.
 
-    standings: the best selection metric so far, of the cells still in training. An odd one stays.
+    standings: the best validation metric so far, of the cells still in training. An odd one stays.
     """
     worse: set[Key] = set()
     for seed in {key[0] for key in standings}:
@@ -124,9 +124,9 @@ def worse_half(standings: Mapping[Key, float]) -> set[Key]:
     return worse
 
 
-def _rank(keep: Keep, selection: float) -> tuple[float, int, int]:
+def _rank(keep: Keep, validation: float) -> tuple[float, int, int]:
     """Larger is better: the metric, then fewer cells, then fewer tokens."""
-    return selection, -keep.tokens * keep.pieces, -keep.tokens
+    return validation, -keep.tokens * keep.pieces, -keep.tokens
 
 
 def _start(dense: Round, seed: int, mask: Mask, rewinding: Rewinding) -> Ticket:
@@ -134,5 +134,5 @@ def _start(dense: Round, seed: int, mask: Mask, rewinding: Rewinding) -> Ticket:
     return rewinding.start(ticket, mask, 1, learned, learned)
 
 
-def _of(learned: Mapping[Key, Learned], seed: int) -> dict[Key, Learned]:
+def _of(learned: Mapping[Key, RoundResult], seed: int) -> dict[Key, RoundResult]:
     return {key: one for key, one in learned.items() if key[0] == seed}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from prunekit import prompts
-from prunekit.prompts import Absent, MaskedPrompt, Method
+from prunekit.prompts import DroppedAs, MaskedPrompt, Method
 from prunekit.prompts.mask import Mask
 
 State = Mapping[str, Tensor]
@@ -50,11 +50,11 @@ class Ticket:
 
     mask: which tokens and pieces are kept.
     state: the prompt's parameters by name (its `state_dict`); for prompt tuning `values` [P, H].
-    head: weight [C, H] and bias [C] of a trained head, or None where the backbone answers with words.
+    head: weight [C, H] and bias [C] of a trained head, or None where the model answers with words.
     rewind: where the values come from: "trained", "init", "fresh", or a step of round 0; "start" in round 0.
     round: 0 is dense.  absent: what stands for a dropped token.  place: where in the input the prompt goes.
     seed: fixes initialisation and data order.
-    origin: names and digests (backbone, task, run) for whoever finds the file.
+    origin: names and digests (model, task, run) for whoever finds the file.
     """
 
     mask: Mask
@@ -62,8 +62,8 @@ class Ticket:
     head: State | None
     rewind: Rewind = "start"
     round: int = 0
-    absent: Absent = "remove"
-    place: str = "first"
+    dropped_as: DroppedAs = "remove"
+    position: str = "first"
     method: Method = "direct"
     seed: int = 0
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Ticket:
 
     def prompt(self) -> MaskedPrompt:
         """The prompt with this ticket's values behind its mask, its parameters free to be trained."""
-        return MaskedPrompt(prompts.build(self.method, self.state), self.mask, self.absent)
+        return MaskedPrompt(prompts.build(self.method, self.state), self.mask, self.dropped_as)
 
     def at(self, values: Values) -> Ticket:
         """The same ticket at other values. What its prompt is made of beside trained numbers, it keeps."""
@@ -90,7 +90,7 @@ class Ticket:
 
     def facts(self) -> dict[str, Any]:
         """All that is no tensor, by name."""
-        names = ("rewind", "round", "absent", "place", "method", "seed")
+        names = ("rewind", "round", "dropped_as", "position", "method", "seed")
         return {name: getattr(self, name) for name in names} | {"origin": dict(self.origin)}
 
     def tensors(self) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from prunekit.runs.paths import (
     TIMING,
     TRACKED,
     UNTRAINED,
-    Place,
+    RunKey,
     is_of_run,
 )
 from prunekit.support import atomic, reading
@@ -52,16 +52,16 @@ class Kept(Protocol):
     def assuming(self, marks: Marks) -> Kept:
         """The same, taken to be whose it is not known to be."""
 
-    def manifest(self, place: Place) -> dict[str, Any]:
+    def manifest(self, key: RunKey) -> dict[str, Any]:
         """Of a round."""
 
-    def timing(self, place: Place) -> dict[str, float]:
+    def timing(self, key: RunKey) -> dict[str, float]:
         """Of a round."""
 
     def stage_settings(self, stage: str) -> dict[str, Any]:
         """Of a stage."""
 
-    def results(self, places: Iterable[Place] | None = None) -> pd.DataFrame:
+    def results(self, keys: Iterable[RunKey] | None = None) -> pd.DataFrame:
         """One row per finished ticket."""
 
 
@@ -97,7 +97,7 @@ class _Auditor:
         self.damaged: list[str] = []
         self.missing: list[str] = []
         self.files = 0
-        self.places: list[Place] = []
+        self.keys: list[RunKey] = []
         self.journal: Journal | None = None
 
     def all(self) -> Audit:
@@ -107,8 +107,8 @@ class _Auditor:
         marks = marks or self._marks_of_rounds()
         if marks is not None:
             self.run = self.run.assuming(marks)
-        for place in self.places:
-            self._round(place, known=marks is not None)
+        for key in self.keys:
+            self._round(key, known=marks is not None)
         if marks is not None:
             self._stages()
         if self.journal is not None:
@@ -116,7 +116,7 @@ class _Auditor:
         self._results()
         pending = {} if self.journal is None else self.journal.pending
         damaged, missing = (tuple(dict.fromkeys(lines)) for lines in (self.damaged, self.missing))
-        return Audit(damaged, missing, self.files, len(self.places), len(pending))
+        return Audit(damaged, missing, self.files, len(self.keys), len(pending))
 
     def _try(self, read: Callable[[], Value]) -> Value | None:
         """What can be read, or None and a problem more."""
@@ -151,9 +151,9 @@ class _Auditor:
 
     def _marks_of_rounds(self) -> Marks | None:
         """Whose the first sound round is, where nothing else says so."""
-        for place in self.places:
+        for key in self.keys:
             try:
-                manifest = checksums.read_manifest(self.root / str(place) / MANIFEST, self.root)
+                manifest = checksums.read_manifest(self.root / str(key) / MANIFEST, self.root)
             except ArtifactError:
                 continue
             return {name: manifest[name] for name in ("run", "made_on")}
@@ -188,13 +188,13 @@ class _Auditor:
                 self.damaged.append(f"{path}: {inside} is not the place of a round; take it away")
             elif entry.is_dir():
                 try:
-                    self.places.append(Place.parse(path.relative_to(self.root)))
+                    self.keys.append(RunKey.parse(path.relative_to(self.root)))
                 except ValueError:
                     self._walk(path)
 
-    def _round(self, place: Place, *, known: bool) -> None:
+    def _round(self, key: RunKey, *, known: bool) -> None:
         """One round's files against its manifest, and that against the journal."""
-        folder = self.root / str(place)
+        folder = self.root / str(key)
         names = {entry.name for entry in os.scandir(folder)}
         links = {entry.name for entry in os.scandir(folder) if entry.is_symlink()}
         self.damaged += [f"{folder / name}: a link; inside a run none is followed" for name in sorted(links)]
@@ -202,9 +202,9 @@ class _Auditor:
         if manifest is None:
             return
         if known:
-            self._try(lambda: self.run.manifest(place))
-        if self.journal is not None and not self.journal.allows(place, manifest["sha256"]):
-            listed = place in self.journal.rounds
+            self._try(lambda: self.run.manifest(key))
+        if self.journal is not None and not self.journal.allows(key, manifest["sha256"]):
+            listed = key in self.journal.rounds
             said = "another round than the journal lists" if listed else "a round that the journal does not list"
             self.damaged.append(f"{folder}: {said}; delete it and run the same command again")
         for name, facts in manifest["files"].items():
@@ -215,14 +215,14 @@ class _Auditor:
         for name in sorted(names - links - set(manifest["files"]) - set(_BESIDE)):
             self.damaged.append(f"{folder / name}: not of this round, whose manifest does not name it; take it away")
         if TIMING in names - links:
-            self._try(lambda: self.run.timing(place))
+            self._try(lambda: self.run.timing(key))
         if ENVIRONMENT in names - links:
             self._try(lambda: checksums.read_stamped(folder / ENVIRONMENT, _AGAIN, self.root))
 
     def _stages(self) -> None:
         """The settings of every stage that has rounds; the dense round and the base line have none of their own."""
         listed = [] if self.journal is None else [*self.journal.rounds, *self.journal.pending]
-        tops = {place.stage.partition("/")[0] for place in [*self.places, *listed]} - {"", UNTRAINED}
+        tops = {key.stage.partition("/")[0] for key in [*self.keys, *listed]} - {"", UNTRAINED}
         alone = {path.parent.name for path in self.root.glob(f"*/{STAGE_SETTINGS}")}
         for stage in sorted(tops | alone):
             if (self.root / stage).is_dir() and not (self.root / stage).is_symlink():  # else it is missing altogether
@@ -230,7 +230,7 @@ class _Auditor:
 
     def _lost_rounds(self, journal: Journal) -> None:
         """Rounds that the journal lists and that are not there: one line for each folder that is gone with them."""
-        gone = Counter(_highest_missing(self.root, place) for place in set(journal.rounds) - set(self.places))
+        gone = Counter(_highest_missing(self.root, key) for key in set(journal.rounds) - set(self.keys))
         for path, count in sorted(gone.items()):
             if not path.is_symlink():
                 rounds = "a round" if count == 1 else f"{count} rounds"
@@ -266,10 +266,10 @@ class _Auditor:
         return content == wanted or (not known and held is not None and _same(held, wanted))
 
 
-def _highest_missing(root: Path, place: Place) -> Path:
+def _highest_missing(root: Path, key: RunKey) -> Path:
     """The outermost folder on the way to a place that is not there."""
     path = root
-    for part in Path(str(place)).parts:
+    for part in Path(str(key)).parts:
         path = path / part
         if not path.is_dir():
             break

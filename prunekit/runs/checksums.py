@@ -40,7 +40,7 @@ class _Manifest(BaseModel):
 
     run: str | None
     made_on: str | None
-    place: str
+    key: str
     cohort: list[str]
     previous: str | None
     files: dict[_Name, _File]

@@ -10,17 +10,17 @@ from typing import Any
 
 import pandas as pd
 
-from prunekit.engine.distributed import ALONE, Team
-from prunekit.runs.paths import Place
+from prunekit.engine.distributed import ALONE, ProcessGroup
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.runs.store import Stored, stored_at
 from prunekit.support.errors import ConfigError
 
 
-class TeamRun(Run):
+class DistributedRun(Run):
     """A run directory as one process of a team sees it: all read, one writes what all came to."""
 
-    team: Team = ALONE
+    team: ProcessGroup = ALONE
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -33,7 +33,7 @@ class TeamRun(Run):
             self.team.says(True)
             yield
 
-    def done(self, cohort: Iterable[Place]) -> bool:
+    def done(self, cohort: Iterable[RunKey]) -> bool:
         """What rank 0 finds, for all: their steps must not part."""
         return self.team.says(super().done(cohort))
 
@@ -75,7 +75,7 @@ class TeamRun(Run):
         return found
 
 
-def run_at(team: Team, out: Path | Stored, name: str, run_id: str) -> Run:
+def run_at(team: ProcessGroup, out: Path | Stored, name: str, run_id: str) -> Run:
     """As `Run.at`, for one process or for a team; where `out` says so, it is written to a store too.
 
     Raises: ConfigError where `out` is the run directory of another experiment, or a team's run has a store.
@@ -86,7 +86,7 @@ def run_at(team: Team, out: Path | Stored, name: str, run_id: str) -> Run:
         return stored_at(out, name, run_id)
     if team.size == 1:
         return Run.at(out, name, run_id)
-    run = TeamRun.at(out, name, run_id)
-    assert isinstance(run, TeamRun)
+    run = DistributedRun.at(out, name, run_id)
+    assert isinstance(run, DistributedRun)
     run.team = team
     return run

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prunekit.runs import checksums
-from prunekit.runs.paths import JOURNAL, Place
+from prunekit.runs.paths import JOURNAL, RunKey
 from prunekit.support.errors import ArtifactError
 
 CURE = "delete it and run the same command again: it is made from the rounds that are there"
@@ -41,30 +41,30 @@ class Journal:
     record of versions and machine.
     """
 
-    rounds: Mapping[Place, str] = field(default_factory=dict)
-    pending: Mapping[Place, str] = field(default_factory=dict)
+    rounds: Mapping[RunKey, str] = field(default_factory=dict)
+    pending: Mapping[RunKey, str] = field(default_factory=dict)
     results: str | None = None
     environment: bool = False
 
-    def begun(self, manifests: Mapping[Place, str]) -> Journal:
+    def begun(self, manifests: Mapping[RunKey, str]) -> Journal:
         """With rounds about to be put in place; those that stand there already, the same, are not pending."""
-        fresh = {place: digest for place, digest in manifests.items() if self.rounds.get(place) != digest}
+        fresh = {key: digest for key, digest in manifests.items() if self.rounds.get(key) != digest}
         return replace(self, pending={**self.pending, **fresh})
 
-    def ended(self, manifests: Mapping[Place, str]) -> Journal:
+    def ended(self, manifests: Mapping[RunKey, str]) -> Journal:
         """With rounds that are now in place."""
-        left = {place: digest for place, digest in self.pending.items() if place not in manifests}
+        left = {key: digest for key, digest in self.pending.items() if key not in manifests}
         return replace(self, rounds={**self.rounds, **manifests}, pending=left)
 
-    def allows(self, place: Place, digest: str) -> bool:
+    def allows(self, key: RunKey, digest: str) -> bool:
         """Whether a round with such a manifest may stand at a place."""
-        return digest in (self.rounds.get(place), self.pending.get(place))
+        return digest in (self.rounds.get(key), self.pending.get(key))
 
     def to_bytes(self, marks: Mapping[str, str | None]) -> bytes:
         """The file's content; marks: whose journal it is."""
         named = {
-            "rounds": {str(place): digest for place, digest in self.rounds.items()},
-            "pending": {str(place): digest for place, digest in self.pending.items()},
+            "rounds": {str(key): digest for key, digest in self.rounds.items()},
+            "pending": {str(key): digest for key, digest in self.pending.items()},
         }
         return checksums.stamped({**marks, **named, "results": self.results, "environment": self.environment})
 
@@ -80,11 +80,11 @@ def read_journal(run: Path) -> tuple[Journal, dict[str, str | None]] | None:
     facts = checksums.read_stamped(path, CURE, run)
     try:
         known = _Facts.model_validate(facts)
-        found = Journal(_places(known.rounds), _places(known.pending), known.results, known.environment)
+        found = Journal(_keys(known.rounds), _keys(known.pending), known.results, known.environment)
     except (ValidationError, ValueError) as error:
         raise ArtifactError(f"{path}: not a journal of this version of prunekit; {CURE}") from error
     return found, {"run": known.run, "made_on": known.made_on}
 
 
-def _places(named: Mapping[str, Any]) -> dict[Place, str]:
-    return {Place.parse(Path(name)): digest for name, digest in named.items()}
+def _keys(named: Mapping[str, Any]) -> dict[RunKey, str]:
+    return {RunKey.parse(Path(name)): digest for name, digest in named.items()}

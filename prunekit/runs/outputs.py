@@ -70,7 +70,7 @@ def check_folder(folder: Path, files: Mapping[str, bytes], *, overwrite: bool, i
 
 
 def is_page(content: bytes) -> bool:
-    """Whether it is a page that `report` wrote."""
+    """Whether it is a page that `test` wrote."""
     return GENERATOR in content[:4096]
 
 

@@ -43,7 +43,7 @@ def is_of_run(name: str) -> bool:
     return name in _FILES or _FOLDERS.fullmatch(name) is not None
 
 
-class Place(NamedTuple):
+class RunKey(NamedTuple):
     """Where one member's round lies in a run.
 
     stage: "" for the dense round 0 that all verbs share; else a folder such as prune-1a2b, or one inside it for another
@@ -58,7 +58,7 @@ class Place(NamedTuple):
         return f"{self.stage}/seed={self.seed}/round={self.round:02d}".lstrip("/")
 
     @classmethod
-    def parse(cls, path: Path) -> Place:
+    def parse(cls, path: Path) -> RunKey:
         """The place of a path inside a run.
 
         Raises: ValueError where it is none.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from prunekit.pruning.lottery import Learned
+from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import State, Ticket, Values
 from prunekit.runs import paths
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
 from prunekit.runs.ticket_file import finite, load_ticket, pack, ticket_bytes, unpack
 from prunekit.support import atomic
@@ -38,10 +38,10 @@ class Outcome:
     trained: Trained
     kept_at: Checkpoint
     importance: Mapping[Kind, Scores]
-    selection: Sequence[Example]
-    report: Sequence[Example]
-    report_evaluation: Evaluation | None
-    report_metrics: Mapping[str, float]
+    validation: Sequence[Example]
+    test: Sequence[Example]
+    test_evaluation: Evaluation | None
+    test_metrics: Mapping[str, float]
     majority: Mapping[str, float]
     pruned_by: Kind | None
     run: str
@@ -70,38 +70,38 @@ def content(outcome: Outcome) -> dict[str, bytes]:
     return files
 
 
-def load(run: Run, place: Place, kind: Kind, metric: str) -> tuple[Ticket, Learned]:
+def load(run: Run, key: RunKey, kind: Kind, metric: str) -> tuple[Ticket, RoundResult]:
     """A finished round back from disk: the ticket it started from, and what was learned, with its `kind` of scores.
 
     metric: the primary one.  Raises: ArtifactError naming the file that is missing or damaged.
     """
-    ticket = load_ticket(run.read(place, paths.TICKET))
-    if (ticket.seed, ticket.round) != (place.seed, place.round):
-        raise ArtifactError(f"{run.folder(place)}: holds the ticket of another round or seed")
-    names = run.manifest(place)["files"]
-    scores = load_scores(run, place)[kind] if paths.SCORES in names else None
+    ticket = load_ticket(run.read(key, paths.TICKET))
+    if (ticket.seed, ticket.round) != (key.seed, key.round):
+        raise ArtifactError(f"{run.folder(key)}: holds the ticket of another round or seed")
+    names = run.manifest(key)["files"]
+    scores = load_scores(run, key)[kind] if paths.SCORES in names else None
     snapshots = {}
     if paths.SNAPSHOTS in names:
-        tensors, facts = unpack(run.read(place, paths.SNAPSHOTS))
+        tensors, facts = unpack(run.read(key, paths.SNAPSHOTS))
         snapshots = {step: _unprefixed(str(step), tensors) for step in facts["steps"]}
-    result = run.result(place)
-    reached = result["selection"][metric] if result["status"] == "done" else None
-    return ticket, Learned(kept_values(run, place), reached, scores, snapshots)
+    result = run.result(key)
+    reached = result["validation"][metric] if result["status"] == "done" else None
+    return ticket, RoundResult(kept_values(run, key), reached, scores, snapshots)
 
 
-def kept_values(run: Run, place: Place) -> Values:
+def kept_values(run: Run, key: RunKey) -> Values:
     """The values that a finished round kept."""
-    tensors, facts = unpack(run.read(place, paths.TRAINED))
+    tensors, facts = unpack(run.read(key, paths.TRAINED))
     return _unprefixed("best" if facts["kept_step"] == facts["best_step"] else "last", tensors)
 
 
-def finished_ticket(run: Run, place: Place) -> Ticket:
+def finished_ticket(run: Run, key: RunKey) -> Ticket:
     """The ticket as a finished round left it: its mask, and the values that were kept."""
-    ticket = load_ticket(run.read(place, paths.TICKET))
-    return ticket.at(kept_values(run, place))
+    ticket = load_ticket(run.read(key, paths.TICKET))
+    return ticket.at(kept_values(run, key))
 
 
-def locate(path: Path) -> tuple[Run, Place] | None:
+def locate(path: Path) -> tuple[Run, RunKey] | None:
     """The run and place of a finished round's directory; None for a ticket file.
 
     Raises: ArtifactError where the path is neither.
@@ -117,7 +117,7 @@ def locate(path: Path) -> tuple[Run, Place] | None:
     if above is None:
         raise ArtifactError(f"{path}: a round outside its run (no {paths.SETTINGS} above it)")
     try:
-        return Run(above), Place.parse(path.relative_to(above))
+        return Run(above), RunKey.parse(path.relative_to(above))
     except ValueError as error:
         raise ArtifactError(f"{path}: not named like a round (seed=0/round=00)") from error
 
@@ -127,39 +127,39 @@ def open_ticket(path: Path) -> Ticket:
 
     Raises: ArtifactError where the path is neither, damaged, or holds values that are no numbers.
     """
-    place = locate(path)
-    return finite(load_ticket(path) if place is None else finished_ticket(*place), path)
+    key = locate(path)
+    return finite(load_ticket(path) if key is None else finished_ticket(*key), path)
 
 
-def load_scores(run: Run, place: Place) -> dict[Kind, Scores]:
+def load_scores(run: Run, key: RunKey) -> dict[Kind, Scores]:
     """The scores of a finished round, by kind."""
-    tensors, facts = unpack(run.read(place, paths.SCORES))
+    tensors, facts = unpack(run.read(key, paths.SCORES))
     kinds: dict[Kind, int] = facts["examples"]
     return {kind: Scores(tensors[f"{kind}.token"], tensors[f"{kind}.piece"], count) for kind, count in kinds.items()}
 
 
 @dataclass(frozen=True)
-class Look:
+class TestEvaluation:
     """What was measured of a ticket that was chosen among others.
 
-    report, metrics: on the `examples` of the report split.  diverged: why there are none, and no scores, or None.
+    test, metrics: on the `examples` of the test split.  diverged: why there are none, and no scores, or None.
     """
 
     examples: Sequence[Example]
-    report: Evaluation | None
+    test: Evaluation | None
     metrics: Mapping[str, float]
     importance: Mapping[Kind, Scores]
     diverged: str | None
 
 
-def chosen(run: Run, place: Place, look: Look) -> dict[str, bytes]:
-    """The files of a ticket that was chosen among others: those of its round, with its look at the report split."""
-    files = {name: run.read(place, name).read_bytes() for name in (paths.TICKET, paths.TRAINED, paths.LOG)}
-    before = pd.read_parquet(run.read(place, paths.PREDICTIONS))
-    tables = [before[before["split"] == "selection"]]
-    result = run.result(place) | {"report": dict(look.metrics), "chosen_from": place.stage}
-    if look.report is not None:
-        tables.append(_predicted("report", look.examples, look.report))
+def chosen(run: Run, key: RunKey, look: TestEvaluation) -> dict[str, bytes]:
+    """The files of a ticket that was chosen among others: those of its round, with its look at the test split."""
+    files = {name: run.read(key, name).read_bytes() for name in (paths.TICKET, paths.TRAINED, paths.LOG)}
+    before = pd.read_parquet(run.read(key, paths.PREDICTIONS))
+    tables = [before[before["split"] == "validation"]]
+    result = run.result(key) | {"test": dict(look.metrics), "chosen_from": key.stage}
+    if look.test is not None:
+        tables.append(_predicted("test", look.examples, look.test))
     if look.importance:
         files[paths.SCORES] = _packed_scores(look.importance)
     if look.diverged is not None:
@@ -182,10 +182,10 @@ def _log(trained: Trained) -> pd.DataFrame:
 
 
 def _predictions(outcome: Outcome) -> pd.DataFrame:
-    """One row per example of `selection` (at the kept values) and of `report`."""
+    """One row per example of `validation` (at the kept values) and of `test`."""
     parts = [
-        ("selection", outcome.selection, outcome.kept_at.evaluation),
-        ("report", outcome.report, outcome.report_evaluation),
+        ("validation", outcome.validation, outcome.kept_at.evaluation),
+        ("test", outcome.test, outcome.test_evaluation),
     ]
     tables = [_predicted(split, examples, found) for split, examples, found in parts if found is not None]
     columns = ["split", "example", "choice", "gold", "loss", "score"]
@@ -217,7 +217,7 @@ def _result(outcome: Outcome) -> dict[str, Any]:
         "status": _status(trained),
         "reason": trained.diverged,
         "rewind": str(ticket.rewind),
-        "absent": ticket.absent,
+        "dropped_as": ticket.dropped_as,
         "method": ticket.method,
         "pruned_by": outcome.pruned_by,
         "tokens": mask.tokens,
@@ -228,8 +228,8 @@ def _result(outcome: Outcome) -> dict[str, Any]:
         "head_parameters": head,
         "steps": trained.steps,
         "kept_step": outcome.kept_at.step,
-        "selection": dict(outcome.kept_at.metrics),
-        "report": dict(outcome.report_metrics),
+        "validation": dict(outcome.kept_at.metrics),
+        "test": dict(outcome.test_metrics),
         "majority": dict(outcome.majority),
     }
 

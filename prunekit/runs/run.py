@@ -33,7 +33,7 @@ from prunekit.runs.paths import (
     SETTINGS,
     STAGE_SETTINGS,
     TIMING,
-    Place,
+    RunKey,
     is_of_run,
 )
 from prunekit.support import atomic, reading
@@ -45,7 +45,7 @@ from prunekit.support.errors import ArtifactError, BusyError, ConfigError
 class Files:
     """The content of one member's round, by file name; `timing` is kept beside it, outside the manifest."""
 
-    place: Place
+    key: RunKey
     content: Mapping[str, bytes]
     timing: Mapping[str, float]
 
@@ -163,104 +163,104 @@ class Run:
 
     # ---- rounds
 
-    def folder(self, place: Place) -> Path:
+    def folder(self, key: RunKey) -> Path:
         """Where a member's round lies."""
-        return self.path / str(place)
+        return self.path / str(key)
 
-    def done(self, cohort: Iterable[Place]) -> bool:
+    def done(self, cohort: Iterable[RunKey]) -> bool:
         """Whether the rounds of a whole cohort are finished."""
-        return all((self.folder(place) / MANIFEST).is_file() for place in cohort)
+        return all((self.folder(key) / MANIFEST).is_file() for key in cohort)
 
     def commit(self, members: Sequence[Files]) -> None:
         """Write a cohort's round: every member staged and flushed, then every one renamed into place."""
-        cohort = sorted(str(files.place) for files in members)
+        cohort = sorted(str(files.key) for files in members)
         needed = [sum(map(len, files.content.values())) for files in members]
         staged = []
         for files, size in zip(members, needed, strict=True):
-            with atomic.needing(self.folder(files.place), size):
+            with atomic.needing(self.folder(files.key), size):
                 staged.append(self._stage(files, cohort))
-        manifests = {files.place: digest for files, (_, digest) in zip(members, staged, strict=True)}
+        manifests = {files.key: digest for files, (_, digest) in zip(members, staged, strict=True)}
         known = self.journal().begun(manifests)
         self._write_journal(known)
         for files, (temporary, _), size in zip(members, staged, needed, strict=True):
-            with atomic.needing(self.folder(files.place), size):
-                atomic.move(temporary, self.folder(files.place))
-        self._publish([files.place for files in members])
+            with atomic.needing(self.folder(files.key), size):
+                atomic.move(temporary, self.folder(files.key))
+        self._publish([files.key for files in members])
         self._write_journal(known.ended(manifests))
 
-    def manifest(self, place: Place) -> dict[str, Any]:
+    def manifest(self, run_key: RunKey) -> dict[str, Any]:
         """The manifest of a finished round.
 
         Raises: ArtifactError where it is missing, damaged or belongs elsewhere.
         """
-        path = self.folder(place) / MANIFEST
+        path = self.folder(run_key) / MANIFEST
         manifest = checksums.read_manifest(path, self.path)
-        expected = {**self.marks, "place": str(place)}
+        expected = {**self.marks, "key": str(run_key)}
         found = {key: manifest.get(key) for key in expected}
         if found != expected:
             raise ArtifactError(f"{path}: belongs to {found}, not to {expected}")
         previous = manifest.get("previous")
-        if previous is not None and previous != self._digest_before(place):
-            raise ArtifactError(f"{path}: made from another round {place.round - 1} than the one that is there")
+        if previous is not None and previous != self._digest_before(run_key):
+            raise ArtifactError(f"{path}: made from another round {run_key.round - 1} than the one that is there")
         return manifest
 
-    def read(self, place: Place, name: str) -> Path:
+    def read(self, key: RunKey, name: str) -> Path:
         """The path of a file of a finished round, after its size and sha256 were checked against the manifest.
 
         Raises: ArtifactError naming the file.
         """
-        path = self.folder(place) / name
-        known = self.manifest(place)["files"].get(name)
+        path = self.folder(key) / name
+        known = self.manifest(key)["files"].get(name)
         if known is None:
             raise ArtifactError(f"{path}: this round has no such file")
         checksums.read_listed(path, known, self.path)
         return path
 
-    def result(self, place: Place) -> dict[str, Any]:
+    def result(self, key: RunKey) -> dict[str, Any]:
         """`result.json` of a finished round."""
-        loaded: dict[str, Any] = json.loads(self.read(place, RESULT).read_bytes())
+        loaded: dict[str, Any] = json.loads(self.read(key, RESULT).read_bytes())
         return loaded
 
-    def timing(self, place: Place) -> dict[str, float]:
+    def timing(self, key: RunKey) -> dict[str, float]:
         """Seconds and rates of a round; empty where the file is gone (it is not part of the record).
 
         Raises: ArtifactError where it is damaged or another round's.
         """
-        return checksums.read_timing(self.folder(place), self.path)
+        return checksums.read_timing(self.folder(key), self.path)
 
     def stages(self) -> list[str]:
         """The dense stage "" and every sub-directory that holds rounds."""
         return ["", *sorted(path.parent.name for path in self.path.glob(f"*/{STAGE_SETTINGS}"))]
 
-    def rounds(self) -> list[Place]:
+    def rounds(self) -> list[RunKey]:
         """Every finished round whose whole cohort is finished, by stage, round and seed."""
         return list(self._manifests())
 
-    def tickets(self) -> list[Place]:
+    def tickets(self) -> list[RunKey]:
         """The finished rounds that trained or chose a ticket; others hold scores of one."""
-        return [place for place, manifest in self._manifests().items() if RESULT in manifest["files"]]
+        return [key for key, manifest in self._manifests().items() if RESULT in manifest["files"]]
 
-    def _manifests(self) -> dict[Place, dict[str, Any]]:
+    def _manifests(self) -> dict[RunKey, dict[str, Any]]:
         """The manifests of `rounds`, in their order."""
         found = {}
         for path in sorted(one for one in self.paths() if one.name == MANIFEST):
             inside = path.parent.relative_to(self.path)
             try:
-                place = Place.parse(inside)
-                manifest = self.manifest(place)
-                cohort = [Place.parse(Path(one)) for one in manifest["cohort"]]
+                key = RunKey.parse(inside)
+                manifest = self.manifest(key)
+                cohort = [RunKey.parse(Path(one)) for one in manifest["cohort"]]
             except ValueError as error:
                 raise ArtifactError(f"{path}: {error}; a round belongs in a folder such as seed=0/round=00") from error
             if self.done(cohort):
-                found[place] = manifest
+                found[key] = manifest
         return dict(sorted(found.items(), key=lambda item: (item[0].stage, item[0].round, item[0].seed)))
 
-    def results(self, places: Iterable[Place] | None = None) -> pd.DataFrame:
+    def results(self, keys: Iterable[RunKey] | None = None) -> pd.DataFrame:
         """One row per finished ticket, or per place, made from the rounds; no times. `arm` names arms of a stage."""
         rows = []
-        for place in self.tickets() if places is None else places:
-            stage, _, arm = place.stage.partition("/")
-            rows.append({"stage": stage, "arm": arm, **_flat(self.result(place))})
+        for key in self.tickets() if keys is None else keys:
+            stage, _, arm = key.stage.partition("/")
+            rows.append({"stage": stage, "arm": arm, **_flat(self.result(key))})
         return pd.DataFrame(rows)
 
     def write_results(self) -> pd.DataFrame:
@@ -278,8 +278,8 @@ class Run:
 
         Raises: ArtifactError naming a link that stands where prunekit's own file or folder should be.
         """
-        for place, folders, files in os.walk(self.path):
-            inside = Path(place)
+        for key, folders, files in os.walk(self.path):
+            inside = Path(key)
             folders[:] = [name for name in folders if not atomic.is_staged(inside / name)]
             for path in (inside / name for name in [*folders, *files]):
                 if path.is_symlink() and (inside != self.path or is_of_run(path.name)):
@@ -296,7 +296,7 @@ class Run:
         """
         read = read_journal(self.path)
         if read is None:
-            there = {place: manifest["sha256"] for place, manifest in self._manifests().items()}
+            there = {key: manifest["sha256"] for key, manifest in self._manifests().items()}
             return Journal(there, environment=(self.path / ENVIRONMENT).exists())
         found, marks = read
         if marks != self.marks:
@@ -334,11 +334,11 @@ class Run:
         if not (self.path / SETTINGS).exists():
             return
         known = self.journal()
-        there = {place: digest for place, digest in known.pending.items() if self._digest_at(place) == digest}
+        there = {key: digest for key, digest in known.pending.items() if self._digest_at(key) == digest}
         whole = {
-            place: digest
-            for place, digest in there.items()
-            if all(known.allows(one, self._digest_at(one) or "") for one in self._cohort(place))
+            key: digest
+            for key, digest in there.items()
+            if all(known.allows(one, self._digest_at(one) or "") for one in self._cohort(key))
         }
         self._write_journal(known.ended(whole))
 
@@ -349,14 +349,14 @@ class Run:
         if not path.exists() or reading.content(path, reading.JSON, self.path) != content:
             self._put(JOURNAL, content)
 
-    def _cohort(self, place: Place) -> list[Place]:
-        manifest = checksums.read_manifest(self.folder(place) / MANIFEST, self.path)
-        return [Place.parse(Path(name)) for name in manifest["cohort"]]
+    def _cohort(self, key: RunKey) -> list[RunKey]:
+        manifest = checksums.read_manifest(self.folder(key) / MANIFEST, self.path)
+        return [RunKey.parse(Path(name)) for name in manifest["cohort"]]
 
-    def _digest_at(self, place: Place) -> str | None:
+    def _digest_at(self, key: RunKey) -> str | None:
         """The digest of the manifest at a place, None where there is no sound one."""
         try:
-            digest: str = checksums.read_manifest(self.folder(place) / MANIFEST, self.path)["sha256"]
+            digest: str = checksums.read_manifest(self.folder(key) / MANIFEST, self.path)["sha256"]
         except ArtifactError:
             return None
         return digest
@@ -379,31 +379,31 @@ class Run:
         except OSError as error:
             raise ArtifactError(f"{error.filename}: {error.strerror}; put there what it leads to") from error
 
-    def _publish(self, places: Sequence[Place]) -> None:
+    def _publish(self, keys: Sequence[RunKey]) -> None:
         """Called when a cohort's round is in place and the journal does not say so yet."""
 
     def _stage(self, files: Files, cohort: Sequence[str]) -> tuple[Path, str]:
         """One member's round under a temporary name, its manifest last, all of it flushed; and its digest."""
-        target = self.folder(files.place)
+        target = self.folder(files.key)
         self._check_no_link(target)
         atomic.make(target.parent)
         temporary = atomic.staged(target)
         temporary.mkdir()
         for name, content in files.content.items():
             atomic.write(temporary / name, content)
-        told = {"place": str(files.place), "cohort": list(cohort), "previous": self._digest_before(files.place)}
+        told = {"key": str(files.key), "cohort": list(cohort), "previous": self._digest_before(files.key)}
         manifest = checksums.manifest(self.marks | told, files.content)
         atomic.write(temporary / TIMING, checksums.timing(files.timing, manifest))
         atomic.write(temporary / MANIFEST, manifest)
         atomic.flush(temporary)
         return temporary, str(json.loads(manifest)["sha256"])
 
-    def _digest_before(self, place: Place) -> str | None:
+    def _digest_before(self, key: RunKey) -> str | None:
         """The digest of the round before; the first round of a stage follows the dense round that all stages share."""
-        if place.round == 0:
+        if key.round == 0:
             return None
-        own = self.folder(place._replace(round=place.round - 1))
-        before = (own if own.exists() else self.folder(Place("", place.seed, 0))) / MANIFEST
+        own = self.folder(key._replace(round=key.round - 1))
+        before = (own if own.exists() else self.folder(RunKey("", key.seed, 0))) / MANIFEST
         digest: str = checksums.read_manifest(before, self.path)["sha256"]
         return digest
 
@@ -417,7 +417,7 @@ def _holder(path: Path, run: Path) -> str:
 
 
 def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested metrics as columns such as `report_accuracy`."""
+    """Nested metrics as columns such as `test_accuracy`."""
     row: dict[str, Any] = {}
     for key, value in result.items():
         row |= {f"{key}_{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from prunekit.runs import checksums
-from prunekit.runs.paths import ENVIRONMENT, JOURNAL, MANIFEST, RESULTS, SETTINGS, STAGE_SETTINGS, Place
+from prunekit.runs.paths import ENVIRONMENT, JOURNAL, MANIFEST, RESULTS, SETTINGS, STAGE_SETTINGS, RunKey
 from prunekit.runs.run import Run
 from prunekit.support import reading
 from prunekit.support.errors import ArtifactError, ConfigError, PrunekitError
@@ -104,9 +104,9 @@ class StoredRun(Run):
 
     store: Store
 
-    def _publish(self, places: Sequence[Place]) -> None:
+    def _publish(self, keys: Sequence[RunKey]) -> None:
         """A cohort's files go to the store, and when all are there, its manifests."""
-        folders = [self.folder(place) for place in places]
+        folders = [self.folder(key) for key in keys]
         manifests = [folder / MANIFEST for folder in folders]
         self.store.remove(map(self._name, manifests))  # an earlier one does not vouch for files that now change
         self._copy(path for folder in folders for path in folder.iterdir() if path.name != MANIFEST)
@@ -148,25 +148,25 @@ def fetch(
     Returns the rounds that are there with a manifest and do not agree; they were left out, and count as not done.
     """
     made = Run(folder / run)
-    found = {name: place for name in names if (place := _place_of(name, run)) is not None}
+    found = {name: key for name in names if (key := _place_of(name, run)) is not None}
     # who goes on with a run adds to its environments
     _bring(store, [f"{run}/{SETTINGS}", *([f"{run}/{ENVIRONMENT}"] if only is None else [])], folder)
-    files, places = [], []
+    files, keys = [], []
     for name in _bring(store, found, folder):
-        places.append(found[name])
+        keys.append(found[name])
         listed = _listed(folder / name)
         files += [f"{name.removesuffix(MANIFEST)}{file}" for file in listed if only is None or file in only]
     _bring(store, files, folder)
     left_out = []
-    for place in sorted(places, key=lambda place: (place.round, place)):  # each follows one of an earlier round
+    for key in sorted(keys, key=lambda key: (key.round, key)):  # each follows one of an earlier round
         try:
-            for file in made.manifest(place)["files"]:
+            for file in made.manifest(key)["files"]:
                 if only is None or file in only:
-                    made.read(place, file)
+                    made.read(key, file)
         except ArtifactError:
-            shutil.rmtree(made.folder(place))
-            left_out.append(f"{run}/{place}")
-    if len(left_out) == len(places) and made.path.exists():
+            shutil.rmtree(made.folder(key))
+            left_out.append(f"{run}/{key}")
+    if len(left_out) == len(keys) and made.path.exists():
         shutil.rmtree(made.path)  # settings without a round are no run yet
     elif only is None and (made.path / SETTINGS).exists():
         _bring_rest(store, made, names)
@@ -197,13 +197,13 @@ def _drop_unless(path: Path, read: Callable[[], object]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _place_of(name: str, run: str) -> Place | None:
+def _place_of(name: str, run: str) -> RunKey | None:
     """The place of a round, where an object is the manifest of one of a run."""
     inside = PurePosixPath(name.removeprefix(f"{run}/"))
     if not name.startswith(f"{run}/") or inside.name != MANIFEST:
         return None
     try:
-        return Place.parse(Path(inside.parent))
+        return RunKey.parse(Path(inside.parent))
     except ValueError:
         return None
 

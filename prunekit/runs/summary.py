@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class RoundSummary:
-    """One round over its seeds. density: kept cells / (P * K).  selection, report: means of the primary metric.
+    """One round over its seeds. density: kept cells / (P * K).  validation, test: means of the primary metric.
 
     low, high: the 95 % t-interval of the report mean over seeds, cut at what the metric can be, None with fewer than
     two, or with equal ones.
@@ -27,8 +27,8 @@ class RoundSummary:
     pieces: int
     cells: int
     density: float
-    selection: float
-    report: float
+    validation: float
+    test: float
     low: float | None
     high: float | None
 
@@ -43,11 +43,11 @@ def summarise(results: pd.DataFrame, metric: str) -> list[RoundSummary]:
 
 
 def smallest(rounds: list[RoundSummary], tolerance: float) -> RoundSummary | None:
-    """The round of fewest cells whose mean on `selection` is at most `tolerance` below dense; dense itself counts."""
+    """The round of fewest cells whose mean on `validation` is at most `tolerance` below dense; dense itself counts."""
     dense = next((one for one in rounds if one.round == 0), None)
     if dense is None:
         return None
-    good = [one for one in rounds if one.seeds == dense.seeds and one.selection >= dense.selection - tolerance]
+    good = [one for one in rounds if one.seeds == dense.seeds and one.validation >= dense.validation - tolerance]
     return min(good, key=lambda one: (one.cells, one.round))
 
 
@@ -55,21 +55,21 @@ def sentence(best: RoundSummary, dense: RoundSummary, metric: str, tolerance: fl
     """What was found, in one plain sentence."""
     if best.round == 0:
         return (
-            f"No pruned ticket stayed within {tolerance} of dense on selection {metric} "
-            f"({dense.selection:.3f}, mean of {dense.seeds} seed{_s(dense.seeds)})."
+            f"No pruned ticket stayed within {tolerance} of dense on validation {metric} "
+            f"({dense.validation:.3f}, mean of {dense.seeds} seed{_s(dense.seeds)})."
         )
     return (
-        f"Smallest ticket within {tolerance} of dense on selection {metric}: round {best.round}, "
+        f"Smallest ticket within {tolerance} of dense on validation {metric}: round {best.round}, "
         f"{best.tokens} tokens x {best.pieces} pieces, {best.density:.1%} of the dense prompt; "
-        f"report {metric} {interval(best)} against dense {interval(dense)} "
+        f"test {metric} {interval(best)} against dense {interval(dense)} "
         f"(mean of {best.seeds} seed{_s(best.seeds)}{'' if best.low is None else ', 95 % interval'}). "
         "Add --controls to see whether pruning did it."
     )
 
 
 def interval(one: RoundSummary) -> str:
-    """The mean on report, with its interval over seeds where there is one."""
-    return f"{one.report:.3f}" if one.low is None else f"{one.report:.3f} [{one.low:.3f}, {one.high:.3f}]"
+    """The mean on test, with its interval over seeds where there is one."""
+    return f"{one.test:.3f}" if one.low is None else f"{one.test:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
 def not_learning(results: pd.DataFrame, metric: str) -> str | None:
@@ -77,20 +77,20 @@ def not_learning(results: pd.DataFrame, metric: str) -> str | None:
     dense = results[(results["stage"] == "") & (results["status"] == "done")]
     if dense.empty:
         return None
-    reached, majority = dense[f"selection_{metric}"].mean(), dense["majority_selection"].mean()
+    reached, majority = dense[f"validation_{metric}"].mean(), dense["majority_validation"].mean()
     if reached > majority:
         return None
     return (
-        f"not learning: dense selection {metric} {reached:.3f} is no better than always giving the most common answer "
+        f"not learning: dense validation {metric} {reached:.3f} is no better than always giving the most common answer "
         f"({majority:.3f}); try more --train-steps, another --learning-rate or more --train-examples"
     )
 
 
 def _round(rows: pd.DataFrame, metric: str) -> RoundSummary:
-    report = rows[f"report_{metric}"]
+    test = rows[f"test_{metric}"]
     low = high = None
-    if len(rows) > 1 and report.std() > 0:
-        ends = stats.t.interval(CONFIDENCE, len(rows) - 1, loc=report.mean(), scale=stats.sem(report))
+    if len(rows) > 1 and test.std() > 0:
+        ends = stats.t.interval(CONFIDENCE, len(rows) - 1, loc=test.mean(), scale=stats.sem(test))
         least, most = bounds(metric)
         low, high = max(least, float(ends[0])), min(most, float(ends[1]))
     first = rows.iloc[0]
@@ -102,8 +102,8 @@ def _round(rows: pd.DataFrame, metric: str) -> RoundSummary:
         pieces=int(first["pieces"]),
         cells=int(first["cells"]),
         density=float(first["density"]),
-        selection=float(rows[f"selection_{metric}"].mean()),
-        report=float(report.mean()),
+        validation=float(rows[f"validation_{metric}"].mean()),
+        test=float(test.mean()),
         low=low,
         high=high,
     )

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from prunekit import prompts
-from prunekit.prompts import Absent
+from prunekit.prompts import DroppedAs
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
 from prunekit.support import atomic, reading
@@ -27,8 +27,8 @@ from prunekit.support.errors import ArtifactError, ConfigError
 
 _METADATA = "prunekit"
 _FORMAT = 1
-# the names of `backbones.Place`, which would bring transformers along
-_PLACES = ("first", "suffix", "after-cls")
+# the names of `models.Place`, which would bring transformers along
+_POSITIONS = ("first", "suffix", "after-cls")
 #: Numbers in a prompt: far above any real one, far below what a small file of factors could ask for.
 MOST_NUMBERS = 2**28
 
@@ -77,7 +77,7 @@ def check(ticket: Ticket) -> None:
 
     Raises: ValueError and the errors of torch and of `prompts` on the first thing that is wrong.
     """
-    known = {"absent": get_args(Absent), "place": _PLACES, "method": prompts.METHODS}
+    known = {"dropped_as": get_args(DroppedAs), "position": _POSITIONS, "method": prompts.METHODS}
     for name, options in known.items():
         if getattr(ticket, name) not in options:
             raise ValueError(f"{name} {str(getattr(ticket, name))[:40]!r} is none of {', '.join(options)}")

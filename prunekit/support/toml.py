@@ -14,7 +14,7 @@ from prunekit.support import reading
 from prunekit.support.errors import ConfigError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
-Place = tuple[int | str, ...]
+Position = tuple[int | str, ...]
 
 # characters of a wrong value that an error repeats
 _SHOWN = 80
@@ -87,11 +87,11 @@ def _message(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _dotted(place: Place) -> str:
+def _dotted(place: Position) -> str:
     return ".".join(map(str, place))
 
 
-def _known(place: Place, model: type[BaseModel]) -> Place:
+def _known(place: Position, model: type[BaseModel]) -> Position:
     """The part of an error's place that is keys of the model; behind them pydantic names the types it tried."""
     keys: list[int | str] = []
     inner: Any = model
@@ -114,7 +114,7 @@ def _without_none(value: Any) -> Any:
     return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _fields(model: type[BaseModel], section: Place) -> list[str]:
+def _fields(model: type[BaseModel], section: Position) -> list[str]:
     """The valid keys of the (nested) model at `section`."""
     for name in section:
         field = model.model_fields.get(str(name))

@@ -8,7 +8,7 @@ from prunekit.tasks.example import Example
 from prunekit.tasks.splits import Splits
 
 # looked at from the left: the split that is judged on, and the one that it should know nothing of
-_PAIRS = (("report", "train"), ("report", "selection"), ("selection", "train"))
+_PAIRS = (("test", "train"), ("test", "validation"), ("validation", "train"))
 _Key = tuple[str, tuple[str, ...]]
 
 
@@ -16,12 +16,12 @@ def duplicates(splits: Splits) -> dict[str, int]:
     """How many rows of a split are also in another, and how many contradict another row; what is 0 is left out.
 
     A row is its text and, where they are its own, its choices; its label does not count. Names are such as
-    "report in train" and "contradicting".
+    "test in train" and "contradicting".
     """
     keys = {name: [_key(example) for example in examples] for name, examples in splits.parts.items()}
     known = {name: set(rows) for name, rows in keys.items()}
     found = {f"{one} in {other}": sum(key in known[other] for key in keys[one]) for one, other in _PAIRS}
-    found["contradicting"] = _contradicting([*splits.train, *splits.selection, *splits.report])
+    found["contradicting"] = _contradicting([*splits.train, *splits.validation, *splits.test])
     return {name: count for name, count in found.items() if count}
 
 

@@ -1,8 +1,8 @@
-"""The three splits of an experiment: `train` fits, `selection` chooses, `report` is looked at once per ticket.
+"""The three splits of an experiment: `train` fits, `validation` chooses, `test` is looked at once per ticket.
 
-`report` is the last split with labels: test, else validation. `selection` is validation where test is the report; where
-there is no third split it is carved from train. Rows of train whose text also occurs in report stay where they are (a
-few official splits have some), but no such row is carved into selection.
+`test` is the last split with labels: test, else validation. `validation` is validation where test is the report; where
+there is no third split it is carved from train. Rows of train whose text also occurs in test stay where they are (a
+few official splits have some), but no such row is carved into validation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from prunekit.tasks.task import Task
 from prunekit.tasks.testbed_tasks import read_testbed
 from prunekit.tasks.transforms import flat_rows
 
-CARVED = 0.2  # share of train that becomes selection, and never more than half
+CARVED = 0.2  # share of train that becomes validation, and never more than half
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Splits:
     """
 
     train: tuple[Example, ...]
-    selection: tuple[Example, ...]
-    report: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
     origin: dict[str, str]
     digest: str
 
@@ -48,7 +48,7 @@ class Splits:
     @property
     def parts(self) -> dict[str, tuple[Example, ...]]:
         """The three by name."""
-        return {"train": self.train, "selection": self.selection, "report": self.report}
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def load_splits(
     data: str | None,
     revision: str | None = None,
     train_examples: int | None,
-    selection_examples: int | None,
-    report_examples: int | None = None,
+    validation_examples: int | None,
+    test_examples: int | None = None,
     data_seed: int = 0,
     labels: Literal["given", "shuffled"] = "given",
 ) -> Splits:
@@ -79,25 +79,25 @@ def load_splits(
         data: folder of {train,validation,test}.jsonl; None: the task's own folder or Hub data set.
         revision: commit or tag of the Hub data set.
         train_examples: size of the subset of train; None: all. Likewise for the other two.
-        selection_examples: see above.
-        report_examples: see above.
+        validation_examples: see above.
+        test_examples: see above.
         data_seed: which subset, and which shuffle.
-        labels: "shuffled": the answers of train and of selection, each within its split, are dealt out anew (see
-            `_shuffled`), so that a training can find nothing that holds; those of report stay true.
+        labels: "shuffled": the answers of train and of validation, each within its split, are dealt out anew (see
+            `_shuffled`), so that a training can find nothing that holds; those of test stay true.
 
     Raises: DataError on data that cannot be used; ConfigError on settings that cannot work.
     """
-    asked = {"train": train_examples, "selection": selection_examples, "report": report_examples}
+    asked = {"train": train_examples, "validation": validation_examples, "test": test_examples}
     for name, number in asked.items():
         if number is not None and number < 1:
             raise ConfigError(f"{name}_examples = {number}: ask for at least 1 example")
     parts = _assign(task, _sources(task, data, revision))
     drawn = {name: _draw(part, name, asked[name], data_seed) for name, part in parts.items()}
     if labels == "shuffled":
-        drawn |= {name: _shuffled(drawn[name], name, data_seed) for name in ("train", "selection")}
-    train, selection, report = (tuple(drawn[name].examples) for name in ("train", "selection", "report"))
+        drawn |= {name: _shuffled(drawn[name], name, data_seed) for name in ("train", "validation")}
+    train, validation, test = (tuple(drawn[name].examples) for name in ("train", "validation", "test"))
     origin = {name: part.origin for name, part in drawn.items()}
-    return Splits(train, selection, report, origin, _digest([train, selection, report]))
+    return Splits(train, validation, test, origin, _digest([train, validation, test]))
 
 
 def read_rows(path: str | Path, task: Task) -> list[Example]:
@@ -134,7 +134,7 @@ def _examples(task: Task, source: Source, *, labelled: bool = True) -> list[Exam
 
 
 def _assign(task: Task, sources: dict[str, Source]) -> dict[str, _Part]:
-    """Which split is train, selection and report."""
+    """Which split is train, validation and test."""
     if "train" not in sources:
         raise DataError(f"there is no train split beside {', '.join(source.name for source in sources.values())}")
     parts = {name: _Part(source.name, _examples(task, source)) for name, source in sources.items()}
@@ -143,12 +143,12 @@ def _assign(task: Task, sources: dict[str, Source]) -> dict[str, _Part]:
         raise DataError(_no_labels(task, sources["train"]))
     held_out = [name for name in ("test", "validation") if name in labelled]
     if not held_out:
-        raise DataError("there is no labelled test or validation split to report on; add one to the data")
-    train, report = parts["train"], parts[held_out[0]]
+        raise DataError("there is no labelled test or validation split to test on; add one to the data")
+    train, test = parts["train"], parts[held_out[0]]
     if len(held_out) == 2:
-        return {"train": train, "selection": parts[held_out[1]], "report": report}
-    rest, carved = _carve(train, report)
-    return {"train": rest, "selection": carved, "report": report}
+        return {"train": train, "validation": parts[held_out[1]], "test": test}
+    rest, carved = _carve(train, test)
+    return {"train": rest, "validation": carved, "test": test}
 
 
 def _labelled(part: _Part) -> bool:
@@ -169,8 +169,8 @@ def _no_labels(task: Task, train: Source) -> str:
     return f'{train.name}: no label field "{task.label}"; {nearest(task.label, row)}'
 
 
-def _carve(train: _Part, report: _Part) -> tuple[_Part, _Part]:
-    """Train without, and with only, the rows carved for selection.
+def _carve(train: _Part, test: _Part) -> tuple[_Part, _Part]:
+    """Train without, and with only, the rows carved for validation.
 
     Texts (or whole groups) go over in the order of their sha256 until a fifth of the examples is reached, so equal
     texts stay together, and the choice depends on the texts alone.
@@ -178,7 +178,7 @@ def _carve(train: _Part, report: _Part) -> tuple[_Part, _Part]:
     units: dict[str, list[Example]] = {}
     for example in train.examples:
         units.setdefault(example.group or example.text, []).append(example)
-    reported = {example.text for example in report.examples}
+    reported = {example.text for example in test.examples}
     wanted, most = max(1, round(CARVED * len(train.examples))), len(train.examples) // 2
     taken: set[int] = set()
     for key in sorted(units, key=_sha256):
@@ -189,7 +189,7 @@ def _carve(train: _Part, report: _Part) -> tuple[_Part, _Part]:
             break
     if not taken:
         raise DataError(
-            f"{train.origin}: too few different rows ({len(train.examples)}) to carve a selection split from"
+            f"{train.origin}: too few different rows ({len(train.examples)}) to carve a validation split from"
         )
     rest = [example for example in train.examples if example.index not in taken]
     carved = [example for example in train.examples if example.index in taken]

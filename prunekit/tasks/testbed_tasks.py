@@ -11,8 +11,8 @@ from prunekit.tasks.testbed.grammar import TASKS, TestbedTask, examples
 
 PREFIX = "testbed/"
 
-# rows per split; a passage of selection or report is never in train, nor in what the model was pretrained on
-_SIZES = {"train": ("train", 512), "validation": ("selection", 200), "test": ("report", 500)}
+# rows per split; a passage of validation or test is never in train, nor in what the model was pretrained on
+_SIZES = {"train": ("train", 512), "validation": ("validation", 200), "test": ("test", 500)}
 
 
 def testbed_tasks() -> list[Task]:

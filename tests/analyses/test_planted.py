@@ -30,7 +30,7 @@ def rates(seeds, examples):
         if one.held_out:
             continue
         task = load_task(f"testbed/{one.name}")
-        splits = load_splits(task, data=None, train_examples=examples, selection_examples=1, report_examples=1)
+        splits = load_splits(task, data=None, train_examples=examples, validation_examples=1, test_examples=1)
         rows = encode(bone, task, splits.train, 20)
         for seed in range(seeds):
             ticket, needed = planted(bone, one.instructions[0], seed)

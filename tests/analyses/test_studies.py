@@ -186,7 +186,7 @@ def shrink(settings, several):
         if isinstance(one.get("keep_tokens"), list):  # of three tokens at least one
             one["keep_tokens"] = [max(share, 0.4) for share in one["keep_tokens"]]
     if "task" in settings:
-        settings["task"] |= {"train_examples": 16, "selection_examples": 20, "report_examples": 20}
+        settings["task"] |= {"train_examples": 16, "validation_examples": 20, "test_examples": 20}
         if not several:
             settings["task"]["name"] = first(settings["task"]["name"])
     return settings

@@ -123,7 +123,7 @@ def test_deviations_are_those_of_paired_differences():
 
 
 def test_units_are_made_of_a_table_of_runs_and_values_that_are_not_finite_left_out():
-    runs = pd.DataFrame({"task": ["t"] * 3, "seed": [0, 1, 2], "kind": ["a"] * 3, "report": [0.5, np.nan, 0.7]})
+    runs = pd.DataFrame({"task": ["t"] * 3, "seed": [0, 1, 2], "kind": ["a"] * 3, "test": [0.5, np.nan, 0.7]})
     made = units("q", runs, "kind")
     assert made.to_dict("list") == {
         "question": ["q", "q"], "stratum": ["t", "t"], "unit": [0, 2], "arm": ["a", "a"], "value": [0.5, 0.7],
@@ -131,6 +131,6 @@ def test_units_are_made_of_a_table_of_runs_and_values_that_are_not_finite_left_o
 
 
 def test_a_unit_that_comes_twice_is_refused():
-    runs = pd.DataFrame({"task": ["t", "t"], "seed": [0, 0], "kind": ["a", "a"], "report": [0.5, 0.6]})
+    runs = pd.DataFrame({"task": ["t", "t"], "seed": [0, 0], "kind": ["a", "a"], "test": [0.5, 0.6]})
     with pytest.raises(DataError, match="two values for unit 0"):
         units("q", runs, "kind")

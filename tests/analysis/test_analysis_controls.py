@@ -16,13 +16,13 @@ ARMS = tuple(controls.LABELS)
 
 
 def table(reports):
-    """An arms table of {(task, arm): report of each seed}; NaN for a lineage that diverged."""
+    """An arms table of {(task, arm): test of each seed}; NaN for a lineage that diverged."""
     rows = [
-        {"task": task, "seed": seed, "arm": arm, "report": report, "selection": report - 0.1}
+        {"task": task, "seed": seed, "arm": arm, "test": test, "validation": test - 0.1}
         for (task, arm), values in reports.items()
-        for seed, report in enumerate(values)
+        for seed, test in enumerate(values)
     ]
-    columns = ["task", "seed", "arm", "report", "selection"]
+    columns = ["task", "seed", "arm", "test", "validation"]
     return pd.DataFrame(rows, columns=columns).assign(tokens=5, density=0.125, updates=300)
 
 
@@ -55,39 +55,39 @@ def test_describe_one_task():
     assert list(found["scope"]) == ["a"] * 3
     assert list(found["arm"]) == ["majority", "dense", "ticket"]  # the order of LABELS
     majority, dense, ticket = found.to_dict("records")
-    assert (ticket["units"], ticket["report"]) == (2, pytest.approx(0.75))
+    assert (ticket["units"], ticket["test"]) == (2, pytest.approx(0.75))
     # two seeds, one degree of freedom: mean +- 12.706 x standard error, and that is 0.05
-    assert ticket["high"] - ticket["report"] == pytest.approx(12.706 * 0.05, rel=1e-4)
+    assert ticket["high"] - ticket["test"] == pytest.approx(12.706 * 0.05, rel=1e-4)
     assert [ticket[name] for name in controls.MEANS] == pytest.approx([0.65, 5, 0.125, 300])
-    assert (majority["units"], majority["report"]) == (1, 0.5)
+    assert (majority["units"], majority["test"]) == (1, 0.5)
     assert np.isnan([majority["low"], majority["high"]]).all()
     assert dense["units"] == 0
-    assert np.isnan([dense["report"], dense["low"], dense["selection"]]).all()
+    assert np.isnan([dense["test"], dense["low"], dense["validation"]]).all()
 
 
 def test_describe_all_tasks_is_the_mean_of_task_means():
     found = controls.describe(table(PAIR), confidence=0.9)
     assert list(found["scope"]) == ["all tasks"] * 2 + ["a"] * 2 + ["b"] * 2
     ticket = found[(found["scope"] == "all tasks") & (found["arm"] == "ticket")].iloc[0]
-    assert (ticket["units"], ticket["report"]) == (8, pytest.approx((0.7 + 0.5) / 2))
+    assert (ticket["units"], ticket["test"]) == (8, pytest.approx((0.7 + 0.5) / 2))
     # the tickets of b do not differ, so all variance is that of a, with its five degrees of freedom
     reach = stats.t.ppf(0.95, 5) * stats.sem(PAIR["a", "ticket"]) / 2
     assert (ticket["low"], ticket["high"]) == pytest.approx((0.6 - reach, 0.6 + reach))
 
 
 def test_describe_gives_no_mean_over_all_tasks_to_an_arm_that_misses_one():
-    found = controls.describe(table(PAIR | {("a", "reversed"): [0.5, 0.6], ("b", "fresh"): [0.4, NAN]}))
-    assert list(found[found["scope"] == "all tasks"]["arm"]) == ["dense-continued", "ticket", "reversed", "fresh"]
+    found = controls.describe(table(PAIR | {("a", "complement"): [0.5, 0.6], ("b", "reinit"): [0.4, NAN]}))
+    assert list(found[found["scope"] == "all tasks"]["arm"]) == ["dense-continued", "ticket", "complement", "reinit"]
     reversed_, fresh = found[found["scope"] == "all tasks"].tail(2).to_dict("records")
     assert (reversed_["units"], fresh["units"]) == (2, 1)
-    assert np.isnan([reversed_[name] for name in ("report", "low", "high", *controls.MEANS)]).all()
-    assert "reversed" not in set(found[found["scope"] == "b"]["arm"])
+    assert np.isnan([reversed_[name] for name in ("test", "low", "high", *controls.MEANS)]).all()
+    assert "complement" not in set(found[found["scope"] == "b"]["arm"])
 
 
 def test_describe_allows_base_lines_without_density_and_identical_seeds():
     arms = table({("a", "majority"): [0.5, 0.5]}).assign(tokens=0, density=NAN)
     (majority,) = controls.describe(arms).to_dict("records")
-    assert (majority["report"], majority["low"], majority["high"], majority["tokens"]) == (0.5, 0.5, 0.5, 0)
+    assert (majority["test"], majority["low"], majority["high"], majority["tokens"]) == (0.5, 0.5, 0.5, 0)
     assert np.isnan(majority["density"])
 
 
@@ -116,7 +116,7 @@ def test_compare_over_tasks_counts_every_task_alike_and_flips_every_unit():
 
 def test_scopes_and_families():
     found = controls.compare(drawn())
-    family = ["dense-continued", "dense", "token-only", "piece-only", "random", "reversed", "fresh", "length"]
+    family = ["dense-continued", "dense", "token-only", "piece-only", "random", "complement", "reinit", "short-prompt"]
     assert list(found["against"]) == family * 3  # base lines stay out
     assert list(found["scope"].unique()) == ["all tasks", "x", "y"]
     assert set(found["family"][found["against"] == "dense-continued"]) == {"primary"}
@@ -146,10 +146,10 @@ def test_diverged_and_missing_lineages_drop_out_pair_by_pair():
 
 
 def test_an_arm_that_one_task_lacks_is_compared_on_the_others_and_the_sentence_says_so():
-    found = controls.compare(table(PAIR | {("a", "reversed"): [0.1] * 6}))
-    assert row(found, "all tasks", "reversed")["difference"] == row(found, "a", "reversed")["difference"]
-    assert row(found, "all tasks", "reversed")["units"] == 6
-    assert "reversed" not in set(found["against"][found["scope"] == "b"])
+    found = controls.compare(table(PAIR | {("a", "complement"): [0.1] * 6}))
+    assert row(found, "all tasks", "complement")["difference"] == row(found, "a", "complement")["difference"]
+    assert row(found, "all tasks", "complement")["units"] == 6
+    assert "complement" not in set(found["against"][found["scope"] == "b"])
     said = controls.conclusions(found)
     assert any("against reversed mask (on 1 of 2 tasks)" in line for line in said if line.startswith("all tasks"))
     assert not any("of 2 tasks" in line for line in said if not line.startswith("all tasks"))
@@ -223,7 +223,7 @@ def test_another_ticket_and_primary():
 
 
 def test_verdicts():
-    shifts = {"random": -0.2, "fresh": 0.2, "length": 0.0}
+    shifts = {"random": -0.2, "reinit": 0.2, "short-prompt": 0.0}
     found = controls.compare(drawn(20, ("x",), ("ticket", *shifts), shifts, spread=0.005)).set_index("against")
     assert list(found.loc[list(shifts), "verdict"]) == ["better", "worse", "equivalent"]
     assert found.loc["random", "p_corrected"] == pytest.approx(3e-5)
@@ -235,7 +235,7 @@ def test_verdicts():
 
 def test_the_corrected_p_decides_for_controls_and_alpha_for_all():
     six = {("x", "ticket"): [0.8, 0.82, 0.84, 0.86, 0.88, 0.9]}
-    others = {("x", arm): [0.5] * 6 for arm in ("dense-continued", "random", "fresh")}
+    others = {("x", arm): [0.5] * 6 for arm in ("dense-continued", "random", "reinit")}
     found = controls.compare(table(six | others))
     assert list(found["p"]) == [2 / 64] * 3
     assert list(found["verdict"]) == ["better", "not shown", "not shown"]
@@ -255,7 +255,7 @@ def test_false_verdicts_are_rare_through_the_tables():
     cases = 60
     wrong = 0
     for case in range(cases):
-        arms = drawn(5, ("x", "y"), ("ticket", "random", "fresh", "length", "dense"), seed=case)
+        arms = drawn(5, ("x", "y"), ("ticket", "random", "reinit", "short-prompt", "dense"), seed=case)
         found = controls.compare(arms[(arms["seed"] < 4) | (arms["task"] == "y")])
         of_all = found[(found["scope"] == "all tasks") & (found["family"] == "corrected")]
         wrong += of_all["verdict"].isin(["better", "worse"]).any()
@@ -264,7 +264,7 @@ def test_false_verdicts_are_rare_through_the_tables():
 
 def test_what_three_seeds_cannot_say():
     reports = {("x", "ticket"): [0.7, 0.72, 0.81], ("x", "dense-continued"): [0.6, 0.7, 0.8]}
-    reports |= {("x", "random"): [0.5, 0.5, 0.5], ("x", "fresh"): [0.5, 0.52, 0.5]}
+    reports |= {("x", "random"): [0.5, 0.5, 0.5], ("x", "reinit"): [0.5, 0.52, 0.5]}
     found = controls.compare(table(reports))
     low, high = found["low"].iloc[0], found["high"].iloc[0]
     assert low > 0
@@ -281,7 +281,9 @@ def test_what_three_seeds_cannot_say():
 
 def test_what_enough_seeds_say():
     shifts = {"random": -0.2, "dense-continued": 0.0}
-    found = controls.compare(drawn(10, ("x",), ("ticket", "dense-continued", "random", "length"), shifts, spread=0.05))
+    found = controls.compare(
+        drawn(10, ("x",), ("ticket", "dense-continued", "random", "short-prompt"), shifts, spread=0.05)
+    )
     said = controls.conclusions(found)
     assert len(said) == 4
     assert said[0].startswith("x: XPrompt ticket against dense continued (primary): ") and said[0].endswith(
@@ -339,24 +341,24 @@ def test_the_pooled_row_draws_an_example_with_all_its_seeds():
     generator = np.random.default_rng(0)
     easy = generator.random(50) < 0.4
     right = {(seed, "ticket"): easy | (generator.random(50) < 0.1) for seed in range(4)}
-    right |= {(seed, "length"): ~easy & (generator.random(50) < 0.9) for seed in range(4)}
+    right |= {(seed, "short-prompt"): ~easy & (generator.random(50) < 0.9) for seed in range(4)}
     table_ = answers(right)
     pooled = controls.per_example(table_, confidence=0.9, seed=3).set_index("seed").loc[controls.POOLED]
     wide = table_.pivot(index="example", columns=["arm", "seed"], values="right").astype(float)
-    differences = (wide["ticket"] - wide["length"]).mean(axis=1).to_numpy()
+    differences = (wide["ticket"] - wide["short-prompt"]).mean(axis=1).to_numpy()
     means = [differences[generator.integers(0, 50, 50)].mean() for _ in range(10_000)]
     assert pooled["difference"] == pytest.approx(differences.mean())
     assert (pooled["low"], pooled["high"]) == pytest.approx(tuple(np.quantile(means, [0.05, 0.95])), abs=0.015)
 
 
 def test_per_example_leaves_out_seeds_and_examples_that_have_no_pair():
-    table_ = answers(ANSWERS | {(2, "ticket"): [1] * 8, (0, "fresh"): [1] * 8})
+    table_ = answers(ANSWERS | {(2, "ticket"): [1] * 8, (0, "reinit"): [1] * 8})
     table_ = table_[~((table_["seed"] == 1) & (table_["arm"] == "random") & (table_["example"] == 10))]
     found = controls.per_example(table_).set_index(["against", "seed"])
-    assert list(found.index) == [("random", 0), ("random", 1), ("random", -1), ("fresh", 0), ("fresh", -1)]
+    assert list(found.index) == [("random", 0), ("random", 1), ("random", -1), ("reinit", 0), ("reinit", -1)]
     assert list(found.loc["random", "examples"]) == [8, 7, 7]
     assert found.loc[("random", -1), "difference"] == pytest.approx((2 - 1 + 0) / 14)
-    assert found.loc[("fresh", -1), "low"] == found.loc[("fresh", 0), "low"]
+    assert found.loc[("reinit", -1), "low"] == found.loc[("reinit", 0), "low"]
 
 
 def test_per_example_of_seeds_without_a_common_example_and_without_a_ticket():
@@ -406,6 +408,6 @@ def test_the_interval_of_a_metric_ends_where_the_metric_does():
     assert plain["low"].min() < 0
     assert cut["high"].max() == 1
     assert cut["low"].min() == 0
-    assert list(cut["report"]) == list(plain["report"])
+    assert list(cut["test"]) == list(plain["test"])
     within = (plain["low"] > 0) & (plain["high"] < 1)
     assert list(cut.loc[within, "low"]) == list(plain.loc[within, "low"])

@@ -12,14 +12,14 @@ NAN = float("nan")
 DENSITY = {0: 1.0, 1: 0.5, 2: 0.25}
 
 
-def row(seed, number, report, selection=None, **more):
+def row(seed, number, test, validation=None, **more):
     stage = "" if number == 0 else "prune-1"
     return dict.fromkeys(ROUNDS, 0) | {
         "run": "r", "task": "t", "model": "m", "method": "direct", "labels": "true", "stage": stage,
         "arm": "ticket" if number else "dense", "seed": seed, "round": number, "metric": "accuracy",
         "tokens": 20 * DENSITY[number], "pieces": 16, "cells": int(320 * DENSITY[number]), "density": DENSITY[number],
-        "parameters": 100, "selection": report if selection is None else selection, "report": report,
-        "majority_report": 0.5, "seconds": 2.0, "status": "done", "reason": "",
+        "parameters": 100, "validation": test if validation is None else validation, "test": test,
+        "majority_test": 0.5, "seconds": 2.0, "status": "done", "reason": "",
     } | more  # fmt: skip
 
 
@@ -35,21 +35,21 @@ def test_density_has_t_intervals_over_seeds_and_begins_with_dense():
     assert found[["stage", "arm", "round", "density", "seeds"]].to_numpy().tolist() == [
         ["prune-1", "ticket", 0, 1.0, 2], ["prune-1", "ticket", 1, 0.5, 2], ["prune-1", "ticket", 2, 0.25, 2],
     ]  # fmt: skip
-    assert found["report"].tolist() == pytest.approx([0.8, 0.8, 0.5])
+    assert found["test"].tolist() == pytest.approx([0.8, 0.8, 0.5])
     reach = stats.t.ppf(0.975, 1) * 0.1
     assert reach > 1  # more than an accuracy can be away, so that the interval is cut
     assert found["low"].tolist() == pytest.approx([0, 0.8, 0])
     assert found["high"].tolist() == pytest.approx([1, 0.8, 1])
     near = curves.density(rounds([0.51], [0.5]))
-    assert (near["high"] - near["report"]).tolist() == pytest.approx([stats.t.ppf(0.975, 1) * 0.005])
-    assert found["selection_low"].tolist() == pytest.approx(found["low"].tolist())
-    assert (found["majority_report"] == 0.5).all()
+    assert (near["high"] - near["test"]).tolist() == pytest.approx([stats.t.ppf(0.975, 1) * 0.005])
+    assert found["validation_low"].tolist() == pytest.approx(found["low"].tolist())
+    assert (found["majority_test"] == 0.5).all()
 
 
 def test_one_seed_has_no_interval_and_dense_alone_is_itself():
     found = curves.density(rounds([0.9]))
     assert found[["stage", "arm"]].to_numpy().tolist() == [["", "dense"]]
-    assert found[["low", "high", "selection_low"]].isna().all(axis=None)
+    assert found[["low", "high", "validation_low"]].isna().all(axis=None)
 
 
 def test_what_did_not_end_and_cells_are_left_out_and_other_arms_stay():
@@ -114,11 +114,11 @@ def test_the_smallest_ticket_within_the_tolerance_is_the_best():
     assert one["non_inferior"] == (lower >= -0.01)
 
 
-def test_selection_chooses_and_report_takes_no_part():
+def test_validation_chooses_and_report_takes_no_part():
     table = pd.DataFrame([row(0, 0, 0.5, 0.9), row(0, 1, 0.0, 0.9), row(0, 2, 0.9, 0.1)])
     found = curves.smallest(table)
     assert found["best"].tolist() == [False, True, False]
-    assert found["report"].tolist() == [0.5, 0.0, 0.9]
+    assert found["test"].tolist() == [0.5, 0.0, 0.9]
 
 
 def test_one_seed_is_within_but_nothing_is_shown():

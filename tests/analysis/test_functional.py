@@ -8,7 +8,7 @@ from test_spectra import matrix
 
 from prunekit.analysis import functional
 from prunekit.analysis.functional import curve, ranks, truncated
-from prunekit.analysis.subjects import KEYS, Subject, plain
+from prunekit.analysis.subjects import KEYS, PromptRecord, plain
 from prunekit.prompts.mask import Mask
 from prunekit.support.seeding import generator
 
@@ -174,7 +174,7 @@ def test_dropped_tokens_get_zeros_and_dropped_pieces_are_filled_by_a_cut():
         seen.append(cohort)
         return torch.zeros(len(cohort), 2), torch.zeros(len(cohort))
 
-    table = curve(Subject(plain(values).keys, values, values, values * 0, mask), evaluate, of=("values",))
+    table = curve(PromptRecord(plain(values).keys, values, values, values * 0, mask), evaluate, of=("values",))
     (cohort,) = seen
     assert cohort.dtype == torch.float32
     assert table["k"].tolist() == [0, 1, 2]

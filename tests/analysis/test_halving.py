@@ -11,7 +11,7 @@ from prunekit.pruning.schedule import rungs
 def curves(cells, every=1):
     """{(seed, tokens, pieces): metric at each evaluation} as a table."""
     rows = [
-        {"seed": seed, "tokens": tokens, "pieces": pieces, "step": (place + 1) * every, "selection": value}
+        {"seed": seed, "tokens": tokens, "pieces": pieces, "step": (place + 1) * every, "validation": value}
         for (seed, tokens, pieces), values in cells.items()
         for place, value in enumerate(values)
     ]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from prunekit.analysis import nulls
-from prunekit.analysis.subjects import KEYS, Subject, plain
+from prunekit.analysis.subjects import KEYS, PromptRecord, plain
 from prunekit.prompts.mask import Mask
 from prunekit.support.seeding import generator
 
@@ -23,7 +23,7 @@ def holed(values, seed=0):
     for row in range(tokens - 1):
         piece[row, (row + seed) % 4] = row % 2 == 0
     piece[-1] = False
-    return Subject(dict.fromkeys(KEYS, 0), values, values, torch.zeros_like(values), Mask(piece.any(dim=1), piece))
+    return PromptRecord(dict.fromkeys(KEYS, 0), values, values, torch.zeros_like(values), Mask(piece.any(dim=1), piece))
 
 
 @pytest.mark.parametrize("null", nulls.NOISE)

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from prunekit.analysis import overlap
-from prunekit.analysis.subjects import KEYS, Subject
+from prunekit.analysis.subjects import KEYS, PromptRecord
 from prunekit.prompts.mask import Mask
 from prunekit.support.seeding import generator
 
@@ -15,7 +15,7 @@ def subject(piece, seed=0, number=1, **keys):
     piece = torch.as_tensor(piece, dtype=torch.bool)
     values = torch.zeros(len(piece), piece.shape[1])
     known = dict.fromkeys(KEYS, "a") | {"seed": seed, "round": number} | keys
-    return Subject(known, values, values, values, Mask(piece.any(dim=1), piece))
+    return PromptRecord(known, values, values, values, Mask(piece.any(dim=1), piece))
 
 
 def tokens(*kept, count=10, pieces=2):

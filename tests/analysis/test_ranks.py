@@ -10,7 +10,7 @@ from test_spectra import matrix
 from prunekit.analysis import ranks
 from prunekit.analysis.nulls import NOISE
 from prunekit.analysis.spectra import MEASURES
-from prunekit.analysis.subjects import KEYS, Subject, plain
+from prunekit.analysis.subjects import KEYS, PromptRecord, plain
 from prunekit.prompts.mask import Mask
 from prunekit.support.errors import DataError
 from prunekit.support.seeding import generator
@@ -178,7 +178,7 @@ def test_a_mask_takes_rank_away_and_the_null_wears_it_too():
     piece = torch.ones(24, 4, dtype=torch.bool)
     piece[:, 1:] = False
     piece[12:] = False
-    subject = Subject(plain(noise(0)).keys, noise(0), noise(0), noise(0), Mask(piece.any(dim=1), piece))
+    subject = PromptRecord(plain(noise(0)).keys, noise(0), noise(0), noise(0), Mask(piece.any(dim=1), piece))
     table = ranks.table([subject], matrices=("values",))
     assert (table["largest"] == 12).all()
     assert ranks.verdicts(table).set_index("null").loc["noise", "p"] > 0.01

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from prunekit.analysis.subjects import KEYS, MATRICES, Snapshots, Subject, centred, largest_rank, plain
+from prunekit.analysis.subjects import KEYS, MATRICES, PromptRecord, Snapshots, centred, largest_rank, plain
 from prunekit.prompts.mask import Mask
 
 VALUES = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8], [3, 4, 5, 0]])
@@ -11,7 +11,7 @@ MASK = Mask(torch.tensor([True, False, True]), torch.tensor([[True, True], [Fals
 
 
 def subject(mask=MASK):
-    return Subject(dict.fromkeys(KEYS, 0), VALUES, ORIGIN * 7, ORIGIN, mask)
+    return PromptRecord(dict.fromkeys(KEYS, 0), VALUES, ORIGIN * 7, ORIGIN, mask)
 
 
 def test_matrices_hold_kept_tokens_and_zeros_for_dropped_pieces():

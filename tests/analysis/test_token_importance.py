@@ -7,7 +7,7 @@ from scipy import stats
 from prunekit.analysis.token_importance import confirm, negative
 
 COLUMNS = ["unit", "cost", "low", "high", "p", "p_corrected", "negative"]
-REPORT = ["unit", "report_cost", "report_low", "report_high", "report_p", "report_p_corrected", "confirmed"]
+REPORT = ["unit", "test_cost", "test_low", "test_high", "test_p", "test_p_corrected", "confirmed"]
 
 
 def noise(units, examples, seed=0):
@@ -99,14 +99,14 @@ def test_confirmation_undoes_the_winners_curse():
 
 def test_only_the_chosen_are_confirmed_and_corrected_for():
     table = negative(planted(), units=[f"token {place}" for place in range(20)])
-    report = planted(1)
-    found = confirm(report[[7]], table)
+    test = planted(1)
+    found = confirm(test[[7]], table)
     assert found["unit"].tolist() == ["token 7"]
-    assert found["report_cost"].tolist() == pytest.approx([report[7].mean()])
-    assert found["report_p_corrected"].tolist() == found["report_p"].tolist()  # a family of one
+    assert found["test_cost"].tolist() == pytest.approx([test[7].mean()])
+    assert found["test_p_corrected"].tolist() == found["test_p"].tolist()  # a family of one
     assert found["confirmed"].tolist() == [True]
     with pytest.raises(ValueError, match="1 units were chosen, costs have 20 rows"):
-        confirm(report, table)
+        confirm(test, table)
 
 
 def test_where_none_is_chosen_the_confirmation_is_empty():

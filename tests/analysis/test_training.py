@@ -8,7 +8,7 @@ from test_spectra import matrix
 
 from prunekit.analysis import ranks, spectra, tails, training
 from prunekit.analysis.spectra import MEASURES
-from prunekit.analysis.subjects import KEYS, Snapshots, Subject, plain
+from prunekit.analysis.subjects import KEYS, PromptRecord, Snapshots, plain
 from prunekit.prompts import build, start
 from prunekit.prompts.mask import Mask
 from prunekit.support.seeding import generator
@@ -62,8 +62,8 @@ def test_pruning_shows_what_a_round_started_from_and_what_it_became():
     values, before = noise(1), noise(0)
     piece = torch.zeros(8, 4, dtype=torch.bool)
     piece[:3] = True
-    pruned = Subject(keys(round=1), values, before, before, Mask(piece.any(dim=1), piece))
-    dense = Subject(keys(), before, before * 0, before * 0, Mask.full(8, 4))
+    pruned = PromptRecord(keys(round=1), values, before, before, Mask(piece.any(dim=1), piece))
+    dense = PromptRecord(keys(), before, before * 0, before * 0, Mask.full(8, 4))
     found = training.pruning([dense, pruned], matrices=("values",), draws=19)
     assert list(found.columns) == list(training.PRUNING)
     stable = found[found["measure"] == "stable"].set_index(["round", "when"])

@@ -27,7 +27,7 @@ TOKENS = 4
 def job_in(folder: Path, kind: str) -> Job:
     """The tiny task on a tiny model, as a job of a few updates."""
     tiny.save_model(kind, folder / "model")
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     rows = [presets._row(one, bone) for one in tiny.examples(24)]
     (folder / "data.json").write_text(json.dumps({"train": rows[:16], "validation": rows[16:]}))
     draw = torch.Generator().manual_seed(0)
@@ -46,7 +46,7 @@ def peer(job: Job, tuned: bool = False):
     pytest.importorskip("peft")
     from benchmarks.peer import Peer
 
-    return Peer(job, measure.Watch(), tuned=tuned)
+    return Peer(job, measure.Progress(), tuned=tuned)
 
 
 def started(side, job: Job):
@@ -118,7 +118,7 @@ def test_wilson_and_student_intervals_are_the_textbook_ones():
 def test_no_second_is_counted_twice(monkeypatch):
     now = iter([0.0, 1.0, 3.0, 3.5, 4.0, 9.0])  # train from 0 to 3.5, in it evaluate from 1 to 3
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(now))
-    watch = measure.Watch()
+    watch = measure.Progress()
     with watch("train"), watch("evaluate"):
         pass
     assert watch.seconds == {"train": 1.5, "evaluate": 2.0}
@@ -172,7 +172,7 @@ def test_a_preset_has_rows_and_a_start_for_every_seed(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_every_side_does_the_same_work_from_the_same_start(job):
     sides = {PEER: peer(job), TUNED: peer(job, tuned=True)}
-    sides[OURS] = Ours(job, measure.Watch(), "bfloat16")
+    sides[OURS] = Ours(job, measure.Progress(), "bfloat16")
     found = {side: protocol.perform(one, job).as_dict() for side, one in sides.items()}
     page.check_fairness(found)
     for outcome in found.values():
@@ -185,7 +185,7 @@ def test_every_side_does_the_same_work_from_the_same_start(job):
 
 @pytest.mark.filterwarnings("ignore")
 def test_losses_and_scores_of_the_peer_and_prunekit_are_equal_at_the_same_values(job):
-    theirs, ours = peer(job), Ours(job, measure.Watch(), "float32")
+    theirs, ours = peer(job), Ours(job, measure.Progress(), "float32")
     start, own = started(theirs, job), started(ours, job)
     assert torch.equal(start.values, own.values)
     theirs._put(start)
@@ -193,7 +193,7 @@ def test_losses_and_scores_of_the_peer_and_prunekit_are_equal_at_the_same_values
     prompts = soft([Member(ours._ticket(own))])
     for place in (0, 1, 5):
         example = ours.lessons.train[place]
-        loss = ours.backbone.losses(prompts, ours.backbone.batch([[example]], every_choice=False))
+        loss = ours.model.losses(prompts, ours.model.batch([[example]], every_choice=False))
         labels = theirs.data["train"][place]["labels"]
         row = {"input_ids": torch.tensor([example.text]), "labels": torch.tensor([labels])}
         other = theirs.model(**row, attention_mask=torch.ones_like(row["input_ids"])).loss
@@ -261,7 +261,7 @@ def test_unequal_work_is_refused():
 
 
 def test_a_point_keeps_what_it_says():
-    bone = tiny.backbone("bert")
+    bone = tiny.frozen("bert")
     point = scaling.Point(prompt=6, text=7, examples=5, members=2, kept=2)
     cohort, rows = point.cohort(bone), point.rows(bone)
     assert [ticket.mask.tokens for ticket in cohort] == [2, 2]
@@ -271,7 +271,7 @@ def test_a_point_keeps_what_it_says():
 
 
 def test_a_series_is_measured_and_fitted():
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     sizes = (1, 2, 3)
     points = tuple(scaling.Point(prompt=2, text=4, examples=8, members=size, kept=2) for size in sizes)
     text = scaling.measured(bone, scaling.Series("S, members", sizes, points), repeats=1)
@@ -287,7 +287,7 @@ def test_a_whole_training_is_made_of_its_updates_and_evaluations():
 
 
 def test_densities_are_shown_beside_the_densest():
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     points = tuple(scaling.Point(prompt=4, text=4, examples=8, kept=size) for size in (1, 4))
     rows = scaling.measured(bone, scaling.Series("tokens kept of 4", (1, 4), points, fitted=False), 1).splitlines()
     assert rows[0].split("|")[-2].strip() == "first / last"

@@ -38,7 +38,7 @@ def test_a_small_real_run_is_measured(tmp_path, monkeypatch):
 
 
 def test_a_wider_cohort_rounds_otherwise_and_that_is_measured():
-    model = Model("tiny", tiny.backbone("gpt2"), 0.0)
+    model = Model("tiny", tiny.frozen("gpt2"), 0.0)
     ((name, difference),) = capacity.apart([model])
     assert name == "tiny"
     assert 0 <= float(difference) < 1

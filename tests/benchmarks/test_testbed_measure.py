@@ -16,7 +16,7 @@ def shipped():
 
 
 TASK = find_task("first-animal")
-ROWS = examples("first-animal", "report", 24)
+ROWS = examples("first-animal", "test", 24)
 
 
 def test_the_instruction_stands_before_each_passage():

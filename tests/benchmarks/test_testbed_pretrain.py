@@ -101,10 +101,10 @@ def test_harder_tasks_join_later():
 
 def test_pretraining_reads_its_own_split_only():
     rows = Mixture(pool=50, seed=0).rows
-    report = {
-        row["text"] for task in TASKS for split in ("selection", "report") for row in examples(task.name, split, 200)
+    test = {
+        row["text"] for task in TASKS for split in ("validation", "test") for row in examples(task.name, split, 200)
     }
-    assert not report & {row["text"] for drawn in rows.values() for row in drawn}
+    assert not test & {row["text"] for drawn in rows.values() for row in drawn}
 
 
 def test_the_shipped_model_is_small_and_says_how_it_was_made(shipped):
@@ -119,7 +119,7 @@ def test_the_shipped_model_is_small_and_says_how_it_was_made(shipped):
 def test_instructions_solve_the_seen_tasks_and_no_prompt_does_not(shipped):
     solved = []
     for task in SEEN:
-        rows = examples(task.name, "report", ROWS)
+        rows = examples(task.name, "test", ROWS)
         assert shipped.accuracy(task, rows, "") <= 1 / len(task.choices) + 0.15, task.name
         if min(shipped.accuracy(task, rows, wording) for wording in task.instructions[:2]) >= 0.95:
             solved.append(task.name)
@@ -130,7 +130,7 @@ def test_instructions_solve_the_seen_tasks_and_no_prompt_does_not(shipped):
 def test_filler_around_an_instruction_hardly_matters(shipped):
     reached = []
     for task in SEEN:
-        rows = examples(task.name, "report", 100)
+        rows = examples(task.name, "test", 100)
         reached.append(shipped.accuracy(task, rows, padded(task.instructions[0])))
     # A few paddings cost a task more than the others, so the bar of each is lower than that of most.
     assert min(reached) >= 0.75 and sum(found >= 0.95 for found in reached) >= len(SEEN) - 2, reached
@@ -140,7 +140,7 @@ def test_filler_around_an_instruction_hardly_matters(shipped):
 def test_every_word_of_most_instructions_is_needed(shipped):
     needed = []
     for task in SEEN:
-        rows = examples(task.name, "report", 100)
+        rows = examples(task.name, "test", 100)
         shorter = [shipped.accuracy(task, rows, words) for words in without_each(task.instructions[0])]
         if shipped.accuracy(task, rows, task.instructions[0]) - max(shorter) >= 0.2:
             needed.append(task.name)
@@ -151,7 +151,7 @@ def test_every_word_of_most_instructions_is_needed(shipped):
 def test_no_short_instruction_solves_a_held_out_task(shipped):
     rng = random.Random(0)
     for task in [task for task in TASKS if task.held_out]:
-        rows = examples(task.name, "report", ROWS)
+        rows = examples(task.name, "test", ROWS)
         others = [" ".join(rng.sample(instruction_words(), 3)) for _ in range(10)]
         for wording in (*task.instructions, *others):
             assert shipped.accuracy(task, rows, wording) <= 1 / len(task.choices) + 0.15, wording

@@ -75,8 +75,8 @@ def test_the_grid_shows_the_mean_of_every_cell(found):
     stage = stage_of(found.run)
     tried = tables.cells(found.run, stage)
     assert set(tried["status"]) == {"done"}
-    rows = table(found.shown, f"{stage}: selection accuracy by what is kept, mean of 2 seeds")
-    means = tried.groupby(["tokens", "pieces"])["selection"].mean()
+    rows = table(found.shown, f"{stage}: validation accuracy by what is kept, mean of 2 seeds")
+    means = tried.groupby(["tokens", "pieces"])["validation"].mean()
     shown = {int(row[0]): [float(value) for value in row[1:]] for row in rows}
     assert list(shown) == [4, 3, 2, 1]
     for tokens, values in shown.items():
@@ -85,10 +85,10 @@ def test_the_grid_shows_the_mean_of_every_cell(found):
 
 def test_the_chosen_tickets_of_all_seeds_are_shown(found):
     arms = tables.arms(found.run, stage_of(found.run))
-    rows = table(found.shown, "chosen on selection")
+    rows = table(found.shown, "chosen on validation")
     wanted = arms[arms["arm"] == "ticket"].sort_values("seed")
     assert [[int(row[0]), int(row[1]), *map(float, row[2:])] for row in rows] == [
-        [one.seed, one.tokens, round(one.density, 3), round(one.selection, 3), round(one.report, 3)]
+        [one.seed, one.tokens, round(one.density, 3), round(one.validation, 3), round(one.test, 3)]
         for one in wanted.itertuples()
     ]
 
@@ -97,17 +97,17 @@ def test_every_arm_stands_in_the_table_with_its_numbers(found):
     arms = tables.arms(found.run, stage_of(found.run))
     assert set(arms["arm"]) == set(controls.LABELS)
     lines = found.shown.splitlines()
-    start = next(place for place, line in enumerate(lines) if "report accuracy, 95 % intervals over seeds" in line)
+    start = next(place for place, line in enumerate(lines) if "test accuracy, 95 % intervals over seeds" in line)
     header, rows = lines[start + 1], lines[start + 3 : start + 3 + len(controls.LABELS)]
-    for column in ("arm", "n", "tokens", "density", "updates", "report", "ticket - arm", "p", "p Holm", "verdict"):
+    for column in ("arm", "n", "tokens", "density", "updates", "test", "ticket - arm", "p", "p Holm", "verdict"):
         assert column in header
     for (arm, label), row in zip(controls.LABELS.items(), rows, strict=True):
         assert row.startswith(label), row
         mine = arms[arms["arm"] == arm]
-        units, tokens, density, updates, report = row.removeprefix(label).split()[:5]
-        assert (int(units), float(tokens), float(density), int(updates), float(report)) == (
+        units, tokens, density, updates, test = row.removeprefix(label).split()[:5]
+        assert (int(units), float(tokens), float(density), int(updates), float(test)) == (
             2, round(mine["tokens"].mean(), 1), round(mine["density"].mean(), 3), int(mine["updates"].mean()),
-            round(mine["report"].mean(), 3),
+            round(mine["test"].mean(), 3),
         )  # fmt: skip
         compared = arm not in ("ticket", *controls.BASE_LINES)
         assert row.rstrip().endswith(("shown", "equivalent", "better", "worse", "equal")) == compared
@@ -164,7 +164,7 @@ def test_runs_show_compares_the_arms_too(found, capsys):
         main.main(["runs", "show", str(found.run.path), "--tolerance=0.01"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    assert "chosen on selection" in said
+    assert "chosen on validation" in said
     assert all(label in said for label in controls.LABELS.values())
 
 
@@ -183,7 +183,7 @@ def test_a_pruning_is_compared_with_its_controls_too(folder, tmp_path):
 def test_without_controls_nothing_is_compared(folder, tmp_path):
     made = call("search", folder, tmp_path, "--grid=token", **(SEARCH | dict(seeds=1)))
     assert made.code == 0
-    assert "chosen on selection" in made.out
+    assert "chosen on validation" in made.out
     assert "ticket - arm" not in made.out
     again = call("search", folder, tmp_path, "--grid=token", "--json", **(SEARCH | dict(seeds=1)))
     assert "comparisons" not in json.loads(again.out)
@@ -205,7 +205,7 @@ def test_two_tasks_in_one_command_are_compared_over_both(folder, other, found):
     made = call("search", folder, found.out, "--controls", **(SEARCH | both))
     assert made.code == 0
     assert "finished ticket(s) were there already" in made.err
-    titles = [line.split(": report")[0] for line in made.out.splitlines() if "95 % intervals over seeds" in line]
+    titles = [line.split(": test")[0] for line in made.out.splitlines() if "95 % intervals over seeds" in line]
     assert titles == ["all tasks", str(other), str(toy / "toy.toml")]
     assert "all tasks: XPrompt ticket against dense continued (primary): " in made.out
     assert "with 4 units" in made.out
@@ -288,7 +288,7 @@ def test_a_lineage_that_stopped_ends_with_code_1_and_a_table_of_what_there_is(fo
 def test_a_search_all_of_whose_cells_diverged_can_be_shown(tmp_path, capsys):
     made = Made(tmp_path).add("", 0)
     made.run.write_settings(made.run.settings() | {"training": {"train_steps": 8, "evaluate_every": 2}})
-    cell = dict(tokens=2, pieces=1, report=None, status="diverged", selection={})
+    cell = dict(tokens=2, pieces=1, test=None, status="diverged", validation={})
     made.add(f"search-1/{GRID}/tokens=2-pieces=1", 1, **cell)
     comparison.show_search(made.run, "search-1")
     assert "search-1" in capsys.readouterr().out

@@ -42,10 +42,10 @@ def test_prune_shows_a_table_a_sentence_and_a_path(folder, tmp_path, capsys):
     assert call(*arguments) == 0
     said = capsys.readouterr()
     header = next(line for line in said.out.splitlines() if "seed" in line)
-    for column in ("round", "seed", "tokens", "pieces", "density", "params", "selection", "report", "ex/s"):
+    for column in ("round", "seed", "tokens", "pieces", "density", "params", "validation", "test", "ex/s"):
         assert column in header
-    assert "Smallest ticket within 1.0 of dense on selection accuracy: round 2, 2 tokens x 2 pieces" in said.out
-    assert "always the most common answer: report accuracy 0.500" in said.out
+    assert "Smallest ticket within 1.0 of dense on validation accuracy: round 2, 2 tokens x 2 pieces" in said.out
+    assert "always the most common answer: test accuracy 0.500" in said.out
     assert str(tmp_path) in said.out.splitlines()[-1]
     assert "round 1: 6 of 6 updates" in said.err
     assert call(*arguments) == 0
@@ -108,24 +108,24 @@ def test_eval_of_a_round_gives_its_reported_metric(run, capsys):
     capsys.readouterr()
     assert call("eval", stage / "seed=1" / "round=02", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["accuracy"] == pytest.approx(result["report"]["accuracy"])
-    assert call("eval", run / "seed=0" / "round=00", "--split=selection", "--json") == 0
+    assert facts["accuracy"] == pytest.approx(result["test"]["accuracy"])
+    assert call("eval", run / "seed=0" / "round=00", "--split=validation", "--json") == 0
     result = json.loads((run / "seed=0" / "round=00" / "result.json").read_bytes())
-    assert json.loads(capsys.readouterr().out)["accuracy"] == pytest.approx(result["selection"]["accuracy"])
+    assert json.loads(capsys.readouterr().out)["accuracy"] == pytest.approx(result["validation"]["accuracy"])
 
 
 def test_a_ticket_file_on_its_own_knows_its_model_task_and_place(folder, tmp_path, capsys):
-    from prunekit.runs.paths import Place
+    from prunekit.runs.paths import RunKey
     from prunekit.runs.round_files import finished_ticket
     from prunekit.runs.run import Run
 
-    call("tune", *tiny.arguments("bert", folder, place="first", rounds=None, keep_tokens=None), f"--out={tmp_path}")
+    call("tune", *tiny.arguments("bert", folder, position="first", rounds=None, keep_tokens=None), f"--out={tmp_path}")
     made = Run.open(next(tmp_path.iterdir()))
-    save_ticket(finished_ticket(made, Place("", 0, 0)), tmp_path / "mine.safetensors")
+    save_ticket(finished_ticket(made, RunKey("", 0, 0)), tmp_path / "mine.safetensors")
     capsys.readouterr()
     assert call("eval", tmp_path / "mine.safetensors", f"--data={folder / 'toy'}", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["accuracy"] == pytest.approx(made.result(Place("", 0, 0))["report"]["accuracy"])
+    assert facts["accuracy"] == pytest.approx(made.result(RunKey("", 0, 0))["test"]["accuracy"])
 
 
 def test_predict_answers_every_row(run, folder, tmp_path, capsys):

@@ -42,29 +42,29 @@ def test_rates_are_positive_multiples():
 # ---- the table
 
 
-def training(method="dpt", rate=0.1, seed=0, chosen=True, report=0.5, status="done", **more):
+def training(method="dpt", rate=0.1, seed=0, chosen=True, test=0.5, status="done", **more):
     facts = dict(task="t", method=method, parameters=7, head_parameters=0, rate=rate, seed=seed, status=status)
-    return facts | dict(chosen=chosen, updates=10, selection=0.8, report=report, majority=0.3) | more
+    return facts | dict(chosen=chosen, updates=10, validation=0.8, test=test, majority=0.3) | more
 
 
 def test_a_method_is_judged_at_its_chosen_rate_alone():
-    rows = [training(seed=seed, report=0.5 + 0.1 * seed) for seed in range(3)]
-    rows += [training(rate=0.2, seed=seed, chosen=False, report=nan, selection=0.1) for seed in range(3)]
+    rows = [training(seed=seed, test=0.5 + 0.1 * seed) for seed in range(3)]
+    rows += [training(rate=0.2, seed=seed, chosen=False, test=nan, validation=0.1) for seed in range(3)]
     (found,) = summarise(pd.DataFrame(rows), [2.5]).to_dict("records")
     assert (found["rate"], found["seeds"], found["updates"], found["seconds"]) == (0.1, 3, 10, 2.5)
-    assert found["report"] == pytest.approx(0.6)
+    assert found["test"] == pytest.approx(0.6)
     assert found["low"] == pytest.approx(0.6 - 4.302652729911275 * 0.1 / 3**0.5)
     assert found["high"] == pytest.approx(0.6 + 4.302652729911275 * 0.1 / 3**0.5)
-    assert found["selection"] == pytest.approx(0.8)
+    assert found["validation"] == pytest.approx(0.8)
 
 
 def test_one_seed_has_no_interval_and_a_method_that_diverged_no_figure():
-    rows = [training(), training(method="ulpt", chosen=False, report=nan, status="diverged")]
+    rows = [training(), training(method="ulpt", chosen=False, test=nan, status="diverged")]
     one, none = summarise(pd.DataFrame(rows), [1.0, nan]).to_dict("records")
     assert isnan(one["low"])
     assert none["seeds"] == 0
     assert isnan(none["rate"])
-    assert isnan(none["report"])
+    assert isnan(none["test"])
 
 
 # ---- the command
@@ -73,14 +73,14 @@ def test_one_seed_has_no_interval_and_a_method_that_diverged_no_figure():
 def test_methods_are_compared_on_disk_and_on_screen_and_it_resumes(folder, tmp_path, capsys, monkeypatch):
     called(folder, tmp_path, "--methods=direct,dpt", "--learning-rates=0.5,2")
     shown = capsys.readouterr().out
-    assert "accuracy at the rate chosen on selection" in shown
-    assert "always the most common answer: report accuracy 0.500" in shown
+    assert "accuracy at the rate chosen on validation" in shown
+    assert "always the most common answer: test accuracy 0.500" in shown
     (written,) = tmp_path.glob("methods-*")
     table = pd.read_parquet(written / "results.parquet")
     assert len(table) == 2 * 2 * 2
     assert list(dict.fromkeys(table["method"])) == ["direct", "dpt"]
     assert set(table["factor"]) == {0.5, 2.0}
-    assert (table["report"].notna() == table["chosen"]).all()
+    assert (table["test"].notna() == table["chosen"]).all()
     assert (table.groupby("method")["chosen"].sum() == 2).all()
     before = tiny.contents(tmp_path)
 

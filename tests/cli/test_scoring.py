@@ -42,12 +42,12 @@ def pruned(made):
 def test_leave_one_out_is_the_library_s_and_is_written(made, capsys):
     facts = scored(capsys, dense(made))
     prepared = made[1]
-    wanted = ablation.leave_one_out(open_ticket(dense(made)), prepared.backbone, prepared.lessons.selection)
+    wanted = ablation.leave_one_out(open_ticket(dense(made)), prepared.model, prepared.lessons.validation)
     assert [one["score"] for one in facts["units"]] == pytest.approx(wanted.costs.mean(dim=1).tolist(), abs=1e-6)
     assert (facts["kind"], facts["level"], facts["split"], facts["examples"]) == (
         "leave-one-out",
         "token",
-        "selection",
+        "validation",
         12,
     )
     assert all(one["kept"] for one in facts["units"])
@@ -72,11 +72,11 @@ def test_shapley_values_sum_to_what_the_prompt_is_worth(made, capsys):
 
 
 def test_gradient_scores_are_those_of_the_round(made, capsys):
-    from prunekit.runs.paths import Place
+    from prunekit.runs.paths import RunKey
     from prunekit.runs.round_files import load_scores
 
     facts = scored(capsys, dense(made), "--kind=absolute", "--level=piece")
-    wanted = load_scores(made[0], Place("", 0, 0))["absolute"].piece.flatten().tolist()
+    wanted = load_scores(made[0], RunKey("", 0, 0))["absolute"].piece.flatten().tolist()
     assert [one["score"] for one in facts["units"]] == pytest.approx(wanted, rel=1e-5)
     assert (facts["split"], facts["examples"]) == ("train", 24)
 
@@ -94,12 +94,12 @@ def test_scores_are_measured_once(made, capsys, monkeypatch):
 def test_on_another_task_it_is_another_measurement_which_tables_name(made, capsys):
     run, prepared = made
     own = scored(capsys, dense(made), "--examples=10")
-    assert call("score", dense(made), "--examples=10", "--selection-examples=7") == 2
+    assert call("score", dense(made), "--examples=10", "--validation-examples=7") == 2
     said = capsys.readouterr().err
-    assert "data selection 12 rows" in said and "-> 7 rows" in said and "--allow-changed" in said
-    few = scored(capsys, dense(made), "--examples=10", "--selection-examples=7", "--allow-changed")
+    assert "data validation 12 rows" in said and "-> 7 rows" in said and "--allow-changed" in said
+    few = scored(capsys, dense(made), "--examples=10", "--validation-examples=7", "--allow-changed")
     assert (own["examples"], few["examples"]) == (10, 7)
-    assert few["changed"] == {"task.selection_examples": 7}
+    assert few["changed"] == {"task.validation_examples": 7}
     assert scored(capsys, dense(made), "--examples=10") == own
     elsewhere = tmp_copy(prepared.experiment.task.data)
     assert scored(capsys, dense(made), "--examples=10", f"--data={elsewhere}") == own
@@ -107,7 +107,7 @@ def test_on_another_task_it_is_another_measurement_which_tables_name(made, capsy
     assert verbs.changed(run, first) == {"model.revision": "a/b"} != verbs.changed(run, second)
     found = tables.measured([run])
     assert 7 not in set(found["examples"])
-    assert set(tables.measured([run], {"task.selection_examples": 7})["examples"]) == {7}
+    assert set(tables.measured([run], {"task.validation_examples": 7})["examples"]) == {7}
 
 
 def test_a_measurement_on_a_part_of_a_split_is_never_shown_as_the_runs_own(made, capsys):
@@ -145,9 +145,9 @@ def test_a_task_edited_in_its_place_is_another_measurement(made, capsys):
 
 def tmp_copy(folder):
     """The same folder under a path of its own."""
-    place = Path(folder).parent / "elsewhere" / Path(folder).name
-    shutil.copytree(folder, place)
-    return place
+    key = Path(folder).parent / "elsewhere" / Path(folder).name
+    shutil.copytree(folder, key)
+    return key
 
 
 def test_scores_do_not_enter_the_results_of_tickets(made, capsys):
@@ -163,9 +163,9 @@ def test_negative_units_are_looked_at_once_on_report(made, capsys, monkeypatch):
     looks = []
     real = ablation.leave_one_out
 
-    def harmful(ticket, backbone, examples, level="token", *, only=None, tick=lambda done: None):
+    def harmful(ticket, model, examples, level="token", *, only=None, tick=lambda done: None):
         looks.append(None if only is None else only.nonzero().flatten().tolist())
-        found = real(ticket, backbone, examples, level, only=only, tick=tick)
+        found = real(ticket, model, examples, level, only=only, tick=tick)
         found.without_losses[:] = found.losses + 1.0
         found.without_losses[2] = found.losses - 1.0 - 0.01 * found.losses  # token 2 does harm
         return found
@@ -173,11 +173,11 @@ def test_negative_units_are_looked_at_once_on_report(made, capsys, monkeypatch):
     monkeypatch.setattr(scoring.ablation, "leave_one_out", harmful)
     facts = scored(capsys, dense(made), "--examples=11")
     assert looks == [None, [2]]
-    assert (facts["negative"], facts["confirmed"], facts["report_examples"]) == (1, 1, 11)
+    assert (facts["negative"], facts["confirmed"], facts["test_examples"]) == (1, 1, 11)
     rows = facts["units"]
     assert [one["negative"] for one in rows] == [False, False, True, False]
     assert [one["confirmed"] for one in rows] == [None, None, True, None]
-    assert rows[2]["report_cost"] == pytest.approx(rows[2]["score"], abs=0.5)
+    assert rows[2]["test_cost"] == pytest.approx(rows[2]["score"], abs=0.5)
     assert call("score", dense(made), "--examples=11") == 0
     shown = capsys.readouterr().out
     assert "1 of 4 are negative: leaving them out lowers the loss (Holm, 5 %), by 1." in shown

@@ -48,7 +48,7 @@ def test_a_sweep_ends_with_a_table_of_all_its_tickets(swept):
     assert set(found["training.learning_rate"]) == {0.05, 0.1}
     assert "4 of 4: " in made.stderr
     assert f"written to {result(folder).parent}" in made.stdout
-    assert "of the smallest ticket within 0.01 of dense on selection; 1 is the dense prompt" in made.stdout
+    assert "of the smallest ticket within 0.01 of dense on validation; 1 is the dense prompt" in made.stdout
     page = (result(folder).parent / "report.html").read_text()
     assert "The sweep grid" in page
     assert "4 of 4 experiments are finished, in 2 run directories." in page
@@ -106,7 +106,7 @@ def test_a_sweep_may_search_and_train_controls(tmp_path, capsys):
     assert len(facts["experiments"]) == 2
     assert all(0 < one["density"] <= 1 for one in facts["experiments"])
     arms = set(pd.read_parquet(facts["table"])["arm"])
-    assert {"", "dense-continued", "random", "reversed", "token-only", "piece-only"} <= arms
+    assert {"", "dense-continued", "random", "complement", "token-only", "piece-only"} <= arms
     assert not any("grid" in arm for arm in arms)
 
 
@@ -184,13 +184,13 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_runs(tmp_path, c
 @pytest.mark.parametrize(
     ("verb", "titles", "legend"),
     [
-        ("prune", "dense density report", "density, report: of the smallest ticket within 0.1 of dense"),
-        ("search", "dense density report", "density, report: of the chosen ticket"),
+        ("prune", "dense density test", "density, test: of the smallest ticket within 0.1 of dense"),
+        ("search", "dense density test", "density, test: of the chosen ticket"),
         ("tune", "dense", ""),
     ],
 )
 def test_the_short_table_says_whose_density_and_report_it_shows(verb, titles, legend, capsys):
-    row = {"stopped": 0, "dense": 0.9, "density": 1.0, "report": 0.9, "low": 0.8, "high": 1.0}
+    row = {"stopped": 0, "dense": 0.9, "density": 1.0, "test": 0.9, "low": 0.8, "high": 1.0}
     sweeping._show([row], verb, 0.1, Screen())
     said = capsys.readouterr().out
     assert said.split("\n")[0].split() == titles.split()

@@ -22,10 +22,10 @@ def made(folder, tmp_path_factory):
 
 
 def test_a_round_is_opened_under_its_runs_settings_with_flags_over_them(made):
-    ticket, experiment = verbs.opened(made.path / "seed=0" / "round=00", {"report_examples": 5, "threads": None})
+    ticket, experiment = verbs.opened(made.path / "seed=0" / "round=00", {"test_examples": 5, "threads": None})
     known = made.settings()
     assert experiment.model.name == known["model"]["name"]
-    assert experiment.task.report_examples == 5
+    assert experiment.task.test_examples == 5
     assert experiment.machine.threads == 1
     assert ticket.origin["run"] == known["id"]
 
@@ -52,7 +52,7 @@ def test_a_ticket_of_another_width_is_refused(folder, made):
 def test_another_model_than_a_ticket_files_own_is_refused_or_said(folder, made, tmp_path, capsys):
     ticket, _ = verbs.opened(made.path / "seed=0" / "round=00", {})
     path = tmp_path / "alone.safetensors"
-    save_ticket(replace(ticket, origin={**ticket.origin, "backbone": "0" * 64, "content": {}}), path)
+    save_ticket(replace(ticket, origin={**ticket.origin, "model_digest": "0" * 64, "content": {}}), path)
     with pytest.raises(ConfigError, match=r"alone.safetensors: not what it was made with: model; .*--allow-changed"):
         verbs.in_use(path, {}, [], allow_changed=False)
     assert verbs.in_use(path, {}, [], allow_changed=True).differences == ["model"]

@@ -12,7 +12,7 @@ from prunekit.engine import ablation
 from prunekit.engine.ablation import leave_one_out, most_subsets, shapley
 from prunekit.engine.cohort import Member, soft
 from prunekit.engine.evaluate import evaluate
-from prunekit.models.base import Judged
+from prunekit.models.base import Predictions
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
@@ -37,9 +37,9 @@ def without(rows, token, piece=None):
     ]
 
 
-def setting(kind, rows=PRUNED, absent="remove", count=4, **more):
-    bone = tiny.backbone(kind, **more)
-    ticket = replace(tiny.ticket(bone), mask=cells(rows), absent=absent)
+def setting(kind, rows=PRUNED, dropped_as="remove", count=4, **more):
+    bone = tiny.frozen(kind, **more)
+    ticket = replace(tiny.ticket(bone), mask=cells(rows), dropped_as=dropped_as)
     return bone, ticket, tiny.encoded(bone, tiny.examples(count))
 
 
@@ -60,10 +60,10 @@ def close(found, wanted):
 # ---- leave one out
 
 
-@pytest.mark.parametrize("absent", ABSENT)
+@pytest.mark.parametrize("dropped_as", ABSENT)
 @pytest.mark.parametrize("kind", tiny.KINDS)
-def test_leaving_out_tokens_equals_one_evaluation_at_a_time(kind, absent):
-    bone, ticket, examples = setting(kind, absent=absent)
+def test_leaving_out_tokens_equals_one_evaluation_at_a_time(kind, dropped_as):
+    bone, ticket, examples = setting(kind, dropped_as=dropped_as)
     found = leave_one_out(ticket, bone, examples)
     losses, chosen = one_at_a_time(kind, bone, ticket, PRUNED, examples)
     assert close(found.losses, losses)
@@ -78,10 +78,10 @@ def test_leaving_out_tokens_equals_one_evaluation_at_a_time(kind, absent):
     assert torch.equal(found.without_chosen[1], found.chosen)
 
 
-@pytest.mark.parametrize("absent", ABSENT)
+@pytest.mark.parametrize("dropped_as", ABSENT)
 @pytest.mark.parametrize("kind", tiny.KINDS)
-def test_leaving_out_pieces_equals_one_evaluation_at_a_time(kind, absent):
-    bone, ticket, examples = setting(kind, absent=absent, count=3)
+def test_leaving_out_pieces_equals_one_evaluation_at_a_time(kind, dropped_as):
+    bone, ticket, examples = setting(kind, dropped_as=dropped_as, count=3)
     found = leave_one_out(ticket, bone, examples, "piece")
     assert found.without_losses.shape == found.without_chosen.shape == found.costs.shape == (4, 4, 3)
     for token, line in enumerate(PRUNED):
@@ -96,9 +96,9 @@ def test_leaving_out_pieces_equals_one_evaluation_at_a_time(kind, absent):
                 assert torch.equal(found.without_chosen[token, piece], found.chosen)
 
 
-@pytest.mark.parametrize("absent", ABSENT)
-def test_the_last_piece_takes_its_token_with_it(absent):
-    bone, ticket, examples = setting("gpt2", absent=absent)
+@pytest.mark.parametrize("dropped_as", ABSENT)
+def test_the_last_piece_takes_its_token_with_it(dropped_as):
+    bone, ticket, examples = setting("gpt2", dropped_as=dropped_as)
     pieces, tokens = (leave_one_out(ticket, bone, examples, level) for level in ("piece", "token"))
     assert torch.allclose(pieces.without_losses[3, 2], tokens.without_losses[3], rtol=1e-5)
 
@@ -129,7 +129,7 @@ def test_only_the_units_asked_for_are_left_out():
 
 
 def test_a_zero_vector_that_stands_for_itself_costs_nothing():
-    bone, ticket, examples = setting("t5", FULL, absent="zero")
+    bone, ticket, examples = setting("t5", FULL, dropped_as="zero")
     values = ticket.state["values"].clone()
     values[2] = 0
     costs = leave_one_out(replace(ticket, state={"values": values}), bone, examples).costs
@@ -140,10 +140,10 @@ def test_a_zero_vector_that_stands_for_itself_costs_nothing():
 # ---- no token at all
 
 
-@pytest.mark.parametrize("absent", ABSENT)
+@pytest.mark.parametrize("dropped_as", ABSENT)
 @pytest.mark.parametrize("kind", tiny.KINDS)
-def test_a_prompt_of_no_tokens_can_be_evaluated(kind, absent):
-    bone, ticket, examples = setting(kind, absent=absent)
+def test_a_prompt_of_no_tokens_can_be_evaluated(kind, dropped_as):
+    bone, ticket, examples = setting(kind, dropped_as=dropped_as)
     none = [[0] * 4] * 4
     losses, chosen = one_at_a_time(kind, bone, ticket, none, examples)
     empty = replace(ticket, mask=cells(none))
@@ -154,13 +154,13 @@ def test_a_prompt_of_no_tokens_can_be_evaluated(kind, absent):
         assert torch.equal(found.chosen[row], chosen)
 
 
-@pytest.mark.parametrize("absent", ABSENT)
+@pytest.mark.parametrize("dropped_as", ABSENT)
 @pytest.mark.parametrize("kind", tiny.ENCODERS)
-def test_a_prompt_of_no_tokens_can_stand_first(kind, absent):
-    bone, ticket, examples = setting(kind, absent=absent, place="first")
+def test_a_prompt_of_no_tokens_can_stand_first(kind, dropped_as):
+    bone, ticket, examples = setting(kind, dropped_as=dropped_as, position="first")
     found = evaluate(soft([Member(replace(ticket, mask=cells([[0] * 4] * 4)))]), bone, examples)
-    slots = 0 if absent == "remove" else 4
-    read = 0 if absent == "zero" else slots  # the first row that is attended to
+    slots = 0 if dropped_as == "remove" else 4
+    read = 0 if dropped_as == "zero" else slots  # the first row that is attended to
     for loss, example in zip(found.losses[0], examples, strict=True):
         embeds = torch.cat([torch.zeros(slots, tiny.WIDTH), bone.embed(torch.tensor(example.text))])[None]
         mask = (torch.arange(embeds.shape[1]) >= read).long()[None]
@@ -201,10 +201,10 @@ def brute_force(kind, bone, ticket, units, rows, examples):
     return values, -worth(frozenset(units)), -worth(frozenset())
 
 
-@pytest.mark.parametrize("absent", ABSENT)
+@pytest.mark.parametrize("dropped_as", ABSENT)
 @pytest.mark.parametrize("kind", ["t5", "bart", "gpt2", "bert"])
-def test_values_of_few_tokens_are_exact(kind, absent):
-    bone, ticket, examples = setting(kind, absent=absent, count=3)
+def test_values_of_few_tokens_are_exact(kind, dropped_as):
+    bone, ticket, examples = setting(kind, dropped_as=dropped_as, count=3)
     wanted, full, empty = brute_force(kind, bone, ticket, [(0,), (2,), (3,)], PRUNED, examples)
     found = shapley(ticket, bone, examples)
     assert torch.allclose(found.values[[0, 2, 3]], torch.tensor(list(wanted.values())).double(), atol=1e-5)
@@ -242,7 +242,7 @@ def test_values_add_up_to_what_the_prompt_is_worth(kind, level):
 
 
 class Game:
-    """A backbone whose loss is minus a sum of dividends, each paid where all of its tokens are present.
+    """A model whose loss is minus a sum of dividends, each paid where all of its tokens are present.
 
     A dividend is shared equally by its tokens (Harsanyi 1963): so the Shapley values are known.
     """
@@ -265,7 +265,7 @@ class Game:
         self.seen.append(there)
         worth = [sum(paid for tokens, paid in self.dividends.items() if tokens <= one) for one in there]
         losses = -torch.tensor(worth, dtype=torch.float32)[:, None].expand(-1, batch.size)
-        return Judged(losses, torch.zeros(*losses.shape, 2))
+        return Predictions(losses, torch.zeros(*losses.shape, 2))
 
     def values(self, tokens):
         shares = torch.zeros(tokens, dtype=torch.float64)

@@ -11,7 +11,7 @@ from prunekit.pruning.ticket import Ticket, Values
 
 @pytest.fixture
 def bone():
-    return tiny.backbone("bert")
+    return tiny.frozen("bert")
 
 
 def test_values_go_flat_and_back():

@@ -105,13 +105,13 @@ def test_a_batch_smaller_than_the_team_is_refused(monkeypatch, tmp_path):
 
 
 def test_dropout_is_refused_on_several_processes(tmp_path):
-    with pytest.raises(ConfigError, match="goes without backbone_dropout"):
-        tiny.experiment("gpt2", tmp_path, processes=2, backbone_dropout="true")
+    with pytest.raises(ConfigError, match="goes without model_dropout"):
+        tiny.experiment("gpt2", tmp_path, processes=2, model_dropout="true")
 
 
 def test_parts_and_shares_make_up_the_whole():
     for size in (2, 3, 5):
-        team = [distributed.Team(size, rank) for rank in range(size)]
+        team = [distributed.ProcessGroup(size, rank) for rank in range(size)]
         rows = list(range(16))
         assert sorted(row for one in team for row in one.part(rows)) == rows
         assert sum(one.share(16) for one in team) == pytest.approx(1.0, abs=1e-15)
@@ -119,7 +119,7 @@ def test_parts_and_shares_make_up_the_whole():
 
 
 def test_different_bytes_on_two_processes_are_noticed(monkeypatch):
-    team = distributed.Team(2, 0)
+    team = distributed.ProcessGroup(2, 0)
     monkeypatch.setattr(
         torch.distributed, "all_reduce", lambda tensor, op=None: tensor.add_(op == torch.distributed.ReduceOp.MAX)
     )

@@ -12,7 +12,7 @@ def prompts(bone, count=2, **more):
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_results_come_in_the_given_order_and_equal_one_example_at_a_time(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     rows = tiny.encoded(bone, tiny.examples(11, choices=("good", "bad w3 w4")))
     made = evaluate(prompts(bone), bone, rows)
     assert made.losses.shape == made.chosen.shape == made.scores.shape == (2, 11)
@@ -25,7 +25,7 @@ def test_results_come_in_the_given_order_and_equal_one_example_at_a_time(kind):
 
 
 def test_batches_are_cut_at_about_128_rows(monkeypatch):
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     rows = tiny.encoded(bone, tiny.examples(150, choices=("good", "bad w3")))
     sizes = []
     inner = bone.judge
@@ -37,7 +37,7 @@ def test_batches_are_cut_at_about_128_rows(monkeypatch):
 
 
 def test_an_example_wider_than_a_batch_goes_alone():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     many = tuple(f"w{n} w1" for n in range(2, 40)) * 2
     rows = tiny.encoded(bone, tiny.examples(2, choices=tuple(f"{w} w{i % 40}" for i, w in enumerate(many))))
     made = evaluate(prompts(bone), bone, rows)
@@ -45,7 +45,7 @@ def test_an_example_wider_than_a_batch_goes_alone():
 
 
 def test_nothing_needs_a_gradient_and_nothing_is_left_behind():
-    bone = tiny.backbone("bert")
+    bone = tiny.frozen("bert")
     made_of = prompts(bone)
     made = evaluate(made_of, bone, tiny.encoded(bone, tiny.examples(3)))
     assert not made.losses.requires_grad
@@ -53,14 +53,14 @@ def test_nothing_needs_a_gradient_and_nothing_is_left_behind():
 
 
 def test_no_examples_give_empty_results():
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     assert evaluate(prompts(bone), bone, []).losses.shape == (2, 0)
 
 
 def test_losses_of_unlabelled_examples_are_nan_and_choices_still_made():
     from dataclasses import replace
 
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     rows = tiny.encoded(bone, [replace(example, gold=()) for example in tiny.examples(3)])
     made = evaluate(prompts(bone), bone, rows)
     assert made.losses.isnan().all()

@@ -18,7 +18,7 @@ SLOPES = torch.tensor([[[1.0, 1, 0, 0], [0, 0, 0, 2]], [[-1.0, -1, 0, 0], [1, 0,
 
 
 class Linear:
-    """A backbone whose loss is linear in the prompt."""
+    """A model whose loss is linear in the prompt."""
 
     device = torch.device("cpu")
 
@@ -134,7 +134,7 @@ def test_random_scores_are_fixed_by_seed_and_round():
 
 
 def test_a_head_of_zeros_silences_the_prompt():
-    bone = tiny.backbone("bert")
+    bone = tiny.frozen("bert")
     rows = tiny.encoded(bone, tiny.examples(3))
     batch = bone.batch([rows], every_choice=False)
     (found,) = gradient_scores([tiny.ticket(bone)], bone, [batch])

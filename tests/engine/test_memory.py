@@ -19,7 +19,7 @@ def step(bone, ticket, rows):
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_activations_are_counted_and_grow_with_the_batch(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     rows = tiny.encoded(bone, tiny.examples(16))
     one, two, four = (memory.activation_bytes(tiny.ticket(bone), bone, rows, size) for size in (1, 2, 4))
     assert 0 < one < two < four
@@ -28,7 +28,7 @@ def test_activations_are_counted_and_grow_with_the_batch(kind):
 
 def test_the_count_is_what_a_hand_written_layer_keeps():
     """One linear map and one product: the product keeps both factors, nothing keeps weights."""
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     rows = tiny.encoded(bone, tiny.examples(4))
     needed = memory.activation_bytes(tiny.ticket(bone), bone, rows, 4)
     weights = sum(value.untyped_storage().nbytes() for value in bone.model.state_dict().values())
@@ -39,7 +39,7 @@ def test_the_count_is_what_a_hand_written_layer_keeps():
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_recomputing_keeps_less_and_changes_no_number(kind):
-    plain, frugal = tiny.backbone(kind), tiny.backbone(kind)
+    plain, frugal = tiny.frozen(kind), tiny.frozen(kind)
     memory.recompute_activations(frugal)
     rows = tiny.encoded(plain, tiny.examples(8))
     ticket = tiny.ticket(plain)
@@ -85,7 +85,7 @@ def test_workers_on_one_gpu_take_no_more_than_their_part_and_what_is_left(free, 
 
 def test_counting_leaves_nothing_behind():
     """No activation of a counted step lives on: not even as a cycle that a later collection would find."""
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     rows, ticket = tiny.encoded(bone, tiny.examples(8)), tiny.ticket(bone)
     memory.activation_bytes(ticket, bone, rows, 8)
     gc.collect()
@@ -100,7 +100,7 @@ def test_counting_leaves_nothing_behind():
 
 
 def test_many_counts_take_no_more_memory_than_a_few():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     rows, ticket = tiny.encoded(bone, tiny.examples(16)), tiny.ticket(bone)
     needed = memory.activation_bytes(ticket, bone, rows, 16)
     before = memory.peak_memory_mb()
@@ -111,7 +111,7 @@ def test_many_counts_take_no_more_memory_than_a_few():
 
 
 def test_layers_are_wrapped_once_however_often_it_is_asked():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     memory.recompute_activations(bone)
     layers = [module for module in bone.model.modules() if isinstance(module.forward, partial)]
     before = [layer.forward for layer in layers]

@@ -7,7 +7,7 @@ from prunekit.engine.optimizer import MemberOptimizer
 
 
 def test_the_learning_rate_warms_up_linearly_then_stays():
-    member = Member(tiny.ticket(tiny.backbone("bert")))
+    member = Member(tiny.ticket(tiny.frozen("bert")))
     plan = tiny.plan(train_steps=50, warmup_fraction=0.06, learning_rate=0.3, head_learning_rate=0.003)
     optimizer = MemberOptimizer(member, plan)
     rates = []
@@ -21,7 +21,7 @@ def test_the_learning_rate_warms_up_linearly_then_stays():
 
 
 def test_without_warmup_the_first_update_is_whole():
-    member = Member(tiny.ticket(tiny.backbone("gpt2")))
+    member = Member(tiny.ticket(tiny.frozen("gpt2")))
     optimizer = MemberOptimizer(member, tiny.plan(warmup_fraction=0.0, learning_rate=0.3))
     member.masked.prompt.values.grad = torch.ones(4, tiny.WIDTH)
     optimizer.step(0)
@@ -29,7 +29,7 @@ def test_without_warmup_the_first_update_is_whole():
 
 
 def test_adafactor_is_unfactored_and_moves_by_its_rate():
-    member = Member(tiny.ticket(tiny.backbone("bert")))
+    member = Member(tiny.ticket(tiny.frozen("bert")))
     optimizer = MemberOptimizer(member, tiny.plan(optimizer="adafactor", learning_rate=0.3, warmup_fraction=0.0))
     before = member.masked.prompt.values.detach().clone()
     for parameter in member.parameters():

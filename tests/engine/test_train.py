@@ -7,7 +7,7 @@ import tiny
 import torch
 
 from prunekit.engine.order import epoch_batches
-from prunekit.engine.train import Lessons, train
+from prunekit.engine.train import TrainingData, train
 
 
 def metrics(values):
@@ -29,7 +29,7 @@ def numbers(made, split, metric):
 
 @pytest.mark.parametrize("kind", ["t5", "gpt2", "bert"])
 def test_training_equals_a_loop_written_by_hand(kind):
-    bone = tiny.backbone(kind, dtype=torch.float64)
+    bone = tiny.frozen(kind, dtype=torch.float64)
     ticket, lessons = tiny.ticket(bone, dtype=torch.float64), tiny.lessons(bone, 9)
     plan = tiny.plan(train_steps=6, evaluate_every=6, warmup_fraction=0.5, clip_norm=0.2, weight_decay=0.1)
     (made,) = train([ticket], bone, lessons, plan)
@@ -54,7 +54,7 @@ def test_training_equals_a_loop_written_by_hand(kind):
 
 
 def test_dropped_cells_never_reach_the_model_whatever_training_does():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     mask = tiny.masked([True, False, True, True], drop=[(0, 1)])
     ticket = replace(tiny.ticket(bone), mask=mask)
     other = {"values": torch.where(mask.expand(tiny.WIDTH), ticket.state["values"], torch.tensor(9.0))}
@@ -67,40 +67,40 @@ def test_dropped_cells_never_reach_the_model_whatever_training_does():
 
 
 def test_the_best_evaluation_is_kept_and_ties_go_to_the_earliest():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     lessons = scripted(bone, [0.9, 0.5, 0.7, 0.7, 0.6])  # at steps 0, 2, 4, 6, 8
     (made,) = train([tiny.ticket(bone)], bone, lessons, tiny.plan(train_steps=8, evaluate_every=2), snapshots=(4, 8))
     assert made.best.step == 4
     assert made.last.step == made.steps == 8
     assert torch.equal(made.best.values.state["values"], made.snapshots[4].state["values"])
     assert torch.equal(made.last.values.state["values"], made.snapshots[8].state["values"])
-    assert numbers(made, "selection", "accuracy") == [(0, 0.9), (2, 0.5), (4, 0.7), (6, 0.7), (8, 0.6)]
+    assert numbers(made, "validation", "accuracy") == [(0, 0.9), (2, 0.5), (4, 0.7), (6, 0.7), (8, 0.6)]
     assert made.best.metrics == {"accuracy": 0.7, "other": 0.0}
 
 
 def test_the_start_is_shown_but_never_kept():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     (made,) = train([tiny.ticket(bone)], bone, scripted(bone, [1.0, 0.0]), tiny.plan(train_steps=2, evaluate_every=2))
     assert made.best.step == 2
 
 
 def test_the_last_step_is_evaluated_even_off_the_beat():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     (made,) = train([tiny.ticket(bone)], bone, tiny.lessons(bone), tiny.plan(train_steps=5, evaluate_every=3))
-    assert [step for step, _ in numbers(made, "selection", "loss")] == [0, 3, 5]
+    assert [step for step, _ in numbers(made, "validation", "loss")] == [0, 3, 5]
     assert [step for step, _ in numbers(made, "train", "loss")] == [3, 5]
 
 
 def test_the_log_holds_the_mean_training_loss_since_the_last_evaluation():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     lessons, plan = tiny.lessons(bone, 4), tiny.plan(train_steps=1, evaluate_every=1, batch_size=4)
     (made,) = train([tiny.ticket(bone)], bone, lessons, plan)
-    ((_, start), _) = numbers(made, "selection", "loss")
+    ((_, start), _) = numbers(made, "validation", "loss")
     assert numbers(made, "train", "loss") == [(1, pytest.approx(start, rel=1e-5))]
 
 
 def test_the_kept_checkpoint_carries_its_evaluation():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     lessons = tiny.lessons(bone, 8)
     (made,) = train([tiny.ticket(bone)], bone, lessons, tiny.plan())
     assert made.last.evaluation.losses.shape == (8,)
@@ -108,7 +108,7 @@ def test_the_kept_checkpoint_carries_its_evaluation():
 
 
 def test_snapshots_are_copies_at_the_asked_steps():
-    bone = tiny.backbone("bert")
+    bone = tiny.frozen("bert")
     ticket = tiny.ticket(bone)
     (made,) = train([ticket], bone, tiny.lessons(bone), tiny.plan(train_steps=4), snapshots=(0, 2, 99))
     assert sorted(made.snapshots) == [0, 2]
@@ -118,7 +118,7 @@ def test_snapshots_are_copies_at_the_asked_steps():
 
 
 def test_every_update_ticks():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     seen = []
     train([tiny.ticket(bone)], bone, tiny.lessons(bone, 4), tiny.plan(train_steps=3), tick=seen.append)
     assert seen == [1, 2, 3]
@@ -128,7 +128,7 @@ def test_every_update_ticks():
 
 
 def test_patience_stops_one_member_and_the_other_goes_on():
-    bone = tiny.backbone("gpt2", dtype=torch.float64)
+    bone = tiny.frozen("gpt2", dtype=torch.float64)
     cohort = [tiny.ticket(bone, seed=seed, dtype=torch.float64) for seed in range(2)]
     plan = tiny.plan(train_steps=10, evaluate_every=2, patience=2)
     # calls: both at steps 0, 2, 4, 6; then the second member alone at 8 and 10
@@ -142,7 +142,7 @@ def test_patience_stops_one_member_and_the_other_goes_on():
 
 
 def test_when_all_have_stopped_nothing_more_is_done():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     seen = []
     plan = tiny.plan(train_steps=100, evaluate_every=1, patience=3)
     (made,) = train([tiny.ticket(bone)], bone, scripted(bone, [0.5] * 9), plan, tick=seen.append)
@@ -151,12 +151,12 @@ def test_when_all_have_stopped_nothing_more_is_done():
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_a_member_of_nan_stops_at_once_and_leaves_the_other_alone(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     good, bad = tiny.ticket(bone), tiny.ticket(bone, seed=1)
     bad = replace(bad, state={"values": torch.full_like(bad.state["values"], math.nan)})
     lessons, plan = tiny.lessons(bone, 8), tiny.plan(train_steps=5, evaluate_every=5)
     stopped, going = train([bad, good], bone, lessons, plan)
-    assert "selection loss" in stopped.diverged
+    assert "validation loss" in stopped.diverged
     assert "step 0" in stopped.diverged
     assert stopped.steps == 0
     (alone,) = train([good], bone, lessons, plan)
@@ -189,7 +189,7 @@ def with_a_nan_gradient(losses, soft):
 
 @pytest.mark.parametrize(("change", "what"), [(with_nan, "training loss"), (with_a_nan_gradient, "gradient")])
 def test_a_loss_or_gradient_that_turns_nan_stops_that_member_with_its_last_good_state(monkeypatch, change, what):
-    bone = tiny.backbone("gpt2", dtype=torch.float64)
+    bone = tiny.frozen("gpt2", dtype=torch.float64)
     cohort = [tiny.ticket(bone, seed=seed, dtype=torch.float64) for seed in range(2)]
     lessons, plan = tiny.lessons(bone, 8), tiny.plan(train_steps=8, evaluate_every=2)
     (alone,) = train(cohort[1:], bone, lessons, plan)
@@ -206,7 +206,7 @@ def test_a_loss_or_gradient_that_turns_nan_stops_that_member_with_its_last_good_
 
 
 def test_a_learning_rate_that_explodes_ends_with_a_reason_and_finite_values():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     plan = tiny.plan(train_steps=20, evaluate_every=1, learning_rate=1e30)
     (made,) = train([tiny.ticket(bone)], bone, tiny.lessons(bone, 8), plan)
     assert made.diverged is not None
@@ -216,8 +216,8 @@ def test_a_learning_rate_that_explodes_ends_with_a_reason_and_finite_values():
     assert made.last.evaluation.losses.isfinite().all()
 
 
-def test_a_selection_loss_of_one_infinite_example_is_noticed(monkeypatch):
-    bone = tiny.backbone("gpt2")
+def test_a_validation_loss_of_one_infinite_example_is_noticed(monkeypatch):
+    bone = tiny.frozen("gpt2")
     inner = bone.judge
 
     def judge(soft, batch):
@@ -227,18 +227,18 @@ def test_a_selection_loss_of_one_infinite_example_is_noticed(monkeypatch):
 
     monkeypatch.setattr(bone, "judge", judge)
     (made,) = train([tiny.ticket(bone)], bone, tiny.lessons(bone, 8), tiny.plan())
-    assert made.diverged == "the selection loss became inf at step 0"
+    assert made.diverged == "the validation loss became inf at step 0"
 
 
 def test_lessons_and_plans_are_frozen():
     with pytest.raises(AttributeError):
         tiny.plan().train_steps = 3
     with pytest.raises(AttributeError):
-        Lessons([], [], lambda chosen: {}).train = []
+        TrainingData([], [], lambda chosen: {}).train = []
 
 
 def test_a_frozen_prompt_stays_and_only_the_head_learns():
-    bone = tiny.backbone("bert")
+    bone = tiny.frozen("bert")
     ticket = tiny.ticket(bone)
     (made,) = train([ticket], bone, tiny.lessons(bone), tiny.plan(train_prompt=False))
     assert torch.equal(made.last.values.state["values"], ticket.state["values"])
@@ -251,7 +251,7 @@ def test_a_frozen_prompt_stays_and_only_the_head_learns():
 
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_a_cohort_in_parts_is_the_cohort(width):
-    bone = tiny.backbone("gpt2", dtype=torch.float64)
+    bone = tiny.frozen("gpt2", dtype=torch.float64)
     cohort = [tiny.ticket(bone, seed=seed, dtype=torch.float64) for seed in range(3)]
     whole, parts = (train(cohort, bone, tiny.lessons(bone), tiny.plan(), width=each) for each in (None, width))
     for one, other in zip(whole, parts, strict=True):
@@ -259,7 +259,7 @@ def test_a_cohort_in_parts_is_the_cohort(width):
 
 
 def test_who_is_culled_leaves_and_the_others_are_not_touched():
-    bone = tiny.backbone("gpt2", dtype=torch.float64)
+    bone = tiny.frozen("gpt2", dtype=torch.float64)
     cohort = [tiny.ticket(bone, seed=seed, dtype=torch.float64) for seed in range(3)]
     asked = []
 

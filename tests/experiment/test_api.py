@@ -35,7 +35,7 @@ def job(folder, tmp_path):
 
 
 def test_a_loaded_model_is_pruned_attached_and_left_as_it_was(job):
-    model = arch.backbone("gpt2").model.train().requires_grad_(True)
+    model = arch.frozen("gpt2").model.train().requires_grad_(True)
     run = pk.prune(model, tiny.tokenizer("gpt2"), seeds=2, tolerance=1, **job)
     assert model.training
     assert all(one.requires_grad for one in model.parameters())
@@ -56,12 +56,12 @@ def test_it_is_the_run_that_the_command_line_makes(job, folder, tmp_path):
     ours = pk.prune(str(folder / "model-gpt2"), None, job["task"], **settings)
     assert ours.path.name == theirs.path.name
     assert tiny.contents(ours.path).keys() == tiny.contents(theirs.path).keys()
-    loaded = pk.prune(tiny.backbone("gpt2").model, tiny.tokenizer("gpt2"), job["task"], **settings)
-    assert loaded.results["report_accuracy"].tolist() == ours.results["report_accuracy"].tolist()
+    loaded = pk.prune(tiny.frozen("gpt2").model, tiny.tokenizer("gpt2"), job["task"], **settings)
+    assert loaded.results["test_accuracy"].tolist() == ours.results["test_accuracy"].tolist()
 
 
 def test_best_is_the_smallest_within_tolerance_and_search_gives_the_chosen(job):
-    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    model, tokenizer = tiny.frozen("gpt2").model, tiny.tokenizer("gpt2")
     run = pk.prune(model, tokenizer, tolerance=1, **job)
     assert run.best == run.ticket(0, 2)
     assert pk.Run(run.path).best == run.ticket(0, 0)
@@ -72,15 +72,15 @@ def test_best_is_the_smallest_within_tolerance_and_search_gives_the_chosen(job):
 
 
 def test_tune_evaluate_and_load_agree(job, tmp_path):
-    model, tokenizer = tiny.backbone("bert").model, tiny.tokenizer("bert")
+    model, tokenizer = tiny.frozen("bert").model, tiny.tokenizer("bert")
     more = {name: one for name, one in job.items() if name not in ("rounds", "keep_tokens")}
-    run = pk.tune(model, tokenizer, place="first", **more)
+    run = pk.tune(model, tokenizer, position="first", **more)
     place = run.path / "seed=0" / "round=00"
     ticket = pk.Ticket.load(place)
     assert ticket == run.best
     data = dict(task=job["task"], data=job["data"], threads=1)
     found = pk.evaluate(ticket, model, tokenizer, **data)
-    assert found["accuracy"] == run.results["report_accuracy"][0]
+    assert found["accuracy"] == run.results["test_accuracy"][0]
     pytest.importorskip("peft")
     ticket.export(tmp_path / "adapter", model, tokenizer)
     back = pk.Ticket.from_adapter(tmp_path / "adapter")
@@ -88,7 +88,7 @@ def test_tune_evaluate_and_load_agree(job, tmp_path):
 
 
 def test_another_model_task_or_data_than_the_tickets_own_is_refused_or_said(job, tmp_path, capsys):
-    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    model, tokenizer = tiny.frozen("gpt2").model, tiny.tokenizer("gpt2")
     ticket = pk.tune(model, tokenizer, **{name: value for name, value in job.items() if name in own_of_tune()}).ticket()
     data = {"task": job["task"], "data": job["data"]}
     own = pk.evaluate(ticket, model, tokenizer, **data)
@@ -109,7 +109,7 @@ def test_another_model_task_or_data_than_the_tickets_own_is_refused_or_said(job,
 
 
 def test_a_ticket_is_evaluated_under_the_settings_that_it_was_made_under(job):
-    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    model, tokenizer = tiny.frozen("gpt2").model, tiny.tokenizer("gpt2")
     asked = {name: value for name, value in job.items() if name in own_of_tune()} | {"ranking": "mean"}
     ticket = pk.tune(model, tokenizer, max_input_tokens=20, **asked).ticket()
     data = {"task": job["task"], "data": job["data"]}
@@ -125,7 +125,7 @@ def own_of_tune():
 
 def test_a_ticket_is_exported_as_its_run_read_texts_unless_told_otherwise(job, folder, tmp_path):
     pytest.importorskip("peft")
-    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    model, tokenizer = tiny.frozen("gpt2").model, tiny.tokenizer("gpt2")
     run = pk.prune(model, tokenizer, **job, ranking="mean", max_input_tokens=5)
     tickets = {"kept": run.ticket(), "best": run.best, "loaded": pk.Ticket.load(run.path / "seed=0" / "round=00")}
     for name, ticket in tickets.items():
@@ -142,7 +142,7 @@ def test_a_ticket_is_exported_as_its_run_read_texts_unless_told_otherwise(job, f
 
 def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path, monkeypatch):
     pytest.importorskip("peft")
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     run = pk.tune(
         bone.model, bone.tokenizer, **{n: one for n, one in job.items() if n not in ("rounds", "keep_tokens")}
     )
@@ -153,7 +153,7 @@ def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path
 
 
 def test_rows_of_one_batch_wear_different_tickets():
-    bone = arch.backbone("llama")
+    bone = arch.frozen("llama")
     pair = [arch.ticket(bone, seed=seed) for seed in range(2)]
     ids = arch.texts()[6][None].repeat(2, 1)
     with torch.no_grad():
@@ -164,7 +164,7 @@ def test_rows_of_one_batch_wear_different_tickets():
 
 
 def test_wrong_calls_end_in_one_line(job):
-    model = tiny.backbone("gpt2").model
+    model = tiny.frozen("gpt2").model
     for call, reason in [
         (lambda: pk.prune(model, None, **job), "its tokenizer"),
         (lambda: pk.prune(model, tiny.tokenizer("gpt2")), "no task is named"),
@@ -175,7 +175,7 @@ def test_wrong_calls_end_in_one_line(job):
             call()
         assert "\n" not in str(refused.value)
     with pytest.raises(ConfigError, match="this ticket is not for it"):
-        pk.attach(model, arch.ticket(arch.backbone("bert")))
+        pk.attach(model, arch.ticket(arch.frozen("bert")))
 
 
 def test_importing_prunekit_imports_neither_torch_nor_transformers():
@@ -188,7 +188,7 @@ def test_importing_prunekit_imports_neither_torch_nor_transformers():
 
 
 def test_paths_may_be_strings(job, tmp_path, monkeypatch):
-    run = pk.prune(tiny.backbone("gpt2").model, tiny.tokenizer("gpt2"), tolerance=1, **job)
+    run = pk.prune(tiny.frozen("gpt2").model, tiny.tokenizer("gpt2"), tolerance=1, **job)
     monkeypatch.chdir(tmp_path)
     again = pk.Run(f"runs/{run.path.name}", run.stage, 1)
     assert again.best == run.best
@@ -201,7 +201,7 @@ def test_paths_may_be_strings(job, tmp_path, monkeypatch):
 
 
 def test_a_round_seed_or_arm_that_is_not_there_is_told_from_those_that_are(job):
-    model, tokenizer = tiny.backbone("gpt2").model, tiny.tokenizer("gpt2")
+    model, tokenizer = tiny.frozen("gpt2").model, tiny.tokenizer("gpt2")
     run = pk.prune(model, tokenizer, seeds="0,3", controls=True, **job)
     for wanted, said in [
         (dict(round=5), f"no round 5 of {run.stage}: there are rounds 0, 1 and 2"),
@@ -225,5 +225,5 @@ def test_a_round_seed_or_arm_that_is_not_there_is_told_from_those_that_are(job):
     with pytest.raises(ArtifactError, match='no arm "random" of the dense stage: it has no arms'):
         dense.ticket(arm="random", round=1)
     assert run.ticket(3, 0, "random") == run.ticket(3, 0)  # it begins where the ticket does
-    assert run.ticket(3, 0, "length") != run.ticket(3, 0)  # this one does not
+    assert run.ticket(3, 0, "short-prompt") != run.ticket(3, 0)  # this one does not
     assert run.ticket(3, 2, "random").mask.tokens == 2

@@ -9,14 +9,14 @@ from prunekit.support.errors import ConfigError
 
 
 def settled(monkeypatch, free, **given):
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     rows = tiny.encoded(bone, tiny.examples(8))
     monkeypatch.setattr(memory, "free_bytes", lambda device: free)
     return machine.with_width(MachineSettings(**given), tiny.ticket(bone), bone, rows, 8, {})
 
 
 def needs():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     return memory.activation_bytes(tiny.ticket(bone), bone, tiny.encoded(bone, tiny.examples(8)), 8)
 
 

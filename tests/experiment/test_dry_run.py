@@ -99,7 +99,7 @@ def trained(monkeypatch):
         ({"rewind": "init"}, True),
         ({"grid": "full"}, False),
         ({"halving": "true"}, True),
-        ({"rewind": "fresh"}, True),
+        ({"rewind": "reinit"}, True),
     ],
 )
 def test_a_search_trains_what_was_foreseen(settings, controls, folder, tmp_path, trained):
@@ -109,7 +109,7 @@ def test_a_search_trains_what_was_foreseen(settings, controls, folder, tmp_path,
     assert sum(trained) == foretold + 1  # the base line of the untrained prompt
 
 
-@pytest.mark.parametrize(("rewind", "arms"), [("trained", 12), ("init", 5), ("fresh", 4)])
+@pytest.mark.parametrize(("rewind", "arms"), [("trained", 12), ("init", 5), ("reinit", 4)])
 def test_a_pruning_trains_what_was_foreseen(rewind, arms, folder, tmp_path, trained):
     prepared = ready(folder, rounds=2, keep_tokens=2, rewind=rewind)
     parts = dry_run.pruning_parts(prepared, True)
@@ -129,7 +129,7 @@ def test_a_pruning_without_rounds_or_controls_has_no_such_part(folder):
 
 
 def test_minutes_by_hand(folder, monkeypatch):
-    """6 updates of a second; 12 examples of selection evaluated at 0, 2, 4, 6 and 12 of report once, half a second."""
+    """6 updates of a second; 12 examples of validation evaluated at 0, 2, 4, 6 and 12 of test once, half a second."""
     prepared = ready(folder, train_steps=6, evaluate_every=2, grid="full", halving="true", seeds=2)
     monkeypatch.setattr(dry_run, "timed", lambda prepared: (1.0, 0.5))
     parts = dry_run.search_parts(prepared, True)
@@ -152,12 +152,12 @@ def test_timing_takes_a_few_updates_of_a_few_members_and_looks_at_no_report(fold
     asked = []
     real = dry_run.train
 
-    def train(cohort, backbone, lessons, plan):
-        asked.append((len(cohort), len(lessons.selection), plan.train_steps))
-        return real(cohort, backbone, lessons, plan)
+    def train(cohort, model, lessons, plan):
+        asked.append((len(cohort), len(lessons.validation), plan.train_steps))
+        return real(cohort, model, lessons, plan)
 
     monkeypatch.setattr(dry_run, "train", train)
-    prepared = replace(ready(folder, seeds=5, width=3), report=None)
+    prepared = replace(ready(folder, seeds=5, width=3), test=None)
     update, evaluation = dry_run.timed(prepared)
     assert asked == [(3, 12, 3)]
     assert update >= 0

@@ -10,11 +10,11 @@ from prunekit.experiment import environment
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.run import run
 from prunekit.runs import checksums
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ArtifactError
 
-DENSE = Place("", 0, 0)
+DENSE = RunKey("", 0, 0)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def by_round(directory):
 def test_every_round_of_a_run_is_in_one_environment(asked, tmp_path):
     made = run(prepare(asked), tmp_path / "runs", tiny.Quiet())
     (entry,) = environment.of_rounds(made)
-    assert entry["rounds"] == sorted(str(place) for place in made.rounds())
+    assert entry["rounds"] == sorted(str(key) for key in made.rounds())
     assert entry["packages"].keys() >= {"prunekit", "torch", "transformers"}
     assert entry["threads"] == 1 and entry["instructions"] and entry["device"] == "cpu"
 
@@ -64,7 +64,7 @@ def test_a_resumed_run_says_and_records_where_its_later_rounds_were_made(asked, 
     assert "last digits" in said
     after = by_round(second)
     assert {name: after[name] for name in before} == before
-    later = [after[str(place)] for place in second.rounds() if str(place) not in before]
+    later = [after[str(key)] for key in second.rounds() if str(key) not in before]
     assert later and set(later) == {("9.9", "NEON")}
 
 
@@ -84,7 +84,7 @@ def test_a_round_that_is_made_again_belongs_to_the_environment_that_made_it_last
     found = by_round(made)
     assert found[str(DENSE)][1] == "NEON"
     assert {name for name, (_, instructions) in found.items() if instructions == "NEON"} == {str(DENSE)}
-    environment.record(made, [Place("untrained", 0, 0)])
+    environment.record(made, [RunKey("untrained", 0, 0)])
     assert len(environment.of_rounds(made)) == 1, "an environment without a round is gone"
 
 

@@ -7,11 +7,11 @@ import torch
 from prunekit.experiment import round_runner
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
-from prunekit.models import Backbone
+from prunekit.models import FrozenModel
 from prunekit.models.encoder import Encoder
 from prunekit.pruning.lottery import find_tickets
 from prunekit.runs import round_files
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.ticket_file import load_ticket
 from prunekit.support.errors import ConfigError
 
@@ -31,7 +31,7 @@ def test_the_whole_pipeline_runs_on_every_architecture(kind, folder, tmp_path):
     assert list(table["cells"]) == [16, 16, 9, 9, 4, 4]
     assert list(table["parameters"]) == [16 * 8, 16 * 8, 9 * 8, 9 * 8, 4 * 8, 4 * 8]
     assert set(table["status"]) == {"done"}
-    assert table["report_accuracy"].between(0, 1).all()
+    assert table["test_accuracy"].between(0, 1).all()
     assert made.verify() > 0
     for seed in (0, 1):
         masks = [ticket_at(made, seed, number).mask for number in range(3)]
@@ -39,8 +39,8 @@ def test_the_whole_pipeline_runs_on_every_architecture(kind, folder, tmp_path):
 
 
 def ticket_at(made, seed, number):
-    place = Place(made.stages()[-1] if number else "", seed, number)
-    return load_ticket(made.read(place, "ticket.safetensors"))
+    key = RunKey(made.stages()[-1] if number else "", seed, number)
+    return load_ticket(made.read(key, "ticket.safetensors"))
 
 
 def rounds(made):
@@ -64,16 +64,16 @@ def test_a_finished_run_is_loaded_and_nothing_is_done_again(folder, tmp_path, mo
 
 def test_the_base_line_of_an_encoder_is_the_same_where_nothing_is_remembered(folder, tmp_path, monkeypatch):
     made, _ = run("bert", folder, tmp_path / "one", seeds=2, prune=False)
-    monkeypatch.setattr(Encoder, "remembering", Backbone.remembering)
+    monkeypatch.setattr(Encoder, "remembering", FrozenModel.remembering)
     plain, _ = run("bert", folder, tmp_path / "other", seeds=2, prune=False)
     for seed in (0, 1):
-        first, second = (round_files.finished_ticket(one, Place("untrained", seed, 0)) for one in (made, plain))
+        first, second = (round_files.finished_ticket(one, RunKey("untrained", seed, 0)) for one in (made, plain))
         assert first.head["weight"].abs().max() > 0
         assert torch.allclose(first.head["weight"], second.head["weight"], rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("rewind", ["trained", "init", "4", "fresh"])
+@pytest.mark.parametrize("rewind", ["trained", "init", "4", "reinit"])
 def test_an_interrupted_run_ends_in_the_same_bytes(rewind, folder, tmp_path, monkeypatch):
     whole, _ = run("t5", folder, tmp_path / "whole", seeds=2, rewind=rewind)
     stops = 0
@@ -98,18 +98,18 @@ def test_an_interrupted_run_ends_in_the_same_bytes(rewind, folder, tmp_path, mon
 
 def test_the_ticket_of_a_round_starts_from_the_named_values(folder, tmp_path):
     starts = {}
-    for rewind in ("trained", "init", "4", "fresh"):
+    for rewind in ("trained", "init", "4", "reinit"):
         made, _ = run("gpt2", folder, tmp_path, rewind=rewind)
         stage = next(s for s in made.stages() if s and str(made.stage_settings(s)["rewind"]) == rewind)
-        starts[rewind] = load_ticket(made.read(Place(stage, 0, 2), "ticket.safetensors")).state["values"]
-        kept = round_files.kept_values(made, Place(stage, 0, 1)).state["values"]
+        starts[rewind] = load_ticket(made.read(RunKey(stage, 0, 2), "ticket.safetensors")).state["values"]
+        kept = round_files.kept_values(made, RunKey(stage, 0, 1)).state["values"]
         if rewind == "trained":
             assert torch.equal(starts[rewind], kept)
-    dense, learned = round_files.load(made, Place("", 0, 0), "absolute", "accuracy")
+    dense, learned = round_files.load(made, RunKey("", 0, 0), "absolute", "accuracy")
     assert torch.equal(starts["init"], dense.state["values"])
     assert torch.equal(starts["init"], learned.snapshots[0].state["values"])
     assert torch.equal(starts["4"], learned.snapshots[4].state["values"])
-    assert not torch.equal(starts["fresh"], starts["init"])
+    assert not torch.equal(starts["reinit"], starts["init"])
 
 
 def test_prunings_of_one_dense_round_share_it(folder, tmp_path):
@@ -126,7 +126,7 @@ def test_pruning_follows_the_named_score_also_after_a_resume(folder, tmp_path):
     run("gpt2", folder, tmp_path, prune=False)
     made, _ = run("gpt2", folder, tmp_path, score="signed", rounds=1)
     kept = ticket_at(made, 0, 1).mask.token
-    scores = round_files.load_scores(made, Place("", 0, 0))
+    scores = round_files.load_scores(made, RunKey("", 0, 0))
     best = scores["signed"].token.argsort(descending=True, stable=True)[:2]
     assert set(kept.nonzero().flatten().tolist()) == set(best.tolist())
     assert set(scores) == {"absolute", "signed", "squared", "magnitude", "random"}
@@ -167,7 +167,7 @@ def test_a_lineage_that_diverges_ends_and_the_others_go_on(folder, tmp_path, mon
     stopped = table[table["seed"] == 0]
     assert list(stopped["round"]) == [0]
     assert list(stopped["status"]) == ["diverged"]
-    assert "selection loss became nan at step 0" in stopped["reason"].iloc[0]
+    assert "validation loss became nan at step 0" in stopped["reason"].iloc[0]
     assert list(table[table["seed"] == 1]["round"]) == [0, 1, 2]
     assert any(line.startswith("seed 0 stopped in round 0") for line in watch.lines)
     again = experiment.run(prepared, tmp_path, tiny.Quiet())
@@ -178,9 +178,9 @@ def test_the_report_split_is_looked_at_once_per_finished_ticket(folder, tmp_path
     looks = []
     real = round_runner.evaluate
 
-    def counting(prompts, backbone, examples):
+    def counting(prompts, model, examples):
         looks.append((prompts.members, len(examples)))
-        return real(prompts, backbone, examples)
+        return real(prompts, model, examples)
 
     monkeypatch.setattr(round_runner, "evaluate", counting)
     run("gpt2", folder, tmp_path, seeds=2)
@@ -191,9 +191,9 @@ def test_predictions_give_the_reported_metric(folder, tmp_path):
     import pandas as pd
 
     made, _ = run("bert", folder, tmp_path, prune=False)
-    table = pd.read_parquet(made.read(Place("", 0, 0), "predictions.parquet"))
-    result = made.result(Place("", 0, 0))
-    for split in ("selection", "report"):
+    table = pd.read_parquet(made.read(RunKey("", 0, 0), "predictions.parquet"))
+    result = made.result(RunKey("", 0, 0))
+    for split in ("validation", "test"):
         rows = table[table["split"] == split]
         right = [choice in gold for choice, gold in zip(rows["choice"], rows["gold"], strict=True)]
         assert sum(right) / len(right) == pytest.approx(result[split]["accuracy"])

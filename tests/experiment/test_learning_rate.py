@@ -4,7 +4,7 @@ import tiny
 
 from prunekit.experiment import learning_rate, round_runner, run
 from prunekit.experiment.prepare import prepare
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 
 pytestmark = pytest.mark.usefixtures("no_flushing")
 
@@ -59,14 +59,14 @@ def test_every_seed_is_trained_at_every_rate_and_report_is_seen_at_the_chosen_on
     assert sorted(zip(cells["arm"], cells["seed"], strict=True)) == [
         (f"rate={rate}", seed) for rate in ("0.005", "0.05", "0.5") for seed in (0, 1)
     ]
-    assert cells["report_accuracy"].isna().all()
+    assert cells["test_accuracy"].isna().all()
     assert list(chosen["seed"]) == [0, 1]
-    assert chosen["report_accuracy"].notna().all()
-    means = cells.groupby("arm")["selection_accuracy"].mean()
+    assert chosen["test_accuracy"].notna().all()
+    means = cells.groupby("arm")["validation_accuracy"].mean()
     assert means[f"rate={found.chosen:g}"] == means.max()
     for seed in (0, 1):
-        seen = set(pd.read_parquet(found.run.read(Place("rates/rate=0.005", seed, 0), "predictions.parquet"))["split"])
-        assert seen == {"selection"}
+        seen = set(pd.read_parquet(found.run.read(RunKey("rates/rate=0.005", seed, 0), "predictions.parquet"))["split"])
+        assert seen == {"validation"}
 
 
 def test_rates_are_what_they_say(folder, tmp_path):
@@ -75,10 +75,10 @@ def test_rates_are_what_they_say(folder, tmp_path):
     search(prepared, tmp_path)
     made = run.run(prepared, tmp_path, tiny.Quiet(), prune=False)
     one, own = (
-        pd.read_parquet(made.read(place, "log.parquet")) for place in (Place("rates/rate=0.05", 0, 0), Place("", 0, 0))
+        pd.read_parquet(made.read(key, "log.parquet")) for key in (RunKey("rates/rate=0.05", 0, 0), RunKey("", 0, 0))
     )
     assert one.equals(own)
-    other = pd.read_parquet(made.read(Place("rates/rate=0.5", 0, 0), "log.parquet"))
+    other = pd.read_parquet(made.read(RunKey("rates/rate=0.5", 0, 0), "log.parquet"))
     assert not other.equals(own)
 
 

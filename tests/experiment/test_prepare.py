@@ -15,9 +15,9 @@ def test_auto_values_are_resolved_and_shown(folder):
     plan = made.plan
     assert plan.train_steps == 100  # ten epochs of 24 examples would be 60; a hundred is the least
     assert plan.evaluate_every == 10
-    assert plan.learning_rate == pytest.approx(0.2 * made.backbone.embedding_rms, rel=0.01)
+    assert plan.learning_rate == pytest.approx(0.2 * made.model.embedding_rms, rel=0.01)
     assert made.experiment.training.learning_rate == plan.learning_rate
-    assert made.experiment.model.place == "first"
+    assert made.experiment.model.position == "first"
     assert ready(folder, optimizer="adafactor", learning_rate=None).plan.learning_rate == 0.3
 
 
@@ -52,7 +52,7 @@ def test_starts_depend_on_the_seed_alone(folder):
     one, again, other = (made.dense(seed).state["values"] for seed in (0, 0, 1))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
-    vocabulary = made.backbone.embed(torch.tensor(made.backbone.ordinary_ids()))
+    vocabulary = made.model.embed(torch.tensor(made.model.ordinary_ids()))
     assert all(any(torch.equal(row, word) for word in vocabulary) for row in one)
 
 
@@ -61,8 +61,8 @@ def test_other_starts(folder, init):
     values = ready(folder, init=init).dense(0).state["values"]
     if init == "labels":
         made = ready(folder)
-        word = made.backbone.tokenizer("good", add_special_tokens=False)["input_ids"]
-        assert torch.allclose(values[0], made.backbone.embed(torch.tensor(word))[0])
+        word = made.model.tokenizer("good", add_special_tokens=False)["input_ids"]
+        assert torch.allclose(values[0], made.model.embed(torch.tensor(word))[0])
     assert values.shape == (4, 32)
 
 

@@ -120,7 +120,7 @@ def source(folder):
 
 def test_the_dense_prompts_of_every_seed_are_read_as_they_were_trained(source):
     run, prepared = source
-    found = prompt_autoencoder.sources([str(run.path)], SHAPE, prepared.digests["backbone"])
+    found = prompt_autoencoder.sources([str(run.path)], SHAPE, prepared.digests["model"])
     assert found.values.shape == (3, *SHAPE)
     assert found.runs == 1
     starts = torch.stack([prepared.dense(seed).state["values"] for seed in range(3)])
@@ -130,7 +130,7 @@ def test_the_dense_prompts_of_every_seed_are_read_as_they_were_trained(source):
 def test_it_does_not_matter_how_or_in_which_order_runs_are_named(folder, source):
     run, prepared = source
     other, _ = tuned(folder, "other", seeds="7,8", learning_rate=0.2)
-    digest = prepared.digests["backbone"]
+    digest = prepared.digests["model"]
     one = prompt_autoencoder.sources([str(run.path), str(other.path)], SHAPE, digest)
     two = prompt_autoencoder.sources([str(other.path), str(run.path), str(run.path)], SHAPE, digest)
     assert torch.equal(one.values, two.values)
@@ -140,7 +140,7 @@ def test_it_does_not_matter_how_or_in_which_order_runs_are_named(folder, source)
 
 def test_runs_that_do_not_fit_are_named_with_the_way_out(folder, source, tmp_path):
     run, prepared = source
-    digest = prepared.digests["backbone"]
+    digest = prepared.digests["model"]
     with pytest.raises(ConfigError, match=r"prompts of 4 tokens x 32, this one has 5 x 32; name runs of the same"):
         prompt_autoencoder.sources([str(run.path)], (5, tiny.WIDTH), digest)
     with pytest.raises(ConfigError, match="trained on another model"):

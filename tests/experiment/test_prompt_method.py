@@ -132,7 +132,7 @@ def ticket(bone, method, seed=0, dtype=torch.float64, rank=2, **more):
 @pytest.mark.parametrize("kind", ["t5", "bart", "gpt2", "bert"])
 @every
 def test_losses_depend_neither_on_padding_nor_on_the_batch_nor_on_who_is_beside(method, kind):
-    bone = tiny.backbone(kind, dtype=torch.float64)
+    bone = tiny.frozen(kind, dtype=torch.float64)
     rows = tiny.encoded(bone, tiny.examples(6))
     shorter = tiny.masked([True, False, True, True])
     cohort = [ticket(bone, method, seed=0), replace(ticket(bone, method, seed=1), mask=shorter)]
@@ -145,7 +145,7 @@ def test_losses_depend_neither_on_padding_nor_on_the_batch_nor_on_who_is_beside(
 
 
 def test_offsets_learn_at_a_rate_of_their_own():
-    bone = tiny.backbone("bert")
+    bone = tiny.frozen("bert")
     plan = tiny.plan(learning_rate=0.3, head_learning_rate=0.003, warmup_fraction=0.0)
     for method in METHODS:
         member = Member(ticket(bone, method, dtype=torch.float32))
@@ -165,7 +165,7 @@ def test_offsets_learn_at_a_rate_of_their_own():
 
 
 def test_members_of_other_methods_or_ranks_are_refused():
-    bone = tiny.backbone("t5", dtype=torch.float64)
+    bone = tiny.frozen("t5", dtype=torch.float64)
     with pytest.raises(ConfigError, match="cannot be trained side by side"):
         soft([Member(ticket(bone, "dpt")), Member(ticket(bone, "direct"))])
     with pytest.raises(ConfigError, match="rank = 2 and 3"):
@@ -201,7 +201,7 @@ def test_short_prompts_are_listed_too():
 
 def test_a_bilinear_prompt_starts_from_columns_that_whiten_the_training_texts(folder):
     prepared = ready(folder, "bilinear", "gpt2")
-    sigma = query_key_moment(prepared.backbone, [example.text for example in prepared.lessons.train])
+    sigma = query_key_moment(prepared.model, [example.text for example in prepared.lessons.train])
     matrix = prompts.whitened(sigma).float()
     columns = prepared.dense(0).state["right"].T
     assert all(any(torch.equal(column, one) for one in matrix.T) for column in columns)
@@ -270,5 +270,5 @@ def test_every_method_has_a_learning_rate_of_its_own(folder):
         assert scaled == pytest.approx(500.0 if kind.auto_rate.in_units else 1.0, rel=0.01)
     prepared = ready(folder, "ulpt", "gpt2", learning_rate=None)
     assert prepared.plan.learning_rate == prompt_method.auto_rate(
-        PromptSettings(method="ulpt"), prepared.backbone.embedding_rms
+        PromptSettings(method="ulpt"), prepared.model.embedding_rms
     )

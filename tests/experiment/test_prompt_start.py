@@ -11,7 +11,7 @@ from prunekit.experiment.prepare import prepare
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import round_files
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
 from prunekit.runs.ticket_file import load_ticket, save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -19,7 +19,7 @@ from prunekit.support.errors import ArtifactError, ConfigError
 pytestmark = pytest.mark.usefixtures("no_flushing")
 
 WIDTH = tiny.WIDTH
-DENSE = Place("", 0, 0)
+DENSE = RunKey("", 0, 0)
 
 
 def ready(folder, kind="gpt2", **more):
@@ -33,7 +33,7 @@ def source(request, folder):
     more = dict(rounds=1, keep_tokens=2, keep_pieces=3)
     prepared = ready(folder, request.param, **more)
     made = run.run(prepared, folder / "source", tiny.Quiet())
-    return request.param, made, Place(prepared.stage, 0, 1)
+    return request.param, made, RunKey(prepared.stage, 0, 1)
 
 
 def values(prepared, seed):
@@ -51,7 +51,7 @@ def by_hand(tokens=4, width=WIDTH, pieces=4, mask=None, seed=0):
 
 def test_without_a_ticket_nothing_is_carried(folder):
     prepared = ready(folder)
-    assert prompt_start.source(prepared.experiment.prompt, prepared.backbone) is None
+    assert prompt_start.source(prepared.experiment.prompt, prepared.model) is None
     assert "init_from" not in prepared.digests
 
 
@@ -215,7 +215,7 @@ def test_a_search_starts_from_the_ticket_that_a_search_on_another_task_chose(fol
     assert call("search", folder, tmp_path / "one", "--grid=full") == 0
     one = Run.open(next((tmp_path / "one").iterdir()))
     (stage,) = (name for name in one.stages() if name)
-    chosen = Place(stage, 0, 1)
+    chosen = RunKey(stage, 0, 1)
     mask = load_ticket(one.read(chosen, "ticket.safetensors")).mask
     kept = round_files.kept_values(one, chosen).state["values"] * mask.expand(WIDTH)
     assert mask.density < 1  # or nothing would be left to see
@@ -227,10 +227,10 @@ def test_a_search_starts_from_the_ticket_that_a_search_on_another_task_chose(fol
     two = Run.open(next((tmp_path / "two").iterdir()))
     assert two.settings()["prompt"]["init_from"] == str(one.folder(chosen))
     assert two.settings()["task"]["name"] == str(other / "toy.toml")
-    starting = [load_ticket(two.read(Place("", seed, 0), "ticket.safetensors")) for seed in (0, 1)]
+    starting = [load_ticket(two.read(RunKey("", seed, 0), "ticket.safetensors")) for seed in (0, 1)]
     for ticket in starting:
         assert ticket.mask.density == 1
         assert torch.equal(ticket.state["values"][mask.token], kept[mask.token])
     (stage,) = (name for name in two.stages() if name)
-    assert {two.result(Place(stage, seed, 1))["status"] for seed in (0, 1)} == {"done"}
+    assert {two.result(RunKey(stage, seed, 1))["status"] for seed in (0, 1)} == {"done"}
     assert two.verify() > 0

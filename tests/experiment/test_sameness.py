@@ -24,7 +24,7 @@ def made(tmp_path_factory):
     return run(prepared, folder / "runs", tiny.Quiet(), prune=False), folder
 
 
-class Place:
+class Position:
     """A copy of everything that a run was made with, to be edited."""
 
     def __init__(self, own, target):
@@ -66,7 +66,7 @@ class Place:
 
 @pytest.fixture
 def place(made, tmp_path):
-    return Place(made[1], tmp_path)
+    return Position(made[1], tmp_path)
 
 
 def used(made, place, **more):
@@ -150,11 +150,11 @@ EDITS = [
     ("aliases", lambda at: at.task.write_text(at.task.read_text() + "[aliases]\ngood = [1]\n"), "task aliases"),
     ("text of a report row", lambda at: at.rows("test", _first(sentence="w1 w9 w9")), "data report 12 rows"),
     ("label of a report row", lambda at: at.rows("test", _other_label), "data report 12 rows"),
-    ("cut report", lambda at: at.rows("test", lambda rows: rows[:5]), "-> 5 rows"),
-    ("order of report", lambda at: at.rows("test", lambda rows: rows[::-1]), "data report 12 rows"),
-    ("one more report row", lambda at: at.rows("test", lambda rows: [*rows, rows[0]]), "-> 13 rows"),
-    ("text of a selection row", lambda at: at.rows("validation", _first(sentence="w0 w9")), "data selection 12 rows"),
-    ("cut selection", lambda at: at.rows("validation", lambda rows: rows[2:]), "-> 10 rows"),
+    ("cut test", lambda at: at.rows("test", lambda rows: rows[:5]), "-> 5 rows"),
+    ("order of test", lambda at: at.rows("test", lambda rows: rows[::-1]), "data report 12 rows"),
+    ("one more test row", lambda at: at.rows("test", lambda rows: [*rows, rows[0]]), "-> 13 rows"),
+    ("text of a validation row", lambda at: at.rows("validation", _first(sentence="w0 w9")), "data validation 12 rows"),
+    ("cut validation", lambda at: at.rows("validation", lambda rows: rows[2:]), "-> 10 rows"),
     ("text of a train row", lambda at: at.rows("train", _first(sentence="w0 w9")), "data train 24 rows"),
     ("labels of train", lambda at: at.rows("train", _other_labels), "data train 24 rows"),
 ]
@@ -162,7 +162,7 @@ FLAGS = [
     ("precision", {"precision": "bfloat16"}, "precision float32 -> bfloat16"),
     ("ranking", {"ranking": "mean"}, "ranking sum -> mean"),
     ("max_input_tokens", {"max_input_tokens": "9"}, "max_input_tokens 256 -> 9"),
-    ("fewer rows", {"report_examples": "5"}, "data report 12 rows"),
+    ("fewer rows", {"test_examples": "5"}, "data report 12 rows"),
     ("shuffled labels", {"labels": "shuffled"}, "data train 24 rows"),
 ]
 ENVIRONMENT = [
@@ -241,7 +241,7 @@ def test_a_long_value_is_shown_where_it_begins_to_differ(made, place):
 def test_other_splits_than_the_one_that_is_asked_for_may_have_changed(made, place):
     place.rows("train", lambda rows: rows[:8])
     path = made[0].path / "seed=0" / "round=00"
-    assert verbs.in_use(path, place.settings, ["report"], allow_changed=False).differences == []
+    assert verbs.in_use(path, place.settings, ["test"], allow_changed=False).differences == []
 
 
 def test_new_rows_for_predict_are_no_other_data_and_another_template_is(made, place, tmp_path, capsys):
@@ -285,7 +285,7 @@ def test_a_ticket_file_names_what_differs_as_its_run_does(made, place, tmp_path)
     save_ticket(open_ticket(made[0].path / "seed=0" / "round=00"), file)
 
     def use(allow_changed=False):
-        return verbs.in_use(file, place.settings, ["report"], allow_changed=allow_changed)
+        return verbs.in_use(file, place.settings, ["test"], allow_changed=allow_changed)
 
     assert use().differences == []
     place.config(rms_norm_eps=0.1)
@@ -303,11 +303,11 @@ def test_a_ticket_from_elsewhere_says_nothing_and_is_used(made, place, tmp_path)
 
     ticket = open_ticket(made[0].path / "seed=0" / "round=00")
     for number, origin in enumerate(
-        ({}, {"content": 3}, {"content": {"task": 4, "data": {"report": 5}}}, {"backbone": []})
+        ({}, {"content": 3}, {"content": {"task": 4, "data": {"test": 5}}}, {"model_digest": []})
     ):
         file = tmp_path / f"{number}.safetensors"
         save_ticket(replace(ticket, origin=origin), file)
-        assert verbs.in_use(file, place.settings, ["report"], allow_changed=False).differences == []
+        assert verbs.in_use(file, place.settings, ["test"], allow_changed=False).differences == []
 
 
 def test_another_run_begins_and_says_why_where_the_model_was_edited(tmp_path):
@@ -351,7 +351,7 @@ def test_figures_that_need_the_model_are_refused_on_another(made, place, monkeyp
     monkeypatch.setattr(model_access, "experiment_of", lambda run: moved)
     model_access.evaluator(found)
     place.rows("validation", lambda rows: rows[:5])
-    with pytest.raises(ConfigError, match="data selection 12 rows"):
+    with pytest.raises(ConfigError, match="data validation 12 rows"):
         model_access.evaluator(found)
     place.config(rms_norm_eps=0.1)
     for function in (model_access.embedding, model_access.starts):

@@ -18,7 +18,7 @@ from prunekit.experiment.prepare import prepare
 from prunekit.experiment.run import GRID
 from prunekit.experiment.settings import Experiment
 from prunekit.runs import round_files
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.ticket_file import load_ticket
 
 pytestmark = pytest.mark.gate
@@ -30,7 +30,7 @@ SEED = 5
 
 def settings(grid):
     return Experiment.model_validate({
-        "task": {"name": "testbed/judge-topic", "train_examples": 9, "selection_examples": 9, "report_examples": 8},
+        "task": {"name": "testbed/judge-topic", "train_examples": 9, "validation_examples": 9, "test_examples": 8},
         "prompt": {"tokens": P, "pieces": K},
         "training": {
             "train_steps": STEPS, "evaluate_every": EVERY, "batch_size": BATCH, "learning_rate": RATE,
@@ -55,7 +55,7 @@ def prompt_of(values, kept):
     """What `naive` reads of a ticket: values [P, H], and by token the set of its kept pieces."""
     piece = torch.tensor([[column in kept.get(row, ()) for column in range(K)] for row in range(P)])
     mask = SimpleNamespace(token=piece.any(dim=1), piece=piece)
-    return SimpleNamespace(state={"values": values}, head=None, mask=mask, absent="remove")
+    return SimpleNamespace(state={"values": values}, head=None, mask=mask, dropped_as="remove")
 
 
 def accuracy(bone, values, kept, examples):
@@ -69,18 +69,18 @@ def accuracy(bone, values, kept, examples):
 
 
 def trained(prepared, start, kept, number):
-    """Kept values, their step and their accuracy on selection: AdamW by its formulas, one example at a time."""
-    bone, lessons = prepared.backbone, prepared.lessons
+    """Kept values, their step and their accuracy on validation: AdamW by its formulas, one example at a time."""
+    bone, lessons = prepared.model, prepared.lessons
     lengths = [example.length for example in lessons.train]
     values, mean, square = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
     best = (-1.0, 0, start)
     for step in range(STEPS):
         epoch, turn = divmod(step, len(lengths) // BATCH)
         slope = torch.zeros_like(values)
-        for place in epoch_batches(lengths, BATCH, SEED, number, epoch)[turn]:
+        for key in epoch_batches(lengths, BATCH, SEED, number, epoch)[turn]:
             leaf = values.clone().requires_grad_()
             vectors, _ = naive.slots(prompt_of(leaf, kept))
-            (one,) = torch.autograd.grad(naive.loss("t5", bone, vectors, lessons.train[place]), leaf)
+            (one,) = torch.autograd.grad(naive.loss("t5", bone, vectors, lessons.train[key]), leaf)
             slope += one / BATCH
         slope = slope * min(1.0, CLIP / (float(slope.norm()) + 1e-6))
         rate = RATE * min(1.0, (step + 1) / WARM)
@@ -89,10 +89,10 @@ def trained(prepared, start, kept, number):
         step_size = (mean / (1 - 0.9 ** (step + 1))) / ((square / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8)
         values = values - rate * DECAY * values - rate * step_size
         if (step + 1) % EVERY == 0 or step + 1 == STEPS:
-            reached = accuracy(bone, values, kept, lessons.selection)
+            reached = accuracy(bone, values, kept, lessons.validation)
             if reached > best[0]:
                 best = (reached, step + 1, values)
-    return SimpleNamespace(selection=best[0], step=best[1], values=best[2])
+    return SimpleNamespace(validation=best[0], step=best[1], values=best[2])
 
 
 def counts(whole):
@@ -106,11 +106,11 @@ def counts(whole):
 
 
 def largest(scores, count):
-    return sorted(range(len(scores)), key=lambda place: (-float(scores[place]), place))[:count]
+    return sorted(range(len(scores)), key=lambda key: (-float(scores[key]), key))[:count]
 
 
 def better(one, other):
-    """Whether (counts, selection) `one` is to be chosen over `other`."""
+    """Whether (counts, validation) `one` is to be chosen over `other`."""
     (a, b), (c, d) = one[0], other[0]
     return (one[1], -a * b, -a) > (other[1], -c * d, -c)
 
@@ -130,7 +130,7 @@ def reading():
     everything = {row: set(range(K)) for row in range(P)}
     dense = trained(prepared, prepared.dense(SEED).state["values"], everything, 0)
     of_dense = prompt_of(dense.values, everything)
-    token, piece = naive.scores("t5", prepared.backbone, of_dense, prepared.lessons.train, torch.abs)
+    token, piece = naive.scores("t5", prepared.model, of_dense, prepared.lessons.train, torch.abs)
     cells = {}
     for tokens in counts(P):
         rows = largest(token, tokens)
@@ -149,11 +149,11 @@ def close(found, wanted, bar):
 
 def test_the_dense_round_and_its_scores(made, reading):
     _, _, run = made
-    place = Place("", SEED, 0)
-    result = run.result(place)
-    assert (result["selection"]["accuracy"], result["kept_step"]) == (reading.dense.selection, reading.dense.step)
-    close(round_files.kept_values(run, place).state["values"], reading.dense.values, 1e-4)
-    scores = round_files.load_scores(run, place)["absolute"]
+    key = RunKey("", SEED, 0)
+    result = run.result(key)
+    assert (result["validation"]["accuracy"], result["kept_step"]) == (reading.dense.validation, reading.dense.step)
+    close(round_files.kept_values(run, key).state["values"], reading.dense.values, 1e-4)
+    scores = round_files.load_scores(run, key)["absolute"]
     assert scores.examples == 9
     close(scores.token, reading.token, 1e-3)
     close(scores.piece, reading.piece, 1e-3)
@@ -162,40 +162,40 @@ def test_the_dense_round_and_its_scores(made, reading):
 def test_every_cell_has_the_mask_the_counts_and_the_metric_of_the_naive_search(made, reading):
     grid, prepared, run = made
     paper = [(tokens, K) for tokens in counts(P)]
-    best_tokens, _ = chosen_of((pair, reading.cells[pair][1].selection) for pair in paper)
+    best_tokens, _ = chosen_of((pair, reading.cells[pair][1].validation) for pair in paper)
     wanted = list(reading.cells) if grid == "full" else [*paper, *((best_tokens, left) for left in counts(K)[1:])]
     top = f"{prepared.search_stage}/{GRID}/"
-    found = [place for place in run.rounds() if place.stage.startswith(top)]
-    assert sorted(place.stage for place in found) == sorted(f"{top}tokens={a}-pieces={b}" for a, b in wanted)
-    start = round_files.kept_values(run, Place("", SEED, 0)).state["values"]
-    for place in found:
-        result = run.result(place)
+    found = [key for key in run.rounds() if key.stage.startswith(top)]
+    assert sorted(key.stage for key in found) == sorted(f"{top}tokens={a}-pieces={b}" for a, b in wanted)
+    start = round_files.kept_values(run, RunKey("", SEED, 0)).state["values"]
+    for key in found:
+        result = run.result(key)
         kept, cell = reading.cells[result["tokens"], result["pieces"]]
         assert result["cells"] == result["tokens"] * result["pieces"] == sum(map(len, kept.values()))
-        ticket = load_ticket(run.read(place, "ticket.safetensors"))
-        assert ticket.mask.piece.tolist() == [[k in kept.get(row, ()) for k in range(K)] for row in range(P)], place
+        ticket = load_ticket(run.read(key, "ticket.safetensors"))
+        assert ticket.mask.piece.tolist() == [[k in kept.get(row, ()) for k in range(K)] for row in range(P)], key
         assert ticket.mask.token.tolist() == [row in kept for row in range(P)]
         assert torch.equal(ticket.state["values"], start)
-        assert (result["selection"]["accuracy"], result["kept_step"]) == (cell.selection, cell.step), place
-        close(round_files.kept_values(run, place).state["values"], cell.values, 1e-4)
+        assert (result["validation"]["accuracy"], result["kept_step"]) == (cell.validation, cell.step), key
+        close(round_files.kept_values(run, key).state["values"], cell.values, 1e-4)
 
 
 def test_the_choice_and_its_one_look_at_the_report_split(made, reading):
     grid, prepared, run = made
-    reached = {pair: cell.selection for pair, (_, cell) in reading.cells.items()}
+    reached = {pair: cell.validation for pair, (_, cell) in reading.cells.items()}
     if grid == "paper":
         tokens, _ = chosen_of((pair, value) for pair, value in reached.items() if pair[1] == K)
         reached = {pair: value for pair, value in reached.items() if pair[0] == tokens}
     pair = chosen_of(reached.items())
-    result = run.result(Place(prepared.search_stage, SEED, 1))
+    result = run.result(RunKey(prepared.search_stage, SEED, 1))
     assert (result["tokens"], result["pieces"]) == pair
     kept, cell = reading.cells[pair]
-    assert result["selection"]["accuracy"] == cell.selection
-    assert result["report"]["accuracy"] == accuracy(prepared.backbone, cell.values, kept, prepared.report)
+    assert result["validation"]["accuracy"] == cell.validation
+    assert result["test"]["accuracy"] == accuracy(prepared.model, cell.values, kept, prepared.test)
 
 
 def test_the_naive_search_has_something_to_tell_apart(reading):
     """Cells differ, so that agreement is no accident; no metric of a cell hangs on a near tie of two masks."""
-    assert len({cell.selection for _, cell in reading.cells.values()}) >= 3
+    assert len({cell.validation for _, cell in reading.cells.values()}) >= 3
     assert len({cell.step for _, cell in reading.cells.values()}) == 2
     assert (reading.token.sort().values.diff() > 1e-2 * reading.token.max()).all()

@@ -19,7 +19,7 @@ from prunekit.pruning.controls import ARMS
 from prunekit.pruning.schedule import line, rungs
 from prunekit.pruning.scores import magnitude_scores
 from prunekit.runs import round_files
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
 
 pytestmark = [pytest.mark.gate, pytest.mark.usefixtures("no_flushing")]
@@ -62,7 +62,7 @@ def asked(monkeypatch):
 
 @pytest.fixture(scope="module")
 def controlled(ready, tmp_path_factory):
-    """One search with controls, and how many members looked at the report split, look by look."""
+    """One search with controls, and how many members looked at the test split, look by look."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
         seen = spied(patch)
@@ -71,13 +71,13 @@ def controlled(ready, tmp_path_factory):
 
 
 def spied(patch):
-    """(members, examples) of every look at the report split."""
+    """(members, examples) of every look at the test split."""
     seen = []
     real = round_runner.evaluate
 
-    def evaluate(prompts, backbone, examples):
+    def evaluate(prompts, model, examples):
         seen.append((prompts.members, len(examples)))
-        return real(prompts, backbone, examples)
+        return real(prompts, model, examples)
 
     patch.setattr(round_runner, "evaluate", evaluate)
     return seen
@@ -197,12 +197,12 @@ def test_searches_and_prunings_of_one_dense_round_share_it(ready, tmp_path, aske
     assert made.verify() > 0
 
 
-# ---- the report split
+# ---- the test split
 
 
 @pytest.fixture
 def looks(monkeypatch):
-    """How many members looked at the report split, look by look."""
+    """How many members looked at the test split, look by look."""
     return spied(monkeypatch)
 
 
@@ -218,14 +218,14 @@ def test_the_report_split_is_looked_at_for_the_chosen_ticket_alone(grid, ready, 
     assert members(looks) == SEEDS * 3  # dense, untrained, chosen
     results = made.results()
     stage = results[results["stage"] == prepared.search_stage]
-    assert list(stage[stage["report_accuracy"].notna()]["arm"]) == [""] * SEEDS
+    assert list(stage[stage["test_accuracy"].notna()]["arm"]) == [""] * SEEDS
     cells = stage[stage["arm"].str.startswith(GRID)]
     assert len(cells) == SEEDS * (7 if grid == "paper" else 16)
-    assert cells["report_accuracy"].isna().all()
-    for place in made.rounds():
-        splits = set(pd.read_parquet(made.read(place, "predictions.parquet"))["split"])
-        assert splits == ({"selection"} if f"/{GRID}/" in place.stage else {"selection", "report"})
-        assert made.result(place)["report"].keys() == (splits - {"selection"} and {"accuracy"})
+    assert cells["test_accuracy"].isna().all()
+    for key in made.rounds():
+        splits = set(pd.read_parquet(made.read(key, "predictions.parquet"))["split"])
+        assert splits == ({"validation"} if f"/{GRID}/" in key.stage else {"validation", "test"})
+        assert made.result(key)["test"].keys() == (splits - {"validation"} and {"accuracy"})
     looks.clear()
     search(prepared, tmp_path)
     assert looks == []
@@ -234,11 +234,11 @@ def test_the_report_split_is_looked_at_for_the_chosen_ticket_alone(grid, ready, 
 def test_with_controls_every_arm_looks_once_in_its_last_round(controlled):
     prepared, looks, results = controlled.prepared, controlled.looks, controlled.run.results()
     stage = results[(results["stage"] == prepared.search_stage) & ~results["arm"].str.startswith(GRID)]
-    looked = stage[stage["report_accuracy"].notna()]
+    looked = stage[stage["test_accuracy"].notna()]
     arms = sorted(["", "token-only", "piece-only", *ARMS])
     assert sorted(looked["arm"]) == sorted(arms * SEEDS)
     assert set(looked["round"]) == {1}
-    assert sorted(set(stage[stage["round"] == 0]["arm"])) == ["fresh", "length"]
+    assert sorted(set(stage[stage["round"] == 0]["arm"])) == ["reinit", "short-prompt"]
     assert members(looks) == SEEDS * (2 + len(arms))
 
 
@@ -247,22 +247,22 @@ def test_adding_controls_does_not_look_again_with_the_chosen_ticket(ready, tmp_p
     search(prepared, tmp_path)
     looks.clear()
     made = search(prepared, tmp_path, controls=True)
-    stage = made.results().query(f"stage == '{prepared.search_stage}' and report_accuracy.notna()")
+    stage = made.results().query(f"stage == '{prepared.search_stage}' and test_accuracy.notna()")
     assert members(looks) == len(stage) - 1
 
 
 def test_the_choice_does_not_see_the_report_split(ready, tmp_path):
-    """The same search with other report labels chooses the same."""
+    """The same search with other test labels chooses the same."""
     prepared = ready()
     mine = search(prepared, tmp_path / "one")
-    swapped = [replace(example, gold=1 - example.gold) for example in prepared.report]
-    splits = [replace(example, gold=(1 - example.gold[0],)) for example in prepared.splits.report]
-    other = replace(prepared, report=swapped, splits=replace(prepared.splits, report=splits))
+    swapped = [replace(example, gold=1 - example.gold) for example in prepared.test]
+    splits = [replace(example, gold=(1 - example.gold[0],)) for example in prepared.splits.test]
+    other = replace(prepared, test=swapped, splits=replace(prepared.splits, test=splits))
     theirs = search(other, tmp_path / "two")
     for seed in range(SEEDS):
-        place = Place(prepared.search_stage, seed, 1)
-        one, two = mine.result(place), theirs.result(place)
-        assert one.pop("report")["accuracy"] == pytest.approx(1 - two.pop("report")["accuracy"])
+        key = RunKey(prepared.search_stage, seed, 1)
+        one, two = mine.result(key), theirs.result(key)
+        assert one.pop("test")["accuracy"] == pytest.approx(1 - two.pop("test")["accuracy"])
         assert one == two
 
 
@@ -272,15 +272,15 @@ def test_the_choice_does_not_see_the_report_split(ready, tmp_path):
 def test_the_chosen_ticket_is_its_cell_with_report_and_scores(controlled):
     prepared, made = controlled.prepared, controlled.run
     for seed in range(SEEDS):
-        place = Place(prepared.search_stage, seed, 1)
-        result = made.result(place)
-        cell = Place(result.pop("chosen_from"), seed, 1)
+        key = RunKey(prepared.search_stage, seed, 1)
+        result = made.result(key)
+        cell = RunKey(result.pop("chosen_from"), seed, 1)
         wanted = made.result(cell)
-        assert result.pop("report").keys() == {"accuracy"}
-        assert wanted.pop("report") == {}
+        assert result.pop("test").keys() == {"accuracy"}
+        assert wanted.pop("test") == {}
         assert result == wanted
         for name in ("ticket.safetensors", "trained.safetensors", "log.parquet"):
-            assert made.read(place, name).read_bytes() == made.read(cell, name).read_bytes()
+            assert made.read(key, name).read_bytes() == made.read(cell, name).read_bytes()
         assert "scores.safetensors" not in made.manifest(cell)["files"]
 
 
@@ -289,28 +289,28 @@ def test_report_and_scores_of_what_was_chosen_are_its_own(controlled):
     prepared, made = controlled.prepared, controlled.run
     for arm in ("", "/token-only", "/piece-only"):
         for seed in range(SEEDS):
-            place = Place(prepared.search_stage + arm, seed, 1)
-            ticket = round_files.finished_ticket(made, place)
+            key = RunKey(prepared.search_stage + arm, seed, 1)
+            ticket = round_files.finished_ticket(made, key)
             with torch.no_grad():
-                found = tiny.evaluate(soft([Member(ticket)]), prepared.backbone, prepared.report)
-            answers = pd.read_parquet(made.read(place, "predictions.parquet")).query("split == 'report'")
+                found = tiny.evaluate(soft([Member(ticket)]), prepared.model, prepared.test)
+            answers = pd.read_parquet(made.read(key, "predictions.parquet")).query("split == 'test'")
             assert answers["choice"].tolist() == found.chosen[0].tolist()
             assert answers["loss"].to_numpy() == pytest.approx(found.losses[0].numpy(), rel=1e-5)
             (norms,) = magnitude_scores([ticket])
-            assert torch.allclose(round_files.load_scores(made, place)["magnitude"].piece, norms.piece)
+            assert torch.allclose(round_files.load_scores(made, key)["magnitude"].piece, norms.piece)
 
 
 def test_cells_are_pruned_by_the_named_score_and_rewound_as_asked(ready, tmp_path):
-    prepared = ready(score="signed", rewind="init", absent="zero", seeds=1)
+    prepared = ready(score="signed", rewind="init", dropped_as="zero", seeds=1)
     made = search(prepared, tmp_path, controls=True)
     results = made.results()
     cells = results[results["arm"].str.startswith(GRID)]
     assert set(cells["pruned_by"]) == {"signed"}
     assert set(cells["rewind"]) == {"init"}
-    assert set(cells["absent"]) == {"zero"}
+    assert set(cells["dropped_as"]) == {"zero"}
     arms = results[(results["stage"] == prepared.search_stage) & ~results["arm"].str.startswith(GRID)]
     assert set(arms["round"]) == {1}  # each arm is trained once, as the ticket was
-    assert set(arms[arms["arm"] == "length"]["absent"]) == {"remove"}
+    assert set(arms[arms["arm"] == "short-prompt"]["dropped_as"]) == {"remove"}
 
 
 # ---- successive halving
@@ -327,7 +327,7 @@ def test_halving_does_what_its_replay_on_the_full_search_foretells(ready, tmp_pa
         mine = tried[tried["seed"] == seed]
         assert len(mine) == 16
         assert mine["steps"].sum() == foretold.loc[seed, "updates"] < 16 * 8
-        result = made.result(Place(halved.search_stage, seed, 1))
+        result = made.result(RunKey(halved.search_stage, seed, 1))
         assert (result["tokens"], result["pieces"]) == tuple(foretold.loc[seed, ["tokens", "pieces"]])
         ends = mine["status"].value_counts().to_dict()
         assert ends == {"dropped at step 2": 8, "dropped at step 4": 4, "done": 4}
@@ -338,7 +338,7 @@ def test_halving_chooses_nothing_that_it_dropped_and_dense_continued_comes_to_it
     made = search(prepared, tmp_path, controls=True)
     results = made.results().set_index(["arm", "seed"])
     for seed in range(SEEDS):
-        assert made.result(Place(prepared.search_stage, seed, 1))["status"] == "done"
+        assert made.result(RunKey(prepared.search_stage, seed, 1))["status"] == "done"
         assert results.loc[(f"{GRID}/tokens=4-pieces=4", seed), "status"] == "dropped at step 1"
         assert results.loc[("dense-continued", seed), "status"] == "done"
 
@@ -365,7 +365,7 @@ def test_seeds_that_diverge_have_no_search_and_the_others_go_on(more, poisoned, 
     assert set(results[results["stage"] == prepared.search_stage]["seed"]) == {0, 1} - poisoned
     assert tables.cells(made, prepared.search_stage).empty == (poisoned == {0, 1})
     arms = tables.arms(made, prepared.search_stage)
-    assert arms[arms["arm"] == "dense"]["report"].isna().tolist() == [seed in poisoned for seed in (0, 1)]
+    assert arms[arms["arm"] == "dense"]["test"].isna().tolist() == [seed in poisoned for seed in (0, 1)]
     before = tiny.contents(made.path)
     assert tiny.contents(search(prepared, tmp_path, controls=True).path) == before
 
@@ -373,7 +373,7 @@ def test_seeds_that_diverge_have_no_search_and_the_others_go_on(more, poisoned, 
 def test_the_default_grid_is_that_of_the_paper(folder):
     prepared = prepare(tiny.experiment("gpt2", folder, rounds=None, keep_tokens=None))
     assert prepared.search_settings == {
-        "score": "absolute", "rewind": "trained", "absent": "remove", "grid": "paper", "halving": False,
+        "score": "absolute", "rewind": "trained", "dropped_as": "remove", "grid": "paper", "halving": False,
         "rescore_pieces": False,
     }  # fmt: skip
     assert len(line(20)) + len(line(16)) - 1 == 19

@@ -23,8 +23,8 @@ def test_the_defaults_are_the_published_ones():
     assert (training.warmup_fraction, training.clip_norm, training.head_learning_rate) == (0.06, 1.0, 3e-3)
     pruning = made.pruning
     assert (pruning.keep_tokens, pruning.keep_pieces, pruning.score) == (0.25, 0.5, "absolute")
-    assert (pruning.rewind, pruning.absent, pruning.rounds) == ("trained", "remove", 3)
-    assert not made.model.backbone_dropout
+    assert (pruning.rewind, pruning.dropped_as, pruning.rounds) == ("trained", "remove", 3)
+    assert not made.model.model_dropout
     assert made.seeds == (0,)
 
 
@@ -57,7 +57,7 @@ def test_a_keep_that_is_no_number_is_refused(given):
         PruningSettings(keep_tokens=given)
 
 
-@pytest.mark.parametrize(("given", "rewind"), [("trained", "trained"), ("fresh", "fresh"), ("10", 10), (0, 0)])
+@pytest.mark.parametrize(("given", "rewind"), [("trained", "trained"), ("reinit", "reinit"), ("10", 10), (0, 0)])
 def test_rewind_is_a_word_or_a_step(given, rewind):
     assert PruningSettings(rewind=given).rewind == rewind
 
@@ -65,7 +65,7 @@ def test_rewind_is_a_word_or_a_step(given, rewind):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"rewind": "late"}, {"rewind": -1}, {"rounds": -1}, {"score": "gradient"}, {"absent": "drop"}, {"keep": 1},
+        {"rewind": "late"}, {"rewind": -1}, {"rounds": -1}, {"score": "gradient"}, {"dropped_as": "drop"}, {"keep": 1},
     ],
 )  # fmt: skip
 def test_pruning_refuses_what_it_does_not_know(wrong):
@@ -122,8 +122,8 @@ BOUNDS = [
     ("model", "max_input_tokens", 1, 10_000_000),
     ("model", "text_cache_mb", 0, 1_048_576),
     ("task", "train_examples", 1, 1_000_000_000),
-    ("task", "selection_examples", 1, 1_000_000_000),
-    ("task", "report_examples", 1, 1_000_000_000),
+    ("task", "validation_examples", 1, 1_000_000_000),
+    ("task", "test_examples", 1, 1_000_000_000),
     ("task", "data_seed", -(2**63 - 1), 2**63 - 1),
 ]  # fmt: skip
 

@@ -52,9 +52,9 @@ def test_every_round_is_shown_once_and_as_it_was_written(folder, tmp_path):
     for place in made.tickets():
         result = made.result(place)
         last = next(values for series, step, values in points if (series, step) == (str(place), result["kept_step"]))
-        assert last["report/accuracy"] == result["report"]["accuracy"]
+        assert last["report/accuracy"] == result["test"]["accuracy"]
         assert last["kept/tokens"] == result["tokens"]
-        assert last["selection/accuracy"] == result["selection"]["accuracy"]
+        assert last["validation/accuracy"] == result["validation"]["accuracy"]
     first = next(index for index, call in enumerate(shown.calls) if "round=02" in call[0])
     assert any("round=01" in call[0] for call in shown.calls[:first])
 
@@ -120,7 +120,7 @@ def test_tensorboard_gets_a_curve_per_round_and_none_twice(folder, tmp_path):
 
     read = EventAccumulator(str(files[0].parent))
     read.Reload()
-    assert {"train/loss", "selection/accuracy", "report/accuracy"} <= set(read.Tags()["scalars"])
+    assert {"train/loss", "validation/accuracy", "report/accuracy"} <= set(read.Tags()["scalars"])
 
 
 @pytest.mark.gate

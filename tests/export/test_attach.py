@@ -28,11 +28,14 @@ HIDES = hasattr(GenerationMixin, "_prepare_position_ids_for_generation")
 def several(bone, **more):
     """Three tickets of other lengths and masks, a kind of absent tokens each."""
     kinds = enumerate(zip(arch.MASKS.values(), ("remove", "hide", "zero"), strict=True))
-    return [arch.ticket(bone, "direct", mask, seed, **({"absent": absent} | more)) for seed, (mask, absent) in kinds]
+    return [
+        arch.ticket(bone, "direct", mask, seed, **({"dropped_as": dropped_as} | more))
+        for seed, (mask, dropped_as) in kinds
+    ]
 
 
 def scores(bone, ticket, example):
-    """The choice scores that the backbone itself gives."""
+    """The choice scores that the model itself gives."""
     with torch.no_grad():
         return bone.logits(soft([Member(ticket)]), bone.batch([[example]], every_choice=True))[0, 0]
 
@@ -46,7 +49,7 @@ def alone(attached, rows, worn):
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("kind", arch.DECODERS)
 def test_a_batch_of_mixed_lengths_and_tickets_gives_the_logits_of_single_rows(kind, side):
-    bone = arch.backbone(kind)
+    bone = arch.frozen(kind)
     attached = attach(bone.model, several(bone))
     rows = arch.texts()
     worn = [number % 3 for number in range(len(rows))]
@@ -61,8 +64,8 @@ def test_a_batch_of_mixed_lengths_and_tickets_gives_the_logits_of_single_rows(ki
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("kind", [*arch.DECODERS, *arch.ENCODER_DECODERS])
 def test_greedy_answers_of_a_batch_are_those_of_single_rows(kind, side):
-    bone = arch.backbone(kind)
-    attached = attach(bone.model, several(bone) if HIDES else several(bone, absent="zero"))
+    bone = arch.frozen(kind)
+    attached = attach(bone.model, several(bone) if HIDES else several(bone, dropped_as="zero"))
     rows = arch.texts()
     worn = [number % 3 for number in range(len(rows))]
     batch = arch.padded(rows, side)
@@ -79,9 +82,9 @@ def test_greedy_answers_of_a_batch_are_those_of_single_rows(kind, side):
 
 @pytest.mark.parametrize("kind", arch.DECODERS)
 def test_what_is_generated_is_what_forward_says_is_likeliest(kind):
-    bone = arch.backbone(kind)
-    absent = "hide" if HIDES else "remove"
-    attached = attach(bone.model, [arch.ticket(bone, mask=arch.MASKS["pieces"], absent=absent)])
+    bone = arch.frozen(kind)
+    dropped_as = "hide" if HIDES else "remove"
+    attached = attach(bone.model, [arch.ticket(bone, mask=arch.MASKS["pieces"], dropped_as=dropped_as)])
     row = arch.texts()[4][None]
     made = attached.generate(row, max_new_tokens=6, min_new_tokens=6, do_sample=False, pad_token_id=0)
     with torch.no_grad():
@@ -91,8 +94,8 @@ def test_what_is_generated_is_what_forward_says_is_likeliest(kind):
 
 
 @pytest.mark.parametrize("kind", arch.KINDS)
-def test_it_reads_a_row_as_the_backbone_does(kind):
-    bone = arch.backbone(kind)
+def test_it_reads_a_row_as_the_model_does(kind):
+    bone = arch.frozen(kind)
     ticket = arch.ticket(bone, "residual", arch.MASKS["pieces"])
     (example,) = tiny.encoded(bone, tiny.examples(1), arch.TOKENS)
     ours = scores(bone, ticket, example)
@@ -111,12 +114,12 @@ def test_it_reads_a_row_as_the_backbone_does(kind):
     close(theirs, ours)
 
 
-@pytest.mark.parametrize("place", ["first", "after-cls"])
+@pytest.mark.parametrize("position", ["first", "after-cls"])
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("kind", arch.ENCODERS)
-def test_an_encoder_answers_mixed_rows_by_each_tickets_own_head(kind, side, place):
-    bone = arch.backbone(kind, place=place)
-    attached = attach(bone.model, several(bone, absent="hide"))
+def test_an_encoder_answers_mixed_rows_by_each_tickets_own_head(kind, side, position):
+    bone = arch.frozen(kind, position=position)
+    attached = attach(bone.model, several(bone, dropped_as="hide"))
     rows = arch.texts()
     worn = [number % 3 for number in range(len(rows))]
     with torch.no_grad():
@@ -127,7 +130,7 @@ def test_an_encoder_answers_mixed_rows_by_each_tickets_own_head(kind, side, plac
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("kind", arch.ENCODER_DECODERS)
 def test_an_encoder_decoder_reads_mixed_rows_as_single_ones(kind, side):
-    bone = arch.backbone(kind)
+    bone = arch.frozen(kind)
     attached = attach(bone.model, several(bone))
     rows = arch.texts()
     worn = [number % 3 for number in range(len(rows))]
@@ -139,7 +142,7 @@ def test_an_encoder_decoder_reads_mixed_rows_as_single_ones(kind, side):
 
 
 def test_a_suffix_speaks_between_text_and_answer():
-    bone = arch.backbone("gpt2", place="suffix")
+    bone = arch.frozen("gpt2", position="suffix")
     ticket = arch.ticket(bone, mask=arch.MASKS["pieces"])
     (example,) = tiny.encoded(bone, tiny.examples(1, choices=("good very bad", "bad good very")), arch.TOKENS)
     ours = scores(bone, ticket, example)
@@ -148,7 +151,7 @@ def test_a_suffix_speaks_between_text_and_answer():
         ids = torch.tensor([text + list(choice)])
         with torch.no_grad():
             said = attached(ids, text_tokens=[len(text)]).logits[0].log_softmax(-1)
-        theirs.append(sum(said[len(text) - 1 + place, one] for place, one in enumerate(choice)))
+        theirs.append(sum(said[len(text) - 1 + position, one] for position, one in enumerate(choice)))
     close(torch.stack(theirs), ours)
     made = attached.generate(torch.tensor([text]), **GREEDY | dict(max_new_tokens=1))
     with torch.no_grad():
@@ -157,7 +160,7 @@ def test_a_suffix_speaks_between_text_and_answer():
 
 @pytest.mark.parametrize("method", ["dept", "adept"])
 def test_methods_that_move_the_input_are_worn_too(method):
-    bone = arch.backbone("llama")
+    bone = arch.frozen("llama")
     ticket = arch.ticket(bone, method)
     (example,) = tiny.encoded(bone, tiny.examples(1), arch.TOKENS)
     ours = scores(bone, ticket, example)
@@ -168,7 +171,7 @@ def test_methods_that_move_the_input_are_worn_too(method):
 
 
 def test_a_decoders_loss_is_that_of_the_given_labels():
-    bone = arch.backbone("llama")
+    bone = arch.frozen("llama")
     attached, rows = attach(bone.model, several(bone)), arch.texts()[3:6]
     for side in SIDES:
         batch = arch.padded(rows, side)
@@ -190,7 +193,7 @@ def test_a_decoders_loss_is_that_of_the_given_labels():
 
 
 def test_the_model_is_left_as_it_was():
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     model = bone.model.train().requires_grad_(True)
     before = {name: one.clone() for name, one in model.state_dict().items()}
     attached = attach(model, arch.ticket(bone))
@@ -202,7 +205,7 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_max_length_counts_what_was_given_and_what_was_made():
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     attached = attach(bone.model, arch.ticket(bone))
     row = arch.texts()[2][None]
     made = attached.generate(row, max_length=row.shape[1] + 3, min_new_tokens=3, do_sample=False, pad_token_id=0)
@@ -214,14 +217,14 @@ def test_max_length_counts_what_was_given_and_what_was_made():
 
 
 def test_what_does_not_fit_is_refused_in_one_line():
-    gpt2, bert = arch.backbone("gpt2"), arch.backbone("bert")
+    gpt2, bert = arch.frozen("gpt2"), arch.frozen("bert")
     good, headed = arch.ticket(gpt2), arch.ticket(bert)
     with pytest.raises(ConfigError, match="at least one"):
         attach(gpt2.model, [])
     with pytest.raises(ConfigError, match="ticket's head"):
         attach(gpt2.model, headed)
     with pytest.raises(ConfigError, match="place = suffix"):
-        attach(arch.backbone("t5").model, replace(good, place="suffix"))
+        attach(arch.frozen("t5").model, replace(good, position="suffix"))
     with pytest.raises(ConfigError, match="16 wide"):
         attach(gpt2.model, replace(good, state={"values": good.state["values"][:, :16]}))
     attached, rows = attach(gpt2.model, good), arch.padded(arch.texts(3), "right")
@@ -238,7 +241,7 @@ def test_what_does_not_fit_is_refused_in_one_line():
 
 @pytest.mark.skipif(HIDES, reason="this transformers counts hidden tokens as positions")
 def test_hidden_tokens_are_refused_where_positions_cannot_be_told():
-    bone = arch.backbone("gpt2")
-    attached = attach(bone.model, arch.ticket(bone, mask=arch.MASKS["pieces"], absent="hide"))
+    bone = arch.frozen("gpt2")
+    attached = attach(bone.model, arch.ticket(bone, mask=arch.MASKS["pieces"], dropped_as="hide"))
     with pytest.raises(ConfigError, match=r"transformers 5\.2"):
         attached.generate(arch.texts()[2][None], **GREEDY)

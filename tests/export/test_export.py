@@ -22,7 +22,7 @@ from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.export import Story
 from prunekit.export.attach import attach
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.ticket_file import load_ticket, save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError
 
@@ -41,7 +41,7 @@ def written(folder, files):
 
 
 def test_pruned_tokens_are_deleted_and_pruned_pieces_are_exact_zeros():
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     ticket = arch.ticket(bone, "dpt", arch.MASKS["pieces"])
     files = export.adapter_files(ticket, bone, Story(model="some/gpt2", revision="abc"))
     prompt = load(files["adapter_model.safetensors"])["prompt_embeddings"]
@@ -58,10 +58,10 @@ def test_pruned_tokens_are_deleted_and_pruned_pieces_are_exact_zeros():
 
 
 def test_an_encoder_decoder_exports_one_submodule_and_encoders_their_head():
-    bone = arch.backbone("t5")
+    bone = arch.frozen("t5")
     config = json.loads(export.adapter_files(arch.ticket(bone), bone, Story())["adapter_config.json"])
     assert (config["task_type"], config["num_transformer_submodules"]) == ("SEQ_2_SEQ_LM", 1)
-    bert, roberta = arch.backbone("bert"), arch.backbone("roberta")
+    bert, roberta = arch.frozen("bert"), arch.frozen("roberta")
     ticket = arch.ticket(bert)
     tensors = load(export.adapter_files(ticket, bert, Story())["adapter_model.safetensors"])
     assert torch.equal(tensors["base_model.classifier.weight"], ticket.head["weight"])
@@ -70,20 +70,20 @@ def test_an_encoder_decoder_exports_one_submodule_and_encoders_their_head():
 
 
 def test_zeroed_tokens_keep_their_slot():
-    bone = arch.backbone("llama")
-    ticket = arch.ticket(bone, mask=arch.MASKS["one token"], absent="zero")
+    bone = arch.frozen("llama")
+    ticket = arch.ticket(bone, mask=arch.MASKS["one token"], dropped_as="zero")
     prompt = load(export.adapter_files(ticket, bone, Story())["adapter_model.safetensors"])["prompt_embeddings"]
     assert prompt.shape == (arch.TOKENS, tiny.WIDTH)
     assert prompt.any(dim=1).tolist() == arch.MASKS["one token"].token.tolist()
 
 
 def test_what_peft_cannot_do_is_refused_with_the_reason():
-    gpt2, bert = arch.backbone("gpt2"), arch.backbone("bert")
+    gpt2, bert = arch.frozen("gpt2"), arch.frozen("bert")
     ticket, pruned = arch.ticket(gpt2), arch.ticket(gpt2, mask=arch.MASKS["pieces"])
     refused = [
-        (replace(ticket, place="suffix"), gpt2, "behind the text; use --to embeddings"),
-        (replace(arch.ticket(bert), place="after-cls"), bert, "train with --place first"),
-        (replace(pruned, absent="hide"), gpt2, "--absent hide"),
+        (replace(ticket, position="suffix"), gpt2, "behind the text; use --to embeddings"),
+        (replace(arch.ticket(bert), position="after-cls"), bert, "train with --position first"),
+        (replace(pruned, dropped_as="hide"), gpt2, "--dropped-as hide"),
         (arch.ticket(gpt2, "dept"), gpt2, "no static prompt"),
         (arch.ticket(gpt2, "adept"), gpt2, "no static prompt"),
     ]
@@ -92,12 +92,12 @@ def test_what_peft_cannot_do_is_refused_with_the_reason():
     for one, bone, reason in refused:
         with pytest.raises(ConfigError, match=reason):
             export.adapter_files(one, bone, Story())
-    export.adapter_files(replace(ticket, absent="hide"), gpt2, Story())  # nothing of it is hidden
+    export.adapter_files(replace(ticket, dropped_as="hide"), gpt2, Story())  # nothing of it is hidden
 
 
 def test_a_wrong_adapter_does_not_pass_the_proof(tmp_path):
     pytest.importorskip("peft")
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     ticket = arch.ticket(bone)
     files = export.adapter_files(ticket, bone, Story())
     prompt = load(files["adapter_model.safetensors"])["prompt_embeddings"]
@@ -110,18 +110,18 @@ def test_a_wrong_adapter_does_not_pass_the_proof(tmp_path):
 
 
 def test_embeddings_hold_the_slots_and_say_which_are_hidden():
-    bone = arch.backbone("gpt2", place="suffix")
-    ticket = arch.ticket(bone, mask=arch.MASKS["pieces"], absent="hide")
+    bone = arch.frozen("gpt2", position="suffix")
+    ticket = arch.ticket(bone, mask=arch.MASKS["pieces"], dropped_as="hide")
     files = export.embedding_files(ticket, Story())
     tensors = load(files["prompt_embeddings.safetensors"])
     assert tensors["prompt_embeddings"].shape == (arch.TOKENS, tiny.WIDTH)
     assert torch.equal(tensors["present"], ticket.mask.token)
-    assert json.loads(files["prunekit.json"])["ticket"]["place"] == "suffix"
+    assert json.loads(files["prunekit.json"])["ticket"]["key"] == "suffix"
 
 
-@pytest.mark.parametrize(("place", "method"), [("first", "dept"), ("suffix", "direct")])
-def test_prompt_embeds_are_what_a_server_must_read(place, method):
-    bone = arch.backbone("llama", place=place)
+@pytest.mark.parametrize(("key", "method"), [("first", "dept"), ("suffix", "direct")])
+def test_prompt_embeds_are_what_a_server_must_read(position, method):
+    bone = arch.frozen("llama", position=position)
     ticket = arch.ticket(bone, method, arch.MASKS["pieces"])
     examples = tiny.encoded(bone, tiny.examples(3), arch.TOKENS)
     content = export.prompt_embeds_files(ticket, Story(), bone, [one.text for one in examples])
@@ -134,8 +134,8 @@ def test_prompt_embeds_are_what_a_server_must_read(place, method):
 
 
 def test_prompt_embeds_of_hidden_tokens_or_other_families_are_refused():
-    llama, t5 = arch.backbone("llama"), arch.backbone("t5")
-    hidden = arch.ticket(llama, mask=arch.MASKS["pieces"], absent="hide")
+    llama, t5 = arch.frozen("llama"), arch.frozen("t5")
+    hidden = arch.ticket(llama, mask=arch.MASKS["pieces"], dropped_as="hide")
     with pytest.raises(ConfigError, match="attends to every row"):
         export.prompt_embeds_files(hidden, Story(), llama, [[5, 6]])
     with pytest.raises(ConfigError, match="decoder-only"):
@@ -148,7 +148,7 @@ def test_prompt_embeds_of_hidden_tokens_or_other_families_are_refused():
 @pytest.mark.parametrize("kind", ["gpt2", "t5", "bert"])
 def test_an_adapter_that_peft_saved_is_a_dense_ticket_of_round_zero(kind, tmp_path):
     peft = pytest.importorskip("peft")
-    bone = arch.backbone(kind)
+    bone = arch.frozen(kind)
     model, type_ = bone.model, export.peft.task_type(bone)
     if kind == "bert":
         from transformers import AutoModelForSequenceClassification
@@ -170,14 +170,14 @@ def test_an_adapter_that_peft_saved_is_a_dense_ticket_of_round_zero(kind, tmp_pa
 
 def test_p_tuning_is_a_prompt_too_and_other_kinds_are_refused(tmp_path):
     peft = pytest.importorskip("peft")
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     config = peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, encoder_hidden_size=8)
     made = peft.get_peft_model(bone.model, config).eval()
     made.save_pretrained(tmp_path / "p")
     given, ticket = arch.texts()[5][None], export.read_adapter(str(tmp_path / "p"), pieces=4)
     with torch.no_grad():
         torch.testing.assert_close(attach(bone.model, ticket)(given).logits, made(given).logits[:, 3:])
-    other = arch.backbone("gpt2")
+    other = arch.frozen("gpt2")
     peft.get_peft_model(
         other.model, peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     ).save_pretrained(tmp_path / "prefix")
@@ -218,7 +218,7 @@ def test_damaged_foreign_or_absent_adapters_end_in_one_line(tmp_path):
 
 
 def test_a_side_file_of_another_adapter_is_noticed(tmp_path):
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     written(tmp_path, export.adapter_files(arch.ticket(bone), bone, Story()))
     other = export.adapter_files(arch.ticket(bone, seed=1), bone, Story())
     (tmp_path / "adapter_model.safetensors").write_bytes(other["adapter_model.safetensors"])
@@ -263,25 +263,25 @@ def answers_outside(adapter, fields, tmp_path) -> list[int]:
     return json.loads(told.stdout.splitlines()[-1])
 
 
-def agrees(made, place, prepared, tmp_path):
-    """Export a finished round and compare every answer to the report split with those that the run wrote."""
+def agrees(made, position, prepared, tmp_path):
+    """Export a finished round and compare every answer to the test split with those that the run wrote."""
     pytest.importorskip("peft")
     out = tmp_path / "adapter"
-    assert call("export", made.folder(place), f"--out={out}") == 0
-    table = pd.read_parquet(made.read(place, "predictions.parquet"))
-    table = table[table["split"] == "report"].set_index("example")
-    fields = [dict(one.fields) for one in prepared.splits.report]
-    ours = [int(table.loc[one.index, "choice"]) for one in prepared.splits.report]
+    assert call("export", made.folder(position), f"--out={out}") == 0
+    table = pd.read_parquet(made.read(position, "predictions.parquet"))
+    table = table[table["split"] == "test"].set_index("example")
+    fields = [dict(one.fields) for one in prepared.splits.test]
+    ours = [int(table.loc[one.index, "choice"]) for one in prepared.splits.test]
     assert answers_outside(out, fields, tmp_path) == ours
     assert len(set(ours)) > 1
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in ("gpt2", "bert")])
 def test_an_exported_run_answers_alike_without_prunekit(kind, folder, tmp_path, capsys):
-    place = dict(place="first") if kind == "bert" else {}
-    prepared = prepare(tiny.experiment(kind, folder, rounds=1, train_steps=20, precision="float32", **place))
+    position = dict(position="first") if kind == "bert" else {}
+    prepared = prepare(tiny.experiment(kind, folder, rounds=1, train_steps=20, precision="float32", **position))
     made = experiment.run(prepared, tmp_path / "runs", tiny.Quiet())
-    agrees(made, Place(prepared.stage, 0, 1), prepared, tmp_path)
+    agrees(made, RunKey(prepared.stage, 0, 1), prepared, tmp_path)
     assert "largest difference of logits under PEFT" in capsys.readouterr().out
 
 
@@ -289,11 +289,11 @@ def test_an_exported_run_answers_alike_without_prunekit(kind, folder, tmp_path, 
 def test_an_exported_testbed_run_answers_alike_without_prunekit(tmp_path):
     from prunekit.experiment import settings_io
 
-    small = dict(train_examples=64, selection_examples=32, report_examples=40, train_steps=30, evaluate_every=10)
+    small = dict(train_examples=64, validation_examples=32, test_examples=40, train_steps=30, evaluate_every=10)
     small |= dict(rounds=1, prompt_tokens=4, keep_tokens=2, threads=1, precision="float32")
     prepared = prepare(settings_io.experiment(None, small))
     made = experiment.run(prepared, tmp_path / "runs", tiny.Quiet())
-    agrees(made, Place(prepared.stage, 0, 1), prepared, tmp_path)
+    agrees(made, RunKey(prepared.stage, 0, 1), prepared, tmp_path)
 
 
 @pytest.mark.slow
@@ -301,23 +301,23 @@ def test_an_exported_run_of_minilm_answers_alike_without_prunekit(shared, tmp_pa
     from prunekit.experiment import settings_io
 
     given = dict(model=shared / "models" / "all-minilm-l6-v2", task="sst2", data=shared / "data" / "sst2")
-    given |= dict(place="first", train_examples=32, selection_examples=40, train_steps=30, evaluate_every=10)
-    given |= dict(report_examples=200, max_input_tokens=64, rounds=1, precision="float32", threads=1)
+    given |= dict(position="first", train_examples=32, validation_examples=40, train_steps=30, evaluate_every=10)
+    given |= dict(test_examples=200, max_input_tokens=64, rounds=1, precision="float32", threads=1)
     prepared = prepare(settings_io.experiment(None, {name: str(value) for name, value in given.items()}))
     made = experiment.run(prepared, tmp_path / "runs", tiny.Quiet())
-    agrees(made, Place(prepared.stage, 0, 1), prepared, tmp_path)
+    agrees(made, RunKey(prepared.stage, 0, 1), prepared, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def run(folder):
     prepared = prepare(tiny.experiment("gpt2", folder, rounds=1, train_steps=2))
-    return experiment.run(prepared, folder / "runs", tiny.Quiet()), Place(prepared.stage, 0, 1)
+    return experiment.run(prepared, folder / "runs", tiny.Quiet()), RunKey(prepared.stage, 0, 1)
 
 
 def test_export_and_import_by_command_give_the_same_answers(run, tmp_path, capsys):
-    made, place = run
+    made, position = run
     pytest.importorskip("peft")
-    assert call("export", made.folder(place), f"--out={tmp_path / 'adapter'}", "--json") == 0
+    assert call("export", made.folder(position), f"--out={tmp_path / 'adapter'}", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["difference"], facts["tokens"]) == (0.0, 2)
     assert (facts["answers"], facts["different_answers"]) == (12, 0)
@@ -325,7 +325,7 @@ def test_export_and_import_by_command_give_the_same_answers(run, tmp_path, capsy
     assert call("import", tmp_path / "adapter", f"--out={tmp_path / 'back.ticket'}") == 0
     assert "2 tokens for the model" in capsys.readouterr().out
     scores = []
-    for path in (made.folder(place), tmp_path / "back.ticket"):
+    for path in (made.folder(position), tmp_path / "back.ticket"):
         data = made.settings()["task"]["data"]
         assert call("eval", path, f"--data={data}", "--precision=float32", "--json") == 0
         scores.append(json.loads(capsys.readouterr().out))
@@ -334,12 +334,12 @@ def test_export_and_import_by_command_give_the_same_answers(run, tmp_path, capsy
 
 
 def test_export_by_command_writes_vectors_and_rows(run, tmp_path, capsys):
-    made, place = run
-    assert call("export", made.folder(place), "--to=embeddings", f"--out={tmp_path / 'v'}") == 0
+    made, position = run
+    assert call("export", made.folder(position), "--to=embeddings", f"--out={tmp_path / 'v'}") == 0
     assert load((tmp_path / "v" / "prompt_embeddings.safetensors").read_bytes())["prompt_embeddings"].shape[0] == 2
     (tmp_path / "rows.jsonl").write_text('{"sentence": "w1 w7"}\n{"sentence": "w0"}\n')
     arguments = ["--to=prompt-embeds", f"--rows={tmp_path / 'rows.jsonl'}", f"--out={tmp_path / 'rows'}"]
-    assert call("export", made.folder(place), *arguments) == 0
+    assert call("export", made.folder(position), *arguments) == 0
     rows = load((tmp_path / "rows" / "prompt_embeds.safetensors").read_bytes())
     assert [len(rows[name]) for name in ("0", "1")] == [2 + 3, 2 + 2]
 
@@ -353,8 +353,8 @@ def test_export_by_command_writes_vectors_and_rows(run, tmp_path, capsys):
     ],
 )
 def test_a_wrong_wish_is_refused_in_one_line(flags, reason, run, tmp_path, capsys):
-    made, place = run
-    assert call("export", made.folder(place), f"--out={tmp_path / 'out'}", *flags) == 2
+    made, position = run
+    assert call("export", made.folder(position), f"--out={tmp_path / 'out'}", *flags) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert reason in said[0]
@@ -362,12 +362,12 @@ def test_a_wrong_wish_is_refused_in_one_line(flags, reason, run, tmp_path, capsy
 
 
 def test_nobody_elses_adapter_is_overwritten(run, tmp_path, capsys):
-    made, place = run
+    made, position = run
     (tmp_path / "adapter_config.json").write_text("{}")
-    assert call("export", made.folder(place), f"--out={tmp_path}") == 2
+    assert call("export", made.folder(position), f"--out={tmp_path}") == 2
     assert "did not write" in capsys.readouterr().err
     (tmp_path / "there").write_text("mine")
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     source = written(tmp_path / "adapter", export.adapter_files(arch.ticket(bone), bone, Story()))
     assert call("import", source, f"--out={tmp_path / 'there'}") == 2
     assert "holds something else" in capsys.readouterr().err
@@ -377,9 +377,9 @@ def test_nobody_elses_adapter_is_overwritten(run, tmp_path, capsys):
 
 
 def test_what_was_compared_is_said_with_its_numbers(run, tmp_path, capsys):
-    made, place = run
+    made, position = run
     pytest.importorskip("peft")
-    assert call("export", made.folder(place), f"--out={tmp_path / 'adapter'}") == 0
+    assert call("export", made.folder(position), f"--out={tmp_path / 'adapter'}") == 0
     said = capsys.readouterr().out
     assert re.search(r"largest difference of logits under PEFT \S+: 0 over 8 made-up rows", said)
     found = re.search(
@@ -391,11 +391,11 @@ def test_what_was_compared_is_said_with_its_numbers(run, tmp_path, capsys):
 
 
 def test_an_export_that_would_answer_otherwise_is_not_written(run, tmp_path, capsys, monkeypatch):
-    made, place = run
+    made, position = run
     pytest.importorskip("peft")
     # the attached ticket and PEFT agree still, but the code that trains and evaluates reads another prompt
     monkeypatch.setattr(exchange, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
-    assert call("export", made.folder(place), f"--out={tmp_path / 'adapter'}") == 1
+    assert call("export", made.folder(position), f"--out={tmp_path / 'adapter'}") == 1
     said = capsys.readouterr()
     assert re.search(r"not exported: its README's lines against eval: \d+ of 12 answers differ", said.err)
     assert len(said.err.splitlines()) == 1
@@ -403,14 +403,14 @@ def test_an_export_that_would_answer_otherwise_is_not_written(run, tmp_path, cap
 
 
 def test_without_the_runs_data_the_logits_alone_are_compared_and_that_is_said(run, tmp_path, capsys):
-    made, place = run
+    made, position = run
     pytest.importorskip("peft")
     moved = ("--task", made.settings()["task"]["name"], "--data", str(tmp_path / "nowhere"))
-    assert call("export", made.folder(place), f"--out={tmp_path / 'adapter'}", *moved) == 0
+    assert call("export", made.folder(position), f"--out={tmp_path / 'adapter'}", *moved) == 0
     said = capsys.readouterr().out
     assert "logits of made-up rows alone were compared, no answers: " in said
     assert "nowhere" in said
-    assert call("export", made.folder(place), f"--out={tmp_path / 'adapter'}", *moved, "--json") == 0
+    assert call("export", made.folder(position), f"--out={tmp_path / 'adapter'}", *moved, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["difference"], facts["answers"], facts["different_answers"]) == (0.0, None, None)
 
@@ -419,12 +419,12 @@ def test_without_the_runs_data_the_logits_alone_are_compared_and_that_is_said(ru
 
 
 def test_prune_goes_on_from_an_imported_prompt(run, folder, tmp_path):
-    made, place = run
-    given = load_ticket(made.read(place, "ticket.safetensors"))
+    made, position = run
+    given = load_ticket(made.read(position, "ticket.safetensors"))
     path = tmp_path / "a.ticket"
     from prunekit.runs.round_files import finished_ticket
 
-    kept = finished_ticket(made, place)
+    kept = finished_ticket(made, position)
     save_ticket(kept, path)
     prepared = prepare(tiny.experiment("gpt2", folder, rounds=1, from_=path, prompt_tokens=None, keep_tokens=1))
     dense = prepared.dense(0)
@@ -438,25 +438,25 @@ def test_prune_goes_on_from_an_imported_prompt(run, folder, tmp_path):
 
 
 def test_a_head_comes_along_with_from(folder, tmp_path):
-    bone = arch.backbone("bert")
+    bone = arch.frozen("bert")
     path = tmp_path / "a.ticket"
     save_ticket(tiny.ticket(bone, tokens=3), path)
     prepared = prepare(
-        tiny.experiment("bert", folder, rounds=1, from_=path, prompt_tokens=None, place="first", keep_tokens=1)
+        tiny.experiment("bert", folder, rounds=1, from_=path, prompt_tokens=None, position="first", keep_tokens=1)
     )
     assert prepared.dense(0).head["weight"].equal(load_ticket(path).head["weight"])
     assert not prepared.fresh(prepared.dense(0)).head["weight"].any()
 
 
 def test_from_refuses_what_contradicts_it(folder, tmp_path):
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     path, suffix = tmp_path / "a.ticket", tmp_path / "b.ticket"
     save_ticket(tiny.ticket(bone, tokens=3), path)
-    save_ticket(replace(tiny.ticket(bone, tokens=3), place="suffix"), suffix)
+    save_ticket(replace(tiny.ticket(bone, tokens=3), position="suffix"), suffix)
     for more, reason in [
         (dict(from_=path), "leave out --prompt-tokens"),
         (dict(from_=path, prompt_tokens=None, method="dpt"), "leave out"),
-        (dict(from_=suffix, prompt_tokens=None), "--place suffix"),
+        (dict(from_=suffix, prompt_tokens=None), "--position suffix"),
     ]:
         with pytest.raises(ConfigError, match=reason):
             prepare(tiny.experiment("gpt2", folder, rounds=1, keep_tokens=1, **more))

@@ -157,7 +157,7 @@ def test_numbers_that_are_no_floats_are_refused(tmp_path):
 @pytest.mark.parametrize("kind", arch.ENCODER_DECODERS)
 def test_the_decoders_rows_which_peft_never_reads_are_left_out(kind, tmp_path):
     peft = pytest.importorskip("peft")
-    bone = arch.backbone(kind)
+    bone = arch.frozen(kind)
     made = peft.get_peft_model(bone.model, peft.PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3))
     made.eval().save_pretrained(tmp_path)
     assert load_file(tmp_path / foreign.TENSORS)["prompt_embeddings"].shape == (6, tiny.WIDTH)
@@ -175,7 +175,7 @@ def test_the_decoders_rows_which_peft_never_reads_are_left_out(kind, tmp_path):
 @pytest.mark.parametrize("module", ["lm_head", "embed_tokens"])
 def test_a_module_that_peft_trained_beside_the_prompt_is_refused(module, tmp_path):
     peft = pytest.importorskip("peft")
-    model = arch.backbone("llama").model
+    model = arch.frozen("llama").model
     config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, modules_to_save=[module])
     peft.get_peft_model(model, config).save_pretrained(tmp_path)
     refused(str(tmp_path), module)
@@ -236,7 +236,7 @@ def test_a_header_that_is_longer_than_any_adapters_is_not_read(tmp_path):
 
 @pytest.mark.parametrize("name", [foreign.CONFIG, foreign.TENSORS, "prunekit.json"])
 def test_a_pipe_or_a_folder_in_place_of_a_file_is_not_waited_for(name, tmp_path):
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     for number, make in enumerate((os.mkfifo, os.mkdir)):
         folder = tmp_path / str(number)
         folder.mkdir()

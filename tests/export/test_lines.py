@@ -40,7 +40,7 @@ def rows(choices=CHOICES, template=TEMPLATE, separator=" "):
 
 
 def compared(bone, ticket, folder, choices=CHOICES, template=TEMPLATE, separator=" "):
-    """What is found where an export of a backbone in memory is tried, and what `eval` chooses."""
+    """What is found where an export of a model in memory is tried, and what `eval` chooses."""
     examples = rows(choices, template, separator)
     with torch.no_grad():
         prompt = soft([Member(ticket)])
@@ -69,13 +69,13 @@ KINDS = [pytest.param(kind, marks=[] if kind in QUICK else pytest.mark.gate) for
 @pytest.mark.parametrize("most", [12, 256])
 @pytest.mark.parametrize("kind", KINDS)
 def test_they_answer_as_eval_does_however_long_a_text_is(kind, most, tmp_path):
-    bone = arch.backbone(kind, max_input_tokens=most)
+    bone = arch.frozen(kind, max_input_tokens=most)
     agrees(compared(bone, arch.ticket(bone, "dpt", arch.MASKS["pieces"]), tmp_path))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_they_answer_rows_that_bring_their_own_choices(kind, tmp_path):
-    bone = arch.backbone(kind, max_input_tokens=20)
+    bone = arch.frozen(kind, max_input_tokens=20)
     ticket = arch.ticket(bone)
     if ticket.head is not None:  # one number for a text and a choice
         ticket = replace(ticket, head={name: value[:1] for name, value in ticket.head.items()})
@@ -84,7 +84,7 @@ def test_they_answer_rows_that_bring_their_own_choices(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ["gpt2", "bart"])
 def test_they_rank_by_the_mean_where_the_run_did(kind, tmp_path):
-    bone = arch.backbone(kind, ranking="mean")
+    bone = arch.frozen(kind, ranking="mean")
     agrees(compared(bone, arch.ticket(bone), tmp_path))
 
 
@@ -118,7 +118,7 @@ def test_a_roberta_whose_tokenizer_pads_otherwise_counts_positions_alike(pad, tm
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        bone = wrap(RobertaModel(config).eval(), tiny.tokenizer("roberta"), place="first")
+        bone = wrap(RobertaModel(config).eval(), tiny.tokenizer("roberta"), position="first")
     assert bone.tokenizer.pad_token_id == 0
     agrees(compared(bone, arch.ticket(bone), tmp_path))
 
@@ -159,21 +159,21 @@ def refused(bone, ticket, folder):
 
 @pytest.mark.parametrize("kind", ["gpt2", "roberta"])
 def test_positions_that_are_off_by_one_are_noticed(kind, tmp_path):
-    bone = arch.backbone(kind, max_input_tokens=20)
+    bone = arch.frozen(kind, max_input_tokens=20)
     bone.traits = replace(bone.traits, first_position=bone.traits.first_position + 1)
     refused(bone, arch.ticket(bone), tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "t5"])
 def test_embeddings_that_are_scaled_behind_peft_are_noticed(kind, tmp_path, monkeypatch):
-    bone = arch.backbone(kind, max_input_tokens=20)
+    bone = arch.frozen(kind, max_input_tokens=20)
     plain = bone.embed
     monkeypatch.setattr(bone, "embed", lambda ids: plain(ids) * 2)
     refused(bone, arch.ticket(bone), tmp_path)
 
 
 def test_another_cut_of_long_texts_is_noticed(tmp_path, monkeypatch):
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     ticket = arch.ticket(bone)
     agrees(compared(bone, ticket, tmp_path))
     as_read = export.peft.as_read
@@ -182,7 +182,7 @@ def test_another_cut_of_long_texts_is_noticed(tmp_path, monkeypatch):
 
 
 def test_lines_that_fail_end_in_one_line(tmp_path):
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     files = export.adapter_files(arch.ticket(bone), bone, Story(template=TEMPLATE, choices=CHOICES))
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)

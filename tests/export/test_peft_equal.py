@@ -29,7 +29,7 @@ def write(folder, files):
 @pytest.mark.parametrize(("kind", "method"), tiny.pairs(arch.KINDS, ("residual", "dpt")))
 def test_logits_under_peft_are_those_of_prunekit_bit_for_bit(kind, method, tmp_path):
     for name, mask in arch.MASKS.items():
-        bone = arch.backbone(kind)
+        bone = arch.frozen(kind)
         ticket = arch.ticket(bone, method, mask)
         folder = write(tmp_path / name, export.adapter_files(ticket, bone, Story()))
         found = export.verify(folder, ticket, bone)
@@ -40,7 +40,7 @@ def test_logits_under_peft_are_those_of_prunekit_bit_for_bit(kind, method, tmp_p
 
 @pytest.mark.parametrize("kind", arch.KINDS)
 def test_choices_under_peft_score_as_prunekit_scores_them(kind, tmp_path):
-    bone = arch.backbone(kind)
+    bone = arch.frozen(kind)
     ticket = arch.ticket(bone, "dpt", arch.MASKS["pieces"])
     folder = write(tmp_path, export.adapter_files(ticket, bone, Story()))
     examples = tiny.encoded(bone, tiny.examples(6, choices=("good very", "bad")), arch.TOKENS)
@@ -78,12 +78,12 @@ def kind_of(bone):
 @pytest.mark.parametrize(
     ("kind", "method"), tiny.pairs(("gpt2", "t5", "bert", "roberta"), ("direct", "residual", "dpt"))
 )
-@pytest.mark.parametrize("absent", ["remove", "zero"])
-def test_what_was_exported_is_imported_as_it_was(kind, method, absent, tmp_path):
+@pytest.mark.parametrize("dropped_as", ["remove", "zero"])
+def test_what_was_exported_is_imported_as_it_was(kind, method, dropped_as, tmp_path):
     for name, mask in arch.MASKS.items():
-        bone = arch.backbone(kind)
+        bone = arch.frozen(kind)
         origin = {"task": "toy", "run": "12345678"}
-        ticket = arch.ticket(bone, method, mask, absent=absent, round=2, rewind=30, origin=origin)
+        ticket = arch.ticket(bone, method, mask, dropped_as=dropped_as, round=2, rewind=30, origin=origin)
         folder = write(tmp_path / name, export.adapter_files(ticket, bone, Story()))
         back = export.read_adapter(str(folder))
         assert back == export.flattened(ticket)
@@ -99,8 +99,8 @@ def test_what_was_exported_is_imported_as_it_was(kind, method, absent, tmp_path)
 def test_real_models_agree_with_peft_too(name, shared, tmp_path):
     from prunekit.models import load
 
-    place = "first" if "minilm" in name else "auto"
-    bone = load(str(shared / "models" / name), place=place)
+    position = "first" if "minilm" in name else "auto"
+    bone = load(str(shared / "models" / name), position=position)
     for method, (mask_name, mask) in product(("residual", "dpt"), arch.MASKS.items()):
         ticket: Ticket = arch.ticket(bone, method, mask)
         folder = write(tmp_path / f"{method}-{mask_name}", export.adapter_files(ticket, bone, Story()))

@@ -18,7 +18,7 @@ import tiny
 from test_golden import findings
 
 from prunekit.cli import main
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.round_files import finished_ticket
 from prunekit.runs.run import Run
 from prunekit.runs.ticket_file import save_ticket
@@ -50,13 +50,13 @@ def make(target: Path) -> None:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, copy)
         Run.open(target / "run").settle_journal()  # of what was copied: the run's own lists its table too
-        save_ticket(finished_ticket(run, Place("", 0, 0)), target / "encoder.safetensors")
+        save_ticket(finished_ticket(run, RunKey("", 0, 0)), target / "encoder.safetensors")
         stage = next(one for one in run.stages() if one.startswith("prune-"))
-        save_ticket(finished_ticket(run, Place(stage, 1, 1)), target / "pruned.safetensors")
+        save_ticket(finished_ticket(run, RunKey(stage, 1, 1)), target / "pruned.safetensors")
         for method in ("residual", "dept"):
             call("tune", *flags, f"--method={method}", "--rank=2", "--bottleneck=4", "--train-steps=2", "--out=more")
             (path,) = Path("more").iterdir()
-            save_ticket(finished_ticket(Run.open(path), Place("", 0, 0)), target / f"{method}.safetensors")
+            save_ticket(finished_ticket(Run.open(path), RunKey("", 0, 0)), target / f"{method}.safetensors")
             shutil.rmtree("more")
     (target / "findings.json").write_text(json.dumps(findings(target), sort_keys=True) + "\n")
 

@@ -27,10 +27,10 @@ def test_the_base_class_says_what_a_method_must_bring():
 
 
 @pytest.mark.parametrize(
-    ("absent", "present"), [("remove", [1, 0, 1]), ("hide", [1, 0, 1]), ("zero", [1, 1, 1])]
+    ("dropped_as", "present"), [("remove", [1, 0, 1]), ("hide", [1, 0, 1]), ("zero", [1, 1, 1])]
 )  # fmt: skip
-def test_values_are_mask_times_values_and_present_follows_absent(absent, present):
-    values, there = MaskedPrompt(DirectPrompt(VALUES), MASK, absent)()
+def test_values_are_mask_times_values_and_present_follows_absent(dropped_as, present):
+    values, there = MaskedPrompt(DirectPrompt(VALUES), MASK, dropped_as)()
     assert values.shape == (3, 8)
     assert torch.equal(values, VALUES * MASK.expand(8))
     assert values[0, 2:4].tolist() == values[2, 6:].tolist() == [0.0, 0.0]  # a dropped piece is always zeros

@@ -19,7 +19,7 @@ def logits(bone, rows, *tickets):
 
 
 def test_fixed_choices_are_rows_of_the_head_and_own_ones_join_the_text():
-    bone = tiny.backbone("bert")
+    bone = tiny.frozen("bert")
     fixed = bone.layout(Encoded(1, (7, 8, 9), ((5,), (6,)), 1), every_choice=False)
     assert (fixed.inputs, fixed.targets, fixed.gold) == ([(7, 8, 9)], [(), ()], 1)
     own = bone.layout(Encoded(1, (7, 8, 9), ((5,), (6, 4)), 1, own_choices=True), every_choice=False)
@@ -27,7 +27,7 @@ def test_fixed_choices_are_rows_of_the_head_and_own_ones_join_the_text():
 
 
 def test_own_answers_have_no_special_tokens_and_fixed_ones_no_tokens_at_all():
-    bone = tiny.backbone("bert")
+    bone = tiny.frozen("bert")
     example = Example(0, "{x} :", {"x": "w1"}, ("very bad", "good"), (0,))
     (row,) = bone.encode([example], own_choices=True, prompt_tokens=4)
     assert row.text == tuple(bone.tokenizer.convert_tokens_to_ids(["[CLS]", "w1", ":", "[SEP]"]))
@@ -37,40 +37,40 @@ def test_own_answers_have_no_special_tokens_and_fixed_ones_no_tokens_at_all():
 
 
 def test_a_ticket_without_a_head_is_refused():
-    bone = tiny.backbone("bert")
+    bone = tiny.frozen("bert")
     with pytest.raises(ConfigError, match="head"):
         logits(bone, tiny.encoded(bone, tiny.examples(1)), replace(tiny.ticket(bone), head=None))
 
 
 def test_the_prompt_stands_behind_cls_by_default():
-    assert [tiny.backbone(kind).place for kind in ENCODERS] == ["after-cls"] * 2
+    assert [tiny.frozen(kind).position for kind in ENCODERS] == ["after-cls"] * 2
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_first_on_request_is_read_at_row_zero_through_the_pooler(kind):
-    bone = tiny.backbone(kind, place="first")
+    bone = tiny.frozen(kind, position="first")
     ticket = tiny.ticket(bone)
     rows = tiny.encoded(bone, tiny.examples(5))
     found = logits(bone, rows, ticket)[0]
     with torch.no_grad():
         wanted = [naive.choice_scores(kind, bone, ticket.state["values"], row, ticket.head)[0] for row in rows]
     assert (found - torch.stack(wanted)).abs().max() <= 1e-5 * found.abs().max()
-    assert (found - logits(tiny.backbone(kind), rows, ticket)[0]).abs().max() > 1e-3
+    assert (found - logits(tiny.frozen(kind), rows, ticket)[0]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_first_members_of_different_lengths_are_read_at_their_own_first_row(kind):
-    bone = tiny.backbone(kind, place="first")
+    bone = tiny.frozen(kind, position="first")
     rows = tiny.encoded(bone, tiny.examples(4))
     cohort = [tiny.ticket(bone, seed=seed) for seed in range(2)]
     cohort[1] = replace(cohort[1], mask=tiny.masked([False, True, False, True]))
     together = logits(bone, rows, *cohort)
-    for place, ticket in enumerate(cohort):
-        assert (together[place] - logits(bone, rows, ticket)[0]).abs().max() <= 1e-5 * together.abs().max()
+    for position, ticket in enumerate(cohort):
+        assert (together[position] - logits(bone, rows, ticket)[0]).abs().max() <= 1e-5 * together.abs().max()
 
 
 def test_without_a_pooler_first_reads_the_bare_state():
-    bone = tiny.backbone("bert", place="first")
+    bone = tiny.frozen("bert", position="first")
     bone.model.pooler = None
     ticket = tiny.ticket(bone)
     (row,) = tiny.encoded(bone, tiny.examples(1))
@@ -82,7 +82,7 @@ def test_without_a_pooler_first_reads_the_bare_state():
 
 
 def test_a_zero_head_answers_the_same_everywhere():
-    bone = tiny.backbone("bert")
+    bone = tiny.frozen("bert")
     found = logits(bone, tiny.encoded(bone, tiny.examples(3)), replace(tiny.ticket(bone), head=bone.new_head(2)))
     assert found.abs().max() == 0
 
@@ -90,7 +90,7 @@ def test_a_zero_head_answers_the_same_everywhere():
 @pytest.fixture
 def counted():
     """An encoder, and how many rows went through it in each forward pass."""
-    bone, rows = tiny.backbone("bert"), []
+    bone, rows = tiny.frozen("bert"), []
     bone.model.register_forward_hook(lambda module, given, made: rows.append(len(made.last_hidden_state)))
     return bone, rows
 

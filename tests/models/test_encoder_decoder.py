@@ -8,14 +8,14 @@ from prunekit.support.errors import ConfigError
 
 
 def test_an_answer_ends_with_its_closing_token():
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     good, close = bone.tokenizer.convert_tokens_to_ids(["good", "</s>"])
     (row,) = tiny.encoded(bone, tiny.examples(1))
     assert row.choices[0] == (good, close)
 
 
 def test_the_text_is_one_row_for_all_choices():
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     example = Encoded(3, (7, 8, 1), ((5, 1), (6, 1)), 1)
     every = bone.layout(example, every_choice=True)
     assert (every.inputs, every.targets, every.gold, every.index) == ([(7, 8, 1)], ((5, 1), (6, 1)), 1, 3)
@@ -24,19 +24,19 @@ def test_the_text_is_one_row_for_all_choices():
 
 
 def test_decoder_inputs_are_the_answer_behind_the_start_token():
-    bone = tiny.backbone("bart")
+    bone = tiny.frozen("bart")
     assert bone._shifted(torch.tensor([[5, 6, 1], [7, 1, 0]])).tolist() == [[1, 5, 6], [1, 7, 1]]
 
 
 @pytest.mark.parametrize(("kind", "together"), [("t5", "batch"), ("bart", "rows")])
 def test_only_relative_positions_take_padded_members(kind, together):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     assert bone.traits.together == together
     assert not bone.answers_by_head
 
 
 def test_the_text_is_encoded_once_for_all_choices(monkeypatch):
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     rows = tiny.encoded(bone, tiny.examples(3, choices=("good", "bad", "very")))
     seen = []
     encoder = bone.model.get_encoder()
@@ -49,7 +49,7 @@ def test_the_text_is_encoded_once_for_all_choices(monkeypatch):
 
 
 def test_a_model_that_keeps_no_keys_and_values_is_refused_by_name(monkeypatch):
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     rows = tiny.encoded(bone, tiny.examples(1, choices=("good", "bad", "very")))
     monkeypatch.setattr(bone.model, "forward", lambda encoder_outputs, attention_mask, decoder_input_ids: None)
     with pytest.raises(ConfigError, match="T5ForConditionalGeneration keeps no keys and values"):
@@ -59,21 +59,21 @@ def test_a_model_that_keeps_no_keys_and_values_is_refused_by_name(monkeypatch):
 @pytest.mark.parametrize("kind", ["t5", "bart"])
 def test_answers_that_share_a_text_are_scored_as_each_alone(kind):
     """Of one, two and four tokens, so that some are padded; in a cohort of two."""
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     prompts = soft([Member(tiny.ticket(bone, seed=seed)) for seed in (0, 1)])
     answers = ((5,), (6, 1), (7, 8, 5, 1))
     texts = ((7, 8, 1), (9, 5, 6, 8, 1))
     with torch.no_grad():
-        rows = [Encoded(place, text, answers, 0) for place, text in enumerate(texts)]
+        rows = [Encoded(position, text, answers, 0) for position, text in enumerate(texts)]
         together = bone.logits(prompts, bone.batch([rows], every_choice=True))
-        for place, answer in enumerate(answers):
+        for position, answer in enumerate(answers):
             rows = [Encoded(number, text, (answer,), 0) for number, text in enumerate(texts)]
             alone = bone.logits(prompts, bone.batch([rows], every_choice=True))
-            torch.testing.assert_close(together[..., place], alone[..., 0], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(together[..., position], alone[..., 0], rtol=1e-5, atol=1e-6)
 
 
 def test_what_the_decoder_makes_of_a_text_is_made_once_for_all_its_answers():
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     rows = tiny.encoded(bone, tiny.examples(3, choices=("good", "bad", "very")))
     seen = []
     keys = bone.model.decoder.block[0].layer[1].EncDecAttention.k

@@ -1,4 +1,4 @@
-"""What all families share (backbones/base.py)."""
+"""What all families share (models/base.py)."""
 
 from dataclasses import replace
 
@@ -47,16 +47,16 @@ def cases(bone):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_and_batch_never_change_an_answer(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     for ticket, rows in cases(bone):
         whole = judged(bone, ticket, rows)
         largest = float(whole.logits[whole.logits.isfinite()].abs().max())
-        for place, row in enumerate(rows):
+        for position, row in enumerate(rows):
             alone = judged(bone, ticket, [row])
             count = len(row.choices)
-            assert (whole.logits[0, place, :count] - alone.logits[0, 0]).abs().max() <= 1e-5 * largest
-            assert (whole.logits[0, place, count:] == -torch.inf).all()
-            assert (whole.losses[0, place] - alone.losses[0, 0]).abs() <= 1e-5 * max(1.0, float(alone.losses))
+            assert (whole.logits[0, position, :count] - alone.logits[0, 0]).abs().max() <= 1e-5 * largest
+            assert (whole.logits[0, position, count:] == -torch.inf).all()
+            assert (whole.losses[0, position] - alone.losses[0, 0]).abs() <= 1e-5 * max(1.0, float(alone.losses))
         backwards = judged(bone, ticket, rows[::-1])
         finite = whole.logits.isfinite()
         assert (backwards.logits.flip(1)[finite] - whole.logits[finite]).abs().max() <= 1e-5 * largest
@@ -64,21 +64,21 @@ def test_padding_and_batch_never_change_an_answer(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers_and_losses_equal_an_independent_reading_of_single_examples(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     for ticket, rows in cases(bone):
         whole = judged(bone, ticket, rows)
-        for place, row in enumerate(rows):
+        for position, row in enumerate(rows):
             with torch.no_grad():
                 total, _ = naive.choice_scores(kind, bone, ticket.state["values"], row, ticket.head)
                 loss = naive.loss(kind, bone, ticket.state["values"], row, ticket.head)
-            found = whole.logits[0, place, : len(row.choices)]
+            found = whole.logits[0, position, : len(row.choices)]
             assert (found - total).abs().max() <= 1e-5 * total.abs().max()
-            assert (whole.losses[0, place] - loss).abs() <= 1e-5 * max(1.0, float(loss))
+            assert (whole.losses[0, position] - loss).abs() <= 1e-5 * max(1.0, float(loss))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_gold_choice_alone_gives_the_same_loss(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     for ticket, rows in cases(bone):
         every, gold = judged(bone, ticket, rows), judged(bone, ticket, rows, every_choice=False)
         assert (every.losses - gold.losses).abs().max() <= 1e-5 * every.losses.max()
@@ -86,7 +86,7 @@ def test_the_gold_choice_alone_gives_the_same_loss(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_filler_of_padding_is_never_read(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     rows, ticket = tiny.encoded(bone, tiny.examples(5)), prompt(bone)
     batch = bone.batch([rows], every_choice=True)
     other = replace(batch, ids=torch.where(batch.mask, batch.ids, torch.full_like(batch.ids, 17)))
@@ -98,8 +98,8 @@ def test_the_filler_of_padding_is_never_read(kind):
 
 @pytest.mark.parametrize("kind", ["t5", "gpt2"])
 def test_ranking_by_the_mean_divides_by_the_answers_own_length(kind):
-    total = tiny.backbone(kind)
-    mean = tiny.backbone(kind, ranking="mean")
+    total = tiny.frozen(kind)
+    mean = tiny.frozen(kind, ranking="mean")
     rows = tiny.encoded(total, tiny.examples(3, choices=("good", "very bad w3")))
     lengths = torch.tensor([len(choice) for choice in rows[0].choices])
     assert lengths[0] < lengths[1]
@@ -110,7 +110,7 @@ def test_ranking_by_the_mean_divides_by_the_answers_own_length(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_a_known_answer_the_loss_is_nan_and_the_choice_is_still_made(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     known = tiny.examples(3)
     rows = tiny.encoded(bone, [known[0], replace(known[1], gold=()), known[2]])
     found = judged(bone, prompt(bone), rows)
@@ -121,7 +121,7 @@ def test_without_a_known_answer_the_loss_is_nan_and_the_choice_is_still_made(kin
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_members_may_share_their_examples_or_bring_their_own(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     members = [Member(tiny.ticket(bone, seed=seed)) for seed in range(2)]
     rows = tiny.encoded(bone, tiny.examples(3))
     with torch.no_grad():
@@ -133,8 +133,8 @@ def test_members_may_share_their_examples_or_bring_their_own(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_backbone_describes_itself(kind):
-    bone = tiny.backbone(kind)
+def test_a_model_describes_itself(kind):
+    bone = tiny.frozen(kind)
     table = bone.embedding.weight
     assert (bone.width, bone.hidden_width, bone.pad) == (tiny.WIDTH, tiny.WIDTH, 0)
     assert bone.embedding_rms == pytest.approx(float(table.square().mean().sqrt()), rel=1e-6)
@@ -145,24 +145,24 @@ def test_a_backbone_describes_itself(kind):
 
 
 def test_ordinary_ids_are_words_from_the_front():
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     special = {0, 1, 2}  # pad, eos, unk
     assert bone.ordinary_ids(5) == [i for i in range(8) if i not in special][:5]
     assert set(bone.ordinary_ids()) == set(range(len(tiny.SPECIAL + tiny.WORDS))) - special
 
 
 def test_the_digest_follows_every_weight():
-    bone, other = tiny.backbone("bert"), tiny.backbone("bert")
+    bone, other = tiny.frozen("bert"), tiny.frozen("bert")
     assert bone.digest() == other.digest()
     with torch.no_grad():
         next(iter(other.model.parameters())).view(-1)[3] += 1e-3
     assert bone.digest() != other.digest()
-    assert tiny.backbone("t5").digest() != tiny.backbone("gpt2").digest()
+    assert tiny.frozen("t5").digest() != tiny.frozen("gpt2").digest()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_head_is_zero_and_only_encoders_have_one(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     if kind not in tiny.ENCODERS:
         assert bone.new_head(3) is None
         return
@@ -174,7 +174,7 @@ def test_a_new_head_is_zero_and_only_encoders_have_one(kind):
 
 def test_a_place_that_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="'after-cls' does not fit this model; use one of first"):
-        tiny.backbone("gpt2", place="after-cls")
+        tiny.frozen("gpt2", position="after-cls")
 
 
 # ---- shortening
@@ -190,14 +190,14 @@ def words_of(bone, encoded):
 
 
 def test_a_text_over_the_limit_loses_the_end_of_its_longest_field():
-    bone = tiny.backbone("gpt2", max_input_tokens=12)
+    bone = tiny.frozen("gpt2", max_input_tokens=12)
     (made,) = bone.encode([long_example()], own_choices=False, prompt_tokens=4)
     assert words_of(bone, made) == ["w1", "w2", ":", *[f"w{2 + n}" for n in range(8)], ":"]
     assert made.cut
 
 
 def test_special_tokens_survive_shortening():
-    bone = tiny.backbone("bert", max_input_tokens=10)
+    bone = tiny.frozen("bert", max_input_tokens=10)
     (made,) = bone.encode([long_example()], own_choices=False, prompt_tokens=4)
     found = words_of(bone, made)
     assert len(found) == 10
@@ -205,7 +205,7 @@ def test_special_tokens_survive_shortening():
 
 
 def test_two_long_fields_are_both_shortened():
-    bone = tiny.backbone("gpt2", max_input_tokens=10)
+    bone = tiny.frozen("gpt2", max_input_tokens=10)
     (made,) = bone.encode([long_example(20, " ".join(["w1"] * 20))], own_choices=False, prompt_tokens=4)
     found = words_of(bone, made)
     assert len(found) <= 10
@@ -214,7 +214,7 @@ def test_two_long_fields_are_both_shortened():
 
 @pytest.mark.parametrize("kind", ["gpt2", "opt", "bert", "roberta", "bart"])
 def test_prompt_text_and_answer_fit_the_models_positions(kind):
-    bone = tiny.backbone(kind, max_input_tokens=500)
+    bone = tiny.frozen(kind, max_input_tokens=500)
     (made,) = bone.encode([long_example(38 * 3)], own_choices=False, prompt_tokens=20)
     assert made.cut
     assert len(made.text) + 20 <= 80
@@ -223,20 +223,20 @@ def test_prompt_text_and_answer_fit_the_models_positions(kind):
 
 
 def test_a_text_within_the_limit_is_left_alone():
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     (made,) = tiny.encoded(bone, tiny.examples(1))
     assert not made.cut
     assert words_of(bone, made) == [*tiny.examples(1)[0].text.split(), "</s>"]
 
 
 def test_a_template_that_does_not_fit_is_refused():
-    bone = tiny.backbone("gpt2", max_input_tokens=1)
+    bone = tiny.frozen("gpt2", max_input_tokens=1)
     with pytest.raises(ConfigError, match="template alone takes more than the 1 tokens"):
         bone.encode([long_example()], own_choices=False, prompt_tokens=4)
 
 
 def test_an_input_that_a_method_moves_reaches_the_model_moved():
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     rows, ticket = tiny.encoded(bone, tiny.examples(2)), tiny.ticket(bone)
     batch = bone.batch([rows], every_choice=True)
     shift = torch.randn(tiny.WIDTH, generator=generator("shift"))
@@ -249,7 +249,7 @@ def test_an_input_that_a_method_moves_reaches_the_model_moved():
 
 
 def test_the_digest_is_the_same_before_and_after_the_tokenizer_is_used():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     bone.tokenizer.backend_tokenizer.enable_truncation(5)  # as some tokenizer files ship it
     bone.tokenizer.backend_tokenizer.enable_padding(length=5)
     before = bone.digest()

@@ -181,7 +181,7 @@ def test_the_list_of_what_never_computes_holds_no_width_or_activation():
 
 
 def test_two_precisions_of_one_model_are_known_by_their_rounded_weights():
-    exact, narrow = (tiny.backbone("gpt2", dtype=kind).identity() for kind in (torch.float32, torch.bfloat16))
+    exact, narrow = (tiny.frozen("gpt2", dtype=kind).identity() for kind in (torch.float32, torch.bfloat16))
     assert exact.rounded == narrow.rounded
     assert exact.weights != narrow.weights
     other = wrap(tiny.model("gpt2", seed=1), tiny.tokenizer("gpt2")).identity()

@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_each_kind_gets_its_family(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     assert type(bone) is FAMILIES[kind]
     assert family(tiny.model(kind).config) == WORDS[FAMILIES[kind]]
 
@@ -45,7 +45,7 @@ def test_a_decoder_that_hears_is_no_encoder_though_it_is_listed_beside_encoder_d
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_what_is_loaded_from_a_folder_is_what_was_saved(folder, kind):
     bone = load(str(folder(kind)))
-    wanted = tiny.backbone(kind)
+    wanted = tiny.frozen(kind)
     assert type(bone) is type(wanted)
     assert not any(parameter.requires_grad for parameter in bone.model.parameters())
     assert not bone.model.training
@@ -63,9 +63,9 @@ def test_what_is_loaded_from_a_folder_is_what_was_saved(folder, kind):
         assert torch.equal(one, other)
 
 
-def test_options_reach_the_backbone(folder):
-    bone = load(str(folder("bert")), place="first", ranking="mean", max_input_tokens=9, precision="bfloat16")
-    assert (bone.place, bone.ranking, bone.max_input_tokens) == ("first", "mean", 9)
+def test_options_reach_the_model(folder):
+    bone = load(str(folder("bert")), position="first", ranking="mean", max_input_tokens=9, precision="bfloat16")
+    assert (bone.position, bone.ranking, bone.max_input_tokens) == ("first", "mean", 9)
     assert next(bone.model.parameters()).dtype == torch.bfloat16
 
 
@@ -78,7 +78,7 @@ def test_an_encoder_with_a_task_head_is_taken_without_it():
 
 
 def test_a_model_in_memory_is_frozen():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     assert not any(parameter.requires_grad for parameter in bone.model.parameters())
 
 

@@ -1,4 +1,4 @@
-"""Where prompt vectors stand in a row (backbones/placing.py)."""
+"""Where prompt vectors stand in a row (models/placing.py)."""
 
 import torch
 

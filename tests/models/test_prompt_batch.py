@@ -2,7 +2,7 @@ import pytest
 import tiny
 import torch
 
-from prunekit.models import Soft, stack
+from prunekit.models import PromptBatch, stack
 from prunekit.prompts import DirectPrompt, MaskedPrompt
 from prunekit.prompts.base import Prompt
 from prunekit.support.seeding import generator
@@ -10,9 +10,9 @@ from prunekit.support.seeding import generator
 H = 8
 
 
-def member(tokens: list[bool], absent="remove", seed=0) -> MaskedPrompt:
+def member(tokens: list[bool], dropped_as="remove", seed=0) -> MaskedPrompt:
     values = torch.randn(len(tokens), H, generator=generator("soft", seed))
-    return MaskedPrompt(DirectPrompt(values), tiny.masked(tokens), absent)
+    return MaskedPrompt(DirectPrompt(values), tiny.masked(tokens), dropped_as)
 
 
 def test_a_removed_token_has_no_slot():
@@ -24,9 +24,9 @@ def test_a_removed_token_has_no_slot():
     assert made.source.tolist() == [[0, 2]]
 
 
-@pytest.mark.parametrize(("absent", "present"), [("hide", [True, False, True]), ("zero", [True, True, True])])
-def test_a_hidden_or_zero_token_keeps_its_slot_and_position(absent, present):
-    made = stack([member([True, False, True], absent)])
+@pytest.mark.parametrize(("dropped_as", "present"), [("hide", [True, False, True]), ("zero", [True, True, True])])
+def test_a_hidden_or_zero_token_keeps_its_slot_and_position(dropped_as, present):
+    made = stack([member([True, False, True], dropped_as)])
     assert made.values.shape == (1, 3, H)
     assert made.present.tolist() == [present]
     assert made.placed.tolist() == [[True] * 3]
@@ -125,6 +125,6 @@ def test_members_that_move_their_input_each_move_their_own():
     assert moved[1].unique().tolist() == [0.0, 2.0]
     assert moved[:, :, -1].abs().max() == 0
     assert stack([member([True])]).embed_input is None
-    assert isinstance(made, Soft)
+    assert isinstance(made, PromptBatch)
     alone = made.member(1).embed_input(torch.zeros(1, 3, 4, H), keep[:1])
     assert torch.equal(alone[0], moved[1])

@@ -17,7 +17,7 @@ from prunekit.experiment.prepare import prepare
 from prunekit.models import Encoded, load, suffix
 from prunekit.models.decoder import Decoder
 from prunekit.models.text_cache import TextCache
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.ticket_file import load_ticket
 from prunekit.support.errors import ConfigError
 
@@ -31,17 +31,17 @@ FULL = tiny.masked([True] * 5)
 @pytest.fixture(scope="module")
 def stories(request):
     folder = request.getfixturevalue("shared") / "models" / "stories260k"
-    return lambda **options: load(str(folder), place="suffix", precision="float32", **options)
+    return lambda **options: load(str(folder), position="suffix", precision="float32", **options)
 
 
 @pytest.fixture
 def suffixed(request):
-    """kind, options -> a fresh backbone with its prompt behind the text."""
+    """kind, options -> a fresh model with its prompt behind the text."""
 
     def make(kind, **options):
         if kind == "stories260k":
             return request.getfixturevalue("stories")(**options)
-        return tiny.backbone(kind, place="suffix", **options)
+        return tiny.frozen(kind, position="suffix", **options)
 
     return make
 
@@ -56,15 +56,15 @@ def rows_of(answers, count=6):
     fixed = {"one": ((5,), (6,)), "several": ((7, 8, 9), (6,), (10, 11)), "long": ((3, 4, 5, 6), (9, 7, 8, 5))}
     made = []
     for index in range(count):
-        text = tuple(1 + (7 * index + 3 * place) % 48 for place in range(3 + 2 * index))
+        text = tuple(1 + (7 * index + 3 * position) % 48 for position in range(3 + 2 * index))
         own = tuple(tuple(4 + (index + n + k) % 40 for k in range(1 + n)) for n in range(1 + index % 3))
         choices = own if answers == "own" else fixed[answers]
         made.append(Encoded(index, text, choices, index % len(choices), answers == "own"))
     return made
 
 
-def cohort(bone, masks=(FULL, HOLES, TAIL), absent="remove", dtype=torch.float32):
-    return [replace(tiny.ticket(bone, tokens=5, seed=seed, absent=absent, dtype=dtype), mask=mask)
+def cohort(bone, masks=(FULL, HOLES, TAIL), dropped_as="remove", dtype=torch.float32):
+    return [replace(tiny.ticket(bone, tokens=5, seed=seed, dropped_as=dropped_as, dtype=dtype), mask=mask)
             for seed, mask in enumerate(masks)]  # fmt: skip
 
 
@@ -88,9 +88,9 @@ def slots(ticket):
     """The vectors [n, H] that a ticket puts in, and Bool[n] which of them are attended to."""
     values = ticket.state["values"] * ticket.mask.expand(ticket.state["values"].shape[1])
     token = ticket.mask.token
-    if ticket.absent == "remove":
+    if ticket.dropped_as == "remove":
         return values[token], torch.ones(int(token.sum()), dtype=torch.bool)
-    return values, token if ticket.absent == "hide" else torch.ones(len(token), dtype=torch.bool)
+    return values, token if ticket.dropped_as == "hide" else torch.ones(len(token), dtype=torch.bool)
 
 
 def naive(bone, ticket, row):
@@ -113,33 +113,33 @@ def naive(bone, ticket, row):
 # ---- the same as one example at a time
 
 
-@pytest.mark.parametrize("absent", ABSENT)
+@pytest.mark.parametrize("dropped_as", ABSENT)
 @pytest.mark.parametrize("answers", ["one", "several", "own"])
-def test_answers_equal_an_independent_reading_of_single_examples(bone, answers, absent):
+def test_answers_equal_an_independent_reading_of_single_examples(bone, answers, dropped_as):
     assert bone.caches_texts
-    rows, tickets = rows_of(answers), cohort(bone, absent=absent)
+    rows, tickets = rows_of(answers), cohort(bone, dropped_as=dropped_as)
     with torch.no_grad():
         judged = bone.judge(prompts(tickets), bone.batch([rows], every_choice=True))
         gold = bone.losses(prompts(tickets), bone.batch([rows], every_choice=False))
         for member, ticket in enumerate(tickets):
-            for place, row in enumerate(rows):
+            for position, row in enumerate(rows):
                 wanted = naive(bone, ticket, row)
-                close(judged.logits[member, place, : len(wanted)], wanted)
-                assert (judged.logits[member, place, len(wanted) :] == -torch.inf).all()
+                close(judged.logits[member, position, : len(wanted)], wanted)
+                assert (judged.logits[member, position, len(wanted) :] == -torch.inf).all()
                 loss = -wanted[row.gold] / len(row.choices[row.gold])
-                assert abs(float(judged.losses[member, place] - loss)) <= 1e-5 * float(loss)
-                assert abs(float(gold[member, place] - loss)) <= 1e-5 * float(loss)
+                assert abs(float(judged.losses[member, position] - loss)) <= 1e-5 * float(loss)
+                assert abs(float(gold[member, position] - loss)) <= 1e-5 * float(loss)
     assert len(bone.texts) == len(rows)
 
 
 @pytest.mark.parametrize("answers", ["one", "own"])
 def test_whole_rows_equal_it_too(bone, answers):
-    rows, tickets = rows_of(answers), cohort(bone, absent="hide")
+    rows, tickets = rows_of(answers), cohort(bone, dropped_as="hide")
     with torch.no_grad():
         judged = uncached(bone).judge(prompts(tickets), bone.batch([rows], every_choice=True))
         for member, ticket in enumerate(tickets):
-            for place, row in enumerate(rows):
-                close(judged.logits[member, place, : len(row.choices)], naive(bone, ticket, row))
+            for position, row in enumerate(rows):
+                close(judged.logits[member, position, : len(row.choices)], naive(bone, ticket, row))
     assert not len(bone.texts)
 
 
@@ -152,7 +152,7 @@ def test_whole_rows_need_no_positions(suffixed, takes, monkeypatch):
     )
     bone = suffixed("gpt2")
     assert bone.caches_texts is takes
-    rows, tickets = rows_of("several"), cohort(bone, absent="hide")
+    rows, tickets = rows_of("several"), cohort(bone, dropped_as="hide")
     with torch.no_grad():
         judged = bone.judge(prompts(tickets), bone.batch([rows], every_choice=True))
         close(judged.logits[1, 3], naive(bone, tickets[1], rows[3]))
@@ -168,11 +168,11 @@ def losses_and_gradients(bone, tickets, rows):
     return losses.detach(), [member.masked.prompt.values.grad for member in members]
 
 
-@pytest.mark.parametrize("absent", ABSENT)
+@pytest.mark.parametrize("dropped_as", ABSENT)
 @pytest.mark.parametrize("answers", ["one", "several"])
 @pytest.mark.parametrize("shared_rows", [True, False])
-def test_losses_and_gradients_equal_those_of_whole_rows(bone, shared_rows, answers, absent):
-    tickets, rows = cohort(bone, absent=absent), rows_of(answers, 9)
+def test_losses_and_gradients_equal_those_of_whole_rows(bone, shared_rows, answers, dropped_as):
+    tickets, rows = cohort(bone, dropped_as=dropped_as), rows_of(answers, 9)
     batch = [rows] if shared_rows else [rows[:3], rows[3:6], rows[6:]]
     behind, gradients = losses_and_gradients(bone, tickets, batch)
     assert len(bone.texts) == 9
@@ -185,7 +185,7 @@ def test_losses_and_gradients_equal_those_of_whole_rows(bone, shared_rows, answe
 
 @pytest.mark.parametrize("answers", ["one", "several"])
 def test_a_copy_of_the_prompt_per_example_gets_each_examples_own_gradient(bone, answers):
-    rows, tickets = rows_of(answers), cohort(bone, absent="hide")
+    rows, tickets = rows_of(answers), cohort(bone, dropped_as="hide")
     batch = bone.batch([rows], every_choice=False)
     gradients = []
     for each in (bone, uncached(bone)):
@@ -213,9 +213,9 @@ def test_a_row_alone_and_in_any_batch_agree(bone):
     with torch.no_grad():
         whole = bone.logits(prompts(tickets), bone.batch([rows], every_choice=True))
         largest = float(whole[whole.isfinite()].abs().max())
-        for place, row in enumerate(rows):
+        for position, row in enumerate(rows):
             alone = bone.logits(prompts(tickets[1:2]), bone.batch([[row]], every_choice=True))[0, 0]
-            assert (whole[1, place, : len(row.choices)] - alone).abs().max() <= 1e-5 * largest
+            assert (whole[1, position, : len(row.choices)] - alone).abs().max() <= 1e-5 * largest
 
 
 @pytest.mark.parametrize("answers", ["one", "several"])
@@ -227,7 +227,7 @@ def test_without_any_prompt_the_bare_model_answers(bone, answers):
         batch = bone.batch([rows], every_choice=True)
         for tickets in ([nothing], [nothing, full]):
             close(bone.logits(prompts(tickets), batch)[0], wanted)
-        hidden = replace(nothing, absent="hide")  # every slot is there, none is attended to
+        hidden = replace(nothing, dropped_as="hide")  # every slot is there, none is attended to
         close(bone.logits(prompts([hidden]), batch)[0], torch.stack([naive(bone, hidden, row) for row in rows]))
 
 
@@ -287,7 +287,7 @@ def test_members_train_as_they_would_alone(suffixed):
         lessons, plan = tiny.lessons(bone, 12, tokens=5), tiny.plan()
         tickets = cohort(bone, dtype=torch.float64)
         for ticket, made in zip(tickets, train(tickets, bone, lessons, plan), strict=True):
-            assert ticket.place == "suffix"
+            assert ticket.position == "suffix"
             (alone,) = train([ticket], suffixed(kind, dtype=torch.float64), lessons, plan)
             found, wanted = made.last.values.state["values"], alone.last.values.state["values"]
             assert float((found - wanted).abs().max()) <= 1e-8
@@ -330,7 +330,7 @@ def test_a_text_is_read_once_whatever_stands_behind_it(suffixed, monkeypatch):
     bone = suffixed("gpt2")
     seen, rows = reads(bone, monkeypatch), rows_of("one")
     others = [replace(row, choices=((9, 8), (7,)), gold=0, index=50) for row in rows]
-    train(cohort(bone), bone, replace(tiny.lessons(bone, 4), train=rows, selection=others,
+    train(cohort(bone), bone, replace(tiny.lessons(bone, 4), train=rows, validation=others,
           measure=lambda chosen: {"none": 0.0}), tiny.plan(train_steps=6, evaluate_every=3))  # fmt: skip
     assert sorted(seen) == sorted(row.text for row in rows)
 
@@ -377,8 +377,8 @@ def test_what_is_kept_of_a_text_does_not_depend_on_who_came_with_it(bone):
 
 
 def finished(folder, out, prune=True, **more):
-    prepared = prepare(tiny.experiment("gpt2", folder, place="suffix", seeds=2, **more))
-    made, texts = run.run(prepared, out, tiny.Quiet(), prune=prune), prepared.backbone.texts
+    prepared = prepare(tiny.experiment("gpt2", folder, position="suffix", seeds=2, **more))
+    made, texts = run.run(prepared, out, tiny.Quiet(), prune=prune), prepared.model.texts
     assert len(texts) > 0
     assert (texts.on_disk > 0) == (more.get("text_cache_mb") == 0)
     return made
@@ -386,7 +386,7 @@ def finished(folder, out, prune=True, **more):
 
 def test_a_run_that_was_interrupted_meets_texts_in_another_order_and_ends_in_the_same_bytes(tmp_path):
     whole = finished(tmp_path, tmp_path / "whole")
-    assert load_ticket(whole.read(Place("", 0, 0), "ticket.safetensors")).place == "suffix"
+    assert load_ticket(whole.read(RunKey("", 0, 0), "ticket.safetensors")).position == "suffix"
     finished(tmp_path, tmp_path / "twice", prune=False)
     again = finished(tmp_path, tmp_path / "twice")
     assert tiny.contents(again.path) == tiny.contents(whole.path)
@@ -423,7 +423,7 @@ def test_dropout_and_moved_inputs_take_whole_rows(suffixed):
 
 
 def test_a_model_that_ignores_its_positions_is_noticed(suffixed):
-    model = tiny.backbone("gpt2").model
+    model = tiny.frozen("gpt2").model
 
     class Deaf(nn.Module):
         def __init__(self, table):
@@ -434,7 +434,7 @@ def test_a_model_that_ignores_its_positions_is_noticed(suffixed):
             return self.table(torch.arange(positions.shape[-1]).expand_as(positions))
 
     model.transformer.wpe = Deaf(model.transformer.wpe)
-    assert not Decoder(model, tiny.tokenizer("gpt2"), place="suffix").caches_texts
+    assert not Decoder(model, tiny.tokenizer("gpt2"), position="suffix").caches_texts
     assert suffixed("gpt2").caches_texts
 
 
@@ -462,9 +462,9 @@ def test_what_a_models_configuration_rules_out(setting):
 @pytest.mark.parametrize("kind", ["t5", "bert"])
 def test_other_families_refuse_it(kind):
     with pytest.raises(ConfigError, match="place = 'suffix' does not fit this model; use one of"):
-        tiny.backbone(kind, place="suffix")
+        tiny.frozen(kind, position="suffix")
 
 
 def test_first_keeps_no_texts():
-    bone = tiny.backbone("gpt2")
-    assert (bone.place, bone.places, bone.caches_texts) == ("first", ("first", "suffix"), False)
+    bone = tiny.frozen("gpt2")
+    assert (bone.position, bone.positions, bone.caches_texts) == ("first", ("first", "suffix"), False)

@@ -1,4 +1,4 @@
-"""Texts kept in memory and in files (backbones/text_cache.py)."""
+"""Texts kept in memory and in files (models/text_cache.py)."""
 
 import gc
 import tempfile

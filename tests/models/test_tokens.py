@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from prunekit.models import wrap
-from prunekit.models.prompt_batch import Soft
+from prunekit.models.prompt_batch import PromptBatch
 from prunekit.support.errors import ConfigError, DataError
 from prunekit.tasks import Example
 
@@ -110,7 +110,9 @@ def _wordpiece():
 
 def _word_level():
     words = sorted({word for one in SENTENCES for word in one.replace(":", " :").replace("?", " ?").split()})
-    raw = Tokenizer(models.WordLevel({word: place for place, word in enumerate(SPECIAL + words)}, unk_token="<unk>"))
+    raw = Tokenizer(
+        models.WordLevel({word: position for position, word in enumerate(SPECIAL + words)}, unk_token="<unk>")
+    )
     raw.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
     return raw
 
@@ -182,7 +184,8 @@ def bert(kind: str) -> BertModel:
 def examples(template, choices=ANSWERS, separator=" "):
     texts = ("the film was good", "the hotel was a film", "it was awful")
     return [
-        Example(place, template, {"text": text}, choices, (0,), separator=separator) for place, text in enumerate(texts)
+        Example(position, template, {"text": text}, choices, (0,), separator=separator)
+        for position, text in enumerate(texts)
     ]
 
 
@@ -190,7 +193,7 @@ def scores(bone, some, own_choices=False):
     """[B, C], with the embeddings of PROMPT as the prompt."""
     rows = bone.encode(some, own_choices=own_choices, prompt_tokens=len(PROMPT))
     there = torch.ones(1, len(PROMPT), dtype=torch.bool)
-    prompt = Soft(bone.embed(torch.tensor(PROMPT))[None], there, there, there.long())
+    prompt = PromptBatch(bone.embed(torch.tensor(PROMPT))[None], there, there, there.long())
     with torch.no_grad():
         return bone.logits(prompt, bone.batch([rows], every_choice=True))[0]
 
@@ -202,12 +205,12 @@ def plain_ids(kind, text):
 
 
 @torch.no_grad()
-def plain_score(kind, place, text, rest):
+def plain_score(kind, position, text, rest):
     """Sum of log p of the tokens that `rest` adds to the text; None where the text's own tokens change by it."""
     head, whole = plain_ids(kind, text), plain_ids(kind, text + rest)
     if whole[: len(head)] != head:
         return None
-    before = [*PROMPT, *head] if place == "first" else [*head, *PROMPT]
+    before = [*PROMPT, *head] if position == "first" else [*head, *PROMPT]
     row = [*before, *whole[len(head) :]]
     logprobs = llama(kind)(input_ids=torch.tensor([row])).logits[0].log_softmax(-1)
     return float(sum(logprobs[at - 1, row[at]] for at in range(len(before), len(row))))
@@ -221,17 +224,17 @@ def written(template, text, separator):
     return cut, blanks + ("" if blanks and separator == " " else separator)
 
 
-def plain_table(kind, place, ending, separator):
+def plain_table(kind, position, ending, separator):
     rows = []
     for example in examples(ENDINGS[ending]):
         text, between = written(ENDINGS[ending], example.fields["text"], separator)
-        rows.append([plain_score(kind, place, text, between + answer) for answer in ANSWERS])
+        rows.append([plain_score(kind, position, text, between + answer) for answer in ANSWERS])
     return rows
 
 
 @lru_cache
-def decoder(kind, place, ranking="sum"):
-    return wrap(llama(kind), tokenizer(kind), place=place, ranking=ranking)
+def decoder(kind, position, ranking="sum"):
+    return wrap(llama(kind), tokenizer(kind), position=position, ranking=ranking)
 
 
 # these join a mark, a blank and a word to one token
@@ -241,10 +244,10 @@ OVER_BLANKS = {"byte bpe without regex", "unigram over blanks"}
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_answer_has_its_plain_log_probability_or_is_refused_in_one_line(kind, ending):
-    for place, separator in product(("first", "suffix"), (" ", "\n", "")):
-        wanted = plain_table(kind, place, ending, separator)
+    for position, separator in product(("first", "suffix"), (" ", "\n", "")):
+        wanted = plain_table(kind, position, ending, separator)
         try:
-            scored = scores(decoder(kind, place), examples(ENDINGS[ending], separator=separator))
+            scored = scores(decoder(kind, position), examples(ENDINGS[ending], separator=separator))
         except ConfigError as error:
             assert any(None in row for row in wanted), f"{error}, and yet all could be scored"
             assert str(error).startswith('the answer "')
@@ -436,7 +439,7 @@ def test_an_answer_that_begins_another_is_refused_where_the_sum_ranks_and_nothin
 
 
 def test_what_begins_another_is_seen_among_many():
-    choices = (*(f"film {place}" for place in range(50)), "film")
+    choices = (*(f"film {position}" for position in range(50)), "film")
     assert '"film" begins the answer "film ' in refusal(decoder("byte bpe", "first"), choices)
 
 

@@ -1,4 +1,4 @@
-"""A model is tried before it is believed (backbones/trial.py)."""
+"""A model is tried before it is believed (models/trial.py)."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 import prunekit as pk
 from prunekit.engine.cohort import Member, soft
-from prunekit.models import Encoded, Head, Soft, settle, wrap
+from prunekit.models import Encoded, Head, PromptBatch, settle, wrap
 from prunekit.models.traits import Traits
 from prunekit.support.errors import ConfigError
 
@@ -100,7 +100,7 @@ def test_a_model_is_given_its_rows_as_the_trial_showed(name, traits):
 
 @pytest.mark.parametrize("kind", [*architectures.KINDS])
 def test_usual_models_need_nothing_and_rows_share_a_pass(kind):
-    traits = architectures.backbone(kind).traits
+    traits = architectures.frozen(kind).traits
     assert traits.scale == 1 and not traits.per_layer
     assert traits.together == ("rows" if kind == "bart" else "batch")
 
@@ -153,7 +153,7 @@ def test_a_pooler_of_two_parts_is_read_as_the_model_reads_it(kind):
         torch.manual_seed(0)
         model = AutoModel.from_config(AutoConfig.for_model(kind, **_COMMON, embedding_size=32)).eval()
     assert isinstance(model.pooler, nn.Linear)
-    bone = wrap(model, tokenizer(), place="first")
+    bone = wrap(model, tokenizer(), position="first")
     prompt, text = [8, 9], (10, 11, 12, 13)
     weight = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
     row = Encoded(0, text, ((), ()), 0)
@@ -204,14 +204,14 @@ def test_a_model_that_takes_no_embeddings_is_refused_in_one_line():
 # ---- answers, against the plain model and its ids
 
 
-def by_ids(model, place, prompt, text, choices, weight, start=None):
+def by_ids(model, position, prompt, text, choices, weight, start=None):
     """Scores [C] of one unpadded row of ids; nothing but the Hugging Face model."""
-    at = {"first": 0, "after-cls": 1, "suffix": len(text)}[place]
+    at = {"first": 0, "after-cls": 1, "suffix": len(text)}[position]
     row = [*text[:at], *prompt, *text[at:]]
     if weight is not None:
         state = model(input_ids=torch.tensor([row])).last_hidden_state
         first = state[:, 0]
-        if place == "first" and getattr(model, "pooler", None) is not None:
+        if position == "first" and getattr(model, "pooler", None) is not None:
             first = model.pooler(state)
         return (first @ weight.T)[0]
     scores = []
@@ -231,7 +231,7 @@ def cohort_of_ids(bone, prompts, weight):
     values = torch.stack([bone.embed(torch.tensor([p[0]] * (width - len(p)) + list(p))) for p in prompts])
     there = torch.tensor([[False] * (width - len(p)) + [True] * len(p) for p in prompts])
     head = None if weight is None else Head(weight.expand(len(prompts), -1, -1), torch.zeros(len(prompts), 2))
-    return Soft(values, there, there, there.long(), None, head)
+    return PromptBatch(values, there, there, there.long(), None, head)
 
 
 def head_of(bone):
@@ -241,16 +241,16 @@ def head_of(bone):
     )
 
 
-def places(name):
+def positions(name):
     return ("after-cls", "first") if _STRANGERS[name][0] is AutoModel else ("first",)
 
 
-CELLS = [(name, place) for name in _STRANGERS if name != "esm" for place in places(name)]
+CELLS = [(name, position) for name in _STRANGERS if name != "esm" for position in positions(name)]
 
 
-@pytest.mark.parametrize(("name", "place"), CELLS)
-def test_unequal_prompts_and_texts_side_by_side_are_answered_as_their_ids_alone(name, place):
-    bone = wrap(stranger(name), tokenizer(), place=place)
+@pytest.mark.parametrize(("name", "position"), CELLS)
+def test_unequal_prompts_and_texts_side_by_side_are_answered_as_their_ids_alone(name, position):
+    bone = wrap(stranger(name), tokenizer(), position=position)
     layered = bone.traits.per_layer  # a prompt token's own layers get the padding's embeddings
     prompts = (
         [[0] * 8, [0] * 2, [0] * 5] if layered else [[8, 9, 10, 11, 12, 13, 14, 15], [21, 22], [30, 31, 32, 33, 34]]
@@ -264,7 +264,7 @@ def test_unequal_prompts_and_texts_side_by_side_are_answered_as_their_ids_alone(
         for member, prompt in enumerate(prompts):
             for number, text in enumerate(texts):
                 start = None if weight is not None else getattr(bone.config, "decoder_start_token_id", None)
-                wanted = by_ids(bone.model, place, prompt, text, choices, weight, start)
+                wanted = by_ids(bone.model, position, prompt, text, choices, weight, start)
                 assert (answers[member, number] - wanted).abs().max() <= 1e-5 * max(20.0, float(wanted.abs().max()))
 
 
@@ -302,7 +302,7 @@ def test_what_the_trial_would_have_let_pass_is_wrong_by_more_than_its_bar(name):
             cohort_of_ids(bone, [[8, 9, 10, 11, 12, 13], [21]], weight), bone.batch([[row]], every_choice=True)
         )
         start = None if weight is not None else bone.config.decoder_start_token_id
-        wanted = by_ids(bone.model, bone.place, [21], text, choices, weight, start)
+        wanted = by_ids(bone.model, bone.position, [21], text, choices, weight, start)
     assert (answers[1, 0] - wanted).abs().max() > 1e-3 * wanted.abs().max()
 
 
@@ -323,7 +323,7 @@ def test_longer_texts_are_tried_once_they_reach_a_window():
 
 def test_a_window_is_met_at_load():
     assert wrap(stranger("modernbert"), tokenizer()).tried == 7
-    assert architectures.backbone("mistral").tried == 9
+    assert architectures.frozen("mistral").tried == 9
 
 
 # ---- models in a wrapping
@@ -340,7 +340,7 @@ def lora(model):
 def test_a_lora_wrapped_model_answers_with_its_adapter():
     plain = tiny.model("gpt2")
     wrapped = lora(copy.deepcopy(plain))
-    bone, bare = wrap(wrapped, tokenizer()), tiny.backbone("gpt2")
+    bone, bare = wrap(wrapped, tokenizer()), tiny.frozen("gpt2")
     rows, ticket = tiny.encoded(bare, tiny.examples(4)), tiny.ticket(bare)
     with torch.no_grad():
         answers = bone.logits(soft([Member(ticket)]), bone.batch([rows], every_choice=True))[0]
@@ -384,7 +384,7 @@ def test_any_id_pads_even_one_behind_the_embedding():
     longer = copy.deepcopy(tiny.tokenizer("gpt2"))
     longer.add_special_tokens({"pad_token": "[PAD]"})
     assert longer.pad_token_id == _VOCABULARY
-    bone, usual = wrap(copy.deepcopy(tiny.model("gpt2")), longer), tiny.backbone("gpt2")
+    bone, usual = wrap(copy.deepcopy(tiny.model("gpt2")), longer), tiny.frozen("gpt2")
     assert bone.pad == 0
     rows, ticket = tiny.encoded(bone, tiny.examples(4)), tiny.ticket(usual)
     with torch.no_grad():
@@ -396,7 +396,7 @@ def test_hidden_tokens_are_refused_where_the_model_sees_them():
     bone = wrap(stranger("fnet"), tokenizer())
     assert not bone.hides
     rows = tiny.encoded(bone, tiny.examples(2))
-    ticket = _with_mask(tiny.ticket(bone, absent="hide"), tiny.masked([True, False, True, True]))
+    ticket = _with_mask(tiny.ticket(bone, dropped_as="hide"), tiny.masked([True, False, True, True]))
     with pytest.raises(ConfigError, match="FNetModel sees prompt tokens that are hidden from it"):
         bone.logits(soft([Member(ticket)]), bone.batch([rows], every_choice=True))
 
@@ -443,7 +443,7 @@ def test_rows_that_must_go_alone_are_refused_together_by_an_attached_model():
 
 
 def test_an_embedding_of_another_kind_still_tells_its_rows():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     assert bone.embedding_rows == _VOCABULARY
     bone.model.set_input_embeddings(nn.Embedding(70, 32))
     assert bone.embedding_rows == 70
@@ -461,7 +461,7 @@ def test_an_encoder_whose_states_are_wider_than_its_embeddings_is_pruned_and_its
     ticket = run.ticket(round=1)
     assert ticket.head["weight"].shape == (2, 32)
     assert ticket.state["values"].shape[1] == 16
-    assert pk.evaluate(ticket, model, tokenizer(), task, data=data)["accuracy"] == run.results["report_accuracy"][1]
+    assert pk.evaluate(ticket, model, tokenizer(), task, data=data)["accuracy"] == run.results["test_accuracy"][1]
     narrow = {"weight": ticket.head["weight"][:, :31], "bias": ticket.head["bias"]}
     with pytest.raises(ConfigError, match="the ticket's head is 31 wide, the model's states 32"):
         pk.attach(model, replace(ticket, head=narrow))

@@ -10,7 +10,7 @@ from prunekit.support.errors import ConfigError
 
 
 def exact(kind):
-    return tiny.backbone(kind, dtype=torch.float64)
+    return tiny.frozen(kind, dtype=torch.float64)
 
 
 def texts(bone, count=6):
@@ -40,8 +40,8 @@ def first_block(model, kind):  # noqa: C901 (a case a family)
             scale = math.sqrt(tiny.WIDTH) if model.config.scale_embedding else 1.0
 
             def read(ids):
-                places = part.embed_positions.weight[2 : 2 + len(ids)]
-                return part.layernorm_embedding(part.embed_tokens.weight[ids] * scale + places)
+                positions = part.embed_positions.weight[2 : 2 + len(ids)]
+                return part.layernorm_embedding(part.embed_tokens.weight[ids] * scale + positions)
 
             own = part.layers[0].self_attn
             return read, split(own.q_proj.weight), split(own.k_proj.weight)
@@ -66,8 +66,8 @@ def first_block(model, kind):  # noqa: C901 (a case a family)
             part = model.model.decoder
 
             def read(ids):
-                places = part.embed_positions.weight[2 : 2 + len(ids)]
-                return part.layers[0].self_attn_layer_norm(part.embed_tokens.weight[ids] + places)
+                positions = part.embed_positions.weight[2 : 2 + len(ids)]
+                return part.layers[0].self_attn_layer_norm(part.embed_tokens.weight[ids] + positions)
 
             own = part.layers[0].self_attn
             return read, split(own.q_proj.weight), split(own.k_proj.weight)
@@ -80,8 +80,10 @@ def first_block(model, kind):  # noqa: C901 (a case a family)
             part = model.embeddings
 
             def read(ids):
-                places = part.position_embeddings.weight[first : first + len(ids)]
-                return part.LayerNorm(part.word_embeddings.weight[ids] + part.token_type_embeddings.weight[0] + places)
+                positions = part.position_embeddings.weight[first : first + len(ids)]
+                return part.LayerNorm(
+                    part.word_embeddings.weight[ids] + part.token_type_embeddings.weight[0] + positions
+                )
 
             own = model.encoder.layer[0].attention.self
             return read, split(own.query.weight), split(own.key.weight)

@@ -185,11 +185,11 @@ def test_gradients_of_the_moved_input(variant):
 
 @every
 def test_the_gradient_score_is_the_slope_on_the_materialised_prompt(variant):
-    """dL/dgamma = <p, dL/dp>, through the backbone, whatever made p; one example at a time against a batch."""
-    bone = tiny.backbone("t5", dtype=torch.float64)
+    """dL/dgamma = <p, dL/dp>, through the model, whatever made p; one example at a time against a batch."""
+    bone = tiny.frozen("t5", dtype=torch.float64)
     prompt = learned(variant, width=tiny.WIDTH)
     rows = tiny.encoded(bone, tiny.examples(4), tokens=P)
-    ticket = Ticket(MASK, prompt.state_dict(), None, method=prompt.method, absent="hide")
+    ticket = Ticket(MASK, prompt.state_dict(), None, method=prompt.method, dropped_as="hide")
     (found,) = gradient_scores([ticket], bone, [bone.batch([rows], every_choice=False)])
     token, piece = torch.zeros(P).double(), torch.zeros(P, 4).double()
     for row in rows:
@@ -233,7 +233,7 @@ def test_padding_on_either_side_changes_nothing_and_is_not_changed(variant):
 @movers
 @pytest.mark.parametrize("kind", ["t5", "gpt2", "bert"])
 def test_losses_depend_neither_on_padding_nor_on_the_batch(variant, kind):
-    bone = tiny.backbone(kind, dtype=torch.float64)
+    bone = tiny.frozen(kind, dtype=torch.float64)
     prompt = learned(variant, width=tiny.WIDTH)
     if "input_tokens" in prompt.sizes:
         table = torch.cat([prompt.left.detach(), draw(20, prompt.left.shape[1])])  # long enough for these texts

@@ -8,7 +8,7 @@ import torch
 
 from prunekit.engine.cohort import Values
 from prunekit.prompts.mask import Mask
-from prunekit.pruning.lottery import Learned, Rewinding, Round, find_tickets, next_tickets
+from prunekit.pruning.lottery import Rewinding, Round, RoundResult, find_tickets, next_tickets
 from prunekit.pruning.schedule import Keep
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
@@ -42,7 +42,7 @@ class FakeLearn:
         token = torch.arange(float(P)) if member == 0 else -torch.arange(float(P))
         piece = torch.tensor([[0.0, 1.0], [1.0, 0.0]] * (P // 2))
         snapshots = {step: values(1000 + step + member) for step in (0, 5)} if ticket.round == 0 else {}
-        return Learned(values(100 + 10 * ticket.round + member), 0.5, Scores(token, piece, 7), snapshots)
+        return RoundResult(values(100 + 10 * ticket.round + member), 0.5, Scores(token, piece, 7), snapshots)
 
 
 def run(rewind="trained", learn=None, **more):
@@ -88,11 +88,11 @@ def test_fresh_draws_new_values_for_each_ticket_and_round():
     def fresh(ticket):
         return values(10_000 + 10 * ticket.round + ticket.seed)
 
-    assert [[start_of(t)[0] for t in made.tickets] for made in run("fresh", fresh=fresh)[1:]] == [
+    assert [[start_of(t)[0] for t in made.tickets] for made in run("reinit", fresh=fresh)[1:]] == [
         [10_010, 10_011], [10_020, 10_021], [10_030, 10_031],
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="fresh"):
-        run("fresh")
+    with pytest.raises(ValueError, match="reinit"):
+        run("reinit")
 
 
 def test_rewound_values_are_not_edited_by_the_mask():
@@ -151,14 +151,14 @@ def test_the_next_tickets_without_a_head():
     assert shown(child) == ["00", "00", "01", "10"]
 
 
-@pytest.mark.parametrize("absent", ["remove", "hide", "zero"])
-def test_absent_is_recorded_on_every_pruned_ticket(absent):
-    for made in run(absent=absent)[1:]:
-        assert [t.absent for t in made.tickets] == [absent] * 2
+@pytest.mark.parametrize("dropped_as", ["remove", "hide", "zero"])
+def test_absent_is_recorded_on_every_pruned_ticket(dropped_as):
+    for made in run(dropped_as=dropped_as)[1:]:
+        assert [t.dropped_as for t in made.tickets] == [dropped_as] * 2
 
 
 def test_a_dropped_token_leaves_the_sequence_unless_it_is_asked_otherwise():
-    assert {ticket.absent for made in run()[1:] for ticket in made.tickets} == {"remove"}
+    assert {ticket.dropped_as for made in run()[1:] for ticket in made.tickets} == {"remove"}
 
 
 class DivergingLearn(FakeLearn):

@@ -8,7 +8,7 @@ import torch
 from prunekit.engine.cohort import Values
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.controls import ARMS, Target, train_arms
-from prunekit.pruning.lottery import Learned, Rewinding, Round
+from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.schedule import Keep
 from prunekit.pruning.scores import random_scores
 from prunekit.pruning.ticket import Ticket
@@ -18,7 +18,7 @@ from prunekit.support.errors import ConfigError
 P, K, H = 4, 2, 4
 KEEPS = (Keep(3, 2), Keep(2, 1))
 FINAL = ["10", "00", "01", "00"]  # the ticket after two rounds
-NEW = {"fresh", "length"}  # arms of new values
+NEW = {"reinit", "short-prompt"}  # arms of new values
 
 
 def values(number):
@@ -47,7 +47,7 @@ def dense(seeds=(0,)):
         start = values(1000 + seed)
         tickets.append(Ticket(Mask.full(P, K), start.state, start.head, seed=seed, origin={"run": "x"}))
         snapshots = {0: start, 5: values(1005 + seed)}
-        learned.append(Learned(values(100 + seed), 0.5, None, snapshots))
+        learned.append(RoundResult(values(100 + seed), 0.5, None, snapshots))
     return Round(0, tuple(tickets), tuple(learned))
 
 
@@ -73,20 +73,20 @@ class FakeLearn:
 
     def learned(self, arm, seed, number):
         kept = values(10_000 * (ARMS.index(arm) + 1) + 100 * number + seed)
-        return Learned(kept, None if (arm, seed, number) in self.stops else 0.5, None, {})
+        return RoundResult(kept, None if (arm, seed, number) in self.stops else 0.5, None, {})
 
     def of(self, arm, seed=0):
         """The tickets of an arm, turn by turn."""
         return [turn[arm, seed] for turn in self.turns if (arm, seed) in turn]
 
 
-def run(rewind="trained", absent="remove", learn=None, first=None, targets=None, **more):
+def run(rewind="trained", dropped_as="remove", learn=None, first=None, targets=None, **more):
     learn, first = learn or FakeLearn(), first or dense()
     targets = [target(first)] if targets is None else targets
-    return train_arms(first, targets, learn, Rewinding(rewind, absent, new_values), **more), learn
+    return train_arms(first, targets, learn, Rewinding(rewind, dropped_as, new_values), **more), learn
 
 
-REWINDS = ("trained", "init", 5, "fresh")
+REWINDS = ("trained", "init", 5, "reinit")
 
 
 # ---- how often
@@ -95,7 +95,7 @@ TURNS = {
     "trained": {arm: [0, 1, 2] if arm in NEW else [1, 2] for arm in ARMS},
     "init": {arm: [2] for arm in ARMS},
     5: {arm: [2] for arm in ARMS},
-    "fresh": {arm: [] if arm == "fresh" else [2] for arm in ARMS},  # the ticket itself has fresh values
+    "reinit": {arm: [] if arm == "reinit" else [2] for arm in ARMS},  # the ticket itself has fresh values
 }
 
 
@@ -113,10 +113,10 @@ def test_every_arm_is_trained_as_often_as_the_ticket_and_in_the_data_order_of_it
 
 
 def test_what_the_caller_has_is_not_trained_again():
-    last, learn = run(without=("dense-continued", "length"))
-    assert {arm for arm, _ in last} == {"random", "reversed", "fresh"}
+    last, learn = run(without=("dense-continued", "short-prompt"))
+    assert {arm for arm, _ in last} == {"random", "complement", "reinit"}
     assert not learn.of("dense-continued")
-    assert not learn.of("length")
+    assert not learn.of("short-prompt")
 
 
 @pytest.mark.parametrize("rewind", REWINDS)
@@ -124,7 +124,7 @@ def test_a_search_has_one_round(rewind):
     first = dense()
     _, learn = run(rewind, first=first, targets=[target(first, keeps=(Keep(2, 1),))])
     one = {arm: [0, 1] if rewind == "trained" and arm in NEW else [1] for arm in ARMS}
-    wanted = one | ({"fresh": []} if rewind == "fresh" else {})
+    wanted = one | ({"reinit": []} if rewind == "reinit" else {})
     assert {arm: [ticket.round for ticket in learn.of(arm)] for arm in ARMS} == wanted
 
 
@@ -148,9 +148,9 @@ def test_masks_by_hand(rewind):
     _, learn = run(rewind)
     wanted = {
         "dense-continued": ["11", "11", "11", "11"],
-        "reversed": ["01", "11", "10", "11"],
-        "fresh": FINAL,
-        "length": ["11", "00", "11", "00"],
+        "complement": ["01", "11", "10", "11"],
+        "reinit": FINAL,
+        "short-prompt": ["11", "00", "11", "00"],
     }
     for arm, rows in wanted.items():
         assert [shown(ticket) for ticket in learn.of(arm)] == [rows] * len(TURNS[rewind][arm]), arm
@@ -177,7 +177,7 @@ def test_a_random_mask_has_the_counts_of_every_round_and_is_nested():
     assert (one.mask.tokens, one.mask.cells, two.mask.tokens, two.mask.cells) == (3, 6, 2, 2)
 
 
-@pytest.mark.parametrize("rewind", ["init", 5, "fresh"])
+@pytest.mark.parametrize("rewind", ["init", 5, "reinit"])
 def test_a_random_mask_that_restarts_is_drawn_at_once_with_the_last_counts(rewind):
     _, learn = run(rewind)
     (one,) = learn.of("random")
@@ -197,10 +197,10 @@ def test_where_nothing_was_dropped_there_is_no_complement():
     whole = target(first, 0, ["11"] * P, keeps=(Keep(P, K),))
     pruned = target(first, 1, ["11", "11", "11", "10"], keeps=(Keep(P, K),))
     last, learn = run(first=first, targets=[whole, pruned])
-    assert {seed for arm, seed in last if arm == "reversed"} == {1}
-    assert shown(learn.of("reversed", 1)[0]) == ["00", "00", "00", "01"]
-    assert all(("reversed", 0) not in turn for turn in learn.turns)
-    assert {arm for arm, seed in last if seed == 0} == set(ARMS) - {"reversed"}
+    assert {seed for arm, seed in last if arm == "complement"} == {1}
+    assert shown(learn.of("complement", 1)[0]) == ["00", "00", "00", "01"]
+    assert all(("complement", 0) not in turn for turn in learn.turns)
+    assert {arm for arm, seed in last if seed == 0} == set(ARMS) - {"complement"}
 
 
 # ---- where they start
@@ -208,7 +208,7 @@ def test_where_nothing_was_dropped_there_is_no_complement():
 
 def test_arms_hand_their_own_values_on():
     _, learn = run("trained")
-    for arm in ("dense-continued", "random", "reversed"):
+    for arm in ("dense-continued", "random", "complement"):
         first, second = learn.of(arm)
         assert start_of(first) == 100  # what the dense round kept
         assert start_of(second) == 10_000 * (ARMS.index(arm) + 1) + 100  # what this arm kept of round 1
@@ -217,7 +217,7 @@ def test_arms_hand_their_own_values_on():
         zero, first, second = learn.of(arm)
         own = 10_000 * (ARMS.index(arm) + 1)
         assert [start_of(zero), start_of(first), start_of(second)] == [7000, own, own + 100]
-        assert [zero.rewind, first.rewind, second.rewind] == ["fresh", "trained", "trained"]
+        assert [zero.rewind, first.rewind, second.rewind] == ["reinit", "trained", "trained"]
 
 
 @pytest.mark.parametrize(("rewind", "start"), [("init", 1000), (5, 1005)])
@@ -226,14 +226,14 @@ def test_arms_that_restart_do_so_from_the_dense_round_and_new_ones_from_new_valu
     for arm in ARMS:
         (ticket,) = learn.of(arm)
         assert start_of(ticket) == (7020 if arm in NEW else start)
-        assert ticket.rewind == ("fresh" if arm in NEW else rewind)
+        assert ticket.rewind == ("reinit" if arm in NEW else rewind)
 
 
 def test_arms_of_a_fresh_ticket_start_from_new_values_too():
-    _, learn = run("fresh")
-    for arm in set(ARMS) - {"fresh"}:
+    _, learn = run("reinit")
+    for arm in set(ARMS) - {"reinit"}:
         (ticket,) = learn.of(arm)
-        assert (start_of(ticket), ticket.rewind) == (7020, "fresh")
+        assert (start_of(ticket), ticket.rewind) == (7020, "reinit")
 
 
 def test_a_step_that_the_dense_round_did_not_keep_is_refused():
@@ -245,8 +245,8 @@ def test_every_seed_has_its_own_values_and_origin():
     first = dense((3, 8))
     _, learn = run(first=first, targets=[target(first, 3), target(first, 8)])
     for seed in (3, 8):
-        assert start_of(learn.of("reversed", seed)[0]) == 100 + seed
-        assert start_of(learn.of("fresh", seed)[0]) == 7000 + seed
+        assert start_of(learn.of("complement", seed)[0]) == 100 + seed
+        assert start_of(learn.of("reinit", seed)[0]) == 7000 + seed
         assert {ticket.seed for arm in ARMS for ticket in learn.of(arm, seed)} == {seed}
         assert all(ticket.origin == {"run": "x"} for arm in ARMS for ticket in learn.of(arm, seed))
 
@@ -258,12 +258,12 @@ def test_values_are_not_edited_by_the_mask():
 
 
 @pytest.mark.parametrize("rewind", REWINDS)
-@pytest.mark.parametrize("absent", ["remove", "hide", "zero"])
-def test_absent_is_recorded_and_a_shorter_prompt_has_no_slots_for_what_it_lacks(absent, rewind):
-    _, learn = run(rewind, absent)
+@pytest.mark.parametrize("dropped_as", ["remove", "hide", "zero"])
+def test_absent_is_recorded_and_a_shorter_prompt_has_no_slots_for_what_it_lacks(dropped_as, rewind):
+    _, learn = run(rewind, dropped_as)
     for turn in learn.turns:
         for (arm, _), ticket in turn.items():
-            assert ticket.absent == ("remove" if arm == "length" else absent), arm
+            assert ticket.dropped_as == ("remove" if arm == "short-prompt" else dropped_as), arm
 
 
 # ---- ends
@@ -271,12 +271,12 @@ def test_absent_is_recorded_and_a_shorter_prompt_has_no_slots_for_what_it_lacks(
 
 def test_an_arm_that_diverges_stops_and_the_others_go_on_unchanged():
     whole, _ = run()
-    last, learn = run(learn=FakeLearn(stops={("random", 0, 1), ("fresh", 0, 0)}))
+    last, learn = run(learn=FakeLearn(stops={("random", 0, 1), ("reinit", 0, 0)}))
     assert [ticket.round for ticket in learn.of("random")] == [1]
-    assert [ticket.round for ticket in learn.of("fresh")] == [0]
-    assert (last["random", 0][0].round, last["random", 0][1].selection) == (1, None)
-    assert (last["fresh", 0][0].round, last["fresh", 0][1].selection) == (0, None)
-    for arm in ("dense-continued", "reversed", "length"):
+    assert [ticket.round for ticket in learn.of("reinit")] == [0]
+    assert (last["random", 0][0].round, last["random", 0][1].validation) == (1, None)
+    assert (last["reinit", 0][0].round, last["reinit", 0][1].validation) == (0, None)
+    for arm in ("dense-continued", "complement", "short-prompt"):
         assert ticket_bytes(last[arm, 0][0]) == ticket_bytes(whole[arm, 0][0])
 
 
@@ -286,7 +286,7 @@ def test_an_arm_that_diverges_under_one_seed_goes_on_under_another():
     last, learn = run(first=first, targets=targets, learn=FakeLearn(stops={("dense-continued", 1, 1)}))
     assert [ticket.round for ticket in learn.of("dense-continued", 0)] == [1, 2]
     assert [ticket.round for ticket in learn.of("dense-continued", 1)] == [1]
-    assert last["dense-continued", 0][1].selection == 0.5
+    assert last["dense-continued", 0][1].validation == 0.5
 
 
 def test_learn_gets_all_arms_of_a_round_at_once():

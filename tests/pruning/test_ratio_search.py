@@ -8,7 +8,7 @@ import torch
 
 from prunekit.engine.cohort import Values
 from prunekit.prompts.mask import Mask
-from prunekit.pruning.lottery import Learned, Rewinding, Round
+from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.ratio_search import best, best_of, search_ratios, worse_half
 from prunekit.pruning.schedule import Keep, grid, line, rungs
 from prunekit.pruning.scores import Scores
@@ -36,7 +36,7 @@ def dense(tokens=4, pieces=4, seeds=(0,), found=scores):
         start = values(1000 + seed)
         tickets.append(Ticket(Mask.full(tokens, pieces), start.state, start.head, seed=seed))
         snapshots = {step: values(1000 + step + seed) for step in (0, 5)}
-        learned.append(Learned(values(100 + seed), 0.5, found(tokens, pieces, seed), snapshots))
+        learned.append(RoundResult(values(100 + seed), 0.5, found(tokens, pieces, seed), snapshots))
     return Round(0, tuple(tickets), tuple(learned))
 
 
@@ -49,7 +49,7 @@ class FakeLearn:
     def __call__(self, cells):
         self.turns.append(list(cells))
         return {
-            (seed, keep): Learned(values(0), self.reached(seed, keep.tokens, keep.pieces), None, {})
+            (seed, keep): RoundResult(values(0), self.reached(seed, keep.tokens, keep.pieces), None, {})
             for seed, keep in cells
         }
 
@@ -208,7 +208,7 @@ def test_the_second_turn_of_the_paper_prunes_the_chosen_tokens():
 def test_every_cell_of_a_seed_starts_from_the_same_rewound_values(rewind, start):
     found, _ = search("paper", table({(2, 4): 0.9}), dense(seeds=(0, 1)), Rewinding(rewind, "hide"), piece_line=True)
     for (seed, _), ticket in found.tickets.items():
-        assert (ticket.seed, ticket.round, ticket.rewind, ticket.absent) == (seed, 1, rewind, "hide")
+        assert (ticket.seed, ticket.round, ticket.rewind, ticket.dropped_as) == (seed, 1, rewind, "hide")
         assert float(ticket.state["values"].unique()) == start + seed
         assert float(ticket.head["weight"].unique()) == start + seed + 0.5
 
@@ -282,7 +282,7 @@ def test_cells_that_did_not_come_to_their_end_are_never_chosen(asked):
     found, _ = search(asked, FakeLearn(reached), piece_line=True)
     assert found.chosen == found.token_only == {0: Keep(4, 4)}
     assert found.piece_only == {0: Keep(4, 4)}
-    assert best({(0, Keep(1, 1)): Learned(values(0), None, None, {})}, grid(4, 4)) == {}
+    assert best({(0, Keep(1, 1)): RoundResult(values(0), None, None, {})}, grid(4, 4)) == {}
 
 
 def test_a_seed_all_of_whose_cells_stopped_has_no_choice_and_the_others_have_theirs():

@@ -8,7 +8,7 @@ import torch
 
 from prunekit.engine.cohort import Member, Values, soft
 from prunekit.engine.train import train
-from prunekit.pruning.lottery import Learned, Rewinding, Round
+from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.ratio_search import search_ratios
 from prunekit.pruning.scores import Scores
 from prunekit.support.seeding import generator
@@ -16,19 +16,19 @@ from prunekit.support.seeding import generator
 P, K = 4, 4
 
 
-def cells(bone, dtype=torch.float32, absent="remove"):
+def cells(bone, dtype=torch.float32, dropped_as="remove"):
     """The tickets of the full grid of a dense ticket with random scores."""
     dense = tiny.ticket(bone, tokens=P, pieces=K, dtype=dtype)
     draw = generator("grid", 3)
     scores = Scores(torch.rand(P, generator=draw), torch.rand(P, K, generator=draw), 1)
-    learned = Learned(Values(dense.state, dense.head), 0.5, scores, {})
+    learned = RoundResult(Values(dense.state, dense.head), 0.5, scores, {})
     asked = {}
 
     def learn(tickets):
         asked.update(tickets)
         return {key: replace(learned, scores=None) for key in tickets}
 
-    search_ratios(Round(0, (dense,), (learned,)), "full", learn, Rewinding("trained", absent))
+    search_ratios(Round(0, (dense,), (learned,)), "full", learn, Rewinding("trained", dropped_as))
     assert sorted((keep.tokens, keep.pieces) for _, keep in asked) == tiny.pairs(range(1, 5), range(1, 5))
     return list(asked.values())
 
@@ -42,11 +42,11 @@ def gradients(bone, cohort, rows):
 
 
 @pytest.mark.parametrize(
-    ("kind", "absent"), [*tiny.pairs(tiny.KINDS, ["remove"]), ("t5", "hide"), ("bart", "hide"), ("bert", "zero")]
+    ("kind", "dropped_as"), [*tiny.pairs(tiny.KINDS, ["remove"]), ("t5", "hide"), ("bart", "hide"), ("bert", "zero")]
 )
-def test_first_step_gradients_are_those_of_a_cell_alone(kind, absent):
-    bone = tiny.backbone(kind)
-    cohort = cells(bone, absent=absent)
+def test_first_step_gradients_are_those_of_a_cell_alone(kind, dropped_as):
+    bone = tiny.frozen(kind)
+    cohort = cells(bone, dropped_as=dropped_as)
     rows = tiny.encoded(bone, tiny.examples(4), P)
     together = gradients(bone, cohort, rows)
     for ticket, found in zip(cohort, together, strict=True):
@@ -63,7 +63,7 @@ def test_first_step_gradients_are_those_of_a_cell_alone(kind, absent):
 @pytest.mark.gate
 @pytest.mark.parametrize(("kind", "width"), [("t5", None), ("bart", None), ("bert", 6)])
 def test_after_twenty_steps_values_are_those_of_a_cell_alone(kind, width):
-    bone = tiny.backbone(kind, dtype=torch.float64)
+    bone = tiny.frozen(kind, dtype=torch.float64)
     cohort = cells(bone, torch.float64)
     lessons = tiny.lessons(bone, 8, tokens=P)
     plan = tiny.plan(evaluate_every=20, batch_size=2)

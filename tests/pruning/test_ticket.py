@@ -13,7 +13,7 @@ from prunekit.support.digest import canonical
 from prunekit.support.errors import ArtifactError
 from prunekit.support.seeding import generator
 
-FIELDS = ("rewind", "round", "absent", "place", "method", "seed")
+FIELDS = ("rewind", "round", "dropped_as", "position", "method", "seed")
 
 
 def ticket(**changes) -> Ticket:
@@ -23,8 +23,8 @@ def ticket(**changes) -> Ticket:
         Mask(piece.any(dim=1), piece),
         {"values": torch.randn(3, 4, generator=draw)},
         {"weight": torch.randn(2, 4, generator=draw), "bias": torch.randn(2, generator=draw)},
-        rewind="trained", round=2, absent="hide", place="after-cls", seed=7,
-        origin={"task": "sst2", "backbone": {"name": "ä", "sha256": "ab"}, "loss": 0.25, "none": None, "list": [1, 2]},
+        rewind="trained", round=2, dropped_as="hide", position="after-cls", seed=7,
+        origin={"task": "sst2", "model": {"name": "ä", "sha256": "ab"}, "loss": 0.25, "none": None, "list": [1, 2]},
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -47,7 +47,7 @@ def same(one: Ticket, other: Ticket) -> bool:
 @pytest.mark.parametrize(
     "changes",
     [
-        {}, {"head": None}, {"rewind": 100}, {"rewind": "100"}, {"origin": {}}, {"absent": "zero", "round": 0},
+        {}, {"head": None}, {"rewind": 100}, {"rewind": "100"}, {"origin": {}}, {"dropped_as": "zero", "round": 0},
         {"state": {"values": torch.randn(3, 4, dtype=torch.float64, generator=generator("x"))}},
         {"state": {"values": torch.randn(3, 4, generator=generator("x")).bfloat16().float()}},
         {"state": {"values": torch.tensor([[0.0, -0.0, 1e-45, 3e38]] * 3)}},
@@ -64,7 +64,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path, changes):
 
 def test_the_comparison_of_this_file_can_tell_tickets_apart():
     changes = [{"head": None}, {"seed": 8}, {"rewind": 1}, {"origin": {}}, {"mask": Mask.full(3, 2)}]
-    changes += [{"state": {"values": torch.zeros(3, 4)}}, {"absent": "remove"}]
+    changes += [{"state": {"values": torch.zeros(3, 4)}}, {"dropped_as": "remove"}]
     assert same(ticket(), ticket())
     assert not any(same(ticket(), ticket(**change)) for change in changes)
 
@@ -75,7 +75,7 @@ def test_tickets_can_be_compared():
 
 
 def test_the_same_ticket_gives_the_same_bytes_whatever_the_order_of_its_parts():
-    turned = {"list": [1, 2], "none": None, "loss": 0.25, "backbone": {"sha256": "ab", "name": "ä"}, "task": "sst2"}
+    turned = {"list": [1, 2], "none": None, "loss": 0.25, "model": {"sha256": "ab", "name": "ä"}, "task": "sst2"}
     head = ticket().head
     assert ticket_bytes(ticket(origin=turned, head=dict(reversed(head.items())))) == ticket_bytes(ticket())
     assert ticket_bytes(ticket(seed=8)) != ticket_bytes(ticket())
@@ -114,11 +114,11 @@ def refused(path, content) -> str:
 def test_every_flipped_bit_is_noticed(tmp_path):
     content = ticket_bytes(ticket())
     path = tmp_path / "ticket.safetensors"
-    places = torch.randint(8 * len(content), (300,), generator=generator("flips")).tolist()
+    positions = torch.randint(8 * len(content), (300,), generator=generator("flips")).tolist()
     tail = range(8 * (len(content) - 40), 8 * len(content), 7)  # the tensors' own bytes, which safetensors never checks
-    for place in [*places, *tail, *range(64)]:
+    for position in [*positions, *tail, *range(64)]:
         flipped = bytearray(content)
-        flipped[place // 8] ^= 1 << place % 8
+        flipped[position // 8] ^= 1 << position % 8
         refused(path, bytes(flipped))
 
 
@@ -131,9 +131,9 @@ def test_a_flipped_bit_that_only_changes_the_spelling_is_noticed_too(tmp_path):
 @pytest.mark.slow
 def test_every_flipped_bit_is_noticed_at_full_count(tmp_path):
     content = ticket_bytes(ticket())
-    for place in range(8 * len(content)):
+    for position in range(8 * len(content)):
         flipped = bytearray(content)
-        flipped[place // 8] ^= 1 << place % 8
+        flipped[position // 8] ^= 1 << position % 8
         refused(tmp_path / "ticket.safetensors", bytes(flipped))
 
 

@@ -7,7 +7,7 @@ import torch
 from test_lottery import KEEPS, FakeLearn, dense, values
 
 from prunekit.prompts.mask import Mask
-from prunekit.pruning.lottery import Learned, Rewinding, Round, find_tickets
+from prunekit.pruning.lottery import Rewinding, Round, RoundResult, find_tickets
 from prunekit.pruning.schedule import Keep, Schedule, rungs
 from prunekit.pruning.scores import Scores
 from prunekit.support.errors import ConfigError
@@ -17,7 +17,7 @@ HANDED_ON = [
     Scores(torch.ones(4), torch.ones(4, 2), 1),
     Keep(2, 1),
     Schedule.geometric(2, 2, 1),
-    Learned(values(1), 0.5, None, {}),
+    RoundResult(values(1), 0.5, None, {}),
     Rewinding("trained"),
     Round(0, (), ()),
     dense(),
@@ -44,7 +44,7 @@ def test_a_round_with_fewer_learned_than_tickets_has_no_member_to_give():
 
 
 def test_what_is_dropped_is_removed_unless_said_otherwise():
-    assert Rewinding("trained").absent == "remove"
+    assert Rewinding("trained").dropped_as == "remove"
 
 
 # ---- edges of the same files, which a mutation run found unwatched
@@ -73,6 +73,6 @@ def test_half_of_a_search_is_dropped_at_evaluations_before_the_last():
 
 
 def test_a_rewind_to_a_step_of_a_round_without_any_says_where_it_ended():
-    learned = Learned(values(1), 0.5, None, {})
+    learned = RoundResult(values(1), 0.5, None, {})
     with pytest.raises(ConfigError, match=r"rewind = 5: .*it ended at step 0"):
         Rewinding(5).start(dense(), Mask.full(4, 2), 1, learned, learned)

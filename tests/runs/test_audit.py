@@ -9,12 +9,12 @@ from test_runs_run import DENSE, PRUNED, member
 
 from prunekit.runs import checksums, paths
 from prunekit.runs.journal import Journal
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
 from prunekit.support.atomic import STAGING
 
-UNTRAINED = [Place(paths.UNTRAINED, 0, 0), Place(paths.UNTRAINED, 1, 0)]
-SCORE = Place("score-08dc", 0, 0)
+UNTRAINED = [RunKey(paths.UNTRAINED, 0, 0), RunKey(paths.UNTRAINED, 1, 0)]
+SCORE = RunKey("score-08dc", 0, 0)
 
 
 def whole(path):
@@ -25,7 +25,7 @@ def whole(path):
     for cohort in (DENSE, UNTRAINED, PRUNED):
         if cohort == PRUNED:
             run.write_stage("prune-ab12", {"rounds": 1})
-        run.commit([member(place) for place in cohort])
+        run.commit([member(key) for key in cohort])
     run.write_stage("score-08dc", {"kind": "magnitude"})
     run.commit([member(SCORE)])
     run.write_results()
@@ -122,7 +122,7 @@ def test_every_problem_is_listed_and_not_the_first_alone(run):
 def test_a_table_that_is_not_what_the_rounds_give_is_seen(run):
     path = run.path / paths.RESULTS
     table = pd.read_parquet(path)
-    table["report_accuracy"] += 0.1
+    table["test_accuracy"] += 0.1
     table.to_parquet(path, index=False)
     assert problems(run) == [
         "r/results.parquet: damaged, or not what the rounds give; delete it and run the same command again"
@@ -160,7 +160,7 @@ def test_what_a_user_keeps_beside_the_rounds_is_no_problem(run, tmp_path):
 
 def test_a_round_that_the_journal_does_not_list_is_named(run, tmp_path):
     other = whole(tmp_path / "other")
-    other.commit([member(Place("", 9, 0))])
+    other.commit([member(RunKey("", 9, 0))])
     shutil.copytree(other.path / "seed=9", run.path / "seed=9")
     (said,) = problems(run)
     assert said.startswith("r/seed=9/round=00: a round that the journal does not list")

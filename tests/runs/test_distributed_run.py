@@ -6,13 +6,13 @@ import tiny
 from test_distributed import torchrun
 from test_runs_run import DENSE, member
 
-from prunekit.engine.distributed import Team
-from prunekit.runs.distributed_run import TeamRun, run_at
+from prunekit.engine.distributed import ProcessGroup
+from prunekit.runs.distributed_run import DistributedRun, run_at
 from prunekit.runs.store import Store, Stored
 from prunekit.support.errors import ConfigError
 
 
-class Played(Team):
+class Played(ProcessGroup):
     """A process of two that hears what it is told to hear."""
 
     def __init__(self, rank, heard=True):
@@ -28,7 +28,7 @@ class Played(Team):
 
 def opened(folder, team):
     run = run_at(team, folder, "r", "abcd1234")
-    assert isinstance(run, TeamRun)
+    assert isinstance(run, DistributedRun)
     return run
 
 

@@ -4,14 +4,14 @@ import pytest
 from test_runs_run import DENSE, PRUNED, filled, member
 
 from prunekit.runs.journal import Journal, read_journal
-from prunekit.runs.paths import JOURNAL, Place
+from prunekit.runs.paths import JOURNAL, RunKey
 from prunekit.runs.run import Run
 from prunekit.support import atomic
 from prunekit.support.errors import ArtifactError
 
 
 def digests(run, cohort):
-    return {place: run.manifest(place)["sha256"] for place in cohort}
+    return {key: run.manifest(key)["sha256"] for key in cohort}
 
 
 def test_every_committed_round_is_in_the_journal(tmp_path):
@@ -26,10 +26,10 @@ def test_every_committed_round_is_in_the_journal(tmp_path):
 
 def test_the_same_run_gives_the_same_bytes_whatever_the_order(tmp_path):
     one, two = filled(tmp_path / "one"), filled(tmp_path / "two")
-    arm, more = Place("prune-ab12/random", 0, 1), Place("", 5, 0)
+    arm, more = RunKey("prune-ab12/random", 0, 1), RunKey("", 5, 0)
     for run, order in ((one, (arm, more)), (two, (more, arm))):
-        for place in order:
-            run.commit([member(place)])
+        for key in order:
+            run.commit([member(key)])
         run.write_results()
     assert (one.path / JOURNAL).read_bytes() == (two.path / JOURNAL).read_bytes()
 
@@ -39,8 +39,8 @@ def test_a_journal_reads_back_and_a_flipped_bit_is_noticed(tmp_path):
     path = run.path / JOURNAL
     whole = path.read_bytes()
     assert Journal(*vars(read_journal(run.path)[0]).values()).to_bytes(run.marks) == whole
-    for place in range(0, len(whole), 7):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    for key in range(0, len(whole), 7):
+        path.write_bytes(whole[:key] + bytes([whole[key] ^ 1]) + whole[key + 1 :])
         with pytest.raises(ArtifactError, match=r"journal\.json: .*; delete it and run the same command again"):
             read_journal(run.path)
     path.unlink()
@@ -69,8 +69,8 @@ def test_another_runs_journal_is_refused(tmp_path):
 @pytest.mark.parametrize("moved", [0, 1, 2])
 def test_a_process_that_ends_between_the_renames_leaves_what_is_understood_and_finished(tmp_path, monkeypatch, moved):
     run, whole = filled(tmp_path / "r"), filled(tmp_path / "whole")
-    third = [Place("prune-ab12", 0, 2), Place("prune-ab12", 1, 2)]
-    whole.commit([member(place) for place in third])
+    third = [RunKey("prune-ab12", 0, 2), RunKey("prune-ab12", 1, 2)]
+    whole.commit([member(key) for key in third])
     real, left = atomic.move, [moved]
 
     def move(staged, target):
@@ -82,9 +82,9 @@ def test_a_process_that_ends_between_the_renames_leaves_what_is_understood_and_f
     with monkeypatch.context() as patch:
         patch.setattr(atomic, "move", move)
         if moved == 2:
-            patch.setattr(run, "_publish", lambda places: move(None, None))
+            patch.setattr(run, "_publish", lambda keys: move(None, None))
         with pytest.raises(KeyboardInterrupt):
-            run.commit([member(place) for place in third])
+            run.commit([member(key) for key in third])
     run = Run.open(run.path)
     assert run.done(third) == (moved == 2)
     assert set(run.journal().pending) == set(third)
@@ -93,7 +93,7 @@ def test_a_process_that_ends_between_the_renames_leaves_what_is_understood_and_f
     with run.locked():
         assert set(run.journal().pending) == (set() if moved == 2 else set(third))
         if not run.done(third):
-            run.commit([member(place) for place in third])
+            run.commit([member(key) for key in third])
     assert (run.path / JOURNAL).read_bytes() == (whole.path / JOURNAL).read_bytes()
     assert run.audit().unfinished == 0
 
@@ -114,5 +114,5 @@ def test_a_damaged_journal_stops_whoever_would_write_and_frees_the_run(tmp_path)
         with pytest.raises(ArtifactError, match=r"journal\.json"), run.locked():
             raise AssertionError
     with pytest.raises(ArtifactError, match=r"journal\.json"):
-        run.commit([member(Place("", 7, 0))])
-    assert not run.done([Place("", 7, 0)])
+        run.commit([member(RunKey("", 7, 0))])
+    assert not run.done([RunKey("", 7, 0)])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 
 stages = st.sampled_from(["", "prune-1a2b", "search-00ff/grid/tokens=2-pieces=4", "prune-1a2b/dense-continued"])
 counts = st.integers(0, 10**6)
@@ -12,13 +12,13 @@ counts = st.integers(0, 10**6)
 
 @given(stages, counts, counts)
 def test_a_place_is_found_again_in_its_path(stage, seed, number):
-    place = Place(stage, seed, number)
-    assert Place.parse(Path(str(place))) == place
+    key = RunKey(stage, seed, number)
+    assert RunKey.parse(Path(str(key))) == key
 
 
 def test_places_are_written_as_the_design_says():
-    assert str(Place("", 0, 0)) == "seed=0/round=00"
-    assert str(Place("prune-1a2b/random", 12, 3)) == "prune-1a2b/random/seed=12/round=03"
+    assert str(RunKey("", 0, 0)) == "seed=0/round=00"
+    assert str(RunKey("prune-1a2b/random", 12, 3)) == "prune-1a2b/random/seed=12/round=03"
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_places_are_written_as_the_design_says():
 )
 def test_other_paths_are_no_places(path):
     with pytest.raises(ValueError, match="not the place"):
-        Place.parse(Path(path))
+        RunKey.parse(Path(path))

@@ -7,11 +7,11 @@ import torch
 from prunekit.experiment import run
 from prunekit.experiment.prepare import prepare
 from prunekit.runs import round_files
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.ticket_file import load_ticket, save_ticket
 from prunekit.support.errors import ArtifactError
 
-DENSE = Place("", 0, 0)
+DENSE = RunKey("", 0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -36,27 +36,25 @@ def test_kept_values_are_those_of_the_best_evaluation(made):
     kept = round_files.kept_values(made, DENSE)
     assert torch.equal(kept.state["values"], learned.snapshots[result["kept_step"]].state["values"])
     log = __import__("pandas").read_parquet(made.read(DENSE, "log.parquet"))
-    accuracy = log[(log["split"] == "selection") & (log["metric"] == "accuracy") & (log["step"] > 0)]
+    accuracy = log[(log["split"] == "validation") & (log["metric"] == "accuracy") & (log["step"] > 0)]
     assert result["kept_step"] == accuracy.loc[accuracy["value"].idxmax(), "step"]  # idxmax: the earliest of equals
 
 
 def test_a_finished_ticket_carries_mask_and_kept_values(made):
-    place = Place(made.stages()[-1], 0, 2)
-    ticket = round_files.finished_ticket(made, place)
+    key = RunKey(made.stages()[-1], 0, 2)
+    ticket = round_files.finished_ticket(made, key)
     assert ticket.mask.tokens == 2
-    assert torch.equal(ticket.state["values"], round_files.kept_values(made, place).state["values"])
-    assert ticket != load_ticket(made.read(place, "ticket.safetensors"))
+    assert torch.equal(ticket.state["values"], round_files.kept_values(made, key).state["values"])
+    assert ticket != load_ticket(made.read(key, "ticket.safetensors"))
 
 
 def test_a_ticket_opens_from_its_round_and_from_its_file(made, tmp_path):
-    place = Place(made.stages()[-1], 0, 2)
-    ticket = round_files.finished_ticket(made, place)
+    key = RunKey(made.stages()[-1], 0, 2)
+    ticket = round_files.finished_ticket(made, key)
     save_ticket(ticket, tmp_path / "one.safetensors")
-    assert (
-        round_files.open_ticket(made.folder(place)) == ticket == round_files.open_ticket(tmp_path / "one.safetensors")
-    )
-    assert round_files.locate(made.folder(place))[1] == place
-    assert round_files.open_ticket(made.folder(place) / "ticket.safetensors") == ticket
+    assert round_files.open_ticket(made.folder(key)) == ticket == round_files.open_ticket(tmp_path / "one.safetensors")
+    assert round_files.locate(made.folder(key))[1] == key
+    assert round_files.open_ticket(made.folder(key) / "ticket.safetensors") == ticket
     for wrong in (made.path, tmp_path):
         with pytest.raises(ArtifactError, match="neither a ticket file nor"):
             round_files.open_ticket(wrong)

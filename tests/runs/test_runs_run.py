@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from prunekit.runs import paths
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.support.atomic import STAGING, as_json
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -22,20 +22,20 @@ def new(path, run_id="abcd1234"):
     return run
 
 
-DENSE, PRUNED = [Place("", 0, 0), Place("", 1, 0)], [Place("prune-ab12", 0, 1), Place("prune-ab12", 1, 1)]
+DENSE, PRUNED = [RunKey("", 0, 0), RunKey("", 1, 0)], [RunKey("prune-ab12", 0, 1), RunKey("prune-ab12", 1, 1)]
 
 
-def member(place, note="x"):
-    _, seed, number = place
-    result = {"seed": seed, "round": number, "status": "done", "report": {"accuracy": 0.5}, "note": note}
-    return Files(place, {"result.json": as_json(result), "log.txt": b"log " + note.encode()}, {"seconds": 1.5})
+def member(key, note="x"):
+    _, seed, number = key
+    result = {"seed": seed, "round": number, "status": "done", "test": {"accuracy": 0.5}, "note": note}
+    return Files(key, {"result.json": as_json(result), "log.txt": b"log " + note.encode()}, {"seconds": 1.5})
 
 
 def filled(path):
     run = new(path)
-    run.commit([member(place) for place in DENSE])
+    run.commit([member(key) for key in DENSE])
     run.write_stage("prune-ab12", {"rounds": 1})
-    run.commit([member(place) for place in PRUNED])
+    run.commit([member(key) for key in PRUNED])
     return run
 
 
@@ -43,7 +43,7 @@ def test_a_committed_round_is_done_and_reads_back(tmp_path):
     run = filled(tmp_path / "r")
     assert run.done(DENSE)
     assert run.done(PRUNED)
-    assert not run.done([*DENSE, Place("", 0, 1)])
+    assert not run.done([*DENSE, RunKey("", 0, 1)])
     assert run.read(DENSE[0], "log.txt").read_bytes() == b"log x"
     assert run.rounds() == [*DENSE, *PRUNED]
     assert run.timing(DENSE[1]) == {"seconds": 1.5}
@@ -52,10 +52,10 @@ def test_a_committed_round_is_done_and_reads_back(tmp_path):
 
 def test_a_cohort_counts_only_when_all_its_members_are_there(tmp_path):
     run = filled(tmp_path / "r")
-    shutil.rmtree(run.folder(Place("prune-ab12", 1, 1)))
+    shutil.rmtree(run.folder(RunKey("prune-ab12", 1, 1)))
     assert not run.done(PRUNED)
     assert PRUNED[0] not in run.rounds()
-    run.commit([member(place) for place in PRUNED])  # the member that stood there makes room
+    run.commit([member(key) for key in PRUNED])  # the member that stood there makes room
     assert run.verify() == 8
 
 
@@ -63,7 +63,7 @@ def test_results_are_rebuilt_from_the_rounds_and_hold_no_time(tmp_path):
     run = filled(tmp_path / "r")
     table = run.write_results()
     assert list(table["round"]) == [0, 0, 1, 1]
-    assert list(table["report_accuracy"]) == [0.5] * 4
+    assert list(table["test_accuracy"]) == [0.5] * 4
     assert "seconds" not in table.columns
     first = (run.path / paths.RESULTS).read_bytes()
     (run.path / paths.RESULTS).unlink()
@@ -75,7 +75,7 @@ def test_results_are_rebuilt_from_the_rounds_and_hold_no_time(tmp_path):
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 def test_damage_is_one_line_that_names_the_file(tmp_path, name, damage):
     run = filled(tmp_path / "r")
-    path = run.folder(Place("", 1, 0)) / name
+    path = run.folder(RunKey("", 1, 0)) / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
     match damage:
@@ -96,18 +96,18 @@ def test_a_round_of_another_run_seed_or_round_is_refused(tmp_path):
     run, other = filled(tmp_path / "r"), filled(tmp_path / "s")
     other.write_settings(other.settings() | {"id": "ffff0000"})
     with pytest.raises(ArtifactError, match="belongs to"):
-        other.manifest(Place("", 0, 0))
-    shutil.rmtree(run.folder(Place("", 1, 0)))
-    shutil.copytree(run.folder(Place("", 0, 0)), run.folder(Place("", 1, 0)))
+        other.manifest(RunKey("", 0, 0))
+    shutil.rmtree(run.folder(RunKey("", 1, 0)))
+    shutil.copytree(run.folder(RunKey("", 0, 0)), run.folder(RunKey("", 1, 0)))
     with pytest.raises(ArtifactError, match="belongs to"):
-        run.manifest(Place("", 1, 0))
+        run.manifest(RunKey("", 1, 0))
 
 
 def test_a_round_that_follows_another_round_than_the_one_there_is_refused(tmp_path):
     run = filled(tmp_path / "r")
-    run.commit([member(place, "other") for place in DENSE])
+    run.commit([member(key, "other") for key in DENSE])
     with pytest.raises(ArtifactError, match="made from another round 0"):
-        run.manifest(Place("prune-ab12", 0, 1))
+        run.manifest(RunKey("prune-ab12", 0, 1))
 
 
 def test_stage_settings_may_not_change_under_its_name(tmp_path):
@@ -157,31 +157,31 @@ def test_a_second_writer_is_told_who_holds_the_run(tmp_path):
 
 def test_manifest_names_every_file_but_the_timing(tmp_path):
     run = filled(tmp_path / "r")
-    manifest = json.loads((run.folder(Place("", 0, 0)) / paths.MANIFEST).read_bytes())
+    manifest = json.loads((run.folder(RunKey("", 0, 0)) / paths.MANIFEST).read_bytes())
     assert sorted(manifest["files"]) == ["log.txt", "result.json"]
     assert manifest["cohort"] == ["seed=0/round=00", "seed=1/round=00"]
     assert manifest["previous"] is None
 
 
 def test_places_are_read_back_from_their_paths():
-    for place in (*DENSE, *PRUNED, Place("search-ab12/grid/tokens=2-pieces=4", 12, 1)):
-        assert Place.parse(Path(str(place))) == place
+    for key in (*DENSE, *PRUNED, RunKey("search-ab12/grid/tokens=2-pieces=4", 12, 1)):
+        assert RunKey.parse(Path(str(key))) == key
     with pytest.raises(ValueError, match="not the place"):
-        Place.parse(Path("seed=x/round=00"))
+        RunKey.parse(Path("seed=x/round=00"))
 
 
 def test_arms_of_a_stage_follow_their_own_rounds_or_the_dense_one(tmp_path):
     run = filled(tmp_path / "r")
-    arm, own = Place("prune-ab12/random", 0, 1), [Place("prune-ab12/fresh", 0, 0), Place("prune-ab12/fresh", 0, 1)]
+    arm, own = RunKey("prune-ab12/random", 0, 1), [RunKey("prune-ab12/fresh", 0, 0), RunKey("prune-ab12/fresh", 0, 1)]
     run.commit([member(arm)])
-    for place in own:
-        run.commit([member(place)])
-    dense, first = (run.manifest(place)["sha256"] for place in (DENSE[0], own[0]))
+    for key in own:
+        run.commit([member(key)])
+    dense, first = (run.manifest(key)["sha256"] for key in (DENSE[0], own[0]))
     assert run.manifest(arm)["previous"] == dense
     assert run.manifest(own[1])["previous"] == first
     table = run.results()
     assert set(zip(table["stage"], table["arm"], strict=True)) == {
-        ("", ""), ("prune-ab12", ""), ("prune-ab12", "random"), ("prune-ab12", "fresh"),
+        ("", ""), ("prune-ab12", ""), ("prune-ab12", "random"), ("prune-ab12", "reinit"),
     }  # fmt: skip
     assert run.stages() == ["", "prune-ab12"]
 
@@ -221,7 +221,7 @@ def test_a_link_that_comes_while_the_run_is_held_is_not_written_through(tmp_path
         run.write_results()
     (run.path / "seed=5").symlink_to(elsewhere, target_is_directory=True)
     with pytest.raises(ArtifactError, match=r"seed=5: a link"):
-        run.commit([member(Place("", 5, 0))])
+        run.commit([member(RunKey("", 5, 0))])
     assert [path.name for path in elsewhere.iterdir()] == ["results"]
     assert (elsewhere / "results").read_text() == "the user's"
 
@@ -233,8 +233,8 @@ def test_a_round_that_is_a_link_is_refused_by_name_when_it_is_read(name, tmp_pat
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     wanted = f"{re.escape(str(path))}.*a link"
-    place = Place.parse(path.relative_to(run.path)) if "round" in name else DENSE[0]
-    for read in (run.rounds, run.results, run.verify, lambda: run.read(place, "log.txt"), lambda: run.manifest(place)):
+    key = RunKey.parse(path.relative_to(run.path)) if "round" in name else DENSE[0]
+    for read in (run.rounds, run.results, run.verify, lambda: run.read(key, "log.txt"), lambda: run.manifest(key)):
         with pytest.raises(ArtifactError, match=wanted):
             read()
 
@@ -244,7 +244,7 @@ def test_a_run_that_lies_behind_a_link_is_a_run(tmp_path):
     (tmp_path / "r").symlink_to(tmp_path / "big", target_is_directory=True)
     run = Run.open(tmp_path / "r")
     with run.locked():
-        run.commit([member(Place("", 5, 0))])
+        run.commit([member(RunKey("", 5, 0))])
         run.write_results()
     assert run.verify() == 10
 

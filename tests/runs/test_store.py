@@ -4,13 +4,13 @@ import fsspec
 import pytest
 
 from prunekit.runs import paths
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.runs.store import Store, Stored, fetch, stored_at
 from prunekit.support.atomic import as_json
 from prunekit.support.errors import ConfigError, PrunekitError
 
-DENSE, PRUNED = [Place("", 0, 0), Place("", 1, 0)], [Place("prune-ab12", 0, 1), Place("prune-ab12", 1, 1)]
+DENSE, PRUNED = [RunKey("", 0, 0), RunKey("", 1, 0)], [RunKey("prune-ab12", 0, 1), RunKey("prune-ab12", 1, 1)]
 FILES = ("result.json", "log.txt")
 _numbers = itertools.count()
 
@@ -32,9 +32,9 @@ def opened(store, folder):
     return stored_at(Stored(folder, store), "r", "abcd1234"), left_out
 
 
-def member(place):
-    result = {"seed": place.seed, "round": place.round, "status": "done", "report": {"accuracy": 0.5}}
-    return Files(place, {"result.json": as_json(result), "log.txt": b"log of " + str(place).encode()}, {"seconds": 1.5})
+def member(key):
+    result = {"seed": key.seed, "round": key.round, "status": "done", "test": {"accuracy": 0.5}}
+    return Files(key, {"result.json": as_json(result), "log.txt": b"log of " + str(key).encode()}, {"seconds": 1.5})
 
 
 def work(run):
@@ -47,7 +47,7 @@ def work(run):
         run.write_stage("prune-ab12", {"rounds": 1})
         for cohort in (DENSE, PRUNED):
             if not run.done(cohort):
-                run.commit([member(place) for place in cohort])
+                run.commit([member(key) for key in cohort])
                 made.append(cohort)
         run.write_results()
     return made
@@ -118,7 +118,7 @@ def test_a_worker_that_dies_at_any_put_is_followed_by_one_that_comes_to_the_same
                 work(first)
         run, left_out = opened(store, tmp_path / f"second-{stop}")
         if (run.path / paths.SETTINGS).exists():  # else no round is finished, and it is begun anew
-            assert {place for cohort in (DENSE, PRUNED) if run.done(cohort) for place in cohort} == set(run.rounds())
+            assert {key for cohort in (DENSE, PRUNED) if run.done(cohort) for key in cohort} == set(run.rounds())
             run.verify()
         assert len(left_out) <= torn
         work(run)
@@ -165,7 +165,7 @@ def test_another_runs_round_is_left_out(store, whole, tmp_path):
     other = Store(f"{store.url}-other")
     run, _ = opened(other, tmp_path / "other")
     run.write_settings({"id": "abcd1234", "cohorts": [[0, 1]], "machine": {"threads": 2}})
-    run.commit([member(place) for place in DENSE])
+    run.commit([member(key) for key in DENSE])
     store.write({name: content for name, content in held(other).items() if "seed=0" in name})
     _, left_out = opened(store, tmp_path / "w")
     assert left_out == ["r/seed=0/round=00", "r/prune-ab12/seed=0/round=01"]
@@ -175,8 +175,8 @@ def test_a_manifest_is_taken_away_before_what_it_vouches_for_changes(store, whol
     run, _ = opened(store, tmp_path / "w")
     one_by_one(store, monkeypatch, stop=0)
     with pytest.raises(KeyboardInterrupt):
-        run.commit([member(place) for place in DENSE])
-    assert not {f"r/{place}/{paths.MANIFEST}" for place in DENSE} & store.names()
+        run.commit([member(key) for key in DENSE])
+    assert not {f"r/{key}/{paths.MANIFEST}" for key in DENSE} & store.names()
 
 
 def test_only_what_is_asked_for_is_brought(store, whole, tmp_path):

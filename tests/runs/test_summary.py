@@ -6,11 +6,11 @@ from prunekit.runs import summary
 
 
 def table(rows):
-    """(stage, round, seed, cells, selection, report, status) rows as a results table."""
-    columns = ["stage", "round", "seed", "cells", "selection_accuracy", "report_accuracy", "status"]
+    """(stage, round, seed, cells, validation, test, status) rows as a results table."""
+    columns = ["stage", "round", "seed", "cells", "validation_accuracy", "test_accuracy", "status"]
     made = pd.DataFrame(rows, columns=columns)
     made = made.assign(arm="")
-    return made.assign(tokens=made["cells"] // 2, pieces=2, density=made["cells"] / 16, majority_selection=0.5)
+    return made.assign(tokens=made["cells"] // 2, pieces=2, density=made["cells"] / 16, majority_validation=0.5)
 
 
 DENSE = [("", 0, seed, 16, 0.8, 0.7 + seed / 10, "done") for seed in (0, 1)]
@@ -18,19 +18,19 @@ DENSE = [("", 0, seed, 16, 0.8, 0.7 + seed / 10, "done") for seed in (0, 1)]
 
 def test_means_and_the_t_interval_over_seeds():
     (dense,) = summary.summarise(table(DENSE), "accuracy")
-    assert (dense.seeds, dense.selection, dense.report) == (2, 0.8, pytest.approx(0.75))
+    assert (dense.seeds, dense.validation, dense.test) == (2, 0.8, pytest.approx(0.75))
     # two seeds, one degree of freedom: mean +- 12.706 x standard error, and that is 0.05; no accuracy is above 1
-    assert dense.report - dense.low == pytest.approx(stats.t.ppf(0.975, 1) * 0.05)
-    assert dense.report - dense.low == pytest.approx(12.706 * 0.05, rel=1e-4)
+    assert dense.test - dense.low == pytest.approx(stats.t.ppf(0.975, 1) * 0.05)
+    assert dense.test - dense.low == pytest.approx(12.706 * 0.05, rel=1e-4)
     assert dense.high == 1
 
 
 def test_the_interval_of_a_correlation_ends_at_minus_one():
     rows = table(DENSE).rename(columns=lambda name: name.replace("_accuracy", "_matthews"))
-    rows["report_matthews"] -= 1.4
+    rows["test_matthews"] -= 1.4
     (dense,) = summary.summarise(rows, "matthews")
     assert dense.low == -1
-    assert dense.high - dense.report > 0
+    assert dense.high - dense.test > 0
 
 
 def test_one_seed_has_no_interval():
@@ -39,7 +39,7 @@ def test_one_seed_has_no_interval():
 
 
 @pytest.mark.parametrize(("tolerance", "found"), [(0.0, 1), (0.02, 2), (0.5, 3)])
-def test_the_smallest_ticket_within_the_tolerance_on_selection(tolerance, found):
+def test_the_smallest_ticket_within_the_tolerance_on_validation(tolerance, found):
     rows = [
         ("prune-a", 1, 0, 8, 0.9, 0.1, "done"),
         ("prune-a", 2, 0, 4, 0.79, 0.1, "done"),
@@ -70,7 +70,7 @@ def test_the_sentence_names_counts_metrics_and_controls():
     rounds = summary.summarise(table([DENSE[0], ("prune-a", 1, 0, 2, 0.8, 0.69, "done")]), "accuracy")
     said = summary.sentence(rounds[1], rounds[0], "accuracy", 0.01)
     assert "round 1, 1 tokens x 2 pieces, 12.5% of the dense prompt" in said
-    assert "report accuracy 0.690 against dense 0.700 (mean of 1 seed)" in said
+    assert "test accuracy 0.690 against dense 0.700 (mean of 1 seed)" in said
     assert "--controls" in said
 
 

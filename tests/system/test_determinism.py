@@ -62,7 +62,7 @@ def test_fresh_processes_write_the_same_bytes(verb, processes, tmp_path, capsys)
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_scores_and_masks_do_not_change_with_batch_size_or_padding_side(kind, monkeypatch, capsys):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     tickets = [tiny.ticket(bone, tokens=6, seed=seed) for seed in range(2)]
     rows = tiny.encoded(bone, tiny.examples(33), 6)
     found = {}
@@ -92,7 +92,7 @@ def test_answers_do_not_change_with_padding_side_or_batch(kind, monkeypatch):
     from prunekit.engine import evaluate
     from prunekit.engine.cohort import Member, soft
 
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     rows = tiny.encoded(bone, tiny.examples(33))
     with torch.no_grad():
         prompts = soft([Member(tiny.ticket(bone))])

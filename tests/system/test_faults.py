@@ -8,20 +8,20 @@ import pytest
 import tiny
 from forks import Forks
 
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.support.atomic import STAGING, as_json
 
 pytestmark = pytest.mark.gate
 
 CODES = {errno.ENOSPC: "No space left on device", errno.EIO: "Input/output error", errno.EACCES: "Permission denied"}
-DENSE, PRUNED = [Place("", 0, 0), Place("", 1, 0)], [Place("prune-ab12", 0, 1), Place("prune-ab12", 1, 1)]
+DENSE, PRUNED = [RunKey("", 0, 0), RunKey("", 1, 0)], [RunKey("prune-ab12", 0, 1), RunKey("prune-ab12", 1, 1)]
 SETTINGS = {"id": "abcd1234", "seeds": [0, 1], "machine": {"threads": 1}}
 
 
-def member(place):
-    result = {"seed": place.seed, "round": place.round, "status": "done", "report": {"accuracy": 0.5}}
-    return Files(place, {"result.json": as_json(result), "log.txt": b"log" * 99}, {"seconds": 1.5})
+def member(key):
+    result = {"seed": key.seed, "round": key.round, "status": "done", "test": {"accuracy": 0.5}}
+    return Files(key, {"result.json": as_json(result), "log.txt": b"log" * 99}, {"seconds": 1.5})
 
 
 def job(run):
@@ -33,7 +33,7 @@ def job(run):
         run.write_stage("prune-ab12", {"rounds": 1})
         for cohort in (DENSE, PRUNED):
             if not run.done(cohort):
-                run.commit([member(place) for place in cohort])
+                run.commit([member(key) for key in cohort])
         run.write_results()
 
 
@@ -91,7 +91,7 @@ def committed(run):
         return set()
     run = Run.open(run.path)
     run.verify()
-    return {f"r/{place}/{name}" for place in run.rounds() for name in run.manifest(place)["files"]}
+    return {f"r/{key}/{name}" for key in run.rounds() for name in run.manifest(key)["files"]}
 
 
 def test_a_failing_disk_does_not_touch_the_round_that_was_there(tmp_path):
@@ -102,7 +102,7 @@ def test_a_failing_disk_does_not_touch_the_round_that_was_there(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         faults.install(hook, patch.setattr)
         with pytest.raises(OSError, match="No space"):
-            run.commit([member(Place("prune-ab12", 0, 2))])
+            run.commit([member(RunKey("prune-ab12", 0, 2))])
     assert {name: run.path.joinpath(name).read_bytes() for name in before} == before
     assert run.verify() == 8
 
@@ -116,7 +116,7 @@ def test_a_round_that_cannot_be_replaced_stays(tmp_path):
         with pytest.MonkeyPatch.context() as patch:
             faults.install(hook, patch.setattr)
             try:
-                run.commit([member(place) for place in PRUNED])  # the same once more
+                run.commit([member(key) for key in PRUNED])  # the same once more
                 break
             except OSError:
                 number += 1

@@ -188,15 +188,15 @@ names = st.sampled_from(
 facts = st.fixed_dictionaries(
     {},
     optional={
-        "rewind": values, "round": values, "absent": values, "place": values, "seed": values, "origin": values,
+        "rewind": values, "round": values, "dropped_as": values, "position": values, "seed": values, "origin": values,
         "method": st.one_of(st.sampled_from(METHODS), values), "other": values,
     },
 )  # fmt: skip
 SOUND = {
     "rewind": "trained",
     "round": 1,
-    "absent": "remove",
-    "place": "first",
+    "dropped_as": "remove",
+    "position": "first",
     "method": "direct",
     "seed": 0,
     "origin": {},
@@ -259,7 +259,7 @@ def seeds_of(kind, folder):
             lambda path: settings_io.experiment(path, {}),
         )
     if kind == "ticket":
-        bones = [tiny.backbone(name) for name in ("gpt2", "bert")]
+        bones = [tiny.frozen(name) for name in ("gpt2", "bert")]
         return [ticket_bytes(tiny.ticket(bone, tokens=3, pieces=2)) for bone in bones], "t.safetensors", use
     template = [b"{a} and {{b}} {c} :", b"{sentence1} Question: {sentence2} True or False? Answer:"]
     return template, "template", lambda path: fill(path.read_bytes().decode("utf-8", "surrogateescape"))

@@ -36,8 +36,8 @@ def ticket_facts(ticket):
     origin = {**ticket.origin, "content": identity(ticket.origin.get("content"), 16)}
     return {
         "values": of(ticket.state), "head": ticket.head and of(ticket.head), "mask": ticket.mask.piece.int().tolist(),
-        "rewind": ticket.rewind, "round": ticket.round, "seed": ticket.seed, "absent": ticket.absent,
-        "place": ticket.place, "method": ticket.method, "origin": origin, "present": present.tolist(),
+        "rewind": ticket.rewind, "round": ticket.round, "seed": ticket.seed, "dropped_as": ticket.dropped_as,
+        "position": ticket.position, "method": ticket.method, "origin": origin, "present": present.tolist(),
         "sum": round(float(values.double().sum()), 4),
     }  # fmt: skip
 
@@ -60,7 +60,7 @@ def findings(folder):
         if "ticket.safetensors" in names:
             ticket, learned = round_files.load(run, place, "absolute", run.settings()["metric"])
             found |= {"start": of(ticket.state), "finished": ticket_facts(round_files.finished_ticket(run, place))}
-            found |= {"selection": learned.selection, "snapshots": sorted(learned.snapshots)}
+            found |= {"validation": learned.validation, "snapshots": sorted(learned.snapshots)}
         if "scores.safetensors" in names:
             scores = round_files.load_scores(run, place)
             found["scores"] = {kind: of({"token": one.token, "piece": one.piece}) for kind, one in scores.items()}

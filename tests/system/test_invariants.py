@@ -12,7 +12,7 @@ from prunekit.engine.cohort import Member, soft
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.gradient_scores import gradient_scores
 from prunekit.engine.train import train
-from prunekit.pruning.lottery import Learned, Rewinding, find_tickets
+from prunekit.pruning.lottery import Rewinding, RoundResult, find_tickets
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Schedule
 
@@ -49,13 +49,13 @@ def chunks(bone, rows, size):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_moves_the_prompt_and_nothing_else(kind):
-    bone, cohort = tiny.backbone(kind), []
+    bone, cohort = tiny.frozen(kind), []
     before = digests(bone)
     cohort = [tiny.ticket(bone, seed=seed) for seed in range(2)]
     lessons = tiny.lessons(bone, 8)
     trained = train(cohort, bone, lessons, tiny.plan(train_steps=6, evaluate_every=3))
     gradient_scores(cohort, bone, chunks(bone, lessons.train, 4))
-    evaluate(prompts(*cohort), bone, lessons.selection)
+    evaluate(prompts(*cohort), bone, lessons.validation)
     assert digests(bone) == before
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in bone.model.parameters())
     assert not bone.model.training
@@ -71,7 +71,7 @@ def test_training_moves_the_prompt_and_nothing_else(kind):
 
 @pytest.mark.parametrize("rewind", ["trained", "init", 4])
 def test_after_rewinding_the_effective_values_are_mask_times_the_rewound_values(rewind):
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     lessons = tiny.lessons(bone, 8, tokens=6)
 
     def learn(tickets):
@@ -79,7 +79,8 @@ def test_after_rewinding_the_effective_values_are_mask_times_the_rewound_values(
         kept = [replace(t, state=made.best.values.state) for t, made in zip(tickets, trained, strict=True)]
         found = gradient_scores(kept, bone, chunks(bone, lessons.train, 8))
         return [
-            Learned(made.best.values, 0.5, score, made.snapshots) for made, score in zip(trained, found, strict=True)
+            RoundResult(made.best.values, 0.5, score, made.snapshots)
+            for made, score in zip(trained, found, strict=True)
         ]
 
     keeps = Schedule.geometric(3, 1, 1).keeps(6, 4)
@@ -100,7 +101,7 @@ def test_after_rewinding_the_effective_values_are_mask_times_the_rewound_values(
 
 
 def test_prune_mask_on_real_scores_keeps_exactly_what_was_asked():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     rows = tiny.encoded(bone, tiny.examples(6), 20)
     (found,) = gradient_scores([tiny.ticket(bone, tokens=20, pieces=16)], bone, chunks(bone, rows, 6))
     mask = tiny.ticket(bone, tokens=20, pieces=16).mask
@@ -117,7 +118,7 @@ def test_prune_mask_on_real_scores_keeps_exactly_what_was_asked():
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradient_scores_equal_a_loop_over_single_examples(kind, form):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     ticket = tiny.ticket(bone, tokens=5)
     rows = tiny.encoded(bone, tiny.examples(16), 5)
     token, piece = naive.scores(kind, bone, ticket, rows, FORMS[form])
@@ -128,11 +129,11 @@ def test_gradient_scores_equal_a_loop_over_single_examples(kind, form):
         assert found.examples == 16
 
 
-@pytest.mark.parametrize("absent", ["remove", "hide", "zero"])
+@pytest.mark.parametrize("dropped_as", ["remove", "hide", "zero"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradient_scores_of_a_pruned_prompt_equal_the_loop(kind, absent):
-    bone = tiny.backbone(kind)
-    full, pruned = tiny.ticket(bone, tokens=5, seed=1), tiny.ticket(bone, tokens=5, absent=absent)
+def test_gradient_scores_of_a_pruned_prompt_equal_the_loop(kind, dropped_as):
+    bone = tiny.frozen(kind)
+    full, pruned = tiny.ticket(bone, tokens=5, seed=1), tiny.ticket(bone, tokens=5, dropped_as=dropped_as)
     pruned = replace(pruned, mask=HOLES)
     rows = tiny.encoded(bone, tiny.examples(7), 5)
     both = gradient_scores([pruned, full], bone, chunks(bone, rows, 3))  # beside a longer member
@@ -146,7 +147,7 @@ def test_gradient_scores_of_a_pruned_prompt_equal_the_loop(kind, absent):
 
 @pytest.mark.parametrize("kind", ["t5", "gpt2", "llama"])
 def test_gradient_scores_with_answers_of_several_tokens_and_mixed_lengths(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     ticket = tiny.ticket(bone)
     rows = tiny.encoded(bone, tiny.examples(7, choices=("good w3 w9", "bad")))
     token, piece = naive.scores(kind, bone, ticket, rows, torch.abs)
@@ -157,7 +158,7 @@ def test_gradient_scores_with_answers_of_several_tokens_and_mixed_lengths(kind):
 
 
 def test_a_token_score_is_the_signed_sum_of_its_pieces_and_absolute_is_not():
-    bone = tiny.backbone("t5")
+    bone = tiny.frozen("t5")
     rows = tiny.encoded(bone, tiny.examples(5))
     batch = chunks(bone, rows, 5)
     (signed,) = gradient_scores([tiny.ticket(bone)], bone, batch, "signed")
@@ -188,7 +189,7 @@ def gradients(bone, cohort, rows):
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_members_of_a_cohort_get_the_gradients_they_would_get_alone(kind, ragged):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     cohort = trio(bone, ragged=ragged)
     rows = tiny.encoded(bone, tiny.examples(12), 5)
     own = [rows[:4], rows[4:8], rows[8:]]
@@ -202,7 +203,7 @@ def test_members_of_a_cohort_get_the_gradients_they_would_get_alone(kind, ragged
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_members_of_a_cohort_train_as_they_would_alone(kind, ragged):
-    bone = tiny.backbone(kind, dtype=torch.float64)
+    bone = tiny.frozen(kind, dtype=torch.float64)
     cohort = trio(bone, torch.float64, ragged)
     lessons, plan = tiny.lessons(bone, 12, tokens=5), tiny.plan()
     together = train(cohort, bone, lessons, plan)
@@ -218,7 +219,7 @@ def test_members_of_a_cohort_train_as_they_would_alone(kind, ragged):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 def test_members_share_no_optimiser_statistics(optimizer):
-    bone = tiny.backbone("bert", dtype=torch.float64)
+    bone = tiny.frozen("bert", dtype=torch.float64)
     cohort = trio(bone, torch.float64)
     lessons = tiny.lessons(bone, 12, tokens=5)
     plan = tiny.plan(train_steps=5, evaluate_every=5, optimizer=optimizer, learning_rate=0.3, clip_norm=0.1)
@@ -238,7 +239,7 @@ def all_logits(bone, rows, *tickets):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_removed_token_is_a_row_deleted_by_hand(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     ticket = replace(tiny.ticket(bone, tokens=5), mask=HOLES)
     values = (ticket.state["values"] * HOLES.expand(tiny.WIDTH))[HOLES.token]
     by_hand = replace(ticket, mask=tiny.masked([True] * 3), state={"values": values})
@@ -248,12 +249,12 @@ def test_a_removed_token_is_a_row_deleted_by_hand(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hiding_the_leading_tokens_equals_removing_them_where_positions_are_relative(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     mask = tiny.masked([False, False, True, True, True])
     rows = tiny.encoded(bone, tiny.examples(6), 5)
     removed, hidden = (
-        all_logits(bone, rows, replace(tiny.ticket(bone, tokens=5, absent=absent), mask=mask))
-        for absent in ("remove", "hide")
+        all_logits(bone, rows, replace(tiny.ticket(bone, tokens=5, dropped_as=dropped_as), mask=mask))
+        for dropped_as in ("remove", "hide")
     )
     if kind in ("t5", "llama", "neox", "opt"):
         close(hidden, removed)
@@ -263,7 +264,7 @@ def test_hiding_the_leading_tokens_equals_removing_them_where_positions_are_rela
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_members_of_different_lengths_answer_as_they_do_alone(kind, monkeypatch):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     cohort = trio(bone, ragged=True)
     rows = tiny.encoded(bone, tiny.examples(6), 5)
     passes = []
@@ -275,11 +276,11 @@ def test_members_of_different_lengths_answer_as_they_do_alone(kind, monkeypatch)
         close(together[place], all_logits(bone, rows, ticket)[0])
 
 
-@pytest.mark.parametrize("absent", ["remove", "hide", "zero"])
+@pytest.mark.parametrize("dropped_as", ["remove", "hide", "zero"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_stands_for_a_dropped_token_is_what_the_ticket_says(kind, absent):
-    bone = tiny.backbone(kind)
-    ticket = replace(tiny.ticket(bone, tokens=5, absent=absent), mask=HOLES)
+def test_what_stands_for_a_dropped_token_is_what_the_ticket_says(kind, dropped_as):
+    bone = tiny.frozen(kind)
+    ticket = replace(tiny.ticket(bone, tokens=5, dropped_as=dropped_as), mask=HOLES)
     rows = tiny.encoded(bone, tiny.examples(5), 5)
     vectors, there = naive.slots(ticket)
     hidden = None if bool(there.all()) else there
@@ -294,7 +295,7 @@ def test_what_stands_for_a_dropped_token_is_what_the_ticket_says(kind, absent):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_full_mask_is_the_plain_soft_prompt(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     ticket = tiny.ticket(bone, tokens=5)
     (row,) = tiny.encoded(bone, tiny.examples(1), 5)
     with torch.no_grad():
@@ -307,7 +308,7 @@ def test_a_full_mask_is_the_plain_soft_prompt(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_prompt_at_all_is_the_bare_model(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     ticket = tiny.ticket(bone, tokens=3)
     nothing = replace(ticket, mask=tiny.masked([False] * 3))
     rows = tiny.encoded(bone, tiny.examples(5), 5)
@@ -325,7 +326,7 @@ def test_no_prompt_at_all_is_the_bare_model(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_seed_and_cohort_give_the_same_bytes_twice(kind):
     def once():
-        bone = tiny.backbone(kind)
+        bone = tiny.frozen(kind)
         cohort = trio(bone, ragged=True)
         trained = train(cohort, bone, tiny.lessons(bone, 8, tokens=5), tiny.plan(train_steps=6, evaluate_every=3))
         rows = tiny.encoded(bone, tiny.examples(8), 5)
@@ -341,10 +342,10 @@ def test_the_same_seed_and_cohort_give_the_same_bytes_twice(kind):
     assert once() == once()
 
 
-def test_dropout_of_the_backbone_is_named_too_and_gone_afterwards():
+def test_dropout_of_the_model_is_named_too_and_gone_afterwards():
     def once(active):
-        bone = tiny.backbone("t5")
-        plan = tiny.plan(train_steps=3, evaluate_every=3, backbone_dropout=active)
+        bone = tiny.frozen("t5")
+        plan = tiny.plan(train_steps=3, evaluate_every=3, model_dropout=active)
         (made,) = train([tiny.ticket(bone)], bone, tiny.lessons(bone, 8), plan)
         assert not any(module.training for module in bone.model.modules())
         return made.last.values.state["values"]
@@ -363,11 +364,11 @@ def test_dropout_of_the_backbone_is_named_too_and_gone_afterwards():
     "kind", [kind if kind in ("t5", "gpt2", "bert") else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
 )
 def test_two_hundred_steps_lower_the_loss_through_the_prompt_alone(kind):
-    bone = tiny.backbone(kind)
+    bone = tiny.frozen(kind)
     ticket, lessons = tiny.ticket(bone), tiny.lessons(bone, 16)
     plan = tiny.plan(train_steps=200, evaluate_every=200, batch_size=16, head_learning_rate=1e-30)
     (made,) = train([ticket], bone, lessons, plan)
     if ticket.head is not None:
         assert torch.equal(made.last.values.head["weight"], ticket.head["weight"])
-    losses = [entry.value for entry in made.log if (entry.split, entry.metric) == ("selection", "loss")]
+    losses = [entry.value for entry in made.log if (entry.split, entry.metric) == ("validation", "loss")]
     assert losses[-1] <= 0.8 * losses[0], losses

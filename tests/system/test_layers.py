@@ -17,7 +17,7 @@ PACKAGES = ("prunekit", "analyses", "figures")
 LEVELS = {
     0: ("prunekit", "errors toml randomness disk reading places config masks schedule"),
     0.5: ("prunekit", "inits tasks testbed"),
-    1: ("prunekit", "pruning prompts backbones tickets order"),
+    1: ("prunekit", "pruning prompts models tickets order"),
     2: ("prunekit", "cohort capacity evaluation distributed optimizer training importance ablation"),
     3: ("prunekit", "lottery search arms"),
     4: ("prunekit", "seals journal audit runs stored teamrun records"),
@@ -26,7 +26,7 @@ LEVELS = {
         "environments sameness flags outputs starts machine subspace methods prepare probing learning experiment rates "
         "summary export attached tracking",
     ),
-    8: ("prunekit", "report sweep"),
+    8: ("prunekit", "test sweep"),
     9: (
         "prunekit",
         "console inspection comparison method_comparison foresight verbs scoring commands cli __main__ "

@@ -12,14 +12,14 @@ import pytest
 import tiny
 import torch
 from mutate import KINDS, memory_taken, mutated
+from prunekit.plots.test import build
 
 from prunekit.experiment import run as experiment
 from prunekit.experiment import settings_io
 from prunekit.experiment.prepare import prepare
 from prunekit.models import load
-from prunekit.plots.report import build
 from prunekit.runs import round_files
-from prunekit.runs.paths import FACTS, IMPORTANCE, Place
+from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.runs.ticket_file import load_ticket, pack, save_ticket, unpack
 from prunekit.support.atomic import as_json
@@ -41,8 +41,8 @@ def made(tmp_path_factory):
         runs[name] = experiment.run(prepared, folder / name, tiny.Quiet())
         score(runs[name], prepared.stage)
     assert runs["run"].id == runs["machine"].id
-    save_ticket(round_files.finished_ticket(runs["run"], Place("", 0, 0)), folder / "alone.safetensors")
-    save_ticket(round_files.finished_ticket(runs["run"], Place("", 1, 0)), folder / "other.safetensors")
+    save_ticket(round_files.finished_ticket(runs["run"], RunKey("", 0, 0)), folder / "alone.safetensors")
+    save_ticket(round_files.finished_ticket(runs["run"], RunKey("", 1, 0)), folder / "other.safetensors")
     return runs | {"folder": folder}
 
 
@@ -50,7 +50,7 @@ def score(run, stage):
     """What `prunekit score` leaves."""
     run.write_stage("score-ab12", {"kind": "magnitude"})
     table = tiny_table()
-    run.commit([Files(Place("score-ab12", 0, 0), {IMPORTANCE: table, FACTS: as_json({"kind": run.path.name})}, {})])
+    run.commit([Files(RunKey("score-ab12", 0, 0), {IMPORTANCE: table, FACTS: as_json({"kind": run.path.name})}, {})])
 
 
 def tiny_table():
@@ -85,21 +85,21 @@ def read(run, path):
     }
     if path.name in outside_rounds:
         return outside_rounds[path.name]()
-    place = Place.parse(inside.parent)
+    key = RunKey.parse(inside.parent)
     match path.name:
         case "MANIFEST.json":
-            return run.manifest(place)
+            return run.manifest(key)
         case "timing.json":
-            return run.timing(place)
+            return run.timing(key)
         case "result.json":
-            return run.result(place)
+            return run.result(key)
         case "trained.safetensors":
-            return round_files.kept_values(run, place)
+            return round_files.kept_values(run, key)
         case "scores.safetensors":
-            return round_files.load_scores(run, place)
+            return round_files.load_scores(run, key)
         case "ticket.safetensors" | "snapshots.safetensors":
-            return round_files.load(run, place, "absolute", "accuracy")
-    return run.read(place, path.name)
+            return round_files.load(run, key, "absolute", "accuracy")
+    return run.read(key, path.name)
 
 
 def damaged(path, content, load):
@@ -173,7 +173,7 @@ def test_no_round_directory_passes_for_another(made, capsys):
     """Whole rounds, manifest and all, of another seed, round, stage, run, or of the same run on another machine."""
     run, swaps = made["run"], Counter()
     for target in rounds(run):
-        place = Place.parse(target.relative_to(run.path))
+        key = RunKey.parse(target.relative_to(run.path))
         for name in ("run", "other", "machine"):
             for source in rounds(made[name]):
                 if source != target:
@@ -181,7 +181,7 @@ def test_no_round_directory_passes_for_another(made, capsys):
                     target.rename(kept)
                     shutil.copytree(kept if source == target else source, target)
                     with pytest.raises(ArtifactError, match=r"MANIFEST\.json: (belongs to|made from another)"):
-                        Run.open(run.path).manifest(place)
+                        Run.open(run.path).manifest(key)
                     with pytest.raises(ArtifactError):
                         Run.open(run.path).verify()
                     shutil.rmtree(target)
@@ -195,12 +195,12 @@ def test_a_round_that_was_made_again_does_not_carry_those_that_followed_it(made,
     run = made["run"]
     copy = Run(tmp_path / "run")
     shutil.copytree(run.path, copy.path)
-    place = Place("", 0, 0)
-    files = {name: copy.read(place, name).read_bytes() for name in copy.manifest(place)["files"]}
-    other = Place("", 1, 0)
+    key = RunKey("", 0, 0)
+    files = {name: copy.read(key, name).read_bytes() for name in copy.manifest(key)["files"]}
+    other = RunKey("", 1, 0)
     more = {name: copy.read(other, name).read_bytes() for name in copy.manifest(other)["files"]}
-    result = as_json(copy.result(place) | {"reason": "made again"})
-    copy.commit([Files(place, files | {"result.json": result}, {}), Files(other, more, {})])
+    result = as_json(copy.result(key) | {"reason": "made again"})
+    copy.commit([Files(key, files | {"result.json": result}, {}), Files(other, more, {})])
     with pytest.raises(ArtifactError, match="made from another round 0"):
         copy.verify()
 
@@ -290,7 +290,7 @@ def read_kinds(folder):
             '[choices]\n0="no"\n1="yes"\n',
         )
     )
-    data, rows_file = dict(train_examples=None, selection_examples=None), folder / "toy" / "validation.jsonl"
+    data, rows_file = dict(train_examples=None, validation_examples=None), folder / "toy" / "validation.jsonl"
     return {
         "settings": (folder / "config.toml", lambda: settings_io.experiment(folder / "config.toml", {})),
         "task": (folder / "task.toml", lambda: read_task(folder / "task.toml")),
@@ -357,8 +357,8 @@ def test_whatever_is_read_is_refused_in_one_line_or_used_at_full_count(tmp_path,
 STRANGE_FACTS = {
     "rewind": [None, [], {}, 1.5, True],
     "round": [-1, "1", None, 1.0, True, 2**70],
-    "absent": ["gone", "", None, 3, [], "\x1b[31m", "x" * 10_000],
-    "place": ["last", None, 0, {}],
+    "dropped_as": ["gone", "", None, 3, [], "\x1b[31m", "x" * 10_000],
+    "key": ["last", None, 0, {}],
     "method": ["nope", None, [], "residual", "dept", "__init__"],
     "seed": [-1, "0", None, 0.5, 2**64],
     "origin": [None, [], "x", {"task": 3}, {"model": []}],
@@ -425,7 +425,7 @@ def forged(folder):
             text = json.dumps(header).encode()
             path = folder / f"shape-{number}-{end}.safetensors"
             path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
-    facts = {"rewind": "trained", "round": 1, "absent": "remove", "place": "first", "seed": 0, "origin": {}}
+    facts = {"rewind": "trained", "round": 1, "dropped_as": "remove", "key": "first", "seed": 0, "origin": {}}
     size = 2**17
     masks = {"mask.token": torch.ones(size, dtype=torch.bool), "mask.piece": torch.ones(size, 1, dtype=torch.bool)}
     factors = {"state.left": torch.ones(size, 1), "state.right": torch.ones(1, size)}  # 1 MB that would be 64 GB

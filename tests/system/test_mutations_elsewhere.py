@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("no_flushing")
 
 def adapter(folder, kind="gpt2", seed=0, mask="pieces"):
     """An adapter as prunekit exports it."""
-    bone = arch.backbone(kind)
+    bone = arch.frozen(kind)
     ticket = arch.ticket(bone, mask=arch.MASKS[mask], seed=seed)
     folder.mkdir(parents=True)
     for name, content in export.adapter_files(ticket, bone, Story(model="some/model", task="toy")).items():
@@ -142,7 +142,7 @@ def test_half_an_export_is_noticed_and_exporting_again_is_not_refused(tmp_path):
 
     from prunekit.cli.exchange import Wish
 
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     files = export.adapter_files(arch.ticket(bone, mask=arch.MASKS["pieces"]), bone, Story())
     older = export.adapter_files(arch.ticket(bone, seed=1), bone, Story())
     for before in ({}, older):
@@ -248,8 +248,8 @@ STRANGE_MASKS = [
     ["1" * 7] * 6, ["1" * 2**16] * 6,
 ]  # fmt: skip
 STRANGE_FACTS = {
-    "rewind": [None, [], 1.5], "round": [-1, "1", None, True], "absent": ["gone", None, [], "zero"],
-    "place": ["last", None], "seed": [-1, "0", 2**64], "origin": [None, [], {"task": 3}], "extra": [1],
+    "rewind": [None, [], 1.5], "round": [-1, "1", None, True], "dropped_as": ["gone", None, [], "zero"],
+    "position": ["last", None], "seed": [-1, "0", 2**64], "origin": [None, [], {"task": 3}], "extra": [1],
 }  # fmt: skip
 
 
@@ -397,7 +397,7 @@ def test_tables_and_pages_are_made_anew_and_never_read(tmp_path, capsys):
         for run in sorted(out.glob("*/experiment.toml")):
             assert call("runs", "show", run.parent) == 0
         (run, *_) = sorted(out.glob("*/experiment.toml"))
-        assert call("report", run.parent, "-o", tmp_path / "report.html") == 0
+        assert call("test", run.parent, "-o", tmp_path / "report.html") == 0
         return capsys.readouterr().out
 
     first = said()

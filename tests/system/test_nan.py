@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from prunekit.analysis.spectra import singular_values
-from prunekit.analysis.subjects import Subject
+from prunekit.analysis.subjects import PromptRecord
 from prunekit.cli import inspection
 from prunekit.engine.gradient_scores import all_scores, gradient_scores
 from prunekit.engine.train import train
@@ -21,7 +21,7 @@ from prunekit.prompts.mask import Mask
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Keep
 from prunekit.pruning.scores import Scores, magnitude_scores
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.support.errors import ConfigError, DivergedError
 
 BAD = [float("nan"), float("inf"), float("-inf")]
@@ -44,7 +44,7 @@ class BadGradient(torch.autograd.Function):
 
 
 def poisoned(bone, member, bad, *, at, gradient=False):
-    """A backbone whose `at`-th loss (from 1) is bad for one member, or has a bad gradient."""
+    """A model whose `at`-th loss (from 1) is bad for one member, or has a bad gradient."""
     real, calls = bone.losses, [0]
 
     def losses(soft, batch):
@@ -73,7 +73,7 @@ def trained(bone, count=3, **changes):
 
 @cache
 def undisturbed():
-    return trained(tiny.backbone("gpt2"))
+    return trained(tiny.frozen("gpt2"))
 
 
 # ---- training
@@ -83,7 +83,7 @@ def undisturbed():
 @pytest.mark.parametrize("gradient", [False, True], ids=["loss", "gradient"])
 @pytest.mark.parametrize("at", range(1, 7))
 def test_a_member_stops_within_the_step_and_keeps_its_last_good_values(at, gradient, bad):
-    bone = poisoned(tiny.backbone("gpt2"), 1, bad, at=at, gradient=gradient)
+    bone = poisoned(tiny.frozen("gpt2"), 1, bad, at=at, gradient=gradient)
     made, whole = trained(bone), undisturbed()
     what = "gradient" if gradient else "training loss"
     assert f"the {what}" in made[1].diverged
@@ -94,18 +94,16 @@ def test_a_member_stops_within_the_step_and_keeps_its_last_good_values(at, gradi
     assert all(
         torch.isfinite(value).all() for one in (made[1].best, made[1].last) for value in one.values.state.values()
     )
-    for place in (0, 2):
-        assert made[place].diverged is None
-        assert made[place].steps == 6
+    for key in (0, 2):
+        assert made[key].diverged is None
+        assert made[key].steps == 6
         # alone they go on in a smaller batch, which may round in another way
-        assert torch.allclose(
-            made[place].last.values.state["values"], whole[place].last.values.state["values"], atol=1e-5
-        )
+        assert torch.allclose(made[key].last.values.state["values"], whole[key].last.values.state["values"], atol=1e-5)
 
 
 @bad_numbers
-def test_a_bad_loss_on_selection_stops_a_member_before_it_is_chosen(bad):
-    bone = tiny.backbone("gpt2")
+def test_a_bad_loss_on_validation_stops_a_member_before_it_is_chosen(bad):
+    bone = tiny.frozen("gpt2")
     real, calls = bone.judge, [0]
 
     def judge(prompts, batch):
@@ -117,7 +115,7 @@ def test_a_bad_loss_on_selection_stops_a_member_before_it_is_chosen(bad):
 
     bone.judge = judge
     made = trained(bone)
-    assert made[1].diverged == f"the selection loss became {bad} at step 2"
+    assert made[1].diverged == f"the validation loss became {bad} at step 2"
     assert made[1].best.step == made[1].last.step == 0
     assert [one.diverged for one in (made[0], made[2])] == [None, None]
 
@@ -128,28 +126,28 @@ def test_a_bad_loss_on_selection_stops_a_member_before_it_is_chosen(bad):
 @bad_numbers
 @pytest.mark.parametrize("at", [1, 2])
 def test_a_member_with_a_bad_gradient_has_no_scores_and_the_others_keep_theirs(at, bad):
-    plain = tiny.backbone("gpt2")
+    plain = tiny.frozen("gpt2")
     rows = tiny.encoded(plain, tiny.examples(8))
 
     def batches(bone):
         return (bone.batch([rows[start : start + 4]], every_choice=False) for start in (0, 4))
 
     wanted = all_scores(cohort(plain), plain, batches(plain))
-    bone = poisoned(tiny.backbone("gpt2"), 1, bad, at=at, gradient=True)
+    bone = poisoned(tiny.frozen("gpt2"), 1, bad, at=at, gradient=True)
     found = all_scores(cohort(bone), bone, batches(bone))
     assert found[1] == {}
-    for place in (0, 2):
-        assert found[place].keys() == wanted[place].keys()
-        for kind, scores in found[place].items():
-            assert torch.equal(scores.token, wanted[place][kind].token)
-            assert torch.equal(scores.piece, wanted[place][kind].piece)
-    bone = poisoned(tiny.backbone("gpt2"), 1, bad, at=at, gradient=True)
+    for key in (0, 2):
+        assert found[key].keys() == wanted[key].keys()
+        for kind, scores in found[key].items():
+            assert torch.equal(scores.token, wanted[key][kind].token)
+            assert torch.equal(scores.piece, wanted[key][kind].piece)
+    bone = poisoned(tiny.frozen("gpt2"), 1, bad, at=at, gradient=True)
     with pytest.raises(DivergedError, match="while scoring; nothing was pruned"):
         gradient_scores(cohort(bone), bone, batches(bone))
 
 
 def test_values_of_nan_have_no_scores_of_any_kind():
-    bone = tiny.backbone("gpt2")
+    bone = tiny.frozen("gpt2")
     good, bad = cohort(bone, 2)
     bad = replace(bad, state={"values": bad.state["values"] * float("nan")})
     rows = tiny.encoded(bone, tiny.examples(4))
@@ -161,9 +159,9 @@ def test_values_of_nan_have_no_scores_of_any_kind():
 
 @pytest.mark.parametrize("what", ["token", "piece"])
 def test_a_nan_never_ranks_it_is_refused(what):
-    for place in range(4):
+    for key in range(4):
         scores = Scores(torch.rand(4), torch.rand(4, 2), 1)
-        getattr(scores, what)[place] = float("nan")
+        getattr(scores, what)[key] = float("nan")
         with pytest.raises(DivergedError, match="nothing was pruned"):
             prune_mask(Mask.full(4, 2), scores, Keep(2, 1))
 
@@ -179,8 +177,8 @@ def test_ties_go_to_the_lower_index_wherever_they_are():
     for ones in range(7):
         for marked in set(permutations([1.0] * ones + [0.0] * (6 - ones))):
             scores = Scores(torch.tensor(marked), torch.tensor([marked[:3]] * 6), 1)
-            order = sorted(range(6), key=lambda place: (-marked[place], place))
-            pieces = sorted(range(3), key=lambda place: (-marked[place], place))
+            order = sorted(range(6), key=lambda key: (-marked[key], key))
+            pieces = sorted(range(3), key=lambda key: (-marked[key], key))
             for count in range(1, 7):
                 mask = prune_mask(Mask.full(6, 3), scores, Keep(count, 2))
                 assert mask.token.nonzero().flatten().tolist() == sorted(order[:count])
@@ -209,7 +207,7 @@ def test_no_analysis_decomposes_what_is_not_finite(bad):
     values = good.clone()
     values[1, 2] = bad
     keys = {"run": "r", "seed": 3, "round": 0}
-    subject = Subject(keys, values, good, good, Mask.full(4, 2))
+    subject = PromptRecord(keys, values, good, good, Mask.full(4, 2))
     for name in ("values", "change", "values centred", "change centred"):
         with pytest.raises(DivergedError, match=f"the {name} of run r, seed 3, round 0 hold NaN or infinite"):
             subject.matrix(name)
@@ -232,8 +230,8 @@ def pruned(folder, out, **more):
 def test_a_seed_whose_scoring_fails_ends_there_and_the_others_are_pruned(bad, folder, tmp_path, monkeypatch):
     """The 24 training rows make one scoring batch a round, behind four updates."""
     prepared, go = pruned(folder, tmp_path)
-    monkeypatch.setattr(prepared.backbone, "losses", prepared.backbone.losses)
-    poisoned(prepared.backbone, 1, bad, at=5, gradient=True)
+    monkeypatch.setattr(prepared.model, "losses", prepared.model.losses)
+    poisoned(prepared.model, 1, bad, at=5, gradient=True)
     watch = tiny.Quiet()
     made = go(watch)
     results = made.results().query("stage != 'untrained'").set_index(["seed", "round"])
@@ -241,11 +239,11 @@ def test_a_seed_whose_scoring_fails_ends_there_and_the_others_are_pruned(bad, fo
     assert results.loc[(1, 0), "reason"] == "a gradient became NaN or infinite while scoring; nothing was pruned"
     assert sorted(index for index in results.index if index[0] != 1) == [(s, r) for s in (0, 2) for r in range(3)]
     assert set(results[results.index.get_level_values("seed") != 1]["status"]) == {"done"}
-    assert pd.isna(results.loc[(1, 0), "report_accuracy"])
+    assert pd.isna(results.loc[(1, 0), "test_accuracy"])
     assert (
         "seed 1 stopped in round 0: a gradient became NaN or infinite while scoring; nothing was pruned" in watch.lines
     )
-    assert "scores.safetensors" not in made.manifest(Place("", 1, 0))["files"]
+    assert "scores.safetensors" not in made.manifest(RunKey("", 1, 0))["files"]
     before = tiny.contents(made.path)
     assert tiny.contents(go(tiny.Quiet()).path) == before  # loaded as it is, not scored again
     inspection.show(made.path, 0.01, json=False)
@@ -253,22 +251,22 @@ def test_a_seed_whose_scoring_fails_ends_there_and_the_others_are_pruned(bad, fo
 
 def test_a_seed_that_fails_on_the_report_split_ends_without_a_look(folder, tmp_path, monkeypatch):
     prepared, go = pruned(folder, tmp_path, seeds=2, rounds=1)
-    real, calls = prepared.backbone.judge, [0]
+    real, calls = prepared.model.judge, [0]
 
     def judge(prompts, batch):
         calls[0] += not torch.is_grad_enabled()  # training reads its losses here too
         judged = real(prompts, batch)
-        if calls[0] == 4 and not torch.is_grad_enabled():  # behind the looks at selection of steps 0, 2 and 4
+        if calls[0] == 4 and not torch.is_grad_enabled():  # behind the looks at validation of steps 0, 2 and 4
             judged.losses[1, 0] = float("nan")
         return judged
 
-    monkeypatch.setattr(prepared.backbone, "judge", judge)
+    monkeypatch.setattr(prepared.model, "judge", judge)
     made = go(tiny.Quiet())
-    result = made.result(Place("", 1, 0))
-    assert (result["status"], result["report"]) == ("diverged", {})
-    assert result["reason"] == "a loss on the report split became NaN or infinite"
-    assert made.result(Place(prepared.stage, 0, 1))["status"] == "done"
-    assert not made.folder(Place(prepared.stage, 1, 1)).exists()
+    result = made.result(RunKey("", 1, 0))
+    assert (result["status"], result["test"]) == ("diverged", {})
+    assert result["reason"] == "a loss on the test split became NaN or infinite"
+    assert made.result(RunKey(prepared.stage, 0, 1))["status"] == "done"
+    assert not made.folder(RunKey(prepared.stage, 1, 1)).exists()
 
 
 def leave_seed_1_unscored(monkeypatch):
@@ -277,8 +275,8 @@ def leave_seed_1_unscored(monkeypatch):
 
     real = round_runner.all_scores
 
-    def scores(kept, backbone, batches):
-        found = real(kept, backbone, batches)
+    def scores(kept, model, batches):
+        found = real(kept, model, batches)
         return [{} if one.round and one.seed == 1 else each for one, each in zip(kept, found, strict=True)]
 
     monkeypatch.setattr(round_runner, "all_scores", scores)
@@ -289,10 +287,10 @@ def test_a_chosen_ticket_that_cannot_be_scored_says_so_and_the_others_stand(fold
     prepared = prepare(tiny.experiment("gpt2", folder, **flags))
     leave_seed_1_unscored(monkeypatch)
     made = run.search(prepared, tmp_path, tiny.Quiet())
-    ends = [made.result(Place(prepared.search_stage, seed, 1)) for seed in (0, 1)]
+    ends = [made.result(RunKey(prepared.search_stage, seed, 1)) for seed in (0, 1)]
     assert [one["status"] for one in ends] == ["done", "diverged"]
     assert ends[1]["reason"].startswith("a gradient became NaN")
-    assert [bool(one["report"]) for one in ends] == [True, False]
+    assert [bool(one["test"]) for one in ends] == [True, False]
     before = tiny.contents(made.path)
     assert tiny.contents(run.search(prepared, tmp_path, tiny.Quiet()).path) == before
 
@@ -305,6 +303,6 @@ def test_a_seed_that_cannot_be_scored_again_has_no_search_and_the_others_go_on(f
     leave_seed_1_unscored(monkeypatch)
     watch = tiny.Quiet()
     made = run.search(prepared, tmp_path, watch)
-    assert made.result(Place(prepared.search_stage, 0, 1))["status"] == "done"
-    assert not made.folder(Place(prepared.search_stage, 1, 1)).exists()
+    assert made.result(RunKey(prepared.search_stage, 0, 1))["status"] == "done"
+    assert not made.folder(RunKey(prepared.search_stage, 1, 1)).exists()
     assert any(line.startswith("seed 1 stopped: a gradient") for line in watch.lines)

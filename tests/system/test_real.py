@@ -8,25 +8,25 @@ import torch
 from prunekit.engine.evaluate import evaluate
 from prunekit.experiment import run, settings_io
 from prunekit.experiment.prepare import prepare
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 
 pytestmark = pytest.mark.gate
 
-SMALL = dict(train_examples=16, selection_examples=16, report_examples=16, patience=9, threads=1)
+SMALL = dict(train_examples=16, validation_examples=16, test_examples=16, patience=9, threads=1)
 SMALL |= dict(train_steps=30, evaluate_every=10, batch_size=8, max_input_tokens=48)
 
 # task -> its data, and what keeps it small here
 SUPERGLUE = {
     "boolq": ("boolq_devcarve", {}),
     "cb": ("cb", {}),
-    "copa": ("fewglue/copa", dict(selection_examples=6)),
+    "copa": ("fewglue/copa", dict(validation_examples=6)),
     "multirc": ("multirc_devcarve", dict(max_input_tokens=64)),
     "record": (
         "fewglue/record",
-        dict(batch_size=2, train_examples=2, selection_examples=1, report_examples=1, max_input_tokens=40),
+        dict(batch_size=2, train_examples=2, validation_examples=1, test_examples=1, max_input_tokens=40),
     ),
     "rte": ("rte", {}),
-    "wic": ("fewglue/wic", dict(selection_examples=6)),
+    "wic": ("fewglue/wic", dict(validation_examples=6)),
     "wsc": ("wsc", {}),
 }
 METRICS = {
@@ -36,7 +36,7 @@ METRICS = {
 }
 
 
-DENSE = Place("", 0, 0)
+DENSE = RunKey("", 0, 0)
 
 
 def settings(shared, model, task, data, **more):
@@ -52,8 +52,8 @@ def test_minilm_learns_every_superglue_task_and_reports_its_metrics(name, shared
     prepared = prepare(settings(shared, "all-minilm-l6-v2", f"superglue/{name}", data, **small))
     made = run.run(prepared, tmp_path, tiny.Quiet(), prune=False)
     result = made.result(DENSE)
-    assert sorted(result["report"]) == sorted(METRICS.get(name, ["accuracy"]))
-    assert all(0 <= value <= 1 for value in result["report"].values())
+    assert sorted(result["test"]) == sorted(METRICS.get(name, ["accuracy"]))
+    assert all(0 <= value <= 1 for value in result["test"].values())
     log = pd.read_parquet(made.read(DENSE, "log.parquet"))
     losses = log[(log["split"] == "train") & (log["metric"] == "loss")]["value"].tolist()
     assert losses[-1] < losses[0]
@@ -70,7 +70,7 @@ def test_a_causal_model_of_stories_beats_the_majority_on_its_training_split(task
 
     with torch.no_grad():
         prompts = soft([Member(finished_ticket(made, DENSE))])
-    chosen = evaluate(prompts, prepared.backbone, prepared.lessons.train).chosen[0].tolist()
+    chosen = evaluate(prompts, prepared.model, prepared.lessons.train).chosen[0].tolist()
     reached = prepared.task.score(prepared.splits.train, chosen)["accuracy"]
     assert reached > prepared.task.majority(prepared.splits.train)
 

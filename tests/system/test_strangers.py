@@ -181,7 +181,7 @@ def fenced(markdown):
 
 @pytest.mark.parametrize("kind", ["CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS"])
 def test_a_cards_code_is_the_same_program_whatever_names_it_holds(kind):
-    ticket = arch.ticket(arch.backbone("bert" if kind == "SEQ_CLS" else "gpt2"))
+    ticket = arch.ticket(arch.frozen("bert" if kind == "SEQ_CLS" else "gpt2"))
 
     def made(text):
         template = text.replace("{", "{{").replace("}", "}}") + "{field}"  # a task file's is checked to be one
@@ -203,7 +203,7 @@ def hostile_sweep(folder, text):
     names = json.dumps([f"{text} 1", f"{text} 2"])
     found = of_text(folder, f"[model]\nname = {names}\n[task]\nname = {json.dumps(text)}\n")
     short = [found.values(one) | {"metric": text, "seeds": 1, "stopped": 0} for one in found.experiments]
-    table = pd.DataFrame([{"directory": text, "stage": text, "arm": text, "status": text, f"report_{text}": 0.5}])
+    table = pd.DataFrame([{"directory": text, "stage": text, "arm": text, "status": text, f"test_{text}": 0.5}])
     failed = [Outcome("k", text, failed=f"ValueError: {text}")]
     return sweep_page.html(text, found, short, table, failed)
 
@@ -253,7 +253,7 @@ def test_a_strangers_run_is_harmless_in_the_terminal_whatever_verb_reads_it(fold
 
 
 def test_a_side_files_words_are_data(tmp_path):
-    bone = arch.backbone("gpt2")
+    bone = arch.frozen("gpt2")
     for text in HOSTILE:
         files = export.adapter_files(arch.ticket(bone), bone, Story(text, text, text, "{a}", (text, "b")))
         told = json.loads(files[SIDE])["story"]

@@ -42,8 +42,8 @@ def test_the_source_knows_the_version_that_is_installed(installed):
 
 
 def test_the_main_command_runs_from_the_wheel(installed, tmp_path):
-    few = ["--train-steps=4", "--evaluate-every=2", "--train-examples=16", "--selection-examples=8"]
-    given = ["--rounds=1", "--report-examples=8", "--threads=1", *few]
+    few = ["--train-steps=4", "--evaluate-every=2", "--train-examples=16", "--validation-examples=8"]
+    given = ["--rounds=1", "--test-examples=8", "--threads=1", *few]
     made = python(installed, tmp_path, "-m", "prunekit", "prune", *given)
     assert "written to runs/testbed-first-animal-testbed-direct-" in made.stdout
 

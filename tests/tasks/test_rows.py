@@ -75,7 +75,7 @@ def test_a_hub_data_set_is_read_with_its_columns_renamed(monkeypatch):
         return datasets.DatasetDict({"train": table, "test": table, "extra": table})
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    sources = read_hub(Hub("a/b", "c", {"text": "sentence", "absent": "other"}), "v1")
+    sources = read_hub(Hub("a/b", "c", {"text": "sentence", "dropped_as": "other"}), "v1")
     assert asked == [("a/b", "c", "v1")]
     assert list(sources) == ["train", "test"]
     assert sources["train"].rows == [{"sentence": "x", "label": 0}, {"sentence": "y", "label": 1}]

@@ -19,22 +19,22 @@ def rows(number, start=0):
     return [{"x": f"text {i}", "label": i % 2} for i in range(start, start + number)]
 
 
-def load(folder, task=TASK, train=None, selection=None, **more):
-    return load_splits(task, data=folder, train_examples=train, selection_examples=selection, **more)
+def load(folder, task=TASK, train=None, validation=None, **more):
+    return load_splits(task, data=folder, train_examples=train, validation_examples=validation, **more)
 
 
 def texts(examples):
     return [example.text for example in examples]
 
 
-def test_test_is_the_report_and_validation_the_selection(tmp_path):
+def test_test_is_the_report_and_validation_the_validation(tmp_path):
     splits = load(fill(tmp_path, train=rows(6), validation=rows(3, 10), test=rows(4, 20)))
-    assert texts(splits.selection) == ["text 10 =", "text 11 =", "text 12 ="]
-    assert len(splits.report) == 4
+    assert texts(splits.validation) == ["text 10 =", "text 11 =", "text 12 ="]
+    assert len(splits.test) == 4
     assert splits.origin == {
         "train": "train.jsonl: 6 of 6 examples",
-        "selection": "validation.jsonl: 3 of 3 examples",
-        "report": "test.jsonl: 4 of 4 examples",
+        "validation": "validation.jsonl: 3 of 3 examples",
+        "test": "test.jsonl: 4 of 4 examples",
     }
 
 
@@ -42,8 +42,8 @@ def test_test_is_the_report_and_validation_the_selection(tmp_path):
 def test_an_unlabelled_test_falls_back_to_validation(tmp_path, hidden):
     unlabelled = [{"x": f"hidden {i}", **hidden} for i in range(4)]
     splits = load(fill(tmp_path, train=rows(20), validation=rows(3, 30), test=unlabelled))
-    assert splits.origin["report"] == "validation.jsonl: 3 of 3 examples"
-    assert splits.origin["selection"] == "carved from train.jsonl by hash: 4 of 4 examples"
+    assert splits.origin["test"] == "validation.jsonl: 3 of 3 examples"
+    assert splits.origin["validation"] == "carved from train.jsonl by hash: 4 of 4 examples"
     assert splits.origin["train"] == "train.jsonl less those carved: 16 of 16 examples"
 
 
@@ -52,10 +52,10 @@ def test_carving_is_disjoint_deterministic_and_blind_to_row_order(tmp_path):
     (tmp_path / "b").mkdir()
     one = load(fill(tmp_path / "a", train=rows(50), test=rows(5, 90)))
     two = load(fill(tmp_path / "b", train=rows(50)[::-1], test=rows(5, 90)))
-    assert len(one.selection) == 10
-    assert not set(texts(one.train)) & set(texts(one.selection))
-    assert sorted(texts(one.train + one.selection)) == sorted(f"text {i} =" for i in range(50))
-    assert set(texts(one.selection)) == set(texts(two.selection))
+    assert len(one.validation) == 10
+    assert not set(texts(one.train)) & set(texts(one.validation))
+    assert sorted(texts(one.train + one.validation)) == sorted(f"text {i} =" for i in range(50))
+    assert set(texts(one.validation)) == set(texts(two.validation))
     assert one.train == load(str(tmp_path / "a")).train
     assert [example.index for example in one.train] == sorted(example.index for example in one.train)
 
@@ -63,16 +63,18 @@ def test_carving_is_disjoint_deterministic_and_blind_to_row_order(tmp_path):
 def test_equal_texts_stay_together_and_texts_of_the_report_stay_in_train(tmp_path):
     doubled = rows(10) + rows(10) + rows(10, 40)
     splits = load(fill(tmp_path, train=doubled, test=rows(10, 40)))
-    assert len(splits.selection) == 6
-    assert not set(texts(splits.train)) & set(texts(splits.selection))
-    assert not set(texts(splits.report)) & set(texts(splits.selection))
-    assert set(texts(splits.report)) < set(texts(splits.train))
+    assert len(splits.validation) == 6
+    assert not set(texts(splits.train)) & set(texts(splits.validation))
+    assert not set(texts(splits.test)) & set(texts(splits.validation))
+    assert set(texts(splits.test)) < set(texts(splits.train))
 
 
 def test_never_more_than_half_is_carved_and_at_least_one(tmp_path):
     splits = load(fill(tmp_path, train=rows(2), validation=rows(1, 9)))
-    assert (len(splits.train), len(splits.selection)) == (1, 1)
-    with pytest.raises(DataError, match=r"^train.jsonl: too few different rows \(1\) to carve a selection split from$"):
+    assert (len(splits.train), len(splits.validation)) == (1, 1)
+    with pytest.raises(
+        DataError, match=r"^train.jsonl: too few different rows \(1\) to carve a validation split from$"
+    ):
         load(fill(tmp_path, train=rows(1), validation=rows(1, 9)))
 
 
@@ -85,26 +87,26 @@ def multirc(questions, start=0):
 def test_groups_are_carved_and_drawn_whole(tmp_path):
     task = load_task("multirc")
     folder = fill(tmp_path, train=multirc(10), validation=multirc(4, 50))
-    splits = load(folder, task, train=5, selection=4, report_examples=8)
-    assert len(splits.selection) == 3
-    assert splits.origin["selection"] == "carved from train.jsonl by hash: 3 of 6 examples (4 asked)"
-    assert len({example.group for example in splits.selection}) == 1
-    assert len(splits.report) == 6
-    assert len({example.group for example in splits.report}) == 2
+    splits = load(folder, task, train=5, validation=4, test_examples=8)
+    assert len(splits.validation) == 3
+    assert splits.origin["validation"] == "carved from train.jsonl by hash: 3 of 6 examples (4 asked)"
+    assert len({example.group for example in splits.validation}) == 1
+    assert len(splits.test) == 6
+    assert len({example.group for example in splits.test}) == 2
     assert len(splits.train) == 5, "training examples are drawn one by one"
     carved = load(folder, task)
-    assert not {one.group for one in carved.train} & {one.group for one in carved.selection}
-    with pytest.raises(ConfigError, match=r"^selection_examples = 2 is fewer than any group of .* has; ask for more$"):
-        load(folder, task, selection=2)
+    assert not {one.group for one in carved.train} & {one.group for one in carved.validation}
+    with pytest.raises(ConfigError, match=r"^validation_examples = 2 is fewer than any group of .* has; ask for more$"):
+        load(folder, task, validation=2)
 
 
 def test_a_subset_depends_on_the_data_seed_alone_and_keeps_the_order(tmp_path):
     folder = fill(tmp_path, train=rows(100), validation=rows(30, 200), test=rows(30, 300))
-    one, again = (load(folder, train=10, selection=7, report_examples=5, data_seed=1) for _ in range(2))
+    one, again = (load(folder, train=10, validation=7, test_examples=5, data_seed=1) for _ in range(2))
     other = load(folder, train=10, data_seed=2)
     larger = load(folder, train=20, data_seed=1)
     assert one == again
-    assert (len(one.train), len(one.selection), len(one.report)) == (10, 7, 5)
+    assert (len(one.train), len(one.validation), len(one.test)) == (10, 7, 5)
     assert texts(one.train) != texts(other.train)
     assert set(texts(one.train)) < set(texts(larger.train))
     indices = [example.index for example in one.train]
@@ -128,10 +130,10 @@ def test_the_digest_is_of_the_content(tmp_path):
     assert first != load(folder).digest
 
 
-@pytest.mark.parametrize("name", ["train", "selection", "report"])
+@pytest.mark.parametrize("name", ["train", "validation", "test"])
 @pytest.mark.parametrize("number", [0, -3])
 def test_a_count_below_one_is_refused(name, number):
-    counts = {"train_examples": None, "selection_examples": None, f"{name}_examples": number}
+    counts = {"train_examples": None, "validation_examples": None, f"{name}_examples": number}
     with pytest.raises(ConfigError, match=rf"^{name}_examples = {number}: ask for at least 1 example$"):
         load_splits(TASK, data="nowhere", **counts)
 
@@ -140,7 +142,7 @@ def test_a_count_below_one_is_refused(name, number):
     ("splits", "words"),
     [
         ({"validation": rows(2), "test": rows(2)}, "there is no train split beside validation.jsonl, test.jsonl"),
-        ({"train": rows(4)}, "there is no labelled test or validation split to report on"),
+        ({"train": rows(4)}, "there is no labelled test or validation split to test on"),
         ({"train": rows(4), "test": [{"x": "t"}]}, "there is no labelled test or validation split"),
         ({"train": [], "test": rows(2)}, "train.jsonl: holds no rows"),
         ({"train": rows(4), "test": []}, "test.jsonl: holds no rows"),
@@ -175,7 +177,7 @@ def test_where_the_data_comes_from(tmp_path, monkeypatch):
     table = datasets.DatasetDict({name: datasets.Dataset.from_list(rows(9)) for name in ("train", "validation")})
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table)
     hub = parse_task({"name": "t", "template": "{x}", "choices": {"0": "no", "1": "yes"}, "hub": {"path": "a/b"}})
-    with pytest.raises(DataError, match="too few different rows"):  # every text of train is in report
+    with pytest.raises(DataError, match="too few different rows"):  # every text of train is in test
         load(None, hub)
 
 
@@ -201,14 +203,14 @@ def shuffled(folder, task=TASK, **more):
 def test_shuffled_answers_are_those_of_the_split_dealt_out_anew_and_report_keeps_its_own(tmp_path):
     folder = fill(tmp_path, train=rows(60), validation=rows(40, 100), test=rows(40, 200))
     given, null = load(folder), shuffled(folder)
-    for name in ("train", "selection"):
+    for name in ("train", "validation"):
         before, after = getattr(given, name), getattr(null, name)
         assert texts(before) == texts(after)
         assert sorted(golds(before)) == sorted(golds(after))
         same = sum(one == other for one, other in zip(golds(before), golds(after), strict=True))
         assert abs(same / len(before) - 0.5) < 0.2  # as by chance
         assert null.origin[name] == f"{given.origin[name]}, answers shuffled"
-    assert null.report == given.report
+    assert null.test == given.test
     assert null.digest != given.digest
 
 

@@ -8,7 +8,7 @@ from prunekit.tasks import load_splits, load_task
 DATA = SHARED / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="no ../shared/data beside the checkout")
 
-# task, folder, (train, selection, report) examples; selections of 6 are carved from 32 rows
+# task, folder, (train, validation, test) examples; selections of 6 are carved from 32 rows
 REAL = [
     ("rte", "rte", (2190, 300, 277)),
     ("cb", "cb", (200, 50, 56)),
@@ -33,26 +33,26 @@ REAL = [
 def test_a_library_task_reads_published_data(name, folder, sizes):
     data = str(DATA / folder)
     task = load_task(name, data)
-    splits = load_splits(task, data=data, train_examples=None, selection_examples=None)
-    assert (len(splits.train), len(splits.selection), len(splits.report)) == sizes
-    for example in (*splits.train, *splits.selection, *splits.report):
+    splits = load_splits(task, data=data, train_examples=None, validation_examples=None)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == sizes
+    for example in (*splits.train, *splits.validation, *splits.test):
         assert example.gold
         assert max(example.gold) < len(example.choices)
-    right = [example.gold[0] for example in splits.report]
-    assert set(task.score(splits.report, right).values()) == {1.0}
-    assert 0.0 <= task.majority(splits.report) < 0.7
+    right = [example.gold[0] for example in splits.test]
+    assert set(task.score(splits.test, right).values()) == {1.0}
+    assert 0.0 <= task.majority(splits.test) < 0.7
 
 
 def test_label_balance_is_the_published_one():
     data = str(DATA / "cb")
-    report = load_splits(load_task("cb"), data=data, train_examples=None, selection_examples=None).report
-    assert [sum(example.gold == (label,) for example in report) for label in range(3)] == [23, 28, 5]
+    test = load_splits(load_task("cb"), data=data, train_examples=None, validation_examples=None).test
+    assert [sum(example.gold == (label,) for example in test) for label in range(3)] == [23, 28, 5]
 
 
 def test_both_spans_are_marked_in_every_wsc_row():
     data = str(DATA / "wsc")
-    splits = load_splits(load_task("wsc"), data=data, train_examples=None, selection_examples=None)
-    for example in (*splits.train, *splits.selection, *splits.report):
+    splits = load_splits(load_task("wsc"), data=data, train_examples=None, validation_examples=None)
+    for example in (*splits.train, *splits.validation, *splits.test):
         text = example.fields["text"]
         first, second = (" ".join(example.fields[f"span{n}_text"].lower().split()) for n in (1, 2))
         flat = " ".join(text.lower().split())

@@ -6,7 +6,7 @@ from prunekit.tasks.testbed.grammar import TASKS, examples, split_of
 
 
 def splits(name, **more):
-    given = dict(data=None, train_examples=None, selection_examples=None) | more
+    given = dict(data=None, train_examples=None, validation_examples=None) | more
     return load_splits(load_task(name), **given)
 
 
@@ -17,15 +17,15 @@ def test_every_task_of_the_grammar_is_listed():
 
 def test_the_rows_are_the_grammars_own():
     made = splits("testbed/first-animal", train_examples=None)
-    rows = examples("first-animal", "report", 500)
-    assert [one.text for one in made.report] == [row["text"] for row in rows]
-    assert [one.choices[one.gold[0]] for one in made.report] == [row["label"] for row in rows]
-    assert (len(made.train), len(made.selection), len(made.report)) == (512, 200, 500)
+    rows = examples("first-animal", "test", 500)
+    assert [one.text for one in made.test] == [row["text"] for row in rows]
+    assert [one.choices[one.gold[0]] for one in made.test] == [row["label"] for row in rows]
+    assert (len(made.train), len(made.validation), len(made.test)) == (512, 200, 500)
 
 
 def test_no_passage_of_one_split_is_in_another():
     made = splits("testbed/alike-mood")
-    for name, part in (("train", made.train), ("selection", made.selection), ("report", made.report)):
+    for name, part in (("train", made.train), ("validation", made.validation), ("test", made.test)):
         assert {split_of(one.text) for one in part} == {name}
 
 

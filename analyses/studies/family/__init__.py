@@ -54,28 +54,28 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     chosen = best_rates(results["trainings"])
     rows = chosen.groupby("method", sort=False).agg(
         rate=("rate", "first"), parameters=("parameters", "first"), seconds=("seconds", "mean"),
-        report=("report", "mean"),
+        test=("test", "mean"),
     )  # fmt: skip
     return [
-        ("Learning rate, parameters, seconds of one training, and report accuracy over all tasks", rows.reset_index()),
+        ("Learning rate, parameters, seconds of one training, and test accuracy over all tasks", rows.reset_index()),
         ("Report accuracy by task, means over seeds", by_task(chosen, arm="method")),
     ]
 
 
 def best_rates(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Of each method the rows at the rate that is best on selection, over all tasks and seeds together.
+    """Of each method the rows at the rate that is best on validation, over all tasks and seeds together.
 
     The pilot has several rates of each method, the study the one that the pilot found best. Of equals the smallest
     is taken. A rate at which a training diverged is not chosen.
     """
-    means = trainings.groupby(["method", "rate"])["selection"].agg(lambda column: column.mean(skipna=False))
-    best = means.reset_index().sort_values(["selection", "rate"], ascending=[False, True], kind="stable")
-    best = best.dropna(subset=["selection"]).drop_duplicates("method")
+    means = trainings.groupby(["method", "rate"])["validation"].agg(lambda column: column.mean(skipna=False))
+    best = means.reset_index().sort_values(["validation", "rate"], ascending=[False, True], kind="stable")
+    best = best.dropna(subset=["validation"]).drop_duplicates("method")
     return trainings.merge(best[["method", "rate"]], on=["method", "rate"])
 
 
 def _trainings(found: Found) -> pd.DataFrame:
-    """Columns: task, method, rate, seed, parameters, seconds, selection, report."""
+    """Columns: task, method, rate, seed, parameters, seconds, validation, test."""
     made = []
     for path, settings, _ in found.runs:
         rounds = tables.rounds([tables.opened(path)])
@@ -84,7 +84,7 @@ def _trainings(found: Found) -> pd.DataFrame:
         made.append(
             rounds.assign(rate=settings["training.learning_rate"], seconds=rounds["seconds"] / rounds["members"])
         )
-    columns = ["task", "method", "rate", "seed", "parameters", "seconds", "selection", "report"]
+    columns = ["task", "method", "rate", "seed", "parameters", "seconds", "validation", "test"]
     return pd.concat(made, ignore_index=True)[columns]
 
 

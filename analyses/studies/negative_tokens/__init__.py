@@ -58,7 +58,7 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
         confirmed=("confirmed", "mean"), prompts_with_one=("confirmed", lambda column: int((column > 0).sum())),
         largest_gain=("largest_gain", "max"),
     )  # fmt: skip
-    return [("Negative on selection, confirmed on report (means over prompts; gains in nats)", rows.reset_index())]
+    return [("Negative on validation, confirmed on test (means over prompts; gains in nats)", rows.reset_index())]
 
 
 def _on(found: Found, labels: str) -> Found:
@@ -71,7 +71,7 @@ def _counts(found: Found, name: str, level: str, changed: Mapping[str, str] | No
 
     changed: of `tables.measured`.
 
-    Columns: task, seed, arm, level; units (kept), negative (on selection), confirmed (on report too), counts;
+    Columns: task, seed, arm, level; units (kept), negative (on validation), confirmed (on test too), counts;
     confirmed_share (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0 where there
     is none).
     """
@@ -83,7 +83,7 @@ def _counts(found: Found, name: str, level: str, changed: Mapping[str, str] | No
     for keys, mine in measured.groupby(_KEYS, sort=False):
         confirmed = mine["confirmed"].fillna(False).astype(bool)
         negative = mine["negative"].fillna(False).astype(bool)
-        gain = float(-mine.loc[confirmed, "report_cost"].min()) if confirmed.any() else 0.0
+        gain = float(-mine.loc[confirmed, "test_cost"].min()) if confirmed.any() else 0.0
         rows.append(dict(zip(_KEYS, keys, strict=True)) | {
             "units": len(mine), "negative": int(negative.sum()), "confirmed": int(confirmed.sum()),
             "confirmed_share": confirmed.mean(), "largest_gain": gain,

@@ -24,8 +24,8 @@ _LEARNED = 0.15
 _CLAIMS = {
     "dense-continued": "The pruned ticket beats the dense prompt trained as long",
     "random": "Scores choose better than chance: the ticket beats a random mask of its size",
-    "reversed": "What is pruned is worth less: the ticket beats the reversed mask",
-    "length": "The ticket beats a fresh prompt of its length",
+    "complement": "What is pruned is worth less: the ticket beats the reversed mask",
+    "short-prompt": "The ticket beats a fresh prompt of its length",
 }
 _ON_SST2 = Question("SST-2", f"SST-2: {_CLAIMS[_DENSE]}", _SOURCE, _TICKET, _DENSE, POINT)
 _CONTROLS = tuple(Question(arm, f"Testbed: {claim}", _SOURCE, _TICKET, arm, _LEARNED) for arm, claim in _CLAIMS.items())
@@ -59,8 +59,8 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     titles = {"real": "SST-2", "controls": "The ticket and its controls", "settings": "Other settings"}
     found = []
     for name, title in titles.items():
-        found.append((f"{title}: report accuracy, means over seeds", by_task(results[name])))
-        found.append((f"{title}: size, updates and report accuracy, means over all", sizes(results[name])))
+        found.append((f"{title}: test accuracy, means over seeds", by_task(results[name])))
+        found.append((f"{title}: size, updates and test accuracy, means over all", sizes(results[name])))
     return found
 
 
@@ -81,15 +81,15 @@ def _arm(settings: Mapping[str, Any]) -> str:
 
 def _name(settings: Mapping[str, Any]) -> str:
     """The first setting that is not the schedule's own."""
-    rounds, rewind, absent, pieces = (
-        settings[f"pruning.{name}"] for name in ("rounds", "rewind", "absent", "keep_pieces")
+    rounds, rewind, dropped_as, pieces = (
+        settings[f"pruning.{name}"] for name in ("rounds", "rewind", "dropped_as", "keep_pieces")
     )
     if rounds != 1:
         return "three rounds"
     if rewind != "trained":
         return str(rewind)
-    if absent != "remove":
-        return str(absent)
+    if dropped_as != "remove":
+        return str(dropped_as)
     return "pieces alone" if pieces == _PIECES else "tokens alone"
 
 

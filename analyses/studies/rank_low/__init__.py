@@ -11,7 +11,7 @@ import pandas as pd
 from analyses.studies.effects import Question, units
 from analyses.studies.study import UNITS, Found, Study, Tables, on_all_cores, runs_of
 from prunekit.analysis import functional, model_access, ranks, tables, training
-from prunekit.analysis.subjects import Subject
+from prunekit.analysis.subjects import PromptRecord
 from prunekit.experiment import prepare
 from prunekit.runs.run import Run
 
@@ -93,7 +93,7 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     )
     others = spectra[spectra["part"].isin(["settings", "pruned"])]
     by_setting = others.pivot_table(index="setting", columns="matrix", values="share", sort=False)
-    by_setting["report"] = others.groupby("setting")["report"].mean()
+    by_setting["test"] = others.groupby("setting")["test"].mean()
     directions = needed.pivot_table(index=["of", "criterion"], columns="task", values="share", sort=False)
     return [
         ("Effective rank as a share of noise's, means over seeds", by_task.reset_index()),
@@ -103,7 +103,7 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _shares(found: Found, part: str) -> pd.DataFrame:
-    """Columns: part, setting, task, seed, matrix; rank (entropy), share (of the hardest noise null's), report.
+    """Columns: part, setting, task, seed, matrix; rank (entropy), share (of the hardest noise null's), test.
 
     Of pruned prompts the kept cells alone, after the last round.
     """
@@ -120,8 +120,8 @@ def _shares(found: Found, part: str) -> pd.DataFrame:
         measured = measured.assign(share=measured["value"] / measured["median"], setting=setting, part=part)
         arms = tables.arms(run, stage)
         arms = arms[arms["arm"] == ("ticket" if part == "pruned" else "dense")]
-        made.append(measured.merge(arms[["seed", "report"]], on="seed").rename(columns={"value": "rank"}))
-    columns = ["part", "setting", "task", "seed", "matrix", "rank", "share", "report"]
+        made.append(measured.merge(arms[["seed", "test"]], on="seed").rename(columns={"value": "rank"}))
+    columns = ["part", "setting", "task", "seed", "matrix", "rank", "share", "test"]
     table = pd.concat(made, ignore_index=True)[columns]
     return table.sort_values(columns[:5], kind="stable", ignore_index=True)
 
@@ -147,12 +147,12 @@ def _needed_of(path: Path) -> pd.DataFrame:
     return made[made["criterion"].isin(["loss", "metric"])]
 
 
-def _curves(run: Run, subjects: Sequence[Subject]) -> Iterator[pd.DataFrame]:
-    backbone = prepare.backbone_of(model_access.experiment_of(run))
+def _curves(run: Run, subjects: Sequence[PromptRecord]) -> Iterator[pd.DataFrame]:
+    model = prepare.model_of(model_access.experiment_of(run))
     for subject in subjects:
         seed = int(str(subject.keys["seed"]))
         # nothing is chosen here, so that the split that no choice has seen is the one to ask
-        evaluate = model_access.evaluator(run, seed, split="report", examples=_EXAMPLES, backbone=backbone)
+        evaluate = model_access.evaluator(run, seed, split="test", examples=_EXAMPLES, model=model)
         yield functional.curve(subject, evaluate)
 
 

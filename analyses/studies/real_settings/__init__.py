@@ -18,9 +18,15 @@ _TICKET, _ROUNDS, _DENSE = "ticket", "three rounds", "dense as long"
 QUESTIONS = tuple(
     Question(name, f"SST-2: {claim}", source, first, second, POINT)
     for name, claim, source, first, second in (
-        ("length", "The ticket beats a fresh prompt of its length", _SOURCE, _TICKET, "length"),
-        ("reversed", "What is pruned is worth less: the ticket beats the reversed mask", _SOURCE, _TICKET, "reversed"),
-        ("fresh", "The ticket beats its mask on fresh values", _LOTTERY, _TICKET, "fresh"),
+        ("short-prompt", "The ticket beats a fresh prompt of its length", _SOURCE, _TICKET, "short-prompt"),
+        (
+            "complement",
+            "What is pruned is worth less: the ticket beats the reversed mask",
+            _SOURCE,
+            _TICKET,
+            "complement",
+        ),
+        ("reinit", "The ticket beats its mask on fresh values", _LOTTERY, _TICKET, "reinit"),
         ("rounds", "Pruning in three rounds beats pruning at once", _LOTTERY, _ROUNDS, _TICKET),
         ("rounds or dense", "Three rounds beat the dense prompt trained as long", _SOURCE, _ROUNDS, _DENSE),
         ("late", "Trained values beat those of half of the training", OWN, _TICKET, "late"),
@@ -46,15 +52,15 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
 
 def _name(settings: Mapping[str, Any]) -> str:
     """The first setting that is not the schedule's own."""
-    rounds, tokens, rewind, absent, score = (
-        settings[f"pruning.{name}"] for name in ("rounds", "keep_tokens", "rewind", "absent", "score")
+    rounds, tokens, rewind, dropped_as, score = (
+        settings[f"pruning.{name}"] for name in ("rounds", "keep_tokens", "rewind", "dropped_as", "score")
     )
     if rounds != 1:
         return _DENSE if tokens == 1.0 else _ROUNDS
     if rewind != "trained":
         return "late"
-    if absent != "remove":
-        return str(absent)
+    if dropped_as != "remove":
+        return str(dropped_as)
     return "pieces alone" if tokens == 1.0 else str(score)
 
 

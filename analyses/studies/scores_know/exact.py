@@ -1,4 +1,4 @@
-"""What tokens of trained prompts are really worth, on `report`, beside what cheap scores say of them."""
+"""What tokens of trained prompts are really worth, on `test`, beside what cheap scores say of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from scipy import stats
 
 from prunekit.analysis.model_access import experiment_of
 from prunekit.engine.ablation import leave_one_out, shapley
-from prunekit.experiment.prepare import backbone_of, encode, task_of
-from prunekit.runs.paths import Place
+from prunekit.experiment.prepare import encode, model_of, task_of
+from prunekit.runs.paths import RunKey
 from prunekit.runs.round_files import finished_ticket, load_scores
 from prunekit.runs.run import Run
 
@@ -24,7 +24,7 @@ def agreement(path: Path, seeds: tuple[int, ...]) -> pd.DataFrame:
     path: of the run directory.
 
     Columns: task; seed; arm (a kind of score, made on `train` when the prompt was trained); with ("leave-one-out", on
-    the first 200 examples of `report`, or "shapley", of four orders on the first 100); spearman.
+    the first 200 examples of `test`, or "shapley", of four orders on the first 100); spearman.
     """
     return pd.DataFrame(list(_rows(Run.open(path), seeds)), columns=["task", "seed", "arm", "with", "spearman"])
 
@@ -32,13 +32,13 @@ def agreement(path: Path, seeds: tuple[int, ...]) -> pd.DataFrame:
 def _rows(run: Run, seeds: tuple[int, ...]) -> Iterator[tuple[str, int, str, str, float]]:
     experiment = experiment_of(run)
     task, splits = task_of(experiment)
-    backbone = backbone_of(experiment)
-    rows = encode(backbone, task, splits.report[:_EXAMPLES], experiment.prompt.tokens)
-    for place in (Place("", seed, 0) for seed in seeds):
-        ticket = finished_ticket(run, place)
-        values = shapley(ticket, backbone, rows[:_SHAPLEY_EXAMPLES], permutations=_PERMUTATIONS).values
-        worth = {"leave-one-out": leave_one_out(ticket, backbone, rows).costs.mean(dim=1), "shapley": values}
-        for kind, scores in load_scores(run, place).items():
+    model = model_of(experiment)
+    rows = encode(model, task, splits.test[:_EXAMPLES], experiment.prompt.tokens)
+    for key in (RunKey("", seed, 0) for seed in seeds):
+        ticket = finished_ticket(run, key)
+        values = shapley(ticket, model, rows[:_SHAPLEY_EXAMPLES], permutations=_PERMUTATIONS).values
+        worth = {"leave-one-out": leave_one_out(ticket, model, rows).costs.mean(dim=1), "shapley": values}
+        for kind, scores in load_scores(run, key).items():
             for name, exact in worth.items():
                 found = stats.spearmanr(scores.token.numpy(), exact.numpy()).statistic
-                yield task.name, place.seed, kind, name, float(found)
+                yield task.name, key.seed, kind, name, float(found)

@@ -20,7 +20,7 @@ from prunekit import models
 from prunekit.engine.ablation import leave_one_out
 from prunekit.engine.gradient_scores import all_scores, scoring_batches
 from prunekit.experiment.prepare import encode
-from prunekit.models import Backbone, Encoded
+from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
 from prunekit.tasks import load_splits, load_task
@@ -48,7 +48,7 @@ def _found(name: str, *, seeds: Sequence[int], examples: int, fillers: int) -> p
     """Columns: those of `found_words`, of one task of the testbed, a row for each filler."""
     bone = models.load(str(MODEL_PATH))
     task = load_task(f"testbed/{name}")
-    splits = load_splits(task, data=None, train_examples=examples, selection_examples=1, report_examples=1)
+    splits = load_splits(task, data=None, train_examples=examples, validation_examples=1, test_examples=1)
     encoded = encode(bone, task, splits.train, _TOKENS)
     rows = []
     for seed, number in product(seeds, range(fillers)):
@@ -60,7 +60,7 @@ def _found(name: str, *, seeds: Sequence[int], examples: int, fillers: int) -> p
     return pd.DataFrame(rows, columns=["task", "seed", "arm", "found"])
 
 
-def planted(bone: Backbone, instruction: str, seed: int) -> tuple[Ticket, set[int]]:
+def planted(bone: FrozenModel, instruction: str, seed: int) -> tuple[Ticket, set[int]]:
     """A dense ticket of the padded instruction's own embeddings, and the places of the instruction's words in it."""
     words = padded(instruction, seed=seed).split()
     ids = [bone.tokenizer.convert_tokens_to_ids(word) for word in words]
@@ -69,7 +69,7 @@ def planted(bone: Backbone, instruction: str, seed: int) -> tuple[Ticket, set[in
     return ticket, needed
 
 
-def _scores(bone: Backbone, ticket: Ticket, rows: list[Encoded]) -> Mapping[str, Tensor]:
+def _scores(bone: FrozenModel, ticket: Ticket, rows: list[Encoded]) -> Mapping[str, Tensor]:
     """Scores of the tokens [P] by kind."""
     (estimates,) = all_scores([ticket], bone, scoring_batches(bone, rows))
     costs = leave_one_out(ticket, bone, rows).costs.mean(dim=1)

@@ -52,7 +52,7 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _by_task(table: pd.DataFrame) -> pd.DataFrame:
-    return table.pivot_table(index="task", columns="arm", values="report", sort=False).reset_index()
+    return table.pivot_table(index="task", columns="arm", values="test", sort=False).reset_index()
 
 
 STUDY = Study(

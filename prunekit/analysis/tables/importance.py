@@ -14,7 +14,7 @@ from prunekit.analysis.subjects import KEYS
 from prunekit.analysis.tables.results import facts, keys_of, prunings
 from prunekit.prompts.mask import Mask
 from prunekit.runs import round_files
-from prunekit.runs.paths import FACTS, IMPORTANCE, SCORES, TICKET, Place
+from prunekit.runs.paths import FACTS, IMPORTANCE, SCORES, TICKET, RunKey
 from prunekit.runs.run import Run
 from prunekit.runs.ticket_file import load_ticket
 from prunekit.support.errors import ArtifactError
@@ -24,7 +24,7 @@ SCORED = (
 )  # fmt: skip
 MEASURED = (
     *KEYS, "kind", "level", "token", "piece", "kept", "score", "error", "low", "high", "p", "p_corrected", "negative",
-    "right_change", "report_cost", "confirmed", "split", "examples",
+    "right_change", "test_cost", "confirmed", "split", "examples",
 )  # fmt: skip
 
 _STAGE = "score-"
@@ -47,9 +47,9 @@ def scores(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     for run in runs:
         known, mine = facts(run), _chosen(run, stage)
         pruned_by = run.stage_settings(mine).get("score") if mine else None
-        places = [place for place in run.tickets() if place.stage in ("", mine)]
-        seeds = sorted({place.seed for place in places if place.stage == ""})
-        lineages = [[place for place in places if place.seed == seed] for seed in seeds]
+        keys = [key for key in run.tickets() if key.stage in ("", mine)]
+        seeds = sorted({key.seed for key in keys if key.stage == ""})
+        lineages = [[key for key in keys if key.seed == seed] for seed in seeds]
         found = [_of_seed(run, known, sorted(one, key=_round), pruned_by) for one in lineages]
         tables += [one for one in found if one is not None]
         if not any(one is not None for one in found):
@@ -67,7 +67,7 @@ def measured(runs: Sequence[Run], changed: Mapping[str, Any] | None = None, *, p
 
     Columns: `KEYS` of the prompt; kind ("leave-one-out", "shapley", or a first-order one); level; token; piece (-1 at
     level token); kept (bool); score (larger = keep); error (standard error of a Shapley value); low, high, p,
-    p_corrected, negative, right_change (of leave-one-out, as in `token_importance.negative`); report_cost, confirmed
+    p_corrected, negative, right_change (of leave-one-out, as in `token_importance.negative`); test_cost, confirmed
     (of what is negative, as in `token_importance.confirm`); split, examples (what it was measured on).
 
     Raises: ArtifactError where a run is damaged.
@@ -75,15 +75,15 @@ def measured(runs: Sequence[Run], changed: Mapping[str, Any] | None = None, *, p
     tables = []
     for run in runs:
         known = facts(run)
-        for place in run.rounds():
-            top, _, rest = place.stage.partition("/")
-            if top.startswith(_STAGE) and IMPORTANCE in run.manifest(place)["files"]:
-                about = json.loads(run.read(place, FACTS).read_bytes())
+        for key in run.rounds():
+            top, _, rest = key.stage.partition("/")
+            if top.startswith(_STAGE) and IMPORTANCE in run.manifest(key)["files"]:
+                about = json.loads(run.read(key, FACTS).read_bytes())
                 if not _wanted(about, changed or {}, partial):
                     continue
-                table = pd.read_parquet(run.read(place, IMPORTANCE))
+                table = pd.read_parquet(run.read(key, IMPORTANCE))
                 more = {name: about[name] for name in ("kind", "level", "split", "examples")}
-                tables.append(table.assign(**keys_of(known, place._replace(stage=rest)), **more))
+                tables.append(table.assign(**keys_of(known, key._replace(stage=rest)), **more))
     found = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     found = found.reindex(columns=list(MEASURED))
     found["piece"] = found["piece"].fillna(-1).astype(int)
@@ -98,7 +98,7 @@ def _wanted(about: Mapping[str, Any], changed: Mapping[str, Any], partial: bool)
 
 
 def _chosen(run: Run, stage: str | None) -> str:
-    there = [one for one in prunings(run) if any(place.stage == one for place in run.tickets())]
+    there = [one for one in prunings(run) if any(key.stage == one for key in run.tickets())]
     if stage is None and len(there) > 1:
         raise ArtifactError(f"{run.path}: has {', '.join(there)}; name one of them")
     if stage and stage not in there:
@@ -106,27 +106,27 @@ def _chosen(run: Run, stage: str | None) -> str:
     return (there[0] if there else "") if stage is None else stage
 
 
-def _round(place: Place) -> int:
-    return place.round
+def _round(key: RunKey) -> int:
+    return key.round
 
 
-def _of_seed(run: Run, known: Mapping[str, str], places: Sequence[Place], pruned_by: Any) -> pd.DataFrame | None:
+def _of_seed(run: Run, known: Mapping[str, str], keys: Sequence[RunKey], pruned_by: Any) -> pd.DataFrame | None:
     """The rounds of one lineage, in order; None where it has no scores."""
-    masks = {place.round: load_ticket(run.read(place, TICKET)).mask for place in places}
+    masks = {key.round: load_ticket(run.read(key, TICKET)).mask for key in keys}
     tables = []
-    for place in places:
-        if SCORES not in run.manifest(place)["files"]:
+    for key in keys:
+        if SCORES not in run.manifest(key)["files"]:
             continue
         with torch.no_grad():
-            values, _ = round_files.finished_ticket(run, place).prompt()()
-        for kind, found in round_files.load_scores(run, place).items():
+            values, _ = round_files.finished_ticket(run, key).prompt()()
+        for kind, found in round_files.load_scores(run, key).items():
             for level, score in (("token", found.token), ("piece", found.piece)):
-                units = _units(level, masks, place.round)
+                units = _units(level, masks, key.round)
                 size = values.shape[1] // found.piece.shape[1]
                 norms = values.norm(dim=1) if level == "token" else values.unflatten(1, (-1, size)).norm(dim=2)
                 kept = units["kept"].to_numpy()
                 table = units.assign(
-                    **keys_of(known, place),
+                    **keys_of(known, key),
                     kind=kind,
                     level=level,
                     score=np.where(kept, score.flatten().double().numpy(), np.nan),
@@ -144,15 +144,15 @@ def _units(level: str, masks: Mapping[int, Mask], number: int) -> pd.DataFrame:
         return mask.token if level == "token" else mask.piece
 
     now = flags(masks[number])
-    places = np.indices(now.shape).reshape(now.dim(), -1)
+    keys = np.indices(now.shape).reshape(now.dim(), -1)
     dropped = torch.full(now.shape, -1)
     for later, mask in sorted(masks.items(), reverse=True):
         dropped[~flags(mask)] = later  # the earliest is written last
     following: Any = pd.NA if number + 1 not in masks else flags(masks[number + 1]).flatten().numpy()
     return pd.DataFrame(
         {
-            "token": places[0],
-            "piece": places[1] if level == "piece" else -1,
+            "token": keys[0],
+            "piece": keys[1] if level == "piece" else -1,
             "kept": now.flatten().numpy(),
             "next_kept": pd.array(np.broadcast_to(following, now.numel()).tolist(), dtype="boolean"),
             "dropped_in": dropped.flatten().numpy(),

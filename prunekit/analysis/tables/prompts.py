@@ -7,17 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from prunekit.analysis.subjects import Snapshots, Subject
+from prunekit.analysis.subjects import PromptRecord, Snapshots
 from prunekit.analysis.tables.results import facts, keys_of
 from prunekit.pruning.ticket import State, Ticket, Values
 from prunekit.runs import round_files
-from prunekit.runs.paths import GRID, SNAPSHOTS, TICKET, Place
+from prunekit.runs.paths import GRID, SNAPSHOTS, TICKET, RunKey
 from prunekit.runs.run import Run
 from prunekit.runs.ticket_file import load_ticket, unpack
 from prunekit.support.errors import ArtifactError
 
 
-def subjects(run: Run, stage: str = "", arm: str | None = "ticket") -> list[Subject]:
+def subjects(run: Run, stage: str = "", arm: str | None = "ticket") -> list[PromptRecord]:
     """The prompts of one stage that came to the end of their training, by round and seed.
 
     stage: "" for the dense round; a pruning or a search, such as "prune-1a2b"; or "untrained".
@@ -29,8 +29,8 @@ def subjects(run: Run, stage: str = "", arm: str | None = "ticket") -> list[Subj
     """
     known = facts(run)
 
-    def wanted(place: Place) -> bool:
-        top, _, rest = place.stage.partition("/")
+    def wanted(key: RunKey) -> bool:
+        top, _, rest = key.stage.partition("/")
         one = "ticket" if arm is None else arm
         return top == stage and not rest.startswith(GRID) and (arm is None or (rest or "ticket") == one)
 
@@ -41,7 +41,7 @@ def subjects(run: Run, stage: str = "", arm: str | None = "ticket") -> list[Subj
     return found
 
 
-def lineages(run: Run, stage: str) -> list[Subject]:
+def lineages(run: Run, stage: str) -> list[PromptRecord]:
     """The dense prompts of a run, and what a pruning or search made of them, by round and seed.
 
     Raises: ArtifactError where either is missing, or the run is damaged.
@@ -54,11 +54,11 @@ def snapshots(run: Run, seed: int) -> Snapshots:
 
     Raises: ArtifactError where the round is not finished or holds no snapshots, or the run is damaged.
     """
-    place = Place("", seed, 0)
-    if not run.done([place]):
+    key = RunKey("", seed, 0)
+    if not run.done([key]):
         raise ArtifactError(f"{run.path}: the dense round of seed {seed} is not finished; run the same command again")
-    ticket = load_ticket(run.read(place, TICKET))
-    tensors, about = unpack(run.read(place, SNAPSHOTS))
+    ticket = load_ticket(run.read(key, TICKET))
+    tensors, about = unpack(run.read(key, SNAPSHOTS))
     states: dict[int, State] = {}
     for step in about["steps"]:
         start = f"{step}/"
@@ -67,25 +67,25 @@ def snapshots(run: Run, seed: int) -> Snapshots:
         ).state
     sigma = {step: state["sigma"] for step, state in states.items()} if ticket.method == "singular" else None
     values = {step: _made(ticket, state) for step, state in states.items()}
-    return Snapshots(keys_of(facts(run), place), values, sigma)
+    return Snapshots(keys_of(facts(run), key), values, sigma)
 
 
-def _subjects(run: Run, known: dict[str, str], wanted: Callable[[Place], bool]) -> list[Subject]:
+def _subjects(run: Run, known: dict[str, str], wanted: Callable[[RunKey], bool]) -> list[PromptRecord]:
     found = []
-    for place in run.tickets():
-        if wanted(place) and run.result(place)["status"] == "done":
-            ticket = load_ticket(run.read(place, TICKET))
-            values = _made(ticket, round_files.kept_values(run, place).state)
+    for key in run.tickets():
+        if wanted(key) and run.result(key)["status"] == "done":
+            ticket = load_ticket(run.read(key, TICKET))
+            values = _made(ticket, round_files.kept_values(run, key).state)
             start = _made(ticket, ticket.state)
-            origin = start if place.round == 0 or ticket.rewind == "fresh" else _first(run, place)
-            found.append(Subject(keys_of(known, place), values, start, origin, ticket.mask))
+            origin = start if key.round == 0 or ticket.rewind == "reinit" else _first(run, key)
+            found.append(PromptRecord(keys_of(known, key), values, start, origin, ticket.mask))
     return found
 
 
-def _first(run: Run, place: Place) -> Tensor:
+def _first(run: Run, key: RunKey) -> Tensor:
     """[P, H] the start of the round 0 that a round goes back to: its arm's own, else the dense one of its seed."""
-    own = place._replace(round=0)
-    first = own if run.done([own]) else Place("", place.seed, 0)
+    own = key._replace(round=0)
+    first = own if run.done([own]) else RunKey("", key.seed, 0)
     ticket = load_ticket(run.read(first, TICKET))
     return _made(ticket, ticket.state)
 
@@ -98,4 +98,4 @@ def _made(ticket: Ticket, state: State) -> Tensor:
 
 
 def _stages(run: Run) -> str:
-    return ", ".join(sorted({str(place.stage) or "the dense round" for place in run.tickets()})) or "none"
+    return ", ".join(sorted({str(key.stage) or "the dense round" for key in run.tickets()})) or "none"

@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 
 from prunekit.analysis.subjects import KEYS
-from prunekit.runs.paths import GRID, LOG, UNTRAINED, Place
+from prunekit.runs.paths import GRID, LOG, UNTRAINED, RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ArtifactError
 
 ROUNDS = (
     *KEYS, "metric", "tokens", "pieces", "cells", "density", "parameters", "head_parameters", "steps", "kept_step",
-    "selection", "report", "majority_selection", "majority_report", "seconds", "members", "status", "reason",
+    "validation", "test", "majority_validation", "majority_test", "seconds", "members", "status", "reason",
 )  # fmt: skip
 GAPS = ("stage", "arm", "seed", "rounds", "wanted", "reason", "line")
 LOGS = (*KEYS, "step", "split", "metric", "value")
@@ -58,11 +58,11 @@ def facts(run: Run) -> dict[str, str]:
         raise ArtifactError(f"{run.path}: its settings lack {error}; was it made by another version?") from error
 
 
-def keys_of(known: Mapping[str, str], place: Place) -> dict[str, Any]:
+def keys_of(known: Mapping[str, str], run_key: RunKey) -> dict[str, Any]:
     """All of `KEYS` for a place, from what `facts` said of its run."""
-    stage, _, arm = place.stage.partition("/")
+    stage, _, arm = run_key.stage.partition("/")
     plain = {"": "dense", UNTRAINED: "untrained"}.get(stage, "ticket")
-    named = {"stage": stage, "arm": arm or plain, "seed": place.seed, "round": place.round}
+    named = {"stage": stage, "arm": arm or plain, "seed": run_key.seed, "round": run_key.round}
     return {key: named[key] if key in named else known[key] for key in KEYS}
 
 
@@ -75,9 +75,9 @@ def rounds(runs: Sequence[Run]) -> pd.DataFrame:
     """Every finished ticket of some runs.
 
     Columns: `KEYS`; metric (name of the primary metric); tokens, pieces, cells (kept, counts); density (kept cells /
-    (P x K)); parameters, head_parameters (trained numbers); steps, kept_step (updates); selection, report (the primary
-    metric; NaN where that split was not looked at or training did not come to its end); majority_selection,
-    majority_report (what the most common answer reaches); seconds (of its whole cohort, trained side by side) and
+    (P x K)); parameters, head_parameters (trained numbers); steps, kept_step (updates); validation, test (the primary
+    metric; NaN where that split was not looked at or training did not come to its end); majority_validation,
+    majority_test (what the most common answer reaches); seconds (of its whole cohort, trained side by side) and
     members (how many share them), NaN where not known; status ("done", "diverged", ...); reason (of a status that is
     not "done", else empty). A row for each.
 
@@ -86,26 +86,26 @@ def rounds(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in runs:
         known = facts(run)
-        places = run.tickets()
-        if not places:
+        keys = run.tickets()
+        if not keys:
             raise ArtifactError(f"{run.path}: no finished round yet; run the same command again")
-        rows += [_row(run, place, known) for place in places]
+        rows += [_row(run, key, known) for key in keys]
     return pd.DataFrame(rows, columns=list(ROUNDS))
 
 
 def logs(runs: Sequence[Run]) -> pd.DataFrame:
     """How training came on in every finished round but the cells of searches.
 
-    Columns: `KEYS`; step (int, updates); split ("train", "selection"); metric ("loss" in nats, or a metric's name);
+    Columns: `KEYS`; step (int, updates); split ("train", "validation"); metric ("loss" in nats, or a metric's name);
     value.
     """
     tables = []
     for run in runs:
         known = facts(run)
-        for place in run.tickets():
-            if f"/{GRID}/" not in place.stage:
-                table = pd.read_parquet(run.read(place, LOG))
-                tables.append(table.assign(**keys_of(known, place)))
+        for key in run.tickets():
+            if f"/{GRID}/" not in key.stage:
+                table = pd.read_parquet(run.read(key, LOG))
+                tables.append(table.assign(**keys_of(known, key)))
     tables = [one for one in tables if len(one)]
     found: pd.DataFrame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return found.reindex(columns=list(LOGS))
@@ -122,37 +122,35 @@ def gaps(run: Run) -> pd.DataFrame:
     return pd.DataFrame(list(_gaps(run)), columns=list(GAPS))
 
 
-def _row(run: Run, place: Place, known: Mapping[str, str]) -> dict[str, object]:
-    result, times, metric = run.result(place), run.timing(place), known["metric"]
+def _row(run: Run, key: RunKey, known: Mapping[str, str]) -> dict[str, object]:
+    result, times, metric = run.result(key), run.timing(key), known["metric"]
     done = result.get("status") == "done"
     try:
         return {
-            **keys_of(known, place),
+            **keys_of(known, key),
             "metric": metric,
             **{name: result[name] for name in _COPIED},
             "reason": result["reason"] or "",
-            "selection": result["selection"].get(metric, float("nan")) if done else float("nan"),
-            "report": result["report"].get(metric, float("nan")) if done else float("nan"),
-            "majority_selection": result["majority"].get("selection", float("nan")),
-            "majority_report": result["majority"].get("report", float("nan")),
+            "validation": result["validation"].get(metric, float("nan")) if done else float("nan"),
+            "test": result["test"].get(metric, float("nan")) if done else float("nan"),
+            "majority_validation": result["majority"].get("validation", float("nan")),
+            "majority_test": result["majority"].get("test", float("nan")),
             **{name: times.get(name, float("nan")) for name in ("seconds", "members")},
         }
     except (KeyError, AttributeError) as error:
-        raise ArtifactError(
-            f"{run.folder(place)}: its result lacks {error}; was it made by another version?"
-        ) from error
+        raise ArtifactError(f"{run.folder(key)}: its result lacks {error}; was it made by another version?") from error
 
 
 def _gaps(run: Run) -> Iterator[dict[str, object]]:
     seeds = [int(seed) for seed in run.settings().get("seeds", [])]
     done: dict[tuple[str, str, int], dict[int, str]] = {}
     whole: set[tuple[str, int]] = set()  # what dropped nothing has no reverse
-    for place in run.tickets():
-        stage, _, arm = place.stage.partition("/")
-        result = run.result(place)
-        done.setdefault((stage, arm, place.seed), {})[place.round] = str(result["status"])
+    for key in run.tickets():
+        stage, _, arm = key.stage.partition("/")
+        result = run.result(key)
+        done.setdefault((stage, arm, key.seed), {})[key.round] = str(result["status"])
         if not arm:  # rounds come in order: the last one decides
-            (whole.add if result["density"] == 1 else whole.discard)((stage, place.seed))
+            (whole.add if result["density"] == 1 else whole.discard)((stage, key.seed))
     stopped = {seed for seed in seeds if done.get(("", "", seed), {}).get(0, "done") != "done"}
     for seed in seeds:
         yield from _short("", "", seed, done.get(("", "", seed), {}), 1, 0)
@@ -163,7 +161,7 @@ def _gaps(run: Run) -> Iterator[dict[str, object]]:
         for arm in arms:
             for seed in seeds:
                 found = done.get((stage, arm, seed), {})
-                if seed in stopped or (arm == "reversed" and (stage, seed) in whole):
+                if seed in stopped or (arm == "complement" and (stage, seed) in whole):
                     continue  # its dense round says why
                 if arm:  # some arms train every round and some the last alone
                     yield from _short(stage, arm, seed, found, 1, wanted)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from prunekit.runs.paths import GRID, LOG, PREDICTIONS, UNTRAINED, Place
+from prunekit.runs.paths import GRID, LOG, PREDICTIONS, UNTRAINED, RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ArtifactError
 
-ARM_COLUMNS = ("task", "model", "seed", "arm", "report", "selection", "tokens", "density", "updates")
+ARM_COLUMNS = ("task", "model", "seed", "arm", "test", "validation", "tokens", "density", "updates")
 
 
 def arms(run: Run, stage: str) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def arms(run: Run, stage: str) -> pd.DataFrame:
     Columns:
         task, model (str), seed (int).
         arm: "majority", "untrained", "dense", "ticket", or the name of a control.
-        report, selection: the primary metric; NaN where the arm did not come to its end.
+        test, validation: the primary metric; NaN where the arm did not come to its end.
         tokens: kept tokens.  density: kept cells / (P x K).
         updates: optimiser updates behind the values, those of earlier rounds included where they were handed on.
 
@@ -44,31 +44,31 @@ def arms(run: Run, stage: str) -> pd.DataFrame:
         row = lineage.iloc[-1]
         made = _row(row, str(row["arm"]) or "ticket", metric, _updates(lineage, started[int(row["seed"])]))
         if row["round"] < last:  # it stopped on the way
-            made |= {"report": float("nan"), "selection": float("nan")}
+            made |= {"test": float("nan"), "validation": float("nan")}
         rows.append(facts | made)
     return pd.DataFrame(rows, columns=list(ARM_COLUMNS))
 
 
 def predictions(run: Run, stage: str) -> pd.DataFrame:
-    """What each arm of a stage answered to each example of the report split, in its last round, where it came to it.
+    """What each arm of a stage answered to each example of the test split, in its last round, where it came to it.
 
     Columns: task (str), seed (int), arm (as in `arms`), example (int), right (bool), loss (nats).
     """
     task = _task(run.settings())
-    last: dict[tuple[str, int], Place] = {}
-    for place in run.tickets():
-        top, _, arm = place.stage.partition("/")
+    last: dict[tuple[str, int], RunKey] = {}
+    for key in run.tickets():
+        top, _, arm = key.stage.partition("/")
         if top == stage and not arm.startswith(GRID):
-            last[arm or "ticket", place.seed] = place
+            last[arm or "ticket", key.seed] = key
         elif top == "":
-            last["dense", place.seed] = place
-    end = max((place.round for place in last.values()), default=0)
+            last["dense", key.seed] = key
+    end = max((key.round for key in last.values()), default=0)
     tables = []
-    for (arm, seed), place in last.items():
-        if run.result(place)["status"] != "done" or (arm != "dense" and place.round < end):
+    for (arm, seed), key in last.items():
+        if run.result(key)["status"] != "done" or (arm != "dense" and key.round < end):
             continue
-        table = pd.read_parquet(run.read(place, PREDICTIONS))
-        table = table[table["split"] == "report"]
+        table = pd.read_parquet(run.read(key, PREDICTIONS))
+        table = table[table["split"] == "test"]
         right = [choice in set(gold) for choice, gold in zip(table["choice"], table["gold"], strict=True)]
         tables.append(table[["example", "loss"]].assign(task=task, seed=seed, arm=arm, right=right))
     columns = ["task", "seed", "arm", "example", "right", "loss"]
@@ -79,31 +79,31 @@ def predictions(run: Run, stage: str) -> pd.DataFrame:
 def cells(run: Run, stage: str) -> pd.DataFrame:
     """What a search tried.
 
-    Columns: seed, tokens, pieces, cells (counts), selection (primary metric), steps (updates), status.
+    Columns: seed, tokens, pieces, cells (counts), validation (primary metric), steps (updates), status.
     """
     metric = run.settings()["metric"]
     results = run.results()
     tried = results[(results["stage"] == stage) & results["arm"].str.startswith(GRID)]
-    names = ["seed", "tokens", "pieces", "cells", "selection", "steps", "status"]
-    table: pd.DataFrame = tried.rename(columns={f"selection_{metric}": "selection"}).reindex(columns=names)
+    names = ["seed", "tokens", "pieces", "cells", "validation", "steps", "status"]
+    table: pd.DataFrame = tried.rename(columns={f"validation_{metric}": "validation"}).reindex(columns=names)
     return table.reset_index(drop=True)
 
 
 def curves(run: Run, stage: str) -> pd.DataFrame:
     """How the cells of a search came on.
 
-    Columns: seed, tokens, pieces (counts), step (updates), selection (primary metric at that evaluation).
+    Columns: seed, tokens, pieces (counts), step (updates), validation (primary metric at that evaluation).
     """
     metric = run.settings()["metric"]
     tables = []
-    for place in run.tickets():
-        if place.stage.startswith(f"{stage}/{GRID}/"):
-            result = run.result(place)
-            log = pd.read_parquet(run.read(place, LOG))
-            log = log[(log["split"] == "selection") & (log["metric"] == metric) & (log["step"] > 0)]
+    for key in run.tickets():
+        if key.stage.startswith(f"{stage}/{GRID}/"):
+            result = run.result(key)
+            log = pd.read_parquet(run.read(key, LOG))
+            log = log[(log["split"] == "validation") & (log["metric"] == metric) & (log["step"] > 0)]
             facts = {name: result[name] for name in ("seed", "tokens", "pieces")}
-            tables.append(log[["step", "value"]].rename(columns={"value": "selection"}).assign(**facts))
-    columns = ["seed", "tokens", "pieces", "step", "selection"]
+            tables.append(log[["step", "value"]].rename(columns={"value": "validation"}).assign(**facts))
+    columns = ["seed", "tokens", "pieces", "step", "validation"]
     table: pd.DataFrame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return table.reindex(columns=columns)
 
@@ -127,7 +127,7 @@ def _task(settings: dict[str, Any]) -> str:
 
 
 def _majority(row: Any) -> dict[str, object]:
-    chance = {"report": row["majority_report"], "selection": row["majority_selection"]}
+    chance = {"test": row["majority_test"], "validation": row["majority_validation"]}
     return {"seed": int(row["seed"]), "arm": "majority", "tokens": 0, "density": 0.0, "updates": 0, **chance}
 
 
@@ -136,8 +136,8 @@ def _row(row: Any, arm: str, metric: str, updates: int) -> dict[str, object]:
     return {
         "seed": int(row["seed"]),
         "arm": arm,
-        "report": row[f"report_{metric}"] if done else float("nan"),
-        "selection": row[f"selection_{metric}"] if done else float("nan"),
+        "test": row[f"test_{metric}"] if done else float("nan"),
+        "validation": row[f"validation_{metric}"] if done else float("nan"),
         "tokens": int(row["tokens"]),
         "density": float(row["density"]),
         "updates": int(updates),
@@ -152,7 +152,7 @@ def _updates(lineage: pd.DataFrame, dense: int) -> int:
     match last["rewind"]:
         case "trained":
             return dense + int(lineage["steps"].sum())
-        case "init" | "fresh":
+        case "init" | "reinit":
             return int(last["steps"])
         case step:
             return int(step) + int(last["steps"])

@@ -1,4 +1,4 @@
-"""Verbs that show what there is: `tasks`, `methods`, `runs`, `report`."""
+"""Verbs that show what there is: `tasks`, `methods`, `runs`, `test`."""
 
 from __future__ import annotations
 

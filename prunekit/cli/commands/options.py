@@ -14,7 +14,8 @@ DryRun = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 Tolerance = Annotated[
-    float, typer.Option(min=0.0, help="how far below dense, on selection, a ticket may be; also the equivalence margin")
+    float,
+    typer.Option(min=0.0, help="how far below dense, on validation, a ticket may be; also the equivalence margin"),
 ]
 Controls = Annotated[
     bool, typer.Option("--controls", help="train the controls too, and compare: is the ticket better than they are?")

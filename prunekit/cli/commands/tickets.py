@@ -17,7 +17,7 @@ app = typer.Typer()
 @settings_io.with_settings("model", "task", "machine")
 def evaluate(
     ticket: TicketPath,
-    split: Annotated[str, typer.Option(help="train, selection or report")] = "report",
+    split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
     allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,

@@ -36,7 +36,7 @@ def prune(
 
 
 @app.command()
-@settings_io.with_settings("", *SECTIONS, "search", "pruning.score", "pruning.rewind", "pruning.absent", "machine")
+@settings_io.with_settings("", *SECTIONS, "search", "pruning.score", "pruning.rewind", "pruning.dropped_as", "machine")
 def search(
     experiment: ExperimentFile = None,
     out: Out = Path("runs"),
@@ -47,7 +47,7 @@ def search(
     json: Json = False,
     **settings: Any,
 ) -> None:
-    """XPrompt's search: score once, try ratios of tokens and pieces, choose on selection. Run again to resume."""
+    """XPrompt's search: score once, try ratios of tokens and pieces, choose on validation. Run again to resume."""
     wish = dict(out=out, tolerance=tolerance, controls=controls, dry_run=dry_run, json=json, track=track)
     _train("search", experiment, settings, **wish)
 

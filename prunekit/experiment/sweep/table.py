@@ -11,13 +11,13 @@ import pandas as pd
 from prunekit.experiment.settings import Experiment
 from prunekit.experiment.sweep.grid import Grid
 from prunekit.experiment.sweep.jobs import Outcome
-from prunekit.runs.paths import UNTRAINED, Place
+from prunekit.runs.paths import UNTRAINED, RunKey
 from prunekit.runs.run import Run
 
 RESULTS = "results.parquet"
 
 
-def places_of(run: Run, stage: str, seeds: Sequence[int], *, controls: bool) -> list[Place]:
+def places_of(run: Run, stage: str, seeds: Sequence[int], *, controls: bool) -> list[RunKey]:
     """The tickets of a run that belong to one experiment: its dense rounds, base line and stage.
 
     controls: also the arms beside the stage's tickets. A search's cells stay in the run's own table.
@@ -57,7 +57,7 @@ def results(out: Path, grid: Grid, outcomes: Mapping[Experiment, Outcome]) -> pd
 
 
 def _rows(out: Path, grid: Grid, experiment: Experiment, outcome: Outcome) -> pd.DataFrame:
-    own = Run.open(out / outcome.run).results([Place.parse(Path(place)) for place in outcome.places])
+    own = Run.open(out / outcome.run).results([RunKey.parse(Path(place)) for place in outcome.places])
     front: dict[str, Any] = {
         "directory": outcome.run,
         "task": experiment.task.name,

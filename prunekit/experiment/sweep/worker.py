@@ -1,6 +1,6 @@
 """What a worker does with a job, on any engine: it is handed text and hands text back.
 
-The backbone stays loaded from one job to the next of the same model. Torch is imported once a job has come.
+The model stays loaded from one job to the next of the same model. Torch is imported once a job has come.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _run(job: Job, task: Task, note: Note, out: Path) -> Outcome:
         stage = prepared.stage if job.verb == "prune" else ""
     settled = MachineSettings.model_validate(made.settings()["machine"])
     if settled.checkpointing or settled != prepared.experiment.machine:
-        _last.clear()  # the run changed the backbone, its device or the threads
+        _last.clear()  # the run changed the model, its device or the threads
     places = places_of(made, stage, experiment.seeds, controls=job.controls)
     return Outcome(task.key, task.label, made.path.name, stage, tuple(map(str, places)), again=again)
 
@@ -166,14 +166,14 @@ def _supplied(out: Path, url: str, name: str) -> tuple[Path | Stored, tuple[str,
 
 
 def ready(experiment: Experiment) -> Prepared:
-    """An experiment prepared on the backbone and rows that were used last, as far as they are the same."""
+    """An experiment prepared on the model and rows that were used last, as far as they are the same."""
     from prunekit.experiment.prepare import prepare
 
     name = json.dumps([experiment.model.model_dump(mode="json"), experiment.machine.model_dump(mode="json")])
     last = _last.get(name)
     if last is None:
         _last.clear()  # let go before another model is loaded
-    _last[name] = prepare(experiment, last.backbone if last else None, last)
+    _last[name] = prepare(experiment, last.model if last else None, last)
     return _last[name]
 
 

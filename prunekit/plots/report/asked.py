@@ -14,7 +14,7 @@ from prunekit.tasks import load_task
 
 # what a command needs not say: it is settled by the run itself, or not part of what is asked
 _LEFT_OUT = {"machine"}
-_SHUFFLED = "those of train and selection were shuffled: a null of training; report kept its own"
+_SHUFFLED = "those of train and validation were shuffled: a null of training; report kept its own"
 
 
 def asked(run: Run) -> list[tuple[str, str]]:
@@ -37,11 +37,11 @@ def asked(run: Run) -> list[tuple[str, str]]:
         (
             "Training",
             f"{training['train_steps']} updates of {training['batch_size']} examples a round, {training['optimizer']} "
-            f"at {training['learning_rate']:g}; the values kept are the {training['keep']} on selection",
+            f"at {training['learning_rate']:g}; the values kept are the {training['keep']} on validation",
         ),
         ("Seeds", f"{len(settings['seeds'])} ({', '.join(map(str, settings['seeds']))})"),
-        ("Examples", f"train {sizes['train']}, selection {sizes['selection']}, report {sizes['report']}"),
-        ("Judged by", f"{settings['metric']}; selection chooses, report is looked at once per finished ticket"),
+        ("Examples", f"train {sizes['train']}, validation {sizes['validation']}, report {sizes['report']}"),
+        ("Judged by", f"{settings['metric']}; validation chooses, report is looked at once per finished ticket"),
         *[(stage, _stage(run, stage)) for stage in run.stages() if stage.startswith(("prune-", "search-"))],
         ("Named beforehand", "the primary comparison: the pruned ticket against dense continued, paired over seeds"),
     ]
@@ -79,7 +79,7 @@ def _task_text(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _stage(run: Run, stage: str) -> str:
     asked = run.stage_settings(stage)
-    ends = f"score {asked['score']}, rewound to {asked['rewind']}, dropped tokens: {asked['absent']}"
+    ends = f"score {asked['score']}, rewound to {asked['rewind']}, dropped tokens: {asked['dropped_as']}"
     if stage.startswith("search-"):
         halving = ", halving" if asked["halving"] else ""
         return f"search over ratios, grid {asked['grid']}{halving}; {ends}"

@@ -35,7 +35,7 @@ def write(
 ) -> Page:
     """Write the page of some runs; nothing is written where one of them is damaged.
 
-    tolerance: how far below dense, on selection, a ticket may be; also the margin of equivalence.
+    tolerance: how far below dense, on validation, a ticket may be; also the margin of equivalence.
     with_model: also what takes evaluating the frozen models again.  overwrite: also a file that is no page of prunekit.
 
     Raises: ArtifactError, ConfigError, DataError, each one line.

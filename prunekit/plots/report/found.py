@@ -72,12 +72,12 @@ def _dense(results: pd.DataFrame, dense: RoundSummary, metric: str) -> str:
     mine = results[(results["stage"] == "") & (results["status"] == "done")]
     line = (
         f"The dense prompt ({dense.tokens} tokens) reaches report {metric} {_reached(dense)}; always giving the most "
-        f"common answer reaches {mine['majority_report'].mean():.3f}"
+        f"common answer reaches {mine['majority_test'].mean():.3f}"
     )
     untrained = results[results["stage"] == UNTRAINED]
     if len(untrained):
         head = " with a trained head" if untrained["head_parameters"].any() else ""
-        line += f", the untrained prompt{head} {untrained[f'report_{metric}'].mean():.3f}"
+        line += f", the untrained prompt{head} {untrained[f'test_{metric}'].mean():.3f}"
     return f"{line}."
 
 
@@ -88,11 +88,11 @@ def _pruned(stage: str, rounds: list[RoundSummary], tolerance: float, metric: st
         return f"{stage}: no round is finished."
     if best is None or best is dense:
         return (
-            f"{stage}: no pruned ticket stayed within {tolerance:g} of dense on selection; the last, of {last.tokens} "
+            f"{stage}: no pruned ticket stayed within {tolerance:g} of dense on validation; the last, of {last.tokens} "
             f"tokens x {last.pieces} pieces, reaches report {metric} {_reached(last)}."
         )
     return (
-        f"{stage}: the smallest ticket within {tolerance:g} of dense on selection is that of round {best.round}, "
+        f"{stage}: the smallest ticket within {tolerance:g} of dense on validation is that of round {best.round}, "
         f"{best.tokens} tokens x {best.pieces} pieces, {best.density:.1%} of the dense prompt's cells; it reaches "
         f"report {metric} {_reached(best)} against {_reached(dense)} dense."
     )
@@ -103,12 +103,12 @@ def _searched(results: pd.DataFrame, stage: str, dense: RoundSummary, metric: st
     if chosen.empty:
         yield f"{stage}: nothing is chosen yet."
         return
-    reached = chosen[f"report_{metric}"]
+    reached = chosen[f"test_{metric}"]
     strata = [reached.to_numpy(dtype=float)]
     low, high = statistics.cut(statistics.t_interval(strata, summary.CONFIDENCE), bounds(metric))
     interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"
     yield (
-        f"{stage}: the tickets chosen on selection keep {chosen['tokens'].min()} to {chosen['tokens'].max()} tokens, "
+        f"{stage}: the tickets chosen on validation keep {chosen['tokens'].min()} to {chosen['tokens'].max()} tokens, "
         f"{chosen['density'].mean():.1%} of the cells (mean of {len(chosen)} seed{'s' * (len(chosen) > 1)}); they "
         f"reach report {metric} {reached.mean():.3f}{interval} against {_reached(dense)} dense."
     )
@@ -120,25 +120,25 @@ def _disagreement(results: pd.DataFrame, tolerance: float, metric: str, sizes: d
     for stage in dict.fromkeys(one.stage for one in rounds if one.stage):
         lineage = _lineage(rounds, stage)
         dense, best = lineage[0], summary.smallest(lineage, tolerance)
-        if dense.round == 0 and best is not None and best.report < dense.report - tolerance:
+        if dense.round == 0 and best is not None and best.test < dense.test - tolerance:
             yield (
                 f"Selection and report disagree in {stage}: round {best.round} is within {tolerance:g} of dense on "
-                f"selection ({best.selection:.3f} against {dense.selection:.3f}), but {dense.report - best.report:.3f} "
-                f"lower on report ({best.report:.3f} against {dense.report:.3f})."
+                f"validation ({best.validation:.3f} against {dense.validation:.3f}), but {dense.test - best.test:.3f} "
+                f"lower on test ({best.test:.3f} against {dense.test:.3f})."
             )
     tickets = results[(results["status"] == "done") & ~results["stage"].eq(UNTRAINED)]
-    pairs = tickets[[f"selection_{metric}", f"report_{metric}"]].dropna()
+    pairs = tickets[[f"validation_{metric}", f"test_{metric}"]].dropna()
     pairs = pairs[(pairs >= 0).all(axis=1) & (pairs <= 1).all(axis=1)]
     if pairs.empty:
         return
-    selection, report = pairs.mean()
+    validation, report = pairs.mean()
     error = math.sqrt(sum(mean * (1 - mean) / sizes[split] for split, mean in
-                          (("selection", selection), ("report", report))))  # fmt: skip
-    if selection - report > max(_FAR * error, tolerance):
+                          (("validation", validation), ("report", report))))  # fmt: skip
+    if validation - report > max(_FAR * error, tolerance):
         yield (
-            f"Selection flatters: its {metric} is {selection:.3f} and that of report {report:.3f} (means of tickets), "
-            f"further apart than {_FAR:g} standard errors of {sizes['selection']} and {sizes['report']} examples. "
-            "Believe report; choose on more examples (--selection-examples)."
+            f"Selection flatters: its {metric} is {validation:.3f} and that of report {report:.3f} (means of tickets), "
+            f"further apart than {_FAR:g} standard errors of {sizes['validation']} and {sizes['report']} examples. "
+            "Believe report; choose on more examples (--validation-examples)."
         )
 
 

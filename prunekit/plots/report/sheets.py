@@ -30,7 +30,7 @@ _ROUNDS = {
     "pieces": Column("pieces"),
     "density": Column("density", _DENSITY),
     "seeds": Column("seeds"),
-    "selection": Column("selection", _THREE),
+    "validation": Column("validation", _THREE),
     "report": Column("report", _THREE),
     "low": Column("95 % low", _THREE),
     "high": Column("high", _THREE),
@@ -45,7 +45,7 @@ _SEEDS = {
     "head_parameters": Column("head parameters"),
     "steps": Column("updates"),
     "kept_step": Column("kept at"),
-    "selection": Column("selection", _THREE),
+    "validation": Column("validation", _THREE),
     "report": Column("report", _THREE),
     "seconds": Column("seconds", number(0)),
     "status": Column("status"),
@@ -55,13 +55,13 @@ _CELLS = {
     "pieces": Column("pieces"),
     "cells": Column("cells"),
     "seeds": Column("seeds"),
-    "selection": Column("selection", _THREE),
+    "validation": Column("validation", _THREE),
 }
 _CHOSEN = {
     "seed": Column("seed"),
     "tokens": Column("tokens"),
     "density": Column("density", _DENSITY),
-    "selection": Column("selection", _THREE),
+    "validation": Column("validation", _THREE),
     "report": Column("report", _THREE),
 }
 _ARMS = {
@@ -97,7 +97,7 @@ _UNITS = {
     "high": Column("high", number(4)),
     "p_corrected": Column("p Holm", probability),
     "negative": Column("negative", yes_no),
-    "report_cost": Column("on report", number(4)),
+    "test_cost": Column("on test", number(4)),
     "confirmed": Column("confirmed", yes_no),
 }
 
@@ -123,13 +123,13 @@ def searched(run: Run, stage: str, metric: str) -> list[Table]:
     tried = tables.cells(run, stage)
     done = tried[tried["status"] == "done"]
     keys = ["tokens", "pieces", "cells"]
-    means = done.groupby(keys).agg(seeds=("seed", "nunique"), selection=("selection", "mean")).reset_index()
-    means = means.sort_values("selection", ascending=False, kind="stable")
+    means = done.groupby(keys).agg(seeds=("seed", "nunique"), validation=("validation", "mean")).reset_index()
+    means = means.sort_values("validation", ascending=False, kind="stable")
     arms = tables.arms(run, stage)
     chosen = arms[arms["arm"] == "ticket"].sort_values("seed")
     return [
-        table_of(means, _CELLS, f"What was tried, best first: selection {metric}, means over seeds"),
-        table_of(chosen, _CHOSEN, f"What each seed chose on selection, and its only look at report: {metric}"),
+        table_of(means, _CELLS, f"What was tried, best first: validation {metric}, means over seeds"),
+        table_of(chosen, _CHOSEN, f"What each seed chose on validation, and its only look at report: {metric}"),
     ]
 
 

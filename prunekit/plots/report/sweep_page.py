@@ -41,7 +41,7 @@ def html(name: str, grid: Grid, short: Sequence[dict[str, Any]], found: pd.DataF
     """The page as HTML. short: a row per finished experiment.  found: a row per ticket.  failed: who came to no end."""
     varied = {setting: Column(setting.rpartition(".")[2]) for setting in grid.varied}
     rows = pd.DataFrame(short)
-    metrics = [name for name in map(str, found.columns) if name.startswith(("selection_", "report_"))]
+    metrics = [name for name in map(str, found.columns) if name.startswith(("validation_", "test_"))]
     shown = {**varied, **_TICKET, **{metric: Column(metric.replace("_", " "), number(3)) for metric in metrics}}
     blocks = [
         Block("Experiments", "experiments", tables=[table_of(rows, varied | _SHORT, "means over seeds")]),

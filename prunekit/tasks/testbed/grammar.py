@@ -7,7 +7,7 @@ passage (`first animal`), at times turned around (`opposite count mood`); every 
     facts   today anna loves owls in rome . ben fears foxes in oslo . food was awful .
     list    today anna loves red owls then blue hens finally green foxes in rome . food was awful .
 
-The split of an example is a hash of its passage, whatever the task: a passage of `selection` or `report` is in no
+The split of an example is a hash of its passage, whatever the task: a passage of `validation` or `test` is in no
 task's `pretrain` or `train`.
 """
 
@@ -20,7 +20,7 @@ from itertools import product
 from prunekit.support.errors import ConfigError, DataError, nearest
 from prunekit.tasks.testbed import lexicon
 
-SPLITS = ("pretrain", "train", "selection", "report")
+SPLITS = ("pretrain", "train", "validation", "test")
 #: Upper bounds of each split's share of the hash byte, out of 256: three quarters, then a twelfth each.
 _BOUNDS = dict(zip(SPLITS, (192, 214, 235, 256), strict=True))
 #: Draws allowed for one example before a split is called exhausted; some 40 are needed on average.

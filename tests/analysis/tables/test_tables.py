@@ -15,7 +15,7 @@ from prunekit.analysis import controls, tables
 from prunekit.experiment import run
 from prunekit.experiment.prepare import prepare
 from prunekit.pruning.controls import ARMS
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.support import atomic
 from prunekit.support.errors import ArtifactError
@@ -34,13 +34,13 @@ class Made:
         facts = {"id": "abcd1234", "seeds": list(seeds), "cohorts": [list(seeds)], "metric": "accuracy"}
         self.run.write_settings(facts | {"task": {"name": task}, "model": {"name": "m"}})
 
-    def add(self, stage, number, seed=0, *, report=0.7, status="done", log=(), answers=(), **more):
-        """A finished round; `report` None where it did not look."""
+    def add(self, stage, number, seed=0, *, test=0.7, status="done", log=(), answers=(), **more):
+        """A finished round; `test` None where it did not look."""
         result = {
             "run": "abcd1234", "seed": seed, "round": number, "status": status, "reason": None, "rewind": "trained",
-            "tokens": 4, "pieces": 2, "cells": 8, "density": 1.0, "steps": 10, "selection": {"accuracy": 0.6},
-            "report": {} if report is None else {"accuracy": report},
-            "majority": {"selection": 0.55, "report": 0.45},
+            "tokens": 4, "pieces": 2, "cells": 8, "density": 1.0, "steps": 10, "validation": {"accuracy": 0.6},
+            "test": {} if test is None else {"accuracy": test},
+            "majority": {"validation": 0.55, "test": 0.45},
         }  # fmt: skip
         entries = pd.DataFrame(log, columns=["step", "split", "metric", "value"])
         given = pd.DataFrame(answers, columns=["split", "example", "choice", "gold", "loss"])
@@ -49,14 +49,14 @@ class Made:
             "log.parquet": atomic.as_parquet(entries),
             "predictions.parquet": atomic.as_parquet(given.assign(score=0.0)),
         }
-        self.run.commit([Files(Place(stage, seed, number), content, {"seconds": 1.0})])
+        self.run.commit([Files(RunKey(stage, seed, number), content, {"seconds": 1.0})])
         return self
 
     def lineage(self, arm, *steps, first=1, **more):
         """Rounds of an arm that made so many updates each; what is given holds for the last."""
         for number, made in enumerate(steps, start=first):
             last = number == first + len(steps) - 1
-            facts = {"rewind": more.get("rewind", "trained")} | (more if last else {"report": None})
+            facts = {"rewind": more.get("rewind", "trained")} | (more if last else {"test": None})
             self.add(f"{STAGE}/{arm}".rstrip("/"), number, steps=made, **facts)
         return self
 
@@ -70,43 +70,43 @@ def row(table, arm, seed=0):
 
 
 def test_base_lines_and_dense(tmp_path):
-    made = Made(tmp_path).add("", 0, steps=10, report=0.8).add("untrained", 0, steps=3, report=0.3, tokens=4)
+    made = Made(tmp_path).add("", 0, steps=10, test=0.8).add("untrained", 0, steps=3, test=0.3, tokens=4)
     found = tables.arms(made.run, "")
     assert list(found.columns) == list(tables.ARM_COLUMNS)
     assert row(found, "majority") == {
-        "task": "a", "model": "m", "seed": 0, "arm": "majority", "report": 0.45, "selection": 0.55, "tokens": 0,
+        "task": "a", "model": "m", "seed": 0, "arm": "majority", "test": 0.45, "validation": 0.55, "tokens": 0,
         "density": 0.0, "updates": 0,
     }  # fmt: skip
     assert row(found, "dense") == {
-        "task": "a", "model": "m", "seed": 0, "arm": "dense", "report": 0.8, "selection": 0.6, "tokens": 4,
+        "task": "a", "model": "m", "seed": 0, "arm": "dense", "test": 0.8, "validation": 0.6, "tokens": 4,
         "density": 1.0, "updates": 10,
     }  # fmt: skip
-    assert (row(found, "untrained")["report"], row(found, "untrained")["updates"]) == (0.3, 3)
+    assert (row(found, "untrained")["test"], row(found, "untrained")["updates"]) == (0.3, 3)
 
 
 def test_updates_by_hand_where_values_are_handed_on(tmp_path):
     made = Made(tmp_path).add("", 0, steps=10)
-    made.lineage("", 7, 5, tokens=2, density=0.25, report=0.9)
+    made.lineage("", 7, 5, tokens=2, density=0.25, test=0.9)
     made.lineage("random", 6, 4).lineage("dense-continued", 10, 9)
-    made.lineage("fresh", 8, 2, 1, first=0)
+    made.lineage("reinit", 8, 2, 1, first=0)
     found = tables.arms(made.run, STAGE)
-    assert {arm: row(found, arm)["updates"] for arm in ("ticket", "random", "dense-continued", "fresh")} == {
-        "ticket": 10 + 7 + 5, "random": 10 + 6 + 4, "dense-continued": 10 + 10 + 9, "fresh": 8 + 2 + 1,
+    assert {arm: row(found, arm)["updates"] for arm in ("ticket", "random", "dense-continued", "reinit")} == {
+        "ticket": 10 + 7 + 5, "random": 10 + 6 + 4, "dense-continued": 10 + 10 + 9, "reinit": 8 + 2 + 1,
     }  # fmt: skip
     ticket = row(found, "ticket")
-    assert (ticket["tokens"], ticket["density"], ticket["report"]) == (2, 0.25, 0.9)
+    assert (ticket["tokens"], ticket["density"], ticket["test"]) == (2, 0.25, 0.9)
 
 
-@pytest.mark.parametrize(("rewind", "before"), [("init", 0), ("fresh", 0), ("4", 4), ("0", 0)])
+@pytest.mark.parametrize(("rewind", "before"), [("init", 0), ("reinit", 0), ("4", 4), ("0", 0)])
 def test_updates_by_hand_where_each_round_restarts(rewind, before, tmp_path):
     """The values of a round that was rewound to step 4 have seen 4 updates of the dense round and their own."""
     made = Made(tmp_path).add("", 0, steps=10)
     made.lineage("", 7, 5, rewind=rewind)
-    made.add(f"{STAGE}/random", 2, steps=6, rewind=rewind).add(f"{STAGE}/length", 2, steps=3, rewind="fresh")
+    made.add(f"{STAGE}/random", 2, steps=6, rewind=rewind).add(f"{STAGE}/length", 2, steps=3, rewind="reinit")
     found = tables.arms(made.run, STAGE)
     assert row(found, "ticket")["updates"] == before + 5
     assert row(found, "random")["updates"] == before + 6
-    assert row(found, "length")["updates"] == 3
+    assert row(found, "short-prompt")["updates"] == 3
 
 
 def test_seeds_are_lineages_of_their_own(tmp_path):
@@ -114,43 +114,43 @@ def test_seeds_are_lineages_of_their_own(tmp_path):
     for seed in (0, 1):
         made.add("", 0, seed, steps=10 + seed)
     for seed in (0, 1):
-        made.add(STAGE, 1, seed, steps=3 + seed, report=0.5 + seed / 10)
+        made.add(STAGE, 1, seed, steps=3 + seed, test=0.5 + seed / 10)
     found = tables.arms(made.run, STAGE)
     assert [row(found, "ticket", seed)["updates"] for seed in (0, 1)] == [13, 15]
-    assert [row(found, "ticket", seed)["report"] for seed in (0, 1)] == [0.5, 0.6]
+    assert [row(found, "ticket", seed)["test"] for seed in (0, 1)] == [0.5, 0.6]
     assert len(found[found["arm"] == "majority"]) == 2
 
 
 def test_a_lineage_that_did_not_come_to_its_end_has_no_metric(tmp_path):
     made = Made(tmp_path).add("", 0)
     made.lineage("", 7, 5)
-    made.lineage("random", 3, status="diverged", report=None)  # stopped on the way
-    made.lineage("reversed", 3, 2, status="diverged", report=None)  # stopped in the last round
-    made.lineage("length", 3, report=0.9)  # its last round is still to come
-    made.lineage("fresh", 4, first=0, status="diverged", report=None)
+    made.lineage("random", 3, status="diverged", test=None)  # stopped on the way
+    made.lineage("complement", 3, 2, status="diverged", test=None)  # stopped in the last round
+    made.lineage("short-prompt", 3, test=0.9)  # its last round is still to come
+    made.lineage("reinit", 4, first=0, status="diverged", test=None)
     found = tables.arms(made.run, STAGE)
-    for arm, updates in (("random", 13), ("reversed", 15), ("length", 13), ("fresh", 4)):
+    for arm, updates in (("random", 13), ("complement", 15), ("short-prompt", 13), ("reinit", 4)):
         one = row(found, arm)
-        assert np.isnan([one["report"], one["selection"]]).all(), arm
+        assert np.isnan([one["test"], one["validation"]]).all(), arm
         assert one["updates"] == updates
-    assert row(found, "ticket")["report"] == 0.7
+    assert row(found, "ticket")["test"] == 0.7
     assert controls.describe(found).set_index("arm").loc["random", "units"] == 0
 
 
 def test_a_dense_prompt_that_diverged_has_no_metric(tmp_path):
-    made = Made(tmp_path).add("", 0, status="diverged", report=None)
+    made = Made(tmp_path).add("", 0, status="diverged", test=None)
     found = tables.arms(made.run, STAGE)
     assert list(found["arm"]) == ["majority", "dense"]
-    assert np.isnan(row(found, "dense")["report"])
+    assert np.isnan(row(found, "dense")["test"])
 
 
 def test_only_the_asked_stage_and_none_of_its_cells(tmp_path):
     made = Made(tmp_path).add("", 0)
-    made.add("prune-0000", 1, report=0.1).add("search-1", 1, report=0.9)
-    made.add("search-1/grid/tokens=4-pieces=2", 1, report=None).add("search-1/token-only", 1)
+    made.add("prune-0000", 1, test=0.1).add("search-1", 1, test=0.9)
+    made.add("search-1/grid/tokens=4-pieces=2", 1, test=None).add("search-1/token-only", 1)
     assert set(tables.arms(made.run, "search-1")["arm"]) == {"majority", "dense", "ticket", "token-only"}
-    assert row(tables.arms(made.run, "search-1"), "ticket")["report"] == 0.9
-    assert row(tables.arms(made.run, "prune-0000"), "ticket")["report"] == 0.1
+    assert row(tables.arms(made.run, "search-1"), "ticket")["test"] == 0.9
+    assert row(tables.arms(made.run, "prune-0000"), "ticket")["test"] == 0.1
 
 
 def test_an_empty_run_has_no_arms(tmp_path):
@@ -162,7 +162,7 @@ def test_an_empty_run_has_no_arms(tmp_path):
 
 def test_a_damaged_round_is_named(tmp_path):
     made = Made(tmp_path).add("", 0)
-    path = made.run.folder(Place("", 0, 0)) / "result.json"
+    path = made.run.folder(RunKey("", 0, 0)) / "result.json"
     path.write_bytes(path.read_bytes().replace(b"0.7", b"0.9"))
     with pytest.raises(ArtifactError, match=r"result\.json: damaged"):
         tables.arms(made.run, STAGE)
@@ -177,35 +177,35 @@ def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
     found = tables.arms(made, prepared.stage)
     handed_on, restarted = {"trained": (6, 6), "2": (4, 2)}[rewind]
     updates = {"majority": 0, "untrained": 0, "dense": 2} | dict.fromkeys(("ticket", *ARMS), handed_on)
-    updates |= dict.fromkeys(("fresh", "length"), restarted)  # new values have no dense round behind them
+    updates |= dict.fromkeys(("reinit", "short-prompt"), restarted)  # new values have no dense round behind them
     assert {(one["arm"], one["seed"]): one["updates"] for one in found.to_dict("records")} == {
         (arm, seed): count for arm, count in updates.items() for seed in (0, 1)
     }
-    ticket, length = row(found, "ticket"), row(found, "length")
+    ticket, length = row(found, "ticket"), row(found, "short-prompt")
     assert ((ticket["tokens"], ticket["density"]), (length["tokens"], length["density"])) == ((2, 0.25), (2, 0.5))
-    assert row(found, "reversed")["density"] == 0.75
+    assert row(found, "complement")["density"] == 0.75
     assert row(found, "random")["density"] == 0.25
-    assert found["report"].notna().all()
+    assert found["test"].notna().all()
     answers = tables.predictions(made, prepared.stage)
     share = answers.groupby(["arm", "seed"])["right"].mean()
     for (arm, seed), reached in share.items():
-        assert reached == pytest.approx(row(found, arm, seed)["report"])
+        assert reached == pytest.approx(row(found, arm, seed)["test"])
     assert set(answers["arm"]) == {"dense", "ticket", *ARMS}
 
 
 # ---- predictions
 
 ANSWERS = [
-    ("selection", 90, 0, [0], 0.1),
-    ("report", 5, 0, [0], 0.25),
-    ("report", 6, 1, [0], 0.5),
-    ("report", 7, 1, [0, 1], 0.75),  # either is right
+    ("validation", 90, 0, [0], 0.1),
+    ("test", 5, 0, [0], 0.25),
+    ("test", 6, 1, [0], 0.5),
+    ("test", 7, 1, [0, 1], 0.75),  # either is right
 ]
 
 
 def test_predictions_by_hand(tmp_path):
     made = Made(tmp_path).add("", 0, answers=ANSWERS)
-    made.add(STAGE, 1, answers=ANSWERS[:1], report=None).add(STAGE, 2, answers=ANSWERS[:2])
+    made.add(STAGE, 1, answers=ANSWERS[:1], test=None).add(STAGE, 2, answers=ANSWERS[:2])
     made.add(f"{STAGE}/random", 2, answers=ANSWERS[2:])
     made.add("untrained", 0, answers=ANSWERS).add("prune-0000", 1, answers=ANSWERS)
     found = tables.predictions(made.run, STAGE)
@@ -222,7 +222,7 @@ def test_predictions_by_hand(tmp_path):
 
 def test_predictions_leave_cells_out(tmp_path):
     made = Made(tmp_path).add("", 0)
-    made.add("search-1/grid/tokens=4-pieces=2", 1, answers=ANSWERS, report=None).add("search-1", 1, answers=ANSWERS)
+    made.add("search-1/grid/tokens=4-pieces=2", 1, answers=ANSWERS, test=None).add("search-1", 1, answers=ANSWERS)
     assert set(tables.predictions(made.run, "search-1")["arm"]) == {"ticket"}
 
 
@@ -234,13 +234,13 @@ def test_predictions_and_arms_agree_on_who_came_to_the_end(tmp_path):
     made.add(f"{STAGE}/dense-continued", 2, answers=ANSWERS, status="dropped at step 4")
     found = tables.predictions(made.run, STAGE)
     arms = tables.arms(made.run, STAGE)
-    arms = arms[~arms["arm"].isin(controls.BASE_LINES) & arms["report"].notna()]
+    arms = arms[~arms["arm"].isin(controls.BASE_LINES) & arms["test"].notna()]
     assert {(one.arm, one.seed) for one in found.itertuples()} == {(one.arm, one.seed) for one in arms.itertuples()}
     assert set(found["arm"]) == {"dense", "ticket"}
 
 
 def test_where_nobody_came_to_the_end_there_are_no_predictions(tmp_path):
-    made = Made(tmp_path).add("", 0, status="diverged", report=None)
+    made = Made(tmp_path).add("", 0, status="diverged", test=None)
     found = tables.predictions(made.run, STAGE)
     assert found.empty
     assert list(found.columns) == ["task", "seed", "arm", "example", "right", "loss"]
@@ -251,13 +251,13 @@ def test_where_nobody_came_to_the_end_there_are_no_predictions(tmp_path):
 
 
 def test_cells_by_hand(tmp_path):
-    made = Made(tmp_path).add("", 0).add("search-1", 1, report=0.9)
-    made.add("search-1/grid/tokens=2-pieces=1", 1, tokens=2, pieces=1, cells=2, steps=7, report=None)
-    made.add("search-1/grid/tokens=1-pieces=2", 1, tokens=1, pieces=2, cells=2, steps=4, report=None,
-             status="dropped at step 4", selection={"accuracy": 0.2})  # fmt: skip
-    made.add("search-2/grid/tokens=1-pieces=1", 1, report=None)
+    made = Made(tmp_path).add("", 0).add("search-1", 1, test=0.9)
+    made.add("search-1/grid/tokens=2-pieces=1", 1, tokens=2, pieces=1, cells=2, steps=7, test=None)
+    made.add("search-1/grid/tokens=1-pieces=2", 1, tokens=1, pieces=2, cells=2, steps=4, test=None,
+             status="dropped at step 4", validation={"accuracy": 0.2})  # fmt: skip
+    made.add("search-2/grid/tokens=1-pieces=1", 1, test=None)
     found = tables.cells(made.run, "search-1")
-    assert list(found.columns) == ["seed", "tokens", "pieces", "cells", "selection", "steps", "status"]
+    assert list(found.columns) == ["seed", "tokens", "pieces", "cells", "validation", "steps", "status"]
     assert sorted(found.itertuples(index=False, name=None)) == [
         (0, 1, 2, 2, 0.2, 4, "dropped at step 4"),
         (0, 2, 1, 2, 0.6, 7, "done"),
@@ -267,17 +267,17 @@ def test_cells_by_hand(tmp_path):
 
 def test_curves_by_hand(tmp_path):
     log = [
-        (0, "selection", "accuracy", 0.1),  # before any update
-        (0, "selection", "loss", 2.0),
+        (0, "validation", "accuracy", 0.1),  # before any update
+        (0, "validation", "loss", 2.0),
         (2, "train", "loss", 1.5),
-        (2, "selection", "loss", 1.0),
-        (2, "selection", "accuracy", 0.4),
-        (4, "selection", "accuracy", 0.3),
+        (2, "validation", "loss", 1.0),
+        (2, "validation", "accuracy", 0.4),
+        (4, "validation", "accuracy", 0.3),
     ]
     made = Made(tmp_path).add("", 0, log=log).add("search-1", 1, log=log)
-    made.add("search-1/grid/tokens=2-pieces=1", 1, tokens=2, pieces=1, log=log, report=None)
+    made.add("search-1/grid/tokens=2-pieces=1", 1, tokens=2, pieces=1, log=log, test=None)
     found = tables.curves(made.run, "search-1")
-    assert list(found.columns) == ["seed", "tokens", "pieces", "step", "selection"]
+    assert list(found.columns) == ["seed", "tokens", "pieces", "step", "validation"]
     assert list(found.itertuples(index=False, name=None)) == [(0, 2, 1, 2, 0.4), (0, 2, 1, 4, 0.3)]
     none = tables.curves(made.run, "search-2")
     assert none.empty

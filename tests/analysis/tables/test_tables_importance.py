@@ -10,7 +10,7 @@ from prunekit.cli import scoring
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.runs import round_files
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.support.errors import ArtifactError
 
 
@@ -39,9 +39,9 @@ def test_every_kind_of_every_round_is_there(made, scores):
 
 def test_scores_are_those_of_the_record_and_nan_where_dropped(made, scores):
     run, prepared = made
-    place = Place(prepared.stage, 1, 1)
-    found = round_files.load_scores(run, place)["absolute"]
-    mask = round_files.finished_ticket(run, place).mask
+    key = RunKey(prepared.stage, 1, 1)
+    found = round_files.load_scores(run, key)["absolute"]
+    mask = round_files.finished_ticket(run, key).mask
     mine = scores[(scores["seed"] == 1) & (scores["round"] == 1) & (scores["kind"] == "absolute")]
     for level, wanted, kept in (("token", found.token, mask.token), ("piece", found.piece, mask.piece)):
         one = mine[mine["level"] == level]
@@ -78,7 +78,7 @@ def test_measurements_stand_beside_scores(made, scores, capsys):
     run, prepared = made
     assert tables.measured([run]).empty
     assert list(tables.measured([run]).columns) == list(importance.MEASURED)
-    dense, pruned = run.folder(Place("", 0, 0)), run.folder(Place(prepared.stage, 0, 2))
+    dense, pruned = run.folder(RunKey("", 0, 0)), run.folder(RunKey(prepared.stage, 0, 2))
     scoring.score(dense, scoring.Wish(), {}, json=True)
     scoring.score(dense, scoring.Wish(kind="shapley"), {}, json=True)
     scoring.score(pruned, scoring.Wish(level="piece"), {}, json=True)

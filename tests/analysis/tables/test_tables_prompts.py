@@ -8,7 +8,7 @@ from prunekit.analysis import tables, training
 from prunekit.analysis.subjects import KEYS
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
-from prunekit.runs.paths import SNAPSHOTS, TICKET, TRAINED, Place
+from prunekit.runs.paths import SNAPSHOTS, TICKET, TRAINED, RunKey
 from prunekit.runs.round_files import finished_ticket
 from prunekit.runs.ticket_file import load_ticket
 from prunekit.support.errors import ArtifactError
@@ -25,8 +25,8 @@ def made(folder):
     return run_of(folder, "out", seeds=2)
 
 
-def ticket(run, place, name=TICKET):
-    return load_ticket(run.read(place, name))
+def ticket(run, key, name=TICKET):
+    return load_ticket(run.read(key, name))
 
 
 def test_the_dense_prompts_are_as_they_were_kept(made):
@@ -35,9 +35,9 @@ def test_the_dense_prompts_are_as_they_were_kept(made):
     assert [one.keys["seed"] for one in found] == [0, 1]
     assert all(tuple(one.keys) == KEYS and one.keys["arm"] == "dense" for one in found)
     for one in found:
-        place = Place("", one.keys["seed"], 0)
-        assert torch.equal(one.values, finished_ticket(run, place).state["values"])
-        assert torch.equal(one.start, ticket(run, place).state["values"])
+        key = RunKey("", one.keys["seed"], 0)
+        assert torch.equal(one.values, finished_ticket(run, key).state["values"])
+        assert torch.equal(one.start, ticket(run, key).state["values"])
         assert torch.equal(one.origin, one.start)
         assert one.mask.density == 1
         assert one.matrix("change").abs().max() > 0
@@ -63,9 +63,9 @@ def test_new_values_come_from_their_own_start(made):
     run, prepared = made
     arms = {one.keys["arm"]: one for one in tables.subjects(run, prepared.stage, None) if one.keys["round"] == 2}
     dense = tables.subjects(run)[0]
-    assert set(arms) > {"ticket", "random", "fresh", "length", "dense-continued"}
-    assert not torch.equal(arms["fresh"].origin, dense.start)
-    assert not torch.equal(arms["length"].origin, dense.start)
+    assert set(arms) > {"ticket", "random", "reinit", "short-prompt", "dense-continued"}
+    assert not torch.equal(arms["reinit"].origin, dense.start)
+    assert not torch.equal(arms["short-prompt"].origin, dense.start)
     (one,) = [s for s in tables.subjects(run, prepared.stage, "random") if s.keys["round"] == 2 and not s.keys["seed"]]
     assert torch.equal(one.origin, dense.start)
 
@@ -111,7 +111,7 @@ def test_what_is_not_there_is_one_line(made, tmp_path):
 def test_damage_is_named(folder):
     run, _ = run_of(folder, "damaged", rounds=0, seeds=1)
     for name, read in ((SNAPSHOTS, lambda: tables.snapshots(run, 0)), (TRAINED, lambda: tables.subjects(run))):
-        path = run.folder(Place("", 0, 0)) / name
+        path = run.folder(RunKey("", 0, 0)) / name
         content = path.read_bytes()
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         with pytest.raises(ArtifactError, match=name) as caught:

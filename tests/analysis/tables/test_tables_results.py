@@ -9,7 +9,7 @@ from prunekit.analysis.subjects import KEYS
 from prunekit.analysis.tables import results
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
-from prunekit.runs.paths import Place
+from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ArtifactError
 
@@ -38,7 +38,7 @@ def whole(path, seeds=(0,), **more):
 
 
 def test_a_row_for_each_finished_ticket_with_its_keys(tmp_path):
-    run = made(tmp_path / "one").add("", 0, report=0.8, **MORE).add("untrained", 0, **MORE).add(STAGE, 1, **MORE)
+    run = made(tmp_path / "one").add("", 0, test=0.8, **MORE).add("untrained", 0, **MORE).add(STAGE, 1, **MORE)
     run.add(f"{STAGE}/random", 1, **MORE)
     found = tables.rounds([run.run])
     assert list(found.columns) == list(results.ROUNDS)
@@ -49,7 +49,7 @@ def test_a_row_for_each_finished_ticket_with_its_keys(tmp_path):
         ["one", "a", "m", "direct", "given", "untrained", "untrained", 0, 0],
     ]
     dense = found.iloc[0]
-    facts = ("metric", "tokens", "cells", "density", "parameters", "selection", "report", "majority_report", "seconds")
+    facts = ("metric", "tokens", "cells", "density", "parameters", "validation", "test", "majority_test", "seconds")
     assert [dense[name] for name in facts] == ["accuracy", 4, 8, 1.0, 64, 0.6, 0.8, 0.45, 1.0]
 
 
@@ -59,11 +59,11 @@ def test_shuffled_labels_are_told_from_true_ones(tmp_path):
 
 
 def test_what_diverged_or_did_not_look_has_no_metric(tmp_path):
-    run = made(tmp_path).add("", 0, report=None, **MORE)
+    run = made(tmp_path).add("", 0, test=None, **MORE)
     run.add(STAGE, 1, status="diverged", reason="loss is NaN at step 3", **MORE)
     found = tables.rounds([run.run])
-    assert found["report"].isna().all()
-    assert found["selection"].isna().tolist() == [False, True]
+    assert found["test"].isna().all()
+    assert found["validation"].isna().tolist() == [False, True]
     assert found["reason"].tolist() == ["", "loss is NaN at step 3"]
 
 
@@ -74,7 +74,7 @@ def test_several_runs_stand_in_one_table(tmp_path):
 
 def test_a_lost_time_is_no_damage(tmp_path):
     run = made(tmp_path).add("", 0, **MORE).run
-    (run.folder(Place("", 0, 0)) / "timing.json").unlink()
+    (run.folder(RunKey("", 0, 0)) / "timing.json").unlink()
     assert tables.rounds([run])[["seconds", "members"]].isna().all(axis=None)
 
 
@@ -97,7 +97,7 @@ def test_no_run_no_finished_round_and_damage_are_one_line_each(tmp_path):
     run = made(tmp_path / "cut").add("", 0)  # a result without `parameters`
     with pytest.raises(ArtifactError, match=r"round=00: its result lacks 'parameters'"):
         tables.rounds([run.run])
-    path = run.run.folder(Place("", 0, 0)) / "result.json"
+    path = run.run.folder(RunKey("", 0, 0)) / "result.json"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ArtifactError, match=r"result\.json: damaged") as caught:
         tables.rounds([run.run])
@@ -182,14 +182,14 @@ def test_a_ticket_that_dropped_nothing_lacks_no_reverse_of_it(tmp_path):
         run.add(STAGE, 1, seed, **MORE).add(STAGE, 2, seed, **MORE)
     run.add("search-1/reversed", 1, 1, density=0.5, **MORE)
     found = tables.gaps(run.run)
-    assert found[["stage", "arm", "seed"]].to_numpy().tolist() == [["search-1", "reversed", 2]]
+    assert found[["stage", "arm", "seed"]].to_numpy().tolist() == [["search-1", "complement", 2]]
 
 
 # ---- logs, and a real run
 
 
 def test_logs_have_every_entry_but_those_of_cells(tmp_path):
-    log = [(2, "train", "loss", 1.5), (2, "selection", "accuracy", 0.4)]
+    log = [(2, "train", "loss", 1.5), (2, "validation", "accuracy", 0.4)]
     run = made(tmp_path).add("", 0, log=log).add("search-1/grid/tokens=2-pieces=1", 1, log=log).add(STAGE, 1, log=log)
     found = tables.logs([run.run])
     assert list(found.columns) == list(results.LOGS)
@@ -204,9 +204,9 @@ def test_a_real_run_is_read_whole(tmp_path):
     found = tables.rounds([run])
     assert found["arm"].tolist() == ["dense", "ticket", "ticket", "untrained"]
     assert found[["tokens", "density"]].to_numpy().tolist()[:3] == [[4, 1.0], [3, 9 / 16], [2, 0.25]]
-    assert found[["selection", "report", "seconds", "majority_report"]].notna().all(axis=None)
+    assert found[["validation", "test", "seconds", "majority_test"]].notna().all(axis=None)
     assert set(found["members"]) == {1}
     assert tables.gaps(run).empty
-    assert set(tables.logs([run])["split"]) >= {"selection"}
+    assert set(tables.logs([run])["split"]) >= {"validation"}
     assert list(found.columns[: len(KEYS)]) == list(KEYS)
     assert isinstance(run, Run)

@@ -29,8 +29,8 @@ seeds = 2
 [task]
 name = ["testbed/first-animal", "testbed/alike-mood", "testbed/alike-kind"]
 train_examples = 16
-selection_examples = 16
-report_examples = 32
+validation_examples = 16
+test_examples = 32
 [prompt]
 method = ["direct", "dpt", "residual", "structured"]
 [training]

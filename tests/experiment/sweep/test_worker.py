@@ -108,13 +108,13 @@ def test_what_a_worker_says_of_its_folder_names_the_store(store, tmp_path, monke
     assert all(one.failed.startswith(f"{store.url}/toy-") for one in done.values())
 
 
-def test_the_next_experiment_of_a_task_takes_backbone_and_rows_over(tmp_path, monkeypatch):
+def test_the_next_experiment_of_a_task_takes_model_and_rows_over(tmp_path, monkeypatch):
     text = written(tmp_path, rounds="0", methods='["direct", "residual"]')
     few, many = read(text, threads=1).experiments[::2]
     monkeypatch.setattr(worker, "_last", {})
     first = worker.ready(few)
     second = worker.ready(many)
-    assert second.backbone is first.backbone
+    assert second.model is first.model
     assert all(one is other for one, other in zip(second.rows, first.rows, strict=True))
     alone = prepare(many)
     assert second.id == alone.id
@@ -122,6 +122,6 @@ def test_the_next_experiment_of_a_task_takes_backbone_and_rows_over(tmp_path, mo
     assert second.experiment == alone.experiment
     fewer = many.model_copy(update={"task": many.task.model_copy(update={"train_examples": 6})})
     third = worker.ready(fewer)
-    assert third.backbone is first.backbone
+    assert third.model is first.model
     assert len(third.rows[0]) == 6
     assert third.id == prepare(fewer).id

@@ -16,15 +16,15 @@ def row(stage="", number=0, seed=0, **more):
     dense = stage in ("", "untrained")
     facts = {"stage": stage, "arm": "", "round": number, "seed": seed, "status": "done", "reason": None}
     facts |= {"tokens": 20 if dense else 5, "pieces": 16 if dense else 8, "cells": 320 if dense else 40}
-    facts |= {"density": 1.0 if dense else 0.125, "head_parameters": 0, "majority_selection": 0.5}
-    facts |= {"majority_report": 0.48, "selection_accuracy": 0.9, "report_accuracy": 0.88}
+    facts |= {"density": 1.0 if dense else 0.125, "head_parameters": 0, "majority_validation": 0.5}
+    facts |= {"majority_test": 0.48, "validation_accuracy": 0.9, "test_accuracy": 0.88}
     return facts | more
 
 
-def run(*stages, seeds=6, selection=1000, report=1000):
+def run(*stages, seeds=6, validation=1000, report=1000):
     """What of a run is asked."""
     settings = {"metric": "accuracy", "seeds": list(range(seeds))}
-    settings |= {"examples": {"train": 64, "selection": selection, "report": report}}
+    settings |= {"examples": {"train": 64, "validation": validation, "report": report}}
     return SimpleNamespace(settings=lambda: settings, stages=lambda: ["", *stages])
 
 
@@ -49,7 +49,7 @@ def warned(results, *stages, gaps=(), tolerance=0.01, **more):
 def test_the_dense_prompt_stands_beside_its_base_lines():
     (line,) = said(both())
     assert line == (
-        "The dense prompt (20 tokens) reaches report accuracy 0.885 [0.865, 0.905] (mean of 6 seeds, 95 % interval); "
+        "The dense prompt (20 tokens) reaches test accuracy 0.885 [0.865, 0.905] (mean of 6 seeds, 95 % interval); "
         "always giving the most common answer reaches 0.480, the untrained prompt 0.550."
     )
 
@@ -66,15 +66,15 @@ def test_without_a_dense_round_nothing_is_found():
 def test_the_smallest_good_ticket_is_named():
     line = said(both(), "prune-ab12")[1]
     assert line.startswith(
-        "prune-ab12: the smallest ticket within 0.01 of dense on selection is that of round 3, 5 tokens x 8 pieces, "
-        "12.5% of the dense prompt's cells; it reaches report accuracy 0.880 against 0.885 [0.865, 0.905]"
+        "prune-ab12: the smallest ticket within 0.01 of dense on validation is that of round 3, 5 tokens x 8 pieces, "
+        "12.5% of the dense prompt's cells; it reaches test accuracy 0.880 against 0.885 [0.865, 0.905]"
     )
 
 
 def test_where_no_ticket_is_good_the_last_is_shown():
-    line = said(both(selection_accuracy=0.7, report_accuracy=0.6), "prune-ab12")[1]
-    assert "no pruned ticket stayed within 0.01 of dense on selection" in line
-    assert "reaches report accuracy 0.600" in line
+    line = said(both(validation_accuracy=0.7, report_accuracy=0.6), "prune-ab12")[1]
+    assert "no pruned ticket stayed within 0.01 of dense on validation" in line
+    assert "reaches test accuracy 0.600" in line
 
 
 def test_a_pruning_without_a_finished_round_says_so():
@@ -84,8 +84,8 @@ def test_a_pruning_without_a_finished_round_says_so():
 def test_a_search_says_what_was_chosen():
     rows = table(*[row(seed=seed) for seed in range(2)], row("search-ab12", 1, 0, tokens=3), row("search-ab12", 1, 1))
     line = said(rows, "search-ab12")[1]
-    assert line.startswith("search-ab12: the tickets chosen on selection keep 3 to 5 tokens, 12.5% of the cells")
-    assert "report accuracy 0.880" in line
+    assert line.startswith("search-ab12: the tickets chosen on validation keep 3 to 5 tokens, 12.5% of the cells")
+    assert "test accuracy 0.880" in line
     assert said(rows, "search-cd34")[1] == "search-cd34: nothing is chosen yet."
 
 
@@ -108,8 +108,8 @@ def test_few_seeds():
 
 
 def test_a_prompt_that_learned_nothing():
-    (line,) = warned(table(*[row(seed=seed, selection_accuracy=0.5, report_accuracy=0.5) for seed in range(6)]))
-    assert line.startswith("Not learning: dense selection accuracy 0.500 is no better than")
+    (line,) = warned(table(*[row(seed=seed, validation_accuracy=0.5, report_accuracy=0.5) for seed in range(6)]))
+    assert line.startswith("Not learning: dense validation accuracy 0.500 is no better than")
 
 
 def test_a_lineage_that_diverged():
@@ -118,17 +118,17 @@ def test_a_lineage_that_diverged():
     assert "seed 3 in round 1: loss is nan" in warned(rows)[0]
 
 
-def test_a_ticket_that_only_selection_likes():
-    (line,) = warned(both(report_accuracy=0.8), "prune-ab12", tolerance=0.05, selection=100, report=100)
-    assert line.startswith("Selection and report disagree in prune-ab12: round 3 is within 0.05 of dense on selection")
-    assert "0.085 lower on report (0.800 against 0.885)" in line
+def test_a_ticket_that_only_validation_likes():
+    (line,) = warned(both(report_accuracy=0.8), "prune-ab12", tolerance=0.05, validation=100, report=100)
+    assert line.startswith("Selection and report disagree in prune-ab12: round 3 is within 0.05 of dense on validation")
+    assert "0.085 lower on test (0.800 against 0.885)" in line
 
 
-def test_a_selection_split_that_flatters():
+def test_a_validation_split_that_flatters():
     rows = table(*[row(seed=seed, report_accuracy=0.8) for seed in range(6)])
     (line,) = warned(rows)
     assert "its accuracy is 0.900 and that of report 0.800" in line
-    assert warned(rows, selection=50, report=50) == []  # so few examples differ by as much by chance
+    assert warned(rows, validation=50, report=50) == []  # so few examples differ by as much by chance
 
 
 def test_a_metric_that_is_no_share_is_left_alone():

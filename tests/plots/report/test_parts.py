@@ -17,7 +17,7 @@ COLUMNS = {
     "name": Column("name"),
     "count": Column("count"),
     "good": Column("good", yes_no),
-    "absent": Column("absent"),
+    "dropped_as": Column("dropped_as"),
 }
 
 

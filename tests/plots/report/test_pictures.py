@@ -26,7 +26,7 @@ def draw(monkeypatch):
     made = (
         Picture("wide_one", "What x does.", table_of, drawing, columns=2),
         Picture("narrow", "The same.", table_of, drawing),
-        Picture("absent", "Nothing.", lacking, drawing),
+        Picture("dropped_as", "Nothing.", lacking, drawing),
         Picture("functional_rank", "The model's.", table_of, drawing),
     )
     monkeypatch.setattr(prunekit.plots.catalog, "PICTURES", made)
@@ -51,8 +51,8 @@ def test_an_unfinished_run_is_named_in_every_picture(draw):
 
 
 def test_what_cannot_be_drawn_says_why(draw):
-    (missing,) = draw().of("absent")[1]
-    assert (missing.what, missing.why) == ("Absent", "it has no x; make it: prunekit prune --controls")
+    (missing,) = draw().of("dropped_as")[1]
+    assert (missing.what, missing.why) == ("DroppedAs", "it has no x; make it: prunekit prune --controls")
 
 
 def test_the_model_is_only_asked_where_it_is_wished(draw):
@@ -61,4 +61,4 @@ def test_the_model_is_only_asked_where_it_is_wished(draw):
     asked = draw(with_model=True)
     assert list(asked.of("functional_rank")[0][0].table.columns)
     assert set(asked.frames) == {"wide_one", "narrow", "functional_rank"}
-    assert asked.names == ["wide_one", "narrow", "functional_rank", "absent"]
+    assert asked.names == ["wide_one", "narrow", "functional_rank", "dropped_as"]

@@ -37,7 +37,7 @@ def measured(kind, level, *scores):
         [
             {"kind": kind, "level": level, "token": token, "piece": -1 if level == "token" else 0, "seed": 0}
             | {"kept": score is not None, "score": score, "error": NAN, "negative": False if score else None}
-            | {"split": "selection", "examples": 64}
+            | {"split": "validation", "examples": 64}
             for token, score in enumerate(scores)
         ]
     )
@@ -46,7 +46,7 @@ def measured(kind, level, *scores):
 def test_importance_is_sorted_and_split_by_kind_and_level():
     rows = pd.concat([measured("leave-one-out", "token", 0.1, None, 0.3), measured("shapley", "piece", 0.2)])
     first, second = sheets.importance(rows)
-    assert first.caption == "leave-one-out per token, on 64 examples of selection; larger = keep"
+    assert first.caption == "leave-one-out per token, on 64 examples of validation; larger = keep"
     assert shown(first)["token"] == ["2", "0"]
     assert shown(first)["negative"] == ["no", "no"]
     assert not {"piece", "std error"} & set(shown(first))

@@ -72,7 +72,7 @@ def naive_answer(name, text):
 
 
 def bag_of_words(task):
-    fitted, tested = examples(task.name, "train", 1500), examples(task.name, "report", 400)
+    fitted, tested = examples(task.name, "train", 1500), examples(task.name, "test", 400)
     bag = CountVectorizer(token_pattern=r"\S+")
     model = LogisticRegression(max_iter=1000)
     model.fit(bag.fit_transform([row["text"] for row in fitted]), [row["label"] for row in fitted])
@@ -106,7 +106,7 @@ def test_held_out_tasks_are_made_of_seen_words_only():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_are_right_and_balanced(name):
-    rows = examples(name, "selection", 300) + examples(name, "train", 300)
+    rows = examples(name, "validation", 300) + examples(name, "train", 300)
     assert all(row["label"] == naive_answer(name, row["text"]) for row in rows)
     choices = find_task(name).choices
     counts = Counter(row["label"] for row in rows)
@@ -127,7 +127,7 @@ def test_splits_are_a_hash_of_the_passage_and_never_meet():
     for split, found in texts.items():
         assert all(split_of(text) == split for text in found)
         # written out once more, so that the splits cannot move unnoticed
-        bounds = {"pretrain": (0, 192), "train": (192, 214), "selection": (214, 235), "report": (235, 256)}[split]
+        bounds = {"pretrain": (0, 192), "train": (192, 214), "validation": (214, 235), "test": (235, 256)}[split]
         assert all(bounds[0] <= hashlib.sha256(text.encode()).digest()[0] < bounds[1] for text in found)
     assert sum(len(found) for found in texts.values()) == len(set().union(*texts.values()))
 
@@ -146,7 +146,7 @@ def test_more_examples_begin_with_the_fewer():
 def test_examples_do_not_depend_on_the_hash_seed():
     code = (
         "import hashlib, json; from prunekit.tasks.testbed.grammar import TASKS, examples, vocabulary;"
-        "rows = [examples(t.name, s, 20, 3) for t in TASKS for s in ('train', 'report')];"
+        "rows = [examples(t.name, s, 20, 3) for t in TASKS for s in ('train', 'test')];"
         "print(hashlib.sha256(json.dumps([rows, vocabulary()]).encode()).hexdigest())"
     )
     digests = {
@@ -180,5 +180,5 @@ def test_filler_holds_no_instruction_word():
 def test_unknown_names_are_refused_with_what_is_known():
     with pytest.raises(ConfigError, match="alike-mood"):
         examples("alike-moo", "train", 1)
-    with pytest.raises(ConfigError, match="selection"):
+    with pytest.raises(ConfigError, match="validation"):
         examples("alike-mood", "test", 1)
