@@ -41,8 +41,9 @@ class RoundRunner:
 def row(config: Any, tokens: int, answers: Sequence[int] = ()) -> RoundRunner:
     """One row of a model of this configuration.
 
-    tokens: positions of the input, prompt included.  answers: decoder positions of each answer that is scored
-    (encoder-decoders).
+    Args:
+        tokens: positions of the input, prompt included.
+        answers: decoder positions of each answer that is scored (encoder-decoders).
     """
     if config.is_encoder_decoder:
         work = _t5_encoder(config, tokens)

@@ -28,7 +28,8 @@ from prunekit.tasks import Example
 class Ours:
     """prunekit: a frozen model in eval mode, `remove`, cohorts over the ratios.
 
-    precision: "float32" or "bfloat16", of the model's weights; prompts, heads and optimiser are float32.
+    Attributes:
+        precision: "float32" or "bfloat16", of the model's weights; prompts, heads and optimiser are float32.
     """
 
     def __init__(self, job: Job, watch: Progress, precision: Any) -> None:

@@ -39,8 +39,9 @@ _SAME = ("updates", "evaluations", "start_digest", "rows_digest")
 class Report:
     """All that the page is made from.
 
-    repeats: one mapping of sides per repeat; each also holds the matrix rates, FLOP/s by precision, under "rate".
-    config: the model's configuration.
+    Attributes:
+        repeats: one mapping of sides per repeat; each also holds the matrix rates, FLOP/s by precision, under "rate".
+        config: the model's configuration.
     """
 
     job: Job
@@ -62,7 +63,8 @@ class Report:
 def check_fairness(outcomes: Outcomes) -> None:
     """Every side made the same updates and evaluations, from the same start on the same rows.
 
-    Raises: RuntimeError naming what differs.
+    Raises:
+        RuntimeError: naming what differs.
     """
     sides = {side: found for side, found in outcomes.items() if side != RATE}
     for fact in _SAME:

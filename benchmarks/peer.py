@@ -47,8 +47,9 @@ _IGNORED = -100
 class Peer:
     """PEFT and Trainer as their guides show: fixed padding, float32, train mode, evaluation in training batches.
 
-    tuned: padding to the longest of a batch, texts of like length together, bfloat16 weights (prompt and head stay
-    float32), dropout set to zero, wide evaluation batches, and no loss beside generated answers.
+    Attributes:
+        tuned: padding to the longest of a batch, texts of like length together, bfloat16 weights (prompt and head stay
+            float32), dropout set to zero, wide evaluation batches, and no loss beside generated answers.
     """
 
     def __init__(self, job: Job, watch: Progress, *, tuned: bool) -> None:

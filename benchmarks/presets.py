@@ -33,10 +33,15 @@ _LENGTH_STEP = 8
 class Job:
     """One run of the protocol, the same for every side.
 
-    folder: holds data.json and start.safetensors.  max_length: tokens that a text is padded to where padding is fixed.
-    dense_evaluations: times `evaluate_every` updates are made on the dense prompt.  retrain_evaluations: the same for
-    each pruned prompt.  keep_tokens, keep_pieces: counts tried, first tokens alone, then pieces of the best of those.
-    answer_tokens: of the longest answer, end included.  width: prompts that prunekit trains side by side, 0 for all.
+    Attributes:
+        folder: holds data.json and start.safetensors.
+        max_length: tokens that a text is padded to where padding is fixed.
+        dense_evaluations: times `evaluate_every` updates are made on the dense prompt.
+        retrain_evaluations: the same for each pruned prompt.
+        keep_tokens: counts tried, first tokens alone, then pieces of the best of those.
+        keep_pieces: counts tried, first tokens alone, then pieces of the best of those.
+        answer_tokens: of the longest answer, end included.
+        width: prompts that prunekit trains side by side, 0 for all.
     """
 
     preset: str
@@ -122,7 +127,9 @@ def prepare(
 ) -> Job:
     """Write model (where it is random), data and starting prompts of a preset; returns its job, for the first seed.
 
-    scale: of the numbers of examples and of updates; 1 is the preset itself.  shape: of a random T5, instead of small.
+    Args:
+        scale: of the numbers of examples and of updates; 1 is the preset itself.
+        shape: of a random T5, instead of small.
     """
     job = _sized(_preset(name, folder, shared), scale)
     torch.manual_seed(0)

@@ -34,8 +34,12 @@ class Start:
 class RoundResult:
     """What a training made.
 
-    values, head: as in Start.  accuracies, losses: of each evaluation, the first before any update (a loss is None
-    where the side makes none).  updates: how many were made.
+    Attributes:
+        values: as in Start.
+        head: as in Start.
+        accuracies: of each evaluation, the first before any update (a loss is None where the side makes none).
+        losses: of each evaluation, the first before any update (a loss is None where the side makes none).
+        updates: how many were made.
     """
 
     values: Tensor
@@ -70,9 +74,15 @@ class Side(Protocol):
 class Outcome:
     """What one side made of one job.
 
-    seconds, calls: by phase.  accuracies: by prompt, such as "dense" and "10 tokens x 8 pieces", after its last update.
-    start_loss: on validation before any update.  start_digest, rows_digest: of the starting values and the training
-    rows as the side had them.  held_mib, peak_mib: memory before the protocol, and the most during it.
+    Attributes:
+        seconds: by phase.
+        calls: by phase.
+        accuracies: by prompt, such as "dense" and "10 tokens x 8 pieces", after its last update.
+        start_loss: on validation before any update.
+        start_digest: of the starting values and the training rows as the side had them.
+        rows_digest: of the starting values and the training rows as the side had them.
+        held_mib: memory before the protocol, and the most during it.
+        peak_mib: memory before the protocol, and the most during it.
     """
 
     seconds: dict[str, float]

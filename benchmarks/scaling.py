@@ -82,7 +82,8 @@ class Point:
 class Series:
     """Points along one size, from small to large.
 
-    fitted: whether cost ~ size ** exponent is asked for; else the cost relative to the last point is.
+    Attributes:
+        fitted: whether cost ~ size ** exponent is asked for; else the cost relative to the last point is.
     """
 
     name: str

@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[1]
 def run(side: str, job: Path, threads: int) -> dict[str, Any]:
     """Start a worker on a saved job; returns what it found.
 
-    Raises: RuntimeError with the end of its output where it failed.
+    Raises:
+        RuntimeError: with the end of its output where it failed.
     """
     result = job.with_suffix(".result.json")
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"}

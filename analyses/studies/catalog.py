@@ -39,7 +39,8 @@ STUDIES: tuple[Study, ...] = (
 def named(name: str) -> Study:
     """A study by its name.
 
-    Raises: ConfigError where there is none of that name.
+    Raises:
+        ConfigError: where there is none of that name.
     """
     names = [study.name for study in STUDIES]
     if name not in names:

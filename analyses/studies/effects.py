@@ -38,10 +38,15 @@ EFFECTS = (
 class Question:
     """One comparison of two arms, named before it is looked at.
 
-    name: short, of its rows in the table of units.  claim: the sentence that is tested.  source: who makes it, or OWN.
-    first, second: arms; the claim holds where the first is larger than the second, by `direction` = 1, smaller by -1.
-    margin: the smallest difference that the study can tell, in units of the value; two arms closer than it are
-    equivalent.  measure: what the value is, such as ACCURACY or "share of tokens".
+    Attributes:
+        name: short, of its rows in the table of units.
+        claim: the sentence that is tested.
+        source: who makes it, or OWN.
+        first: arms; the claim holds where the first is larger than the second, by `direction` = 1, smaller by -1.
+        second: arms; the claim holds where the first is larger than the second, by `direction` = 1, smaller by -1.
+        margin: the smallest difference that the study can tell, in units of the value; two arms closer than it are
+            equivalent.
+        measure: what the value is, such as ACCURACY or "share of tokens".
     """
 
     name: str
@@ -67,10 +72,17 @@ class Question:
 def units(question: str, table: pd.DataFrame, arm: str, value: str = "test", unit: str = "seed") -> pd.DataFrame:
     """Rows of the table of units.
 
-    table: one row per task, unit and arm.  arm, value, unit: its columns.
+    Args:
+        table: one row per task, unit and arm.
+        arm: its columns.
+        value: its columns.
+        unit: its columns.
 
-    Columns: question; stratum (task); unit (seed); arm; value. What has no finite value is left out.
-    Raises: DataError where an arm has two values for one unit.
+    Columns:
+        question; stratum (task); unit (seed); arm; value. What has no finite value is left out.
+
+    Raises:
+        DataError: where an arm has two values for one unit.
     """
     made = pd.DataFrame(
         {
@@ -91,9 +103,12 @@ def units(question: str, table: pd.DataFrame, arm: str, value: str = "test", uni
 def between(questions: Sequence[Question], table: pd.DataFrame, value: str = "test") -> pd.DataFrame:
     """Rows of the table of units: those of every question's two arms, named by the table's column `arm`.
 
-    table, value: as of `units`.
+    Args:
+        table: as of `units`.
+        value: as of `units`.
 
-    Columns: those of `units`.
+    Columns:
+        those of `units`.
     """
     made = [units(one.name, table[table["arm"].isin([one.first, one.second])], "arm", value) for one in questions]
     return pd.concat(made, ignore_index=True)
@@ -102,17 +117,19 @@ def between(questions: Sequence[Question], table: pd.DataFrame, value: str = "te
 def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
     """What became of each question; the first is the primary comparison, Holm's correction is over all others.
 
-    table: rows of `units`.
+    Args:
+        table: rows of `units`.
 
-    Columns: question, claim, source; compared (such as "ticket less dense"); family ("primary", "corrected"); strata,
-    units (counts of pairs); first, second (means of the strata's means over those pairs); difference; low, high (95 % t
-    interval, stratified: for further units of the same strata); least, most (of the strata's own mean differences);
-    further_low, further_high (95 % t interval of those means: for further strata); intervals are cut at what a
-    difference can be; p (sign flip); p_corrected (NaN for
-    the primary); p_equivalence (two one-sided tests within +-margin); margin; measure; direction (1 where "larger" is
-    claimed, -1 for "smaller"); found ("all n equal", "larger", "smaller",
-    "equivalent", "not shown"); verdict ("holds", "does not
-    hold", "cannot be said"; "no verdict" of a question that does not decide, which still counts in the correction).
+    Columns:
+        question, claim, source; compared (such as "ticket less dense"); family ("primary", "corrected"); strata, units
+            (counts of pairs); first, second (means of the strata's means over those pairs); difference; low, high (95 %
+            t interval, stratified: for further units of the same strata); least, most (of the strata's own mean
+            differences); further_low, further_high (95 % t interval of those means: for further strata); intervals are
+            cut at what a difference can be; p (sign flip); p_corrected (NaN for the primary); p_equivalence (two
+            one-sided tests within +-margin); margin; measure; direction (1 where "larger" is claimed, -1 for
+            "smaller"); found ("all n equal", "larger", "smaller", "equivalent", "not shown"); verdict ("holds", "does
+            not hold", "cannot be said"; "no verdict" of a question that does not decide, which still counts in the
+            correction).
     """
     rows: list[dict[str, Any]] = []
     for number, question in enumerate(questions):
@@ -158,7 +175,8 @@ def deciding(row: Mapping[Any, Any]) -> float:
 def verdict(found: str, direction: int) -> Verdict:
     """Of a claim of a difference: shown, or shown to be absent or the other way round, or neither.
 
-    direction: 1 where the claim is "larger", -1 where it is "smaller".
+    Args:
+        direction: 1 where the claim is "larger", -1 where it is "smaller".
     """
     match found, direction:
         case ("larger", 1) | ("smaller", -1):

@@ -54,7 +54,9 @@ Measuring = tuple[Path, Scoring, dict[str, str]]
 class Part:
     """One grid of a study.
 
-    table: as in a file for `prunekit sweep`.  scores: measured on what it trains.
+    Attributes:
+        table: as in a file for `prunekit sweep`.
+        scores: measured on what it trains.
     """
 
     name: str
@@ -66,8 +68,11 @@ class Part:
 class Budget:
     """What a study may use.
 
-    runs: where runs are kept; studies with equal settings share them.  shared: folder of models/ and data/.
-    workers: at a time, one thread each.  device: cpu, or cuda, which the workers share.
+    Attributes:
+        runs: where runs are kept; studies with equal settings share them.
+        shared: folder of models/ and data/.
+        workers: at a time, one thread each.
+        device: cpu, or cuda, which the workers share.
     """
 
     runs: Path
@@ -100,7 +105,8 @@ def asked(folder: Path, *, pilot: bool = False) -> Asked:
     A part with `pilot = true` is the pilot's alone, such as one that finds the learning rates of the others; one with
     `first_seeds = N` takes no more than the first N seeds.
 
-    Raises: ConfigError naming the file where it is not of this shape.
+    Raises:
+        ConfigError: naming the file where it is not of this shape.
     """
     path = folder / PARTS
     table = toml.read_table(path)
@@ -119,8 +125,11 @@ def asked(folder: Path, *, pilot: bool = False) -> Asked:
 def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Found]:
     """Run what is not finished of every part; returns what there is.
 
-    name: of the study, for the grids that are written beside the runs.
-    Raises: PrunekitError where an experiment failed; what is finished is kept, the same call goes on.
+    Args:
+        name: of the study, for the grids that are written beside the runs.
+
+    Raises:
+        PrunekitError: where an experiment failed; what is finished is kept, the same call goes on.
     """
     found, known = {}, {_SHARED: str(budget.shared)}
     for part in wanted:

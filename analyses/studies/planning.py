@@ -18,11 +18,13 @@ POWER = ("question", "strata", "units_each", "pilot_units", "deviation", "effect
 def simulated(study: Study, units_each: int, draws: int = 500) -> pd.DataFrame:
     """The power of every question with so many units in each stratum, from the pilot's spread.
 
-    Columns: question; strata; units_each; pilot_units (pairs in the pilot); deviation (mean over strata of the
-    deviation of paired differences); effect (smallest of interest); difference, equivalence (shares, of
-    `power.Power`; the corrected questions with the whole family's correction).
+    Columns:
+        question; strata; units_each; pilot_units (pairs in the pilot); deviation (mean over strata of the deviation of
+            paired differences); effect (smallest of interest); difference, equivalence (shares, of `power.Power`; the
+            corrected questions with the whole family's correction).
 
-    Raises: DataError without a pilot, or where it has no spread for a question.
+    Raises:
+        DataError: without a pilot, or where it has no spread for a question.
     """
     pilot = study.pilot()
     if pilot is None:

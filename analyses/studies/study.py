@@ -32,8 +32,9 @@ Item = TypeVar("Item")
 class Found:
     """What one part of a study left: its finished experiments.
 
-    runs: of each the run directory, the settings that set it apart, by dotted name, and the stage of its tickets.
-    seeds: those that were asked for; a run directory may hold more.
+    Attributes:
+        runs: of each the run directory, the settings that set it apart, by dotted name, and the stage of its tickets.
+        seeds: those that were asked for; a run directory may hold more.
     """
 
     name: str
@@ -45,9 +46,11 @@ class Found:
 class Study:
     """A study.
 
-    folder: with the files named above.  questions: the primary one first.
-    collect: parts by name -> tables by name, "units" among them, each small enough to be committed.
-    describe: tables -> titles and tables that the page shows beside the effects.
+    Attributes:
+        folder: with the files named above.
+        questions: the primary one first.
+        collect: parts by name -> tables by name, "units" among them, each small enough to be committed.
+        describe: tables -> titles and tables that the page shows beside the effects.
     """
 
     name: str
@@ -60,7 +63,8 @@ class Study:
     def tables(self) -> dict[str, pd.DataFrame]:
         """The committed tables, by name.
 
-        Raises: DataError where there are none yet, or the table of units is missing.
+        Raises:
+            DataError: where there are none yet, or the table of units is missing.
         """
         found = {path.stem: pd.read_csv(path) for path in sorted((self.folder / RESULTS).glob("*.csv"))}
         if UNITS not in found:
@@ -95,9 +99,11 @@ def on_all_cores(work: Callable[[Item], pd.DataFrame], items: Sequence[Item]) ->
 def by_task(table: pd.DataFrame, value: str = "test", arm: str = "arm") -> pd.DataFrame:
     """Means over seeds: a row for each arm, a column for each task.
 
-    table: with columns task, and those that `value` and `arm` name.
+    Args:
+        table: with columns task, and those that `value` and `arm` name.
 
-    Columns: arm; the tasks' names.
+    Columns:
+        arm; the tasks' names.
     """
     return table.pivot_table(index=arm, columns="task", values=value, sort=False).reset_index()
 
@@ -105,9 +111,11 @@ def by_task(table: pd.DataFrame, value: str = "test", arm: str = "arm") -> pd.Da
 def sizes(table: pd.DataFrame) -> pd.DataFrame:
     """What is left of the prompt in each arm, and what it reached: means over all tasks and seeds.
 
-    table: rows of `reached`.
+    Args:
+        table: rows of `reached`.
 
-    Columns: arm, tokens, density, updates, test.
+    Columns:
+        arm, tokens, density, updates, test.
     """
     return table.groupby("arm", sort=False)[["tokens", "density", "updates", "test"]].mean().reset_index()
 
@@ -115,7 +123,8 @@ def sizes(table: pd.DataFrame) -> pd.DataFrame:
 def in_subsets(arms: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """What every arm reached in each training subset, and what is left of the prompt in it: two tables with titles.
 
-    arms: rows of `reached`.
+    Args:
+        arms: rows of `reached`.
     """
     return [
         ("Report accuracy by training subset, means over seeds", by_task(arms)),
@@ -130,8 +139,9 @@ def reached(
 
     Training subsets are told apart as by `by_subset`.
 
-    arm: such as "ticket" or "dense"; None for all, by their own names.  named: settings of an experiment -> what the
-    study calls that one arm, which keeps its own name by default.
+    Args:
+        arm: such as "ticket" or "dense"; None for all, by their own names.
+        named: settings of an experiment -> what the study calls that one arm, which keeps its own name by default.
     """
     made = []
     for path, settings, stage in found.runs:
@@ -146,9 +156,12 @@ def reached(
 def by_subset(table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
     """Each training subset as a task of its own, such as "sst2 (0)", where experiments differ in `task.data_seed`.
 
-    table: rows of one experiment, with the column task.  settings: what sets that experiment apart.
+    Args:
+        table: rows of one experiment, with the column task.
+        settings: what sets that experiment apart.
 
-    Columns: those of the table.
+    Columns:
+        those of the table.
     """
     subset = settings.get("task.data_seed")
     return table if subset is None else table.assign(task=table["task"] + f" ({subset})")

@@ -22,8 +22,11 @@ _GIB = 2**30
 class Order:
     """What is tried of an architecture, and under which limits.
 
-    fault: one to plant, or None.  verbs: whether prune, search, score, attach and export are tried.
-    seconds, gib: what one architecture may take, of time and of address space.
+    Attributes:
+        fault: one to plant, or None.
+        verbs: whether prune, search, score, attach and export are tried.
+        seconds: what one architecture may take, of time and of address space.
+        gib: what one architecture may take, of time and of address space.
     """
 
     fault: Fault | None = None

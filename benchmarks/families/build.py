@@ -44,7 +44,8 @@ def tokenizer(family: Family) -> PreTrainedTokenizerFast:
 def build(architecture: Architecture, folder: Path, seed: int = 0) -> None:
     """A random model of an architecture and its tokenizer, saved as a Hugging Face folder.
 
-    Raises: NotBuiltError where transformers cannot make it, or where it cannot answer to plain ids.
+    Raises:
+        NotBuiltError: where transformers cannot make it, or where it cannot answer to plain ids.
     """
     try:
         model = _random(architecture, seed)
@@ -64,7 +65,8 @@ def loaded(architecture: Architecture, folder: Path) -> Any:
 def check(architecture: Architecture, model: Any) -> None:
     """Ask a model for its answer to plain ids.
 
-    Raises: ValueError where it is not finite, or the same whatever the text is.
+    Raises:
+        ValueError: where it is not finite, or the same whatever the text is.
     """
     more = {"decoder_input_ids": torch.tensor([[BOS, 20]])} if architecture.family == "encoder-decoder" else {}
     with torch.no_grad():

@@ -67,9 +67,12 @@ _SETTINGS = dict(
 class Result:
     """What was found of one architecture.
 
-    reason: one line, why it is not simply right.  differences: part of the largest logit, by what was compared.
-    export: what an export into PEFT came to, in one line.  places: what each further place of the prompt came to.
-    trace: of a crash, for whoever mends it.  verbs: whether prune, search, score, attach and export were tried.
+    Attributes:
+        reason: one line, why it is not simply right.
+        differences: part of the largest logit, by what was compared.
+        export: what an export into PEFT came to, in one line. places: what each further place of the prompt came to.
+        trace: of a crash, for whoever mends it.
+        verbs: whether prune, search, score, attach and export were tried.
     """
 
     kind: str
@@ -101,8 +104,9 @@ class Result:
 def measure(architecture: Architecture, fault: Fault | None = None, *, verbs: bool = True) -> Result:
     """Build an architecture's tiny model in a temporary folder and try it.
 
-    fault: one that is planted into what prunekit feeds the model, to see that it is noticed.
-    verbs: whether prune, search, score, export and attach are tried after the comparison.
+    Args:
+        fault: one that is planted into what prunekit feeds the model, to see that it is noticed.
+        verbs: whether prune, search, score, export and attach are tried after the comparison.
     """
     began, result = time.monotonic(), Result(architecture.kind, architecture.family)
     torch.set_num_threads(1)

@@ -23,8 +23,10 @@ Ids = Sequence[int]
 class Reader:
     """A plain model, read as its family is.
 
-    place: where the prompt's ids go: "first", "suffix" or "after-cls".  head: weight [C, H] and bias [C] of an encoder.
-    start: the decoder's first id of an encoder-decoder.
+    Attributes:
+        position: where the prompt's ids go: "first", "suffix" or "after-cls".
+        head: weight [C, H] and bias [C] of an encoder.
+        start: the decoder's first id of an encoder-decoder.
     """
 
     model: Any

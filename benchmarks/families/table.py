@@ -50,7 +50,8 @@ def counted(results: Sequence[Result]) -> str:
 def page(results: Sequence[Result], facts: Mapping[str, str]) -> str:
     """The whole page.
 
-    facts: what it was measured with, as versions.
+    Args:
+        facts: what it was measured with, as versions.
     """
     counts = Counter(result.outcome for result in results)
     parts = [_INTRODUCTION.rstrip(), "\n".join(f"- {name}: {value}" for name, value in facts.items())]

@@ -115,7 +115,9 @@ def without_each(instruction: str) -> list[str]:
 def measure(instrument: Instrument, task: TestbedTask, most_words: int = 2, count: int = REPORT_ROWS) -> Row:
     """Measure one task on `test`; what is chosen is chosen on `validation`.
 
-    most_words: of an instruction that is searched for.  count: rows of each split.
+    Args:
+        most_words: of an instruction that is searched for.
+        count: rows of each split.
 
     Returns:
         One row: task, held out, classes, chance, bag of words, no prompt, instruction, its tokens I, its accuracy,

@@ -51,7 +51,8 @@ def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 def one_row(table: pd.DataFrame, **wanted: Any) -> dict[str, Any] | None:
     """The row with these values, None where there is none.
 
-    Raises: DataError where there are several: a conclusion is about one prompt per seed.
+    Raises:
+        DataError: where there are several: a conclusion is about one prompt per seed.
     """
     found = rows(table, **wanted)
     if len(found) > 1:

@@ -49,8 +49,6 @@ def describe(
 ) -> pd.DataFrame:
     """What each arm reached, over all tasks first where there are several, then task by task.
 
-    bounds: what the metric can be, as `prunekit.tasks.metrics.bounds` has it; intervals are cut there.
-
     Columns:
         scope: a task, or "all tasks".    arm: as in `LABELS`, in that order.    units: finished lineages.
         test: mean of the primary metric on the test split; over tasks the mean of the task means.
@@ -58,6 +56,9 @@ def describe(
             Welch and Satterthwaite): for other seeds on these tasks. NaN with fewer than two units in a task.
         validation, tokens, density, updates: means, of the same kind.
     Over all tasks an arm that is missing on one of them has NaN: a mean over fewer tasks is another quantity.
+
+    Args:
+        bounds: what the metric can be, as `prunekit.tasks.metrics.bounds` has it; intervals are cut there.
     """
     finished = _finished(arms)
     rows = []

@@ -35,12 +35,15 @@ _CONFIDENCE = 0.95
 def density(rounds: pd.DataFrame) -> pd.DataFrame:
     """The metric of each round and arm over its finished seeds.
 
-    rounds: of `tables.rounds`. Cells of a search are left out; `tables.cells` has them.
+    Args:
+        rounds: of `tables.rounds`. Cells of a search are left out; `tables.cells` has them.
 
-    Columns: `KEYS` without seed; metric (its name); tokens, pieces, cells (counts), density, parameters, seconds
-    (means); seeds (int); validation, test (means), validation_low, validation_high, low, high (95 % t intervals over
-    seeds; NaN for one seed); majority_test (what the most common answer reaches). The dense round stands at the head
-    of the "ticket" arm of every pruning and search of its run, as round 0; it stands alone where there is none.
+    Columns:
+        `KEYS` without seed; metric (its name); tokens, pieces, cells (counts), density, parameters, seconds (means);
+            seeds (int); validation, test (means), validation_low, validation_high, low, high (95 % t intervals over
+            seeds; NaN for one seed); majority_test (what the most common answer reaches). The dense round stands at the
+            head of the "ticket" arm of every pruning and search of its run, as round 0; it stands alone where there is
+            none.
     """
     rows = []
     for keys, found in _with_dense(rounds).groupby([*OVER_SEEDS, "metric"], sort=False):
@@ -58,10 +61,11 @@ def area(rounds: pd.DataFrame) -> pd.DataFrame:
 
     By trapezoids between the rounds, over the width of the interval; seeds that lack a round are left out.
 
-    Columns: run, task, model, method, labels, stage, arm (str); metric; seeds (int); from_density (where the interval
-    begins; it ends at 1); area (mean over seeds, units of the metric), low, high (95 % t interval); dense (mean: the
-    area of a curve that loses nothing); difference (area - dense, paired), difference_low, difference_high.
-    Curves over other intervals are other quantities: compare those of one `from_density`.
+    Columns:
+        run, task, model, method, labels, stage, arm (str); metric; seeds (int); from_density (where the interval
+            begins; it ends at 1); area (mean over seeds, units of the metric), low, high (95 % t interval); dense
+            (mean: the area of a curve that loses nothing); difference (area - dense, paired), difference_low,
+            difference_high. Curves over other intervals are other quantities: compare those of one `from_density`.
     """
     tickets = _with_dense(rounds)
     rows = []
@@ -90,13 +94,16 @@ def smallest(rounds: pd.DataFrame, *, tolerance: float = 0.01, alpha: float = 0.
     Chosen on validation; test is shown beside it and takes no part. Two bars: the mean is within (as `prunekit prune`
     says it, any number of seeds), and non-inferior (the one-sided bound of the mean is; two seeds at least).
 
-    tolerance: in units of the metric.  alpha: of the one-sided bound, not corrected for the number of rounds.
+    Args:
+        tolerance: in units of the metric.
+        alpha: of the one-sided bound, not corrected for the number of rounds.
 
-    Columns: run, task, model, method, labels, stage (str), round; metric; tokens, pieces, cells, density (means); seeds
-    (int: finished both here and dense); difference (validation - dense, mean over seeds); lower (its one-sided
-    1 - alpha t bound; NaN for one seed); within, non_inferior (bool; equal differences of n seeds have no spread for a
-    t bound, and are shown only where 2^-n <= alpha); best (bool: fewest cells of those within that all seeds of the
-    dense round reach; the dense round itself counts); test, dense_test (means).
+    Columns:
+        run, task, model, method, labels, stage (str), round; metric; tokens, pieces, cells, density (means); seeds
+            (int: finished both here and dense); difference (validation - dense, mean over seeds); lower (its one-sided
+            1 - alpha t bound; NaN for one seed); within, non_inferior (bool; equal differences of n seeds have no
+            spread for a t bound, and are shown only where 2^-n <= alpha); best (bool: fewest cells of those within that
+            all seeds of the dense round reach; the dense round itself counts); test, dense_test (means).
     """
     tickets = _with_dense(rounds)
     rows = []

@@ -32,7 +32,8 @@ RANKS = (*KEYS, "of", "directions", "draw", "criterion", "tolerance", "rank", "f
 def truncated(matrix: Tensor, ks: Sequence[int], basis: Tensor | None = None) -> Tensor:
     """[len(ks), P, H]: the matrix [P, H] on its k longest directions for each k, or on the first k rows of `basis`.
 
-    basis: [R, H], orthonormal rows; the right singular vectors by default.
+    Args:
+        basis: [R, H], orthonormal rows; the right singular vectors by default.
     """
     rows = torch.linalg.svd(matrix.double(), full_matrices=False).Vh if basis is None else basis
     along = matrix.double() @ rows.T  # [P, R]
@@ -51,18 +52,23 @@ def curve(
 ) -> pd.DataFrame:
     """Loss and metric of a prompt that is cut to k directions, for every k, in one cohort for each part.
 
-    evaluate: is given the whole prompt first, then its cuts; float32, rows of dropped tokens zeros, to be left out.
-    Dropped pieces are zeros in the whole; a cut fills them, as the nearest matrix of rank k does.
-    of: of `PARTS`.  ks: how many directions; 0 to the rank by default.
-    random: as many times the prompt is also cut to k random directions of the space of its rows, which tells whether
-    the longest directions are better than any.  seed: fixes them.
+    Args:
+        evaluate: is given the whole prompt first, then its cuts; float32, rows of dropped tokens zeros, to be left out.
+            Dropped pieces are zeros in the whole; a cut fills them, as the nearest matrix of rank k does.
+        of: of `PARTS`.
+        ks: how many directions; 0 to the rank by default.
+        random: as many times the prompt is also cut to k random directions of the space of its rows, which tells
+            whether the longest directions are better than any.
+        seed: fixes them.
 
-    Columns: `KEYS`; of (str); directions ("singular", or "random" with draw from 0; draw is -1 for singular); k (int);
-    loss (mean over examples, nats); difference (loss less that of the whole prompt); low, high (95 % t interval of the
-    difference over examples, paired; for further examples, this prompt given); metric; metric_difference (less the
-    whole's).
+    Columns:
+        `KEYS`; of (str); directions ("singular", or "random" with draw from 0; draw is -1 for singular); k (int); loss
+            (mean over examples, nats); difference (loss less that of the whole prompt); low, high (95 % t interval of
+            the difference over examples, paired; for further examples, this prompt given); metric; metric_difference
+            (less the whole's).
 
-    Raises: ValueError where `of` or what `evaluate` returns has another shape or is not finite.
+    Raises:
+        ValueError: where `of` or what `evaluate` returns has another shape or is not finite.
     """
     tables = []
     for part in of:
@@ -89,11 +95,15 @@ def ranks(curves: pd.DataFrame, *, tolerance: float = 0.01, metric_tolerance: fl
 
     From which on: a k that is good by luck between two that are not does not count.
 
-    curves: of `curve`, with every k.  tolerance: in nats.  metric_tolerance: in units of the metric.
+    Args:
+        curves: of `curve`, with every k.
+        tolerance: in nats.
+        metric_tolerance: in units of the metric.
 
-    Columns: `KEYS`; of, directions, draw (as in `curve`); criterion: "loss" (mean difference at most the tolerance),
-    "loss interval" (its upper end at most that: shown, and not only seen) or "metric" (at most that much lower);
-    tolerance; rank (NaN where not even the largest k is within); full (largest k); share (rank / full).
+    Columns:
+        `KEYS`; of, directions, draw (as in `curve`); criterion: "loss" (mean difference at most the tolerance), "loss
+            interval" (its upper end at most that: shown, and not only seen) or "metric" (at most that much lower);
+            tolerance; rank (NaN where not even the largest k is within); full (largest k); share (rank / full).
     """
     rows = []
     for keys, found in curves.groupby([*KEYS, "of", "directions", "draw"], sort=False, dropna=False):

@@ -17,8 +17,9 @@ COLUMNS = (
 def replay(curves: pd.DataFrame, rungs: Sequence[int]) -> pd.DataFrame:
     """What successive halving would have chosen, had it run on the same cells.
 
-    curves: of the cells of a search that trained all of them to the end: seed, tokens, pieces, step, validation.
-    rungs: the steps after which the worse half is dropped.
+    Args:
+        curves: of the cells of a search that trained all of them to the end: seed, tokens, pieces, step, validation.
+        rungs: the steps after which the worse half is dropped.
 
     Columns:
         seed.  tokens, pieces: the counts that halving chooses.  full_tokens, full_pieces: those of the full search.

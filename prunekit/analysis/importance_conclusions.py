@@ -34,8 +34,10 @@ def importance_study(beside: pd.DataFrame, agreement: pd.DataFrame, overlap: pd.
 
     They are about the first round of which some prompt was measured, the dense one where it was.
 
-    beside, agreement: of `unit_scores`, level "token" is used.  overlap: of `overlap.agreement`, the last round of one
-    pruning. Empty tables are allowed.
+    Args:
+        beside: of `unit_scores`, level "token" is used.
+        agreement: of `unit_scores`, level "token" is used.
+        overlap: of `overlap.agreement`, the last round of one pruning. Empty tables are allowed.
     """
     refuse_several(overlap, "round", "stage", "arm")
     which = _measured_round(beside)

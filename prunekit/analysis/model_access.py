@@ -49,12 +49,16 @@ def evaluator(
     The prompt's own mask says which tokens are there, and its own head reads the answer; the values of a token are
     taken as they are, dropped pieces too. Prompts go through the model side by side.
 
-    seed: whose dense prompt is replaced.  place: the round whose prompt is, instead.  split: "validation" by default,
-    since `test` is looked at once.  examples: the first so many; all by default.  model: the run's, where it is
-    loaded already.
+    Args:
+        seed: whose dense prompt is replaced. place: the round whose prompt is, instead.
+        split: "validation" by default, since `test` is looked at once.
+        examples: the first so many; all by default.
+        model: the run's, where it is loaded already.
 
-    Raises: ArtifactError where the run or the round is damaged; ConfigError where the method also moves the input
-    embeddings, which no values can replace, or model and task cannot be loaded.
+    Raises:
+        ArtifactError: where the run or the round is damaged.
+        ConfigError: where the method also moves the input embeddings, which no values can replace, or model and task
+            cannot be loaded.
     """
     ticket = round_files.finished_ticket(run, key or RunKey("", seed, 0))
     if kind(ticket.method, ticket.state).moves_input:
@@ -82,7 +86,10 @@ def starts(run: Run) -> Callable[[int], Tensor]:
 
     The same for the same count; each is drawn once.
 
-    Raises: ArtifactError where the run is damaged; ConfigError or DataError where model and task cannot be loaded.
+    Raises:
+        ArtifactError: where the run is damaged.
+        ConfigError: where model and task cannot be loaded.
+        DataError: where model and task cannot be loaded.
     """
     prepared = prepare(experiment_of(run))
     sameness.check(run.path, sameness.of_run(run), prepared.content, allow_changed=False)
@@ -97,9 +104,13 @@ def starts(run: Run) -> Callable[[int], Tensor]:
 def embedding(run: Run, model: FrozenModel | None = None) -> tuple[Tensor, list[str]]:
     """The input embeddings of a run's model, [V, H] in float32, and the V words they stand for.
 
-    model: the run's, where it is loaded already.
+    Args:
+        model: the run's, where it is loaded already.
 
-    Raises: ArtifactError where the run is damaged; ConfigError or DataError where its model cannot be loaded.
+    Raises:
+        ArtifactError: where the run is damaged.
+        ConfigError: where its model cannot be loaded.
+        DataError: where its model cannot be loaded.
     """
     model = model or model_of(experiment_of(run))
     _check_same(run, model)
@@ -111,7 +122,8 @@ def embedding(run: Run, model: FrozenModel | None = None) -> tuple[Tensor, list[
 def experiment_of(run: Run) -> Experiment:
     """The experiment that a run's settings describe.
 
-    Raises: ArtifactError where they describe none.
+    Raises:
+        ArtifactError: where they describe none.
     """
     settings = run.settings()
     try:

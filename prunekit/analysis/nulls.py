@@ -37,10 +37,12 @@ def singular_values(
 ) -> Tensor:
     """[draws, R] singular values, falling, of so many null matrices beside the subject's matrix `name`.
 
-    null: one of `NOISE`, or `INITIALISATION`, for which `starts` are needed: then a null of "values" and "start" is a
-    start, one of "change" the difference of two.
+    Args:
+        null: one of `NOISE`, or `INITIALISATION`, for which `starts` are needed: then a null of "values" and "start" is
+            a start, one of "change" the difference of two.
 
-    Raises: ValueError where the null is not known, or needs starts.
+    Raises:
+        ValueError: where the null is not known, or needs starts.
     """
     keep, centre = subject.keep, name.endswith(CENTRED)
     shape = (keep.shape[0], keep.shape[1])

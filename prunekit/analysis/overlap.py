@@ -45,15 +45,19 @@ class _Overlap(NamedTuple):
 def pairs(subjects: Sequence[PromptRecord], *, draws: int = 9999, seed: int = 0) -> pd.DataFrame:
     """Every two seeds of one round, and every two rounds of one seed, of the same run, stage and arm.
 
-    subjects: any; masks that drop nothing are left out.  draws: random masks for the p of level "cell".  seed: fixes
-    them.
+    Args:
+        subjects: any; masks that drop nothing are left out.
+        draws: random masks for the p of level "cell".
+        seed: fixes them.
 
-    Columns: run, task, model, method, labels, stage, arm (str); between ("seeds" or "rounds"); seed, other_seed, round,
-    other_round (int); level: "token", "piece" (the cells of those tokens that both keep) or "cell"; kept, other_kept,
-    shared (counts); jaccard (shared / kept by either; NaN where nothing is); expected (shared by chance, mean);
-    expected_jaccard (the index of that many); p (chance of sharing as many: hypergeometric for tokens; for the pieces
-    of shared tokens the sum of hypergeometric counts; for cells simulated, tokens and the pieces of each placed at
-    random; not corrected; NaN where nested); nested (bool: one keeps nothing that the other does not).
+    Columns:
+        run, task, model, method, labels, stage, arm (str); between ("seeds" or "rounds"); seed, other_seed, round,
+            other_round (int); level: "token", "piece" (the cells of those tokens that both keep) or "cell"; kept,
+            other_kept, shared (counts); jaccard (shared / kept by either; NaN where nothing is); expected (shared by
+            chance, mean); expected_jaccard (the index of that many); p (chance of sharing as many: hypergeometric for
+            tokens; for the pieces of shared tokens the sum of hypergeometric counts; for cells simulated, tokens and
+            the pieces of each placed at random; not corrected; NaN where nested); nested (bool: one keeps nothing that
+            the other does not).
     """
     rows = []
     for family, members in _families(subjects):
@@ -76,11 +80,15 @@ def pairs(subjects: Sequence[PromptRecord], *, draws: int = 9999, seed: int = 0)
 def agreement(subjects: Sequence[PromptRecord], *, draws: int = 1999, seed: int = 0) -> pd.DataFrame:
     """The agreement of all seeds of a round at once: pairs share seeds, so that their single p cannot be joined.
 
-    subjects, seed: as in `pairs`.  draws: how often all masks are placed at random.
+    Args:
+        subjects: as in `pairs`.
+        seed: as in `pairs`.
+        draws: how often all masks are placed at random.
 
-    Columns: run, task, model, method, labels, stage, arm (str); round (int); level ("token" or "cell"); seeds (int);
-    jaccard (mean over pairs); expected, low, high (mean and 95 % band of that mean by chance); p (chance of a mean as
-    high). A row for each round with two seeds or more.
+    Columns:
+        run, task, model, method, labels, stage, arm (str); round (int); level ("token" or "cell"); seeds (int); jaccard
+            (mean over pairs); expected, low, high (mean and 95 % band of that mean by chance); p (chance of a mean as
+            high). A row for each round with two seeds or more.
     """
     rows = []
     for family, members in _families(subjects):

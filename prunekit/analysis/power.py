@@ -17,8 +17,10 @@ _FLIPS = 1999
 class Power:
     """Shares of simulated studies, in [0, 1].
 
-    difference: that find a true difference of the size asked about.  equivalence: that find two equal arms equivalent
-    within it.  false: that find a difference where there is none.
+    Attributes:
+        difference: that find a true difference of the size asked about.
+        equivalence: that find two equal arms equivalent within it.
+        false: that find a difference where there is none.
     """
 
     difference: float
@@ -38,12 +40,16 @@ def simulate(
 ) -> Power:
     """The power of a paired comparison over strata, of normal differences.
 
-    deviations: standard deviation of the paired differences within each stratum, such as a pilot's on each task.
-    units: in each stratum.  effect: the smallest of interest; the margin of equivalence too.  comparisons: in the
-    family; the first of Holm's correction is what the smallest p must pass, so this is a lower bound for the others.
-    draws: simulated studies; a share of 0.8 of 500 is known to +-0.035.
+    Args:
+        deviations: standard deviation of the paired differences within each stratum, such as a pilot's on each task.
+        units: in each stratum.
+        effect: the smallest of interest; the margin of equivalence too.
+        comparisons: in the family; the first of Holm's correction is what the smallest p must pass, so this is a lower
+            bound for the others.
+        draws: simulated studies; a share of 0.8 of 500 is known to +-0.035.
 
-    Raises: ValueError without strata, or with fewer than two units in each.
+    Raises:
+        ValueError: without strata, or with fewer than two units in each.
     """
     if not deviations or units < 2:
         raise ValueError("name the deviation of at least one stratum, and two units or more in each")
@@ -71,9 +77,11 @@ def units_for(
 ) -> int | None:
     """The fewest units per stratum with which both `difference` and `equivalence` reach `power`; None beyond `most`.
 
-    deviations: standard deviation of the differences in each stratum.  comparisons: how many Holm corrects for.
-
     Found by doubling and halving, each step simulated; accurate to the noise of `simulate`.
+
+    Args:
+        deviations: standard deviation of the differences in each stratum.
+        comparisons: how many Holm corrects for.
     """
 
     def enough(units: int) -> bool:

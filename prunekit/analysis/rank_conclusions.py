@@ -39,8 +39,11 @@ _ALPHA = 0.01
 def rank_study(verdicts: pd.DataFrame, functional: pd.DataFrame, groups: pd.DataFrame) -> list[Conclusion]:
     """Is the prompt of low rank, does that matter to the model, and what explains it? The last one answers for all.
 
-    verdicts: of `ranks.verdicts`, one measure.  functional: of `functional.ranks`.  groups: of `ranks.groups`, true
-    against shuffled labels. Empty tables are allowed: what was not measured is said to be so.
+    Args:
+        verdicts: of `ranks.verdicts`, one measure.
+        functional: of `functional.ranks`.
+        groups: of `ranks.groups`, true against shuffled labels. Empty tables are allowed: what was not measured is said
+            to be so.
     """
     refuse_several(verdicts, "round", "stage", "arm", "measure")
     refuse_several(functional, "round", "stage", "arm")

@@ -57,14 +57,19 @@ def table(
 ) -> pd.DataFrame:
     """Every measure of rank of every matrix, against every null.
 
-    matrices: of `subjects.MATRICES`.  against: nulls, of `nulls.NOISE` and "initialisation".
-    draws: null matrices of each.  seed: fixes them.  starts: what "initialisation" needs.
-    controls: prompts trained on shuffled labels, which add the null "shuffled labels"; few of them reach no small p for
-    one prompt (1 / (controls + 1) at best), for which `groups` sets all seeds against all.
+    Args:
+        matrices: of `subjects.MATRICES`.
+        against: nulls, of `nulls.NOISE` and "initialisation".
+        draws: null matrices of each.
+        seed: fixes them.
+        starts: what "initialisation" needs.
+        controls: prompts trained on shuffled labels, which add the null "shuffled labels"; few of them reach no small p
+            for one prompt (1 / (controls + 1) at best), for which `groups` sets all seeds against all.
 
-    Columns: `KEYS`; matrix, measure, null (str); value, and largest, the most it can be (ranks, 0 where the matrix is
-    zero); low, median, high (95 % band of the null's values); p (one-sided: chance of a null value as low, not
-    corrected; NaN where the matrix is zero); draws (int). A row for each measure and null.
+    Columns:
+        `KEYS`; matrix, measure, null (str); value, and largest, the most it can be (ranks, 0 where the matrix is zero);
+            low, median, high (95 % band of the null's values); p (one-sided: chance of a null value as low, not
+            corrected; NaN where the matrix is zero); draws (int). A row for each measure and null.
     """
     rows = []
     for subject in subjects:
@@ -101,17 +106,22 @@ def edges(
     the count is too small. A direction of length t in noise of deviation sigma can be seen from about
     t = sigma (P H)^(1/4) on, and no count sees a weaker one.
 
-    against: of `nulls.NOISE`; a direction counts where it stands out of all of them. Gaussian noise alone will not do:
-    of 100 matrices of independent entries whose rows differ in size (U[0.2, 1.2)), all had a direction above it, 7 in
-    the mean; with the shuffles beside it, 1 had.  alpha: bound on the chance that noise has a direction that counts.
+    Args:
+        against: of `nulls.NOISE`; a direction counts where it stands out of all of them. Gaussian noise alone will not
+            do: of 100 matrices of independent entries whose rows differ in size (U[0.2, 1.2)), all had a direction
+            above it, 7 in the mean; with the shuffles beside it, 1 had.
+        alpha: bound on the chance that noise has a direction that counts.
 
-    Columns: `KEYS`; matrix (str); noise (deviation of an entry); edge (Marchenko and Pastur 1967: the largest singular
-    value of Gaussian noise in the limit) and above (how many are larger: one or more in 17 % of Gaussian noise, and
-    more where rows or columns differ in size); noise_edge (exceeded by a share alpha of simulated noise, of that null
-    where it is highest) and spikes (how many are larger); p (chance that noise has a largest singular value as large,
-    the largest of the nulls'); draws. noise, edge, above are NaN where pieces are dropped, the others are not.
+    Columns:
+        `KEYS`; matrix (str); noise (deviation of an entry); edge (Marchenko and Pastur 1967: the largest singular value
+            of Gaussian noise in the limit) and above (how many are larger: one or more in 17 % of Gaussian noise, and
+            more where rows or columns differ in size); noise_edge (exceeded by a share alpha of simulated noise, of
+            that null where it is highest) and spikes (how many are larger); p (chance that noise has a largest singular
+            value as large, the largest of the nulls'); draws. noise, edge, above are NaN where pieces are dropped, the
+            others are not.
 
-    Raises: ValueError where so few draws cannot reach `alpha`.
+    Raises:
+        ValueError: where so few draws cannot reach `alpha`.
     """
     if 1 / (draws + 1) > alpha:
         raise ValueError(f"{draws} draws give no p below {1 / (draws + 1):.2g}; alpha = {alpha} needs more")
@@ -138,12 +148,16 @@ def edges(
 def verdicts(ranks: pd.DataFrame, *, of: str = "entropy", alpha: float = 0.01) -> pd.DataFrame:
     """Whether the prompts of a run are of lower rank than each null, by one measure, over seeds.
 
-    ranks: what `table` returned.  of: the measure, named beforehand: to try them all and keep the best is no test.
+    Args:
+        ranks: what `table` returned.
+        of: the measure, named beforehand: to try them all and keep the best is no test.
 
-    Columns: `KEYS` without seed; matrix, measure, null (str; "noise" asks for lower than all three noise nulls, by the
-    largest of their p, where all are there); seeds (int); called (seeds with p <= alpha alone); value, median (means
-    over seeds, of the measure and of the null's medians); share (value / median); p (Fisher's combination over seeds,
-    which holds for these seeds of this run); low_rank (bool: p <= alpha). NaN and False where the matrices are zero.
+    Columns:
+        `KEYS` without seed; matrix, measure, null (str; "noise" asks for lower than all three noise nulls, by the
+            largest of their p, where all are there); seeds (int); called (seeds with p <= alpha alone); value, median
+            (means over seeds, of the measure and of the null's medians); share (value / median); p (Fisher's
+            combination over seeds, which holds for these seeds of this run); low_rank (bool: p <= alpha). NaN and False
+            where the matrices are zero.
     """
     mine = ranks[(ranks["measure"] == of) & (ranks["null"] != SHUFFLED)]
     noise = mine[mine["null"].isin(NOISE)]
@@ -166,14 +180,18 @@ def verdicts(ranks: pd.DataFrame, *, of: str = "entropy", alpha: float = 0.01) -
 def groups(ranks: pd.DataFrame, control: pd.DataFrame, *, alpha: float = 0.01) -> pd.DataFrame:
     """Whether training on the true labels ends at lower ranks than training on shuffled ones; seeds are the units.
 
-    ranks, control: what `table` returned for each; only values are compared, the nulls in them are not.
+    Args:
+        ranks: what `table` returned for each; only values are compared, the nulls in them are not.
+        control: what `table` returned for each; only values are compared, the nulls in them are not.
 
-    Columns: task, model, method, stage, arm, round, matrix, measure; seeds, control_seeds (int); value, control_value,
-    difference (means, and the first less the second); p (one-sided permutation test that the first is lower, exact
-    while there are at most 50,000 ways to share the seeds, else of 50,000 random ones; not corrected for the number of
-    measures); smallest_p (what so few seeds can reach); low_rank (bool: p <= alpha).
+    Columns:
+        task, model, method, stage, arm, round, matrix, measure; seeds, control_seeds (int); value, control_value,
+            difference (means, and the first less the second); p (one-sided permutation test that the first is lower,
+            exact while there are at most 50,000 ways to share the seeds, else of 50,000 random ones; not corrected for
+            the number of measures); smallest_p (what so few seeds can reach); low_rank (bool: p <= alpha).
 
-    Raises: DataError where a side has two values for one seed.
+    Raises:
+        DataError: where a side has two values for one seed.
     """
     by = [*GROUPED, "matrix", "measure"]
     sides = [_values(one, by) for one in (ranks, control)]
@@ -194,7 +212,8 @@ def groups(ranks: pd.DataFrame, control: pd.DataFrame, *, alpha: float = 0.01) -
 def _above_noise(singular: Floats, drawn: Floats, alpha: float) -> tuple[int, float, float]:
     """How many singular values [R] are above noise, from where on they are, and the p of the largest.
 
-    drawn: [draws, R] those of noise, in any units.
+    Args:
+        drawn: [draws, R] those of noise, in any units.
     """
     if not singular.any():
         return 0, float("nan"), float("nan")

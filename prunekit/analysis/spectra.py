@@ -43,7 +43,8 @@ _TIE = 1e-12  # relative: shares that add up to the bound reach it, whatever the
 def singular_values(matrices: Tensor) -> Tensor:
     """[..., R] of matrices [..., P, H], R = min(P, H), falling, in float64.
 
-    Raises: DivergedError where an entry is NaN or infinite.
+    Raises:
+        DivergedError: where an entry is NaN or infinite.
     """
     if not bool(torch.isfinite(matrices).all()):
         raise DivergedError("NaN or infinite entries have no singular values")
@@ -54,7 +55,8 @@ def singular_values(matrices: Tensor) -> Tensor:
 def measure(singular: Tensor, longest: int) -> dict[str, Tensor]:
     """Every measure of `MEASURES`, [...], of singular values [..., R]; 0 where all of them are 0.
 
-    longest: max(P, H) of the matrix.
+    Args:
+        longest: max(P, H) of the matrix.
     """
     s = singular.double()
     largest = s.amax(dim=-1, keepdim=True)
@@ -88,13 +90,18 @@ def spectrum(
 ) -> pd.DataFrame:
     """Singular values, beside those of null matrices of the same sum of squares.
 
-    matrices: of `subjects.MATRICES`.  against: nulls, of `nulls.NOISE` and "initialisation".
-    draws: null matrices of each.  seed: fixes them.  starts: what "initialisation" needs.
+    Args:
+        matrices: of `subjects.MATRICES`.
+        against: nulls, of `nulls.NOISE` and "initialisation".
+        draws: null matrices of each.
+        seed: fixes them.
+        starts: what "initialisation" needs.
 
-    Columns: `KEYS`; matrix, null (str); index (int, from 1); singular_value (units of the embeddings); energy,
-    cumulative (shares of the sum of squares); low, median, high (95 % band of the null's value of that index);
-    edge (the largest that noise gives in the limit, Marchenko and Pastur 1967, its variance read off the median
-    singular value; NaN where pieces are dropped). A row for each index and null.
+    Columns:
+        `KEYS`; matrix, null (str); index (int, from 1); singular_value (units of the embeddings); energy, cumulative
+            (shares of the sum of squares); low, median, high (95 % band of the null's value of that index); edge (the
+            largest that noise gives in the limit, Marchenko and Pastur 1967, its variance read off the median singular
+            value; NaN where pieces are dropped). A row for each index and null.
     """
     tables = [
         _one(subject, name, null, draws, seed, starts)

@@ -23,8 +23,12 @@ CENTRED = " centred"
 class PromptRecord:
     """One prompt.
 
-    keys: `KEYS` and their values.  values: [P, H] as trained.  start: [P, H] what its round started from.
-    origin: [P, H] before any update, which rounds that hand on their values share.  mask: what of it is kept.
+    Attributes:
+        keys: `KEYS` and their values.
+        values: [P, H] as trained.
+        start: [P, H] what its round started from.
+        origin: [P, H] before any update, which rounds that hand on their values share.
+        mask: what of it is kept.
     """
 
     keys: Mapping[str, Any]
@@ -43,7 +47,9 @@ class PromptRecord:
 
         Rows of dropped tokens would be zeros, which change no singular value but one that is zero.
 
-        Raises: ValueError where there is no such matrix; DivergedError where it holds NaN or infinite numbers.
+        Raises:
+            ValueError: where there is no such matrix.
+            DivergedError: where it holds NaN or infinite numbers.
         """
         if name not in MATRICES:
             raise ValueError(f'no matrix is called "{name}"; there are {", ".join(MATRICES)}')
@@ -65,8 +71,10 @@ class PromptRecord:
 class Snapshots:
     """One dense prompt while it was trained.
 
-    keys: `KEYS` and their values.  values: step -> [P, H], step 0 its start.
-    sigma: step -> [R], the singular values before ReLU of method "singular"; None for the others.
+    Attributes:
+        keys: `KEYS` and their values.
+        values: step -> [P, H], step 0 its start.
+        sigma: step -> [R], the singular values before ReLU of method "singular"; None for the others.
     """
 
     keys: Mapping[str, Any]
@@ -95,7 +103,9 @@ def largest_rank(keep: Tensor, name: str) -> int:
 def plain(values: Tensor, origin: Tensor | None = None, keys: Mapping[str, Any] | None = None) -> PromptRecord:
     """A subject of values [P, H] alone, nothing dropped; for matrices that come from no run.
 
-    origin: [P, H], zeros by default.  keys: those that are known; the others are empty.
+    Args:
+        origin: [P, H], zeros by default.
+        keys: those that are known; the others are empty.
     """
     start = torch.zeros_like(values) if origin is None else origin
     known = dict.fromkeys(KEYS, "") | {"seed": 0, "round": 0} | dict(keys or {})

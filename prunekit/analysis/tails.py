@@ -47,12 +47,13 @@ def exponents(
 ) -> pd.DataFrame:
     """The exponent of a power law fitted to the tail of the squared singular values, and whether it means anything.
 
-    Columns: `KEYS`; matrix (str); exponent a of a density x^-a; points (int, in the tail); smallest (square of a
-    singular value, where the tail begins); ks (Kolmogorov and Smirnov's distance of tail and law); p_fit (chance that a
-    sample of that law fits as badly, Clauset et al. 2009: up to 0.1 refutes it); low, median, high (95 % band of the
-    exponents of Gaussian noise of this shape); p (chance that noise gives an exponent as small, a tail as heavy);
-    finding: "too few values" (below 50; all numbers NaN), "no power law" (p_fit <= 0.1), "as noise" (p > alpha), else
-    "heavier than noise".
+    Columns:
+        `KEYS`; matrix (str); exponent a of a density x^-a; points (int, in the tail); smallest (square of a singular
+            value, where the tail begins); ks (Kolmogorov and Smirnov's distance of tail and law); p_fit (chance that a
+            sample of that law fits as badly, Clauset et al. 2009: up to 0.1 refutes it); low, median, high (95 % band
+            of the exponents of Gaussian noise of this shape); p (chance that noise gives an exponent as small, a tail
+            as heavy); finding: "too few values" (below 50; all numbers NaN), "no power law" (p_fit <= 0.1), "as noise"
+            (p > alpha), else "heavier than noise".
     """
     rows = []
     for subject in subjects:

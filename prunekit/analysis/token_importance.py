@@ -45,17 +45,21 @@ def negative(
     such units (exponential), 24 named one with 50 examples, 12 with 200, 3 with 500 (log-normal: 49, 31, 24; measured).
     Nor is what is sure always large: look at `cost` beside `p_corrected`.
 
-    costs: [A, N] loss of each of N examples without unit a, less its loss with the whole prompt; kept units only.
-    right_changes: [A, N] whether each example is then right, less whether it was, in {-1, 0, 1}; described, not tested.
-    units: A names for the first column; 0 to A - 1 by default.
-    alpha: bound on the chance of naming any unit negative that is not.
-    resamples: random flips per unit; raised to A / alpha where fewer could not reach `alpha` once corrected.
-    seed: fixes the flips.
+    Args:
+        costs: [A, N] loss of each of N examples without unit a, less its loss with the whole prompt; kept units only.
+        right_changes: [A, N] whether each example is then right, less whether it was, in {-1, 0, 1}; described, not
+            tested.
+        units: A names for the first column; 0 to A - 1 by default.
+        alpha: bound on the chance of naming any unit negative that is not.
+        resamples: random flips per unit; raised to A / alpha where fewer could not reach `alpha` once corrected.
+        seed: fixes the flips.
 
-    Columns: unit; cost (mean over examples, in units of the loss); low, high (its 95 % t interval, not corrected);
-    p, p_corrected; negative (bool); and right_change (mean, in [-1, 1]) where `right_changes` is given.
+    Columns:
+        unit; cost (mean over examples, in units of the loss); low, high (its 95 % t interval, not corrected); p,
+            p_corrected; negative (bool); and right_change (mean, in [-1, 1]) where `right_changes` is given.
 
-    Raises: ValueError where costs are not [A, N] of finite numbers with N >= 2, or other shapes do not fit.
+    Raises:
+        ValueError: where costs are not [A, N] of finite numbers with N >= 2, or other shapes do not fit.
     """
     values = _checked(costs)
     names = list(range(len(values))) if units is None else list(units)
@@ -76,13 +80,18 @@ def confirm(
 ) -> pd.DataFrame:
     """The test of `negative` again, on a split that had no part in choosing, for the chosen units alone.
 
-    costs: [chosen, N] costs on that split, a row for each unit that is negative in `table`, in its order.
-    table: what `negative` returned.  alpha, resamples, seed: as there; Holm is over the chosen.
+    Args:
+        costs: [chosen, N] costs on that split, a row for each unit that is negative in `table`, in its order.
+        table: what `negative` returned.
+        alpha: as there; Holm is over the chosen.
+        resamples: as there; Holm is over the chosen.
+        seed: as there; Holm is over the chosen.
 
-    Columns: unit, test_cost, test_low, test_high, test_p, test_p_corrected, confirmed (bool); a row for
-    each chosen unit.
+    Columns:
+        unit, test_cost, test_low, test_high, test_p, test_p_corrected, confirmed (bool); a row for each chosen unit.
 
-    Raises: ValueError where costs do not have a row for each chosen unit, and as `negative`.
+    Raises:
+        ValueError: where costs do not have a row for each chosen unit, and as `negative`.
     """
     values = _checked(costs)
     chosen = table.loc[table["negative"], "unit"].reset_index(drop=True)

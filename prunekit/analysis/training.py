@@ -29,8 +29,9 @@ def path(
 
     The noise is drawn once for a shape. "change" at the first step is zero and has no rank: 0, p NaN.
 
-    Columns: `KEYS`; step (int, updates); matrix, measure (str); value, largest, low, median, high, p (as in
-    `ranks.table`, against "gaussian").
+    Columns:
+        `KEYS`; step (int, updates); matrix, measure (str); value, largest, low, median, high, p (as in `ranks.table`,
+            against "gaussian").
     """
     tables = []
     for one in prompts:
@@ -49,8 +50,9 @@ def path(
 def positive(prompts: Sequence[Snapshots]) -> pd.DataFrame:
     """Positive entries of Sigma over steps, for prompts of method "singular"; others are left out.
 
-    Columns: `KEYS`; step (int); positive (count); sigma_sum (of the positive ones); largest (all entries, a count);
-    numerical (rank of P, which `positive` bounds from above, since U and V do not stay orthogonal).
+    Columns:
+        `KEYS`; step (int); positive (count); sigma_sum (of the positive ones); largest (all entries, a count);
+            numerical (rank of P, which `positive` bounds from above, since U and V do not stay orthogonal).
     """
     rows = []
     for one in prompts:
@@ -72,11 +74,13 @@ def pruning(
 
     The noise beside it wears the same mask, so that what dropped tokens and pieces take away by themselves is in it.
 
-    subjects: of `tables.lineages`, rounds in any order.
+    Args:
+        subjects: of `tables.lineages`, rounds in any order.
 
-    Columns: `KEYS`; when: "pruned" (the values that the round started from, under the mask it trained) or "trained";
-    matrix, measure (str); value, largest, low, median, high, p (as in `ranks.table`, against "gaussian"). "pruned" of
-    round 0 is the start.
+    Columns:
+        `KEYS`; when: "pruned" (the values that the round started from, under the mask it trained) or "trained"; matrix,
+            measure (str); value, largest, low, median, high, p (as in `ranks.table`, against "gaussian"). "pruned" of
+            round 0 is the start.
     """
     tables = []
     for when in ("pruned", "trained"):

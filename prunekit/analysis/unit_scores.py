@@ -40,9 +40,10 @@ _FEWEST = 5  # units below which no interval is given
 def ranked(scores: pd.DataFrame) -> pd.DataFrame:
     """The scores of `tables.scores` with their ranks among what is kept.
 
-    Columns: those of `tables.scores`, and rank (1 = the most important of its round, kind and level; ties share the
-    better one; NaN where dropped), rank_in_token (the same among the pieces of one token, by which pieces are pruned;
-    NaN at level token), units (how many are ranked).
+    Columns:
+        those of `tables.scores`, and rank (1 = the most important of its round, kind and level; ties share the better
+            one; NaN where dropped), rank_in_token (the same among the pieces of one token, by which pieces are pruned;
+            NaN at level token), units (how many are ranked).
     """
     group = [*KEYS, "kind", "level"]
     found = scores.copy()
@@ -56,14 +57,18 @@ def ranked(scores: pd.DataFrame) -> pd.DataFrame:
 def beside(scores: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """One row for each token and each piece, with everything that is known of its importance side by side.
 
-    scores: of `tables.scores`.  measured: of `tables.measured`; where a kind was measured several times on one prompt,
-    the measurement on the most examples counts.
+    Args:
+        scores: of `tables.scores`.
+        measured: of `tables.measured`; where a kind was measured several times on one prompt, the measurement on the
+            most examples counts.
 
-    Columns: `KEYS`; level, token, piece (-1 at level token); kept (bool), norm, dropped_in; a column for each of
-    `KINDS` (NaN where it is not known); low, high (95 % interval of leave-one-out over examples, not corrected);
-    negative (of leave-one-out; NA where not measured); confirmed (on test as well; NA).
+    Columns:
+        `KEYS`; level, token, piece (-1 at level token); kept (bool), norm, dropped_in; a column for each of `KINDS`
+            (NaN where it is not known); low, high (95 % interval of leave-one-out over examples, not corrected);
+            negative (of leave-one-out; NA where not measured); confirmed (on test as well; NA).
 
-    Raises: DataError where a score comes twice.
+    Raises:
+        DataError: where a score comes twice.
     """
     if scores.duplicated([*UNIT, "kind"]).any():
         raise DataError("a unit has two scores of one kind; give one stage of each run")
@@ -82,12 +87,15 @@ def beside(scores: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
 def agreement(units: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
     """How alike two kinds of importance rank the kept units, for every two that are known.
 
-    units: of `beside`.
+    Args:
+        units: of `beside`.
 
-    Columns: `KEYS`; level; first, second (of `KINDS`, in that order); units (how many have both); spearman, kendall
-    (rank correlations in [-1, 1]; NaN where a kind is the same for all); spearman_low, spearman_high (Bonett and Wright
-    2000), kendall_low, kendall_high (Fieller et al. 1957): intervals on Fisher's scale for further units like these,
-    approximate, NaN below 5 units; spearman_p, kendall_p (two-sided, of no correlation; not corrected).
+    Columns:
+        `KEYS`; level; first, second (of `KINDS`, in that order); units (how many have both); spearman, kendall (rank
+            correlations in [-1, 1]; NaN where a kind is the same for all); spearman_low, spearman_high (Bonett and
+            Wright 2000), kendall_low, kendall_high (Fieller et al. 1957): intervals on Fisher's scale for further units
+            like these, approximate, NaN below 5 units; spearman_p, kendall_p (two-sided, of no correlation; not
+            corrected).
     """
     rows = []
     for keys, found in units[units["kept"]].groupby([*KEYS, "level"], sort=False):
@@ -123,15 +131,24 @@ def nearest_words(
     random directions have for nearest; and against where it came from, since a prompt that started as words lies near
     them for no other reason.
 
-    values: [P, H] prompt tokens.  embedding: [V, H].  words: V names.  start: [P, H] what the tokens started from.
-    top: words per token.  draws: random vectors.  seed: fixes them.
+    Args:
+        values: [P, H] prompt tokens.
+        embedding: [V, H].
+        words: V names.
+        start: [P, H] what the tokens started from.
+        top: words per token.
+        draws: random vectors.
+        seed: fixes them.
 
-    Columns: token (int); rank (1 = nearest); word; similarity (cosine); low, median, high (95 % band of the nearest
-    word's cosine for random directions); p (chance of a random direction having a word as near; not corrected for the
-    number of tokens); distance (Euclid); random_distance (median distance from a random vector of this norm to its
-    nearest word); start_word (the word nearest to the token's start; empty where that is not given); note ("hint").
+    Columns:
+        token (int); rank (1 = nearest); word; similarity (cosine); low, median, high (95 % band of the nearest word's
+            cosine for random directions); p (chance of a random direction having a word as near; not corrected for the
+            number of tokens); distance (Euclid); random_distance (median distance from a random vector of this norm to
+            its nearest word); start_word (the word nearest to the token's start; empty where that is not given); note
+            ("hint").
 
-    Raises: ValueError where there is not a name for each row of `embedding`.
+    Raises:
+        ValueError: where there is not a name for each row of `embedding`.
     """
     if len(words) != len(embedding):
         raise ValueError(f"{len(words)} words for {len(embedding)} embeddings")

@@ -50,9 +50,12 @@ _NAMES: dict[Form, tuple[str, ...]] = {
 class Wish:
     """What is to be written, and where.
 
-    out: a folder.  verify: whether PEFT is asked for its logits.  rows: the texts of prompt-embeds, a JSONL file.
-    allow_changed: whether the model or task may be others than the ticket's own.
-    overwrite: also files of the folder that prunekit did not write.
+    Attributes:
+        out: a folder.
+        verify: whether PEFT is asked for its logits.
+        rows: the texts of prompt-embeds, a JSONL file.
+        allow_changed: whether the model or task may be others than the ticket's own.
+        overwrite: also files of the folder that prunekit did not write.
     """
 
     to: Form
@@ -77,8 +80,10 @@ class Wish:
 class Proof:
     """What was compared before an adapter was written.
 
-    logits: PEFT's beside those of the attached ticket, on made-up rows.  answers: those of the README's lines beside
-    those of `eval`, on rows of the test split; None where there are no such rows, and why they are `missing`.
+    Attributes:
+        logits: PEFT's beside those of the attached ticket, on made-up rows.
+        answers: those of the README's lines beside those of `eval`, on rows of the test split; None where there are no
+            such rows, and why they are `missing`.
     """
 
     logits: Verified
@@ -110,7 +115,8 @@ class Proof:
 def export(path: Path, wish: Wish, settings: Mapping[str, Any], *, json: bool = False) -> None:
     """Write a finished ticket in another form, once it is proved to be the same where that can be asked.
 
-    Raises: ConfigError where the form cannot hold the ticket, with the reason; nothing is written then.
+    Raises:
+        ConfigError: where the form cannot hold the ticket, with the reason; nothing is written then.
     """
     # the proof is of float32, whatever the run computed in
     ticket, experiment = opened(path, {**settings, "precision": settings.get("precision") or "float32"})
@@ -159,7 +165,8 @@ def adapter(
 ) -> dict[str, bytes]:
     """The files of a PEFT adapter; loaded: the model where it is in memory.  compare: as of `proved`.
 
-    Raises: as `proved`, where it is to be verified.
+    Raises:
+        as `proved`, where it is to be verified.
     """
     story = story_of(experiment, {})
     if verify:
@@ -179,11 +186,14 @@ def proved(
 ) -> tuple[dict[str, bytes], Proof]:
     """The files of a PEFT adapter, and the proof that they answer as `eval` does.
 
-    compare: refuses a model other than the ticket's own.
-    loaded: the model and tokenizer where they are in memory already; else they are loaded as the experiment names them,
-    and once more by the README's lines.
+    Args:
+        compare: refuses a model other than the ticket's own.
+        loaded: the model and tokenizer where they are in memory already; else they are loaded as the experiment names
+            them, and once more by the README's lines.
 
-    Raises: ConfigError where PEFT cannot do what the ticket does; ArtifactError where it would answer otherwise.
+    Raises:
+        ConfigError: where PEFT cannot do what the ticket does.
+        ArtifactError: where it would answer otherwise.
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -205,7 +215,10 @@ def proved(
 class _Asked:
     """What a README's lines must answer: rows, and the scores [C] of their choices.
 
-    missing: why there are no rows.  dtype: what the scores were computed in.  logits: what PEFT gave for made-up rows.
+    Attributes:
+        missing: why there are no rows.
+        dtype: what the scores were computed in.
+        logits: what PEFT gave for made-up rows.
     """
 
     rows: Sequence[Example]
@@ -255,7 +268,8 @@ def import_adapter(
 ) -> None:
     """Write the ticket of a PEFT prompt-tuning adapter.
 
-    Raises: ConfigError where prunekit cannot do what the adapter does, or `out` holds something else.
+    Raises:
+        ConfigError: where prunekit cannot do what the adapter does, or `out` holds something else.
     """
     ticket = read_adapter(source, revision=revision, pieces=pieces)
     target = out or Path(
@@ -307,7 +321,8 @@ def _made(
 ) -> tuple[dict[str, bytes], Proof | None]:
     """The files, and what PEFT said of them.
 
-    compare: model and task with the ticket's own; of the model nothing where none is loaded.
+    Args:
+        compare: model and task with the ticket's own; of the model nothing where none is loaded.
     """
     if wish.to == "embeddings":
         compare(None)

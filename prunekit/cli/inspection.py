@@ -72,8 +72,12 @@ def _was_run(path: Path) -> bool:
 def show(path: Path, tolerance: float, *, json: bool, stages: Sequence[str] | None = None, arms: bool = True) -> None:
     """The table of rounds and seeds, and what was found in one sentence.
 
-    stages: which to show; default all.  arms: whether to compare a stage's ticket with its controls, where it has any.
-    Raises: ArtifactError where the path is no run, or a file of it is damaged.
+    Args:
+        stages: which to show; default all.
+        arms: whether to compare a stage's ticket with its controls, where it has any.
+
+    Raises:
+        ArtifactError: where the path is no run, or a file of it is damaged.
     """
     run = Run.open(path)
     if json:
@@ -120,7 +124,11 @@ def has_arms(results: pd.DataFrame, stage: str) -> bool:
 def verify(paths: Sequence[Path]) -> None:
     """Check all that runs should hold: a line for each problem of each of them, then a row for each run.
 
-    paths: runs, or folders of runs.  Raises: ArtifactError at the end where there was any problem.
+    Args:
+        paths: runs, or folders of runs.
+
+    Raises:
+        ArtifactError: at the end where there was any problem.
     """
     runs = [run for path in paths for run in ([path] if _was_run(path) else runs_in(path) or [path])]
     rows, damaged = [], []

@@ -32,7 +32,9 @@ _SETTINGS = "comparison.toml"
 class Wish:
     """How `compare` was called.
 
-    methods: which; empty for all that need no further flag.  factors: multiples of each method's own learning rate.
+    Attributes:
+        methods: which; empty for all that need no further flag.
+        factors: multiples of each method's own learning rate.
     """
 
     out: Path
@@ -45,7 +47,8 @@ class Wish:
 def parse_methods(text: str | None) -> tuple[Method, ...]:
     """The methods of "direct,dpt"; empty where none are named.
 
-    Raises: ConfigError naming the one that there is not.
+    Raises:
+        ConfigError: naming the one that there is not.
     """
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
     for name in names:
@@ -57,7 +60,8 @@ def parse_methods(text: str | None) -> tuple[Method, ...]:
 def parse_factors(text: str | None) -> tuple[float, ...]:
     """The factors of "0.3,1,3", ascending.
 
-    Raises: ConfigError where one is no positive number.
+    Raises:
+        ConfigError: where one is no positive number.
     """
     try:
         found = FACTORS if text is None else tuple(sorted({float(part) for part in text.split(",")}))
@@ -71,7 +75,8 @@ def parse_factors(text: str | None) -> tuple[float, ...]:
 def compare(experiments: Sequence[Experiment], wish: Wish) -> None:
     """Train every method at every rate on every task, or go on where it was stopped; then show the table.
 
-    Raises: DivergedError at the end where a method came to its end at no rate; the others are kept and shown.
+    Raises:
+        DivergedError: at the end where a method came to its end at no rate; the others are kept and shown.
     """
     screen = terminal.Screen()
     prepared = _all_prepared(experiments, wish, screen)
@@ -104,12 +109,15 @@ def summarise(
 ) -> pd.DataFrame:
     """One row per task and method, at its chosen rate.
 
-    trainings: as written to results.parquet.  seconds: of one training, in the order of tasks and methods.  ends: what
-    the metric can be; intervals are cut there.
+    Args:
+        trainings: as written to results.parquet.
+        seconds: of one training, in the order of tasks and methods.
+        ends: what the metric can be; intervals are cut there.
 
-    Columns: task, method, parameters, head_parameters; rate (NaN where all diverged); seeds that came to their end;
-    updates, seconds, validation, test (means over those seeds); low, high (95 % t interval of test, NaN below two
-    seeds); majority (test metric of the most common answer).
+    Columns:
+        task, method, parameters, head_parameters; rate (NaN where all diverged); seeds that came to their end; updates,
+            seconds, validation, test (means over those seeds); low, high (95 % t interval of test, NaN below two
+            seeds); majority (test metric of the most common answer).
     """
     rows = []
     groups = trainings.groupby(["task", "method"], sort=False)

@@ -57,7 +57,9 @@ _COLUMNS = {
 class Wish:
     """What is to be scored, and how.
 
-    examples: at most so many of the split, None for all of it.  permutations: orders drawn for Shapley values.
+    Attributes:
+        examples: at most so many of the split, None for all of it.
+        permutations: orders drawn for Shapley values.
     """
 
     kind: Kind = "leave-one-out"
@@ -84,8 +86,9 @@ class Scored:
 def score(path: Path, wish: Wish, settings: dict[str, Any], *, json: bool, allow_changed: bool = False) -> None:
     """Score a ticket, or show its scores where they were measured before; written beside the run it belongs to.
 
-    Raises: PrunekitError in one line where ticket, model or task cannot be used, or are others than the ticket's own
-    and that is not allowed.
+    Raises:
+        PrunekitError: in one line where ticket, model or task cannot be used, or are others than the ticket's own and
+            that is not allowed.
     """
     use = verbs.in_use(path, settings, _SPLITS.get(wish.kind, ("train",)), allow_changed=allow_changed)
     found = locate(path)

@@ -22,9 +22,12 @@ _TOKENS_BEFORE = 3
 def show_task(settings: Mapping[str, Any], *, json: bool) -> None:
     """One rendered example of a task, its label words and the lengths of its texts, in tokens where a model is named.
 
-    settings: flags; `task` names the task, `model` is left out for lengths in words.
+    Args:
+        settings: flags; `task` names the task, `model` is left out for lengths in words.
 
-    Raises: ConfigError or DataError where task, data or model cannot be used.
+    Raises:
+        ConfigError: where task, data or model cannot be used.
+        DataError: where task, data or model cannot be used.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     task = load_task(given["task"], given.get("data"))

@@ -50,7 +50,9 @@ _WHICH = {
 class Wish:
     """How the verb was called.
 
-    workers: None for as many as cores, memory and GPUs allow.  store: URL of what holds the runs, "" for `out` itself.
+    Attributes:
+        workers: None for as many as cores, memory and GPUs allow.
+        store: URL of what holds the runs, "" for `out` itself.
     """
 
     out: Path
@@ -67,8 +69,9 @@ class Wish:
 def sweep(file: Path, wish: Wish) -> None:
     """Do what a grid asks for and is not finished, then show and write the table of all of it.
 
-    Raises: ConfigError where the grid or the engine cannot be used, before anything runs; PrunekitError at the end
-    where experiments failed, all others being done and in the table.
+    Raises:
+        ConfigError: where the grid or the engine cannot be used, before anything runs.
+        PrunekitError: at the end where experiments failed, all others being done and in the table.
     """
     if wish.engine not in get_args(engines.Name):
         raise ConfigError(f"--engine {wish.engine}: {nearest(wish.engine, get_args(engines.Name))}")

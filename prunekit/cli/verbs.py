@@ -41,8 +41,9 @@ SPLITS = ("train", "validation", "test")
 class Wish:
     """How a verb that trains was called.
 
-    tolerance: how far below dense a ticket may be, in units of the primary metric; also the margin of equivalence.
-    track: who else is shown the numbers, as `tracking.tracker` takes it.
+    Attributes:
+        tolerance: how far below dense a ticket may be, in units of the primary metric; also the margin of equivalence.
+        track: who else is shown the numbers, as `tracking.tracker` takes it.
     """
 
     verb: Literal["tune", "prune", "search"]
@@ -57,7 +58,8 @@ class Wish:
 def train(experiments: Sequence[Experiment], wish: Wish) -> None:
     """`tune`, `prune` and `search`, task by task: run or resume, then show what was found, over all tasks at the end.
 
-    Raises: DivergedError at the end where a lineage stopped; what the others reached is kept and shown.
+    Raises:
+        DivergedError: at the end where a lineage stopped; what the others reached is kept and shown.
     """
     screen = terminal.Screen()
     tracker = tracking.tracker(wish.track) if wish.track else None
@@ -121,8 +123,9 @@ def _conclude(made: Sequence[tuple[Run, str]], wish: Wish) -> None:
 class Use:
     """A finished ticket with all that it is used on, compared with what it was made with.
 
-    rows: the examples of the splits that were asked for, by name.  differences: what is not as it was, where that was
-    allowed.
+    Attributes:
+        rows: the examples of the splits that were asked for, by name.
+        differences: what is not as it was, where that was allowed.
     """
 
     ticket: Ticket
@@ -164,7 +167,8 @@ def predict(
 ) -> None:
     """`predict`: one JSON line per row, with the answer, its place among the choices and its score.
 
-    overwrite: also a file that holds something else than answers, but never the rows or the ticket.
+    Args:
+        overwrite: also a file that holds something else than answers, but never the rows or the ticket.
     """
     if out is not None:
         outputs.check(out, overwrite=overwrite, is_ours=outputs.is_answers, reads=(rows, ticket_path))
@@ -240,7 +244,8 @@ def in_use(path: Path, settings: dict[str, Any], splits: Sequence[str], *, allow
 
     What differs from what it was made with is said where it is allowed, and where it can be no more than rounding.
 
-    Raises: ConfigError in one line with all differences where they are not allowed, or the ticket cannot be used.
+    Raises:
+        ConfigError: in one line with all differences where they are not allowed, or the ticket cannot be used.
     """
     ticket, experiment = opened(path, settings)
     if splits:
@@ -266,7 +271,8 @@ def check_same(
 ) -> list[str]:
     """In what a use differs from what a round of a run, or a ticket file, was made with; it is said.
 
-    Raises: ConfigError where it differs and that is not allowed.
+    Raises:
+        ConfigError: where it differs and that is not allowed.
     """
     found = locate(path)
     own = sameness.of_ticket(ticket) if found is None else sameness.of_run(found[0])
@@ -282,7 +288,8 @@ def check_same(
 def check_fit(ticket: Ticket, model: FrozenModel) -> None:
     """Whether a ticket can be used on a model.
 
-    Raises: ConfigError where its prompt or its head is of another width.
+    Raises:
+        ConfigError: where its prompt or its head is of another width.
     """
     with torch.no_grad():
         width = ticket.prompt()()[0].shape[-1]

@@ -39,10 +39,12 @@ _WIDTH = 64
 class Ablated:
     """What leaving out each unit does to each of N examples.
 
-    losses: Float[N], of the whole prompt.  chosen: Int[N], the place of the choice it ranks best.
-    without_losses: Float[P, N], or Float[P, K, N] at level "piece": the same without that token or piece.
-    without_chosen: Int of the same shape.
-    Where nothing was left out (the unit is dropped already, or was not asked for) `without_*` equals the whole's.
+    Attributes:
+        losses: Float[N], of the whole prompt.
+        chosen: Int[N], the place of the choice it ranks best.
+        without_losses: Float[P, N], or Float[P, K, N] at level "piece": the same without that token or piece.
+        without_chosen: Int of the same shape. Where nothing was left out (the unit is dropped already, or was not asked
+            for) `without_*` equals the whole's.
     """
 
     losses: Tensor
@@ -60,13 +62,15 @@ class Ablated:
 class Shapley:
     """Shapley values of a prompt's units in the game v(S) = minus the mean loss with only the units S; larger = keep.
 
-    values: Float[P], or Float[P, K] at level "piece", in units of the loss; 0 for what is dropped already. Their sum
-    is `empty` - `full`, up to rounding.
-    error: of the same shape, the standard error that drawing permutations leaves; 0 where values are exact. It says
-    nothing of how the values would differ on other examples.
-    full, empty: mean loss with the whole prompt, and with no token.
-    permutations: how many orders were drawn; 0 where every subset was looked at and values are exact.
-    evaluations: how many subsets went through the model.
+    Attributes:
+        values: Float[P], or Float[P, K] at level "piece", in units of the loss; 0 for what is dropped already. Their
+            sum is `empty` - `full`, up to rounding.
+        error: of the same shape, the standard error that drawing permutations leaves; 0 where values are exact. It says
+            nothing of how the values would differ on other examples.
+        full: mean loss with the whole prompt, and with no token.
+        empty: mean loss with the whole prompt, and with no token.
+        permutations: how many orders were drawn; 0 where every subset was looked at and values are exact.
+        evaluations: how many subsets went through the model.
     """
 
     values: Tensor
@@ -88,8 +92,9 @@ def leave_one_out(
 ) -> Ablated:
     """What leaving out each kept token, or each kept piece of each kept token, does to each example, exactly.
 
-    only: Bool[P], or Bool[P, K] at level "piece": the units to leave out, all by default.
-    tick: called with the ablations done; there are as many as units.
+    Args:
+        only: Bool[P], or Bool[P, K] at level "piece": the units to leave out, all by default.
+        tick: called with the ablations done; there are as many as units.
     """
     flags = _kept(ticket.mask, level)
     flags = flags if only is None else flags & only
@@ -121,10 +126,13 @@ def shapley(
     through is evaluated once. Where looking at every subset takes no more evaluations than the orders might, that is
     done, and values are exact: with 16 permutations, for up to 6 units.
 
-    permutations: orders, even, at least 4.  seed: more permutations of the same seed begin with the same orders.
-    tick: called with the subsets done, up to `most_subsets(units, permutations)`.
+    Args:
+        permutations: orders, even, at least 4.
+        seed: more permutations of the same seed begin with the same orders.
+        tick: called with the subsets done, up to `most_subsets(units, permutations)`.
 
-    Raises: ConfigError for a number of permutations that is odd or below 4.
+    Raises:
+        ConfigError: for a number of permutations that is odd or below 4.
     """
     if permutations < 4 or permutations % 2:
         raise ConfigError(f"permutations = {permutations}: orders come in pairs; use an even number of at least 4")

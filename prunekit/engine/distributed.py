@@ -26,7 +26,9 @@ Row = TypeVar("Row")
 class ProcessGroup:
     """The processes that work on one run, this one among them as `rank`; alone it sends nothing and changes nothing.
 
-    device: where numbers are handed over (NCCL takes none from a CPU).  sent: numbers given into sums so far.
+    Attributes:
+        device: where numbers are handed over (NCCL takes none from a CPU).
+        sent: numbers given into sums so far.
     """
 
     def __init__(self, size: int = 1, rank: int = 0, device: str = "cpu") -> None:
@@ -92,7 +94,8 @@ _joined: ProcessGroup | None = None
 def join(processes: int, device: str = "cpu") -> ProcessGroup:
     """The team of so many processes, once that many are counted.
 
-    Raises: ConfigError where torchrun started another number, or none.
+    Raises:
+        ConfigError: where torchrun started another number, or none.
     """
     global _joined
     started = int(os.environ.get("WORLD_SIZE", "1"))

@@ -58,10 +58,12 @@ def gradient_scores(
 ) -> list[Scores]:
     """First-order scores of every ticket at its own values; no update is made, batches may be cut in any way.
 
-    kind: "absolute", the paper's |dL/dgamma|; "signed", -dL/dgamma, the first-order estimate of what leaving the token
-    out costs; "squared", (dL/dgamma)^2, a Fisher estimate.
+    Args:
+        kind: "absolute", the paper's |dL/dgamma|; "signed", -dL/dgamma, the first-order estimate of what leaving the
+            token out costs; "squared", (dL/dgamma)^2, a Fisher estimate.
 
-    Raises: DivergedError where a gradient is not finite.
+    Raises:
+        DivergedError: where a gradient is not finite.
     """
     found = _gradient_scores(cohort, model, batches, (kind,))[kind]
     sound = [scores for scores in found if scores is not None]

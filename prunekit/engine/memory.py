@@ -32,7 +32,9 @@ _WIDEST = {"cpu": 8, "cuda": 64}
 def width(member_bytes: int, device: torch.device, free: int | None = None) -> int:
     """Members that go through the model side by side; 0 where not even one fits.
 
-    member_bytes: as `activation_bytes`.  free: bytes at hand, default those of the device.
+    Args:
+        member_bytes: as `activation_bytes`.
+        free: bytes at hand, default those of the device.
     """
     free = free_bytes(device) if free is None else free
     return min(_WIDEST.get(device.type, 8), int(_SHARE * free) // max(1, member_bytes))

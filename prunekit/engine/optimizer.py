@@ -16,9 +16,12 @@ from prunekit.engine.cohort import Member
 class Plan:
     """How to train, every value resolved.
 
-    train_steps: optimiser updates.  evaluate_every: updates between evaluations on validation.  patience: evaluations
-    without a better one before a member stops.  Learning rates are per update; warmup_fraction is of train_steps.
-    train_prompt: with False the prompt stays frozen at its start and only a head learns (a base line).
+    Attributes:
+        train_steps: optimiser updates.
+        evaluate_every: updates between evaluations on validation.
+        patience: evaluations without a better one before a member stops. Learning rates are per update; warmup_fraction
+            is of train_steps.
+        train_prompt: with False the prompt stays frozen at its start and only a head learns (a base line).
     """
 
     train_steps: int

@@ -21,8 +21,10 @@ _PART = 4
 def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, number: int, epoch: int) -> list[list[int]]:
     """The batches of one epoch of a member, as places in `lengths`, each of min(batch_size, N) examples.
 
-    lengths: tokens of each of the N examples.  number: the round.  What does not fill a batch is left out of the epoch;
-    the permutation is another in every epoch, so that each example has its turn.
+    Args:
+        lengths: tokens of each of the N examples.
+        number: the round. What does not fill a batch is left out of the epoch; the permutation is another in every
+            epoch, so that each example has its turn.
     """
     size = min(batch_size, len(lengths))
     shuffled = torch.randperm(len(lengths), generator=generator("order", seed, number, epoch)).tolist()

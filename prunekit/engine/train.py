@@ -24,7 +24,8 @@ from prunekit.support.seeding import seed_of
 class TrainingData:
     """What is learned from and chosen on.
 
-    measure: chosen places [N] on validation -> metrics by name; the first is the one that chooses.
+    Attributes:
+        measure: chosen places [N] on validation -> metrics by name; the first is the one that chooses.
     """
 
     train: Sequence[Encoded]
@@ -59,9 +60,13 @@ class Checkpoint:
 class Trained:
     """What training made of one ticket.
 
-    best: its best evaluation on validation (ties: the earliest); where it never came to one, the start.
-    last: its last evaluation.  steps: updates made.  snapshots: values at the steps that were asked for.
-    diverged: what became NaN or infinite, where and when, or None.  dropped_at: the step at which `cull` ended it.
+    Attributes:
+        best: its best evaluation on validation (ties: the earliest); where it never came to one, the start.
+        last: its last evaluation.
+        steps: updates made.
+        snapshots: values at the steps that were asked for.
+        diverged: what became NaN or infinite, where and when, or None.
+        dropped_at: the step at which `cull` ended it.
     """
 
     ticket: Ticket
@@ -91,10 +96,12 @@ def train(
 ) -> list[Trained]:
     """Train every ticket of a cohort; nothing but their own prompts and heads moves.
 
-    snapshots: steps (updates made) at which values are copied.  tick: called with the updates made.
-    width: how many go through the model at once, all where it is None.  cull: asked after every evaluation which
-    members are trained no further (successive halving). Where this process has joined a team, it reads its part of
-    every batch.
+    Args:
+        snapshots: steps (updates made) at which values are copied.
+        tick: called with the updates made.
+        width: how many go through the model at once, all where it is None.
+        cull: asked after every evaluation which members are trained no further (successive halving). Where this process
+            has joined a team, it reads its part of every batch.
     """
     learners = [_Learner(ticket, plan, model.device, set(snapshots)) for ticket in cohort]
     _evaluate(learners, model, lessons, 0, width)

@@ -46,7 +46,8 @@ from prunekit.support.errors import ArtifactError, ConfigError, nearest
 class Ticket(tickets.Ticket):
     """A ticket that can be put to use.
 
-    used_under: the settings of model, task, prompt and machine that its run has, where it is of a run.
+    Attributes:
+        used_under: the settings of model, task, prompt and machine that its run has, where it is of a run.
     """
 
     used_under: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -62,7 +63,8 @@ class Ticket(tickets.Ticket):
     def load(cls, path: Path | str) -> Self:
         """The ticket of a ticket file, or as a finished round's directory left it.
 
-        Raises: ArtifactError where the path is neither, or damaged.
+        Raises:
+            ArtifactError: where the path is neither, or damaged.
         """
         found = locate(Path(path))
         return cls.of(open_ticket(Path(path)), None if found is None else found[0])
@@ -79,7 +81,8 @@ class Ticket(tickets.Ticket):
     def attach(self, model: Any, *others: tickets.Ticket) -> Attached:
         """The model, which is neither copied nor changed, with this ticket on; call it or its `generate`.
 
-        others: more tickets, so that rows of one batch can wear different ones.
+        Args:
+            others: more tickets, so that rows of one batch can wear different ones.
         """
         return Attached(model, [self, *others])
 
@@ -97,12 +100,17 @@ class Ticket(tickets.Ticket):
     ) -> None:
         """Write a PEFT adapter for the model that it was trained on, loaded or by name, once it is proved to answer so.
 
-        settings: those of the ticket's run that are to be others, such as `data`.  Of a ticket that is of no run all
-        must be given that are not the defaults.  verify: whether PEFT is asked.  allow_changed: also for another model
-        than its own.  overwrite: also over files that no export wrote.
+        Args:
+            settings: those of the ticket's run that are to be others, such as `data`. Of a ticket that is of no run all
+                must be given that are not the defaults.
+            verify: whether PEFT is asked.
+            allow_changed: also for another model than its own.
+            overwrite: also over files that no export wrote.
 
-        Raises: ConfigError where PEFT cannot do what the ticket does, the model is another, or the folder holds files
-        that no export wrote; ArtifactError where it would answer otherwise. Nothing is written then.
+        Raises:
+            ConfigError: where PEFT cannot do what the ticket does, the model is another, or the folder holds files that
+                no export wrote.
+            ArtifactError: where it would answer otherwise. Nothing is written then.
         """
         own = str(self.origin.get("task") or "testbed/first-animal") if task is None and not self.used_under else task
         given = sameness.settings_of(self) | {"position": self.position, "precision": "float32"} | settings
@@ -121,7 +129,8 @@ class Ticket(tickets.Ticket):
 class Run:
     """What was learned: a run directory, and the stage of it that was asked for ("" is the dense round alone).
 
-    path: a string will do.
+    Attributes:
+        path: a string will do.
     """
 
     path: Path
@@ -151,7 +160,10 @@ class Run:
     def best(self) -> Ticket:
         """The smallest ticket within `tolerance` of dense on validation; of its seeds, the best there.
 
-        Of a search, the chosen ticket of the best seed. Raises: ArtifactError where nothing finished.
+        Of a search, the chosen ticket of the best seed.
+
+        Raises:
+            ArtifactError: where nothing finished.
         """
         done = self.results[(self.results["arm"] == "") & (self.results["status"] == "done")]
         if self.stage.startswith("search-"):
@@ -168,7 +180,8 @@ class Run:
     def ticket(self, seed: int = 0, round: int = 0, arm: str = "") -> Ticket:
         """The ticket as a finished round left it; arm: a control, such as "random", or "" for the ticket itself.
 
-        Raises: ArtifactError naming the rounds, seeds or arms that there are, where this one is not among them.
+        Raises:
+            ArtifactError: naming the rounds, seeds or arms that there are, where this one is not among them.
         """
         own = self.results
         own = own[own["arm"] == arm]
@@ -233,11 +246,15 @@ class _Call:
 def prune(model: Any = "testbed", tokenizer: Any = None, task: str | None = None, **settings: Any) -> Run:
     """Train a prompt, then score, prune, rewind and retrain it, round after round; what is done already is loaded.
 
-    model: a loaded Hugging Face model with its tokenizer, or a name.  task: a name from `prunekit tasks`, or the path
-    of a task file; `data=` names its folder.  settings: flags, and of this call: out ("runs"), controls (False),
-    tolerance (0.01), track ("tensorboard" or a Tracker), quiet (False).
+    Args:
+        model: a loaded Hugging Face model with its tokenizer, or a name.
+        task: a name from `prunekit tasks`, or the path of a task file; `data=` names its folder.
+        settings: flags, and of this call: out ("runs"), controls (False), tolerance (0.01), track ("tensorboard" or a
+            Tracker), quiet (False).
 
-    Raises: ConfigError or DataError in one line, before anything is written.
+    Raises:
+        ConfigError: in one line, before anything is written.
+        DataError: in one line, before anything is written.
     """
 
     def work(prepared: Prepared, call: _Call, watch: Progress) -> tuple[runs.Run, str]:
@@ -276,9 +293,11 @@ def evaluate(
 ) -> dict[str, float]:
     """Every metric of a ticket on one split of a task, and its mean loss; arguments as `prune`.
 
-    allow_changed: also on another model, task, data or precision than the ticket was made with; it is said then.
+    Args:
+        allow_changed: also on another model, task, data or precision than the ticket was made with; it is said then.
 
-    Raises: ConfigError with all that differs in one line where it is not allowed.
+    Raises:
+        ConfigError: with all that differs in one line where it is not allowed.
     """
     asked = _settings(model, task, sameness.settings_of(ticket) | {"position": ticket.position} | settings)
     found, splits = task_of(asked)
@@ -324,7 +343,8 @@ def _settings(
 ) -> Experiment:
     """The experiment of keyword settings; a loaded model goes by the name that it was loaded by.
 
-    own: a table of settings that hold where no other is given.
+    Args:
+        own: a table of settings that hold where no other is given.
     """
     known = settings_io.names()
     for name in settings:

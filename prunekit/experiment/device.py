@@ -17,7 +17,8 @@ from prunekit.support.errors import ConfigError
 def use(settings: MachineSettings) -> None:
     """Put the number of CPU threads in force, and join the other processes where there are any.
 
-    Raises: ConfigError where another number of processes was started.
+    Raises:
+        ConfigError: where another number of processes was started.
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -29,7 +30,8 @@ def use(settings: MachineSettings) -> None:
 def device(settings: MachineSettings) -> str:
     """The device's name, once it was found to be there.
 
-    Raises: ConfigError where it is not.
+    Raises:
+        ConfigError: where it is not.
     """
     shared = settings.processes > 1 and settings.device == "cuda"
     name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if shared else settings.device
@@ -58,8 +60,12 @@ def with_width(
 ) -> MachineSettings:
     """With width = "auto" settled from the memory at hand; where not one member fits, activations are recomputed.
 
-    first: a dense ticket, the largest there will be.  counts: what was counted on this model and these examples
-    before, and is added to.  Raises: ConfigError where even so none fits, or a batch is smaller than the team.
+    Args:
+        first: a dense ticket, the largest there will be.
+        counts: what was counted on this model and these examples before, and is added to.
+
+    Raises:
+        ConfigError: where even so none fits, or a batch is smaller than the team.
     """
     if (rows := min(batch_size, len(examples))) < settings.processes:
         raise ConfigError(f"--processes {settings.processes}: a batch of {rows} has no example for each process")

@@ -20,8 +20,12 @@ from prunekit.support.digest import identity
 class Part:
     """Tickets of a kind that would be trained.
 
-    title: what they are.  tokens, pieces: what they keep, as words where it differs.  tickets: how many, over all
-    seeds.  share: of the updates of a full training that each makes at most.
+    Attributes:
+        title: what they are.
+        tokens: what they keep, as words where it differs.
+        pieces: what they keep, as words where it differs.
+        tickets: how many, over all seeds.
+        share: of the updates of a full training that each makes at most.
     """
 
     title: str
@@ -82,7 +86,8 @@ def parts(prepared: Prepared, verb: Literal["tune", "prune", "search"], controls
 def minutes(prepared: Prepared, parts: Sequence[Part], rates: tuple[float, float] | None = None) -> list[float]:
     """At most so many minutes for each part: pruned tickets are quicker, and some stop early.
 
-    rates: what `timed` found for the same model, task and prompt, where that is known.
+    Args:
+        rates: what `timed` found for the same model, task and prompt, where that is known.
     """
     plan = prepared.plan
     update, evaluation = rates or timed(prepared)

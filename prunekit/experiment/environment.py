@@ -58,7 +58,8 @@ def current(device: str = "cpu") -> dict[str, Any]:
 def of_rounds(run: Run) -> list[dict[str, Any]]:
     """Every environment that rounds of a run were made in, in the order of their first use, with `rounds` of each.
 
-    Raises: ArtifactError where the file is damaged or another run's.
+    Raises:
+        ArtifactError: where the file is damaged or another run's.
     """
     path = run.path / ENVIRONMENT
     if not path.exists():

@@ -28,8 +28,10 @@ Key = tuple[float, int]
 class Found:
     """What a search for a learning rate found in a run.
 
-    stage: where the chosen tickets lie.  rates: those that were tried, for `seeds`, and the multiple of the run's own
-    that each is.  chosen: the best of them, None where no training came to its end.
+    Attributes:
+        stage: where the chosen tickets lie.
+        rates: those that were tried, for `seeds`, and the multiple of the run's own that each is.
+        chosen: the best of them, None where no training came to its end.
     """
 
     run: Run
@@ -42,7 +44,8 @@ class Found:
 def search_rates(prepared: Prepared, factors: Sequence[float], out: Path, watch: Progress) -> Found:
     """Train every seed at every rate, choose one rate for all seeds, and look at test with it.
 
-    factors: multiples of the experiment's own learning rate.  What is done already is loaded, not done again.
+    Args:
+        factors: multiples of the experiment's own learning rate. What is done already is loaded, not done again.
     """
     seeds = prepared.experiment.seeds
     rates = grid(prepared.plan.learning_rate, factors)
@@ -67,10 +70,11 @@ def grid(rate: float, factors: Sequence[float]) -> dict[float, float]:
 def best(reached: Mapping[Key, float | None], own: float) -> float | None:
     """The rate of the best mean over seeds, None where no training came to its end.
 
-    reached: the validation metric by rate and seed, None where it diverged.  own: the rate that wins a tie, or else the
-    one that is nearest to it by its logarithm, the smaller of two.
-
     A rate at which fewer seeds came to their end loses to one at which more did.
+
+    Args:
+        reached: the validation metric by rate and seed, None where it diverged.
+        own: the rate that wins a tie, or else the one that is nearest to it by its logarithm, the smaller of two.
     """
     values: dict[float, list[float]] = {}
     for (rate, _), value in reached.items():

@@ -38,13 +38,19 @@ _ADAFACTOR_RATE = 0.3
 class Prepared:
     """An experiment, ready to run.
 
-    experiment: its settings with every "auto" resolved.  test: the encoded test split.  keeps: what each round
-    after the dense one keeps.  initialise: makes the starting values of round 0.  draw: makes new ones,
-    the same but for what a transferred ticket gives.  making: how the method makes a prompt of them.  head: the one
-    that a ticket brings along (--from).  digests: sha256 of model, data, task, and of the tickets that the prompt is
-    made from.  content: what model, task and data are, by name, for whoever uses the run later.  counts: bytes of
-    training steps that were counted on the rows, shared by preparations on the same.  first: a dense ticket of the size
-    that all have.  other_model: in what the model of the ticket that the prompt starts from was another.
+    Attributes:
+        experiment: its settings with every "auto" resolved.
+        test: the encoded test split.
+        keeps: what each round after the dense one keeps.
+        initialise: makes the starting values of round 0.
+        draw: makes new ones, the same but for what a transferred ticket gives.
+        making: how the method makes a prompt of them.
+        head: the one that a ticket brings along (--from).
+        digests: sha256 of model, data, task, and of the tickets that the prompt is made from.
+        content: what model, task and data are, by name, for whoever uses the run later.
+        counts: bytes of training steps that were counted on the rows, shared by preparations on the same.
+        first: a dense ticket of the size that all have.
+        other_model: in what the model of the ticket that the prompt starts from was another.
     """
 
     experiment: Experiment
@@ -167,10 +173,13 @@ class Prepared:
 def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prepared | None = None) -> Prepared:
     """Load model, task and data; resolve and check every setting.
 
-    model: that of `model_of` for the same model and machine settings, where it is loaded already.
-    like: what was prepared on it before; where task and prompt length are the same, its rows are taken over.
+    Args:
+        model: that of `model_of` for the same model and machine settings, where it is loaded already.
+        like: what was prepared on it before; where task and prompt length are the same, its rows are taken over.
 
-    Raises: ConfigError or DataError, each one line; nothing has been written.
+    Raises:
+        ConfigError: each one line; nothing has been written.
+        DataError: each one line; nothing has been written.
     """
     experiment = prompt_start.sized(experiment)
     asked = (model, experiment.task, experiment.prompt.tokens)
@@ -239,7 +248,8 @@ def _longest(experiment: Experiment, rows: Sequence[Sequence[Encoded]]) -> int:
 def encode(model: FrozenModel, task: Task, examples: Sequence[Example], prompt_tokens: int) -> list[Encoded]:
     """Token ids of a task's examples, beside a prompt of P = `prompt_tokens`; the model is tried at their length.
 
-    Raises: ConfigError where a token has no embedding in the model, or the model cannot read rows so long.
+    Raises:
+        ConfigError: where a token has no embedding in the model, or the model cannot read rows so long.
     """
     encoded = model.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
     models.settle(model, prompt_tokens + max((row.length for row in encoded), default=0))
@@ -265,7 +275,9 @@ def move(prepared: Prepared, experiment: Experiment) -> Prepared:
 def task_of(experiment: Experiment) -> tuple[Task, Splits]:
     """The task that an experiment names, and its three splits.
 
-    Raises: ConfigError or DataError where task or data cannot be used as asked.
+    Raises:
+        ConfigError: where task or data cannot be used as asked.
+        DataError: where task or data cannot be used as asked.
     """
     settings = experiment.task
     task = load_task(settings.name, settings.data)
@@ -285,7 +297,9 @@ def task_of(experiment: Experiment) -> tuple[Task, Splits]:
 def model_of(experiment: Experiment) -> FrozenModel:
     """The model that an experiment names, on its device.
 
-    Raises: DataError where there is no such model; ConfigError where model or device cannot be used as asked.
+    Raises:
+        DataError: where there is no such model.
+        ConfigError: where model or device cannot be used as asked.
     """
     device.use(experiment.machine)
     model = experiment.model

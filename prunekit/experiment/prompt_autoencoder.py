@@ -38,7 +38,9 @@ _NEGLIGIBLE = 1e-6
 class Sources:
     """Trained prompts: values [N, P, H], ordered by their digests, so that it does not matter how runs are named.
 
-    runs: how many runs they are from.  digest: sha256 over all of them.
+    Attributes:
+        runs: how many runs they are from.
+        digest: sha256 over all of them.
     """
 
     values: Tensor
@@ -57,9 +59,13 @@ class Fitted:
 def sources(names: Sequence[str], shape: tuple[int, int], model: str) -> Sources:
     """The dense prompts, as trained, of every seed of some finished runs.
 
-    shape: P and H of the prompts that are wanted.  model: digest of the model that they were trained on.
+    Args:
+        shape: P and H of the prompts that are wanted.
+        model: digest of the model that they were trained on.
 
-    Raises: ArtifactError where a name is no run; ConfigError where its prompts do not fit.
+    Raises:
+        ArtifactError: where a name is no run.
+        ConfigError: where its prompts do not fit.
     """
     found: dict[str, Tensor] = {}
     for name in names:
@@ -86,9 +92,11 @@ def sources(names: Sequence[str], shape: tuple[int, int], model: str) -> Sources
 def dimension_for(prompts: int, asked: int | None) -> int:
     """The subspace's dimension: as asked, else the largest that makes sense, at most the paper's `DIMENSION`.
 
-    prompts: how many it is fitted to.
+    Args:
+        prompts: how many it is fitted to.
 
-    Raises: ConfigError where so many dimensions would hold every source prompt by heart.
+    Raises:
+        ConfigError: where so many dimensions would hold every source prompt by heart.
     """
     most = prompts - 1  # a plane through N points has N - 1 dimensions, and holds all of them
     if most < 2:
@@ -112,7 +120,9 @@ def fit(values: Tensor, dimension: int) -> Fitted:
     the encoder reads of a prompt, and all that the best decoder can be right about, lies there. The code's unit is
     settled too: over the source prompts it has mean 0 and RMS 1.
 
-    Raises: DivergedError where a value is NaN or infinite; ConfigError where the prompts are all equal.
+    Raises:
+        DivergedError: where a value is NaN or infinite.
+        ConfigError: where the prompts are all equal.
     """
     flat = values.flatten(1).double()
     if not bool(torch.isfinite(flat).all()):

@@ -24,7 +24,9 @@ from prunekit.support.seeding import generator
 class PromptFactory:
     """How the fresh prompts of a run are made.
 
-    digests: of what they are made from beside model, task and data.  notes: what a user is told of it, in lines.
+    Attributes:
+        digests: of what they are made from beside model, task and data.
+        notes: what a user is told of it, in lines.
     """
 
     method: Method
@@ -41,9 +43,13 @@ class PromptFactory:
 def making(settings: PromptSettings, model: FrozenModel, train: Sequence[Encoded], input_tokens: int) -> PromptFactory:
     """How a run's prompts are made; measures queries and keys (bilinear), fits a subspace (intrinsic).
 
-    train: the encoded training examples.  input_tokens: the longest input there will be.
+    Args:
+        train: the encoded training examples.
+        input_tokens: the longest input there will be.
 
-    Raises: ConfigError or ArtifactError where a setting cannot be met.
+    Raises:
+        ConfigError: where a setting cannot be met.
+        ArtifactError: where a setting cannot be met.
     """
     options = _options(settings, input_tokens)
     if settings.subspace_from and not (settings.method == "intrinsic" and settings.subspace == "decoder"):

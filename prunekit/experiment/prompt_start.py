@@ -25,7 +25,9 @@ from prunekit.tasks import Task
 def sized(experiment: Experiment) -> Experiment:
     """The experiment with the length of its prompt taken from the ticket that `start_from` names, if it names one.
 
-    Raises: ArtifactError where it is no ticket; ConfigError where other settings contradict it.
+    Raises:
+        ArtifactError: where it is no ticket.
+        ConfigError: where other settings contradict it.
     """
     settings = experiment.prompt
     if settings.start_from is None:
@@ -41,7 +43,9 @@ def sized(experiment: Experiment) -> Experiment:
 def source(settings: PromptSettings, model: FrozenModel) -> Ticket | None:
     """The finished ticket that `init_from` or `start_from` names, checked against model and settings; None without.
 
-    Raises: ArtifactError where it is no ticket; ConfigError where it does not fit.
+    Raises:
+        ArtifactError: where it is no ticket.
+        ConfigError: where it does not fit.
     """
     name = settings.init_from or settings.start_from
     if name is None:
@@ -66,12 +70,15 @@ def source(settings: PromptSettings, model: FrozenModel) -> Ticket | None:
 def initialiser(settings: PromptSettings, model: FrozenModel, task: Task, origin: Ticket | None = None) -> Initialiser:
     """What draws starting values [P, H].
 
-    origin: prompt transfer (XPrompt, Table 7): its surviving tokens start as it left them, dropped pieces of theirs
-    at zero; where it dropped a token, a new one is drawn. A head is not carried over: it answers another question.
-
     A ticket that `start_from` names gives all values itself.
 
-    Raises: ConfigError where the settings lack what they ask for.
+    Args:
+        origin: prompt transfer (XPrompt, Table 7): its surviving tokens start as it left them, dropped pieces of theirs
+            at zero; where it dropped a token, a new one is drawn. A head is not carried over: it answers another
+            question.
+
+    Raises:
+        ConfigError: where the settings lack what they ask for.
     """
     drawn = _drawn(settings, model, task)
     if origin is None:
@@ -89,7 +96,11 @@ def digests(settings: PromptSettings, origin: Ticket | None) -> dict[str, str]:
 def head(settings: PromptSettings, origin: Ticket | None, fresh: State | None) -> State | None:
     """The head that a ticket named by `start_from` brings along, or None.
 
-    fresh: what a new head of the task looks like.  Raises: ConfigError where the ticket's is of another size.
+    Args:
+        fresh: what a new head of the task looks like.
+
+    Raises:
+        ConfigError: where the ticket's is of another size.
     """
     if origin is None or settings.start_from is None:
         return None

@@ -43,10 +43,14 @@ class Progress(Protocol):
 class RoundSpec:
     """What is done with a cohort.
 
-    title: for the progress bar.  plan: how it is trained.  snapshots: steps whose values are kept.
-    test: whether the test split is looked at.  score: whether importance is measured.
-    cull: makes, from the cohort's places, the rule by which members are dropped while they train; the whole cohort is
-    then trained and committed as one.
+    Attributes:
+        title: for the progress bar.
+        plan: how it is trained.
+        snapshots: steps whose values are kept.
+        test: whether the test split is looked at.
+        score: whether importance is measured.
+        cull: makes, from the cohort's places, the rule by which members are dropped while they train; the whole cohort
+            is then trained and committed as one.
     """
 
     title: str
@@ -61,8 +65,12 @@ class RoundSpec:
 class TrainedMember(RoundResult):
     """A learned ticket with all that is written about it.
 
-    trained: its training.  kept_at: the checkpoint whose values were kept.  test: its one look at the test split,
-    None where it had none.  importance: scores of every kind, empty where it has none.  timing: seconds and rates.
+    Attributes:
+        trained: its training.
+        kept_at: the checkpoint whose values were kept.
+        test: its one look at the test split, None where it had none.
+        importance: scores of every kind, empty where it has none.
+        timing: seconds and rates.
     """
 
     trained: Trained
@@ -112,7 +120,8 @@ class RoundRunner:
     def finish(self, chosen: Mapping[RunKey, RunKey]) -> None:
         """Look at the test split with tickets that were chosen among others, and score them.
 
-        chosen: new place -> the place of the finished round that it is a copy of.
+        Args:
+            chosen: new place -> the place of the finished round that it is a copy of.
         """
         tickets = {new: self.finished(old) for new, old in chosen.items()}
         for cohort in packed(tickets, self.prepared.width):

@@ -35,10 +35,13 @@ _UNITS = ("tokens", "pieces")
 def run(prepared: Prepared, out: Path | Stored, watch: Progress, *, prune: bool = True, controls: bool = False) -> Run:
     """Run an experiment, or finish one that was interrupted: what is done already is loaded, not done again.
 
-    out: the folder that holds runs, where wanted with a store.  prune: with False, only the dense round and its base
-    line are done.  controls: also train the arms that the last round's ticket is compared with.
+    Args:
+        out: the folder that holds runs, where wanted with a store.
+        prune: with False, only the dense round and its base line are done.
+        controls: also train the arms that the last round's ticket is compared with.
 
-    Raises: PrunekitError in one line; everything finished before it stays on disk and valid.
+    Raises:
+        PrunekitError: in one line; everything finished before it stays on disk and valid.
     """
     with begun(prepared, out, watch) as (work, cohorts):
         prepared = work.prepared
@@ -57,7 +60,8 @@ def run(prepared: Prepared, out: Path | Stored, watch: Progress, *, prune: bool 
 def search(prepared: Prepared, out: Path | Stored, watch: Progress, *, controls: bool = False) -> Run:
     """The ratio search of XPrompt: try a grid of token and piece counts for every seed, choose on `validation`.
 
-    controls: also train the arms that the chosen ticket is compared with. Otherwise as `run`.
+    Args:
+        controls: also train the arms that the chosen ticket is compared with. Otherwise as `run`.
     """
     with begun(prepared, out, watch) as (work, cohorts):
         settings = work.prepared.experiment
@@ -86,7 +90,8 @@ def search(prepared: Prepared, out: Path | Stored, watch: Progress, *, controls:
 def directory_of(prepared: Prepared, out: Path) -> Path:
     """Where a run lies, or will, in the folder `out` or as that folder itself.
 
-    Raises: ConfigError where `out` is another run, with what that one was made with otherwise.
+    Raises:
+        ConfigError: where `out` is another run, with what that one was made with otherwise.
     """
     try:
         return Run.at(out, prepared.name, prepared.id).path

@@ -47,8 +47,10 @@ def content(
 ) -> dict[str, dict[str, str]]:
     """All that decides the answers and what they are compared with.
 
-    task: without it, the model's parts alone.  splits: by name, those whose rows are used.  model: the model's
-    identity, where it is known already.
+    Args:
+        task: without it, the model's parts alone.
+        splits: by name, those whose rows are used.
+        model: the model's identity, where it is known already.
     """
     model = model or frozen.identity()
     whole = {
@@ -112,10 +114,12 @@ def settings_of(ticket: Ticket) -> dict[str, str]:
 def differences(own: Content, now: Content, apart: Collection[str] = ()) -> list[str]:
     """Each thing in which a use differs from what something was made with, in a few words.
 
-    own: of a run or of a ticket.  now: of the use; a split that it lacks is not compared.  apart: fields of
-    `answering` that may differ.
-
     Weights in two precisions are compared as rounded to the smaller one; whole numbers cannot be.
+
+    Args:
+        own: of a run or of a ticket.
+        now: of the use; a split that it lacks is not compared.
+        apart: fields of `answering` that may differ.
     """
     told: list[str] = []
     for part, title in _PARTS.items():
@@ -132,7 +136,11 @@ def differences(own: Content, now: Content, apart: Collection[str] = ()) -> list
 def check(where: Any, own: Content, now: Content, *, allow_changed: bool, apart: Collection[str] = ()) -> list[str]:
     """The differences, where there are none or they are allowed.
 
-    where: what the line names.  Raises: ConfigError with all of them in one line.
+    Args:
+        where: what the line names.
+
+    Raises:
+        ConfigError: with all of them in one line.
     """
     told = differences(own, now, apart)
     if told and not allow_changed:

@@ -22,7 +22,8 @@ _WHOLE = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 def within(least: int, most: int, why: str) -> BeforeValidator:
     """A whole number from `least` to `most`; what is neither a number nor in these bounds is told so.
 
-    why: what forbids more, in a few words.
+    Args:
+        why: what forbids more, in a few words.
     """
 
     def check(value: Any) -> int:

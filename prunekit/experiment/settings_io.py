@@ -47,7 +47,8 @@ def with_settings(*sections: str) -> Callable[[Command], Command]:
 def experiment(file: Path | None, flags: dict[str, Any], table: dict[str, Any] | None = None) -> Experiment:
     """The experiment of a TOML file (or of a table of settings) with flags laid over it.
 
-    Raises: ConfigError naming the flag, or the file and key, that is wrong.
+    Raises:
+        ConfigError: naming the flag, or the file and key, that is wrong.
     """
     table = toml.read_table(file) if file else dict(table or {})
     where = str(file) if file else "settings"
@@ -64,7 +65,8 @@ def experiment(file: Path | None, flags: dict[str, Any], table: dict[str, Any] |
 def experiments(file: Path | None, flags: dict[str, Any]) -> list[Experiment]:
     """One experiment per task of `--task a,b`; `--data x,y` names their folders in the same order.
 
-    Raises: ConfigError as `experiment`, or where tasks and folders do not pair up.
+    Raises:
+        ConfigError: as `experiment`, or where tasks and folders do not pair up.
     """
     names, folders = (str(flags.get(name) or "").split(",") for name in ("task", "data"))
     if len(names) == 1:

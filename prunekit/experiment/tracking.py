@@ -55,7 +55,8 @@ class Tracker(Protocol):
 class TensorBoard:
     """Event files in the run's folder `tensorboard`, a series each; one that is there already is left alone.
 
-    Raises: ConfigError where tensorboard is not installed.
+    Raises:
+        ConfigError: where tensorboard is not installed.
     """
 
     def __init__(self) -> None:
@@ -92,7 +93,8 @@ class TensorBoard:
 def tracker(name: str) -> Tracker:
     """The tracker that `--track` names: "tensorboard", or module:class of one of the user's own.
 
-    Raises: ConfigError where there is none.
+    Raises:
+        ConfigError: where there is none.
     """
     if name == "tensorboard":
         return TensorBoard()

@@ -31,8 +31,10 @@ def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) 
     One that prunekit exported comes back as it was, its prompt as plain vectors; any other as a dense ticket of round 0
     with K = `pieces`.
 
-    Raises: DataError where there is no such adapter; ConfigError naming the tensor or setting that a ticket cannot
-    carry; ArtifactError where it is damaged.
+    Raises:
+        DataError: where there is no such adapter.
+        ConfigError: naming the tensor or setting that a ticket cannot carry.
+        ArtifactError: where it is damaged.
     """
     folder = Path(source) if Path(source).is_dir() else _fetched(source, revision)
     side = _side(folder)

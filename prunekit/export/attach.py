@@ -38,8 +38,11 @@ _POSITIONS: dict[str, tuple[str, ...]] = {
 class Row:
     """One row as the model is to read it, n slots for its prompt and its T tokens.
 
-    embeds: [n, H].  attended: Bool[n], False for a hidden prompt token.  tokens: Int[T], the slot of each token.
-    reads: Int[T], the slot whose output says what follows each token.
+    Attributes:
+        embeds: [n, H].
+        attended: Bool[n], False for a hidden prompt token.
+        tokens: Int[T], the slot of each token.
+        reads: Int[T], the slot whose output says what follows each token.
     """
 
     embeds: Tensor
@@ -60,11 +63,14 @@ class _Rows:
 class Attached:
     """A model that wears tickets.
 
-    model: a loaded Hugging Face model with its language-modelling head, or an encoder; used as it stands, in the mode
-    that it is in (`model.eval()` for answers without dropout).
-    tickets: one or more; each row of a batch wears the one that `tickets=` names by its number, the first by default.
+    Attributes:
+        model: a loaded Hugging Face model with its language-modelling head, or an encoder; used as it stands, in the
+            mode that it is in (`model.eval()` for answers without dropout).
+        tickets: one or more; each row of a batch wears the one that `tickets=` names by its number, the first by
+            default.
 
-    Raises: ConfigError where a ticket does not fit the model.
+    Raises:
+        ConfigError: where a ticket does not fit the model.
     """
 
     def __init__(self, model: Any, tickets: Sequence[Ticket]) -> None:
@@ -98,12 +104,14 @@ class Attached:
     ) -> ModelOutput:
         """The model's output for input_ids Int[B, T], padded on either side as attention_mask Int[B, T] says.
 
-        tickets: the number of each row's ticket.  text_tokens: for place = suffix, how many of a row's tokens are text;
-        the rest, behind the prompt, is the answer (default: all are text).
-        labels: as the model takes them; those of a decoder Int[B, T], beside its input_ids.
-
         `logits` of a decoder are [B, T, V], one per given token and saying what follows it, zero on padding; prompt
         slots are left out. An encoder answers by its ticket's head, [B, C]. All else is the model's own.
+
+        Args:
+            tickets: the number of each row's ticket.
+            text_tokens: for place = suffix, how many of a row's tokens are text; the rest, behind the prompt, is the
+                answer (default: all are text).
+            labels: as the model takes them; those of a decoder Int[B, T], beside its input_ids.
         """
         rows, where = self._rows(input_ids, attention_mask, tickets, text_tokens)
         self._check_together(rows, ("batch", "rows"))

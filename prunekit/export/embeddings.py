@@ -24,7 +24,8 @@ def embedding_files(ticket: Ticket, story: Story) -> dict[str, bytes]:
 
     Where it stands is `place` in the side file; `present` Bool[n] is there too where a slot must not be attended to.
 
-    Raises: ConfigError where the method has no static prompt.
+    Raises:
+        ConfigError: where the method has no static prompt.
     """
     slots = flat(ticket)
     tensors: dict[str, Tensor] = {"prompt_embeddings": slots.values}
@@ -42,7 +43,8 @@ def prompt_embeds_files(
 
     A server that takes prompt embeddings reads what it is sent as it is: switch that on for trusted clients only.
 
-    Raises: ConfigError where the model is no decoder, or a prompt token must not be attended to.
+    Raises:
+        ConfigError: where the model is no decoder, or a prompt token must not be attended to.
     """
     if family(model.config) != "decoder":
         raise ConfigError("servers take prompt embeddings for decoder-only models; use --to peft or --to embeddings")

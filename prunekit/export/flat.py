@@ -34,12 +34,22 @@ _FACTS = ("rewind", "round", "dropped_as", "position", "method", "seed", "origin
 class Story:
     """Where a ticket comes from and what it answers, for whoever finds it; all of it may be unknown.
 
-    model, revision: the frozen model's Hub name or folder.  task, template, choices, labels: the question as it was
-    put; no choices where each example has its own.  ranking: how a choice's log-probabilities are joined.
-    fields: what the template names.  separator: between text and answer; a blank where neither has one.
-    max_input_tokens: of a text at most.  beside_prompt: most tokens of text and answer, which the prompt leaves room
-    for.  opening, closing: ids around each text.  plain: whether special tokens in texts are read as other words.
-    metrics: what the ticket reached on the test split.
+    Attributes:
+        model: the frozen model's Hub name or folder.
+        revision: the frozen model's Hub name or folder.
+        task: the question as it was put; no choices where each example has its own.
+        template: the question as it was put; no choices where each example has its own.
+        choices: the question as it was put; no choices where each example has its own.
+        labels: the question as it was put; no choices where each example has its own.
+        ranking: how a choice's log-probabilities are joined.
+        fields: what the template names.
+        separator: between text and answer; a blank where neither has one.
+        max_input_tokens: of a text at most.
+        beside_prompt: most tokens of text and answer, which the prompt leaves room for.
+        opening: ids around each text.
+        closing: ids around each text.
+        plain: whether special tokens in texts are read as other words.
+        metrics: what the ticket reached on the test split.
     """
 
     model: str | None = None
@@ -71,7 +81,8 @@ class Flat:
 def flat(ticket: Ticket) -> Flat:
     """The slots of a ticket's prompt, exact zeros where pieces are pruned.
 
-    Raises: ConfigError where its method has no static prompt.
+    Raises:
+        ConfigError: where its method has no static prompt.
     """
     masked = ticket.prompt()
     masked.prompt.materialise()  # refuses a method that also moves the input
@@ -83,7 +94,8 @@ def flat(ticket: Ticket) -> Flat:
 def flattened(ticket: Ticket) -> Ticket:
     """The same ticket with its prompt as plain vectors, zeros where the mask is False; of method direct.
 
-    Raises: ConfigError where its method has no static prompt.
+    Raises:
+        ConfigError: where its method has no static prompt.
     """
     ticket.prompt().prompt.materialise()
     with torch.no_grad():
@@ -94,7 +106,9 @@ def flattened(ticket: Ticket) -> Ticket:
 def side_file(ticket: Ticket, story: Story, tensors: bytes, config: bytes = b"") -> bytes:
     """The side file of a ticket, which notices its own damage and that of the files it lies beside.
 
-    tensors: the bytes of the tensor file.  config: those of an adapter's configuration.
+    Args:
+        tensors: the bytes of the tensor file.
+        config: those of an adapter's configuration.
     """
     facts = {
         "format": FORMAT,
@@ -111,7 +125,8 @@ def side_file(ticket: Ticket, story: Story, tensors: bytes, config: bytes = b"")
 def restored(values: Tensor, head: Mapping[str, Tensor] | None, facts: Mapping[str, Any], where: str) -> Ticket:
     """The flat ticket that a side file tells of, from its slots' values [n, H] and its head.
 
-    Raises: ArtifactError naming `where` the side file lies, where it does not fit the values.
+    Raises:
+        ArtifactError: naming `where` the side file lies, where it does not fit the values.
     """
     try:
         piece = torch.tensor([[flag == "1" for flag in row] for row in facts["mask"]])

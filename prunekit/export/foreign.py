@@ -70,7 +70,9 @@ class Claim:
 def settings(folder: Path) -> dict[str, Any]:
     """An adapter's configuration.
 
-    Raises: DataError where there is none; ConfigError naming the first setting that a ticket cannot carry.
+    Raises:
+        DataError: where there is none.
+        ConfigError: naming the first setting that a ticket cannot carry.
     """
     try:
         content = reading.content(folder / CONFIG, reading.JSON)
@@ -93,7 +95,9 @@ def settings(folder: Path) -> dict[str, Any]:
 def tensors(folder: Path) -> dict[str, Claim]:
     """What the tensors of an adapter are said to be, from the file's first bytes alone.
 
-    Raises: DataError where they cannot be read; ConfigError where they are of a kind that can run code.
+    Raises:
+        DataError: where they cannot be read.
+        ConfigError: where they are of a kind that can run code.
     """
     path = folder / TENSORS
     if not path.is_file() and (folder / "adapter_model.bin").exists():
@@ -117,7 +121,8 @@ def tensors(folder: Path) -> dict[str, Claim]:
 def check(config: Mapping[str, Any], claims: Mapping[str, Claim], folder: Path) -> None:
     """Whether a ticket can carry all that an adapter holds, and whether its parts fit each other.
 
-    Raises: ConfigError naming the tensor or setting that it cannot, and what to do.
+    Raises:
+        ConfigError: naming the tensor or setting that it cannot, and what to do.
     """
     known = {PROMPT} | (_HEAD_TENSORS if config.get("task_type") == "SEQ_CLS" else set())
     for name, claim in sorted(claims.items()):

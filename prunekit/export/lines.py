@@ -34,7 +34,10 @@ _ROUNDING, _NARROW_ROUNDING = 1e-4, 5e-2
 class Agreement:
     """What was found over some rows.
 
-    different: how many are answered otherwise.  difference: the largest of any two scores.  largest: the largest score.
+    Attributes:
+        different: how many are answered otherwise.
+        difference: the largest of any two scores.
+        largest: the largest score.
     """
 
     rows: int
@@ -65,10 +68,12 @@ def sample(examples: Sequence[Example]) -> list[Example]:
 def compare(folder: Path, examples: Sequence[Example], expected: Sequence[Tensor], **given: Any) -> Agreement:
     """Run the lines of the README in an adapter's folder on some rows.
 
-    expected: the [C] scores of each row's choices, as `eval` has them.
-    given: what the lines are handed instead of loading it themselves, by its name there (`tokenizer` and `base`).
+    Args:
+        expected: the [C] scores of each row's choices, as `eval` has them.
+        given: what the lines are handed instead of loading it themselves, by its name there (`tokenizer` and `base`).
 
-    Raises: ArtifactError where the lines fail.
+    Raises:
+        ArtifactError: where the lines fail.
     """
     try:
         with quiet(), warnings.catch_warnings():
@@ -87,9 +92,11 @@ def compare(folder: Path, examples: Sequence[Example], expected: Sequence[Tensor
 def check(agreement: Agreement, dtype: torch.dtype) -> None:
     """Whether the lines of a README answer as `eval` does.
 
-    dtype: what the model of `eval` computes in.
+    Args:
+        dtype: what the model of `eval` computes in.
 
-    Raises: ArtifactError saying how many answers differ and by how much.
+    Raises:
+        ArtifactError: saying how many answers differ and by how much.
     """
     rounding = _ROUNDING if dtype in (torch.float32, torch.float64) else _NARROW_ROUNDING
     bar = rounding * agreement.largest
@@ -110,7 +117,8 @@ def _agreement(ours: Sequence[Tensor], theirs: Sequence[Tensor], chosen: Sequenc
 def _defined(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the code of the README that prunekit wrote into a folder defines, in a module of its own.
 
-    given: names that hold these values, in place of what the code assigns to them.
+    Args:
+        given: names that hold these values, in place of what the code assigns to them.
     """
     code = (folder / CARD).read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     tree = ast.parse(code)

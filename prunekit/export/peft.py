@@ -35,7 +35,8 @@ _OWN_LAYER = {"roberta", "xlm-roberta", "camembert"}
 def adapter_files(ticket: Ticket, model: FrozenModel, story: Story) -> dict[str, bytes]:
     """File name -> bytes of the adapter, with its card and side file.
 
-    Raises: ConfigError where PEFT cannot do what the ticket does, with the reason.
+    Raises:
+        ConfigError: where PEFT cannot do what the ticket does, with the reason.
     """
     check_exportable(ticket, model)
     story = as_read(story, model, len(ticket.mask.token))

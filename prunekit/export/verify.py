@@ -32,8 +32,11 @@ _ANSWER = 3
 class Verified:
     """What a comparison found.
 
-    difference: the largest of any two logits.  largest: the largest logit.  peft: the version that loaded the adapter.
-    dtype: of the logits.
+    Attributes:
+        difference: the largest of any two logits.
+        largest: the largest logit.
+        peft: the version that loaded the adapter.
+        dtype: of the logits.
     """
 
     rows: int
@@ -54,9 +57,13 @@ class Verified:
 def verify(folder: Path, ticket: Ticket, model: FrozenModel) -> Verified:
     """Compare an adapter's logits under PEFT with prunekit's, on the same weights and made-up rows.
 
-    folder: holds the adapter.  model: the model that it is for.
+    Args:
+        folder: holds the adapter.
+        model: the model that it is for.
 
-    Raises: ConfigError where PEFT is not installed; ArtifactError where any float32 logit differs.
+    Raises:
+        ConfigError: where PEFT is not installed.
+        ArtifactError: where any float32 logit differs.
     """
     found = measure(folder, ticket, model)
     check(found)

@@ -18,8 +18,11 @@ def faults(
 ) -> list[str]:
     """A line for every reason why some answer cannot be read, be told from another or ever be chosen.
 
-    words, ids: the C answers as written and as they are scored.  contents: the tokens of each that say something.
-    by_sum: whether choices are ranked by the sum of their tokens' log-probabilities.
+    Args:
+        words: the C answers as written and as they are scored.
+        ids: the C answers as written and as they are scored.
+        contents: the tokens of each that say something.
+        by_sum: whether choices are ranked by the sum of their tokens' log-probabilities.
     """
     empty = [word for word, content in zip(words, contents, strict=True) if not content]
     unknown = [word for word, content in zip(words, contents, strict=True) if set(content) == {reader.unknown}]

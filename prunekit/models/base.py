@@ -42,8 +42,9 @@ COUNTS_ATTENDED = {"opt"}
 class Predictions:
     """What a cohort answered to a batch.
 
-    losses: [S, B], mean negative log-likelihood of the gold choice; NaN where none is known.
-    logits: [S, B, C], the score by which choices are ranked; -inf for choices an example does not have.
+    Attributes:
+        losses: [S, B], mean negative log-likelihood of the gold choice; NaN where none is known.
+        logits: [S, B, C], the score by which choices are ranked; -inf for choices an example does not have.
     """
 
     losses: Tensor
@@ -53,12 +54,14 @@ class Predictions:
 class FrozenModel:
     """A frozen model and its tokenizer. Its weights never get a gradient and are never changed.
 
-    place: where the prompt goes: "first" (before every token), "suffix" (between a decoder's text and answer) or
-    "after-cls" (behind an encoder's first token).
-    ranking: choices are ranked by the sum of their tokens' log-probabilities, or by the mean.
-    max_input_tokens: longer inputs lose the end of their longest field.
-    reader: its tokenizer as it reads texts and answers.
-    traits: how the model is given its rows; `trial.settle` finds out.  tried: tokens of the longest text tried.
+    Attributes:
+        position: where the prompt goes: "first" (before every token), "suffix" (between a decoder's text and answer) or
+            "after-cls" (behind an encoder's first token).
+        ranking: choices are ranked by the sum of their tokens' log-probabilities, or by the mean.
+        max_input_tokens: longer inputs lose the end of their longest field.
+        reader: its tokenizer as it reads texts and answers.
+        traits: how the model is given its rows; `trial.settle` finds out.
+        tried: tokens of the longest text tried.
     """
 
     positions: tuple[Position, ...] = ("first",)
@@ -104,7 +107,8 @@ class FrozenModel:
     def judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
         """Losses and choice scores of every member on every example.
 
-        Raises: ConfigError where prompt tokens are hidden from a model that sees them all the same.
+        Raises:
+            ConfigError: where prompt tokens are hidden from a model that sees them all the same.
         """
         if soft.hides and not self.hides:
             kind = type(self.model).__name__
@@ -148,10 +152,13 @@ class FrozenModel:
     def encode(self, examples: Iterable[Example], *, own_choices: bool, prompt_tokens: int) -> list[Encoded]:
         """Token ids of examples.
 
-        own_choices: whether answers differ per example.  prompt_tokens: P, which must fit beside text and answer; a
-        text over the limit is shortened field by field.
+        Args:
+            own_choices: whether answers differ per example.
+            prompt_tokens: P, which must fit beside text and answer; a text over the limit is shortened field by field.
 
-        Raises: ConfigError or DataError in one line where answers cannot be read, told apart or chosen.
+        Raises:
+            ConfigError: in one line where answers cannot be read, told apart or chosen.
+            DataError: in one line where answers cannot be read, told apart or chosen.
         """
         return encode(self.reader, examples, self.reading(own_choices, prompt_tokens))
 
@@ -298,7 +305,8 @@ class FrozenModel:
     def _read_rows(self, placed: Placed, read: Callable[..., Any]) -> Tensor:
         """[N, T, D], what `read` gives of rows, those apart that may not share a forward pass.
 
-        read: (inputs_embeds, attention_mask, ...) -> [N, T, D].
+        Args:
+            read: (inputs_embeds, attention_mask, ...) -> [N, T, D].
         """
 
         def of(rows: Placed) -> Tensor:

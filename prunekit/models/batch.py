@@ -16,10 +16,13 @@ Ids = tuple[int, ...]
 class Encoded:
     """One example as token ids.
 
-    index: its position in its split.  text: ids of the input, special tokens included.
-    choices: ids of each of its C answers, as the model family scores them.  gold: the right answer's place (the
-    first where several are right, -1 where none is known).  own_choices: whether the answers are this example's own
-    rather than the task's.  cut: whether the text had to be shortened.
+    Attributes:
+        index: its position in its split.
+        text: ids of the input, special tokens included.
+        choices: ids of each of its C answers, as the model family scores them.
+        gold: the right answer's place (the first where several are right, -1 where none is known).
+        own_choices: whether the answers are this example's own rather than the task's.
+        cut: whether the text had to be shortened.
     """
 
     index: int
@@ -41,11 +44,15 @@ class Batch:
 
     R rows per example: 1, or C where the answer is part of the row.  L answer tokens.
 
-    ids, mask: [M, B, R, T] right-padded input ids and their Bool attention mask.
-    targets, target_mask: [M, B, C, L] answer ids and which of them are real; L = 0 where a head answers.
-    start: [M, B, R] row position whose output predicts the first answer token (decoder-only).
-    choice_mask: Bool[M, B, C] which choices an example has.
-    gold, index: [M, B] place of the right answer, position in the split.
+    Attributes:
+        ids: [M, B, R, T] right-padded input ids and their Bool attention mask.
+        mask: [M, B, R, T] right-padded input ids and their Bool attention mask.
+        targets: [M, B, C, L] answer ids and which of them are real; L = 0 where a head answers.
+        target_mask: [M, B, C, L] answer ids and which of them are real; L = 0 where a head answers.
+        start: [M, B, R] row position whose output predicts the first answer token (decoder-only).
+        choice_mask: Bool[M, B, C] which choices an example has.
+        gold: [M, B] place of the right answer, position in the split.
+        index: [M, B] place of the right answer, position in the split.
     """
 
     ids: Tensor
@@ -71,8 +78,10 @@ class Batch:
 class Row:
     """One example as a model family lays it out: R input rows, C answers.
 
-    start: of each row, the place of its text's last token (where the answer is read).  gold: the right answer's place,
-    -1 where none is known.  index: the example's position in its split.
+    Attributes:
+        start: of each row, the place of its text's last token (where the answer is read).
+        gold: the right answer's place, -1 where none is known.
+        index: the example's position in its split.
     """
 
     inputs: Sequence[Ids]

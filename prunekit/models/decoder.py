@@ -35,7 +35,8 @@ class Decoder(FrozenModel):
     nothing of what the model makes of a text, which is computed once and kept in `texts`, if the model allows it
     (`caches_texts`) and neither dropout nor the method touches the text; else whole rows go through the model.
 
-    text_cache_mb: memory that the keys and values of texts may take, in MiB; what is beyond it goes to files.
+    Attributes:
+        text_cache_mb: memory that the keys and values of texts may take, in MiB; what is beyond it goes to files.
     """
 
     positions: tuple[Position, ...] = ("first", "suffix")

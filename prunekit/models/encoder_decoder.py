@@ -36,7 +36,8 @@ class EncoderDecoder(FrozenModel):
     def start_id(self) -> int:
         """The id that every answer begins behind.
 
-        Raises: ConfigError where the model's configuration names none.
+        Raises:
+            ConfigError: where the model's configuration names none.
         """
         texts = self.text_config
         named = [getattr(config, "decoder_start_token_id", None) for config in (self.config, texts)]

@@ -33,9 +33,13 @@ _SHOWN = 20
 class Reading:
     """What is asked of the texts and answers of a task.
 
-    way: how its answers are read.  own_choices: whether they are each example's own, and so a row's words.
-    by_sum: whether answers are ranked by the sum of their tokens' log-probabilities.  text_tokens: most tokens of a
-    text.  row_tokens: most of a text and its longest answer together.  rows: how many ids the model has embeddings for.
+    Attributes:
+        way: how its answers are read.
+        own_choices: whether they are each example's own, and so a row's words.
+        by_sum: whether answers are ranked by the sum of their tokens' log-probabilities.
+        text_tokens: most tokens of a text.
+        row_tokens: most of a text and its longest answer together.
+        rows: how many ids the model has embeddings for.
     """
 
     way: Way
@@ -62,8 +66,11 @@ class _Fitted:
 def encode(reader: TextReader, examples: Iterable[Example], reading: Reading) -> list[Encoded]:
     """Token ids of examples; a text over the limits loses the end of its longest field.
 
-    Raises: ConfigError or DataError in one line where an answer cannot be read, be told from another or ever win,
-    where text and answer share a token, or where a row holds what cannot be read as plain text.
+    Raises:
+        ConfigError: in one line where an answer cannot be read, be told from another or ever win, where text and answer
+            share a token, or where a row holds what cannot be read as plain text.
+        DataError: in one line where an answer cannot be read, be told from another or ever win, where text and answer
+            share a token, or where a row holds what cannot be read as plain text.
     """
     rows: list[Encoded] = []
     for wording, some in _by_wording(reader, examples, reading):
@@ -97,7 +104,8 @@ def _by_wording(
 class Wording:
     """The template and answers of a task, as its tokenizer reads them.
 
-    plain: whether special tokens are read as any other text, since the author of the task means none.
+    Attributes:
+        plain: whether special tokens are read as any other text, since the author of the task means none.
     """
 
     def __init__(self, reader: TextReader, example: Example, reading: Reading) -> None:

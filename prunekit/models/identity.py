@@ -45,9 +45,11 @@ _PROBE = "A probé:\tFirst  and 2nd, 1234 words \n don't ÄB. "
 class ModelIdentity:
     """What a model is, in parts that can be compared by name.
 
-    weights: sha256 over names, types, shapes and bytes.  rounded: the same with every number rounded to bfloat16, by
-    which two precisions of one model can be compared.  tokenizer: part -> digest or value.  configuration: dotted
-    field -> its value as JSON, of those that differ from the default.
+    Attributes:
+        weights: sha256 over names, types, shapes and bytes.
+        rounded: the same with every number rounded to bfloat16, by which two precisions of one model can be compared.
+        tokenizer: part -> digest or value.
+        configuration: dotted field -> its value as JSON, of those that differ from the default.
     """
 
     weights: str
@@ -64,7 +66,9 @@ class ModelIdentity:
 def identity_of(model: Any, weights: Mapping[str, Tensor], tokenizer: Any) -> ModelIdentity:
     """The identity of a loaded model.
 
-    weights: every tensor by name, wherever it lies.  tokenizer: a fast one.
+    Args:
+        weights: every tensor by name, wherever it lies.
+        tokenizer: a fast one.
     """
     exact, rounded = hashlib.sha256(), hashlib.sha256()
     for name, tensor in sorted(weights.items()):
@@ -113,11 +117,12 @@ def tokenizer_facts(tokenizer: Any) -> dict[str, str]:
 def configuration(config: Any, code: str = "") -> dict[str, str]:
     """Dotted field -> its value as canonical JSON, of the fields that make this model another than its class's default.
 
-    code: of the model. A field that its class does not have counts where the code names it; else nothing reads it, and
-    it is one that an earlier or later transformers has.
-
     A field that follows from the others (such as a head's width from the model's) is left out: who adds it to the
     class changes no model.
+
+    Args:
+        code: of the model. A field that its class does not have counts where the code names it; else nothing reads it,
+            and it is one that an earlier or later transformers has.
     """
     with _quiet():
         return dict(sorted(_differing(config, "", code).items()))

@@ -22,9 +22,11 @@ _EXTRA = "pip install accelerate bitsandbytes"
 def weights(precision: Precision, device: str, hidden_width: int) -> dict[str, Any]:
     """What `from_pretrained` is told of the weights' type and place.
 
-    device: "auto" spreads them over all devices, main memory and disk.
+    Args:
+        device: "auto" spreads them over all devices, main memory and disk.
 
-    Raises: ConfigError where a package or a device that they need is not there.
+    Raises:
+        ConfigError: where a package or a device that they need is not there.
     """
     main = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     told: dict[str, Any] = {}

@@ -44,10 +44,14 @@ def load(
 ) -> FrozenModel:
     """The model of a Hub name or local folder, frozen, in eval mode. Code from a checkpoint is never run.
 
-    precision: of the weights; prompts, heads, their gradients and optimisers are float32 in any case. 8bit and 4bit are
-    by bitsandbytes, on CUDA.  device: "auto" spreads the layers over all devices, main memory and disk (accelerate).
+    Args:
+        precision: of the weights; prompts, heads, their gradients and optimisers are float32 in any case. 8bit and 4bit
+            are by bitsandbytes, on CUDA.
+        device: "auto" spreads the layers over all devices, main memory and disk (accelerate).
 
-    Raises: DataError where there is no such model; ConfigError where it cannot be used as asked.
+    Raises:
+        DataError: where there is no such model.
+        ConfigError: where it cannot be used as asked.
     """
     with quiet(), _readable(name_or_path):
         source: dict[str, Any] = {"trust_remote_code": False} | ({"revision": revision} if revision else {})
@@ -82,9 +86,11 @@ def wrap(
 ) -> FrozenModel:
     """The model around a loaded Hugging Face model, which is frozen (its parameters stop asking for gradients).
 
-    tokenizer: None where texts come as ids.
+    Args:
+        tokenizer: None where texts come as ids.
 
-    Raises: ConfigError where the model cannot be used: see `trial.settle` and `unwrapped`.
+    Raises:
+        ConfigError: where the model cannot be used: see `trial.settle` and `unwrapped`.
     """
     model = unwrapped(model)
     options: dict[str, Any] = {"ranking": ranking, "max_input_tokens": max_input_tokens}
@@ -118,7 +124,8 @@ def borrowed(model: Any) -> Iterator[None]:
 def unwrapped(model: Any) -> Any:
     """The model of transformers inside the wrapping of PEFT or torch.compile, with all that a LoRA adapter changes.
 
-    Raises: ConfigError where the wrapping adds what the model inside does not have, such as a prompt of its own.
+    Raises:
+        ConfigError: where the wrapping adds what the model inside does not have, such as a prompt of its own.
     """
     inner = getattr(model, "_orig_mod", model)
     if not hasattr(inner, "peft_config") or not hasattr(inner, "get_base_model"):

@@ -17,7 +17,11 @@ from prunekit.models.traits import Together
 class Placed:
     """Prompt and input joined, N = S * B * R rows.
 
-    embeds: [N, P + T, H].  attention, positions: [N, P + T].  counted: Bool[N, P + T], False for padding.
+    Attributes:
+        embeds: [N, P + T, H].
+        attention: [N, P + T].
+        positions: [N, P + T].
+        counted: Bool[N, P + T], False for padding.
     """
 
     embeds: Tensor
@@ -34,8 +38,12 @@ class Placed:
 class Beside:
     """Prompt and input of S x B x R rows, not yet joined.
 
-    embedded, mask: [S, B, R, T, H] and Bool[S, B, R, T], the input.
-    values, present, placed: [S, B, R, P, H] and Bool[S, B, R, P], the prompt as `PromptBatch` has it.
+    Attributes:
+        embedded: [S, B, R, T, H] and Bool[S, B, R, T], the input.
+        mask: [S, B, R, T, H] and Bool[S, B, R, T], the input.
+        values: [S, B, R, P, H] and Bool[S, B, R, P], the prompt as `PromptBatch` has it.
+        present: [S, B, R, P, H] and Bool[S, B, R, P], the prompt as `PromptBatch` has it.
+        placed: [S, B, R, P, H] and Bool[S, B, R, P], the prompt as `PromptBatch` has it.
     """
 
     embedded: Tensor
@@ -74,10 +82,12 @@ def joined(side: Beside, split: int) -> Placed:
 def behind_text(side: Beside, start: Tensor, reads: int) -> tuple[Placed, Tensor]:
     """The prompt put between the text and the answer of every row, and where the answer is read.
 
-    start: [S, B, R], the last token of each row's text.  reads: L, the tokens of the longest answer.
-
     Returns the rows, without a gap (padding stands at their end), and the slots [N, L] whose outputs predict the
     answer: the last slot before it that is attended to, then its own tokens.
+
+    Args:
+        start: [S, B, R], the last token of each row's text.
+        reads: L, the tokens of the longest answer.
     """
     position = torch.arange(side.mask.shape[-1], device=start.device)
     parts = (position > start[..., None]).long() * 2  # text 0, prompt 1, answer 2, padding 3
@@ -101,8 +111,9 @@ def behind_text(side: Beside, start: Tensor, reads: int) -> tuple[Placed, Tensor
 def apart(placed: Placed, together: Together, read: Callable[[Placed], Tensor]) -> Tensor:
     """[N, T, D], what `read` gives of rows when padding is taken out and only rows of one length share a pass.
 
-    together: "rows" leaves the padding behind a row's last token, "lengths" none, "alone" reads row by row.
-    read: rows -> [n, T', D].  What it would give of padding that was taken out is zero.
+    Args:
+        together: "rows" leaves the padding behind a row's last token, "lengths" none, "alone" reads row by row.
+        read: rows -> [n, T', D]. What it would give of padding that was taken out is zero.
     """
     behind = placed.counted.flip(-1).cumsum(-1).flip(-1) == 0
     dropped = ~placed.counted & ~behind if together == "rows" else ~placed.counted

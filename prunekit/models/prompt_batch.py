@@ -23,12 +23,15 @@ class Head:
 class PromptBatch:
     """The prompts of a cohort of S members, ready to be placed.
 
-    values: [S, P, H], or [S, B, P, H] for one copy per example (how gradient scores get per-example gradients).
-    present: Bool[S, P], the slots that are attended to.
-    placed: Bool[S, P], the slots that count as a position; a hidden token does, padding to a common length does not.
-    source: Int[S, P], the prompt token that each slot holds, -1 for padding.
-    embed_input: ([S, N, T, H] embedded input, Bool[S, N, T] mask) -> [S, N, T, H], or None where no method moves it.
-    head: the members' linear heads, or None where the model answers with words.
+    Attributes:
+        values: [S, P, H], or [S, B, P, H] for one copy per example (how gradient scores get per-example gradients).
+        present: Bool[S, P], the slots that are attended to.
+        placed: Bool[S, P], the slots that count as a position; a hidden token does, padding to a common length does
+            not.
+        source: Int[S, P], the prompt token that each slot holds, -1 for padding.
+        embed_input: ([S, N, T, H] embedded input, Bool[S, N, T] mask) -> [S, N, T, H], or None where no method moves
+            it.
+        head: the members' linear heads, or None where the model answers with words.
     """
 
     values: Tensor
@@ -77,10 +80,11 @@ class PromptBatch:
 def stack(prompts: Sequence[MaskedPrompt], heads: Sequence[tuple[Tensor, Tensor]] | None = None) -> PromptBatch:
     """The Soft of a cohort; gradients flow back to each member's own parameters.
 
-    heads: weight [C, H] and bias [C] of each member.
-
     A removed token has no slot. Members of fewer slots are padded on the far side of the prompt, so that prompt rows
     stand right-aligned to the text.
+
+    Args:
+        heads: weight [C, H] and bias [C] of each member.
     """
     rows = [_slots(prompt) for prompt in prompts]
     width = max(len(source) for _, _, source in rows)

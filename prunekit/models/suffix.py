@@ -34,10 +34,12 @@ class Behind:
 
     A is one less than L: what follows an answer's last token is not asked for.
 
-    embeds: [N, Q, H].  positions: [N, Q].
-    mask: [N, 1, Q, T + Q], to be added to attention scores: 0 where a slot is seen.
-    at: [N, 1 + C * A], where to read: 0 stands for the text's own last output, 1 + q for slot q. First the last slot
-    before the answers that is attended to, then the answers' own.
+    Attributes:
+        embeds: [N, Q, H].
+        positions: [N, Q].
+        mask: [N, 1, Q, T + Q], to be added to attention scores: 0 where a slot is seen.
+        at: [N, 1 + C * A], where to read: 0 stands for the text's own last output, 1 + q for slot q. First the last
+            slot before the answers that is attended to, then the answers' own.
     """
 
     embeds: Tensor
@@ -51,7 +53,9 @@ def behind(
 ) -> Behind:
     """Lay out prompt and answers.
 
-    texts: tokens of each of the M * B texts.  counted: Bool[S, P], the prompt slots that take a position.
+    Args:
+        texts: tokens of each of the M * B texts.
+        counted: Bool[S, P], the prompt slots that take a position.
     """
     (members, slots), size = soft.present.shape, batch.size
     lengths = torch.tensor(texts).view(-1, size).to(counted.device)  # [M, B]
@@ -77,7 +81,9 @@ def behind(
 def _mask(present: Tensor, text: Tensor, choices: int, longest: int, dtype: torch.dtype) -> Tensor:
     """[S * B, 1, Q, T + Q]: a slot sees its text, what is there of the prompt before it, and its own answer so far.
 
-    present: Bool[S, P].  text: Bool[M, B, T].
+    Args:
+        present: Bool[S, P].
+        text: Bool[M, B, T].
     """
     members, slots = present.shape
     group = torch.arange(choices, device=present.device).repeat_interleave(longest)

@@ -30,7 +30,9 @@ _ALIGNED = 64
 class Text:
     """What a frozen causal model makes of one text of T tokens.
 
-    keys_values: [layers, 2, heads, T, d].  state: [H], the last hidden state of the last token.
+    Attributes:
+        keys_values: [layers, 2, heads, T, d].
+        state: [H], the last hidden state of the last token.
     """
 
     keys_values: Tensor
@@ -40,9 +42,10 @@ class Text:
 class TextCache:
     """Texts by their token ids, the same to the bit wherever they lie.
 
-    memory_bytes: bound of the memory tier, which lies on the model's device. Beyond it keys and values go to files in
-    the temporary folder (TMPDIR), gone with the process even where it is killed; once that disk is nearly full, texts
-    are read anew each time.
+    Attributes:
+        memory_bytes: bound of the memory tier, which lies on the model's device. Beyond it keys and values go to files
+            in the temporary folder (TMPDIR), gone with the process even where it is killed; once that disk is nearly
+            full, texts are read anew each time.
     """
 
     def __init__(self, memory_bytes: int) -> None:

@@ -39,8 +39,11 @@ class Join:
 class TextReader:
     """A tokenizer as prunekit uses it.
 
-    opening, closing: the special tokens that it adds before and behind every text.  closes: whether a text keeps the
-    closing ones (behind a decoder's text they would tell the model that all is over before the answer).
+    opening, closing: the special tokens that it adds before and behind every text.
+
+    Attributes:
+        closes: whether a text keeps the closing ones (behind a decoder's text they would tell the model that all is
+            over before the answer).
     """
 
     def __init__(self, tokenizer: Any, *, closes: bool) -> None:
@@ -49,7 +52,8 @@ class TextReader:
     def ids(self, texts: Sequence[str], *, plain: bool) -> list[Ids]:
         """The tokens of texts, without those that the tokenizer adds around them.
 
-        plain: special tokens that a text holds, such as "</s>", are read as any other text.
+        Args:
+            plain: special tokens that a text holds, such as "</s>", are read as any other text.
         """
         return self._read(text=list(texts), add_special_tokens=False, split_special_tokens=plain)
 

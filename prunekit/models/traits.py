@@ -16,10 +16,12 @@ Together = Literal["batch", "rows", "lengths", "alone"]
 class Traits:
     """How a model is given rows of embeddings so that it answers as it does from token ids.
 
-    scale: what the model multiplies its embeddings by when it is given ids, and only then (Marian, Pegasus).
-    per_layer: whether every layer also gets an embedding of its own of each id (Gemma 3n, Gemma 4).
-    first_position: the number of a row's first position; None where the model takes no numbers and counts by itself.
-    together: which rows may share a forward pass; others go one by one.
+    Attributes:
+        scale: what the model multiplies its embeddings by when it is given ids, and only then (Marian, Pegasus).
+        per_layer: whether every layer also gets an embedding of its own of each id (Gemma 3n, Gemma 4).
+        first_position: the number of a row's first position; None where the model takes no numbers and counts by
+            itself.
+        together: which rows may share a forward pass; others go one by one.
     """
 
     scale: float = 1.0

@@ -44,7 +44,9 @@ _SCALES = ("embed_scale", "embedding_scale", "embeddings_scale", "scale_embeddin
 class _Sample:
     """What is tried: two prompts given as ids, a long and a short text with two answers each.
 
-    expected: by prompt and text, the [C] choice scores of the plain model.  largest: its largest logit.
+    Attributes:
+        expected: by prompt and text, the [C] choice scores of the plain model.
+        largest: its largest logit.
     """
 
     prompts: tuple[Ids, Ids]
@@ -57,10 +59,12 @@ class _Sample:
 def settle(model: FrozenModel, length: int = 0) -> None:
     """Find out how a model's model must be given its rows (`traits`); again where longer texts may change that.
 
-    length: tokens of the longest row that it will read, where that is known; rows beyond every window up to there, or
-    up to what `max_input_tokens` allows, are tried.
+    Args:
+        length: tokens of the longest row that it will read, where that is known; rows beyond every window up to there,
+            or up to what `max_input_tokens` allows, are tried.
 
-    Raises: ConfigError in one line that says what was seen, where the model cannot be used.
+    Raises:
+        ConfigError: in one line that says what was seen, where the model cannot be used.
     """
     wanted = _text_length(model, length)
     if wanted <= model.tried:
@@ -75,7 +79,8 @@ def settle(model: FrozenModel, length: int = 0) -> None:
 def check_gradient(model: FrozenModel) -> None:
     """A prompt learns only where a gradient reaches it through the frozen model; some quantised ones let none through.
 
-    Raises: ConfigError in one line where that is so.
+    Raises:
+        ConfigError: in one line where that is so.
     """
     with in_a_line(model.model, "no gradient reaches a prompt through this model"):
         draw = _plain_ids(model)
@@ -136,7 +141,8 @@ def _tried(model: FrozenModel, length: int) -> Traits:
 def _fitting(model: FrozenModel, candidates: list[Traits], sample: _Sample, bar: float) -> Traits:
     """The first traits under which a row alone is answered as its ids are.
 
-    Raises: ConfigError where there are none.
+    Raises:
+        ConfigError: where there are none.
     """
     least, failure = math.inf, None
     for traits in candidates:
@@ -161,7 +167,8 @@ def _fitting(model: FrozenModel, candidates: list[Traits], sample: _Sample, bar:
 def _check_causal(frozen: FrozenModel, sample: _Sample, bar: float) -> None:
     """What a decoder says behind a token must not depend on what comes later.
 
-    Raises: ConfigError where it does.
+    Raises:
+        ConfigError: where it does.
     """
     if frozen.answers_by_head or isinstance(frozen, EncoderDecoder):
         return
@@ -181,7 +188,8 @@ def _check_causal(frozen: FrozenModel, sample: _Sample, bar: float) -> None:
 def _check_listens(model: FrozenModel, sample: _Sample) -> None:
     """The state that an encoder's head reads must know of the whole row.
 
-    Raises: ConfigError where it does not, as in a decoder without its head.
+    Raises:
+        ConfigError: where it does not, as in a decoder without its head.
     """
     ids = sample.texts[1].text
     states = [_states(model, [*ids[:-1], last], 1) for last in (ids[-1], ids[0])]
@@ -276,7 +284,8 @@ def _plain_ids(model: FrozenModel) -> Iterator[int]:
 def _plain(model: FrozenModel, prompt: Ids, text: Encoded, head: Head | None, copies: int = 1) -> tuple[Tensor, float]:
     """What the user's model says to one row of ids: the scores [C] of a text's choices, and its largest logit.
 
-    copies: how many times the row goes through the model at once.
+    Args:
+        copies: how many times the row goes through the model at once.
     """
     at = {"first": 0, "after-cls": 1, "suffix": len(text.text)}[model.position]
     ids = [*text.text[:at], *prompt, *text.text[at:]]
@@ -366,7 +375,8 @@ def _soft(model: FrozenModel, prompts: tuple[Ids, ...], head: Head | None) -> Pr
 def _rounding(model: FrozenModel, sample: _Sample) -> float:
     """How much the plain model differs from itself where a row goes through it twice at once, by its largest logit.
 
-    Raises: ConfigError where that is no rounding.
+    Raises:
+        ConfigError: where that is no rounding.
     """
     first, second = (_plain(model, sample.prompts[0], sample.texts[0], sample.head, copies)[0] for copies in (1, 2))
     noise = float((first - second).abs().max()) / max(sample.largest, 1e-30)

@@ -39,7 +39,8 @@ def query_key_moment(model: FrozenModel, texts: Sequence[Ids]) -> Tensor:
     embeddings' own output in the others (BERT, BART). Texts go through one by one, so that neither padding nor a batch
     can have a part in it.
 
-    Raises: ConfigError where the model keeps its queries and keys in a way that is not known here.
+    Raises:
+        ConfigError: where the model keeps its queries and keys in a way that is not known here.
     """
     entry, queries, keys = _first_attention(model)
     width = queries.shape[1]

@@ -21,8 +21,11 @@ _TICKET = "ticket"
 def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     """The arms of the pruning or search of each run that has controls.
 
-    Columns: those of `prunekit.analysis.controls.describe`, and metric (str).
-    Raises: LackingError where a run has no controls, or several prunings with them.
+    Columns:
+        those of `prunekit.analysis.controls.describe`, and metric (str).
+
+    Raises:
+        LackingError: where a run has no controls, or several prunings with them.
     """
     found = [(run, _stage(run, stage)) for run in runs]
     metrics = dict.fromkeys(str(run.settings()["metric"]) for run in runs)

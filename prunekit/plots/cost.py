@@ -17,7 +17,8 @@ _MEASURES = {"parameters": "trained parameters", "seconds": "seconds of a round"
 def table_of(runs: Sequence[Run]) -> pd.DataFrame:
     """The table of `prunekit.plots.density_curve`, with its columns and without its base lines.
 
-    Raises: LackingError where a run has no pruned ticket.
+    Raises:
+        LackingError: where a run has no pruned ticket.
     """
     table = density_curve.table_of(runs)
     return table[table["arm"] != "untrained"].reset_index(drop=True)

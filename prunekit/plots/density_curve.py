@@ -20,9 +20,12 @@ _BARS = ["within", "non_inferior", "best"]
 def table_of(runs: Sequence[Run]) -> pd.DataFrame:
     """The tickets of every pruning and search, each behind its dense round, and the untrained prompt.
 
-    Columns: those of `prunekit.analysis.curves.density`; of tickets also within, non_inferior, best (bool), of
-        `prunekit.analysis.curves.smallest`.
-    Raises: LackingError where a run has no pruned ticket.
+    Columns:
+        those of `prunekit.analysis.curves.density`; of tickets also within, non_inferior, best (bool), of
+            `prunekit.analysis.curves.smallest`.
+
+    Raises:
+        LackingError: where a run has no pruned ticket.
     """
     rounds = tables.rounds(runs)
     density = curves.density(rounds)

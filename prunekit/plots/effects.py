@@ -17,7 +17,8 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
 
     Thick: the interval of the mean; thin: from the least to the most of the strata's own means.
 
-    table: of `analyses.studies.effects`.
+    Args:
+        table: of `analyses.studies.effects`.
     """
     ax.axvspan(-1, 1, color=style.FAINT, linewidth=0)
     ax.axvline(0, color=style.INK, linewidth=0.6)

@@ -28,10 +28,12 @@ _LINES = {
 def table_of(runs: Sequence[Run]) -> pd.DataFrame:
     """The loss of the dense round's prompts on `validation`, cut to k directions; this loads the frozen model.
 
-    Columns: those of `prunekit.analysis.functional.curve`; tolerance (nats), rank (smallest k from which on the
-    mean loss is
-        within it), of `prunekit.analysis.functional.ranks`; line (str): what is cut, and to which directions.
-    Raises: LackingError where model or data are not where they were, or the method has no values to be cut.
+    Columns:
+        those of `prunekit.analysis.functional.curve`; tolerance (nats), rank (smallest k from which on the mean loss is
+            within it), of `prunekit.analysis.functional.ranks`; line (str): what is cut, and to which directions.
+
+    Raises:
+        LackingError: where model or data are not where they were, or the method has no values to be cut.
     """
     try:
         curve = pd.concat([one for run in runs for one in _curves(run)], ignore_index=True)

@@ -26,9 +26,13 @@ def table_of(runs: Sequence[Run], seed: int | None = None) -> pd.DataFrame:
 
     The prompt is the first that was measured: of the lowest seed, or the one that is asked for, the earliest round.
 
-    Columns: those of `prunekit.analysis.tables.measured`, at level "token"; of several measurements that on the
-    most examples.
-    Raises: LackingError where nothing was measured, or several runs are named; ConfigError where `seed` is not there.
+    Columns:
+        those of `prunekit.analysis.tables.measured`, at level "token"; of several measurements that on the most
+            examples.
+
+    Raises:
+        LackingError: where nothing was measured, or several runs are named.
+        ConfigError: where `seed` is not there.
     """
     run = one_run(runs)
     found = tables.measured([run])

@@ -27,8 +27,9 @@ _MARKS = 10
 def bundles(table: pd.DataFrame, ax: Axes, x: str, y: str, first: str, *, plain: Collection[str] = ()) -> None:
     """A bundle for each part of the table; its columns `low` and `high`, where there are any, are its band.
 
-    first: the column that tells parts apart before all others, such as "matrix".  plain: values of it that get no thin
-    lines.
+    Args:
+        first: the column that tells parts apart before all others, such as "matrix".
+        plain: values of it that get no thin lines.
     """
     order = {name: place for place, name in enumerate(dict.fromkeys([*MATRICES, *table[first]]))}
     table = table.sort_values(first, key=lambda names: names.map(order), kind="stable")

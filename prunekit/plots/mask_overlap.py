@@ -18,9 +18,12 @@ _TITLES = {"token": "tokens", "cell": "cells"}
 def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     """How much the masks of all seeds share in each round of a pruning or search.
 
-    Columns: those of `prunekit.analysis.overlap.agreement`.
-    Raises: LackingError where a run has fewer than two seeds with a pruned ticket, or several prunings; ConfigError
-    where `stage` is not there.
+    Columns:
+        those of `prunekit.analysis.overlap.agreement`.
+
+    Raises:
+        LackingError: where a run has fewer than two seeds with a pruned ticket, or several prunings.
+        ConfigError: where `stage` is not there.
     """
     found = []
     for run in runs:

@@ -15,7 +15,8 @@ NAMING = ("task", "model", "method", "labels", "stage", "run")
 def parts(table: pd.DataFrame, more: Sequence[str] = ()) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each part of a table that `NAMING` tells apart, with its name; one part without a name where nothing does.
 
-    more: columns that stand in every name, before those of `NAMING`.
+    Args:
+        more: columns that stand in every name, before those of `NAMING`.
     """
     chosen = list(more)
     for key in (one for one in NAMING if one in table):

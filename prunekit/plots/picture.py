@@ -27,11 +27,14 @@ class LackingError(ArtifactError):
 class Picture:
     """A figure.
 
-    name: of its module and files.  shows: one sentence, for captions and help.
-    table_of: runs -> the table that is drawn and saved; raises LackingError where the runs do not hold it. It may take
-        `seed` and `stage`, None for what there is; a command then has flags for them.
-    draw: (table, axes) -> axes.  columns: paper columns, 1 or 2, that suit it.
-    height: (table, columns) -> inches.
+    Attributes:
+        name: of its module and files.
+        shows: one sentence, for captions and help.
+        table_of: runs -> the table that is drawn and saved; raises LackingError where the runs do not hold it. It may
+            take `seed` and `stage`, None for what there is; a command then has flags for them.
+        draw: (table, axes) -> axes.
+        columns: paper columns, 1 or 2, that suit it.
+        height: (table, columns) -> inches.
     """
 
     name: str
@@ -53,7 +56,8 @@ class Picture:
     def render(self, table: pd.DataFrame, suffix: str, columns: int | None = None, note: str = "") -> bytes:
         """The bytes of the figure of a table.
 
-        note: what a reader must know, such as that the run is unfinished; it stands in the picture.
+        Args:
+            note: what a reader must know, such as that the run is unfinished; it stands in the picture.
         """
         wide = columns or self.columns
         height = self.height(table, wide)
@@ -63,8 +67,9 @@ class Picture:
 def opened(paths: Sequence[Path]) -> list[Run]:
     """Run directories, each with a finished round.
 
-    Raises: ArtifactError where one is none, or is damaged; ConfigError where two have one name, by which tables tell
-    them apart.
+    Raises:
+        ArtifactError: where one is none, or is damaged.
+        ConfigError: where two have one name, by which tables tell them apart.
     """
     runs = [tables.opened(path) for path in paths]
     for number, run in enumerate(runs):
@@ -96,7 +101,8 @@ def _unfinished(run: Run) -> str:
 def one_run(runs: Sequence[Run]) -> Run:
     """The run of a figure that shows one prompt.
 
-    Raises: LackingError where there are several.
+    Raises:
+        LackingError: where there are several.
     """
     if len(runs) > 1:
         raise LackingError(f"it shows one prompt, and {len(runs)} runs are named; name one of them")
@@ -106,7 +112,9 @@ def one_run(runs: Sequence[Run]) -> Run:
 def one_stage(run: Run, stage: str | None) -> str:
     """The pruning or search of a run that a figure shows: the one that is asked for, or the only one.
 
-    Raises: LackingError where there is none or several; ConfigError where the run has not what is asked for.
+    Raises:
+        LackingError: where there is none or several.
+        ConfigError: where the run has not what is asked for.
     """
     finished = {place.stage for place in run.tickets()}
     there = [one for one in tables.prunings(run) if one in finished]
@@ -124,7 +132,8 @@ def one_stage(run: Run, stage: str | None) -> str:
 def one_seed(table: pd.DataFrame, run: Run, seed: int | None) -> pd.DataFrame:
     """The rows of a seed, or of the first there is.
 
-    Raises: ConfigError where the table has no such seed.
+    Raises:
+        ConfigError: where the table has no such seed.
     """
     there = sorted(int(one) for one in set(table["seed"]))
     if seed is not None and seed not in there:
@@ -135,7 +144,8 @@ def one_seed(table: pd.DataFrame, run: Run, seed: int | None) -> pd.DataFrame:
 def suffix_of(path: Path) -> str:
     """The format that a file's name asks for.
 
-    Raises: ConfigError where it is none that a figure can have.
+    Raises:
+        ConfigError: where it is none that a figure can have.
     """
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in style.SUFFIXES:
@@ -147,7 +157,11 @@ def suffix_of(path: Path) -> str:
 def write(path: Path, picture: bytes, table: pd.DataFrame, *, overwrite: bool = False) -> None:
     """A figure, and its table beside it as CSV: whole files, or the old ones.
 
-    overwrite: also files that are no figure of prunekit.  Raises: ConfigError as `check`.
+    Args:
+        overwrite: also files that are no figure of prunekit.
+
+    Raises:
+        ConfigError: as `check`.
     """
     check(path, table, overwrite=overwrite)
     atomic.replace(path, picture)
@@ -157,7 +171,8 @@ def write(path: Path, picture: bytes, table: pd.DataFrame, *, overwrite: bool = 
 def check(path: Path, table: pd.DataFrame, *, overwrite: bool) -> None:
     """Refuse to write over what is no earlier figure: a picture with a table of the same columns beside it.
 
-    Raises: ConfigError in one line.
+    Raises:
+        ConfigError: in one line.
     """
     beside = path.with_suffix(".csv")
     columns = _csv(table.iloc[:0])

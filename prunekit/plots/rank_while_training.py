@@ -20,10 +20,12 @@ POSITIVE = "positive entries of Sigma"
 def table_of(runs: Sequence[Run]) -> pd.DataFrame:
     """The entropy rank at every snapshot of the dense round; for prompts U ReLU(Sigma) V also its positive entries.
 
-    Columns: those of `prunekit.analysis.training.path`; positive entries are rows of matrix "positive entries of
-    Sigma",
-        measure "count".
-    Raises: LackingError where a run has no snapshots.
+    Columns:
+        those of `prunekit.analysis.training.path`; positive entries are rows of matrix "positive entries of Sigma",
+            measure "count".
+
+    Raises:
+        LackingError: where a run has no snapshots.
     """
     snapshots = [
         tables.snapshots(run, int(str(one.keys["seed"]))) for run in runs for one in tables.subjects(run)

@@ -27,9 +27,12 @@ _TITLES = {
 def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     """Agreement of every kind of score with what was measured, over the tokens of each measured prompt.
 
-    Columns: those of `prunekit.analysis.unit_scores.agreement`; `first` is "leave-one-out" or "shapley".
-    Raises: LackingError where a run has no such measurement, or several prunings; ConfigError where `stage` is not
-    there.
+    Columns:
+        those of `prunekit.analysis.unit_scores.agreement`; `first` is "leave-one-out" or "shapley".
+
+    Raises:
+        LackingError: where a run has no such measurement, or several prunings.
+        ConfigError: where `stage` is not there.
     """
     measured = tables.measured(runs)
     mine = measured[(measured["level"] == "token") & measured["kind"].isin(REFERENCES)]

@@ -21,10 +21,13 @@ _BINS = 16
 def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     """The scores of all tokens in the dense round, of the kind that pruned, all seeds together.
 
-    Columns: those of `prunekit.analysis.tables.scores`, at level "token", of one kind; fate (str): "kept to the
-    end" or the
-        round in which the token was dropped.
-    Raises: LackingError where nothing was pruned, or prunings are several; ConfigError where `stage` is not there.
+    Columns:
+        those of `prunekit.analysis.tables.scores`, at level "token", of one kind; fate (str): "kept to the end" or the
+            round in which the token was dropped.
+
+    Raises:
+        LackingError: where nothing was pruned, or prunings are several.
+        ConfigError: where `stage` is not there.
     """
     scores = pd.concat([tables.scores([run], one_stage(run, stage)) for run in runs], ignore_index=True)
     dense = (scores["level"] == "token") & (scores["round"] == 0)

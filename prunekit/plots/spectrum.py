@@ -18,7 +18,8 @@ _NOTHING = 1e-12
 def table_of(runs: Sequence[Run]) -> pd.DataFrame:
     """Singular values of the dense round's prompts, with the band of Gaussian matrices.
 
-    Columns: those of `prunekit.analysis.spectra.spectrum`.
+    Columns:
+        those of `prunekit.analysis.spectra.spectrum`.
     """
     return spectra.spectrum([subject for run in runs for subject in tables.subjects(run)])
 

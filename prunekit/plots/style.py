@@ -112,8 +112,12 @@ def render(
 ) -> bytes:
     """The bytes of a figure; the same table gives the same bytes.
 
-    suffix: "svg", "pdf" or "png".  columns: the paper columns it spans, 1 or 2.  height: inches.
-    salt: makes the names inside an SVG, so that two figures on one page share none.  note: stands under the figure.
+    Args:
+        suffix: "svg", "pdf" or "png".
+        columns: the paper columns it spans, 1 or 2.
+        height: inches.
+        salt: makes the names inside an SVG, so that two figures on one page share none.
+        note: stands under the figure.
     """
     with look(salt):
         lines = textwrap.wrap(clean(note), _NOTE_LETTERS[columns])
@@ -153,7 +157,8 @@ def ticks(axis: Any, names: Sequence[str], most: int = 34) -> None:
 def counts(axis: Any, numbers: Sequence[int], most: int, *, middle: bool = False) -> None:
     """Numbers at the places 0, 1, ... of an axis, at most so many: every second, fifth, tenth ... of a long row.
 
-    middle: the places are cells from 0 to 1, 1 to 2, ..., and the numbers stand in their middles.
+    Args:
+        middle: the places are cells from 0 to 1, 1 to 2, ..., and the numbers stand in their middles.
     """
     every = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if len(numbers) <= step * most)
     places = range(0, len(numbers), every)

@@ -23,10 +23,12 @@ _MOST_TICKS = 25
 def table_of(runs: Sequence[Run], seed: int | None = None, stage: str | None = None) -> pd.DataFrame:
     """The cells of the last ticket of a seed, with the scores of their last round.
 
-    Columns: those of `prunekit.analysis.tables.scores`, at level "piece", of one prompt and one kind: that which
-    pruned it.
-    Raises: LackingError where nothing was pruned, or runs and prunings are several; ConfigError where `seed` or `stage`
-    is not there.
+    Columns:
+        those of `prunekit.analysis.tables.scores`, at level "piece", of one prompt and one kind: that which pruned it.
+
+    Raises:
+        LackingError: where nothing was pruned, or runs and prunings are several.
+        ConfigError: where `seed` or `stage` is not there.
     """
     run = one_run(runs)
     scores = tables.scores([run], one_stage(run, stage))

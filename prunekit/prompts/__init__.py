@@ -34,7 +34,8 @@ METHODS: tuple[Method, ...] = get_args(Method)
 def kind(method: Method, state: Mapping[str, Tensor] | None = None) -> type[Prompt]:  # noqa: C901 (a case a method)
     """The class of a method's prompts; `state` tells the two that intrinsic prompt tuning has apart.
 
-    Raises: ArtifactError where there is no such method.
+    Raises:
+        ArtifactError: where there is no such method.
     """
     match method:
         case "direct":
@@ -65,7 +66,8 @@ def kind(method: Method, state: Mapping[str, Tensor] | None = None) -> type[Prom
 def build(method: Method, state: Mapping[str, Tensor]) -> Prompt:
     """The prompt of a method at saved tensors (its `state_dict`, trained and frozen ones).
 
-    Raises: ArtifactError where there is no such method, or the tensors are another's.
+    Raises:
+        ArtifactError: where there is no such method, or the tensors are another's.
     """
     made = kind(method, state)
     try:
@@ -79,11 +81,13 @@ def start(
 ) -> Prompt:
     """A fresh prompt of a method.
 
-    values: [P, H] from an initialiser: where direct, residual, dept, adept, ept, structured, singular, dpt with factors
-    "svd", and the random subspace start from; the others owe them their shape alone.
+    Args:
+        values: [P, H] from an initialiser: where direct, residual, dept, adept, ept, structured, singular, dpt with
+            factors "svd", and the random subspace start from; the others owe them their shape alone.
 
-    Raises: ConfigError where `options` do not fit, or `context` lacks what the method needs; ArtifactError where there
-    is no such method.
+    Raises:
+        ConfigError: where `options` do not fit, or `context` lacks what the method needs.
+        ArtifactError: where there is no such method.
     """
     return kind(method).start(values, generator, options, context)
 
@@ -91,7 +95,8 @@ def start(
 def same_kind(prompts: Sequence[Prompt]) -> None:
     """Check that prompts can be trained side by side: of one method, with the same sizes of its own (P may differ).
 
-    Raises: ConfigError naming the first difference.
+    Raises:
+        ConfigError: naming the first difference.
     """
     if not prompts:
         return

@@ -25,7 +25,10 @@ RANK = 19
 class AdeptPrompt(Prompt):
     """P free vectors, and an offset on every input embedding that a small shared network makes of that embedding.
 
-    values: [P, H].  left: A [H, R], left_bias a [R].  right: B [R, H], right_bias b [H].
+    Attributes:
+        values: [P, H].
+        left: A [H, R], left_bias a [R].
+        right: B [R, H], right_bias b [H].
     """
 
     method: ClassVar[str] = "adept"

@@ -17,10 +17,12 @@ DroppedAs = Literal["remove", "hide", "zero"]
 class OffsetRate(NamedTuple):
     """A learning rate of their own, for the numbers that move the input embeddings.
 
-    rate: as published.  prompt_rate: what the same source gives the prompt itself.
-    in_units: whether what is added is a sum of these numbers, in the units of the embeddings as the prompt's values
-    are: then the rate follows the prompt's own onto models whose embeddings are larger or smaller. Otherwise these
-    numbers only map embeddings to embeddings, have no unit, and the published rate holds as it is.
+    Attributes:
+        rate: as published.
+        prompt_rate: what the same source gives the prompt itself.
+        in_units: whether what is added is a sum of these numbers, in the units of the embeddings as the prompt's values
+            are: then the rate follows the prompt's own onto models whose embeddings are larger or smaller. Otherwise
+            these numbers only map embeddings to embeddings, have no unit, and the published rate holds as it is.
     """
 
     rate: float
@@ -35,15 +37,16 @@ class OffsetRate(NamedTuple):
 class AutoRate(NamedTuple):
     """The learning rate of a method under `learning_rate = "auto"`, for AdamW.
 
-    factor: the rate, or its multiple of that RMS.
-    in_units: whether it is in units of the RMS of the model's embeddings, as what is learned is; else it is absolute,
-    as where factors start at a size of their own.
-
     The published rates are for one family of models and its embeddings. These come from `prunekit compare --task
     testbed/alike-mood --learning-rate 1 --learning-rates 0.01,0.03,0.1,0.3,1 --train-examples 256 --validation-examples
     100 --test-examples 200 --train-steps 60 --evaluate-every 10 --threads 1`, and from the same with that model's
     residual stream made 16 times as small (RMS 0.06 instead of 0.99), the same function of other embeddings: of the
     rates that learn fastest on both, the middle.
+
+    Attributes:
+        factor: the rate, or its multiple of that RMS.
+        in_units: whether it is in units of the RMS of the model's embeddings, as what is learned is; else it is
+            absolute, as where factors start at a size of their own.
     """
 
     factor: float
@@ -60,10 +63,12 @@ class Prompt(nn.Module):
     Its `state_dict` holds all that it is made of: the trained numbers as parameters, what stays as it was drawn or
     measured as buffers.
 
-    method: its name.  moves_input: whether the method also moves the input embeddings (then all members of a cohort
-    do).  published_rate: the learning rate of its authors, absolute; None where they give none that could be read.
-    auto_rate: the one that is used where none is asked for.
-    offset_parameters: names of the parameters that learn at a rate of their own, `offset_rate`.
+    Attributes:
+        method: its name.
+        moves_input: whether the method also moves the input embeddings (then all members of a cohort do).
+        published_rate: the learning rate of its authors, absolute; None where they give none that could be read.
+        auto_rate: the one that is used where none is asked for.
+        offset_parameters: names of the parameters that learn at a rate of their own, `offset_rate`.
     """
 
     method: ClassVar[str] = "prompt"
@@ -79,7 +84,8 @@ class Prompt(nn.Module):
     ) -> Prompt:
         """A fresh prompt; values: [P, H] from an initialiser, of which some methods take the shape alone.
 
-        Raises: ConfigError where `options` do not fit, or `context` lacks what the method needs.
+        Raises:
+            ConfigError: where `options` do not fit, or `context` lacks what the method needs.
         """
         raise NotImplementedError
 
@@ -90,7 +96,8 @@ class Prompt(nn.Module):
     def embed_input(self, embedded: Tensor, mask: Tensor) -> Tensor:
         """[B, T, H] -> [B, T, H]: the input embeddings, moved where the method also moves those (DePT, ADePT).
 
-        mask: Bool[B, T], False on padding, which is never moved.
+        Args:
+            mask: Bool[B, T], False on padding, which is never moved.
         """
         return embedded
 
@@ -110,7 +117,8 @@ class Prompt(nn.Module):
     def materialise(self) -> Tensor:
         """[P, H] static prompt, detached: what is kept of the method once it is trained.
 
-        Raises: ConfigError where the method has none, since it moves the input embeddings too.
+        Raises:
+            ConfigError: where the method has none, since it moves the input embeddings too.
         """
         if self.moves_input:
             raise ConfigError(
@@ -125,8 +133,9 @@ class Prompt(nn.Module):
 class MaskedPrompt(nn.Module):
     """A prompt seen through a mask. Values and mask stay apart: the effective prompt is their product, at use.
 
-    absent: what stands where a token was dropped. "remove": nothing, the sequence is shorter. "hide": its slot, which
-    nobody attends to. "zero": its slot, with a zero vector (the paper's literal gamma * P).
+    Attributes:
+        dropped_as: what stands where a token was dropped. "remove": nothing, the sequence is shorter. "hide": its slot,
+            which nobody attends to. "zero": its slot, with a zero vector (the paper's literal gamma * P).
     """
 
     def __init__(self, prompt: Prompt, mask: Mask, dropped_as: DroppedAs) -> None:

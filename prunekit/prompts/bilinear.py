@@ -40,7 +40,8 @@ class BilinearPrompt(FactorPrompt):
     ) -> Self:
         """A fresh prompt, which owes values [P, H] its shape alone.
 
-        Raises: ConfigError where W is to whiten and `context` has no matrix that does, or one of another width.
+        Raises:
+            ConfigError: where W is to whiten and `context` has no matrix that does, or one of another width.
         """
         tokens, width = values.shape
         rank = options.rank_or(RANK, most=width)
@@ -67,9 +68,11 @@ class BilinearPrompt(FactorPrompt):
 def whitened(sigma: Tensor, floor: float = FLOOR) -> Tensor:
     """The symmetric whitening matrix [H, H] of sigma [H, H]: U max(S, floor * S_1)^(-1/2) U^T.
 
-    floor: the smallest eigenvalue that is believed, as a fraction of the largest, S_1.
+    Args:
+        floor: the smallest eigenvalue that is believed, as a fraction of the largest, S_1.
 
-    Raises: ConfigError where sigma is zero, or not finite.
+    Raises:
+        ConfigError: where sigma is zero, or not finite.
     """
     exact = sigma.detach().double()
     finite = bool(torch.isfinite(exact).all())

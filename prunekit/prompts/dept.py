@@ -26,7 +26,11 @@ ALPHA = 8.0
 class DeptPrompt(Prompt):
     """P free vectors, and a low-rank offset on the embedding of the input's i-th token, the same for all inputs.
 
-    values: [P, H].  left: A [N, R], N the longest input.  right: B [R, H].  scale: s, frozen.
+    Attributes:
+        values: [P, H].
+        left: A [N, R], N the longest input.
+        right: B [R, H].
+        scale: s, frozen.
     """
 
     method: ClassVar[str] = "dept"

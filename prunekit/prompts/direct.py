@@ -15,7 +15,8 @@ from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 class DirectPrompt(Prompt):
     """P free vectors.
 
-    values: [P, H] starting values, copied.
+    Attributes:
+        values: [P, H] starting values, copied.
     """
 
     method: ClassVar[str] = "direct"

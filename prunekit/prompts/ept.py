@@ -30,9 +30,12 @@ class EptPrompt(Prompt):
     fusion: P_f = P + softmax(P W_q (A B W_k)^T / sqrt D) (A B) W_v W_o.
     projection: sum over j of g_j S_j, with spaces S_j = P_f (I + D_j U_j) and the gate g = softmax(G mean(P_f)).
 
-    values: P [P, H].  left: A [N, R], N the longest input.  right: B [R, H].
-    attention: W_q, W_k, W_v [3, H, D] and out: W_o [D, H], or None without fusion.
-    down: D_j [M, H, D], up: U_j [M, D, H] and gate: G [M, H], or None without projection.
+    Attributes:
+        values: P [P, H].
+        left: A [N, R], N the longest input.
+        right: B [R, H].
+        attention: W_q, W_k, W_v [3, H, D] and out: W_o [D, H], or None without fusion.
+        down: D_j [M, H, D], up: U_j [M, D, H] and gate: G [M, H], or None without projection.
     """
 
     method: ClassVar[str] = "ept"

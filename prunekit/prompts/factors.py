@@ -15,7 +15,9 @@ from prunekit.support.errors import DivergedError
 class FactorPrompt(Prompt):
     """A product of two thin matrices, of rank R at most for the whole of training; R (P + H) numbers.
 
-    left: [P, R], a row per token.  right: what all tokens share.
+    Attributes:
+        left: [P, R], a row per token.
+        right: what all tokens share.
     """
 
     def __init__(self, left: Tensor, right: Tensor) -> None:
@@ -38,7 +40,8 @@ def svd(values: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     Computed in float64. The sign of each direction, which is free, is fixed: the largest entry of its row of V is
     positive, so that two machines agree.
 
-    Raises: DivergedError where an entry is NaN or infinite.
+    Raises:
+        DivergedError: where an entry is NaN or infinite.
     """
     if not torch.isfinite(values).all():
         raise DivergedError("values with NaN or infinite entries have no singular value decomposition")

@@ -56,7 +56,8 @@ def from_text(embed: Embed, ids: Sequence[int]) -> Initialiser:
 def from_labels(embed: Embed, labels: Sequence[Sequence[int]], rest: Initialiser) -> Initialiser:
     """One row per label word (mean over its tokens), the others from `rest` (Lester et al. 2021, section 3.2).
 
-    labels: token ids of each word.
+    Args:
+        labels: token ids of each word.
     """
 
     def draw(generator: torch.Generator, shape: tuple[int, int]) -> Tensor:

@@ -28,8 +28,10 @@ class IntrinsicPrompt(Prompt):
 
     P_0 + W_2 tanh(W_1 z + b_1), with W_2 = basis outer.
 
-    code: z [D].  inner: W_1 [W, D], inner_bias b_1 [W].  outer: [K, W], basis: [K, P, H], base: P_0 [P, H]. All but the
-    code frozen.
+    Attributes:
+        code: z [D].
+        inner: W_1 [W, D], inner_bias b_1 [W].
+        outer: [K, W], basis: [K, P, H], base: P_0 [P, H]. All but the code frozen.
     """
 
     method: ClassVar[str] = "intrinsic"
@@ -58,7 +60,8 @@ class IntrinsicPrompt(Prompt):
 
         With options.subspace = "random" it is the control instead, a `RandomSubspacePrompt`.
 
-        Raises: ConfigError where `context` has no decoder, or one of another shape.
+        Raises:
+            ConfigError: where `context` has no decoder, or one of another shape.
         """
         if options.subspace == "random":
             return RandomSubspacePrompt.start(values, generator, options)
@@ -95,7 +98,10 @@ class IntrinsicPrompt(Prompt):
 class RandomSubspacePrompt(Prompt):
     """P_0 + reshape(R z): a random subspace around the start, the control that no other task has told anything.
 
-    code: z [D].  base: P_0 [P, H], frozen.  basis: R [D, P, H], frozen.
+    Attributes:
+        code: z [D].
+        base: P_0 [P, H], frozen.
+        basis: R [D, P, H], frozen.
     """
 
     method: ClassVar[str] = "intrinsic"

@@ -18,8 +18,9 @@ from prunekit.support.errors import ConfigError
 class Mask:
     """Keep-flags of a prompt's tokens and pieces; never edited in place.
 
-    token: Bool[P], True where the token is kept.
-    piece: Bool[P, K], True where the piece is kept; all False for a dropped token, never all False for a kept one.
+    Attributes:
+        token: Bool[P], True where the token is kept.
+        piece: Bool[P, K], True where the piece is kept; all False for a dropped token, never all False for a kept one.
     """
 
     token: Tensor
@@ -41,7 +42,8 @@ class Mask:
     def expand(self, width: int) -> Tensor:
         """Bool[P, H]: the keep-flag of every coordinate, for an embedding of H = `width`.
 
-        Raises: ConfigError where K does not divide H.
+        Raises:
+            ConfigError: where K does not divide H.
         """
         size = piece_width(width, self.piece.shape[1])
         return self.piece.repeat_interleave(size, dim=1)
@@ -79,7 +81,8 @@ class Mask:
 def piece_width(width: int, pieces: int) -> int:
     """H / K, the coordinates in one piece.
 
-    Raises: ConfigError where K does not divide H.
+    Raises:
+        ConfigError: where K does not divide H.
     """
     if pieces < 1 or width % pieces:
         fits = [count for count in (1, 2, 4, 8, 16, 32, 64) if width % count == 0]

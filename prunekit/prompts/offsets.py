@@ -20,7 +20,8 @@ def added_by_position(embedded: Tensor, table: Tensor, mask: Tensor) -> Tensor:
     Positions are counted over the mask, so that padding, on either side, takes none and moves none: the published
     code pads every text to S and adds the table to the padding too, which makes an answer depend on it.
 
-    Raises: ConfigError where a text has more than S tokens.
+    Raises:
+        ConfigError: where a text has more than S tokens.
     """
     place = mask.long().cumsum(dim=-1).sub(1).clamp(min=0)
     if mask.shape[-1] > len(table) and int(place.max()) >= len(table):  # a short enough row is never counted

@@ -14,17 +14,21 @@ from prunekit.support.errors import ConfigError
 class Options:
     """Hyper-parameters of the methods; each reads its own. The defaults are the published ones, where there are any.
 
-    rank: None for the method's own: dpt 10 (its code's default), dept 45 and adept 19 (their READMEs), ept 45 (DePT's,
-    its own being unknown), bilinear 75 (BPT, shallow), ulpt 2 (its README), singular min(P, H).
-    factors: dpt; "uniform": U(-0.5, 0.5) factors, as published; "svd": balanced factors of the given values (PT-MoE).
-    bottleneck: residual; the hidden width of its MLP (400 at T5-Large, which gives DPT's 925K parameters).
-    input_tokens: dept and ept; the longest input that has an offset (DePT: 256).
-    whiten: bilinear; whether W takes whitening columns, or Xavier-uniform entries (BPT has both).
-    task_size: structured; the length of the task vector (ours; the paper's could not be read).
-    subspace: intrinsic; "decoder": that of a prompt autoencoder; "random": a random subspace around the start.
-    dimension: intrinsic, random subspace; its dimension (250 is the largest that IPT tries).
-    spaces, inner: ept; subspaces, and the inner width of spaces and fusion (ours).
-    fusion, projection: ept; False leaves the module out, the paper's two ablations.
+    Attributes:
+        rank: None for the method's own: dpt 10 (its code's default), dept 45 and adept 19 (their READMEs), ept 45
+            (DePT's, its own being unknown), bilinear 75 (BPT, shallow), ulpt 2 (its README), singular min(P, H).
+        factors: dpt; "uniform": U(-0.5, 0.5) factors, as published; "svd": balanced factors of the given values
+            (PT-MoE).
+        bottleneck: residual; the hidden width of its MLP (400 at T5-Large, which gives DPT's 925K parameters).
+        input_tokens: dept and ept; the longest input that has an offset (DePT: 256).
+        whiten: bilinear; whether W takes whitening columns, or Xavier-uniform entries (BPT has both).
+        task_size: structured; the length of the task vector (ours; the paper's could not be read).
+        subspace: intrinsic; "decoder": that of a prompt autoencoder; "random": a random subspace around the start.
+        dimension: intrinsic, random subspace; its dimension (250 is the largest that IPT tries).
+        spaces: ept; subspaces, and the inner width of spaces and fusion (ours).
+        inner: ept; subspaces, and the inner width of spaces and fusion (ours).
+        fusion: ept; False leaves the module out, the paper's two ablations.
+        projection: ept; False leaves the module out, the paper's two ablations.
     """
 
     rank: int | None = None
@@ -49,7 +53,8 @@ class Options:
     def rank_or(self, published: int, most: int | None = None) -> int:
         """The rank that is asked for, else the published one.
 
-        Raises: ConfigError where it is above `most`, beyond which the method has nothing to give.
+        Raises:
+            ConfigError: where it is above `most`, beyond which the method has nothing to give.
         """
         rank = published if self.rank is None else self.rank
         if most is not None and rank > most:
@@ -77,8 +82,9 @@ class Decoder:
 class Context:
     """What some methods need of the model, or of earlier runs.
 
-    whitening: bilinear; [H, H], `whitened` of what the model's first attention makes of texts.
-    decoder: intrinsic; the frozen map from a code to a prompt.
+    Attributes:
+        whitening: bilinear; [H, H], `whitened` of what the model's first attention makes of texts.
+        decoder: intrinsic; the frozen map from a code to a prompt.
     """
 
     whitening: Tensor | None = None

@@ -25,7 +25,11 @@ class ResidualPrompt(Prompt):
     At the start the MLP's part has norm sqrt(H) in every row, that of a fresh LayerNorm: P' is not near P, and where
     embeddings are small it is nearly all of P'. The MLP is thrown away after training (`materialise`).
 
-    values: [P, H].  down: [W, H], down_bias [W].  up: [H, W], up_bias [H].  norm: [H], norm_bias [H].
+    Attributes:
+        values: [P, H].
+        down: [W, H], down_bias [W].
+        up: [H, W], up_bias [H].
+        norm: [H], norm_bias [H].
     """
 
     method: ClassVar[str] = "residual"

@@ -23,7 +23,10 @@ class SingularPrompt(Prompt):
     A value that falls to 0 or below gets no gradient any more, nor do its directions: `positive` never grows, whatever
     the task. U and V do not stay orthogonal, so that `positive` bounds the rank of P from above and no more.
 
-    left: U [P, R].  sigma: [R], descending at the start.  right: V [R, H].
+    Attributes:
+        left: U [P, R].
+        sigma: [R], descending at the start.
+        right: V [R, H].
     """
 
     method: ClassVar[str] = "singular"

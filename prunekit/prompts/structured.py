@@ -20,7 +20,9 @@ from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 class StructuredPrompt(Prompt):
     """A linear map of one trained vector, the map trained too; D (1 + P H) numbers.
 
-    task: z [D].  weight: W [D, P, H].
+    Attributes:
+        task: z [D].
+        weight: W [D, P, H].
     """
 
     method: ClassVar[str] = "structured"

@@ -22,7 +22,11 @@ RANK = 2
 class UlptPrompt(Prompt):
     """A short code per token, thrown into the embedding space at random; R P + 2 H trained numbers.
 
-    code: Z [P, R].  scale: s [H].  shift: t [H].  projection: R [R, H], frozen.
+    Attributes:
+        code: Z [P, R].
+        scale: s [H].
+        shift: t [H].
+        projection: R [R, H], frozen.
     """
 
     method: ClassVar[str] = "ulpt"

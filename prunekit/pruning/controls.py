@@ -45,7 +45,9 @@ def train_arms(
     """Train every arm beside every target; returns what each ended with. An arm that diverges stops.
 
     A target that dropped nothing has no reversed arm; one that was rewound to fresh values is its own fresh arm.
-    without: arms that the caller has already.
+
+    Args:
+        without: arms that the caller has already.
     """
     needless = {*without, *(("reinit",) if rewinding.rewind == "reinit" else ())}
     arms = [arm for arm in ARMS if arm not in needless]

@@ -31,10 +31,13 @@ Fresh = Callable[[Ticket], Values]
 class RoundResult:
     """What a round made of one ticket.
 
-    kept: the values of its best evaluation.  validation: their primary metric there; None where training did not come
-    to its end (it diverged, or a search dropped it).  scores: importance of each token and piece at those values; None
-    where there are none to prune by, and the lineage ends.  snapshots: values by step, at least those that a later
-    rewind asks for.
+    Attributes:
+        kept: the values of its best evaluation.
+        validation: their primary metric there; None where training did not come to its end (it diverged, or a search
+            dropped it).
+        scores: importance of each token and piece at those values; None where there are none to prune by, and the
+            lineage ends.
+        snapshots: values by step, at least those that a later rewind asks for.
     """
 
     kept: Values
@@ -47,9 +50,11 @@ class RoundResult:
 class Rewinding:
     """How a pruned ticket starts.
 
-    rewind: where surviving values restart: "trained", the values that the previous round kept (XPrompt); "init" or a
-    step, the snapshot of round 0 (Frankle and Carbin; late rewinding); "fresh", new ones from `fresh` (a control).
-    absent: what stands for a token that was dropped.
+    Attributes:
+        rewind: where surviving values restart: "trained", the values that the previous round kept (XPrompt); "init" or
+            a step, the snapshot of round 0 (Frankle and Carbin; late rewinding); "reinit", new ones from `fresh` (a
+            control).
+        dropped_as: what stands for a token that was dropped.
     """
 
     rewind: Rewind
@@ -59,7 +64,9 @@ class Rewinding:
     def start(self, ticket: Ticket, mask: Mask, number: int, last: RoundResult, dense: RoundResult) -> Ticket:
         """The ticket of round `number`: `ticket` under `mask`, rewound.
 
-        last, dense: what was learned from `ticket`, and in round 0. The mask is not applied: it stays a factor, at use.
+        Args:
+            last: what was learned from `ticket`, and in round 0. The mask is not applied: it stays a factor, at use.
+            dense: what was learned from `ticket`, and in round 0. The mask is not applied: it stays a factor, at use.
         """
         child = replace(ticket, mask=mask, round=number, rewind=self.rewind, dropped_as=self.dropped_as)
         return child.at(self._values(child, last, dense))
@@ -83,10 +90,11 @@ class Rewinding:
     def new_values(self, ticket: Ticket) -> Values:
         """New starting values for a ticket.
 
-        Raises: ValueError where there is no `fresh` to draw them.
+        Raises:
+            ValueError: where there is no `fresh` to draw them.
         """
         if self.fresh is None:
-            raise ValueError('rewind = "fresh" needs `fresh`, which draws new values')
+            raise ValueError('rewind = "reinit" needs `fresh`, which draws new values')
         return self.fresh(ticket)
 
 

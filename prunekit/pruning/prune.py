@@ -16,8 +16,9 @@ def prune_mask(mask: Mask, scores: Scores, keep: Keep) -> Mask:
 
     Only kept cells compete, so nothing is revived. Ties go to the lower index.
 
-    Raises: ValueError where shapes differ or `keep` asks for more than the mask holds or for nothing;
-    DivergedError where the score of a kept cell is NaN.
+    Raises:
+        ValueError: where shapes differ or `keep` asks for more than the mask holds or for nothing.
+        DivergedError: where the score of a kept cell is NaN.
     """
     if scores.piece.shape != mask.piece.shape:
         raise ValueError(f"scores have shape {[*scores.piece.shape]}, the mask has {[*mask.piece.shape]}")

@@ -31,8 +31,12 @@ _Wanted = Mapping[int, Sequence[Keep]]
 class Found:
     """What a search tried and chose.
 
-    tickets, learned: by (seed, counts).  chosen: the best counts of each seed.  token_only, piece_only: the best with
-    all pieces, with all tokens, where the search tried such.
+    Attributes:
+        tickets: by (seed, counts).
+        learned: by (seed, counts).
+        chosen: the best counts of each seed.
+        token_only: the best with all pieces, with all tokens, where the search tried such.
+        piece_only: the best with all pieces, with all tokens, where the search tried such.
     """
 
     tickets: Mapping[Key, Ticket]
@@ -53,8 +57,10 @@ def search_ratios(
 ) -> Found:
     """Try the ratios of a grid for every seed of the dense round, and choose.
 
-    piece_line: under "paper", also try the piece ratios with all tokens, for the piece-only row of a table; they are
-    not chosen from.  rescore: under "paper", gives the scores by which pieces of the chosen tokens go.
+    Args:
+        piece_line: under "paper", also try the piece ratios with all tokens, for the piece-only row of a table; they
+            are not chosen from.
+        rescore: under "paper", gives the scores by which pieces of the chosen tokens go.
     """
     tokens, pieces = dense.tickets[0].mask.piece.shape
     token_line = [Keep(kept, pieces) for kept in line(tokens)]
@@ -114,7 +120,8 @@ def best_of(reached: Mapping[Key, float]) -> Key:
 def worse_half(standings: Mapping[Key, float]) -> set[Key]:
     """The cells that successive halving drops (Jamieson and Talwalkar 2016): of each seed, all but the better half.
 
-    standings: the best validation metric so far, of the cells still in training. An odd one stays.
+    Args:
+        standings: the best validation metric so far, of the cells still in training. An odd one stays.
     """
     worse: set[Key] = set()
     for seed in {key[0] for key in standings}:

@@ -27,8 +27,10 @@ class Keep:
 class Schedule:
     """A target for the last round and the number of rounds that lead there geometrically.
 
-    rounds: prunings after the dense round 0.
-    keep_tokens, keep_pieces: what the last round keeps; an int is a count, a float a fraction of P (of K) in (0, 1].
+    Attributes:
+        rounds: prunings after the dense round 0.
+        keep_tokens: what the last round keeps; an int is a count, a float a fraction of P (of K) in (0, 1].
+        keep_pieces: what the last round keeps; an int is a count, a float a fraction of P (of K) in (0, 1].
     """
 
     rounds: int
@@ -43,7 +45,8 @@ class Schedule:
     def keeps(self, tokens: int, pieces: int) -> tuple[Keep, ...]:
         """The exact counts for rounds 1 to N of a prompt of P = `tokens` and K = `pieces`; never rising.
 
-        Raises: ConfigError where a count is zero or larger than what there is.
+        Raises:
+            ConfigError: where a count is zero or larger than what there is.
         """
         last_tokens = target(self.keep_tokens, tokens, "keep_tokens", "tokens")
         last_pieces = target(self.keep_pieces, pieces, "keep_pieces", "pieces")
@@ -77,7 +80,8 @@ def rungs(train_steps: int, evaluate_every: int) -> tuple[int, ...]:
 def target(keep: int | float, whole: int, name: str, unit: str) -> int:
     """The count that `keep` (a count, or a fraction of `whole`) stands for; half is rounded up.
 
-    Raises: ConfigError unless 1 <= count <= whole.
+    Raises:
+        ConfigError: unless 1 <= count <= whole.
     """
     advice = f"give a count from 1 to {whole}, or a fraction up to 1.0"
     if isinstance(keep, float) and not 0 <= keep <= 1:

@@ -19,8 +19,11 @@ class Scores:
     XPrompt's is the mean over examples of |dL/dgamma|, gamma a factor of 1 on the token, or on the piece: how strongly
     the loss would answer if it were turned (`prunekit.engine.gradient_scores`). Any other scores do here as well.
 
-    token: Float[P].  piece: Float[P, K].  examples: how many examples the scores are averaged over.
-    Entries of dropped cells mean nothing and are ignored when choosing.
+    Attributes:
+        token: Float[P].
+        piece: Float[P, K].
+        examples: how many examples the scores are averaged over. Entries of dropped cells mean nothing and are ignored
+            when choosing.
     """
 
     token: Tensor

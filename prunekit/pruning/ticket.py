@@ -48,13 +48,16 @@ class Values:
 class Ticket:
     """What one member of a cohort starts from.
 
-    mask: which tokens and pieces are kept.
-    state: the prompt's parameters by name (its `state_dict`); for prompt tuning `values` [P, H].
-    head: weight [C, H] and bias [C] of a trained head, or None where the model answers with words.
-    rewind: where the values come from: "trained", "init", "fresh", or a step of round 0; "start" in round 0.
-    round: 0 is dense.  absent: what stands for a dropped token.  place: where in the input the prompt goes.
-    seed: fixes initialisation and data order.
-    origin: names and digests (model, task, run) for whoever finds the file.
+    Attributes:
+        mask: which tokens and pieces are kept.
+        state: the prompt's parameters by name (its `state_dict`); for prompt tuning `values` [P, H].
+        head: weight [C, H] and bias [C] of a trained head, or None where the model answers with words.
+        rewind: where the values come from: "trained", "init", "reinit", or a step of round 0; "start" in round 0.
+        round: 0 is dense.
+        dropped_as: what stands for a dropped token.
+        position: where in the input the prompt goes.
+        seed: fixes initialisation and data order.
+        origin: names and digests (model, task, run) for whoever finds the file.
     """
 
     mask: Mask

@@ -69,9 +69,12 @@ class Kept(Protocol):
 class Audit:
     """What was found.
 
-    damaged, missing: a line for each problem, with the path: what is there and is not right, and what is not there.
-    files: of rounds, that were compared with their manifests.  rounds: that are there.  unfinished: that a process was
-    putting in place when it ended; running again finishes them.
+    Attributes:
+        damaged: a line for each problem, with the path: what is there and is not right, and what is not there.
+        missing: a line for each problem, with the path: what is there and is not right, and what is not there.
+        files: of rounds, that were compared with their manifests.
+        rounds: that are there.
+        unfinished: that a process was putting in place when it ended; running again finishes them.
     """
 
     damaged: tuple[str, ...]
@@ -255,7 +258,10 @@ class _Auditor:
     def _is_of_rounds(self, content: bytes, *, known: bool) -> bool:
         """Whether a parquet file is what the rounds give, though not what the journal says was written last.
 
-        A process may have ended between the two; it had the very bytes.  known: whether the journal says anything.
+        A process may have ended between the two; it had the very bytes.
+
+        Args:
+            known: whether the journal says anything.
         """
         held = _table(content)
         try:

@@ -56,9 +56,12 @@ def stamped(facts: Mapping[str, Any]) -> bytes:
 def read_stamped(path: Path, cure: str = _AGAIN, root: Path | None = None) -> dict[str, Any]:
     """The facts of a stamped file, its sha256 among them.
 
-    cure: what the user can do about damage.  root: the run that it lies in, below which no link is followed.
+    Args:
+        cure: what the user can do about damage.
+        root: the run that it lies in, below which no link is followed.
 
-    Raises: ArtifactError where it is missing, no regular file, or a single byte differs.
+    Raises:
+        ArtifactError: where it is missing, no regular file, or a single byte differs.
     """
     content = _content(path, reading.JSON, cure, root)
     try:
@@ -96,7 +99,8 @@ def timing(seconds: Mapping[str, float], manifest: bytes) -> bytes:
 def read_timing(folder: Path, root: Path | None = None) -> dict[str, float]:
     """The times of the round in a folder; empty where the file is gone.
 
-    Raises: ArtifactError where it is damaged, or another round's.
+    Raises:
+        ArtifactError: where it is damaged, or another round's.
     """
     path, cure = folder / TIMING, "delete it, it is not part of the record"
     if not os.path.lexists(path):
@@ -110,7 +114,8 @@ def read_timing(folder: Path, root: Path | None = None) -> dict[str, float]:
 def read_manifest(path: Path, root: Path | None = None) -> dict[str, Any]:
     """The facts of a manifest.
 
-    Raises: ArtifactError where it is missing, damaged or of another form.
+    Raises:
+        ArtifactError: where it is missing, damaged or of another form.
     """
     facts = read_stamped(path, root=root)
     try:
@@ -123,7 +128,8 @@ def read_manifest(path: Path, root: Path | None = None) -> dict[str, Any]:
 def read_listed(path: Path, known: Mapping[str, Any], root: Path | None = None) -> bytes:
     """The bytes of a file whose `size` and `sha256` a manifest holds; no more of it is read than that.
 
-    Raises: ArtifactError where it is missing, or other than that.
+    Raises:
+        ArtifactError: where it is missing, or other than that.
     """
     try:
         content = reading.content(path, min(known["size"], reading.TENSORS), root)
@@ -137,7 +143,8 @@ def read_listed(path: Path, known: Mapping[str, Any], root: Path | None = None) 
 def sealed(table: Mapping[str, Any], of: Mapping[str, str | None] | None = None) -> bytes:
     """A nested table as the bytes of a TOML file, under a comment that holds their sha256.
 
-    of: whose settings they are, where not the run's own.
+    Args:
+        of: whose settings they are, where not the run's own.
     """
     content = toml.dump({**table, "of": of and dict(of)}).encode()
     return f"{_LINE}{hashlib.sha256(content).hexdigest()}\n".encode() + content
@@ -146,9 +153,12 @@ def sealed(table: Mapping[str, Any], of: Mapping[str, str | None] | None = None)
 def read_sealed(path: Path, of: Mapping[str, str | None] | None = None, root: Path | None = None) -> dict[str, Any]:
     """The table of a sealed file.
 
-    of: whose settings they must be.  root: the run that it lies in, below which no link is followed.
+    Args:
+        of: whose settings they must be.
+        root: the run that it lies in, below which no link is followed.
 
-    Raises: ArtifactError where it is missing, no regular file, a single byte differs, or they are not.
+    Raises:
+        ArtifactError: where it is missing, no regular file, a single byte differs, or they are not.
     """
     first, _, content = _content(path, reading.TOML, _RESTORE, root).partition(b"\n")
     try:

@@ -40,7 +40,8 @@ class DistributedRun(Run):
     def commit(self, members: Sequence[Files]) -> None:
         """Compare what every process came to, byte for byte; rank 0 writes it.
 
-        Raises: PrunekitError where they differ.
+        Raises:
+            PrunekitError: where they differ.
         """
         total = hashlib.sha256()
         for files in members:
@@ -78,7 +79,8 @@ class DistributedRun(Run):
 def run_at(team: ProcessGroup, out: Path | Stored, name: str, run_id: str) -> Run:
     """As `Run.at`, for one process or for a team; where `out` says so, it is written to a store too.
 
-    Raises: ConfigError where `out` is the run directory of another experiment, or a team's run has a store.
+    Raises:
+        ConfigError: where `out` is the run directory of another experiment, or a team's run has a store.
     """
     if isinstance(out, Stored):
         if team.size > 1:

@@ -36,9 +36,11 @@ class _Facts(BaseModel):
 class Journal:
     """The rounds of a run.
 
-    rounds: committed ones, by place: the digest of its manifest.  pending: those that were being put in place, alike.
-    results: the sha256 of `results.parquet` as it was last written, None before.  environment: whether there is a
-    record of versions and machine.
+    Attributes:
+        rounds: committed ones, by place: the digest of its manifest.
+        pending: those that were being put in place, alike.
+        results: the sha256 of `results.parquet` as it was last written, None before.
+        environment: whether there is a record of versions and machine.
     """
 
     rounds: Mapping[RunKey, str] = field(default_factory=dict)
@@ -72,7 +74,8 @@ class Journal:
 def read_journal(run: Path) -> tuple[Journal, dict[str, str | None]] | None:
     """The journal of a run directory and whose it is; None where it has none.
 
-    Raises: ArtifactError where it is damaged.
+    Raises:
+        ArtifactError: where it is damaged.
     """
     path = run / JOURNAL
     if not path.is_symlink() and not path.exists():

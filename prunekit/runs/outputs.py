@@ -28,10 +28,13 @@ def check(
 ) -> None:
     """Refuse to write a file that may not be replaced. What is no regular file, such as /dev/stdout, is written to.
 
-    overwrite: whether the user said so.  is_ours: whether a content is what the verb itself writes.
-    reads: files that are read, under whichever name.
+    Args:
+        overwrite: whether the user said so.
+        is_ours: whether a content is what the verb itself writes.
+        reads: files that are read, under whichever name.
 
-    Raises: ConfigError in one line.
+    Raises:
+        ConfigError: in one line.
     """
     atomic.sweep_dead(path)
     for source in reads:
@@ -53,7 +56,11 @@ def check(
 def check_folder(folder: Path, files: Mapping[str, bytes], *, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
     """Refuse to write files into a folder where one of that name may not be replaced.
 
-    is_ours: whether a file that is there is what the verb itself wrote.  Raises: ConfigError in one line.
+    Args:
+        is_ours: whether a file that is there is what the verb itself wrote.
+
+    Raises:
+        ConfigError: in one line.
     """
     for name, content in files.items():
         path = folder / name
@@ -97,7 +104,8 @@ def is_signed(content: bytes) -> bool:
 def is_exported(path: Path, side: str) -> bool:
     """Whether a file is one that `export` wrote: the side file names it, or it is signed.
 
-    side: the name of the side file.
+    Args:
+        side: the name of the side file.
     """
     content = _content(path)
     try:

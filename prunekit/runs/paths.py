@@ -46,8 +46,9 @@ def is_of_run(name: str) -> bool:
 class RunKey(NamedTuple):
     """Where one member's round lies in a run.
 
-    stage: "" for the dense round 0 that all verbs share; else a folder such as prune-1a2b, or one inside it for another
-    arm of the same stage, such as prune-1a2b/random.
+    Attributes:
+        stage: "" for the dense round 0 that all verbs share; else a folder such as prune-1a2b, or one inside it for
+            another arm of the same stage, such as prune-1a2b/random.
     """
 
     stage: str
@@ -61,7 +62,8 @@ class RunKey(NamedTuple):
     def parse(cls, path: Path) -> RunKey:
         """The place of a path inside a run.
 
-        Raises: ValueError where it is none.
+        Raises:
+            ValueError: where it is none.
         """
         found = _PLACE.fullmatch(path.as_posix())
         if found is None:

@@ -30,8 +30,10 @@ if TYPE_CHECKING:  # they import transformers, and who only reads records needs 
 class Outcome:
     """All that is written about one member's round.
 
-    importance: scores by kind, empty where training diverged.  majority: by split, the primary metric of the best
-    answer that ignores the text.  pruned_by: the kind of score that made the mask, None in the dense round.
+    Attributes:
+        importance: scores by kind, empty where training diverged.
+        majority: by split, the primary metric of the best answer that ignores the text.
+        pruned_by: the kind of score that made the mask, None in the dense round.
     """
 
     ticket: Ticket
@@ -73,7 +75,11 @@ def content(outcome: Outcome) -> dict[str, bytes]:
 def load(run: Run, key: RunKey, kind: Kind, metric: str) -> tuple[Ticket, RoundResult]:
     """A finished round back from disk: the ticket it started from, and what was learned, with its `kind` of scores.
 
-    metric: the primary one.  Raises: ArtifactError naming the file that is missing or damaged.
+    Args:
+        metric: the primary one.
+
+    Raises:
+        ArtifactError: naming the file that is missing or damaged.
     """
     ticket = load_ticket(run.read(key, paths.TICKET))
     if (ticket.seed, ticket.round) != (key.seed, key.round):
@@ -104,7 +110,8 @@ def finished_ticket(run: Run, key: RunKey) -> Ticket:
 def locate(path: Path) -> tuple[Run, RunKey] | None:
     """The run and place of a finished round's directory; None for a ticket file.
 
-    Raises: ArtifactError where the path is neither.
+    Raises:
+        ArtifactError: where the path is neither.
     """
     if path.is_file() and (path.parent / paths.MANIFEST).is_file():
         path = path.parent  # a round's own file holds its start; what is meant is what became of it
@@ -125,7 +132,8 @@ def locate(path: Path) -> tuple[Run, RunKey] | None:
 def open_ticket(path: Path) -> Ticket:
     """The ticket that a finished round's directory holds as it was left, or that a ticket file holds.
 
-    Raises: ArtifactError where the path is neither, damaged, or holds values that are no numbers.
+    Raises:
+        ArtifactError: where the path is neither, damaged, or holds values that are no numbers.
     """
     key = locate(path)
     return finite(load_ticket(path) if key is None else finished_ticket(*key), path)
@@ -142,7 +150,10 @@ def load_scores(run: Run, key: RunKey) -> dict[Kind, Scores]:
 class TestEvaluation:
     """What was measured of a ticket that was chosen among others.
 
-    test, metrics: on the `examples` of the test split.  diverged: why there are none, and no scores, or None.
+    Attributes:
+        test: on the `examples` of the test split.
+        metrics: on the `examples` of the test split.
+        diverged: why there are none, and no scores, or None.
     """
 
     examples: Sequence[Example]

@@ -63,7 +63,8 @@ class Run:
     def open(cls, path: Path) -> Run:
         """An existing run.
 
-        Raises: ArtifactError where the directory is not one.
+        Raises:
+            ArtifactError: where the directory is not one.
         """
         run = cls(path)
         if not (path / SETTINGS).is_file():
@@ -74,7 +75,10 @@ class Run:
     def at(cls, out: Path, name: str, run_id: str) -> Run:
         """The run called `name` inside the folder `out`, or `out` itself where that already is this run.
 
-        Nothing is written. Raises: ConfigError where `out` is the run directory of another experiment.
+        Nothing is written.
+
+        Raises:
+            ConfigError: where `out` is the run directory of another experiment.
         """
         path = out if (out / SETTINGS).exists() else out / name
         run = cls(path)
@@ -86,7 +90,8 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """Every resolved setting, as written.
 
-        Raises: ArtifactError where the file is missing or not what was written.
+        Raises:
+            ArtifactError: where the file is missing or not what was written.
         """
         return checksums.read_sealed(self.path / SETTINGS, root=self.path)
 
@@ -118,7 +123,8 @@ class Run:
     def stage_settings(self, stage: str) -> dict[str, Any]:
         """The settings of a stage.
 
-        Raises: ArtifactError where the file is missing, damaged or belongs elsewhere.
+        Raises:
+            ArtifactError: where the file is missing, damaged or belongs elsewhere.
         """
         return checksums.read_sealed(self.path / stage / STAGE_SETTINGS, self.marks | {"stage": stage}, self.path)
 
@@ -141,7 +147,9 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Hold the run alone. What a dead process left half-written is swept away first.
 
-        Raises: BusyError naming the holder where another process has it; ArtifactError where a name of it is a link.
+        Raises:
+            BusyError: naming the holder where another process has it.
+            ArtifactError: where a name of it is a link.
         """
         atomic.make(self.path)
         self._refuse_links()
@@ -191,7 +199,8 @@ class Run:
     def manifest(self, run_key: RunKey) -> dict[str, Any]:
         """The manifest of a finished round.
 
-        Raises: ArtifactError where it is missing, damaged or belongs elsewhere.
+        Raises:
+            ArtifactError: where it is missing, damaged or belongs elsewhere.
         """
         path = self.folder(run_key) / MANIFEST
         manifest = checksums.read_manifest(path, self.path)
@@ -207,7 +216,8 @@ class Run:
     def read(self, key: RunKey, name: str) -> Path:
         """The path of a file of a finished round, after its size and sha256 were checked against the manifest.
 
-        Raises: ArtifactError naming the file.
+        Raises:
+            ArtifactError: naming the file.
         """
         path = self.folder(key) / name
         known = self.manifest(key)["files"].get(name)
@@ -224,7 +234,8 @@ class Run:
     def timing(self, key: RunKey) -> dict[str, float]:
         """Seconds and rates of a round; empty where the file is gone (it is not part of the record).
 
-        Raises: ArtifactError where it is damaged or another round's.
+        Raises:
+            ArtifactError: where it is damaged or another round's.
         """
         return checksums.read_timing(self.folder(key), self.path)
 
@@ -276,7 +287,8 @@ class Run:
     def paths(self) -> Iterator[Path]:
         """Every file and folder of the run but unfinished ones; what a user's own link leads to is left alone.
 
-        Raises: ArtifactError naming a link that stands where prunekit's own file or folder should be.
+        Raises:
+            ArtifactError: naming a link that stands where prunekit's own file or folder should be.
         """
         for key, folders, files in os.walk(self.path):
             inside = Path(key)
@@ -292,7 +304,8 @@ class Run:
     def journal(self) -> Journal:
         """What the run should hold; where it has no journal, that is what it does hold.
 
-        Raises: ArtifactError where the journal is damaged or another run's.
+        Raises:
+            ArtifactError: where the journal is damaged or another run's.
         """
         read = read_journal(self.path)
         if read is None:
@@ -316,7 +329,8 @@ class Run:
     def verify(self) -> int:
         """Check everything that the run should hold; returns how many files of rounds were checked.
 
-        Raises: ArtifactError with the first thing that is wrong.
+        Raises:
+            ArtifactError: with the first thing that is wrong.
         """
         found = self.audit()
         if found.problems:

@@ -39,7 +39,8 @@ class Store:
     def names(self, folder: str = "") -> set[str]:
         """Every object in a folder of the store.
 
-        Raises: ConfigError where the store cannot be reached.
+        Raises:
+            ConfigError: where the store cannot be reached.
         """
         try:
             self._system.invalidate_cache()
@@ -54,7 +55,8 @@ class Store:
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
         """The content of those objects that there are, fetched side by side where the store can.
 
-        Raises: PrunekitError naming one that is there and cannot be read.
+        Raises:
+            PrunekitError: naming one that is there and cannot be read.
         """
         asked = list(names)
         # whole, though by the call for ranges: the one for whole objects takes [ and * in a name for a pattern
@@ -143,9 +145,11 @@ def fetch(
 ) -> list[str]:
     """Bring what a store holds of a run into a folder: its settings, and the rounds that agree with their manifests.
 
-    names: the objects of the store, as listed.  only: files of a round to bring beside its manifest; None for all.
-
     Returns the rounds that are there with a manifest and do not agree; they were left out, and count as not done.
+
+    Args:
+        names: the objects of the store, as listed.
+        only: files of a round to bring beside its manifest; None for all.
     """
     made = Run(folder / run)
     found = {name: key for name in names if (key := _place_of(name, run)) is not None}

@@ -16,8 +16,11 @@ CONFIDENCE = 0.95
 class RoundSummary:
     """One round over its seeds. density: kept cells / (P * K).  validation, test: means of the primary metric.
 
-    low, high: the 95 % t-interval of the report mean over seeds, cut at what the metric can be, None with fewer than
-    two, or with equal ones.
+    Attributes:
+        low: the 95 % t-interval of the report mean over seeds, cut at what the metric can be, None with fewer than two,
+            or with equal ones.
+        high: the 95 % t-interval of the report mean over seeds, cut at what the metric can be, None with fewer than
+            two, or with equal ones.
     """
 
     stage: str

@@ -46,7 +46,8 @@ def ticket_bytes(ticket: Ticket) -> bytes:
 def load_ticket(path: Path | str) -> Ticket:
     """Read a ticket.
 
-    Raises: ArtifactError naming the file where it is missing, damaged or not a ticket.
+    Raises:
+        ArtifactError: naming the file where it is missing, damaged or not a ticket.
     """
     tensors, facts = unpack(Path(path))
     try:
@@ -64,7 +65,8 @@ def load_ticket(path: Path | str) -> Ticket:
 def finite(ticket: Ticket, where: Path) -> Ticket:
     """The ticket itself, once all its values are known to be numbers.
 
-    Raises: ArtifactError naming `where`.
+    Raises:
+        ArtifactError: naming `where`.
     """
     for name, value in (*ticket.state.items(), *(ticket.head or {}).items()):
         if not torch.isfinite(value).all():
@@ -75,7 +77,8 @@ def finite(ticket: Ticket, where: Path) -> Ticket:
 def check(ticket: Ticket) -> None:
     """Whether a ticket that came from elsewhere is one that can be used; no memory is taken for what it claims.
 
-    Raises: ValueError and the errors of torch and of `prompts` on the first thing that is wrong.
+    Raises:
+        ValueError: and the errors of torch and of `prompts` on the first thing that is wrong.
     """
     known = {"dropped_as": get_args(DroppedAs), "position": _POSITIONS, "method": prompts.METHODS}
     for name, options in known.items():
@@ -116,7 +119,8 @@ def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
 def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and facts of a file that `pack` made.
 
-    Raises: ArtifactError naming the file where it is missing, damaged or of another kind.
+    Raises:
+        ArtifactError: naming the file where it is missing, damaged or of another kind.
     """
     try:
         content = reading.tensors(path)

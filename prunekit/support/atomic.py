@@ -36,7 +36,10 @@ def as_parquet(table: pd.DataFrame) -> bytes:
 def needing(path: Path, size: int) -> Iterator[None]:
     """Give what fails inside the name of `path` and the bytes that were to be written there.
 
-    A full disk is reported by the system with neither. Raises: OSError of the same kind.
+    A full disk is reported by the system with neither.
+
+    Raises:
+        OSError: of the same kind.
     """
     try:
         yield
@@ -151,7 +154,8 @@ def make(folder: Path) -> None:
 def write(path: Path, content: bytes) -> None:
     """Write a new file and flush it to the disk.
 
-    Raises: OSError, also where something has the name already.
+    Raises:
+        OSError: also where something has the name already.
     """
     with path.open("xb") as file:
         file.write(content)

@@ -34,9 +34,12 @@ _KINDS = {
 def content(path: Path, most: int, root: Path | None = None) -> bytes:
     """The bytes of a regular file.
 
-    most: how many it may have.  root: the run's folder that it lies in, below which no link is followed.
+    Args:
+        most: how many it may have.
+        root: the run's folder that it lies in, below which no link is followed.
 
-    Raises: OSError whose `strerror` says in words why it was not read; nothing was read then.
+    Raises:
+        OSError: whose `strerror` says in words why it was not read; nothing was read then.
     """
     handle = _opened(path, root)
     try:
@@ -48,7 +51,8 @@ def content(path: Path, most: int, root: Path | None = None) -> bytes:
 def tensors(path: Path, most: int = TENSORS) -> bytes:
     """The bytes of a safetensors file whose table of tensors fits its size, so that it can be opened as it is.
 
-    Raises: OSError as `content`, and ValueError where the table claims more than there is; no tensor was read then.
+    Raises:
+        OSError: as `content`, and ValueError where the table claims more than there is; no tensor was read then.
     """
     handle = _opened(path, None)
     try:
@@ -67,7 +71,8 @@ def tensors(path: Path, most: int = TENSORS) -> bytes:
 def check_model(folder: Path) -> None:
     """Refuse a model's folder in which other programs would wait at a pipe or read without an end.
 
-    Raises: OSError naming the file.
+    Raises:
+        OSError: naming the file.
     """
     for path in sorted(folder.iterdir()):
         most = _OF_MODELS.get(path.suffix)
@@ -82,7 +87,8 @@ def check_model(folder: Path) -> None:
 def metadata(content: bytes) -> dict[str, str]:
     """The metadata of a safetensors file's content; empty where it has none.
 
-    Raises: ValueError where the content is no such file.
+    Raises:
+        ValueError: where the content is no such file.
     """
     table = _json(content[8 : 8 + int.from_bytes(content[:8], "little")])
     found = table.get("__metadata__", {}) if isinstance(table, dict) else {}
@@ -92,7 +98,8 @@ def metadata(content: bytes) -> dict[str, str]:
 def check_no_link(path: Path, root: Path) -> None:
     """Refuse a path that leads through a link on its way from a run's folder, or to one.
 
-    Raises: OSError naming the link.
+    Raises:
+        OSError: naming the link.
     """
     step = root
     for name in path.relative_to(root).parts:

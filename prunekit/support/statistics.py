@@ -33,7 +33,8 @@ def sign_flip(strata: Strata, seed: int = 0, flips: int = RANDOM_FLIPS) -> float
     Exact up to `EXACT_UNITS` units; beyond, from random flips, the observed one counted among them so that p is valid
     (Phipson and Smyth 2010). Assumes no distribution. 1 without any unit.
 
-    flips: how many random ones.
+    Args:
+        flips: how many random ones.
     """
     # the estimate as a sum over units: flipping a unit flips its term
     terms = np.concatenate([one / (one.size * len(strata)) for one in strata]) if strata else np.zeros(0)
@@ -79,7 +80,8 @@ def t_interval(strata: Strata, confidence: float) -> tuple[float, float]:
 def cut(interval: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:
     """An interval of a mean without what the mean cannot be; for showing it, nothing is inferred from the cut.
 
-    bounds: the least and the most that it can be, in its own unit.
+    Args:
+        bounds: the least and the most that it can be, in its own unit.
     """
     low, high = np.clip(interval, *bounds)
     return float(low), float(high)
@@ -134,7 +136,9 @@ def bootstrap_interval(strata: Strata, confidence: float, seed: int, resamples: 
 def mcnemar(only_one: int, only_other: int) -> float:
     """Exact two-sided McNemar p: are the examples that only one side has right split evenly? 1 where there are none.
 
-    only_one, only_other: how many examples the one side alone has right, and the other.
+    Args:
+        only_one: how many examples the one side alone has right, and the other.
+        only_other: how many examples the one side alone has right, and the other.
     """
     return float(stats.binomtest(only_one, only_one + only_other).pvalue) if only_one + only_other else 1.0
 

@@ -23,7 +23,8 @@ _SHOWN = 80
 def read(path: Path, model: type[Model]) -> Model:
     """The model held by a TOML file.
 
-    Raises: ConfigError naming the file, the key and what to do.
+    Raises:
+        ConfigError: naming the file, the key and what to do.
     """
     return parse(read_table(path), model, where=str(path))
 
@@ -31,7 +32,8 @@ def read(path: Path, model: type[Model]) -> Model:
 def read_table(path: Path) -> dict[str, Any]:
     """The nested table of a TOML file.
 
-    Raises: ConfigError where it cannot be read.
+    Raises:
+        ConfigError: where it cannot be read.
     """
     try:
         return tomllib.loads(reading.content(path, reading.TOML).decode("utf-8"))
@@ -44,7 +46,8 @@ def parse(
 ) -> Model:
     """The model held by a table; `where` names its source in the error, `rename` turns a key into what the user typed.
 
-    Raises: ConfigError on the first thing that is wrong.
+    Raises:
+        ConfigError: on the first thing that is wrong.
     """
     try:
         return model.model_validate(table)

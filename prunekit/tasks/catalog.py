@@ -20,7 +20,9 @@ def load_task(name_or_path: str, data: str | None = None) -> Task:
         name_or_path: the name or path.
         data: the data folder, which a task with `labels_file` reads its label words from.
 
-    Raises: ConfigError naming the nearest task; DataError when the label words cannot be read.
+    Raises:
+        ConfigError: naming the nearest task.
+        DataError: when the label words cannot be read.
     """
     if name_or_path.startswith(PREFIX):
         return testbed_task(name_or_path)

@@ -28,7 +28,8 @@ def duplicates(splits: Splits) -> dict[str, int]:
 def sentences(found: Mapping[str, int], sizes: Mapping[str, int]) -> list[str]:
     """What `duplicates` found, a line each.
 
-    sizes: how many rows each split has.
+    Args:
+        sizes: how many rows each split has.
     """
     lines = []
     for name, count in found.items():

@@ -64,7 +64,8 @@ def placeholders(template: str) -> tuple[str, ...]:
     Only plain {name} is allowed ({{ and }} are literal braces): attribute and index access would let a task file reach
     into objects, and format specs or conversions would change the text unseen.
 
-    Raises: ValueError saying what is not allowed.
+    Raises:
+        ValueError: saying what is not allowed.
     """
     try:
         pieces = list(Formatter().parse(template))

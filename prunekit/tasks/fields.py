@@ -26,7 +26,8 @@ class Twice:
 def parse(text: str) -> Any:
     """What a JSON text holds. What cannot be used is left in place, as `Twice` or inf, since it may not be needed.
 
-    Raises: ValueError, or RecursionError where it is nested too deeply.
+    Raises:
+        ValueError: or RecursionError where it is nested too deeply.
     """
     return json.loads(
         text,
@@ -38,7 +39,8 @@ def parse(text: str) -> Any:
 def check_alike(rows: Iterable[Row], places: Iterable[str], names: Iterable[str]) -> None:
     """Refuse a field that holds a text in one row and a number, say, in another; what is missing is left out.
 
-    Raises: DataError naming the first row that is unlike those before it.
+    Raises:
+        DataError: naming the first row that is unlike those before it.
     """
     names = tuple(names)
     first: dict[str, tuple[str, str]] = {}
@@ -71,7 +73,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def known(row: Row, name: str, where: str) -> Any:
     """The value of a field, None where it is missing, null, or what pandas writes for a missing value: NaN.
 
-    Raises: DataError where the row names the field twice.
+    Raises:
+        DataError: where the row names the field twice.
     """
     found = row.get(name)
     if isinstance(found, Twice):
@@ -82,7 +85,8 @@ def known(row: Row, name: str, where: str) -> Any:
 def value(row: Row, name: str, where: str) -> Any:
     """The value of a field that must be there and not null.
 
-    Raises: DataError naming the row, the field and the nearest one present.
+    Raises:
+        DataError: naming the row, the field and the nearest one present.
     """
     found = known(row, name, where)
     if found is None and row.get(name) is not None:

@@ -32,7 +32,8 @@ class Source:
 def read_folder(folder: Path) -> dict[str, Source]:
     """The splits of a folder of {train,validation,test}.jsonl that are there, by name.
 
-    Raises: DataError when the folder or all of them are missing, or one is empty or malformed.
+    Raises:
+        DataError: when the folder or all of them are missing, or one is empty or malformed.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such data folder; it must hold train.jsonl and validation.jsonl or test.jsonl")
@@ -49,7 +50,8 @@ def read_jsonl(path: Path) -> Source:
     Every row keeps its own form, and only what a task reads of it is looked at: `datasets` would guess types (a text
     such as "2019-01-01" becomes a date, 7 beside 7.5 becomes 7.0), and stop at fields that nobody reads.
 
-    Raises: DataError naming the file, and the line where one is malformed.
+    Raises:
+        DataError: naming the file, and the line where one is malformed.
     """
     try:
         lines = reading.content(path, reading.DATA).removeprefix(b"\xef\xbb\xbf").split(b"\n")
@@ -68,7 +70,8 @@ def read_jsonl(path: Path) -> Source:
 def read_hub(hub: Hub, revision: str | None) -> dict[str, Source]:
     """The splits of a Hub data set that are there, by name.
 
-    Raises: DataError in one line naming what to download.
+    Raises:
+        DataError: in one line naming what to download.
     """
     import datasets
 

@@ -149,7 +149,8 @@ class TaskFile(BaseModel):
 def parse_task(table: dict[str, Any], where: str = "task") -> Task:
     """The task held by a table with the keys of a task file; `where` names its source in errors.
 
-    Raises: ConfigError on the first thing that is wrong.
+    Raises:
+        ConfigError: on the first thing that is wrong.
     """
     return toml.parse(table, TaskFile, where).task()
 
@@ -157,6 +158,7 @@ def parse_task(table: dict[str, Any], where: str = "task") -> Task:
 def read_task(path: Path) -> Task:
     """The task held by a TOML file.
 
-    Raises: ConfigError naming the file, the key and what to do.
+    Raises:
+        ConfigError: naming the file, the key and what to do.
     """
     return toml.read(path, TaskFile).task(path.parent)

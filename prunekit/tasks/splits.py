@@ -85,7 +85,9 @@ def load_splits(
         labels: "shuffled": the answers of train and of validation, each within its split, are dealt out anew (see
             `_shuffled`), so that a training can find nothing that holds; those of test stay true.
 
-    Raises: DataError on data that cannot be used; ConfigError on settings that cannot work.
+    Raises:
+        DataError: on data that cannot be used.
+        ConfigError: on settings that cannot work.
     """
     asked = {"train": train_examples, "validation": validation_examples, "test": test_examples}
     for name, number in asked.items():
@@ -103,7 +105,8 @@ def load_splits(
 def read_rows(path: str | Path, task: Task) -> list[Example]:
     """The examples of an unlabelled JSONL file, for prediction; labels that are there are not read.
 
-    Raises: DataError naming the file and line.
+    Raises:
+        DataError: naming the file and line.
     """
     return _examples(task, read_jsonl(Path(path)), labelled=False)
 

@@ -86,7 +86,8 @@ class Task:
             where: what names the row in errors, such as "train.jsonl:7".
             labelled: read the label; one that is missing, null or -1 gives an empty `gold`.
 
-        Raises: DataError on a missing field or an unknown label.
+        Raises:
+            DataError: on a missing field or an unknown label.
         """
         self._check_resolved()
         flat = flat_rows(self.transform, row, where)
@@ -134,7 +135,9 @@ class Task:
     def resolved(self, folder: str | None) -> Task:
         """The task with its label words read from `labels_file` in the data folder, where it has one.
 
-        Raises: DataError when the file cannot be used; ConfigError when no folder is named.
+        Raises:
+            DataError: when the file cannot be used.
+            ConfigError: when no folder is named.
         """
         if self.labels_file is None or self.choices is not None:
             return self

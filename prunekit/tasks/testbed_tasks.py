@@ -23,7 +23,8 @@ def testbed_tasks() -> list[Task]:
 def testbed_task(name: str) -> Task:
     """The task called "testbed/<name>".
 
-    Raises: ConfigError naming the nearest.
+    Raises:
+        ConfigError: naming the nearest.
     """
     tasks = {task.name: task for task in testbed_tasks()}
     if name not in tasks:

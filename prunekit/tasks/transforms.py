@@ -25,7 +25,8 @@ _NEARBY = 2  # words by which a published WSC index may be off: a few are, all b
 def flat_rows(name: TransformName, row: Row, where: str) -> Iterator[dict[str, Any]]:
     """The flat rows that one row stands for, in order.
 
-    Raises: DataError naming the row and what is wrong with it.
+    Raises:
+        DataError: naming the row and what is wrong with it.
     """
     return _TRANSFORMS[name](row, where)
 

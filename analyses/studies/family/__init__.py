@@ -28,7 +28,9 @@ _CLAIMED = {
 def questions(margin: float, where: str = "") -> tuple[Question, ...]:
     """Of each method whether it beats the plain prompt.
 
-    margin: the smallest difference of interest.  where: before each claim, such as "SST-2: ".
+    Args:
+        margin: the smallest difference of interest.
+        where: before each claim, such as "SST-2: ".
     """
     return tuple(
         Question(

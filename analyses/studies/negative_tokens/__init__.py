@@ -69,11 +69,13 @@ def _on(found: Found, labels: str) -> Found:
 def _counts(found: Found, name: str, level: str, changed: Mapping[str, str] | None = None) -> pd.DataFrame:
     """One row per prompt, of one level of units; the trained prompts' arm is given its name.
 
-    changed: of `tables.measured`.
+    Args:
+        changed: of `tables.measured`.
 
-    Columns: task, seed, arm, level; units (kept), negative (on validation), confirmed (on test too), counts;
-    confirmed_share (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0 where there
-    is none).
+    Columns:
+        task, seed, arm, level; units (kept), negative (on validation), confirmed (on test too), counts; confirmed_share
+            (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0 where there is
+            none).
     """
     measured = tables.measured(runs_of(found), changed, partial=True)
     measured = measured[(measured["kind"] == "leave-one-out") & (measured["level"] == level)]

@@ -73,7 +73,8 @@ def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
 def compared(agreement: pd.DataFrame, tickets: pd.DataFrame, planted: pd.DataFrame) -> pd.DataFrame:
     """The units of all questions. With a chance ordering of the tokens the expected rank correlation is 0.
 
-    Columns: those of `effects.units`.
+    Columns:
+        those of `effects.units`.
     """
     left_out = agreement[agreement["with"] == "leave-one-out"]
     chance = left_out[left_out["arm"] == "absolute"].assign(arm=_CHANCE, spearman=0.0)

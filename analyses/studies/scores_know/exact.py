@@ -21,10 +21,12 @@ _EXAMPLES, _SHAPLEY_EXAMPLES, _PERMUTATIONS = 200, 100, 4
 def agreement(path: Path, seeds: tuple[int, ...]) -> pd.DataFrame:
     """Rank correlations over the tokens of a run's dense prompts.
 
-    path: of the run directory.
+    Args:
+        path: of the run directory.
 
-    Columns: task; seed; arm (a kind of score, made on `train` when the prompt was trained); with ("leave-one-out", on
-    the first 200 examples of `test`, or "shapley", of four orders on the first 100); spearman.
+    Columns:
+        task; seed; arm (a kind of score, made on `train` when the prompt was trained); with ("leave-one-out", on the
+            first 200 examples of `test`, or "shapley", of four orders on the first 100); spearman.
     """
     return pd.DataFrame(list(_rows(Run.open(path), seeds)), columns=["task", "seed", "arm", "with", "spearman"])
 

@@ -33,11 +33,14 @@ _TOKENS = 20
 def found_words(seeds: Sequence[int], examples: int = 32, fillers: int = 4) -> pd.DataFrame:
     """What each score finds of the planted words, on the twelve tasks that the model knows, a core for each.
 
-    seeds: other words in other places for each.  examples: of `train` that are scored.  fillers: for each seed, the
-    mean over which is one row.
+    Args:
+        seeds: other words in other places for each.
+        examples: of `train` that are scored.
+        fillers: for each seed, the mean over which is one row.
 
-    Columns: task; seed; arm (a kind of score; "leave-one-out"; or "chance", the mean of all orders of the tokens);
-    found (share of the instruction's I words among the I tokens of the highest score).
+    Columns:
+        task; seed; arm (a kind of score; "leave-one-out"; or "chance", the mean of all orders of the tokens); found
+            (share of the instruction's I words among the I tokens of the highest score).
     """
     known = [one.name for one in TASKS if not one.held_out]
     table = on_all_cores(partial(_found, seeds=seeds, examples=examples, fillers=fillers), known)

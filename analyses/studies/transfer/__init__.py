@@ -16,7 +16,9 @@ _SOURCE = "XPrompt, section 4.5; SPoT"
 def questions(margin: float, where: str = "") -> tuple[Question, ...]:
     """What starting from another task's prompt does.
 
-    margin: the smallest difference of interest.  where: before each claim, such as "SST-2: ".
+    Args:
+        margin: the smallest difference of interest.
+        where: before each claim, such as "SST-2: ".
     """
     return tuple(
         Question(name, f"{where}{claim}", _SOURCE, first, second, margin)

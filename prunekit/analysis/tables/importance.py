@@ -33,15 +33,19 @@ _STAGE = "score-"
 def scores(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     """The scores of every round of one pruning, the dense round's first, with what became of each token and piece.
 
-    stage: such as "prune-1a2b"; by default the only one of each run, or the dense round alone where it has none. "" is
-    the dense round alone.
+    Args:
+        stage: such as "prune-1a2b"; by default the only one of each run, or the dense round alone where it has none. ""
+            is the dense round alone.
 
-    Columns: `KEYS`; kind ("absolute", "signed", "squared", "magnitude", "random"); level ("token", "piece"); token;
-    piece (-1 at level token); score (larger = keep; NaN where dropped already); kept (bool: in this round); next_kept
-    (boolean: in the next; NA where there is none); dropped_in (the first round without it, -1 where it is never
-    dropped); norm (L2 of the trained values, 0 where dropped); pruned_by (bool: the kind by which this stage prunes).
+    Columns:
+        `KEYS`; kind ("absolute", "signed", "squared", "magnitude", "random"); level ("token", "piece"); token; piece
+            (-1 at level token); score (larger = keep; NaN where dropped already); kept (bool: in this round); next_kept
+            (boolean: in the next; NA where there is none); dropped_in (the first round without it, -1 where it is never
+            dropped); norm (L2 of the trained values, 0 where dropped); pruned_by (bool: the kind by which this stage
+            prunes).
 
-    Raises: ArtifactError where a run has no scores, has several stages to choose from, or is damaged.
+    Raises:
+        ArtifactError: where a run has no scores, has several stages to choose from, or is damaged.
     """
     tables = []
     for run in runs:
@@ -61,16 +65,20 @@ def scores(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
 def measured(runs: Sequence[Run], changed: Mapping[str, Any] | None = None, *, partial: bool = False) -> pd.DataFrame:
     """What `prunekit score` measured on the prompts of some runs; empty where it has not been called.
 
-    changed: settings, by dotted name, in which the measuring differed from the runs' own; other measurements are
-    left out. By default those are read that were made on a run's own model, task and data.
-    partial: also those that were made on a part of a split (`--examples`).
+    Args:
+        changed: settings, by dotted name, in which the measuring differed from the runs' own; other measurements are
+            left out. By default those are read that were made on a run's own model, task and data.
+        partial: also those that were made on a part of a split (`--examples`).
 
-    Columns: `KEYS` of the prompt; kind ("leave-one-out", "shapley", or a first-order one); level; token; piece (-1 at
-    level token); kept (bool); score (larger = keep); error (standard error of a Shapley value); low, high, p,
-    p_corrected, negative, right_change (of leave-one-out, as in `token_importance.negative`); test_cost, confirmed
-    (of what is negative, as in `token_importance.confirm`); split, examples (what it was measured on).
+    Columns:
+        `KEYS` of the prompt; kind ("leave-one-out", "shapley", or a first-order one); level; token; piece (-1 at level
+            token); kept (bool); score (larger = keep); error (standard error of a Shapley value); low, high, p,
+            p_corrected, negative, right_change (of leave-one-out, as in `token_importance.negative`); test_cost,
+            confirmed (of what is negative, as in `token_importance.confirm`); split, examples (what it was measured
+            on).
 
-    Raises: ArtifactError where a run is damaged.
+    Raises:
+        ArtifactError: where a run is damaged.
     """
     tables = []
     for run in runs:

@@ -20,12 +20,14 @@ from prunekit.support.errors import ArtifactError
 def subjects(run: Run, stage: str = "", arm: str | None = "ticket") -> list[PromptRecord]:
     """The prompts of one stage that came to the end of their training, by round and seed.
 
-    stage: "" for the dense round; a pruning or a search, such as "prune-1a2b"; or "untrained".
-    arm: of a pruning or a search, "ticket" or a control; None for all of them. Cells of a search are never meant.
-
     A method that also moves the input embeddings (DePT, ADePT) is here with its prompt vectors alone.
 
-    Raises: ArtifactError where there is none, or the run is damaged.
+    Args:
+        stage: "" for the dense round; a pruning or a search, such as "prune-1a2b"; or "untrained".
+        arm: of a pruning or a search, "ticket" or a control; None for all of them. Cells of a search are never meant.
+
+    Raises:
+        ArtifactError: where there is none, or the run is damaged.
     """
     known = facts(run)
 
@@ -44,7 +46,8 @@ def subjects(run: Run, stage: str = "", arm: str | None = "ticket") -> list[Prom
 def lineages(run: Run, stage: str) -> list[PromptRecord]:
     """The dense prompts of a run, and what a pruning or search made of them, by round and seed.
 
-    Raises: ArtifactError where either is missing, or the run is damaged.
+    Raises:
+        ArtifactError: where either is missing, or the run is damaged.
     """
     return subjects(run) + subjects(run, stage)
 
@@ -52,7 +55,8 @@ def lineages(run: Run, stage: str) -> list[PromptRecord]:
 def snapshots(run: Run, seed: int) -> Snapshots:
     """A dense prompt while it was trained, at its start and at every evaluation.
 
-    Raises: ArtifactError where the round is not finished or holds no snapshots, or the run is damaged.
+    Raises:
+        ArtifactError: where the round is not finished or holds no snapshots, or the run is damaged.
     """
     key = RunKey("", seed, 0)
     if not run.done([key]):

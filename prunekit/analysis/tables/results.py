@@ -28,7 +28,8 @@ _COPIED = (
 def opened(path: Path) -> Run:
     """A run that has something to look at.
 
-    Raises: ArtifactError where the directory is no run, its settings are damaged, or no round of it is finished.
+    Raises:
+        ArtifactError: where the directory is no run, its settings are damaged, or no round of it is finished.
     """
     run = Run.open(path)
     facts(run)
@@ -42,7 +43,8 @@ def facts(run: Run) -> dict[str, str]:
 
     labels: "given" or "shuffled", what the prompt was trained on.
 
-    Raises: ArtifactError where the settings lack one of them.
+    Raises:
+        ArtifactError: where the settings lack one of them.
     """
     settings = run.settings()
     try:
@@ -74,14 +76,16 @@ def prunings(run: Run) -> list[str]:
 def rounds(runs: Sequence[Run]) -> pd.DataFrame:
     """Every finished ticket of some runs.
 
-    Columns: `KEYS`; metric (name of the primary metric); tokens, pieces, cells (kept, counts); density (kept cells /
-    (P x K)); parameters, head_parameters (trained numbers); steps, kept_step (updates); validation, test (the primary
-    metric; NaN where that split was not looked at or training did not come to its end); majority_validation,
-    majority_test (what the most common answer reaches); seconds (of its whole cohort, trained side by side) and
-    members (how many share them), NaN where not known; status ("done", "diverged", ...); reason (of a status that is
-    not "done", else empty). A row for each.
+    Columns:
+        `KEYS`; metric (name of the primary metric); tokens, pieces, cells (kept, counts); density (kept cells / (P x
+            K)); parameters, head_parameters (trained numbers); steps, kept_step (updates); validation, test (the
+            primary metric; NaN where that split was not looked at or training did not come to its end);
+            majority_validation, majority_test (what the most common answer reaches); seconds (of its whole cohort,
+            trained side by side) and members (how many share them), NaN where not known; status ("done", "diverged",
+            ...); reason (of a status that is not "done", else empty). A row for each.
 
-    Raises: ArtifactError where a run has none, or is damaged.
+    Raises:
+        ArtifactError: where a run has none, or is damaged.
     """
     rows = []
     for run in runs:
@@ -96,8 +100,8 @@ def rounds(runs: Sequence[Run]) -> pd.DataFrame:
 def logs(runs: Sequence[Run]) -> pd.DataFrame:
     """How training came on in every finished round but the cells of searches.
 
-    Columns: `KEYS`; step (int, updates); split ("train", "validation"); metric ("loss" in nats, or a metric's name);
-    value.
+    Columns:
+        `KEYS`; step (int, updates); split ("train", "validation"); metric ("loss" in nats, or a metric's name); value.
     """
     tables = []
     for run in runs:
@@ -114,10 +118,12 @@ def logs(runs: Sequence[Run]) -> pd.DataFrame:
 def gaps(run: Run) -> pd.DataFrame:
     """What a run that was begun has not finished; empty where it is whole.
 
-    Columns: stage, arm (str); seed (int); rounds (finished), wanted (counts; NaN where only the end is known to be
-    missing); reason ("not finished", "diverged"); line (a sentence). A row for each lineage that is short.
+    Columns:
+        stage, arm (str); seed (int); rounds (finished), wanted (counts; NaN where only the end is known to be missing);
+            reason ("not finished", "diverged"); line (a sentence). A row for each lineage that is short.
 
-    Raises: ArtifactError where the run is damaged.
+    Raises:
+        ArtifactError: where the run is damaged.
     """
     return pd.DataFrame(list(_gaps(run)), columns=list(GAPS))
 

@@ -24,7 +24,8 @@ def arms(run: Run, stage: str) -> pd.DataFrame:
         tokens: kept tokens.  density: kept cells / (P x K).
         updates: optimiser updates behind the values, those of earlier rounds included where they were handed on.
 
-    Raises: ArtifactError where the run is damaged.
+    Raises:
+        ArtifactError: where the run is damaged.
     """
     settings = run.settings()
     metric = settings["metric"]
@@ -52,7 +53,8 @@ def arms(run: Run, stage: str) -> pd.DataFrame:
 def predictions(run: Run, stage: str) -> pd.DataFrame:
     """What each arm of a stage answered to each example of the test split, in its last round, where it came to it.
 
-    Columns: task (str), seed (int), arm (as in `arms`), example (int), right (bool), loss (nats).
+    Columns:
+        task (str), seed (int), arm (as in `arms`), example (int), right (bool), loss (nats).
     """
     task = _task(run.settings())
     last: dict[tuple[str, int], RunKey] = {}
@@ -79,7 +81,8 @@ def predictions(run: Run, stage: str) -> pd.DataFrame:
 def cells(run: Run, stage: str) -> pd.DataFrame:
     """What a search tried.
 
-    Columns: seed, tokens, pieces, cells (counts), validation (primary metric), steps (updates), status.
+    Columns:
+        seed, tokens, pieces, cells (counts), validation (primary metric), steps (updates), status.
     """
     metric = run.settings()["metric"]
     results = run.results()
@@ -92,7 +95,8 @@ def cells(run: Run, stage: str) -> pd.DataFrame:
 def curves(run: Run, stage: str) -> pd.DataFrame:
     """How the cells of a search came on.
 
-    Columns: seed, tokens, pieces (counts), step (updates), validation (primary metric at that evaluation).
+    Columns:
+        seed, tokens, pieces (counts), step (updates), validation (primary metric at that evaluation).
     """
     metric = run.settings()["metric"]
     tables = []
@@ -111,7 +115,8 @@ def curves(run: Run, stage: str) -> pd.DataFrame:
 def joined(runs: Sequence[tuple[Run, str]]) -> pd.DataFrame:
     """The arms of several runs, each with its stage, in one table of the columns of `arms`.
 
-    Raises: ArtifactError where two of them are of one task: their seeds would be taken for units of one another.
+    Raises:
+        ArtifactError: where two of them are of one task: their seeds would be taken for units of one another.
     """
     tables = [arms(run, stage) for run, stage in runs]
     names = [str(table["task"].iloc[0]) for table in tables if len(table)]

@@ -41,10 +41,13 @@ _EXTRA = "pip install ray submitit"
 class Resources:
     """What jobs are given.
 
-    workers: jobs at a time; for an engine that counts by itself, at most.  threads: CPU cores of each.
-    gpus: of each, 0 or 1; on this machine more workers than GPUs share them.
-    retries: how often a job whose worker died is begun again.
-    address: of a Ray cluster to join; None starts Ray on this machine.  slurm: what submitit is told.
+    Attributes:
+        workers: jobs at a time; for an engine that counts by itself, at most.
+        threads: CPU cores of each.
+        gpus: of each, 0 or 1; on this machine more workers than GPUs share them.
+        retries: how often a job whose worker died is begun again.
+        address: of a Ray cluster to join; None starts Ray on this machine.
+        slurm: what submitit is told.
     """
 
     workers: int
@@ -58,9 +61,11 @@ class Resources:
 def outcomes(name: Name, jobs: Sequence[Job], resources: Resources, folder: Path) -> Outcomes:
     """Do the jobs on an engine; yields outcomes as they come, and empty lists while none does.
 
-    folder: where an engine may keep its own files.
+    Args:
+        folder: where an engine may keep its own files.
 
-    Raises: ConfigError where the engine is not installed or cannot be reached.
+    Raises:
+        ConfigError: where the engine is not installed or cannot be reached.
     """
     match name:
         case "local":
@@ -141,7 +146,8 @@ def _worker(slot: int, resources: Resources) -> ProcessPoolExecutor:
 def _end(pools: dict[int, ProcessPoolExecutor], before: set[Any], grace: float) -> None:
     """End the workers that were started: those that do not go by themselves are told to, then made to.
 
-    grace: seconds in which they may go by themselves.
+    Args:
+        grace: seconds in which they may go by themselves.
     """
     own = set(multiprocessing.active_children()) - before
     for pool in pools.values():

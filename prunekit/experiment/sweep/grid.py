@@ -41,7 +41,8 @@ class Options(Settings):
 class Grid:
     """The experiments of a sweep, in the order of the file, each once.
 
-    varied: the dotted names of the settings in which they differ.
+    Attributes:
+        varied: the dotted names of the settings in which they differ.
     """
 
     options: Options
@@ -65,7 +66,8 @@ def read(path: Path, parse: Callable[[dict[str, Any]], Experiment]) -> Grid:
     A setting's list means each of its values in turn, and so does an array of tables (`[[task]]`) for settings that
     belong together. Combinations are made of everything that is a list; the last in the file varies fastest.
 
-    Raises: ConfigError naming the file and what is wrong with it; every experiment is checked here.
+    Raises:
+        ConfigError: naming the file and what is wrong with it; every experiment is checked here.
     """
     table = toml.read_table(path)
     options = toml.parse(table.pop("sweep", {}), Options, where=f"{path}: sweep")
@@ -94,7 +96,8 @@ def flattened(table: Mapping[str, Any], prefix: str = "") -> Flat:
 def _combinations(table: Mapping[str, Any], prefix: str = "") -> list[Flat]:
     """Every combination of a (nested) table's choices.
 
-    Raises: ConfigError where they are more than anyone runs, before memory is taken for them.
+    Raises:
+        ConfigError: where they are more than anyone runs, before memory is taken for them.
     """
     parts = [_alternatives(f"{prefix}{name}", value) for name, value in table.items()]
     count = math.prod(map(len, parts))
@@ -123,7 +126,8 @@ def _is_choice(place: str, value: Any) -> bool:
 def _kept(found: list[Flat], exclude: Sequence[Mapping[str, Any]]) -> list[Flat]:
     """The combinations that agree with none of the excluded ones.
 
-    Raises: ConfigError where an entry takes nothing out, which is a typing error.
+    Raises:
+        ConfigError: where an entry takes nothing out, which is a typing error.
     """
     for number, table in enumerate(exclude, start=1):
         entry = flattened(table)

@@ -42,8 +42,11 @@ class Task:
 class Job:
     """What one engine task does, in order.
 
-    out: the folder that holds runs.  folder: where relative paths start.  environment: variables that the worker sets.
-    store: URL of the store that holds the runs in place of `out`, or "".
+    Attributes:
+        out: the folder that holds runs.
+        folder: where relative paths start.
+        environment: variables that the worker sets.
+        store: URL of the store that holds the runs in place of `out`, or "".
     """
 
     key: str
@@ -70,9 +73,14 @@ class Job:
 class Outcome:
     """What became of one task.
 
-    run: name of its run directory, "" where it failed before it had one.  stage: of its tickets.  places: the rounds
-    that it finished or found finished.  trained: trainings that were made for it now.  failed: why, in one line, or "".
-    worker: host, process and node.  again: rounds that the store held damaged, which were left out and done again.
+    Attributes:
+        run: name of its run directory, "" where it failed before it had one.
+        stage: of its tickets.
+        places: the rounds that it finished or found finished.
+        trained: trainings that were made for it now.
+        failed: why, in one line, or "".
+        worker: host, process and node.
+        again: rounds that the store held damaged, which were left out and done again.
     """
 
     key: str

@@ -15,7 +15,8 @@ def mirror(store: Store, keys: Collection[str], folder: Path) -> None:
 
     What is brought agrees with its manifest; a receipt whose rounds do not counts for nothing then, as in a folder.
 
-    Raises: ConfigError where the store cannot be reached.
+    Raises:
+        ConfigError: where the store cannot be reached.
     """
     names = store.names()
     for name, content in store.read(name for key in keys if (name := receipt_name(key)) in names).items():

@@ -20,7 +20,8 @@ RESULTS = "results.parquet"
 def places_of(run: Run, stage: str, seeds: Sequence[int], *, controls: bool) -> list[RunKey]:
     """The tickets of a run that belong to one experiment: its dense rounds, base line and stage.
 
-    controls: also the arms beside the stage's tickets. A search's cells stay in the run's own table.
+    Args:
+        controls: also the arms beside the stage's tickets. A search's cells stay in the run's own table.
     """
     arms = f"{stage}/"
     return [
@@ -37,10 +38,12 @@ def places_of(run: Run, stage: str, seeds: Sequence[int], *, controls: bool) -> 
 def results(out: Path, grid: Grid, outcomes: Mapping[Experiment, Outcome]) -> pd.DataFrame:
     """One row per finished ticket of a sweep, in the order of its grid; nothing in it depends on who did what when.
 
-    Columns: directory (of the run), task, model, every setting that varies, by dotted name, then those of a run's own
-    table. A row that two experiments share, such as a dense round, stands once, with the first of them.
+    Columns:
+        directory (of the run), task, model, every setting that varies, by dotted name, then those of a run's own table.
+            A row that two experiments share, such as a dense round, stands once, with the first of them.
 
-    Raises: ArtifactError naming the file that is missing or damaged.
+    Raises:
+        ArtifactError: naming the file that is missing or damaged.
     """
     tables = []
     for experiment in grid.experiments:

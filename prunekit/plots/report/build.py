@@ -35,10 +35,13 @@ def write(
 ) -> Page:
     """Write the page of some runs; nothing is written where one of them is damaged.
 
-    tolerance: how far below dense, on validation, a ticket may be; also the margin of equivalence.
-    with_model: also what takes evaluating the frozen models again.  overwrite: also a file that is no page of prunekit.
+    Args:
+        tolerance: how far below dense, on validation, a ticket may be; also the margin of equivalence.
+        with_model: also what takes evaluating the frozen models again.
+        overwrite: also a file that is no page of prunekit.
 
-    Raises: ArtifactError, ConfigError, DataError, each one line.
+    Raises:
+        ArtifactError: ConfigError, DataError, each one line.
     """
     outputs.check(out, overwrite=overwrite, is_ours=outputs.is_page)
     made = build(paths, tolerance, with_model=with_model)

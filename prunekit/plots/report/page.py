@@ -25,7 +25,8 @@ LARGEST = 5 * 2**20
 def render(page: Page) -> str:
     """The page as HTML.
 
-    Raises: DataError where it would be larger than `LARGEST`.
+    Raises:
+        DataError: where it would be larger than `LARGEST`.
     """
     style, script = _own("page.css"), _own("page.js")
     policy = "; ".join(

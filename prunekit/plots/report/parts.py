@@ -16,7 +16,9 @@ Format = Callable[[Any], str]
 class Column:
     """A column of a table.
 
-    label: its heading.  show: a value as text, for values that are there.
+    Attributes:
+        label: its heading.
+        show: a value as text, for values that are there.
     """
 
     label: str
@@ -35,7 +37,9 @@ class Cell:
 class Table:
     """A table with a caption; the first column names the row.
 
-    numeric: which columns are flush right.  left_out: rows of the same table that are not shown.
+    Attributes:
+        numeric: which columns are flush right.
+        left_out: rows of the same table that are not shown.
     """
 
     caption: str
@@ -82,7 +86,10 @@ class Block:
 class Section:
     """All about one run.
 
-    found, warnings: sentences.  asked: what was asked, as (name, answer).
+    Attributes:
+        found: sentences.
+        warnings: sentences.
+        asked: what was asked, as (name, answer).
     """
 
     name: str
@@ -97,7 +104,10 @@ class Section:
 class Page:
     """The whole page.
 
-    across: what several runs say together, where there are several.  lead, foot: a sentence at either end.
+    Attributes:
+        across: what several runs say together, where there are several.
+        lead: a sentence at either end.
+        foot: a sentence at either end.
     """
 
     title: str

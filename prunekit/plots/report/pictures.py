@@ -40,10 +40,13 @@ class Pictures:
 def draw(run: Run, anchor: str, again: str, *, with_model: bool) -> Pictures:
     """Every figure that a run allows, and the others with their reasons.
 
-    anchor: unlike those of other runs of the page.  again: the command that makes this page.
-    with_model: also those that evaluate the frozen model.
+    Args:
+        anchor: unlike those of other runs of the page.
+        again: the command that makes this page.
+        with_model: also those that evaluate the frozen model.
 
-    Raises: ArtifactError where the run is damaged.
+    Raises:
+        ArtifactError: where the run is damaged.
     """
     from prunekit.plots.catalog import PICTURES
     from prunekit.plots.picture import LackingError, unfinished

@@ -37,10 +37,13 @@ _DEFAULTS = {"stroke-linejoin": "round", "stroke-linecap": "butt"}
 def inline(drawing: str, prefix: str, label: str) -> Markup:
     """An SVG document as an element of an HTML page.
 
-    drawing: the document.  prefix: put before every id, one per drawing of a page.  label: what is to be seen, for
-    those who cannot see it.
+    Args:
+        drawing: the document.
+        prefix: put before every id, one per drawing of a page.
+        label: what is to be seen, for those who cannot see it.
 
-    Raises: ValueError where the drawing holds what no drawing of ours does: a script, an address, an event handler.
+    Raises:
+        ValueError: where the drawing holds what no drawing of ours does: a script, an address, an event handler.
     """
     root = _copied(ElementTree.fromstring(drawing), prefix)
     root.attrib |= {"role": "img", "aria-label": label, "focusable": "false"} | _DEFAULTS
