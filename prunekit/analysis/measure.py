@@ -1,4 +1,4 @@
-"""The importance of a finished ticket's tokens or pieces, measured: by gradient, by leaving them out, by Shapley values.
+"""The importance of a finished ticket's tokens or pieces: by gradient, by leaving them out, by Shapley values.
 
 What a measurement on a run finds is written beside the run, and found there the next time.
 """
@@ -81,7 +81,7 @@ class Importance:
     folder: Path | None = None
 
 
-def score(
+def score(  # noqa: PLR0913 (an argument is a flag)
     ticket: Ticket | Path | str,
     model: Any = None,
     tokenizer: Any = None,
@@ -150,7 +150,7 @@ def _kept_beside_run(
     run: Run, key: RunKey, use: TicketInUse, request: ScoreRequest, changes: Mapping[str, Any], progress: Progress
 ) -> Importance:
     """A measurement on a round of a run: that which lies there, or else it is made and written."""
-    settings = asdict(request) | changes
+    settings = {**asdict(request), **changes}
     stage = f"score-{identity(settings, 4)}"
     place = RunKey(f"{stage}/{key.stage}".rstrip("/"), key.seed, key.round)
     with run.locked():
@@ -207,7 +207,7 @@ def _left_out(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Pro
 
 
 def _right_changes(ablated: ablation.Ablated, examples: Sequence[Encoded]) -> torch.Tensor:
-    """[..., N] in {-1, 0, 1}: whether each example is right without a unit, less whether it was with the whole prompt."""
+    """[..., N] in {-1, 0, 1}: whether each example is right without a unit, less whether it was with all of them."""
     right = torch.tensor([example.gold for example in examples])
     return (ablated.without_chosen == right).int() - (ablated.chosen == right).int()
 
@@ -240,9 +240,7 @@ def _shapley(use: TicketInUse, examples: Sequence[Encoded], request: ScoreReques
     return Importance(_with_scores(use.ticket, level, shapley.values, shapley.error), facts)
 
 
-def _first_order(
-    use: TicketInUse, examples: Sequence[Encoded], kind: FirstOrder, request: ScoreRequest
-) -> Importance:
+def _first_order(use: TicketInUse, examples: Sequence[Encoded], kind: FirstOrder, request: ScoreRequest) -> Importance:
     (by_kind,) = all_scores([use.ticket], use.model, scoring_batches(use.model, examples))
     if not by_kind:
         raise DivergedError(NOT_FINITE)

@@ -112,9 +112,7 @@ def compare_methods(
     prepared = _all_prepared(experiments, methods, factors, progress, model)
     searches = []
     for number, candidate in enumerate(prepared, start=1):
-        progress.say(
-            f"{number} of {len(prepared)}: {candidate.experiment.prompt.method} on {candidate.task.name}"
-        )
+        progress.say(f"{number} of {len(prepared)}: {candidate.experiment.prompt.method} on {candidate.task.name}")
         searches.append(search_rates(candidate, factors, out, progress))
     trainings = pd.concat([_trainings(*pair) for pair in zip(prepared, searches, strict=True)], ignore_index=True)
     metrics = {candidate.task.name: candidate.task.metrics[0] for candidate in prepared}

@@ -54,7 +54,8 @@ class OpenedTicket:
         """The settings to use it under: those that it was made under, with the given flags over them."""
         if self.settings:
             return experiment_of(model, task, flags, self.settings)
-        origin, answering = self.ticket.origin, sameness.settings_of(self.ticket) | {"position": self.ticket.position}
+        origin, answering = self.ticket.origin, dict[str, Any](sameness.settings_of(self.ticket))
+        answering["position"] = self.ticket.position
         if not is_loaded(model):
             answering |= {name: origin.get(name) for name in ("model", "model_revision")}
         return experiment_of(model, origin.get("task") if task is None else task, answering | _given(flags))

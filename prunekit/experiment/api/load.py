@@ -33,4 +33,4 @@ def load(path: Path | str, stage: str | None = None) -> Run | Ticket:
         return Run(folder, stage)
     if len(stages) > 1:
         raise ConfigError(f'{path}: has stages {", ".join(stages)}; choose one, such as load(path, "{stages[0]}")')
-    return Run(folder, *stages)
+    return Run(folder, stages[0] if stages else "")

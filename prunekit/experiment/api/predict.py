@@ -40,7 +40,14 @@ def predict(
     """
     source, progress = opened(ticket), progress_of(quiet)
     with in_use(
-        source, settings, [], progress=progress, allow_changed=allow_changed, model=model, tokenizer=tokenizer, task=task
+        source,
+        settings,
+        [],
+        progress=progress,
+        allow_changed=allow_changed,
+        model=model,
+        tokenizer=tokenizer,
+        task=task,
     ) as use:
         examples = read_rows(rows, use.task)
         answers = use.answers(examples)

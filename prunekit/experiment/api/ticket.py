@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from prunekit import export
-from prunekit.experiment.progress import progress_of
 from prunekit.experiment.export import ExportRequest, export_ticket
+from prunekit.experiment.progress import progress_of
 from prunekit.experiment.reopen import opened
 from prunekit.export.attach import Attached
 from prunekit.pruning import ticket as tickets

@@ -1,4 +1,4 @@
-"""What `prune`, `search` and `tune` share: tasks one after another on one model, each a run; and how long it may take."""
+"""What `prune`, `search` and `tune` share: tasks one after another on one model, and how long they may take."""
 
 from __future__ import annotations
 

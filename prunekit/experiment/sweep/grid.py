@@ -148,7 +148,9 @@ def _kept(combinations: list[Flat], exclude: Sequence[Mapping[str, Any]]) -> lis
 
 def _agrees(combination: Flat, entry: Flat) -> bool:
     """Whether a combination has every value of an entry; a list there stands for any of its values."""
-    return all(combination.get(name) in (value if isinstance(value, list) else [value]) for name, value in entry.items())
+    return all(
+        combination.get(name) in (value if isinstance(value, list) else [value]) for name, value in entry.items()
+    )
 
 
 def _nested(flat: Flat) -> dict[str, Any]:

@@ -174,9 +174,7 @@ def uncounted(total: int) -> AbstractContextManager[Callable[[Outcome], None]]:
     return nullcontext(lambda outcome: None)
 
 
-def run_sweep(
-    named: NamedGrid, options: SweepOptions, progress: Progress, counter: Counter = uncounted
-) -> SweepResult:
+def run_sweep(named: NamedGrid, options: SweepOptions, progress: Progress, counter: Counter = uncounted) -> SweepResult:
     """Do what a grid asks for and is not finished, then make and write the table of all of it.
 
     Args:
@@ -228,7 +226,7 @@ def begun(grid: Grid, options: SweepOptions, progress: Progress) -> Iterator[Sta
 
 @contextmanager
 def _readable(grid: Grid, options: SweepOptions) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """The folder where finished runs are read, and what brings there what is new: of a store, one for the time being."""
+    """The folder where finished runs are read (of a store, a temporary one), and what brings there what is new."""
     if not options.store:
         yield options.out, lambda: None
         return
@@ -267,9 +265,7 @@ def _perform(
     return ended
 
 
-def _result(
-    named: NamedGrid, outcomes: Mapping[Experiment, Outcome], options: SweepOptions, runs: Path
-) -> SweepResult:
+def _result(named: NamedGrid, outcomes: Mapping[Experiment, Outcome], options: SweepOptions, runs: Path) -> SweepResult:
     """The table of all tickets, written, and its short form."""
     grid = named.grid
     tickets = table.results(runs, grid, outcomes)

@@ -12,7 +12,10 @@ import tiny
 from test_tables import Made
 
 from prunekit.analysis import controls, tables
-from prunekit.cli import comparison, main
+from prunekit.analysis.arm_comparison import compare_arms
+from prunekit.analysis.search_summary import summarise_search
+from prunekit.cli import main
+from prunekit.cli.rounds import print_search
 from prunekit.experiment.run import GRID
 from prunekit.pruning.controls import ARMS
 from prunekit.runs.run import Run
@@ -209,7 +212,7 @@ def test_two_tasks_in_one_command_are_compared_over_both(folder, other, found):
     assert titles == ["all tasks", str(other), str(toy / "toy.toml")]
     assert "all tasks: XPrompt ticket against dense continued (primary): " in made.out
     assert "with 4 units" in made.out
-    facts = comparison.facts([(run, stage_of(run)) for run in made.runs], 0.01)
+    facts = compare_arms([(run, stage_of(run)) for run in made.runs], 0.01).facts
     assert {one["task"] for one in facts["arms"]} == set(titles[1:])
     whole = [one for one in facts["comparisons"] if one["scope"] == "all tasks"]
     assert {one["units"] for one in whole} == {4}
@@ -290,5 +293,5 @@ def test_a_search_all_of_whose_cells_diverged_can_be_shown(tmp_path, capsys):
     made.run.write_settings(made.run.settings() | {"training": {"train_steps": 8, "evaluate_every": 2}})
     cell = dict(tokens=2, pieces=1, test=None, status="diverged", validation={})
     made.add(f"search-1/{GRID}/tokens=2-pieces=1", 1, **cell)
-    comparison.show_search(made.run, "search-1")
+    print_search(summarise_search(made.run, "search-1"), "search-1", "accuracy")
     assert "search-1" in capsys.readouterr().out

@@ -13,11 +13,14 @@ import tiny
 from sweeps import read, serial, written
 from tiny import call
 
-from prunekit.cli import sweeping
+from prunekit.cli.sweep import print_sweep
 from prunekit.engine import memory
 from prunekit.experiment import dry_run, prepare
 from prunekit.experiment.sweep import engines, table
+from prunekit.experiment.sweep.forecast import forecast_sweep
 from prunekit.experiment.sweep.jobs import Outcome
+from prunekit.experiment.sweep.resources import resources_for
+from prunekit.experiment.sweep.sweep import SweepOptions, read_grid
 from prunekit.experiment.sweep.worker import perform
 from prunekit.runs.store import Store
 from prunekit.support.terminal import Screen
@@ -111,14 +114,12 @@ def test_a_sweep_may_search_and_train_controls(tmp_path, capsys):
 
 
 def test_workers_are_as_many_as_cores_and_memory_allow(tmp_path, monkeypatch):
-    from prunekit.cli import sweeping
-
     found = read(written(tmp_path, rounds="0", methods='"direct"'), threads=1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
     monkeypatch.setattr(memory, "free_bytes", lambda device: 5 * 2**30)
 
-    def workers(left, **wish):
-        return sweeping._resources(found, sweeping.Wish(tmp_path, **wish), left).workers
+    def workers(left, workers=None, engine="local"):
+        return resources_for(found, engine, workers, None, left).workers
 
     assert workers(100) == 7  # 700 MB each, of 5 GB
     assert workers(3) == 3  # no more than there are experiments
@@ -191,7 +192,7 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_runs(tmp_path, c
 )
 def test_the_short_table_says_whose_density_and_report_it_shows(verb, titles, legend, capsys):
     row = {"stopped": 0, "dense": 0.9, "density": 1.0, "test": 0.9, "low": 0.8, "high": 1.0}
-    sweeping._show([row], verb, 0.1, Screen())
+    print_sweep(pd.DataFrame([row]), verb, 0.1, Screen())
     said = capsys.readouterr().out
     assert said.split("\n")[0].split() == titles.split()
     assert legend in said
@@ -220,8 +221,8 @@ def foreseen(tmp_path, rates, decays, rounds):
     file = tmp_path / "many.toml"
     file.write_text(MANY.format(rates=count(rates, 0.001), decays=count(decays, 0.01), rounds=count(rounds, 1)))
     code = (
-        "import resource, sys; from prunekit import cli\n"
-        "try: cli.main(sys.argv[1:])\n"
+        "import resource, sys; from prunekit.cli import main\n"
+        "try: main.main(sys.argv[1:])\n"
         "finally:\n"
         "    used = resource.getrusage(resource.RUSAGE_SELF)\n"
         "    print('used', used.ru_utime + used.ru_stime, used.ru_maxrss // 1024)"
@@ -248,7 +249,7 @@ def test_a_dry_run_of_ten_thousand_takes_a_minute_and_two_gigabytes_at_most(tmp_
     assert peak < 2000
 
 
-def test_what_experiments_share_is_prepared_and_timed_once_whatever_their_order(tmp_path, monkeypatch, capsys):
+def test_what_experiments_share_is_prepared_and_timed_once_whatever_their_order(tmp_path, monkeypatch):
     """Prompts of two lengths in turn: rows are read for each length once, activations counted and a step timed."""
     file = written(tmp_path, methods='"direct"', rounds="[1, 2]")
     before, prompt, after = re.split(r"(\[prompt\]\n.*?)(?=\[training)", file.read_text(), flags=re.DOTALL)
@@ -263,8 +264,7 @@ def test_what_experiments_share_is_prepared_and_timed_once_whatever_their_order(
     counted(memory, "activation_bytes")
     counted(dry_run, "timed")
     counted(prepare, "encode")
-    sweeping.sweep(file, sweeping.Wish(tmp_path / "runs", dry_run=True, json=True))
-    found = json.loads(capsys.readouterr().out)["experiments"]
+    found = forecast_sweep(read_grid(file, {}).grid, SweepOptions(tmp_path / "runs"), tiny.Quiet()).facts["experiments"]
     assert len(found) == 16
     assert [row["experiment"].split(", ")[0] for row in found] == ["4", "6"] * 8
     assert {name: calls.count(name) for name in set(calls)} == {"activation_bytes": 2, "timed": 2, "encode": 6}

@@ -8,13 +8,16 @@ import pytest
 import tiny
 from tiny import call
 
-from prunekit.analysis import tables
-from prunekit.cli import scoring, verbs
+import prunekit as pk
+from prunekit.analysis import measure, tables
+from prunekit.cli.score import print_scores
 from prunekit.engine import ablation
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
+from prunekit.experiment.reopen import changed_settings
 from prunekit.runs.round_files import open_ticket
 from prunekit.runs.ticket_file import save_ticket
+from prunekit.support import terminal
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,17 @@ def test_leave_one_out_is_the_library_s_and_is_written(made, capsys):
     assert len(pd.read_parquet(table)) == 4
 
 
+def test_the_library_returns_what_the_verb_prints_and_prints_nothing(made, capsys):
+    facts = scored(capsys, pruned(made), "--kind=shapley")
+    importance = pk.score(pruned(made), kind="shapley", quiet=True)
+    assert capsys.readouterr() == ("", "")
+    assert importance.facts | {"units": terminal.records(importance.table)} == facts
+    ticket = pk.Ticket.load(pruned(made))  # in memory nobody knows where it lies, and nothing is written
+    again = pk.score(ticket, kind="shapley", quiet=True)
+    assert again.folder is None
+    pd.testing.assert_frame_equal(again.table, importance.table)
+
+
 def test_a_dropped_unit_has_no_score(made, capsys):
     for level, kept, units in (("token", 2, 4), ("piece", 4, 16)):
         rows = scored(capsys, pruned(made), f"--level={level}")["units"]
@@ -87,7 +101,7 @@ def test_scores_are_measured_once(made, capsys, monkeypatch):
     def forbidden(*arguments, **more):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(scoring, "_measure", forbidden)
+    monkeypatch.setattr(measure, "_measured", forbidden)
     assert scored(capsys, dense(made), "--kind=magnitude") == first
 
 
@@ -104,7 +118,7 @@ def test_on_another_task_it_is_another_measurement_which_tables_name(made, capsy
     elsewhere = tmp_copy(prepared.experiment.task.data)
     assert scored(capsys, dense(made), "--examples=10", f"--data={elsewhere}") == own
     first, second = ({"model_revision": f"{name}/b"} for name in ("a", "c"))
-    assert verbs.changed(run, first) == {"model.revision": "a/b"} != verbs.changed(run, second)
+    assert changed_settings(run, first) == {"model.revision": "a/b"} != changed_settings(run, second)
     found = tables.measured([run])
     assert 7 not in set(found["examples"])
     assert set(tables.measured([run], {"task.validation_examples": 7})["examples"]) == {7}
@@ -159,7 +173,7 @@ def test_scores_do_not_enter_the_results_of_tickets(made, capsys):
     assert "score-" not in capsys.readouterr().out
 
 
-def test_negative_units_are_looked_at_once_on_report(made, capsys, monkeypatch):
+def test_negative_units_are_looked_at_once_on_test(made, capsys, monkeypatch):
     looks = []
     real = ablation.leave_one_out
 
@@ -170,7 +184,7 @@ def test_negative_units_are_looked_at_once_on_report(made, capsys, monkeypatch):
         found.without_losses[2] = found.losses - 1.0 - 0.01 * found.losses  # token 2 does harm
         return found
 
-    monkeypatch.setattr(scoring.ablation, "leave_one_out", harmful)
+    monkeypatch.setattr(measure.ablation, "leave_one_out", harmful)
     facts = scored(capsys, dense(made), "--examples=11")
     assert looks == [None, [2]]
     assert (facts["negative"], facts["confirmed"], facts["test_examples"]) == (1, 1, 11)
@@ -196,9 +210,7 @@ def test_a_ticket_file_is_scored_and_nothing_is_written(made, tmp_path, capsys):
 
 def test_many_pieces_are_cut_for_the_screen_and_whole_in_the_file(capsys):
     table = pd.DataFrame({"token": range(60), "kept": True, "score": [math.sin(i) for i in range(60)]})
-    scoring._show(
-        scoring.Scored(table, {"kind": "random", "level": "token", "split": "train", "examples": 1}), json=False
-    )
+    print_scores(table, {"kind": "random", "level": "token", "split": "train", "examples": 1})
     shown = capsys.readouterr().out
     assert "the 20 best and the 20 worst of 60 are shown" in shown
     assert sum(line.strip()[:1].isdigit() for line in shown.splitlines()) == 40

@@ -4,10 +4,9 @@ import shutil
 import pytest
 import tiny
 
-from prunekit.cli import inspection
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
-from prunekit.support.errors import ArtifactError
+from prunekit.runs.overview import runs_in
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +17,7 @@ def made(tmp_path_factory):
 
 
 def test_show_has_a_row_per_round_and_seed_and_a_mean(made, capsys):
-    inspection.show(made.path, 1.0, json=False)
+    assert tiny.call("runs", "show", made.path, "--tolerance=1") == 0
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines() if line.strip()[:1].isdigit()]
     assert [row[:2] for row in rows] == [[str(n), seed] for n in range(3) for seed in ("0", "1", "mean")]
@@ -34,36 +33,37 @@ def shorter(made):
 
 def test_rounds_of_one_seed_stand_together_and_of_several_apart(made, shorter, capsys):
     for run, apart in ((shorter, False), (made, True)):
-        inspection.show(run.path, 1.0, json=False)
+        assert tiny.call("runs", "show", run.path) == 0
         assert any(not line.strip() for line in capsys.readouterr().out.splitlines()) == apart
 
 
-def test_show_of_what_is_no_run_is_one_line(tmp_path):
-    with pytest.raises(ArtifactError, match="not a run directory"):
-        inspection.show(tmp_path, 0.01, json=False)
+def test_show_of_what_is_no_run_is_one_line(tmp_path, capsys):
+    assert tiny.call("runs", "show", tmp_path) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not a run directory" in line
 
 
 def test_a_missing_timing_is_no_reason_to_fail(made, capsys):
     timing = next(made.path.rglob("timing.json"))
     kept = timing.read_bytes()
     timing.unlink()
-    inspection.show(made.path, 0.01, json=True)
+    assert tiny.call("runs", "show", made.path, "--json") == 0
     timing.write_bytes(kept)
     assert json.loads(capsys.readouterr().out)["metric"] == "accuracy"
 
 
 def test_compare_names_the_settings_that_differ(made, shorter, capsys):
-    inspection.compare([made.path, shorter.path], json=True)
+    assert tiny.call("runs", "compare", made.path, shorter.path, "--json") == 0
     first, second = json.loads(capsys.readouterr().out)
     assert (first["settings"]["training.train_steps"], second["settings"]["training.train_steps"]) == (6, 4)
     assert "training.batch_size" not in first["settings"]
 
 
 def test_list_counts_finished_tickets(made, tmp_path, capsys):
-    inspection.list_runs(made.path.parent, json=True)
-    (one,) = json.loads(capsys.readouterr().out)
-    assert (one["seeds"], one["finished_tickets"]) == ([0, 1], 8)
-    inspection.list_runs(tmp_path, json=False)
+    assert tiny.call("runs", "list", f"--out={made.path.parent}", "--json") == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert (entry["seeds"], entry["finished_tickets"]) == ([0, 1], 8)
+    assert tiny.call("runs", "list", f"--out={tmp_path}") == 0
     assert "no runs in" in capsys.readouterr().out
 
 
@@ -117,16 +117,16 @@ def test_a_run_that_was_only_begun_is_no_problem(made, tmp_path):
     (tmp_path / "runs" / "begun").mkdir(parents=True)
     for name in ("environment.json", ".lock"):
         shutil.copyfile(made.path / name, tmp_path / "runs" / "begun" / name)
-    assert inspection.runs_in(tmp_path / "runs") == []
+    assert runs_in(tmp_path / "runs") == []
 
 
 def test_list_goes_on_past_a_damaged_run_and_says_so(three, capsys):
-    inspection.list_runs(three, json=False)
+    tiny.call("runs", "list", f"--out={three}")
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines() if line.startswith(str(three)) and ": " not in line]
     assert [row[-1] for row in rows] == ["6", "8", "damaged"]
     assert f"{three / 'torn' / 'experiment.toml'}: damaged" in out
-    inspection.list_runs(three, json=True)
+    tiny.call("runs", "list", f"--out={three}", "--json")
     lost, sound, torn = json.loads(capsys.readouterr().out)
     assert (sound["finished_tickets"], lost["finished_tickets"]) == (8, 6)
     assert "experiment.toml" in torn["problem"]

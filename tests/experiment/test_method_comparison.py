@@ -6,8 +6,8 @@ import pytest
 import tiny
 
 from prunekit.cli import main
-from prunekit.cli.method_comparison import FACTORS, parse_factors, parse_methods, summarise
 from prunekit.experiment import round_runner
+from prunekit.experiment.method_comparison import FACTORS, factors_of, methods_of, summarise
 from prunekit.support.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("no_flushing")
@@ -25,18 +25,18 @@ def called(folder, out, *more, kind="gpt2", code=0, **settings):
 
 
 def test_methods_are_named_in_any_order():
-    assert parse_methods("dpt, direct") == ("direct", "dpt")
-    assert parse_methods(None) == ()
+    assert methods_of("dpt, direct") == ("direct", "dpt")
+    assert methods_of(None) == ()
     with pytest.raises(ConfigError, match='--methods: there is no "lora"; choose of direct, dpt'):
-        parse_methods("direct,lora")
+        methods_of("direct,lora")
 
 
 def test_rates_are_positive_multiples():
-    assert parse_factors("3,0.5") == (0.5, 3.0)
-    assert parse_factors(None) == FACTORS
+    assert factors_of("3,0.5") == (0.5, 3.0)
+    assert factors_of(None) == FACTORS
     for wrong in ("", "0,1", "a", "inf", "-1", "nan"):
         with pytest.raises(ConfigError, match=r"--learning-rates .*: give multiples of each method's own rate"):
-            parse_factors(wrong)
+            factors_of(wrong)
 
 
 # ---- the table
