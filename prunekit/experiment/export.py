@@ -250,8 +250,8 @@ def _proved(
         files, expected = _expected(folder, ticket, experiment, story, compare, loaded)
         agreement = None
         if expected.rows:
-            own = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
-            agreement = lines.compare(folder, expected.rows, expected.scores, **own)
+            parts = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
+            agreement = lines.compare(folder, expected.rows, expected.scores, **parts)
             lines.check(agreement, expected.dtype)
         check(expected.logits)
     return files, Proof(expected.logits, agreement, expected.missing)

@@ -58,7 +58,7 @@ class OpenedTicket:
         answering["position"] = self.ticket.position
         if not is_loaded(model):
             answering |= {name: origin.get(name) for name in ("model", "model_revision")}
-        return experiment_of(model, origin.get("task") if task is None else task, answering | _given(flags))
+        return experiment_of(model, origin.get("task") if task is None else task, answering | _without_none(flags))
 
     @property
     def content(self) -> sameness.Content:
@@ -197,8 +197,8 @@ def changed_settings(run: Run, flags: Mapping[str, Any]) -> dict[str, Any]:
     A model, task or data of the same name that lies in another folder is the same.
     """
     before, now = (
-        settings_io.experiment(None, given, settings_for_use(run)).model_dump(mode="json")
-        for given in ({}, _given(flags))
+        settings_io.experiment(None, overriding, settings_for_use(run)).model_dump(mode="json")
+        for overriding in ({}, _without_none(flags))
     )
     return {
         f"{section}.{name}": value
@@ -214,5 +214,5 @@ def _same(setting: str, before: Any, now: Any) -> bool:
     return bool(before == now)
 
 
-def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if value is not None}

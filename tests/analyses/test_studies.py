@@ -26,9 +26,9 @@ DONE = [name for name, study in STUDIES.items() if (study.folder / RESULTS / f"{
 
 @every_study
 def test_its_file_is_a_grid_that_a_sweep_takes(name, tmp_path):
-    asked = performing.asked(STUDIES[name].folder)
-    assert len(asked.seeds) >= FEWEST_UNITS
-    for part in asked.parts:
+    wanted = performing.study_parts(STUDIES[name].folder)
+    assert len(wanted.seeds) >= FEWEST_UNITS
+    for part in wanted.parts:
         text = performing._filled(dict(part.table), {"{shared}": str(tmp_path)})
         file = tmp_path / "grid.toml"
         file.write_bytes(performing.toml.dump(text).encode())
@@ -149,9 +149,9 @@ def test_a_part_may_take_the_first_of_the_seeds_in_the_pilot_too(tmp_path):
         'seeds = 3\n[pilot]\nseeds = [100, 101]\nparts = ["few"]\n'
         '[[part]]\nname = "few"\nfirst_seeds = 1\n[[part]]\nname = "all"\n'
     )
-    every = {part.name: part.table["seeds"] for part in performing.asked(tmp_path).parts}
+    every = {part.name: part.table["seeds"] for part in performing.study_parts(tmp_path).parts}
     assert every == {"few": [0], "all": [0, 1, 2]}
-    assert [part.table["seeds"] for part in performing.asked(tmp_path, pilot=True).parts] == [[100]]
+    assert [part.table["seeds"] for part in performing.study_parts(tmp_path, pilot=True).parts] == [[100]]
 
 
 def shrunk(text):

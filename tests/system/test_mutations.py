@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 from mutate import KINDS, memory_taken, mutated
-from prunekit.plots.test import build
+from prunekit.plots.report import build
 
 from prunekit.experiment import run as experiment
 from prunekit.experiment import settings_io
