@@ -32,7 +32,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 
 def kind(method: Method, state: Mapping[str, Tensor] | None = None) -> type[Prompt]:  # noqa: C901 (a case a method)
-    """The class of a method's prompts; `state` tells the two that intrinsic prompt tuning has apart.
+    """The class of a method's prompts; `state` tells apart the two classes of intrinsic prompt tuning.
 
     Raises:
         ArtifactError: where there is no such method.
@@ -60,7 +60,7 @@ def kind(method: Method, state: Mapping[str, Tensor] | None = None) -> type[Prom
             return UlptPrompt
         case "singular":
             return SingularPrompt
-    raise ArtifactError(f'method "{method}" is not known to this version; it knows {", ".join(METHODS)}')
+    raise ArtifactError(f'method "{method}" is unknown to this version of prunekit; it has {", ".join(METHODS)}')
 
 
 def build(method: Method, state: Mapping[str, Tensor]) -> Prompt:
@@ -69,11 +69,13 @@ def build(method: Method, state: Mapping[str, Tensor]) -> Prompt:
     Raises:
         ArtifactError: where there is no such method, or the tensors are another's.
     """
-    made = kind(method, state)
+    prompt_class = kind(method, state)
     try:
-        return made(**state)
+        return prompt_class(**state)
     except TypeError as error:
-        raise ArtifactError(f'no prompt of method "{method}" is made of {", ".join(sorted(state))}') from error
+        raise ArtifactError(
+            f'the tensors {", ".join(sorted(state))} are not those of a prompt of method "{method}"'
+        ) from error
 
 
 def start(
@@ -82,8 +84,12 @@ def start(
     """A fresh prompt of a method.
 
     Args:
-        values: [P, H] from an initialiser: where direct, residual, dept, adept, ept, structured, singular, dpt with
-            factors "svd", and the random subspace start from; the others owe them their shape alone.
+        method: its name.
+        values: [P, H] from an initialiser, which direct, residual, dept, adept, ept, structured, singular, dpt with
+            factors "svd" and the random subspace start from; of the others it gives the shape alone.
+        generator: where random numbers are drawn from.
+        options: the method's hyper-parameters.
+        context: what the method needs of the model or of earlier runs.
 
     Raises:
         ConfigError: where `options` do not fit, or `context` lacks what the method needs.

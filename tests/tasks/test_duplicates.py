@@ -4,7 +4,7 @@ import json
 
 import pytest
 import tiny
-from prunekit.plots.test import found
+from prunekit.plots.report import found
 
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.run import run

@@ -117,6 +117,6 @@ def _train(verb: str, experiment: Path | None, settings: dict[str, Any], **wish:
     wanted = settings_io.experiments(experiment, settings)  # said before torch is imported, where a flag is wrong
     from prunekit.cli import verbs
 
-    with terminal.one_voice(wanted[0].machine.processes) as heard:
+    with terminal.only_first_prints(wanted[0].machine.processes) as heard:
         wish["track"] = wish.get("track") if heard else None
         verbs.train(wanted, verbs.Wish(verb, **wish))  # type: ignore[arg-type]  # each verb names itself
