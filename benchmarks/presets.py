@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from prunekit.models import FrozenModel, load
-from prunekit.models.encoding import Wording
+from prunekit.models.encoding import TaskEncoder
 from prunekit.prompts import init
 from prunekit.support.seeding import generator
 from prunekit.tasks import Example, load_splits, load_task
@@ -143,7 +143,7 @@ def prepare(
     shape = (job.prompt_tokens, model.width)
     save_file({str(seed): draw(generator("init", seed), shape) for seed in seeds}, folder / "start.safetensors")
     first = splits["train"][0]
-    answers = Wording(model.reader, first, model.reading(own_choices=False)).alone(first.choices)
+    answers = TaskEncoder(model.reader, first, model.encoding_options(own_choices=False)).alone(first.choices)
     return replace(
         job,
         seed=seeds[0],

@@ -252,7 +252,7 @@ def encode(model: FrozenModel, task: Task, examples: Sequence[Example], prompt_t
         ConfigError: where a token has no embedding in the model, or the model cannot read rows so long.
     """
     encoded = model.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
-    models.settle(model, prompt_tokens + max((row.length for row in encoded), default=0))
+    models.find_traits(model, prompt_tokens + max((row.length for row in encoded), default=0))
     return encoded
 
 
@@ -356,7 +356,7 @@ def _check(prepared: Prepared) -> None:
     """What only shows once model and settings are together."""
     settings = prepared.experiment
     piece_width(prepared.model.width, settings.prompt.pieces)
-    if settings.pruning.dropped_as == "hide" and not prepared.model.hides:
+    if settings.pruning.dropped_as == "hide" and not prepared.model.can_hide:
         raise ConfigError(
             "absent = hide: this model sees tokens that are hidden from it (it does not follow attention_mask); use "
             "--dropped-as remove or zero"

@@ -203,7 +203,7 @@ def _untrained(work: RoundRunner, seeds: Sequence[int]) -> None:
         plan = replace(plan, train_steps=0)
     tickets = {RunKey(UNTRAINED, seed, 0): prepared.dense(seed) for seed in seeds}
     # with dropout a frozen prompt and a text give another state each time
-    with nullcontext() if plan.model_dropout else prepared.model.remembering():
+    with nullcontext() if plan.model_dropout else prepared.model.caching_states():
         work.learn(tickets, RoundSpec("untrained prompt", plan, score=False))
 
 

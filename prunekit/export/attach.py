@@ -20,7 +20,7 @@ from prunekit.models.encoder import Encoder
 from prunekit.models.load import borrowed, family, unwrapped, wrap
 from prunekit.models.prompt_batch import PromptBatch, stack
 from prunekit.models.traits import Together
-from prunekit.models.trial import settle
+from prunekit.models.trial import find_traits
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
 
@@ -231,7 +231,7 @@ class Attached:
         if len(rows) > 1 and longest > self._longest:
             with borrowed(self.model):
                 self.model.eval()
-                settle(self._model, longest)
+                find_traits(self._model, longest)
             self._longest = longest
         together = self._model.traits.together
         unequal = len({len(row.embeds) for row in rows}) > 1

@@ -15,7 +15,7 @@ from prunekit.export.card import card
 from prunekit.export.flat import SIDE, Story, flat, side_file
 from prunekit.export.foreign import CLASSIFIER, CONFIG, PROMPT, TENSORS
 from prunekit.models import FrozenModel
-from prunekit.models.encoding import Wording
+from prunekit.models.encoding import TaskEncoder
 from prunekit.models.load import family
 from prunekit.pruning.ticket import Ticket
 from prunekit.support import atomic
@@ -67,7 +67,7 @@ def as_read(story: Story, model: FrozenModel, tokens: int) -> Story:
     if story.template is None:
         return story
     example = Example(0, story.template, {}, story.choices or ())
-    wording = Wording(reader, example, model.reading(story.choices is None, tokens))
+    wording = TaskEncoder(reader, example, model.encoding_options(story.choices is None, tokens))
     return replace(story, fields=placeholders(story.template), plain=wording.plain)
 
 

@@ -19,7 +19,7 @@ from transformers import AutoModelForSequenceClassification
 from prunekit.export.attach import Attached
 from prunekit.models import FrozenModel
 from prunekit.models.load import family
-from prunekit.models.trial import in_a_line
+from prunekit.models.trial import one_line_errors
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ArtifactError, ConfigError
 
@@ -81,7 +81,7 @@ def measure(folder: Path, ticket: Ticket, model: FrozenModel) -> Verified:
     peft = _peft()
     attached = Attached(model.model, [ticket])
     # whatever transformers and PEFT raise where they do not go together
-    with in_a_line(model.model, "PEFT cannot put a prompt on this model, so use --to embeddings"):
+    with one_line_errors(model.model, "PEFT cannot put a prompt on this model, so use --to embeddings"):
         pairs = _compared(peft, folder, attached, ticket, model)
     differences = [float((one - other).abs().max()) for one, other in pairs]
     largest = max(float(one.abs().max()) for one, _ in pairs)

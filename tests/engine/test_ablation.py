@@ -259,8 +259,8 @@ class Game:
     def batch(self, members, every_choice):
         return SimpleNamespace(size=len(members[0]))
 
-    def judge(self, prompts, batch):
-        assert not prompts.ragged
+    def forward(self, prompts, batch):
+        assert prompts.placed.all()
         there = [frozenset(row[row >= 0].tolist()) for row in prompts.source]
         self.seen.append(there)
         worth = [sum(paid for tokens, paid in self.dividends.items() if tokens <= one) for one in there]

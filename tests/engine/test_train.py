@@ -218,14 +218,14 @@ def test_a_learning_rate_that_explodes_ends_with_a_reason_and_finite_values():
 
 def test_a_validation_loss_of_one_infinite_example_is_noticed(monkeypatch):
     bone = tiny.frozen("gpt2")
-    inner = bone.judge
+    inner = bone.forward
 
-    def judge(soft, batch):
+    def forward(soft, batch):
         made = inner(soft, batch)
         made.losses[0, 0] = torch.inf
         return made
 
-    monkeypatch.setattr(bone, "judge", judge)
+    monkeypatch.setattr(bone, "forward", forward)
     (made,) = train([tiny.ticket(bone)], bone, tiny.lessons(bone, 8), tiny.plan())
     assert made.diverged == "the validation loss became inf at step 0"
 

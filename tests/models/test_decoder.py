@@ -39,9 +39,9 @@ def test_output_logits_are_read_at_the_answer_alone(kind):
     batch = bone.batch([rows], every_choice=True)
     prompts = soft([Member(tiny.ticket(bone))])
     with torch.no_grad():
-        quick = bone.judge(prompts, batch)
+        quick = bone.forward(prompts, batch)
         bone._plain_output = False  # as for a model that scales or caps its logits
-        whole = bone.judge(prompts, batch)
+        whole = bone.forward(prompts, batch)
     assert (quick.logits - whole.logits).abs().max() <= 1e-6 * whole.logits.abs().max()
 
 

@@ -35,7 +35,7 @@ def prompt(bone, rows=2):
 
 def judged(bone, ticket, rows, every_choice=True):
     with torch.no_grad():
-        return bone.judge(soft([Member(ticket)]), bone.batch([rows], every_choice=every_choice))
+        return bone.forward(soft([Member(ticket)]), bone.batch([rows], every_choice=every_choice))
 
 
 def cases(bone):

@@ -132,7 +132,7 @@ def test_a_pooler_that_the_checkpoint_lacks_is_dropped(folder):
     save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
     bone = load(str(path))
     assert bone.model.pooler is None
-    found = bone.judge(
+    found = bone.forward(
         soft([Member(tiny.ticket(bone))]), bone.batch([tiny.encoded(bone, tiny.examples(2))], every_choice=True)
     )
     assert found.logits.isfinite().all()
@@ -154,5 +154,5 @@ def test_a_real_model_loads(shared):
     assert isinstance(bone, Decoder)
     rows = tiny.encoded(bone, tiny.examples(2))
     with torch.no_grad():
-        found = bone.judge(soft([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
+        found = bone.forward(soft([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
     assert found.losses.isfinite().all()

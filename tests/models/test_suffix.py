@@ -119,7 +119,7 @@ def test_answers_equal_an_independent_reading_of_single_examples(bone, answers, 
     assert bone.caches_texts
     rows, tickets = rows_of(answers), cohort(bone, dropped_as=dropped_as)
     with torch.no_grad():
-        judged = bone.judge(prompts(tickets), bone.batch([rows], every_choice=True))
+        judged = bone.forward(prompts(tickets), bone.batch([rows], every_choice=True))
         gold = bone.losses(prompts(tickets), bone.batch([rows], every_choice=False))
         for member, ticket in enumerate(tickets):
             for position, row in enumerate(rows):
@@ -136,7 +136,7 @@ def test_answers_equal_an_independent_reading_of_single_examples(bone, answers, 
 def test_whole_rows_equal_it_too(bone, answers):
     rows, tickets = rows_of(answers), cohort(bone, dropped_as="hide")
     with torch.no_grad():
-        judged = uncached(bone).judge(prompts(tickets), bone.batch([rows], every_choice=True))
+        judged = uncached(bone).forward(prompts(tickets), bone.batch([rows], every_choice=True))
         for member, ticket in enumerate(tickets):
             for position, row in enumerate(rows):
                 close(judged.logits[member, position, : len(row.choices)], naive(bone, ticket, row))
@@ -154,7 +154,7 @@ def test_whole_rows_need_no_positions(suffixed, takes, monkeypatch):
     assert bone.caches_texts is takes
     rows, tickets = rows_of("several"), cohort(bone, dropped_as="hide")
     with torch.no_grad():
-        judged = bone.judge(prompts(tickets), bone.batch([rows], every_choice=True))
+        judged = bone.forward(prompts(tickets), bone.batch([rows], every_choice=True))
         close(judged.logits[1, 3], naive(bone, tickets[1], rows[3]))
 
 
@@ -461,7 +461,7 @@ def test_what_a_models_configuration_rules_out(setting):
 
 @pytest.mark.parametrize("kind", ["t5", "bert"])
 def test_other_families_refuse_it(kind):
-    with pytest.raises(ConfigError, match="place = 'suffix' does not fit this model; use one of"):
+    with pytest.raises(ConfigError, match="position = 'suffix' does not fit this model; use one of"):
         tiny.frozen(kind, position="suffix")
 
 

@@ -301,7 +301,7 @@ def test_a_full_mask_is_the_plain_soft_prompt(kind):
     with torch.no_grad():
         wanted, _ = naive.choice_scores(kind, bone, ticket.state["values"], row, ticket.head)
         loss = naive.loss(kind, bone, ticket.state["values"], row, ticket.head)
-        judged = bone.judge(prompts(ticket), bone.batch([[row]], every_choice=True))
+        judged = bone.forward(prompts(ticket), bone.batch([[row]], every_choice=True))
     close(judged.logits[0, 0], wanted, 2e-6)
     close(judged.losses[0], loss[None], 1e-5)
 

@@ -9,7 +9,7 @@ from prunekit.engine.cohort import Member, soft
 from prunekit.engine.train import train
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.run import run
-from prunekit.models import large, load
+from prunekit.models import load, weights
 from prunekit.support.errors import ConfigError
 
 # what of each tiny model lies on disk; the rest in main memory
@@ -28,12 +28,12 @@ def both(request, tmp_path_factory):
     folder = tiny.save_model(request.param, tmp_path_factory.mktemp("large") / "model")
     plain = load(str(folder))
     with pytest.MonkeyPatch.context() as patch:
-        told = large.weights
+        told = weights.loading_arguments
 
         def spread(*arguments):
             return told(*arguments) | {"device_map": ON_DISK[request.param]}
 
-        patch.setattr(large, "weights", spread)
+        patch.setattr(weights, "loading_arguments", spread)
         return plain, load(str(folder), device="auto")
 
 
@@ -89,16 +89,16 @@ def test_quantised_weights_are_refused_where_there_is_no_cuda(bits, tmp_path):
 
 
 def test_what_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr(large, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="accelerate is not installed; pip install accelerate bitsandbytes"):
-        large.weights("float32", "auto", 32)
+        weights.loading_arguments("float32", "auto", 32)
     with pytest.raises(ConfigError, match="bitsandbytes is not installed; pip install accelerate bitsandbytes"):
-        large.weights("8bit", "cuda", 32)
+        weights.loading_arguments("8bit", "cuda", 32)
 
 
 def test_quantised_weights_are_asked_for_by_their_bits(monkeypatch):
-    monkeypatch.setattr(large, "find_spec", lambda name: object())
-    four, eight = (large.weights(bits, "cuda:1", 32) for bits in ("4bit", "8bit"))
+    monkeypatch.setattr(weights, "find_spec", lambda name: object())
+    four, eight = (weights.loading_arguments(bits, "cuda:1", 32) for bits in ("4bit", "8bit"))
     assert four["quantization_config"].load_in_4bit
     assert eight["quantization_config"].load_in_8bit
     assert four["device_map"] == eight["device_map"] == {"": "cuda:1"}
