@@ -18,12 +18,20 @@ from prunekit.engine.evaluate import choice_scores
 from prunekit.experiment import sameness
 from prunekit.experiment.prepare import encode, model_of, task_of
 from prunekit.experiment.settings import Experiment
-from prunekit.export import Story, Verified, adapter_files, embedding_files, lines, prompt_embeds_files, read_adapter
+from prunekit.export import (
+    TicketInfo,
+    Verified,
+    adapter_files,
+    embedding_files,
+    prompt_embeds_files,
+    read_adapter,
+    readme_check,
+)
 from prunekit.export.embeddings import EMBEDDINGS, PROMPT_EMBEDS
-from prunekit.export.flat import SIDE
-from prunekit.export.foreign import CONFIG, TENSORS
-from prunekit.export.lines import Agreement
 from prunekit.export.peft import CARD
+from prunekit.export.peft_format import CONFIG, TENSORS
+from prunekit.export.readme_check import Agreement
+from prunekit.export.side_file import SIDE
 from prunekit.export.verify import check, measure, models, need_peft
 from prunekit.models import FrozenModel
 from prunekit.pruning.ticket import Ticket
@@ -180,7 +188,7 @@ def adapter(
 def proved(
     ticket: Ticket,
     experiment: Experiment,
-    story: Story,
+    story: TicketInfo,
     compare: Callable[[FrozenModel], None],
     loaded: FrozenModel | None = None,
 ) -> tuple[dict[str, bytes], Proof]:
@@ -205,8 +213,8 @@ def proved(
             given = {}
             if loaded is not None:
                 given = {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
-            agreement = lines.compare(folder, asked.rows, asked.scores, **given)
-            lines.check(agreement, asked.dtype)
+            agreement = readme_check.compare(folder, asked.rows, asked.scores, **given)
+            readme_check.check(agreement, asked.dtype)
         check(asked.logits)
     return files, Proof(asked.logits, agreement, asked.missing)
 
@@ -232,7 +240,7 @@ def _asked(
     folder: Path,
     ticket: Ticket,
     experiment: Experiment,
-    story: Story,
+    story: TicketInfo,
     compare: Callable[[FrozenModel], None],
     loaded: FrozenModel | None,
 ) -> tuple[dict[str, bytes], _Asked]:
@@ -260,7 +268,7 @@ def _rows(experiment: Experiment) -> tuple[Task | None, list[Example], str]:
         task, splits = task_of(experiment)
     except PrunekitError as error:
         return None, [], str(error)
-    return task, lines.sample(splits.test), ""
+    return task, readme_check.sample(splits.test), ""
 
 
 def import_adapter(
@@ -291,10 +299,10 @@ def import_adapter(
         )
 
 
-def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> Story:
+def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> TicketInfo:
     """What a side file tells of where a ticket was used; a task that is gone is left out."""
     model = experiment.model
-    story = Story(
+    story = TicketInfo(
         model=str(MODEL_PATH) if model.name == "testbed" else model.name,
         revision=model.revision,
         task=experiment.task.name,
@@ -317,7 +325,7 @@ def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> Story:
 
 
 def _made(
-    ticket: Ticket, experiment: Experiment, story: Story, wish: Wish, compare: Callable[[FrozenModel | None], None]
+    ticket: Ticket, experiment: Experiment, story: TicketInfo, wish: Wish, compare: Callable[[FrozenModel | None], None]
 ) -> tuple[dict[str, bytes], Proof | None]:
     """The files, and what PEFT said of them.
 

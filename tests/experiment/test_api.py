@@ -130,14 +130,14 @@ def test_a_ticket_is_exported_as_its_run_read_texts_unless_told_otherwise(job, f
     tickets = {"kept": run.ticket(), "best": run.best, "loaded": pk.Ticket.load(run.path / "seed=0" / "round=00")}
     for name, ticket in tickets.items():
         ticket.export(tmp_path / name, model, tokenizer)
-        told = json.loads((tmp_path / name / "prunekit.json").read_bytes())["story"]
+        told = json.loads((tmp_path / name / "prunekit.json").read_bytes())["about"]
         assert (told["ranking"], told["max_input_tokens"], told["task"]) == ("mean", 5, "toy")
     tiny.save_model("gpt2", tmp_path / "model")
     named = tmp_path / "named"  # loaded by the README's own lines
     with pytest.raises(ConfigError, match="max_input_tokens 5 -> 4"):
         run.best.export(named, str(tmp_path / "model"), max_input_tokens=4)
     run.best.export(named, str(tmp_path / "model"), max_input_tokens=4, allow_changed=True)
-    assert json.loads((tmp_path / "named" / "prunekit.json").read_bytes())["story"]["max_input_tokens"] == 4
+    assert json.loads((tmp_path / "named" / "prunekit.json").read_bytes())["about"]["max_input_tokens"] == 4
 
 
 def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path, monkeypatch):
