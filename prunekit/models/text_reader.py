@@ -130,7 +130,7 @@ class TextReader:
         for text in ("a", "1", *self.tokenizer.get_vocab()):
             try:
                 encoded = self.tokenizer(text, return_special_tokens_mask=True)
-            except Exception:
+            except Exception:  # noqa: S112 (a tokenizer may refuse any word; the next is tried)
                 continue
             ids, added = tuple(encoded["input_ids"]), list(encoded["special_tokens_mask"])
             if 0 in added:

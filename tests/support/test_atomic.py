@@ -126,11 +126,8 @@ def test_a_sweep_takes_what_is_staged_wherever_it_lies_and_nothing_of_the_users(
 
 def test_what_a_dead_process_left_of_a_file_goes_and_what_a_live_one_writes_stays(tmp_path):
     target = tmp_path / "report.html"
-    code = f"""
-from pathlib import Path
-from prunekit.support import atomic
-print(atomic.staged(Path({str(target)!r})), end='')
-"""
+    code = "from pathlib import Path; from prunekit.support import atomic; "
+    code += f"print(atomic.staged(Path({str(target)!r})), end='')"
     dead = Path(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     alive, other = atomic.staged(target), dead.with_name(dead.name.replace("report.html", "notes.html"))
     for path in (dead, alive, other):
