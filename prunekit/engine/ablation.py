@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.mask import Mask
@@ -180,7 +180,7 @@ def _judged(
             some = places[start : start + _WIDTH]
             members = [Member(replace(ticket, mask=masks[place]), model.device) for place in some]
             with torch.no_grad():
-                found = evaluate(soft(members), model, examples)
+                found = evaluate(prompt_batch(members), model, examples)
             losses[some], chosen[some] = found.losses, found.chosen
             done += len(some)
             tick(done)

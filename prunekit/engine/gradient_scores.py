@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.distributed import team
 from prunekit.models import Batch, Encoded, FrozenModel, PromptBatch
 from prunekit.pruning.scores import Scores, magnitude_scores, random_scores
@@ -79,7 +79,7 @@ def _gradient_scores(
     members = [Member(ticket, model.device) for ticket in cohort]
     pieces = cohort[0].mask.piece.shape[1]
     with torch.no_grad():
-        prompts = soft(members)
+        prompts = prompt_batch(members)
     shape = (*prompts.values.shape[:2], pieces + 1)  # [S, P, K + 1]
     totals = {kind: torch.zeros(shape, dtype=torch.float64) for kind in kinds}
     examples = 0

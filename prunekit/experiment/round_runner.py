@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import torch
 
 from prunekit.engine import memory
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.distributed import evaluate
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.gradient_scores import NOT_FINITE, Kind, all_scores, scoring_batches
@@ -92,7 +92,7 @@ class RoundRunner:
     """The turns of one run. `loaded` counts the members that were done before."""
 
     def __init__(self, directory: Run, prepared: Prepared, watch: Progress) -> None:
-        self.directory, self.prepared, self.watch = directory, prepared, watch
+        self.directory, self.prepared, self.progress = directory, prepared, watch
         self.loaded = 0
 
     def learn(self, members: Mapping[RunKey, Ticket], turn: RoundSpec) -> dict[RunKey, RoundResult]:
@@ -145,7 +145,7 @@ class RoundRunner:
     def scores(self, kept: Sequence[Ticket]) -> list[dict[Kind, Scores]]:
         """Every kind of importance of finished tickets, on the training examples."""
         model = self.prepared.model
-        return all_scores(kept, model, scoring_batches(model, self.prepared.lessons.train))
+        return all_scores(kept, model, scoring_batches(model, self.prepared.training_data.train))
 
     def finished(self, key: RunKey) -> Ticket:
         """The ticket of a finished round: its mask and the values that were kept."""
@@ -170,11 +170,11 @@ class RoundRunner:
         """Train a cohort; look at the test split once, score what was kept, where the turn asks for it."""
         prepared = self.prepared
         began = time.perf_counter()
-        with self.watch.track(turn.title, turn.plan.train_steps) as tick:
+        with self.progress.track(turn.title, turn.plan.train_steps) as tick:
             trained = train(
                 tickets,
                 prepared.model,
-                prepared.lessons,
+                prepared.training_data,
                 turn.plan,
                 snapshots=turn.snapshots,
                 tick=tick,
@@ -222,7 +222,7 @@ class RoundRunner:
     def _test(self, kept: Sequence[Ticket]) -> list[Evaluation]:
         model = self.prepared.model
         with torch.no_grad():
-            prompts = soft([Member(ticket, model.device) for ticket in kept])
+            prompts = prompt_batch([Member(ticket, model.device) for ticket in kept])
         result = evaluate(prompts, model, self.prepared.test)
         return [Evaluation(*row) for row in zip(result.losses, result.chosen, result.scores, strict=True)]
 

@@ -249,7 +249,7 @@ def _rescored(work: RoundRunner, keys: Sequence[ratios.Key]) -> dict[ratios.Key,
     kind = work.prepared.experiment.pruning.score
     for key, scores in zip(keys, found, strict=True):
         if not scores:
-            work.watch.say(f"seed {key[0]} stopped: {NOT_FINITE}")
+            work.progress.say(f"seed {key[0]} stopped: {NOT_FINITE}")
     return {key: scores[kind] for key, scores in zip(keys, found, strict=True) if scores}
 
 
@@ -269,7 +269,7 @@ def _finish_search(work: RoundRunner, found: ratios.Found, controls: bool) -> No
         work.finish({RunKey(f"{stage}/{arm}", seed, 1): _cell(prepared, key) for (arm, seed), key in cells.items()})
     for seed, keep in found.chosen.items():
         reached = found.learned[seed, keep].validation
-        work.watch.say(
+        work.progress.say(
             f"seed {seed}: {keep.tokens} tokens x {keep.pieces} pieces chosen of {_count(found, seed)}, "
             f"validation {prepared.task.metrics[0]} {reached:.3f}"
         )
@@ -309,10 +309,10 @@ def _announce(title: str, tickets: Sequence[Ticket], learned: Sequence[RoundResu
     if reached:
         metric = work.prepared.task.metrics[0]
         line += f", validation {metric} {sum(reached) / len(reached):.3f} (mean of {len(reached)})"
-    work.watch.say(line)
+    work.progress.say(line)
     for ticket, one in zip(tickets, learned, strict=True):
         if isinstance(one, TrainedMember) and one.trained.diverged:
-            work.watch.say(f"seed {ticket.seed} stopped in {title}: {one.trained.diverged}")
+            work.progress.say(f"seed {ticket.seed} stopped in {title}: {one.trained.diverged}")
 
 
 def _span(counts: Sequence[int], unit: str) -> str:

@@ -92,7 +92,7 @@ class FrozenModel:
         """Where this family reads answers: behind the text, apart from it, or nowhere, since a head answers."""
         raise NotImplementedError
 
-    def _judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
+    def _forward(self, soft: PromptBatch, batch: Batch) -> Predictions:
         raise NotImplementedError
 
     def remembering(self) -> AbstractContextManager[None]:
@@ -104,7 +104,7 @@ class FrozenModel:
 
     # ---- what every family does
 
-    def judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
+    def forward(self, soft: PromptBatch, batch: Batch) -> Predictions:
         """Losses and choice scores of every member on every example.
 
         Raises:
@@ -119,10 +119,10 @@ class FrozenModel:
 
     def _judged(self, soft: PromptBatch, batch: Batch) -> Predictions:
         if self.traits.together != "alone" or soft.members * batch.size == 1:
-            return self._judge(soft, batch)
+            return self._forward(soft, batch)
         members = []
         for member in range(soft.members):
-            each = [self._judge(*_row_alone(soft, batch, member, row)) for row in range(batch.size)]
+            each = [self._forward(*_row_alone(soft, batch, member, row)) for row in range(batch.size)]
             members.append([torch.cat([getattr(row, name) for row in each], dim=1) for name in ("losses", "logits")])
         return Predictions(*(torch.cat(parts) for parts in zip(*members, strict=True)))
 
@@ -143,11 +143,11 @@ class FrozenModel:
 
     def losses(self, soft: PromptBatch, batch: Batch) -> Tensor:
         """[S, B] per-example losses."""
-        return self.judge(soft, batch).losses
+        return self.forward(soft, batch).losses
 
     def logits(self, soft: PromptBatch, batch: Batch) -> Tensor:
         """[S, B, C] choice scores; -inf where an example has fewer choices."""
-        return self.judge(soft, batch).logits
+        return self.forward(soft, batch).logits
 
     def encode(self, examples: Iterable[Example], *, own_choices: bool, prompt_tokens: int) -> list[Encoded]:
         """Token ids of examples.

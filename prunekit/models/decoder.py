@@ -74,13 +74,13 @@ class Decoder(FrozenModel):
         inputs = [example.text] if _one_token(targets) else [example.text + target[:-1] for target in targets]
         return Row(inputs, targets, [len(example.text) - 1] * len(inputs), gold, example.index)
 
-    def judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
+    def forward(self, soft: PromptBatch, batch: Batch) -> Predictions:
         """Losses and choice scores of every member on every example."""
         if not self._goes_behind(soft, batch):
-            return super().judge(soft, batch)
+            return super().forward(soft, batch)
         return self._judge_behind(soft, batch.to(self.device), suffix.text_ids(batch))
 
-    def _judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
+    def _forward(self, soft: PromptBatch, batch: Batch) -> Predictions:
         shape = (soft.members, *batch.targets.shape[1:])
         targets = batch.targets.expand(shape)  # [S, B, C, L]
         start = batch.start.expand(soft.members, *batch.start.shape[1:])
@@ -119,7 +119,7 @@ class Decoder(FrozenModel):
         )
 
     def _judge_behind(self, soft: PromptBatch, batch: Batch, texts: Sequence[Ids]) -> Predictions:
-        """As `_judge`, from the prompt on; texts: the ids of the M * B texts."""
+        """As `_forward`, from the prompt on; texts: the ids of the M * B texts."""
         known = self.texts.take(texts, self._read)
         counted = soft.present if self.counts_attended else soft.placed
         rows = suffix.behind(soft, batch, [len(text) for text in texts], self.embed, counted)
@@ -187,7 +187,7 @@ class Decoder(FrozenModel):
             cast(Any, self.model).base_model(inputs_embeds=vectors[None], use_cache=True, **keeping(self.model, cache))
             if not suffix.is_uniform(cache):
                 return False
-            whole = self._judge(soft, batch.to(self.device)).logits
+            whole = self._forward(soft, batch.to(self.device)).logits
             behind = self._judge_behind(soft, batch.to(self.device), suffix.text_ids(batch)).logits
         return bool((whole - behind).abs().max() <= _TRIED.get(vectors.dtype, 5e-2) * whole.abs().max())
 

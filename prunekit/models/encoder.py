@@ -49,7 +49,7 @@ class Encoder(FrozenModel):
         rows = [example.text[:end] + choice + example.text[end:] for choice in example.choices]
         return Row(rows, empty, [0] * len(rows), example.gold, example.index)
 
-    def _judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
+    def _forward(self, soft: PromptBatch, batch: Batch) -> Predictions:
         if soft.head is None:
             raise ConfigError("an encoder-only model answers by a head, and this ticket has none")
         return by_head(self._states(soft, batch), soft.head, batch)

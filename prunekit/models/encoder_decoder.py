@@ -60,7 +60,7 @@ class EncoderDecoder(FrozenModel):
         targets = example.choices if every_choice else (example.choices[example.gold],)
         return Row([example.text], targets, [0], example.gold if every_choice else 0, example.index)
 
-    def _judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
+    def _forward(self, soft: PromptBatch, batch: Batch) -> Predictions:
         placed = self._position(soft, batch)
         encoded = self._read_rows(placed, self._encode)
         targets = batch.targets.expand(soft.members, *batch.targets.shape[1:])  # [S, B, C, L]

@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from prunekit.analysis import halving, tables
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.experiment import round_runner
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
@@ -292,7 +292,7 @@ def test_report_and_scores_of_what_was_chosen_are_its_own(controlled):
             key = RunKey(prepared.search_stage + arm, seed, 1)
             ticket = round_files.finished_ticket(made, key)
             with torch.no_grad():
-                found = tiny.evaluate(soft([Member(ticket)]), prepared.model, prepared.test)
+                found = tiny.evaluate(prompt_batch([Member(ticket)]), prepared.model, prepared.test)
             answers = pd.read_parquet(made.read(key, "predictions.parquet")).query("split == 'test'")
             assert answers["choice"].tolist() == found.chosen[0].tolist()
             assert answers["loss"].to_numpy() == pytest.approx(found.losses[0].numpy(), rel=1e-5)
