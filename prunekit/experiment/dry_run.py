@@ -11,7 +11,7 @@ from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.train import train
 from prunekit.experiment.prepare import Prepared
-from prunekit.pruning.controls import ARMS
+from prunekit.pruning.controls import CONTROLS
 from prunekit.pruning.schedule import Keep, grid, line, rungs
 from prunekit.support.digest import identity
 
@@ -113,14 +113,9 @@ def _members(prepared: Prepared) -> int:
 
 
 def _trainings(prepared: Prepared, rounds: int) -> int:
-    """Trainings of the arms beside one ticket of so many rounds."""
-    match prepared.experiment.pruning.rewind:
-        case "trained":  # in every round, and two arms have a round 0 of their own
-            return rounds * len(ARMS) + 2
-        case "reinit":  # the ticket is its own arm of fresh values
-            return len(ARMS) - 1
-        case _:
-            return len(ARMS)
+    """Trainings of the controls beside one ticket of so many rounds."""
+    rewind = prepared.experiment.pruning.rewind
+    return sum(len(control.rounds(rounds, rewind)) for control in CONTROLS)
 
 
 def _dense(prepared: Prepared) -> Part:

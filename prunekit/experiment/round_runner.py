@@ -14,7 +14,7 @@ from prunekit.engine import memory
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.distributed import evaluate
 from prunekit.engine.evaluate import Evaluation
-from prunekit.engine.gradient_scores import NOT_FINITE, Kind, all_scores, scoring_batches
+from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Checkpoint, Cull, Trained, train
 from prunekit.experiment import environment
@@ -76,7 +76,7 @@ class TrainedMember(RoundResult):
     trained: Trained
     kept_at: Checkpoint
     test: Evaluation | None
-    importance: Mapping[Kind, Scores]
+    importance: Mapping[str, Scores]
     timing: dict[str, float]
 
 
@@ -84,7 +84,7 @@ class _Judged(NamedTuple):
     """The look at the test split and all scores of a finished ticket, or why there are none."""
 
     test: Evaluation | None
-    importance: Mapping[Kind, Scores]
+    importance: Mapping[str, Scores]
     diverged: str | None
 
 
@@ -142,8 +142,8 @@ class RoundRunner:
             self._record(cohort)
             self.directory.commit(files)
 
-    def scores(self, kept: Sequence[Ticket]) -> list[dict[Kind, Scores]]:
-        """Every kind of importance of finished tickets, on the training examples."""
+    def scores(self, kept: Sequence[Ticket]) -> list[dict[str, Scores]]:
+        """Every score of finished tickets by name, on the training examples."""
         model = self.prepared.model
         return all_scores(kept, model, scoring_batches(model, self.prepared.training_data.train))
 

@@ -9,11 +9,12 @@ import tiny
 import torch
 
 from prunekit.engine import ablation
-from prunekit.engine.ablation import leave_one_out, most_subsets, shapley
+from prunekit.engine.ablation import leave_one_out, shapley
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.models.base import Predictions
 from prunekit.prompts.mask import Mask
+from prunekit.pruning.scores.shapley import most_subsets
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator

@@ -15,9 +15,10 @@ from prunekit.engine.train import train
 from prunekit.pruning.lottery import Rewinding, RoundResult, find_tickets
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Schedule
+from prunekit.pruning.scores import Absolute, Signed, Squared
 
 KINDS = tiny.KINDS
-FORMS = {"absolute": torch.abs, "signed": torch.neg, "squared": torch.square}
+FORMS = {Absolute(): torch.abs, Signed(): torch.neg, Squared(): torch.square}
 HOLES = tiny.masked([True, False, True, True, False], drop=[(0, 1), (3, 0), (3, 3)])
 
 
@@ -92,11 +93,11 @@ def test_after_rewinding_the_effective_values_are_mask_times_the_rewound_values(
             ticket = after.tickets[member]
             assert (ticket.mask.tokens, ticket.mask.cells) == (keep.tokens, keep.tokens * keep.pieces)
             assert ticket.mask <= before.tickets[member].mask
-            source = before.learned[member].kept if start is None else rounds[0].learned[member].snapshots[start]
+            source = before.results[member].kept if start is None else rounds[0].results[member].snapshots[start]
             values, _ = ticket.prompt()()
             assert torch.equal(values, source.state["values"] * ticket.mask.expand(tiny.WIDTH))
     assert rounds[-1].tickets[0].mask.cells == 1
-    first = rounds[0].learned[0].snapshots[0].state["values"]
+    first = rounds[0].results[0].snapshots[0].state["values"]
     assert torch.equal(first, cohort[0].state["values"])
 
 
@@ -115,15 +116,15 @@ def test_prune_mask_on_real_scores_keeps_exactly_what_was_asked():
 # ---- 4
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("score", "form"), FORMS.items(), ids=[score.name for score in FORMS])
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradient_scores_equal_a_loop_over_single_examples(kind, form):
+def test_gradient_scores_equal_a_loop_over_single_examples(kind, score, form):
     bone = tiny.frozen(kind)
     ticket = tiny.ticket(bone, tokens=5)
     rows = tiny.encoded(bone, tiny.examples(16), 5)
-    token, piece = naive.scores(kind, bone, ticket, rows, FORMS[form])
+    token, piece = naive.scores(kind, bone, ticket, rows, form)
     for size in (1, 3, 7, 16):
-        (found,) = gradient_scores([ticket], bone, chunks(bone, rows, size), form)
+        (found,) = gradient_scores([ticket], bone, chunks(bone, rows, size), score)
         close(found.token, token)
         close(found.piece, piece)
         assert found.examples == 16
@@ -161,7 +162,7 @@ def test_a_token_score_is_the_signed_sum_of_its_pieces_and_absolute_is_not():
     bone = tiny.frozen("t5")
     rows = tiny.encoded(bone, tiny.examples(5))
     batch = chunks(bone, rows, 5)
-    (signed,) = gradient_scores([tiny.ticket(bone)], bone, batch, "signed")
+    (signed,) = gradient_scores([tiny.ticket(bone)], bone, batch, Signed())
     close(signed.token, signed.piece.sum(dim=1))
     (absolute,) = gradient_scores([tiny.ticket(bone)], bone, batch)
     assert (absolute.token < absolute.piece.sum(dim=1)).all()
