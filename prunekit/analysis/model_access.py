@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.experiment import sameness
 from prunekit.experiment.prepare import Prepared, encode, model_of, prepare, task_of
@@ -148,7 +148,7 @@ def _judged(ticket: Ticket, values: Tensor, model: FrozenModel, rows: Sequence[E
     plain = replace(ticket, method="direct", mask=mask)
     members = [Member(replace(plain, state={"values": one}), model.device) for one in values]
     with torch.no_grad():
-        found = evaluate(soft(members), model, rows)
+        found = evaluate(prompt_batch(members), model, rows)
     return found.losses, found.chosen
 
 

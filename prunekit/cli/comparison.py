@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from prunekit.analysis import controls, halving, tables
+from prunekit.analysis.control_conclusions import conclusions
 from prunekit.pruning.schedule import rungs
 from prunekit.runs.run import Run
 from prunekit.support import terminal
@@ -77,7 +78,7 @@ def facts(runs: Sequence[tuple[Run, str]], margin: float) -> dict[str, Any]:
         "described": terminal.records(controls.describe(arms, bounds=_bounds(runs))),
         "comparisons": terminal.records(compared),
         "per_example": terminal.records(examples),
-        "conclusions": controls.conclusions(compared),
+        "conclusions": conclusions(compared),
     }
 
 
@@ -97,7 +98,7 @@ def show_arms(runs: Sequence[tuple[Run, str]], margin: float) -> None:
             rows,
             title=f"{scope}: test {metric}, 95 % intervals over seeds",
         )
-    for sentence in controls.conclusions(compared):
+    for sentence in conclusions(compared):
         terminal.write(sentence)
     for run, stage in runs:
         terminal.write(_by_example(tables.predictions(run, stage)))
@@ -111,7 +112,7 @@ def _bounds(runs: Sequence[tuple[Run, str]]) -> tuple[float, float]:
 def _by_example(predictions: pd.DataFrame) -> str:
     """The same primary comparison, over examples instead of seeds."""
     found = controls.per_example(predictions)
-    found = found[found["against"] == "dense-continued"]
+    found = found[found["against"] == controls.PRIMARY]
     pooled = found[found["seed"] == controls.POOLED]
     if pooled.empty:
         return "no pair of ticket and dense continued to compare example by example"

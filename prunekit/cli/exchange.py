@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from prunekit.cli.verbs import check_fit, check_same, opened
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import choice_scores
 from prunekit.experiment import sameness
 from prunekit.experiment.prepare import encode, model_of, task_of
@@ -255,7 +255,7 @@ def _asked(
     scores: list[Tensor] = []
     if task is not None:
         with torch.no_grad():
-            prompt = soft([Member(ticket, model.device)])
+            prompt = prompt_batch([Member(ticket, model.device)])
         encoded = encode(model, task, rows, len(ticket.mask.token))
         scores = [each[0] for each in choice_scores(prompt, model, encoded)]
     dtype = next(model.model.parameters()).dtype

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from prunekit.cli import comparison
-from prunekit.pruning.controls import ARMS
+from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.runs import summary
 from prunekit.runs.audit import Audit
 from prunekit.runs.journal import read_journal
@@ -118,7 +118,7 @@ def facts(run: Run, tolerance: float, stages: Sequence[str] | None = None) -> di
 def has_arms(results: pd.DataFrame, stage: str) -> bool:
     """Whether controls were trained beside a stage's tickets."""
     arms = results[results["stage"] == stage]["arm"]
-    return bool(arms.isin(ARMS).any())
+    return bool(arms.isin(CONTROL_NAMES).any())
 
 
 def verify(paths: Sequence[Path]) -> None:

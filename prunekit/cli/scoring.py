@@ -6,7 +6,7 @@ import json as codec
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,12 @@ import torch
 from prunekit.analysis import token_importance
 from prunekit.cli import verbs
 from prunekit.engine import ablation
-from prunekit.engine.ablation import Level
 from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
-from prunekit.engine.gradient_scores import Kind as FirstOrder
 from prunekit.experiment import environment, sameness
 from prunekit.experiment.prepare import encode
 from prunekit.models import Encoded, FrozenModel
+from prunekit.pruning.scores import SCORES, Level
+from prunekit.pruning.scores.shapley import most_subsets
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey
 from prunekit.runs.round_files import locate
@@ -29,10 +29,8 @@ from prunekit.support import atomic, terminal
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError, DivergedError
 
-Kind = Literal["leave-one-out", "shapley", "absolute", "signed", "squared", "magnitude", "random"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-# the splits that a kind is measured on, where it is not train; test is looked at for what is negative alone
-_SPLITS: dict[str, tuple[str, ...]] = {"leave-one-out": ("validation", "test"), "shapley": ("validation",)}
+KINDS = tuple(score.name for score in SCORES)
+_SPLITS = {score.name: score.splits for score in SCORES}
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 # rows of the table that a terminal shows; the file holds all
@@ -62,7 +60,7 @@ class Wish:
         permutations: orders drawn for Shapley values.
     """
 
-    kind: Kind = "leave-one-out"
+    kind: str = "leave-one-out"
     level: Level = "token"
     examples: int | None = None
     permutations: int = 16
@@ -90,7 +88,7 @@ def score(path: Path, wish: Wish, settings: dict[str, Any], *, json: bool, allow
         PrunekitError: in one line where ticket, model or task cannot be used, or are others than the ticket's own and
             that is not allowed.
     """
-    use = verbs.in_use(path, settings, _SPLITS.get(wish.kind, ("train",)), allow_changed=allow_changed)
+    use = verbs.in_use(path, settings, _SPLITS[wish.kind], allow_changed=allow_changed)
     found = locate(path)
     if found is None:
         _show(_measure(use, wish), json=json)
@@ -177,7 +175,7 @@ def _left_out(ticket: Ticket, model: FrozenModel, encoded: Any, wish: Wish) -> S
 
 def _shapley(ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded], wish: Wish) -> Scored:
     units = int(_kept(ticket, wish.level).sum())
-    with terminal.Screen().track("Shapley values", ablation.most_subsets(units, wish.permutations), "subsets") as tick:
+    with terminal.Screen().track("Shapley values", most_subsets(units, wish.permutations), "subsets") as tick:
         made = ablation.shapley(
             ticket, model, examples, permutations=wish.permutations, level=wish.level, seed=wish.seed, tick=tick
         )
@@ -191,9 +189,7 @@ def _shapley(ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded], wi
     return Scored(_with_scores(ticket, wish.level, made.values, made.error), facts)
 
 
-def _first_order(
-    ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded], kind: FirstOrder, wish: Wish
-) -> Scored:
+def _first_order(ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded], kind: str, wish: Wish) -> Scored:
     (found,) = all_scores([ticket], model, scoring_batches(model, examples))
     if not found:
         raise DivergedError(NOT_FINITE)

@@ -14,7 +14,7 @@ import torch
 from prunekit import export
 from prunekit.cli import comparison, inspection
 from prunekit.engine import memory as capacity
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.evaluate import evaluate as judge
 from prunekit.experiment import dry_run as foresight
@@ -301,7 +301,7 @@ def check_fit(ticket: Ticket, model: FrozenModel) -> None:
 
 def _answers(use: Use, examples: Sequence[Example]) -> Evaluation:
     with torch.no_grad():
-        prompts = soft([Member(use.ticket, use.model.device)])
+        prompts = prompt_batch([Member(use.ticket, use.model.device)])
     return judge(prompts, use.model, encode(use.model, use.task, examples, len(use.ticket.mask.token)))
 
 
@@ -326,7 +326,7 @@ def _introduce(prepared: Prepared, screen: terminal.Screen) -> None:
         export.check_exportable(prepared.dense(0), prepared.model)
     except ConfigError as error:
         screen.say(f"note: {error}")
-    cut = sum(one.cut for one in prepared.lessons.train)
+    cut = sum(one.cut for one in prepared.training_data.train)
     if cut:
         limit = settings.model.max_input_tokens
         screen.say(f"{cut} of {len(splits.train)} training texts were cut to {limit} tokens (--max-input-tokens)")

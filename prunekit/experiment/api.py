@@ -22,7 +22,7 @@ import torch
 
 from prunekit import export
 from prunekit.cli import exchange
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate as judge
 from prunekit.experiment import run as experiment
 from prunekit.experiment import sameness, settings_io, tracking
@@ -304,7 +304,7 @@ def evaluate(
     examples = getattr(splits, split)
     with _borrowed(model, tokenizer, asked) as frozen, torch.no_grad():
         _compare(ticket, sameness.content(frozen, found, {split: examples}), allow_changed)
-        prompt = soft([Member(ticket, frozen.device)])
+        prompt = prompt_batch([Member(ticket, frozen.device)])
         result = judge(prompt, frozen, encode(frozen, found, examples, len(ticket.mask.token)))
     return found.score(examples, result.chosen[0].tolist()) | {"loss": float(result.losses.mean())}
 

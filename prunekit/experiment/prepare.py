@@ -57,7 +57,7 @@ class Prepared:
     task: Task
     splits: Splits
     model: FrozenModel
-    lessons: TrainingData
+    training_data: TrainingData
     test: Sequence[Encoded]
     plan: Plan
     keeps: tuple[Keep, ...]
@@ -117,7 +117,7 @@ class Prepared:
     @property
     def rows(self) -> list[Sequence[Encoded]]:
         """The encoded splits: train, validation, test."""
-        return [self.lessons.train, self.lessons.validation, self.test]
+        return [self.training_data.train, self.training_data.validation, self.test]
 
     @property
     def snapshot_steps(self) -> list[int]:
@@ -205,7 +205,7 @@ def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prep
         task=task,
         splits=splits,
         model=model,
-        lessons=TrainingData(train, validation, measure=lambda chosen: task.score(splits.validation, chosen)),
+        training_data=TrainingData(train, validation, measure=lambda chosen: task.score(splits.validation, chosen)),
         test=test,
         plan=Plan(**experiment.training.model_dump(exclude={"keep"}), model_dropout=experiment.model.model_dropout),
         keeps=_keeps(experiment),
@@ -268,7 +268,7 @@ def move(prepared: Prepared, experiment: Experiment) -> Prepared:
     if experiment.machine == prepared.experiment.machine:
         return replace(prepared, experiment=experiment)
     longest = prepared.making.options.input_tokens
-    making = prompt_method.making(experiment.prompt, prepared.model, prepared.lessons.train, longest)
+    making = prompt_method.making(experiment.prompt, prepared.model, prepared.training_data.train, longest)
     return replace(prepared, experiment=experiment, making=making)
 
 

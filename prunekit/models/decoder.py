@@ -181,9 +181,7 @@ class Decoder(FrozenModel):
         batch = self.batch([[Encoded(0, ids[:7], choices, 0), Encoded(1, ids[11:13], choices, 1)]], every_choice=True)
         vectors, present = self.embed(torch.tensor(ids[13:])), torch.tensor([[True] * 3, [False, True, True]])
         present = present.to(self.device)
-        prompts = PromptBatch(
-            vectors.expand(2, -1, -1), present, present, present.long()
-        )  # the second member is padded
+        prompts = PromptBatch(vectors.expand(2, -1, -1), present, present, present.long())  # the second one is padded
         with torch.no_grad():
             cast(Any, self.model).base_model(
                 inputs_embeds=vectors[None], use_cache=True, **cache_argument(self.model, cache)

@@ -2,12 +2,12 @@ import pytest
 import tiny
 import torch
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 
 
 def prompts(bone, count=2, **more):
-    return soft([Member(tiny.ticket(bone, seed=seed, **more)) for seed in range(count)])
+    return prompt_batch([Member(tiny.ticket(bone, seed=seed, **more)) for seed in range(count)])
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)

@@ -13,7 +13,7 @@ import torch
 
 import prunekit as pk
 from prunekit.cli import exchange
-from prunekit.engine.cohort import soft
+from prunekit.engine.cohort import prompt_batch
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.runs.ticket_file import load_ticket, save_ticket
@@ -146,7 +146,9 @@ def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path
     run = pk.tune(
         bone.model, bone.tokenizer, **{n: one for n, one in job.items() if n not in ("rounds", "keep_tokens")}
     )
-    monkeypatch.setattr(exchange, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
+    monkeypatch.setattr(
+        exchange, "soft", lambda members: replace(prompt_batch(members), values=prompt_batch(members).values * 9)
+    )
     with pytest.raises(ArtifactError, match="answers differ"):
         run.best.export(tmp_path / "adapter", bone.model, bone.tokenizer)
     assert not (tmp_path / "adapter").exists()

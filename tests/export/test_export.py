@@ -17,7 +17,7 @@ from tiny import call
 
 from prunekit import export
 from prunekit.cli import exchange
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.export import TicketInfo
@@ -126,7 +126,7 @@ def test_prompt_embeds_are_what_a_server_must_read(position, method):
     examples = tiny.encoded(bone, tiny.examples(3), arch.TOKENS)
     content = export.prompt_embeds_files(ticket, TicketInfo(), bone, [one.text for one in examples])
     rows = load(content["prompt_embeds.safetensors"])
-    scores = bone.logits(soft([Member(ticket)]), bone.batch([examples], every_choice=True))[0]
+    scores = bone.logits(prompt_batch([Member(ticket)]), bone.batch([examples], every_choice=True))[0]
     for number, example in enumerate(examples):
         with torch.no_grad():
             said = bone.model(inputs_embeds=rows[str(number)][None]).logits[0, -1].log_softmax(-1)
@@ -394,7 +394,9 @@ def test_an_export_that_would_answer_otherwise_is_not_written(run, tmp_path, cap
     made, position = run
     pytest.importorskip("peft")
     # the attached ticket and PEFT agree still, but the code that trains and evaluates reads another prompt
-    monkeypatch.setattr(exchange, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
+    monkeypatch.setattr(
+        exchange, "soft", lambda members: replace(prompt_batch(members), values=prompt_batch(members).values * 9)
+    )
     assert call("export", made.folder(position), f"--out={tmp_path / 'adapter'}") == 1
     said = capsys.readouterr()
     assert re.search(r"not exported: its README's lines against eval: \d+ of 12 answers differ", said.err)

@@ -9,7 +9,7 @@ import torch
 from transformers import MarianConfig, MarianMTModel, RobertaConfig, RobertaModel
 
 from prunekit import export
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import choice_scores, evaluate
 from prunekit.export import TicketInfo, readme_check
 from prunekit.export.verify import models
@@ -43,7 +43,7 @@ def compared(bone, ticket, folder, choices=CHOICES, template=TEMPLATE, separator
     """What is found where an export of a model in memory is tried, and what `eval` chooses."""
     examples = rows(choices, template, separator)
     with torch.no_grad():
-        prompt = soft([Member(ticket)])
+        prompt = prompt_batch([Member(ticket)])
     encoded = bone.encode(examples, own_choices=choices is None, prompt_tokens=len(ticket.mask.token))
     expected = [scores[0] for scores in choice_scores(prompt, bone, encoded)]
     chosen = evaluate(prompt, bone, encoded).chosen[0].tolist()

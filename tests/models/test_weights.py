@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from prunekit.engine import memory
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.train import train
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.run import run
@@ -40,7 +40,7 @@ def both(request, tmp_path_factory):
 def judged(bone):
     cohort = [tiny.ticket(bone, seed=seed) for seed in range(2)]
     members = [Member(ticket) for ticket in cohort]
-    losses = bone.losses(soft(members), bone.batch([tiny.encoded(bone, tiny.examples(4))], every_choice=False))
+    losses = bone.losses(prompt_batch(members), bone.batch([tiny.encoded(bone, tiny.examples(4))], every_choice=False))
     losses.sum().backward()
     return losses.detach(), [one.grad for member in members for one in member.parameters()]
 
@@ -66,7 +66,7 @@ def test_a_spread_model_trains_with_its_layers_computed_again(both):
     memory.recompute_activations(spread)
     tickets = [[tiny.ticket(bone, seed=seed) for seed in range(2)] for bone in both]
     plan = tiny.plan(train_steps=3, evaluate_every=3)
-    ended = [train(some, bone, tiny.lessons(bone), plan) for some, bone in zip(tickets, both, strict=True)]
+    ended = [train(some, bone, tiny.training_data(bone), plan) for some, bone in zip(tickets, both, strict=True)]
     for one, other in zip(*ended, strict=True):
         mine, theirs = one.last.values.state["values"], other.last.values.state["values"]
         assert torch.allclose(mine, theirs, atol=1e-5)

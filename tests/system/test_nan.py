@@ -20,7 +20,7 @@ from prunekit.prompts import factors
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Keep
-from prunekit.pruning.scores import Scores, magnitude_scores
+from prunekit.pruning.scores import Magnitude, Scores
 from prunekit.runs.paths import RunKey
 from prunekit.support.errors import ConfigError, DivergedError
 
@@ -68,7 +68,7 @@ def cohort(bone, count=3):
 
 def trained(bone, count=3, **changes):
     plan = tiny.plan(**(dict(train_steps=6, evaluate_every=2) | changes))
-    return train(cohort(bone, count), bone, tiny.lessons(bone, 8), plan)
+    return train(cohort(bone, count), bone, tiny.training_data(bone, 8), plan)
 
 
 @cache
@@ -154,7 +154,7 @@ def test_values_of_nan_have_no_scores_of_any_kind():
     found = all_scores([good, bad], bone, [bone.batch([rows], every_choice=False)])
     assert found[1] == {}
     assert len(found[0]) == 5
-    assert magnitude_scores([bad])[0].token.isnan().all()  # by itself it tells what it sees, and pruning refuses it
+    assert Magnitude().of(bad).token.isnan().all()  # by itself it tells what it sees, and pruning refuses it
 
 
 @pytest.mark.parametrize("what", ["token", "piece"])

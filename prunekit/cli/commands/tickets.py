@@ -9,6 +9,7 @@ import typer
 
 from prunekit.cli.commands.options import AllowChanged, Json, Overwrite, TicketPath
 from prunekit.experiment import settings_io
+from prunekit.pruning.scores import SCORES
 
 app = typer.Typer()
 
@@ -33,7 +34,7 @@ def evaluate(
 def score(
     ticket: TicketPath,
     kind: Annotated[
-        str, typer.Option(help="leave-one-out, shapley, absolute, signed, squared, magnitude, random")
+        str, typer.Option(help="; ".join(f"{score.name}: {score.description}" for score in SCORES))
     ] = "leave-one-out",
     level: Annotated[str, typer.Option(help="token or piece")] = "token",
     examples: Annotated[int | None, typer.Option(min=2, help="at most so many; default: all of the split")] = None,
