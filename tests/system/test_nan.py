@@ -196,7 +196,7 @@ def test_what_is_not_finite_is_not_decomposed(bad):
     with pytest.raises(DivergedError, match="no singular value decomposition"):
         factors.svd(values, 2)
     with pytest.raises(ConfigError, match="not finite"):
-        from prunekit.prompts import whitened
+        from prunekit.prompts.bilinear import whitened
 
         whitened(torch.diag(torch.tensor([1.0, bad])))
 
