@@ -1,4 +1,4 @@
-"""The Python reference: what `import prunekit as pk` gives on a page of its own, then a page per module that users meet."""
+"""The Python reference: a page of what `import prunekit as pk` gives, then a page per module that users meet."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +134,9 @@ def _page(name: str, path: Path, elsewhere: set[str]) -> str:
 def _documented_values(path: Path) -> list[str]:
     """Module-level names with a string below them, which is their docstring."""
     body = _tree(path).body
-    pairs = zip(body, body[1:], strict=False)
     return [
         node.targets[0].id
-        for node, after in pairs
+        for node, after in pairwise(body)
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
         and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
     ]  # fmt: skip
