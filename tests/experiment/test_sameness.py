@@ -7,9 +7,9 @@ import pytest
 import tiny
 from tiny import call
 
-from prunekit.cli import verbs
 from prunekit.experiment import environment, sameness
 from prunekit.experiment.prepare import prepare
+from prunekit.experiment.reopen import SPLITS, in_use, opened
 from prunekit.experiment.run import directory_of, run
 from prunekit.runs.round_files import open_ticket
 from prunekit.runs.ticket_file import save_ticket
@@ -72,7 +72,12 @@ def place(made, tmp_path):
 def used(made, place, **more):
     """The dense ticket on the edited copy, all its splits."""
     path, allowed = made[0].path / "seed=0" / "round=00", more.pop("allow_changed", False)
-    return verbs.in_use(path, place.settings | more, verbs.SPLITS, allow_changed=allowed)
+    return opened_on(path, place.settings | more, SPLITS, allow_changed=allowed)
+
+
+def opened_on(path, settings, splits=("test",), allow_changed=False):
+    with in_use(opened(path), settings, splits, progress=tiny.Quiet(), allow_changed=allow_changed) as use:
+        return use
 
 
 def _weights(place):
@@ -148,10 +153,10 @@ EDITS = [
     ("metric", lambda at: at.say('["accuracy"]', '["macro_f1"]'), 'task metrics (its default) -> ["macro_f1"]'),
     ("second metric", lambda at: at.say('["accuracy"]', '["accuracy", "f1"]'), "task metrics"),
     ("aliases", lambda at: at.task.write_text(at.task.read_text() + "[aliases]\ngood = [1]\n"), "task aliases"),
-    ("text of a report row", lambda at: at.rows("test", _first(sentence="w1 w9 w9")), "data report 12 rows"),
-    ("label of a report row", lambda at: at.rows("test", _other_label), "data report 12 rows"),
+    ("text of a report row", lambda at: at.rows("test", _first(sentence="w1 w9 w9")), "data test 12 rows"),
+    ("label of a report row", lambda at: at.rows("test", _other_label), "data test 12 rows"),
     ("cut test", lambda at: at.rows("test", lambda rows: rows[:5]), "-> 5 rows"),
-    ("order of test", lambda at: at.rows("test", lambda rows: rows[::-1]), "data report 12 rows"),
+    ("order of test", lambda at: at.rows("test", lambda rows: rows[::-1]), "data test 12 rows"),
     ("one more test row", lambda at: at.rows("test", lambda rows: [*rows, rows[0]]), "-> 13 rows"),
     ("text of a validation row", lambda at: at.rows("validation", _first(sentence="w0 w9")), "data validation 12 rows"),
     ("cut validation", lambda at: at.rows("validation", lambda rows: rows[2:]), "-> 10 rows"),
@@ -162,7 +167,7 @@ FLAGS = [
     ("precision", {"precision": "bfloat16"}, "precision float32 -> bfloat16"),
     ("ranking", {"ranking": "mean"}, "ranking sum -> mean"),
     ("max_input_tokens", {"max_input_tokens": "9"}, "max_input_tokens 256 -> 9"),
-    ("fewer rows", {"test_examples": "5"}, "data report 12 rows"),
+    ("fewer rows", {"test_examples": "5"}, "data test 12 rows"),
     ("shuffled labels", {"labels": "shuffled"}, "data train 24 rows"),
 ]
 ENVIRONMENT = [
@@ -223,7 +228,7 @@ def test_several_changes_are_told_in_one_line(made, place):
     place.config(rms_norm_eps=0.1)
     place.say('["accuracy"]', '["macro_f1"]')
     place.rows("test", lambda rows: rows[:5])
-    with pytest.raises(ConfigError, match=r"rms_norm_eps .*; task metrics .*; data report 12 rows"):
+    with pytest.raises(ConfigError, match=r"rms_norm_eps .*; task metrics .*; data test 12 rows"):
         used(made, place)
 
 
@@ -241,7 +246,7 @@ def test_a_long_value_is_shown_where_it_begins_to_differ(made, place):
 def test_other_splits_than_the_one_that_is_asked_for_may_have_changed(made, place):
     place.rows("train", lambda rows: rows[:8])
     path = made[0].path / "seed=0" / "round=00"
-    assert verbs.in_use(path, place.settings, ["test"], allow_changed=False).differences == []
+    assert opened_on(path, place.settings).differences == []
 
 
 def test_new_rows_for_predict_are_no_other_data_and_another_template_is(made, place, tmp_path, capsys):
@@ -262,11 +267,11 @@ def test_eval_refuses_a_cut_test_file_and_says_it_where_it_may(made, place, caps
     ticket = made[0].path / "seed=0" / "round=00"
     place.rows("test", lambda rows: rows[:5])
     assert call("eval", ticket, f"--data={place.data}") == 2
-    assert "data report 12 rows" in capsys.readouterr().err
+    assert "data test 12 rows" in capsys.readouterr().err
     assert call("eval", ticket, f"--data={place.data}", "--json", "--allow-changed") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["examples"] == 5
-    assert facts["differs"][0].startswith("data report 12 rows")
+    assert facts["differs"][0].startswith("data test 12 rows")
 
 
 @pytest.mark.parametrize("to", ["peft", "embeddings"])
@@ -285,14 +290,14 @@ def test_a_ticket_file_names_what_differs_as_its_run_does(made, place, tmp_path)
     save_ticket(open_ticket(made[0].path / "seed=0" / "round=00"), file)
 
     def use(allow_changed=False):
-        return verbs.in_use(file, place.settings, ["test"], allow_changed=allow_changed)
+        return opened_on(file, place.settings, allow_changed=allow_changed)
 
     assert use().differences == []
     place.config(rms_norm_eps=0.1)
     place.say("{sentence} :", "{sentence}")
     place.rows("test", lambda rows: rows[:5])
     with pytest.raises(
-        ConfigError, match=r"alone.safetensors: .* rms_norm_eps .*; task template .*; data report 12 rows"
+        ConfigError, match=r"alone.safetensors: .* rms_norm_eps .*; task template .*; data test 12 rows"
     ):
         use()
     assert len(use(allow_changed=True).differences) == 3
@@ -307,7 +312,7 @@ def test_a_ticket_from_elsewhere_says_nothing_and_is_used(made, place, tmp_path)
     ):
         file = tmp_path / f"{number}.safetensors"
         save_ticket(replace(ticket, origin=origin), file)
-        assert verbs.in_use(file, place.settings, ["test"], allow_changed=False).differences == []
+        assert opened_on(file, place.settings).differences == []
 
 
 def test_another_run_begins_and_says_why_where_the_model_was_edited(tmp_path):
