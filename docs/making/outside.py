@@ -61,15 +61,15 @@ def relinked(text: str, path: str, places: dict[str, str], uri: str) -> str:
     path: where the file lies.  places: path -> place on the site of all that is shown.
     """
 
-    def link(found: re.Match[str]) -> str:
-        target, mark, anchor = found["target"].partition("#")
+    def link(match: re.Match[str]) -> str:
+        target, mark, anchor = match["target"].partition("#")
         if not target or "://" in target:
-            return found[0] if not target else found["text"]
-        there = places.get(posixpath.normpath(posixpath.join(posixpath.dirname(path), target)))
-        if there is None:
-            return found["text"] or target
-        new = posixpath.relpath(there, posixpath.dirname(uri) or ".")
-        return f"{found['open']}{found['text']}]({new}{mark}{anchor})"
+            return match[0] if not target else match["text"]
+        page = places.get(posixpath.normpath(posixpath.join(posixpath.dirname(path), target)))
+        if page is None:
+            return match["text"] or target
+        new = posixpath.relpath(page, posixpath.dirname(uri) or ".")
+        return f"{match['open']}{match['text']}]({new}{mark}{anchor})"
 
     pieces, start = [], 0
     for fence in _FENCE.finditer(text):  # code stays as it is

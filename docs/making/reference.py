@@ -40,7 +40,7 @@ PACKAGES = (
     Package("experiment", "settings in, run directory out", ("settings", "settings_io", "prepare", "run", "tracking")),
     Package("analysis", "tensors and tables in, long tables out, each measure beside its null"),
     Package("plots", "a table in, a picture out", ("picture", "style", "catalog", "lines")),
-    Package("support", "errors, random streams, paired statistics", ("errors", "seeding", "statistics")),
+    Package("support", "random streams, paired statistics", ("seeding", "statistics")),
 )
 
 _OPENING = """# Python reference
@@ -79,8 +79,10 @@ def _of(root: Path, package: Package) -> Iterator[tuple[str, Path]]:
 
 
 def public() -> dict[str, str]:
-    """The names that `import prunekit as pk` gives -> where each is written."""
+    """The names that `import prunekit as pk` gives -> where each is written: functions, classes, errors."""
     things = {name: getattr(prunekit, name) for name in prunekit.__all__ if not name.startswith("_")}
+    order = {name: (name.endswith("Error"), inspect.isclass(thing)) for name, thing in things.items()}
+    things = {name: things[name] for name in sorted(things, key=lambda name: order[name])}
     return {
         name: thing.__name__ if inspect.ismodule(thing) else f"{thing.__module__}.{thing.__qualname__}"
         for name, thing in things.items()
@@ -90,16 +92,16 @@ def public() -> dict[str, str]:
 def pages(root: Path) -> dict[str, str]:
     """Place on the site -> Markdown: the table of modules, the public interface, and a page for each module."""
     interface = public()
-    made = {"reference/prunekit.md": _interface(interface)}
+    texts = {"reference/prunekit.md": _interface(interface)}
     parts = [_OPENING]
     for package in PACKAGES:
         about = f"{package.about[0].upper()}{package.about[1:]}."
         rows = [f"## prunekit.{package.name}\n\n{about}\n\n| module | what it is |\n| --- | --- |"]
         for name, path in _of(root, package):
-            made[f"reference/{name}.md"] = _page(name, path, set(interface.values()))
+            texts[f"reference/{name}.md"] = _page(name, path, set(interface.values()))
             rows.append(f"| [`{name}`]({name}.md) | {_about(path)} |")
         parts.append("\n".join(rows))
-    return {"reference/index.md": "\n\n".join(parts) + "\n", **made}
+    return {"reference/index.md": "\n\n".join(parts) + "\n", **texts}
 
 
 def navigation(root: Path) -> list[Any]:
