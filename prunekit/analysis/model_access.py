@@ -17,8 +17,8 @@ from prunekit.experiment import sameness
 from prunekit.experiment.prepare import Prepared, encode, model_of, prepare, task_of
 from prunekit.experiment.settings import Experiment
 from prunekit.models import Encoded, FrozenModel
-from prunekit.prompts import kind
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.methods import kind
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey

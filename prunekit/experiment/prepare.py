@@ -19,7 +19,7 @@ from prunekit.experiment import device, prompt_method, prompt_start, sameness
 from prunekit.experiment.prompt_method import PromptFactory
 from prunekit.experiment.settings import SCHEMA, Experiment, TrainingSettings
 from prunekit.models import Encoded, FrozenModel
-from prunekit.prompts.init import Initialiser
+from prunekit.prompts.init.source import Initialiser
 from prunekit.prompts.mask import Mask, piece_width
 from prunekit.pruning.schedule import Keep, Schedule
 from prunekit.pruning.ticket import State, Ticket, Values

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from prunekit.prompts import Method
+from prunekit.prompts.init import Init
 from prunekit.pruning.scores import PRUNING_SCORES
 
 SCHEMA = 1
@@ -120,9 +122,7 @@ class TaskSettings(Settings):
 class PromptSettings(Settings):
     """The prompt and its start."""
 
-    method: Literal[
-        "direct", "dpt", "residual", "dept", "adept", "ept", "bilinear", "structured", "intrinsic", "ulpt", "singular"
-    ] = Field("direct", description="parameterisation of the prompt")
+    method: Method = Field("direct", description="parameterisation of the prompt")
     rank: Factor | None = Field(None, description="rank of the method's factors; default: as published")
     bottleneck: Factor = Field(400, description="method = residual: hidden width of its MLP")
     columns: Literal["whitening", "random"] = Field(
@@ -141,7 +141,7 @@ class PromptSettings(Settings):
         20, description="prompt tokens P"
     )
     pieces: Factor = Field(16, description="pieces per token K; must divide the embedding width")
-    init: Literal["vocabulary", "uniform", "text", "labels"] = Field("vocabulary", description="starting values")
+    init: Init = Field("vocabulary", description="starting values")
     init_text: str | None = Field(None, description="the words of init = text")
     init_from: str | None = Field(
         None, description="start from a finished ticket (round directory or file): prompt transfer"

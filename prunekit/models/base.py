@@ -179,7 +179,7 @@ class FrozenModel:
         )
 
     def batch(self, members: Sequence[Sequence[Encoded]], *, every_choice: bool) -> Batch:
-        """One batch of [M][B] examples; `every_choice=False` lays out the gold choice alone, enough for the loss."""
+        """One batch of M x B examples; `every_choice=False` lays out the gold choice alone, enough for the loss."""
         return collate([[self.layout(example, every_choice) for example in rows] for rows in members], self.pad)
 
     def new_head(self, choices: int | None) -> dict[str, Tensor] | None:

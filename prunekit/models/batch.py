@@ -94,7 +94,7 @@ class Row:
 
 
 def collate(rows: Sequence[Sequence[Row]], pad: int) -> Batch:
-    """[M][B] rows -> one right-padded batch. A missing choice is padded by a copy of the example's first row."""
+    """M x B rows -> one right-padded batch. A missing choice is padded by a copy of the example's first row."""
     flat = [row for member in rows for row in member]
     lead = (len(rows), len(rows[0]))
     choices = max(len(row.targets) for row in flat)

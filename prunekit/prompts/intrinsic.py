@@ -9,6 +9,7 @@ N(0, 0.02^2). The control is a random subspace around the start (its intrinsic.p
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import torch
@@ -80,6 +81,11 @@ class IntrinsicPrompt(Prompt):
         parts = (decoder.inner, decoder.inner_bias, decoder.outer, decoder.basis, decoder.base)
         return cls(code, *(part.to(values) for part in parts))
 
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor]) -> type[Prompt]:
+        """The control's prompts have no decoder."""
+        return cls if "inner" in state else RandomSubspacePrompt
+
     def forward(self) -> Tensor:
         """[P, H] prompt vectors."""
         inner = self.outer @ torch.tanh(self.inner @ self.code + self.inner_bias)
@@ -127,6 +133,11 @@ class RandomSubspacePrompt(Prompt):
         dimension = options.dimension
         basis = normal(generator, (dimension, *values.shape), 1 / math.sqrt(dimension), values)
         return cls(values.new_zeros(dimension), values, basis)
+
+    @property
+    def title(self) -> str:
+        """Set apart from the other prompts of its method."""
+        return "random-subspace"
 
     def forward(self) -> Tensor:
         """[P, H] prompt vectors."""

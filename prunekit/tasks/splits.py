@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from prunekit.support.errors import ConfigError, DataError, nearest
 from prunekit.tasks import fields
@@ -22,6 +22,8 @@ from prunekit.tasks.task import Task
 from prunekit.tasks.testbed_tasks import read_testbed
 from prunekit.tasks.transforms import flat_rows
 
+# by which word the answers of a split are dealt out: that of the first runs, so that they fall as they did
+_SHUFFLED_AS = {"train": "train", "validation": "selection"}
 CARVED = 0.2  # share of train that becomes validation, and never more than half
 
 
@@ -96,19 +98,26 @@ def load_splits(
     parts = _assign(task, _sources(task, data, revision))
     drawn = {name: _draw(part, name, requested[name], data_seed) for name, part in parts.items()}
     if labels == "shuffled":
-        drawn |= {name: _shuffled(drawn[name], name, data_seed) for name in ("train", "validation")}
+        drawn |= {name: _shuffled(drawn[name], stream, data_seed) for name, stream in _SHUFFLED_AS.items()}
     train, validation, test = (tuple(drawn[name].examples) for name in ("train", "validation", "test"))
     origin = {name: part.origin for name, part in drawn.items()}
     return Splits(train, validation, test, origin, _digest([train, validation, test]))
 
 
-def read_rows(path: str | Path, task: Task) -> list[Example]:
-    """The examples of an unlabelled JSONL file, for prediction; labels that are there are not read.
+def read_rows(rows: str | Path | Sequence[Mapping[str, Any]], task: Task) -> list[Example]:
+    """The examples of unlabelled rows, for prediction; labels that are there are not read.
+
+    Args:
+        rows: a JSONL file, or the rows themselves.
 
     Raises:
-        DataError: naming the file and line.
+        DataError: naming the file and line, or the row.
     """
-    return _examples(task, read_jsonl(Path(path)), labelled=False)
+    if isinstance(rows, str | Path):
+        source = read_jsonl(Path(rows))
+    else:
+        source = Source("rows", [dict(row) for row in rows], [f"row {number}" for number in range(len(rows))])
+    return _examples(task, source, labelled=False)
 
 
 def _sources(task: Task, data: str | None, revision: str | None) -> dict[str, Source]:
@@ -221,16 +230,15 @@ def _subset(examples: Sequence[Example], number: int, seed: int, *, whole: bool)
     return [example for example in examples if example.index in taken]
 
 
-def _shuffled(part: _Part, name: str, seed: int) -> _Part:
+def _shuffled(part: _Part, stream: str, seed: int) -> _Part:
     """A part whose right answers were dealt out anew: a null of training that leaves texts and choices as they are.
 
     Where all examples have as many choices, their answers are permuted, so that each answer is as frequent as before;
     else each example draws as many right answers as it had from its own choices. Both in the order of a hash of seed,
-    split, text and index.
+    stream, text and index.
     """
 
     def key(example: Example, *more: object) -> str:
-        stream = "selection" if name == "validation" else name  # the key that the split first had
         return _sha256("|".join(map(str, (seed, "labels", stream, example.text, example.index, *more))))
 
     examples = part.examples

@@ -21,7 +21,7 @@ def testbed_tasks() -> list[Task]:
 
 
 def testbed_task(name: str) -> Task:
-    """The task called "testbed/<name>".
+    """The task called `testbed/<name>`.
 
     Raises:
         ConfigError: naming the nearest.

@@ -16,8 +16,8 @@ from safetensors.torch import load, save, save_file
 from tiny import call
 
 from prunekit import export
-from prunekit.cli import exchange
 from prunekit.engine.cohort import Member, prompt_batch
+from prunekit.experiment import export as export_ticket
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.export import TicketInfo
@@ -395,7 +395,7 @@ def test_an_export_that_would_answer_otherwise_is_not_written(run, tmp_path, cap
     pytest.importorskip("peft")
     # the attached ticket and PEFT agree still, but the code that trains and evaluates reads another prompt
     monkeypatch.setattr(
-        exchange, "soft", lambda members: replace(prompt_batch(members), values=prompt_batch(members).values * 9)
+        export_ticket, "soft", lambda members: replace(prompt_batch(members), values=prompt_batch(members).values * 9)
     )
     assert call("export", made.folder(position), f"--out={tmp_path / 'adapter'}") == 1
     said = capsys.readouterr()

@@ -3,8 +3,8 @@ import tiny
 import torch
 
 from prunekit.models import PromptBatch, stack
-from prunekit.prompts import DirectPrompt, MaskedPrompt
-from prunekit.prompts.base import Prompt
+from prunekit.prompts.base import MaskedPrompt, Prompt
+from prunekit.prompts.direct import DirectPrompt
 from prunekit.support.seeding import generator
 
 H = 8

@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 import prunekit as pk
 from prunekit.engine.cohort import Member, prompt_batch
-from prunekit.models import Encoded, Head, PromptBatch, wrap
+from prunekit.models import Encoded, Head, PromptBatch, find_traits, wrap
 from prunekit.models.traits import Traits
 from prunekit.support.errors import ConfigError
 

@@ -4,8 +4,10 @@ import pytest
 import tiny
 import torch
 
-from prunekit.prompts import EptPrompt, Options, build
+from prunekit.prompts.ept import EptPrompt
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.methods import build
+from prunekit.prompts.options import Options
 from prunekit.support.errors import ArtifactError, ConfigError
 from prunekit.support.seeding import generator
 
