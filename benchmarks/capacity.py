@@ -29,7 +29,7 @@ from benchmarks.measure import machine
 from benchmarks.page import command, publish, table
 from benchmarks.scaling import Point
 from prunekit.engine import memory
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import TrainingData, train
@@ -104,10 +104,10 @@ def _update(model: Model, members: int, text: int, repeats: int) -> float:
     """Seconds of one update of a cohort."""
     point = Point(text=text, members=members)
     rows, ticks = point.rows(model.model), []
-    lessons = TrainingData(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
+    data = TrainingData(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
     plan = Plan(repeats + 2, repeats + 2, repeats + 2, _BATCH, learning_rate=1e-3, head_learning_rate=1e-3)
     tickets = point.cohort(model.model)
-    train(tickets, model.model, lessons, plan, tick=lambda step: ticks.append(time.process_time()))
+    train(tickets, model.model, data, plan, tick=lambda step: ticks.append(time.process_time()))
     # the first follows an evaluation, and the last is followed by one
     return median(after - before for before, after in pairwise(ticks[:-1]))
 
@@ -118,7 +118,7 @@ def _evaluation(model: Model, members: int, text: int) -> float:
     rows, cohort = point.rows(model.model), point.cohort(model.model)
     began = time.process_time()
     with torch.no_grad():
-        evaluate(soft([Member(ticket) for ticket in cohort]), model.model, rows)
+        evaluate(prompt_batch([Member(ticket) for ticket in cohort]), model.model, rows)
     return (time.process_time() - began) / len(rows)
 
 
@@ -148,10 +148,10 @@ def _values(model: Model, members: int) -> torch.Tensor:
     """The first member's prompt after some updates of a cohort."""
     point = Point(text=_TEXTS[0], members=members)
     rows = point.rows(model.model)
-    lessons = TrainingData(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
+    data = TrainingData(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
     rate = 0.2 * model.model.embedding_rms  # the one that "auto" gives
     plan = Plan(_APART, _APART, _APART, _BATCH, learning_rate=rate, head_learning_rate=3e-3)
-    return train(point.cohort(model.model), model.model, lessons, plan)[0].last.values.state["values"]
+    return train(point.cohort(model.model), model.model, data, plan)[0].last.values.state["values"]
 
 
 def on_the_wire(found: Sequence[Model]) -> list[list[str]]:

@@ -36,7 +36,7 @@ class Ours:
         self.job, self.watch = job, watch
         # "first": where PEFT puts the prompt, and where it reads an encoder's answer
         self.model = load(job.model, precision=precision, device=job.device, position="first")
-        self.lessons = TrainingData([], [], lambda chosen: {})
+        self.training_data = TrainingData([], [], lambda chosen: {})
 
     def encode(self, rows: Rows) -> None:
         """Every text once."""
@@ -52,11 +52,11 @@ class Ours:
         def measure(chosen: list[int]) -> dict[str, float]:
             return {"accuracy": sum(map(int.__eq__, chosen, gold)) / len(gold)}
 
-        self.lessons = TrainingData(encoded["train"], encoded["validation"], measure)
+        self.training_data = TrainingData(encoded["train"], encoded["validation"], measure)
 
     def start(self) -> Start:
         """The job's starting prompt as a member holds it, and the model's own zero head."""
-        head = self.model.new_head(len(self.lessons.train[0].choices))
+        head = self.model.new_head(len(self.training_data.train[0].choices))
         start = Start(Mask.full(self.job.prompt_tokens, self.job.pieces), self.job.start(), head)
         held = Member(self._ticket(start), self.model.device).values()
         return replace(start, values=held.state["values"])
@@ -65,17 +65,17 @@ class Ours:
         """All as one cohort, `job.width` at a time through the model."""
         cohort, width = [self._ticket(start) for start in starts], self.job.width or None
         with self.watch(phase), self._watched():
-            trained = train(cohort, self.model, self.lessons, self.plan(steps), width=width)
+            trained = train(cohort, self.model, self.training_data, self.plan(steps), width=width)
         return [_learned(one) for one in trained]
 
     def score(self, start: Start) -> Scores:
         """One pass, texts of like length together."""
-        batches = scoring_batches(self.model, self.lessons.train)
+        batches = scoring_batches(self.model, self.training_data.train)
         return gradient_scores([self._ticket(start)], self.model, batches)[0]
 
     def ids(self) -> Iterable[Sequence[int]]:
         """Token ids of the training texts."""
-        return [example.text for example in self.lessons.train]
+        return [example.text for example in self.training_data.train]
 
     def plan(self, steps: int) -> Plan:
         """The job's settings as prunekit takes them."""

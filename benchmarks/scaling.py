@@ -26,7 +26,7 @@ from benchmarks.measure import Fit, Progress, Spread, fit_exponent, interleaved,
 from benchmarks.page import command, publish, table
 from benchmarks.presets import save_t5
 from benchmarks.protocol import zero_head
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import TrainingData, train
@@ -125,9 +125,9 @@ def update_seconds(model: FrozenModel, point: Point) -> float:
     """Seconds of one update of the cohort, the median of a few."""
     rows = point.rows(model)
     ticks: list[float] = []
-    lessons = TrainingData(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
+    data = TrainingData(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
     plan = Plan(_UPDATES, _UPDATES, _UPDATES, _BATCH, learning_rate=1e-3, head_learning_rate=1e-3)
-    train(point.cohort(model), model, lessons, plan, tick=lambda step: ticks.append(time.perf_counter()))
+    train(point.cohort(model), model, data, plan, tick=lambda step: ticks.append(time.perf_counter()))
     return median(after - before for before, after in pairwise(ticks[:-1]))
 
 
@@ -135,7 +135,7 @@ def evaluation_seconds(model: FrozenModel, point: Point) -> float:
     """Seconds of one evaluation of the cohort on the N examples."""
     rows = point.rows(model)
     with torch.no_grad():
-        prompts = soft([Member(ticket, model.device) for ticket in point.cohort(model)])
+        prompts = prompt_batch([Member(ticket, model.device) for ticket in point.cohort(model)])
     watch = Progress(model.device.type)
     with watch("evaluate"):
         evaluate(prompts, model, rows)

@@ -21,7 +21,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from benchmarks.measure import Spread, interleaved, machine
 from benchmarks.page import command, publish, table
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import TrainingData, train
@@ -64,16 +64,16 @@ def ticket(bone: Decoder, prompt: int) -> Ticket:
 def step_seconds(bone: Decoder, start: Ticket, examples: Sequence[Encoded], batch: int) -> float:
     """Seconds of one update."""
     ticks: list[float] = []
-    lessons = TrainingData(examples, examples[:1], lambda chosen: {"none": 0.0})
+    data = TrainingData(examples, examples[:1], lambda chosen: {"none": 0.0})
     plan = Plan(_UPDATES, _UPDATES, _UPDATES, batch, learning_rate=1e-3, head_learning_rate=1e-3)
-    train([start], bone, lessons, plan, tick=lambda step: ticks.append(time.perf_counter()))
+    train([start], bone, data, plan, tick=lambda step: ticks.append(time.perf_counter()))
     return ticks[1] - ticks[0]
 
 
 def reading_seconds(bone: Decoder, start: Ticket, examples: Sequence[Encoded]) -> float:
     """Seconds to read and keep all texts: a first evaluation less a second one."""
     with torch.no_grad():
-        prompts = soft([Member(start, bone.device)])
+        prompts = prompt_batch([Member(start, bone.device)])
     took = []
     for _ in range(2):
         began = time.perf_counter()
@@ -86,7 +86,7 @@ def difference(bone: Decoder, start: Ticket, examples: Sequence[Encoded]) -> flo
     """Largest relative difference of the losses of a batch behind cached texts and in whole rows."""
     batch = bone.batch([examples], every_choice=False)
     with torch.no_grad():
-        prompts = soft([Member(start, bone.device)])
+        prompts = prompt_batch([Member(start, bone.device)])
         behind = bone.losses(prompts, batch)
         bone.caches_texts = False
         whole = bone.losses(prompts, batch)

@@ -25,7 +25,7 @@ from benchmarks.families.catalogue import Architecture
 from benchmarks.families.plain import Reader
 from benchmarks.families.shrink import PAD
 from prunekit.engine.ablation import leave_one_out
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.models import FrozenModel, load, wrap
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
@@ -171,7 +171,7 @@ def compared(frozen: FrozenModel, model: Any, architecture: Architecture, result
     largest = max(size for row in pairs for _, size in row)
 
     def answers(members: Sequence[int], rows: Sequence[int]) -> Tensor:
-        prompts = soft([Member(tickets[number], frozen.device) for number in members])
+        prompts = prompt_batch([Member(tickets[number], frozen.device) for number in members])
         with torch.no_grad():
             return frozen.logits(prompts, frozen.batch([[examples[row] for row in rows]], every_choice=True))
 

@@ -1,4 +1,4 @@
-"""Pages that lie outside docs/: the studies, the gallery, measured comparisons, CONTRIBUTING, README's Changes.
+"""Pages that lie outside docs/: the studies, the gallery, measured comparisons, CONTRIBUTING, CHANGELOG.
 
 Links among them are made to lead to where each stands on the site; a link to a file that is not on the site becomes
 its plain text, since the site holds no address of another one.
@@ -19,7 +19,7 @@ FOLDERS = {
     "analyses/studies": "studies",
     "figures/gallery": "gallery",
     "benchmarks/results": "measured",
-    "prunekit/testbed/model": "testbed",
+    "prunekit/tasks/testbed/model": "testbed",
 }
 _COPIED = (".svg", ".png", ".csv", ".toml")
 _LINK = re.compile(r"(?P<open>!?\[)(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
@@ -50,17 +50,9 @@ def read(root: Path) -> Borrowed:
         for path, uri in outer.items()
         if uri.endswith(".md")
     }
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    texts["changes.md"] = f"# Changes\n\n{relinked(section(readme, 'Changes'), 'README.md', places, 'changes.md')}"
     texts.setdefault("studies/index.md", _NO_STUDY)
     pages = sorted(uri for uri in texts if uri.startswith("studies/") and uri != "studies/index.md")
     return Borrowed(texts, copies, ["studies/index.md", *pages])
-
-
-def section(text: str, name: str) -> str:
-    """The body of the section "## name" of a page; empty where there is none."""
-    found = re.search(rf"^## {re.escape(name)}[^\n]*\n(?P<body>.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    return f"{found['body'].strip()}\n" if found else ""
 
 
 def relinked(text: str, path: str, places: dict[str, str], uri: str) -> str:
@@ -69,15 +61,15 @@ def relinked(text: str, path: str, places: dict[str, str], uri: str) -> str:
     path: where the file lies.  places: path -> place on the site of all that is shown.
     """
 
-    def link(found: re.Match[str]) -> str:
-        target, mark, anchor = found["target"].partition("#")
+    def link(match: re.Match[str]) -> str:
+        target, mark, anchor = match["target"].partition("#")
         if not target or "://" in target:
-            return found[0] if not target else found["text"]
-        there = places.get(posixpath.normpath(posixpath.join(posixpath.dirname(path), target)))
-        if there is None:
-            return found["text"] or target
-        new = posixpath.relpath(there, posixpath.dirname(uri) or ".")
-        return f"{found['open']}{found['text']}]({new}{mark}{anchor})"
+            return match[0] if not target else match["text"]
+        page = places.get(posixpath.normpath(posixpath.join(posixpath.dirname(path), target)))
+        if page is None:
+            return match["text"] or target
+        new = posixpath.relpath(page, posixpath.dirname(uri) or ".")
+        return f"{match['open']}{match['text']}]({new}{mark}{anchor})"
 
     pieces, start = [], 0
     for fence in _FENCE.finditer(text):  # code stays as it is
@@ -89,6 +81,7 @@ def relinked(text: str, path: str, places: dict[str, str], uri: str) -> str:
 def _places(root: Path) -> Iterator[tuple[str, str]]:
     """Path in the repository -> place on the site."""
     yield "CONTRIBUTING.md", "contributing.md"
+    yield "CHANGELOG.md", "changelog.md"
     for folder, home in FOLDERS.items():
         for file in sorted((root / folder).rglob("*")):
             inside = file.relative_to(root / folder).as_posix()

@@ -11,14 +11,14 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.experiment import sameness
 from prunekit.experiment.prepare import Prepared, encode, model_of, prepare, task_of
 from prunekit.experiment.settings import Experiment
 from prunekit.models import Encoded, FrozenModel
-from prunekit.prompts import kind
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.methods import kind
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
@@ -148,7 +148,7 @@ def _judged(ticket: Ticket, values: Tensor, model: FrozenModel, rows: Sequence[E
     plain = replace(ticket, method="direct", mask=mask)
     members = [Member(replace(plain, state={"values": one}), model.device) for one in values]
     with torch.no_grad():
-        found = evaluate(soft(members), model, rows)
+        found = evaluate(prompt_batch(members), model, rows)
     return found.losses, found.chosen
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.train import train
 from prunekit.experiment.prepare import Prepared
-from prunekit.pruning.controls import ARMS
+from prunekit.pruning.controls import CONTROLS
 from prunekit.pruning.schedule import Keep, grid, line, rungs
 from prunekit.support.digest import identity
 
@@ -92,7 +92,7 @@ def minutes(prepared: Prepared, parts: Sequence[Part], rates: tuple[float, float
     plan = prepared.plan
     update, evaluation = rates or timed(prepared)
     evaluations = plan.train_steps // plan.evaluate_every + 1
-    looked_at = len(prepared.lessons.validation) * evaluations + len(prepared.test)
+    looked_at = len(prepared.training_data.validation) * evaluations + len(prepared.test)
     each = (update * plan.train_steps + evaluation * looked_at) / 60
     return [each * part.tickets * part.share for part in parts]
 
@@ -113,14 +113,9 @@ def _members(prepared: Prepared) -> int:
 
 
 def _trainings(prepared: Prepared, rounds: int) -> int:
-    """Trainings of the arms beside one ticket of so many rounds."""
-    match prepared.experiment.pruning.rewind:
-        case "trained":  # in every round, and two arms have a round 0 of their own
-            return rounds * len(ARMS) + 2
-        case "reinit":  # the ticket is its own arm of fresh values
-            return len(ARMS) - 1
-        case _:
-            return len(ARMS)
+    """Trainings of the controls beside one ticket of so many rounds."""
+    rewind = prepared.experiment.pruning.rewind
+    return sum(len(control.rounds(rounds, rewind)) for control in CONTROLS)
 
 
 def _dense(prepared: Prepared) -> Part:
@@ -147,11 +142,11 @@ def timed(prepared: Prepared) -> tuple[float, float]:
     """Seconds per ticket of one update, and of evaluating one example, side by side as they would be trained."""
     members = _members(prepared)
     tickets = [prepared.dense(seed) for seed in range(members)]
-    few = prepared.lessons.validation[:16]
-    nothing = replace(prepared.lessons, validation=few, measure=lambda chosen: {"none": 0.0})
+    few = prepared.training_data.validation[:16]
+    nothing = replace(prepared.training_data, validation=few, measure=lambda chosen: {"none": 0.0})
     plan = replace(prepared.plan, train_steps=3, evaluate_every=3)
     began = time.perf_counter()
-    evaluate(soft([Member(ticket, prepared.model.device) for ticket in tickets]), prepared.model, few)
+    evaluate(prompt_batch([Member(ticket, prepared.model.device) for ticket in tickets]), prepared.model, few)
     evaluation = time.perf_counter() - began
     began = time.perf_counter()
     train(tickets, prepared.model, nothing, plan)

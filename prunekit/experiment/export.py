@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import choice_scores
 from prunekit.experiment import sameness
 from prunekit.experiment.call import frozen_model, is_loaded
@@ -20,12 +20,12 @@ from prunekit.experiment.prepare import encode, model_of, task_of
 from prunekit.experiment.reopen import OpenedTicket, check_fit, check_unchanged
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
-from prunekit.export import Story, Verified, adapter_files, embedding_files, lines, prompt_embeds_files
+from prunekit.export import TicketInfo, Verified, adapter_files, embedding_files, prompt_embeds_files, readme_check
 from prunekit.export.embeddings import EMBEDDINGS, PROMPT_EMBEDS
-from prunekit.export.flat import SIDE
-from prunekit.export.foreign import CONFIG, TENSORS
-from prunekit.export.lines import Agreement
 from prunekit.export.peft import CARD
+from prunekit.export.peft_format import CONFIG, TENSORS
+from prunekit.export.readme_check import Agreement
+from prunekit.export.side_file import SIDE
 from prunekit.export.verify import check, measure, models, need_peft
 from prunekit.models import FrozenModel
 from prunekit.pruning.ticket import Ticket
@@ -171,10 +171,10 @@ def export_ticket(
     return Exported(request.out, request.to, tuple(sorted(files)), source.ticket.mask.tokens, proof)
 
 
-def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> Story:
+def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> TicketInfo:
     """What a side file tells of where a ticket was used; a task that is gone is left out."""
     model = experiment.model
-    story = Story(
+    story = TicketInfo(
         model=str(MODEL_PATH) if model.name == "testbed" else model.name,
         revision=model.revision,
         task=experiment.task.name,
@@ -209,7 +209,7 @@ def _loaded(model: Any, tokenizer: Any, experiment: Experiment) -> Iterator[Froz
 def _files(
     ticket: Ticket,
     experiment: Experiment,
-    story: Story,
+    story: TicketInfo,
     request: ExportRequest,
     compare: Compare,
     loaded: FrozenModel | None,
@@ -232,7 +232,7 @@ def _files(
 
 
 def _proved(
-    ticket: Ticket, experiment: Experiment, story: Story, compare: Compare, loaded: FrozenModel | None
+    ticket: Ticket, experiment: Experiment, story: TicketInfo, compare: Compare, loaded: FrozenModel | None
 ) -> tuple[dict[str, bytes], Proof]:
     """The files of a PEFT adapter, and the proof that they answer as `eval` does.
 
@@ -251,8 +251,8 @@ def _proved(
         agreement = None
         if expected.rows:
             parts = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
-            agreement = lines.compare(folder, expected.rows, expected.scores, **parts)
-            lines.check(agreement, expected.dtype)
+            agreement = readme_check.compare(folder, expected.rows, expected.scores, **parts)
+            readme_check.check(agreement, expected.dtype)
         check(expected.logits)
     return files, Proof(expected.logits, agreement, expected.missing)
 
@@ -278,7 +278,7 @@ def _expected(
     folder: Path,
     ticket: Ticket,
     experiment: Experiment,
-    story: Story,
+    story: TicketInfo,
     compare: Compare,
     loaded: FrozenModel | None,
 ) -> tuple[dict[str, bytes], _Expected]:
@@ -293,7 +293,7 @@ def _expected(
     scores: list[Tensor] = []
     if task is not None:
         with torch.no_grad():
-            prompt = soft([Member(ticket, model.device)])
+            prompt = prompt_batch([Member(ticket, model.device)])
         encoded = encode(model, task, rows, len(ticket.mask.token))
         scores = [each[0] for each in choice_scores(prompt, model, encoded)]
     dtype = next(model.model.parameters()).dtype
@@ -306,7 +306,7 @@ def _test_rows(experiment: Experiment) -> tuple[Task | None, list[Example], str]
         task, splits = task_of(experiment)
     except PrunekitError as error:
         return None, [], str(error)
-    return task, lines.sample(splits.test), ""
+    return task, readme_check.sample(splits.test), ""
 
 
 def _write(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -> None:

@@ -19,7 +19,7 @@ from prunekit.experiment import device, prompt_method, prompt_start, sameness
 from prunekit.experiment.prompt_method import PromptFactory
 from prunekit.experiment.settings import SCHEMA, Experiment, TrainingSettings
 from prunekit.models import Encoded, FrozenModel
-from prunekit.prompts.init import Initialiser
+from prunekit.prompts.init.source import Initialiser
 from prunekit.prompts.mask import Mask, piece_width
 from prunekit.pruning.schedule import Keep, Schedule
 from prunekit.pruning.ticket import State, Ticket, Values
@@ -57,7 +57,7 @@ class Prepared:
     task: Task
     splits: Splits
     model: FrozenModel
-    lessons: TrainingData
+    training_data: TrainingData
     test: Sequence[Encoded]
     plan: Plan
     keeps: tuple[Keep, ...]
@@ -117,7 +117,7 @@ class Prepared:
     @property
     def rows(self) -> list[Sequence[Encoded]]:
         """The encoded splits: train, validation, test."""
-        return [self.lessons.train, self.lessons.validation, self.test]
+        return [self.training_data.train, self.training_data.validation, self.test]
 
     @property
     def snapshot_steps(self) -> list[int]:
@@ -205,7 +205,7 @@ def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prep
         task=task,
         splits=splits,
         model=model,
-        lessons=TrainingData(train, validation, measure=lambda chosen: task.score(splits.validation, chosen)),
+        training_data=TrainingData(train, validation, measure=lambda chosen: task.score(splits.validation, chosen)),
         test=test,
         plan=Plan(**experiment.training.model_dump(exclude={"keep"}), model_dropout=experiment.model.model_dropout),
         keeps=_keeps(experiment),
@@ -252,7 +252,7 @@ def encode(model: FrozenModel, task: Task, examples: Sequence[Example], prompt_t
         ConfigError: where a token has no embedding in the model, or the model cannot read rows so long.
     """
     encoded = model.encode(examples, own_choices=_fixed_choices(task) is None, prompt_tokens=prompt_tokens)
-    models.settle(model, prompt_tokens + max((row.length for row in encoded), default=0))
+    models.find_traits(model, prompt_tokens + max((row.length for row in encoded), default=0))
     return encoded
 
 
@@ -268,7 +268,7 @@ def move(prepared: Prepared, experiment: Experiment) -> Prepared:
     if experiment.machine == prepared.experiment.machine:
         return replace(prepared, experiment=experiment)
     longest = prepared.making.options.input_tokens
-    making = prompt_method.making(experiment.prompt, prepared.model, prepared.lessons.train, longest)
+    making = prompt_method.making(experiment.prompt, prepared.model, prepared.training_data.train, longest)
     return replace(prepared, experiment=experiment, making=making)
 
 
@@ -356,7 +356,7 @@ def _check(prepared: Prepared) -> None:
     """What only shows once model and settings are together."""
     settings = prepared.experiment
     piece_width(prepared.model.width, settings.prompt.pieces)
-    if settings.pruning.dropped_as == "hide" and not prepared.model.hides:
+    if settings.pruning.dropped_as == "hide" and not prepared.model.can_hide:
         raise ConfigError(
             "absent = hide: this model sees tokens that are hidden from it (it does not follow attention_mask); use "
             "--dropped-as remove or zero"

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from prunekit.prompts import Decoder
 from prunekit.prompts.factors import kaiming
+from prunekit.prompts.options import Decoder
 from prunekit.runs.round_files import finished_ticket
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError, DivergedError

@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunekit import prompts
 from prunekit.experiment import prompt_autoencoder
 from prunekit.experiment.settings import PromptSettings
 from prunekit.models import Encoded, FrozenModel
 from prunekit.models.whitening import query_key_moment
-from prunekit.prompts import METHODS, Context, Method, Options, Prompt, RandomSubspacePrompt
+from prunekit.prompts import METHODS, Method, methods
+from prunekit.prompts.base import Prompt
+from prunekit.prompts.bilinear import whitened
+from prunekit.prompts.intrinsic import RandomSubspacePrompt
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.options import Context, Options
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 
@@ -37,7 +40,7 @@ class PromptFactory:
 
     def start(self, values: Tensor, draw: torch.Generator) -> dict[str, Tensor]:
         """The tensors of a fresh prompt; values: [P, H] from an initialiser."""
-        return dict(prompts.start(self.method, values, draw, self.options, self.context).state_dict())
+        return dict(methods.start(self.method, values, draw, self.options, self.context).state_dict())
 
 
 def making(settings: PromptSettings, model: FrozenModel, train: Sequence[Encoded], input_tokens: int) -> PromptFactory:
@@ -57,7 +60,7 @@ def making(settings: PromptSettings, model: FrozenModel, train: Sequence[Encoded
     match settings.method:
         case "bilinear" if options.whiten:
             sigma = query_key_moment(model, [example.text for example in train])
-            return PromptFactory("bilinear", options, Context(whitening=prompts.whitened(sigma)))
+            return PromptFactory("bilinear", options, Context(whitening=whitened(sigma)))
         case "intrinsic" if options.subspace == "decoder":
             return _intrinsic(settings, model, options)
         case method:
@@ -82,7 +85,7 @@ def listed(tokens: int, width: int) -> list[dict[str, Any]]:
             {
                 "method": method,
                 "parameters": made.trainable(Mask.full(tokens, 1)),
-                "description": (prompts.kind(method).__doc__ or "").splitlines()[0],
+                "description": (methods.kind(method).__doc__ or "").splitlines()[0],
             }
         )
     return found
@@ -92,10 +95,10 @@ def _at_defaults(method: Method, tokens: int, width: int) -> Prompt:
     values, draw = torch.zeros(tokens, width), generator("methods")
     options = Options(whiten=False, subspace="random")  # which count as the others do
     try:
-        return prompts.start(method, values, draw, options)
+        return methods.start(method, values, draw, options)
     except ConfigError:
         rank = width if method in ("bilinear", "ulpt") else min(tokens, width)
-        return prompts.start(method, values, draw, Options(rank=rank, whiten=False))
+        return methods.start(method, values, draw, Options(rank=rank, whiten=False))
 
 
 def _intrinsic(settings: PromptSettings, model: FrozenModel, options: Options) -> PromptFactory:
@@ -129,4 +132,4 @@ def _options(settings: PromptSettings, input_tokens: int) -> Options:
 
 
 def _kind(method: Method, space: str) -> type[Prompt]:
-    return RandomSubspacePrompt if method == "intrinsic" and space == "random" else prompts.kind(method)
+    return RandomSubspacePrompt if method == "intrinsic" and space == "random" else methods.kind(method)

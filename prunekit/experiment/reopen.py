@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.evaluate import evaluate as evaluate_prompts
 from prunekit.experiment import environment, sameness, settings_io
@@ -87,7 +87,7 @@ class TicketInUse:
     def answers(self, examples: Sequence[Example]) -> Evaluation:
         """What the model answers with the ticket: losses, choices and scores [1, N]."""
         with torch.no_grad():
-            prompts = soft([Member(self.ticket, self.model.device)])
+            prompts = prompt_batch([Member(self.ticket, self.model.device)])
             rows = encode(self.model, self.task, examples, len(self.ticket.mask.token))
             return evaluate_prompts(prompts, self.model, rows)
 

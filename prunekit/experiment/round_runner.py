@@ -11,10 +11,10 @@ from typing import NamedTuple, Protocol
 import torch
 
 from prunekit.engine import memory
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.distributed import evaluate
 from prunekit.engine.evaluate import Evaluation
-from prunekit.engine.gradient_scores import NOT_FINITE, Kind, all_scores, scoring_batches
+from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Checkpoint, Cull, Trained, train
 from prunekit.experiment import environment
@@ -76,7 +76,7 @@ class TrainedMember(RoundResult):
     trained: Trained
     kept_at: Checkpoint
     test: Evaluation | None
-    importance: Mapping[Kind, Scores]
+    importance: Mapping[str, Scores]
     timing: dict[str, float]
 
 
@@ -84,7 +84,7 @@ class _Judged(NamedTuple):
     """The look at the test split and all scores of a finished ticket, or why there are none."""
 
     test: Evaluation | None
-    importance: Mapping[Kind, Scores]
+    importance: Mapping[str, Scores]
     diverged: str | None
 
 
@@ -92,7 +92,7 @@ class RoundRunner:
     """The turns of one run. `loaded` counts the members that were done before."""
 
     def __init__(self, directory: Run, prepared: Prepared, watch: Progress) -> None:
-        self.directory, self.prepared, self.watch = directory, prepared, watch
+        self.directory, self.prepared, self.progress = directory, prepared, watch
         self.loaded = 0
 
     def learn(self, members: Mapping[RunKey, Ticket], turn: RoundSpec) -> dict[RunKey, RoundResult]:
@@ -142,10 +142,10 @@ class RoundRunner:
             self._record(cohort)
             self.directory.commit(files)
 
-    def scores(self, kept: Sequence[Ticket]) -> list[dict[Kind, Scores]]:
-        """Every kind of importance of finished tickets, on the training examples."""
+    def scores(self, kept: Sequence[Ticket]) -> list[dict[str, Scores]]:
+        """Every score of finished tickets by name, on the training examples."""
         model = self.prepared.model
-        return all_scores(kept, model, scoring_batches(model, self.prepared.lessons.train))
+        return all_scores(kept, model, scoring_batches(model, self.prepared.training_data.train))
 
     def finished(self, key: RunKey) -> Ticket:
         """The ticket of a finished round: its mask and the values that were kept."""
@@ -170,11 +170,11 @@ class RoundRunner:
         """Train a cohort; look at the test split once, score what was kept, where the turn asks for it."""
         prepared = self.prepared
         began = time.perf_counter()
-        with self.watch.track(turn.title, turn.plan.train_steps) as tick:
+        with self.progress.track(turn.title, turn.plan.train_steps) as tick:
             trained = train(
                 tickets,
                 prepared.model,
-                prepared.lessons,
+                prepared.training_data,
                 turn.plan,
                 snapshots=turn.snapshots,
                 tick=tick,
@@ -222,7 +222,7 @@ class RoundRunner:
     def _test(self, kept: Sequence[Ticket]) -> list[Evaluation]:
         model = self.prepared.model
         with torch.no_grad():
-            prompts = soft([Member(ticket, model.device) for ticket in kept])
+            prompts = prompt_batch([Member(ticket, model.device) for ticket in kept])
         result = evaluate(prompts, model, self.prepared.test)
         return [Evaluation(*row) for row in zip(result.losses, result.chosen, result.scores, strict=True)]
 
@@ -257,10 +257,20 @@ class RoundRunner:
         }
 
 
+# Members of one length stand in the order that their controls' first names gave. It decides how sums are rounded, so
+# another order would end in other last bits.
+_ORDER = {"reinit": "fresh", "short-prompt": "length", "complement": "reversed"}
+
+
 def packed(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunKey]]:
     """Cohorts of at most `width`: members with as many tokens side by side, so that few rows are padding.
 
     A function of the members alone, so that a resumed run cuts them alike.
     """
-    order = sorted(members, key=lambda key: (-members[key].mask.tokens, key))
-    return [order[start : start + width] for start in range(0, len(order), width)]
+
+    def order(key: RunKey) -> tuple[int, RunKey]:
+        stage, slash, control = key.stage.rpartition("/")
+        return -members[key].mask.tokens, key._replace(stage=stage + slash + _ORDER.get(control, control))
+
+    ordered = sorted(members, key=order)
+    return [ordered[start : start + width] for start in range(0, len(ordered), width)]

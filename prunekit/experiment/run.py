@@ -16,10 +16,10 @@ from prunekit.experiment import environment, sameness
 from prunekit.experiment.prepare import Prepared, move
 from prunekit.experiment.round_runner import Progress, RoundRunner, RoundSpec, TrainedMember
 from prunekit.experiment.settings import MachineSettings
-from prunekit.pruning import controls as arms
-from prunekit.pruning import ratio_search as ratios
-from prunekit.pruning.controls import Arm, Target
+from prunekit.pruning.controls import CONTROLS, ControlKey, Target, train_controls
+from prunekit.pruning.controls.dense_continued import DenseContinued
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult, find_tickets
+from prunekit.pruning.ratio_search import SearchResult, Trial, search_ratios, worse_half
 from prunekit.pruning.schedule import Keep, rungs
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
@@ -38,7 +38,7 @@ def run(prepared: Prepared, out: Path | Stored, watch: Progress, *, prune: bool 
     Args:
         out: the folder that holds runs, where wanted with a store.
         prune: with False, only the dense round and its base line are done.
-        controls: also train the arms that the last round's ticket is compared with.
+        controls: also train what the last round's ticket is compared with.
 
     Raises:
         PrunekitError: in one line; everything finished before it stays on disk and valid.
@@ -53,7 +53,7 @@ def run(prepared: Prepared, out: Path | Stored, watch: Progress, *, prune: bool 
             if controls and prune:
                 last = [ticket for ticket in rounds[-1].tickets if rounds[-1].number == len(prepared.keeps)]
                 targets = [Target(ticket, prepared.keeps) for ticket in last]
-                _train_arms(work, prepared.stage, rounds[0], targets)
+                _train_controls(work, prepared.stage, rounds[0], targets)
     return work.directory
 
 
@@ -61,7 +61,7 @@ def search(prepared: Prepared, out: Path | Stored, watch: Progress, *, controls:
     """The ratio search of XPrompt: try a grid of token and piece counts for every seed, choose on `validation`.
 
     Args:
-        controls: also train the arms that the chosen ticket is compared with. Otherwise as `run`.
+        controls: also train what the chosen ticket is compared with. Otherwise as `run`.
     """
     with begun(prepared, out, watch) as (work, cohorts):
         settings = work.prepared.experiment
@@ -70,20 +70,20 @@ def search(prepared: Prepared, out: Path | Stored, watch: Progress, *, controls:
         for seeds in cohorts:
             dense = _prune(work, seeds, ())[0]
             _untrained(work, seeds)
-            found = ratios.search_ratios(
+            result = search_ratios(
                 dense,
                 asked.grid,
-                lambda cells: _learn_cells(work, cells),
+                lambda trials: _train_trials(work, trials),
                 _rewinding(work.prepared),
                 piece_line=controls,
-                rescore=(lambda keys: _rescored(work, keys)) if asked.rescore_pieces else None,
+                rescore=(lambda trials: _rescored(work, trials)) if asked.rescore_pieces else None,
             )
-            _finish_search(work, found, controls)
+            _finish_search(work, result, controls)
             if controls:
-                targets = [Target(found.tickets[key], (key[1],)) for key in found.chosen.items()]
-                # the grid's own cell with nothing dropped is that arm, unless halving may have stopped it
-                without: tuple[Arm, ...] = () if asked.halving else ("dense-continued",)
-                _train_arms(work, work.prepared.search_stage, dense, targets, without)
+                targets = [Target(result.tickets[trial], (trial[1],)) for trial in result.chosen.items()]
+                # the grid's own trial with nothing dropped is that control, unless halving may have stopped it
+                without = () if asked.halving else (DenseContinued.name,)
+                _train_controls(work, work.prepared.search_stage, dense, targets, without)
     return work.directory
 
 
@@ -191,7 +191,7 @@ def _prune(work: RoundRunner, seeds: Sequence[int], keeps: Sequence[Keep]) -> li
     rounds = []
     for made in find_tickets([prepared.dense(seed) for seed in seeds], keeps, learn, _rewinding(prepared)):
         rounds.append(made)
-        _announce(f"round {made.number}", made.tickets, made.learned, work)
+        _announce(f"round {made.number}", made.tickets, made.results, work)
     return rounds
 
 
@@ -203,26 +203,26 @@ def _untrained(work: RoundRunner, seeds: Sequence[int]) -> None:
         plan = replace(plan, train_steps=0)
     tickets = {RunKey(UNTRAINED, seed, 0): prepared.dense(seed) for seed in seeds}
     # with dropout a frozen prompt and a text give another state each time
-    with nullcontext() if plan.model_dropout else prepared.model.remembering():
+    with nullcontext() if plan.model_dropout else prepared.model.caching_states():
         work.learn(tickets, RoundSpec("untrained prompt", plan, score=False))
 
 
-def _learn_cells(work: RoundRunner, cells: Mapping[ratios.Key, Ticket]) -> dict[ratios.Key, RoundResult]:
-    """Train the cells of a search. None of them sees the test split, and scores are those of the dense round."""
+def _train_trials(work: RoundRunner, trials: Mapping[Trial, Ticket]) -> dict[Trial, RoundResult]:
+    """Train the trials of a search. None of them sees the test split, and scores are those of the dense round."""
     prepared = work.prepared
-    run_keys = {_cell(prepared, key): key for key in cells}
-    members = {run_key: cells[key] for run_key, key in run_keys.items()}
-    turn = RoundSpec("search", prepared.plan, test=False, score=False, cull=_halving(work, run_keys))
-    learned = work.learn(members, turn)
-    return {key: learned[run_key] for run_key, key in run_keys.items()}
+    run_keys = {_trial_key(prepared, trial): trial for trial in trials}
+    members = {run_key: trials[trial] for run_key, trial in run_keys.items()}
+    spec = RoundSpec("search", prepared.plan, test=False, score=False, cull=_halving(work, run_keys))
+    results = work.learn(members, spec)
+    return {trial: results[run_key] for run_key, trial in run_keys.items()}
 
 
-def _cell(prepared: Prepared, key: ratios.Key) -> RunKey:
-    seed, keep = key
+def _trial_key(prepared: Prepared, trial: Trial) -> RunKey:
+    seed, keep = trial
     return RunKey(f"{prepared.search_stage}/{GRID}/tokens={keep.tokens}-pieces={keep.pieces}", seed, 1)
 
 
-def _halving(work: RoundRunner, keys: Mapping[RunKey, ratios.Key]) -> Callable[[Sequence[RunKey]], Cull] | None:
+def _halving(work: RoundRunner, trials: Mapping[RunKey, Trial]) -> Callable[[Sequence[RunKey]], Cull] | None:
     """The rule of successive halving, each seed on its own; None where the search goes without."""
     plan = work.prepared.plan
     if not work.prepared.experiment.search.halving:
@@ -233,71 +233,69 @@ def _halving(work: RoundRunner, keys: Mapping[RunKey, ratios.Key]) -> Callable[[
         def cull(step: int, standings: Sequence[float | None]) -> Collection[int]:
             if step not in when:
                 return ()
-            cells = {keys[run_key]: value for run_key, value in zip(cohort, standings, strict=True)}
-            worse = ratios.worse_half({key: value for key, value in cells.items() if value is not None})
-            return [number for number, run_key in enumerate(cohort) if keys[run_key] in worse]
+            validation = {trials[run_key]: value for run_key, value in zip(cohort, standings, strict=True)}
+            worse = worse_half({trial: value for trial, value in validation.items() if value is not None})
+            return [number for number, run_key in enumerate(cohort) if trials[run_key] in worse]
 
         return cull
 
     return rule
 
 
-def _rescored(work: RoundRunner, keys: Sequence[ratios.Key]) -> dict[ratios.Key, Scores]:
-    """Importance of finished cells at the values that they kept; none of one whose gradients are not finite."""
-    kept = [work.finished(_cell(work.prepared, key)) for key in keys]
-    found = work.scores(kept)
-    kind = work.prepared.experiment.pruning.score
-    for key, scores in zip(keys, found, strict=True):
+def _rescored(work: RoundRunner, trials: Sequence[Trial]) -> dict[Trial, Scores]:
+    """Importance of finished trials at the values that they kept; none of one whose gradients are not finite."""
+    kept = [work.finished(_trial_key(work.prepared, trial)) for trial in trials]
+    by_trial = dict(zip(trials, work.scores(kept), strict=True))
+    for (seed, _), scores in by_trial.items():
         if not scores:
-            work.watch.say(f"seed {key[0]} stopped: {NOT_FINITE}")
-    return {key: scores[kind] for key, scores in zip(keys, found, strict=True) if scores}
+            work.progress.say(f"seed {seed} stopped: {NOT_FINITE}")
+    kind = work.prepared.experiment.pruning.score
+    return {trial: scores[kind] for trial, scores in by_trial.items() if scores}
 
 
-def _finish_search(work: RoundRunner, found: ratios.Found, controls: bool) -> None:
+def _finish_search(work: RoundRunner, result: SearchResult, controls: bool) -> None:
     """The test split is looked at with what was chosen, once."""
     stage, prepared = work.prepared.search_stage, work.prepared
     # by itself, so that controls that are asked for later do not change which tickets share a batch with it
-    work.finish({RunKey(stage, key[0], 1): _cell(prepared, key) for key in found.chosen.items()})
+    work.finish({RunKey(stage, trial[0], 1): _trial_key(prepared, trial) for trial in result.chosen.items()})
     if controls:
         prompt = prepared.experiment.prompt
         whole = Keep(prompt.tokens, prompt.pieces)
-        others = {"token-only": found.token_only, "piece-only": found.piece_only}
+        arms = dict(result.best_of_line)
         if not prepared.experiment.search.halving:
-            ended = (seed for seed in found.chosen if found.learned[seed, whole].validation is not None)
-            others["dense-continued"] = dict.fromkeys(ended, whole)
-        cells = {(arm, seed): (seed, keep) for arm, keeps in others.items() for seed, keep in keeps.items()}
-        work.finish({RunKey(f"{stage}/{arm}", seed, 1): _cell(prepared, key) for (arm, seed), key in cells.items()})
-    for seed, keep in found.chosen.items():
-        reached = found.learned[seed, keep].validation
-        work.watch.say(
-            f"seed {seed}: {keep.tokens} tokens x {keep.pieces} pieces chosen of {_count(found, seed)}, "
-            f"validation {prepared.task.metrics[0]} {reached:.3f}"
+            ended = (seed for seed in result.chosen if result.results[seed, whole].validation is not None)
+            arms[DenseContinued.name] = dict.fromkeys(ended, whole)
+        trials = {(arm, seed): (seed, keep) for arm, keeps in arms.items() for seed, keep in keeps.items()}
+        work.finish(
+            {RunKey(f"{stage}/{arm}", seed, 1): _trial_key(prepared, trial) for (arm, seed), trial in trials.items()}
+        )
+    for seed, keep in result.chosen.items():
+        tried = sum(trial[0] == seed for trial in result.results)
+        work.progress.say(
+            f"seed {seed}: {keep.tokens} tokens x {keep.pieces} pieces chosen of {tried}, "
+            f"validation {prepared.task.metrics[0]} {result.results[seed, keep].validation:.3f}"
         )
 
 
-def _count(found: ratios.Found, seed: int) -> int:
-    return sum(key[0] == seed for key in found.learned)
-
-
-def _train_arms(
-    work: RoundRunner, stage: str, dense: Round, targets: Sequence[Target], without: Sequence[Arm] = ()
+def _train_controls(
+    work: RoundRunner, stage: str, dense: Round, targets: Sequence[Target], without: Sequence[str] = ()
 ) -> None:
     """The controls beside a stage's tickets; the test split is looked at in their last round."""
     prepared = work.prepared
     last = max((one.ticket.round for one in targets), default=0)
 
-    def learn(tickets: Mapping[arms.Key, Ticket]) -> dict[arms.Key, RoundResult]:
+    def learn(tickets: Mapping[ControlKey, Ticket]) -> dict[ControlKey, RoundResult]:
         number = next(iter(tickets.values())).round
-        run_keys = {RunKey(f"{stage}/{arm}", seed, number): (arm, seed) for arm, seed in tickets}
+        run_keys = {RunKey(f"{stage}/{name}", seed, number): (name, seed) for name, seed in tickets}
         turn = RoundSpec(f"controls, round {number}", prepared.plan, test=number == last, score=False)
         learned = work.learn({run_key: tickets[key] for run_key, key in run_keys.items()}, turn)
         return {key: learned[run_key] for run_key, key in run_keys.items()}
 
-    ended = arms.train_arms(dense, targets, learn, _rewinding(prepared), without=without)
-    for arm in arms.ARMS:
-        pairs = [pair for key, pair in ended.items() if key[0] == arm]
+    ended = train_controls(dense, targets, learn, _rewinding(prepared), without=without)
+    for control in CONTROLS:
+        pairs = [pair for key, pair in ended.items() if key[0] == control.name]
         if pairs:
-            _announce(arm, [ticket for ticket, _ in pairs], [learned for _, learned in pairs], work)
+            _announce(control.name, [ticket for ticket, _ in pairs], [learned for _, learned in pairs], work)
 
 
 def _announce(title: str, tickets: Sequence[Ticket], learned: Sequence[RoundResult], work: RoundRunner) -> None:
@@ -309,10 +307,10 @@ def _announce(title: str, tickets: Sequence[Ticket], learned: Sequence[RoundResu
     if reached:
         metric = work.prepared.task.metrics[0]
         line += f", validation {metric} {sum(reached) / len(reached):.3f} (mean of {len(reached)})"
-    work.watch.say(line)
+    work.progress.say(line)
     for ticket, one in zip(tickets, learned, strict=True):
         if isinstance(one, TrainedMember) and one.trained.diverged:
-            work.watch.say(f"seed {ticket.seed} stopped in {title}: {one.trained.diverged}")
+            work.progress.say(f"seed {ticket.seed} stopped in {title}: {one.trained.diverged}")
 
 
 def _span(counts: Sequence[int], unit: str) -> str:

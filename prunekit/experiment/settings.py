@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import operator
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from prunekit.prompts import Method
+from prunekit.prompts.init import Init
+from prunekit.pruning.scores import PRUNING_SCORES
 
 SCHEMA = 1
 
@@ -118,9 +122,7 @@ class TaskSettings(Settings):
 class PromptSettings(Settings):
     """The prompt and its start."""
 
-    method: Literal[
-        "direct", "dpt", "residual", "dept", "adept", "ept", "bilinear", "structured", "intrinsic", "ulpt", "singular"
-    ] = Field("direct", description="parameterisation of the prompt")
+    method: Method = Field("direct", description="parameterisation of the prompt")
     rank: Factor | None = Field(None, description="rank of the method's factors; default: as published")
     bottleneck: Factor = Field(400, description="method = residual: hidden width of its MLP")
     columns: Literal["whitening", "random"] = Field(
@@ -139,7 +141,7 @@ class PromptSettings(Settings):
         20, description="prompt tokens P"
     )
     pieces: Factor = Field(16, description="pieces per token K; must divide the embedding width")
-    init: Literal["vocabulary", "uniform", "text", "labels"] = Field("vocabulary", description="starting values")
+    init: Init = Field("vocabulary", description="starting values")
     init_text: str | None = Field(None, description="the words of init = text")
     init_from: str | None = Field(
         None, description="start from a finished ticket (round directory or file): prompt transfer"
@@ -194,6 +196,10 @@ def _count_or_fraction(value: Any) -> Any:
         raise ValueError("give a count such as 5, or a fraction with a point such as 0.25") from None
 
 
+if TYPE_CHECKING:
+    PruningScore = str
+else:  # a type checker cannot read a list; pydantic and the command line can
+    PruningScore = Literal[*(score.name for score in PRUNING_SCORES)]
 Keeping = Annotated[int | float, BeforeValidator(_count_or_fraction)]
 
 
@@ -205,8 +211,10 @@ class PruningSettings(Settings):
     )
     keep_tokens: Keeping = Field(0.25, description="tokens kept at the end: a count, or a fraction with a point")
     keep_pieces: Keeping = Field(0.5, description="pieces kept per token at the end: a count or a fraction")
-    score: Literal["absolute", "signed", "squared", "magnitude", "random"] = Field(
-        "absolute", description="importance: gradient (absolute as in XPrompt, signed, squared), magnitude, random"
+    score: PruningScore = Field(
+        "absolute",
+        description="importance by which is pruned; "
+        + "; ".join(f"{score.name}: {score.description}" for score in PRUNING_SCORES),
     )
     rewind: (
         Annotated[int, within(0, 10_000_000, "no dense round has so many steps")] | Literal["trained", "init", "reinit"]

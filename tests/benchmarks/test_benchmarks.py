@@ -16,7 +16,7 @@ from benchmarks import arithmetic, measure, page, presets, protocol, scaling
 from benchmarks.ours import Ours
 from benchmarks.presets import Job
 from benchmarks.worker import OURS, OURS_FLOAT32, PEER, RATE, SIDES, TUNED
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.prompts.mask import Mask
 
 pytestmark = pytest.mark.gate
@@ -190,9 +190,9 @@ def test_losses_and_scores_of_the_peer_and_prunekit_are_equal_at_the_same_values
     assert torch.equal(start.values, own.values)
     theirs._put(start)
     theirs.model.eval()
-    prompts = soft([Member(ours._ticket(own))])
+    prompts = prompt_batch([Member(ours._ticket(own))])
     for place in (0, 1, 5):
-        example = ours.lessons.train[place]
+        example = ours.training_data.train[place]
         loss = ours.model.losses(prompts, ours.model.batch([[example]], every_choice=False))
         labels = theirs.data["train"][place]["labels"]
         row = {"input_ids": torch.tensor([example.text]), "labels": torch.tensor([labels])}
@@ -265,7 +265,7 @@ def test_a_point_keeps_what_it_says():
     point = scaling.Point(prompt=6, text=7, examples=5, members=2, kept=2)
     cohort, rows = point.cohort(bone), point.rows(bone)
     assert [ticket.mask.tokens for ticket in cohort] == [2, 2]
-    assert soft([Member(ticket) for ticket in cohort]).values.shape == (2, 2, tiny.WIDTH)
+    assert prompt_batch([Member(ticket) for ticket in cohort]).values.shape == (2, 2, tiny.WIDTH)
     assert [len(row.text) for row in rows] == [7] * 5
     assert isinstance(cohort[0].mask, Mask)
 

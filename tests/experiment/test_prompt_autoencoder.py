@@ -5,7 +5,8 @@ import torch
 from prunekit.experiment import prompt_autoencoder
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
-from prunekit.prompts import Context, IntrinsicPrompt
+from prunekit.prompts.intrinsic import IntrinsicPrompt
+from prunekit.prompts.options import Context
 from prunekit.support.errors import ArtifactError, ConfigError
 from prunekit.support.seeding import generator
 

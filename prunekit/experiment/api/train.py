@@ -152,7 +152,7 @@ def introduce(prepared: Prepared, progress: Progress) -> None:
         export.check_exportable(prepared.dense(0), prepared.model)
     except ConfigError as error:
         progress.say(f"note: {error}")
-    cut = sum(example.cut for example in prepared.lessons.train)
+    cut = sum(example.cut for example in prepared.training_data.train)
     if cut:
         limit = settings.model.max_input_tokens
         progress.say(f"{cut} of {len(splits.train)} training texts were cut to {limit} tokens (--max-input-tokens)")
