@@ -21,7 +21,6 @@ from prunekit.experiment.settings import SCHEMA, Experiment, TrainingSettings
 from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.init.source import Initialiser
 from prunekit.prompts.mask import Mask, piece_width
-from prunekit.pruning.schedule import Keep, Schedule
 from prunekit.pruning.ticket import State, Ticket, Values
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError
@@ -41,7 +40,6 @@ class Prepared:
     Attributes:
         experiment: its settings with every "auto" resolved.
         test: the encoded test split.
-        keeps: what each round after the dense one keeps.
         initialise: makes the starting values of round 0.
         draw: makes new ones, the same but for what a transferred ticket gives.
         making: how the method makes a prompt of them.
@@ -60,7 +58,6 @@ class Prepared:
     training_data: TrainingData
     test: Sequence[Encoded]
     plan: Plan
-    keeps: tuple[Keep, ...]
     initialise: Initialiser
     draw: Initialiser
     making: PromptFactory
@@ -208,7 +205,6 @@ def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prep
         training_data=TrainingData(train, validation, measure=lambda chosen: task.score(splits.validation, chosen)),
         test=test,
         plan=Plan(**experiment.training.model_dump(exclude={"keep"}), model_dropout=experiment.model.model_dropout),
-        keeps=_keeps(experiment),
         initialise=first_values,
         draw=alike.draw if alike else prompt_start.initialiser(experiment.prompt, model, task),
         making=making,
@@ -346,15 +342,10 @@ def _resolved(experiment: Experiment, frozen: FrozenModel, examples: int) -> Exp
     )
 
 
-def _keeps(experiment: Experiment) -> tuple[Keep, ...]:
-    pruning, prompt = experiment.pruning, experiment.prompt
-    schedule = Schedule.geometric(pruning.rounds, pruning.keep_tokens, pruning.keep_pieces)
-    return schedule.keeps(prompt.tokens, prompt.pieces)
-
-
 def _check(prepared: Prepared) -> None:
     """What only shows once model and settings are together."""
     settings = prepared.experiment
+    settings.keeps()  # counts that keep nothing are refused
     piece_width(prepared.model.width, settings.prompt.pieces)
     if settings.pruning.dropped_as == "hide" and not prepared.model.can_hide:
         raise ConfigError(

@@ -45,14 +45,15 @@ def run(prepared: Prepared, out: Path | Stored, watch: Progress, *, prune: bool 
     """
     with begun(prepared, out, watch) as (work, cohorts):
         prepared = work.prepared
+        keeps = prepared.experiment.keeps() if prune else ()
         if prune:
             work.directory.write_stage(prepared.stage, prepared.experiment.pruning.model_dump(mode="json"))
         for seeds in cohorts:
-            rounds = _prune(work, seeds, prepared.keeps if prune else ())
+            rounds = _prune(work, seeds, keeps)
             _untrained(work, seeds)
             if controls and prune:
-                last = [ticket for ticket in rounds[-1].tickets if rounds[-1].number == len(prepared.keeps)]
-                targets = [Target(ticket, prepared.keeps) for ticket in last]
+                last = [ticket for ticket in rounds[-1].tickets if rounds[-1].number == len(keeps)]
+                targets = [Target(ticket, keeps) for ticket in last]
                 _train_controls(work, prepared.stage, rounds[0], targets)
     return work.directory
 
