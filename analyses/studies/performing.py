@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import Field
 
-from analyses.studies.study import PARTS, Found, pool
+from analyses.studies.study import PARTS, PartRuns, pool
 from prunekit.analysis.model_access import experiment_of
 from prunekit.cli.scoring import Wish as Scoring
 from prunekit.cli.scoring import score
@@ -122,7 +122,7 @@ def asked(folder: Path, *, pilot: bool = False) -> Asked:
     return Asked(tuple(found), seeds)
 
 
-def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Found]:
+def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, PartRuns]:
     """Run what is not finished of every part; returns what there is.
 
     Args:
@@ -138,7 +138,7 @@ def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Foun
         atomic.replace(file, toml.dump(_filled(dict(part.table), known)).encode())
         sweep(file, Wish(out=budget.runs, workers=budget.workers, settings=budget.flags))
         cells = grid.read(file, lambda settings: parsed(settings, budget.flags))
-        found[part.name] = Found(part.name, tuple(_finished(cells, budget.runs)), cells.experiments[0].seeds)
+        found[part.name] = PartRuns(part.name, tuple(_finished(cells, budget.runs)), cells.experiments[0].seeds)
         for experiment, (run, _, stage) in zip(cells.experiments, found[part.name].runs, strict=True):
             label = f"{part.name}: {cells.label(experiment)}"
             known |= {_RUN % label: str(run), _STAGE % label: str(run / stage)}
@@ -154,7 +154,7 @@ def _finished(cells: Grid, runs: Path) -> Iterator[tuple[Path, Mapping[str, Any]
         yield runs / outcome.run, cells.values(experiment), outcome.stage
 
 
-def _measure(parts: Sequence[tuple[Part, Found]], budget: Budget) -> None:
+def _measure(parts: Sequence[tuple[Part, PartRuns]], budget: Budget) -> None:
     """Measure importance on all prompts of all parts; what was measured before is found again at once."""
     asked: dict[Path, list[Measuring]] = {}
     for part, found in parts:
