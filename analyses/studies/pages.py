@@ -35,14 +35,15 @@ _ORDER = (*_AGAINST, verdicts.HOLDS, verdicts.INCONCLUSIVE, verdicts.NO_VERDICT)
 # which way a difference went that has no verdict
 _OTHER_WAY, _AS_CLAIMED, _BY_CHANCE = "beyond chance, the other way", "beyond chance, as claimed", "not beyond chance"
 _RULES = (
-    "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one command. A "
-    f"verdict takes at least {FEWEST_UNITS} units, the test split, a simulated power of {ENOUGH:g} at the smallest "
-    f"difference of interest (in accuracy {POINT:g}, one point), and a p below {ALPHA:g} (Holm's over all questions of "
-    "a study but its primary one). A claim *holds* where the difference is as claimed, and goes the *other way* where it is "
-    "the reverse; two arms are *equivalent within* that smallest difference where they are shown to be closer; all else "
-    "is *inconclusive*. Every verdict is about the mean of the tasks, training subsets or models (strata) of its study, "
-    "as its interval is, for further seeds of the same; p, from flipped signs, is larger where strata differ. From where "
-    "to where single strata reach stands beside it, and its page has the interval for further strata."
+    "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one "
+    f"command. A verdict takes at least {FEWEST_UNITS} units, the test split, a simulated power of {ENOUGH:g} "
+    f"at the smallest difference of interest (in accuracy {POINT:g}, one point), and a p below {ALPHA:g} "
+    "(Holm's over all questions of a study but its primary one). A claim *holds* where the difference is as "
+    "claimed, and goes the *other way* where it is the reverse; two arms are *equivalent within* that smallest "
+    "difference where they are shown to be closer; all else is *inconclusive*. Every verdict is about the mean "
+    "of the tasks, training subsets or models (strata) of its study, as its interval is, for further seeds of "
+    "the same; p, from flipped signs, is larger where strata differ. From where to where single strata reach "
+    "stands beside it, and its page has the interval for further strata."
 )
 _DESCRIBED = (
     "## Measured, without a verdict\n\nOn the testbed a prompt learns its task whole or hardly at all, so that only "
