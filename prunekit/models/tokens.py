@@ -134,7 +134,7 @@ class TextReader:
         for text in ("a", "1", *self.tokenizer.get_vocab()):
             try:
                 read = self.tokenizer(text, return_special_tokens_mask=True)
-            except Exception:
+            except Exception:  # noqa: S112 (a tokenizer may refuse any word; the next is tried)
                 continue
             ids, added = tuple(read["input_ids"]), list(read["special_tokens_mask"])
             if 0 in added:

@@ -1,8 +1,8 @@
 """The three splits of an experiment: `train` fits, `validation` chooses, `test` is looked at once per ticket.
 
-`test` is the last split with labels: test, else validation. `validation` is validation where test is the report; where
-there is no third split it is carved from train. Rows of train whose text also occurs in test stay where they are (a
-few official splits have some), but no such row is carved into validation.
+`test` is the last split of the data that has labels. `validation` is the data's own where that is another one; else it
+is carved from train. Rows of train whose text also occurs in test stay where they are (a few official splits have
+some), but no such row is carved into validation.
 """
 
 from __future__ import annotations
@@ -230,7 +230,8 @@ def _shuffled(part: _Part, name: str, seed: int) -> _Part:
     """
 
     def key(example: Example, *more: object) -> str:
-        return _sha256("|".join(map(str, (seed, "labels", name, example.text, example.index, *more))))
+        stream = "selection" if name == "validation" else name  # the key that the split first had
+        return _sha256("|".join(map(str, (seed, "labels", stream, example.text, example.index, *more))))
 
     examples = part.examples
     if len({len(example.choices) for example in examples}) == 1:
