@@ -15,8 +15,8 @@ _OPENING = """# The command line
 
 Made from the commands themselves when this page was built; `prunekit VERB --help` prints the same. Flags named under
 *Settings* are also the keys of an experiment file (`--experiment FILE`) and, with underscores, the keyword arguments
-of the [functions](reference/prunekit.md) of the same names. Exit codes: 0 done, 1 the run failed, 2 usage or configuration,
-130 after Ctrl-C, 143 after SIGTERM.
+of the [functions](reference/prunekit.md) of the same names. Exit codes: 0 done, 1 the run failed, 2 usage or
+configuration, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 
