@@ -11,9 +11,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
-from prunekit.experiment import sameness
+from prunekit.experiment import provenance
 from prunekit.experiment.prepare import Prepared, encode, model_of, prepare, task_of
 from prunekit.experiment.settings import Experiment
 from prunekit.models import Encoded, FrozenModel
@@ -92,7 +92,7 @@ def starts(run: Run) -> Callable[[int], Tensor]:
         DataError: where model and task cannot be loaded.
     """
     prepared = prepare(experiment_of(run))
-    sameness.check(run.path, sameness.of_run(run), prepared.content, allow_changed=False)
+    provenance.check(run.path, provenance.run_content(run), prepared.content, allow_changed=False)
 
     @cache
     def one(number: int) -> Tensor:
@@ -138,7 +138,9 @@ def _check_same(
     run: Run, model: FrozenModel, task: Task | None = None, splits: Mapping[str, Sequence[Example]] | None = None
 ) -> None:
     """Whether model, task and rows are still those that a run was made with; its figures would be of others."""
-    sameness.check(run.path, sameness.of_run(run), sameness.content(model, task, splits), allow_changed=False)
+    provenance.check(
+        run.path, provenance.run_content(run), provenance.content(model, task, splits), allow_changed=False
+    )
 
 
 def _judged(ticket: Ticket, values: Tensor, model: FrozenModel, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
@@ -148,7 +150,7 @@ def _judged(ticket: Ticket, values: Tensor, model: FrozenModel, rows: Sequence[E
     plain = replace(ticket, method="direct", mask=mask)
     members = [Member(replace(plain, state={"values": one}), model.device) for one in values]
     with torch.no_grad():
-        found = evaluate(soft(members), model, rows)
+        found = evaluate(prompt_batch(members), model, rows)
     return found.losses, found.chosen
 
 

@@ -18,13 +18,14 @@ from torch import Tensor
 
 from prunekit.analysis import nulls
 from prunekit.analysis.subjects import KEYS
+from prunekit.pruning.scores import MEASURED_SCORES, SCORES
 from prunekit.support.errors import DataError
 from prunekit.support.seeding import generator
 
 UNIT = (*KEYS, "level", "token", "piece")
-#: What importance can be measured or estimated by, first-order scores first.
-KINDS = ("absolute", "signed", "squared", "magnitude", "random", "leave-one-out", "shapley")
-MEASURED = ("leave-one-out", "shapley")
+#: Names of the scores, those that are measured last.
+KINDS = tuple(score.name for score in SCORES)
+MEASURED = tuple(score.name for score in MEASURED_SCORES)
 AGREEMENT = (
     *KEYS, "level", "first", "second", "units", "spearman", "spearman_low", "spearman_high", "spearman_p", "kendall",
     "kendall_low", "kendall_high", "kendall_p",

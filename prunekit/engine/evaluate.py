@@ -55,7 +55,7 @@ def _judged(
     for places in _chunks(order, examples, model, prompts.members):
         batch = model.batch([[examples[place] for place in places]], every_choice=True)
         with torch.no_grad():
-            judged = model.judge(prompts, batch)
+            judged = model.forward(prompts, batch)
         yield places, judged
 
 

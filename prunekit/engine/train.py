@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.distributed import evaluate, team
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.optimizer import MemberOptimizer, Plan
@@ -86,7 +86,7 @@ Cull = Callable[[int, Sequence[float | None]], Collection[int]]
 def train(
     cohort: Sequence[Ticket],
     model: FrozenModel,
-    lessons: TrainingData,
+    data: TrainingData,
     plan: Plan,
     *,
     snapshots: Sequence[int] = (),
@@ -104,15 +104,15 @@ def train(
             has joined a team, it reads its part of every batch.
     """
     learners = [_Learner(ticket, plan, model.device, set(snapshots)) for ticket in cohort]
-    _evaluate(learners, model, lessons, 0, width)
+    _evaluate(learners, model, data, 0, width)
     for step in range(plan.train_steps):
         active = [learner for learner in learners if learner.active]
         if not active:
             break
         for group in _groups(active, width):
-            _update(group, model, lessons, plan, step)
+            _update(group, model, data, plan, step)
         if (step + 1) % plan.evaluate_every == 0 or step + 1 == plan.train_steps:
-            _evaluate([learner for learner in active if learner.active], model, lessons, step + 1, width)
+            _evaluate([learner for learner in active if learner.active], model, data, step + 1, width)
             for place in cull(step + 1, [learner.standing for learner in learners]):
                 learners[place].drop(step + 1)
         tick(step + 1)
@@ -204,12 +204,12 @@ class _Learner:
             self.snapshots[self.steps] = self.member.values()
 
 
-def _update(learners: Sequence[_Learner], model: FrozenModel, lessons: TrainingData, plan: Plan, step: int) -> None:
+def _update(learners: Sequence[_Learner], model: FrozenModel, data: TrainingData, plan: Plan, step: int) -> None:
     """One optimiser update of every learner; one whose loss is not finite stops without touching the others."""
-    rows = [learner.draw(lessons.train, step) for learner in learners]
+    rows = [learner.draw(data.train, step) for learner in learners]
     batch = model.batch([team().part(own) for own in rows], every_choice=False)
     with _dropout(model, plan.model_dropout, learners, step):
-        losses = model.losses(soft([learner.member for learner in learners]), batch).mean(dim=1)  # [S]
+        losses = model.losses(prompt_batch([learner.member for learner in learners]), batch).mean(dim=1)  # [S]
         losses = losses * team().share(len(rows[0]))
     whole = losses.detach().clone()
     team().add(whole)
@@ -234,15 +234,15 @@ def _groups(learners: Sequence[_Learner], width: int | None) -> Iterator[Sequenc
 
 
 def _evaluate(
-    learners: Sequence[_Learner], model: FrozenModel, lessons: TrainingData, step: int, width: int | None
+    learners: Sequence[_Learner], model: FrozenModel, data: TrainingData, step: int, width: int | None
 ) -> None:
     for group in _groups(learners, width) if learners else ():
         with torch.no_grad():
-            prompts = soft([learner.member for learner in group])
-        result = evaluate(prompts, model, lessons.validation)
+            prompts = prompt_batch([learner.member for learner in group])
+        result = evaluate(prompts, model, data.validation)
         for place, learner in enumerate(group):
             own = Evaluation(result.losses[place], result.chosen[place], result.scores[place])
-            learner.record(own, lessons.measure(own.chosen.tolist()), step)
+            learner.record(own, data.measure(own.chosen.tolist()), step)
 
 
 def _primary(metrics: Mapping[str, float]) -> float:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from prunekit.analysis import controls, tables
 from prunekit.plots import command, style
 from prunekit.plots.picture import LackingError, Picture, one_stage
-from prunekit.pruning.controls import ARMS
+from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.runs.run import Run
 from prunekit.tasks.metrics import bounds
 
@@ -34,7 +34,7 @@ def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
 
 def _stage(run: Run, stage: str | None) -> str:
     results = run.results()
-    there = sorted(set(results.loc[results["arm"].isin(ARMS), "stage"]))
+    there = sorted(set(results.loc[results["arm"].isin(CONTROL_NAMES), "stage"]))
     if not there:
         raise LackingError(
             f"{run.path}: no controls; repeat the command that made it with --controls (and --seeds 6), it goes on"

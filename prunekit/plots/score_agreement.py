@@ -10,18 +10,11 @@ from matplotlib.axes import Axes
 from prunekit.analysis import tables, unit_scores
 from prunekit.plots import command, naming, style
 from prunekit.plots.picture import LackingError, Picture, name_of, one_stage
+from prunekit.pruning.scores import MEASURED_SCORES, SCORES
 from prunekit.runs.run import Run
 
-REFERENCES = ("leave-one-out", "shapley")
-_TITLES = {
-    "absolute": "gradient (XPrompt)",
-    "signed": "gradient, signed",
-    "squared": "gradient, squared",
-    "magnitude": "magnitude",
-    "random": "random",
-    "leave-one-out": "leave-one-out",
-    "shapley": "Shapley value",
-}
+REFERENCES = tuple(score.name for score in MEASURED_SCORES)
+_TITLES = {score.name: score.label for score in SCORES}
 
 
 def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:

@@ -59,7 +59,7 @@ class AutoRate(NamedTuple):
 
 
 class Prompt(nn.Module):
-    """A thing that makes P prompt vectors in the model's embedding space.
+    """A module that makes P prompt vectors in the model's embedding space.
 
     Its `state_dict` holds all that it is made of: the trained numbers as parameters, what stays as it was drawn or
     measured as buffers.

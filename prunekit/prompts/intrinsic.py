@@ -2,8 +2,8 @@
 
 A prompt autoencoder is fitted to many trained prompts (`prunekit.experiment.prompt_autoencoder`); its decoder,
 Linear-tanh-Linear, is frozen and only a code is trained. As in the authors' code (thunlp/Intrinsic-Prompt-Tuning,
-bartPrompt.py, AE_type 1): inner
-width 768, the code from N(0, 0.02^2). The control is a random subspace around the start (its intrinsic.py, "random").
+bartPrompt.py, AE_type 1): inner width 768, the code from
+N(0, 0.02^2). The control is a random subspace around the start (its intrinsic.py, "random").
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class IntrinsicPrompt(Prompt):
     def start(
         cls, values: Tensor, generator: torch.Generator, options: Options = PUBLISHED, context: Context = NOTHING
     ) -> Prompt:
-        """A fresh code, near the middle of the decoder's subspace; it owes values [P, H] its shape alone.
+        """A fresh code, near the middle of the decoder's subspace; only the shape of values [P, H] is used.
 
         With options.subspace = "random" it is the control instead, a `RandomSubspacePrompt`.
 
@@ -102,7 +102,7 @@ class IntrinsicPrompt(Prompt):
 
 
 class RandomSubspacePrompt(Prompt):
-    """P_0 + reshape(R z): a random subspace around the start, the control that no other task has told anything.
+    """P_0 + reshape(R z): a random subspace around the start, the control that has learned nothing from other tasks.
 
     Attributes:
         code: z [D].

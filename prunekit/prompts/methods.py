@@ -19,13 +19,13 @@ from prunekit.support.errors import ArtifactError, ConfigError
 
 
 def kind(method: Method, state: Mapping[str, Tensor] | None = None) -> type[Prompt]:
-    """The class of a method's prompts; `state` tells the two that intrinsic prompt tuning has apart.
+    """The class of a method's prompts; `state` tells apart the two classes of intrinsic prompt tuning.
 
     Raises:
         ArtifactError: where there is no such method.
     """
     if method not in METHODS:
-        raise ArtifactError(f'method "{method}" is not known to this version; it knows {", ".join(METHODS)}')
+        raise ArtifactError(f'method "{method}" is unknown to this version of prunekit; it has {", ".join(METHODS)}')
     prompt_class: type[Prompt] = getattr(import_module(f"prunekit.prompts.{method}"), METHODS[method])
     return prompt_class if state is None else prompt_class.of_state(state)
 
@@ -40,7 +40,9 @@ def build(method: Method, state: Mapping[str, Tensor]) -> Prompt:
     try:
         return prompt_class(**state)
     except TypeError as error:
-        raise ArtifactError(f'no prompt of method "{method}" is made of {", ".join(sorted(state))}') from error
+        raise ArtifactError(
+            f'the tensors {", ".join(sorted(state))} are not those of a prompt of method "{method}"'
+        ) from error
 
 
 def start(
@@ -49,8 +51,12 @@ def start(
     """A fresh prompt of a method.
 
     Args:
-        values: [P, H] from an initialiser: where direct, residual, dept, adept, ept, structured, singular, dpt with
-            factors "svd", and the random subspace start from; of them the others take the shape alone.
+        method: its name.
+        values: [P, H] from an initialiser, which direct, residual, dept, adept, ept, structured, singular, dpt with
+            factors "svd" and the random subspace start from; of the others it gives the shape alone.
+        generator: where random numbers are drawn from.
+        options: the method's hyper-parameters.
+        context: what the method needs of the model or of earlier runs.
 
     Raises:
         ConfigError: where `options` do not fit, or `context` lacks what the method needs.

@@ -22,7 +22,6 @@ from prunekit.tasks import Example
 
 if TYPE_CHECKING:  # they import transformers, and who only reads records needs none
     from prunekit.engine.evaluate import Evaluation
-    from prunekit.engine.gradient_scores import Kind
     from prunekit.engine.train import Checkpoint, Trained
 
 
@@ -39,13 +38,13 @@ class Outcome:
     ticket: Ticket
     trained: Trained
     kept_at: Checkpoint
-    importance: Mapping[Kind, Scores]
+    importance: Mapping[str, Scores]
     validation: Sequence[Example]
     test: Sequence[Example]
     test_evaluation: Evaluation | None
     test_metrics: Mapping[str, float]
     majority: Mapping[str, float]
-    pruned_by: Kind | None
+    pruned_by: str | None
     run: str
 
 
@@ -72,7 +71,7 @@ def content(outcome: Outcome) -> dict[str, bytes]:
     return files
 
 
-def load(run: Run, key: RunKey, kind: Kind, metric: str) -> tuple[Ticket, RoundResult]:
+def load(run: Run, key: RunKey, kind: str, metric: str) -> tuple[Ticket, RoundResult]:
     """A finished round back from disk: the ticket it started from, and what was learned, with its `kind` of scores.
 
     Args:
@@ -139,10 +138,10 @@ def open_ticket(path: Path) -> Ticket:
     return finite(load_ticket(path) if key is None else finished_ticket(*key), path)
 
 
-def load_scores(run: Run, key: RunKey) -> dict[Kind, Scores]:
+def load_scores(run: Run, key: RunKey) -> dict[str, Scores]:
     """The scores of a finished round, by kind."""
     tensors, facts = unpack(run.read(key, paths.SCORES))
-    kinds: dict[Kind, int] = facts["examples"]
+    kinds: dict[str, int] = facts["examples"]
     return {kind: Scores(tensors[f"{kind}.token"], tensors[f"{kind}.piece"], count) for kind, count in kinds.items()}
 
 
@@ -159,7 +158,7 @@ class TestEvaluation:
     examples: Sequence[Example]
     test: Evaluation | None
     metrics: Mapping[str, float]
-    importance: Mapping[Kind, Scores]
+    importance: Mapping[str, Scores]
     diverged: str | None
 
 
@@ -181,7 +180,7 @@ def chosen(run: Run, key: RunKey, look: TestEvaluation) -> dict[str, bytes]:
     }
 
 
-def _packed_scores(importance: Mapping[Kind, Scores]) -> bytes:
+def _packed_scores(importance: Mapping[str, Scores]) -> bytes:
     tensors = {f"{kind}.token": scores.token for kind, scores in importance.items()}
     tensors |= {f"{kind}.piece": scores.piece for kind, scores in importance.items()}
     return pack(tensors, {"examples": {kind: scores.examples for kind, scores in importance.items()}})

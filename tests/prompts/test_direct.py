@@ -40,5 +40,5 @@ def test_a_prompt_is_rebuilt_from_its_state():
 
 
 def test_an_unknown_method_is_named():
-    with pytest.raises(ArtifactError, match='method "other" is not known'):
+    with pytest.raises(ArtifactError, match='method "other" is unknown'):
         methods.build("other", {"values": VALUES})

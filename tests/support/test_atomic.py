@@ -66,11 +66,11 @@ def test_what_a_link_leads_to_is_not_touched_where_none_is_followed(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from prunekit import disk
+from prunekit.support import atomic
 letter = sys.argv[2].encode()
 print("ready", flush=True)
 for number in range(400):
-    disk.replace(Path(sys.argv[1]), letter * (200_000 if number % 2 else 300))
+    atomic.replace(Path(sys.argv[1]), letter * (200_000 if number % 2 else 300))
 """
 
 
@@ -118,7 +118,7 @@ def test_a_sweep_takes_what_is_staged_wherever_it_lies_and_nothing_of_the_users(
     (run / "more").symlink_to(other, target_is_directory=True)
     for name in (".staging-notes", "staging", ".prunekit"):
         (run / name).write_text("the user's")
-    atomic.sweep(run)
+    atomic.remove_staged(run)
     assert sorted(path.name for path in run.iterdir()) == [".prunekit", ".staging-notes", "more", "seed=0", "staging"]
     assert list((run / "seed=0").iterdir()) == []
     assert len(list(other.iterdir())) == 1
@@ -126,16 +126,17 @@ def test_a_sweep_takes_what_is_staged_wherever_it_lies_and_nothing_of_the_users(
 
 def test_what_a_dead_process_left_of_a_file_goes_and_what_a_live_one_writes_stays(tmp_path):
     target = tmp_path / "report.html"
-    code = f"from pathlib import Path; from prunekit import disk; print(disk.staged(Path({str(target)!r})), end='')"
+    code = "from pathlib import Path; from prunekit.support import atomic; "
+    code += f"print(atomic.staged(Path({str(target)!r})), end='')"
     dead = Path(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     alive, other = atomic.staged(target), dead.with_name(dead.name.replace("report.html", "notes.html"))
     for path in (dead, alive, other):
         path.write_text("half")
-    atomic.sweep_dead(target)
+    atomic.remove_dead_staged(target)
     assert not dead.exists()
     assert alive.exists()
     assert other.exists()
-    atomic.sweep_dead(tmp_path / "nowhere" / "x")
+    atomic.remove_dead_staged(tmp_path / "nowhere" / "x")
 
 
 def flushed(monkeypatch):
@@ -153,7 +154,7 @@ def test_every_folder_that_got_a_new_name_is_flushed_up_to_the_first_that_was_th
     assert seen[-1] == folders[-1] / "prune-ab12"
     assert len(seen) == 5  # and the file itself
     seen.clear()
-    atomic.make(tmp_path / "runs" / "new")
+    atomic.make_folder(tmp_path / "runs" / "new")
     assert seen == []
 
 
@@ -165,7 +166,7 @@ def test_a_folder_that_another_process_makes_meanwhile_is_no_failure(tmp_path, m
         return real(path, *more, **options)
 
     monkeypatch.setattr(Path, "mkdir", slower)
-    atomic.make(tmp_path / "a" / "b")
+    atomic.make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
 
 

@@ -12,12 +12,12 @@ import pytest
 import tiny
 import torch
 from mutate import KINDS, memory_taken, mutated
-from prunekit.plots.test import build
 
 from prunekit.experiment import run as experiment
 from prunekit.experiment import settings_io
 from prunekit.experiment.prepare import prepare
 from prunekit.models import load
+from prunekit.plots.report import build
 from prunekit.runs import round_files
 from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey
 from prunekit.runs.run import Files, Run

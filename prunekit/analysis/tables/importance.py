@@ -38,7 +38,7 @@ def scores(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
             is the dense round alone.
 
     Columns:
-        `KEYS`; kind ("absolute", "signed", "squared", "magnitude", "random"); level ("token", "piece"); token; piece
+        `KEYS`; kind (the name of a score); level ("token", "piece"); token; piece
             (-1 at level token); score (larger = keep; NaN where dropped already); kept (bool: in this round); next_kept
             (boolean: in the next; NA where there is none); dropped_in (the first round without it, -1 where it is never
             dropped); norm (L2 of the trained values, 0 where dropped); pruned_by (bool: the kind by which this stage

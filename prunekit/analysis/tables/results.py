@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from prunekit.analysis.subjects import KEYS
+from prunekit.pruning.controls import CONTROLS
 from prunekit.runs.paths import GRID, LOG, UNTRAINED, RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ArtifactError
@@ -20,6 +21,7 @@ ROUNDS = (
 GAPS = ("stage", "arm", "seed", "rounds", "wanted", "reason", "line")
 LOGS = (*KEYS, "step", "split", "metric", "value")
 
+_BY_NAME = {control.name: control for control in CONTROLS}
 _COPIED = (
     "tokens", "pieces", "cells", "density", "parameters", "head_parameters", "steps", "kept_step", "status", "reason",
 )  # fmt: skip
@@ -150,13 +152,13 @@ def _row(run: Run, key: RunKey, known: Mapping[str, str]) -> dict[str, object]:
 def _gaps(run: Run) -> Iterator[dict[str, object]]:
     seeds = [int(seed) for seed in run.settings().get("seeds", [])]
     done: dict[tuple[str, str, int], dict[int, str]] = {}
-    whole: set[tuple[str, int]] = set()  # what dropped nothing has no reverse
+    densities: dict[tuple[str, int], float] = {}  # of each ticket in its last round
     for key in run.tickets():
         stage, _, arm = key.stage.partition("/")
         result = run.result(key)
         done.setdefault((stage, arm, key.seed), {})[key.round] = str(result["status"])
-        if not arm:  # rounds come in order: the last one decides
-            (whole.add if result["density"] == 1 else whole.discard)((stage, key.seed))
+        if not arm:
+            densities[stage, key.seed] = float(result["density"])
     stopped = {seed for seed in seeds if done.get(("", "", seed), {}).get(0, "done") != "done"}
     for seed in seeds:
         yield from _short("", "", seed, done.get(("", "", seed), {}), 1, 0)
@@ -167,8 +169,9 @@ def _gaps(run: Run) -> Iterator[dict[str, object]]:
         for arm in arms:
             for seed in seeds:
                 found = done.get((stage, arm, seed), {})
-                if seed in stopped or (arm == "complement" and (stage, seed) in whole):
-                    continue  # its dense round says why
+                control = _BY_NAME.get(arm)
+                if seed in stopped or (control and not control.exists(densities.get((stage, seed), 0.0))):
+                    continue  # its dense round, or its ticket, says why
                 if arm:  # some arms train every round and some the last alone
                     yield from _short(stage, arm, seed, found, 1, wanted)
                 else:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from prunekit.analysis import controls, functional, overlap, ranks, tables, unit_scores
 from prunekit.analysis.conclusions import as_table
+from prunekit.analysis.control_conclusions import conclusions
 from prunekit.analysis.importance_conclusions import importance_study
 from prunekit.analysis.nulls import Starts
 from prunekit.analysis.rank_conclusions import MATRICES, rank_study
@@ -143,9 +144,7 @@ def _controls(run: Run, results: pd.DataFrame, anchor: str, tolerance: float, dr
         shown = sheets.compared(controls.describe(arms, bounds=bounds(metric)), compared, metric)
         title = f"Is the ticket of {stage} better than its controls?"
         last = stage == with_arms[-1]
-        made.append(
-            Block(title, f"{anchor}-controls-{stage}", controls.conclusions(compared), shown, figures if last else ())
-        )
+        made.append(Block(title, f"{anchor}-controls-{stage}", conclusions(compared), shown, figures if last else ()))
     if made or not stages:
         return made
     why = "without controls nothing says that pruning did it: the same updates may do as well on the whole prompt"
@@ -248,7 +247,7 @@ def _settings(run: Run, anchor: str) -> Block:
 
 def _environment(run: Run) -> list[Any]:
     """The versions and the machine of every round; a table for each environment that any was made in."""
-    found = environment.of_rounds(run)
+    found = environment.environments(run)
     if not found:
         return [sheets.settings({"versions": "not known"}, "Versions and machine")]
     if len(found) == 1:
@@ -273,4 +272,4 @@ def _across(runs: Sequence[Run], tolerance: float) -> list[Block]:
     compared = controls.compare(arms, margin=tolerance)
     metrics = dict.fromkeys(str(run.settings()["metric"]) for run in runs)
     shown = sheets.compared(controls.describe(arms, bounds=bounds(*metrics)), compared, " / ".join(metrics))
-    return [Block("Over all tasks", "all-tasks", controls.conclusions(compared), shown)]
+    return [Block("Over all tasks", "all-tasks", conclusions(compared), shown)]

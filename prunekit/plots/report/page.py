@@ -40,7 +40,7 @@ def render(page: Page) -> str:
         )
     )
     # both files are ours; what a run brought along is escaped
-    text = _template().render(page=page, policy=policy, style=Markup(style), script=Markup(script))
+    text = _template().render(page=page, policy=policy, style=Markup(style), script=Markup(script))  # noqa: S704
     if (size := len(text.encode())) > LARGEST:
         raise DataError(f"the page would have {size / 2**20:.1f} MB, {LARGEST / 2**20:.0f} at most; report fewer runs")
     return text

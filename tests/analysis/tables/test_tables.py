@@ -14,7 +14,7 @@ from prunekit import analysis
 from prunekit.analysis import controls, tables
 from prunekit.experiment import run
 from prunekit.experiment.prepare import prepare
-from prunekit.pruning.controls import ARMS
+from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.support import atomic
@@ -102,7 +102,7 @@ def test_updates_by_hand_where_each_round_restarts(rewind, before, tmp_path):
     """The values of a round that was rewound to step 4 have seen 4 updates of the dense round and their own."""
     made = Made(tmp_path).add("", 0, steps=10)
     made.lineage("", 7, 5, rewind=rewind)
-    made.add(f"{STAGE}/random", 2, steps=6, rewind=rewind).add(f"{STAGE}/length", 2, steps=3, rewind="reinit")
+    made.add(f"{STAGE}/random", 2, steps=6, rewind=rewind).add(f"{STAGE}/short-prompt", 2, steps=3, rewind="reinit")
     found = tables.arms(made.run, STAGE)
     assert row(found, "ticket")["updates"] == before + 5
     assert row(found, "random")["updates"] == before + 6
@@ -176,7 +176,7 @@ def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
     made = run.run(prepared, tmp_path, tiny.Quiet(), controls=True)
     found = tables.arms(made, prepared.stage)
     handed_on, restarted = {"trained": (6, 6), "2": (4, 2)}[rewind]
-    updates = {"majority": 0, "untrained": 0, "dense": 2} | dict.fromkeys(("ticket", *ARMS), handed_on)
+    updates = {"majority": 0, "untrained": 0, "dense": 2} | dict.fromkeys(("ticket", *CONTROL_NAMES), handed_on)
     updates |= dict.fromkeys(("reinit", "short-prompt"), restarted)  # new values have no dense round behind them
     assert {(one["arm"], one["seed"]): one["updates"] for one in found.to_dict("records")} == {
         (arm, seed): count for arm, count in updates.items() for seed in (0, 1)
@@ -190,7 +190,7 @@ def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
     share = answers.groupby(["arm", "seed"])["right"].mean()
     for (arm, seed), reached in share.items():
         assert reached == pytest.approx(row(found, arm, seed)["test"])
-    assert set(answers["arm"]) == {"dense", "ticket", *ARMS}
+    assert set(answers["arm"]) == {"dense", "ticket", *CONTROL_NAMES}
 
 
 # ---- predictions
@@ -230,7 +230,7 @@ def test_predictions_and_arms_agree_on_who_came_to_the_end(tmp_path):
     made = Made(tmp_path, seeds=(0, 1)).add("", 0, answers=ANSWERS).add("", 0, 1, status="diverged", answers=ANSWERS)
     made.add(STAGE, 1, answers=ANSWERS).add(STAGE, 2, answers=ANSWERS)
     made.add(f"{STAGE}/random", 1, answers=ANSWERS)  # its last round is still to come
-    made.add(f"{STAGE}/length", 2, answers=ANSWERS, status="diverged")
+    made.add(f"{STAGE}/short-prompt", 2, answers=ANSWERS, status="diverged")
     made.add(f"{STAGE}/dense-continued", 2, answers=ANSWERS, status="dropped at step 4")
     found = tables.predictions(made.run, STAGE)
     arms = tables.arms(made.run, STAGE)
