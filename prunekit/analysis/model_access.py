@@ -13,12 +13,12 @@ from torch import Tensor
 
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
-from prunekit.experiment import sameness
+from prunekit.experiment import provenance
 from prunekit.experiment.prepare import Prepared, encode, model_of, prepare, task_of
 from prunekit.experiment.settings import Experiment
 from prunekit.models import Encoded, FrozenModel
-from prunekit.prompts import kind
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.methods import kind
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
@@ -93,7 +93,7 @@ def starts(run: Run) -> Callable[[int], Tensor]:
         DataError: where model and task cannot be loaded.
     """
     prepared = prepare(experiment_of(run))
-    sameness.check(run.path, sameness.of_run(run), prepared.content, allow_changed=False)
+    provenance.check(run.path, provenance.run_content(run), prepared.content, allow_changed=False)
 
     @cache
     def start(number: int) -> Tensor:
@@ -139,7 +139,9 @@ def _check_same(
     run: Run, model: FrozenModel, task: Task | None = None, splits: Mapping[str, Sequence[Example]] | None = None
 ) -> None:
     """Whether model, task and rows are still those that a run was made with; its figures would be of others."""
-    sameness.check(run.path, sameness.of_run(run), sameness.content(model, task, splits), allow_changed=False)
+    provenance.check(
+        run.path, provenance.run_content(run), provenance.content(model, task, splits), allow_changed=False
+    )
 
 
 def _answers(ticket: Ticket, values: Tensor, model: FrozenModel, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:

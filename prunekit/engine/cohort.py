@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prunekit.models import PromptBatch, stack
-from prunekit.prompts import same_kind
+from prunekit.prompts.methods import same_kind
 from prunekit.pruning.ticket import State, Ticket, Values
 
 

@@ -1,6 +1,6 @@
-"""Every knob, as small frozen models without torch; `Experiment` composes them.
+"""Every setting, in small frozen models without torch; `Experiment` composes them.
 
-"auto" values are resolved once, from the model and the task; what they became is written to the run.
+"auto" values are resolved once, from the model and the task, and written to the run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from prunekit.prompts import Method
+from prunekit.prompts.init import Init
 from prunekit.pruning.scores import PRUNING_SCORES
 
 SCHEMA = 1
@@ -22,7 +24,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 
 
 def within(least: int, most: int, why: str) -> BeforeValidator:
-    """A whole number from `least` to `most`; what is neither a number nor in these bounds is told so.
+    """A whole number from `least` to `most`; anything else is refused with the bounds.
 
     Args:
         why: what forbids more, in a few words.
@@ -92,7 +94,7 @@ class ModelSettings(Settings):
         None, description="frozen weights in whole numbers, by bitsandbytes; on CUDA alone"
     )
     text_cache_mb: Annotated[int, within(0, 1_048_576, "that is a tebibyte")] = Field(
-        2048, description="place = suffix: memory for what was read of texts, in MiB; more goes to temporary files"
+        2048, description="position = suffix: memory for cached texts, in MiB; more goes to temporary files"
     )
 
 
@@ -120,9 +122,7 @@ class TaskSettings(Settings):
 class PromptSettings(Settings):
     """The prompt and its start."""
 
-    method: Literal[
-        "direct", "dpt", "residual", "dept", "adept", "ept", "bilinear", "structured", "intrinsic", "ulpt", "singular"
-    ] = Field("direct", description="parameterisation of the prompt")
+    method: Method = Field("direct", description="parameterisation of the prompt")
     rank: Factor | None = Field(None, description="rank of the method's factors; default: as published")
     bottleneck: Factor = Field(400, description="method = residual: hidden width of its MLP")
     columns: Literal["whitening", "random"] = Field(
@@ -141,7 +141,7 @@ class PromptSettings(Settings):
         20, description="prompt tokens P"
     )
     pieces: Factor = Field(16, description="pieces per token K; must divide the embedding width")
-    init: Literal["vocabulary", "uniform", "text", "labels"] = Field("vocabulary", description="starting values")
+    init: Init = Field("vocabulary", description="starting values")
     init_text: str | None = Field(None, description="the words of init = text")
     init_from: str | None = Field(
         None, description="start from a finished ticket (round directory or file): prompt transfer"
@@ -218,7 +218,7 @@ class PruningSettings(Settings):
     )
     rewind: (
         Annotated[int, within(0, 10_000_000, "no dense round has so many steps")] | Literal["trained", "init", "reinit"]
-    ) = Field("trained", description="trained, init, a step of the dense round, or fresh (a control)")
+    ) = Field("trained", description="trained, init, a step of the dense round, or reinit (a control)")
     dropped_as: Literal["remove", "hide", "zero"] = Field("remove", description="what stands for a dropped token")
 
 
@@ -272,7 +272,7 @@ class Experiment(Settings):
     pruning: PruningSettings = PruningSettings()
     search: SearchSettings = SearchSettings()
     machine: MachineSettings = MachineSettings()
-    seeds: tuple[Seed, ...] = Field((0,), description="seeds; one lineage each")
+    seeds: tuple[Seed, ...] = Field((0,), description="seeds of initialisation and data order")
 
     @model_validator(mode="after")
     def _alike_on_all_processes(self) -> Experiment:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from prunekit.prompts import DroppedAs
+from prunekit.prompts.base import DroppedAs
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Keep

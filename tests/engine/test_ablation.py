@@ -261,7 +261,7 @@ class Game:
         return SimpleNamespace(size=len(members[0]))
 
     def forward(self, prompts, batch):
-        assert not prompts.ragged
+        assert prompts.placed.all()
         there = [frozenset(row[row >= 0].tolist()) for row in prompts.source]
         self.seen.append(there)
         worth = [sum(paid for tokens, paid in self.dividends.items() if tokens <= one) for one in there]

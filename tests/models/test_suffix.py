@@ -461,7 +461,7 @@ def test_what_a_models_configuration_rules_out(setting):
 
 @pytest.mark.parametrize("kind", ["t5", "bert"])
 def test_other_families_refuse_it(kind):
-    with pytest.raises(ConfigError, match="place = 'suffix' does not fit this model; use one of"):
+    with pytest.raises(ConfigError, match="position = 'suffix' does not fit this model; use one of"):
         tiny.frozen(kind, position="suffix")
 
 

@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 import prunekit as pk
 from prunekit.engine.cohort import Member, prompt_batch
-from prunekit.models import Encoded, Head, PromptBatch, settle, wrap
+from prunekit.models import Encoded, Head, PromptBatch, find_traits, wrap
 from prunekit.models.traits import Traits
 from prunekit.support.errors import ConfigError
 
@@ -314,16 +314,16 @@ def test_longer_texts_are_tried_once_they_reach_a_window():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         bone = wrap(AutoModel.from_config(AutoConfig.for_model("modernbert", **settings)).eval(), tokenizer())
-    assert bone.tried == 6
-    settle(bone, 1000)
-    assert bone.tried == 6
-    settle(bone, 3001)
-    assert bone.tried == 3001
+    assert bone.tried_tokens == 6
+    find_traits(bone, 1000)
+    assert bone.tried_tokens == 6
+    find_traits(bone, 3001)
+    assert bone.tried_tokens == 3001
 
 
 def test_a_window_is_met_at_load():
-    assert wrap(stranger("modernbert"), tokenizer()).tried == 7
-    assert architectures.frozen("mistral").tried == 9
+    assert wrap(stranger("modernbert"), tokenizer()).tried_tokens == 7
+    assert architectures.frozen("mistral").tried_tokens == 9
 
 
 # ---- models in a wrapping
@@ -396,7 +396,7 @@ def test_any_id_pads_even_one_behind_the_embedding():
 
 def test_hidden_tokens_are_refused_where_the_model_sees_them():
     bone = wrap(stranger("fnet"), tokenizer())
-    assert not bone.hides
+    assert not bone.can_hide
     rows = tiny.encoded(bone, tiny.examples(2))
     ticket = _with_mask(tiny.ticket(bone, dropped_as="hide"), tiny.masked([True, False, True, True]))
     with pytest.raises(ConfigError, match="FNetModel sees prompt tokens that are hidden from it"):

@@ -11,6 +11,7 @@ import pandas as pd
 from prunekit.experiment.settings import Experiment
 from prunekit.experiment.sweep.grid import Grid
 from prunekit.experiment.sweep.jobs import Outcome
+from prunekit.runs import summary
 from prunekit.runs.paths import UNTRAINED, RunKey
 from prunekit.runs.run import Run
 
@@ -59,15 +60,46 @@ def results(out: Path, grid: Grid, outcomes: Mapping[Experiment, Outcome]) -> pd
     return table
 
 
+def experiment_row(
+    grid: Grid, experiment: Experiment, outcome: Outcome, tickets: pd.DataFrame, runs: Path, tolerance: float
+) -> dict[str, Any]:
+    """One finished experiment in short: its dense prompt, and its smallest good or its chosen ticket, means over seeds.
+
+    Args:
+        tickets: of the whole sweep, as `results` gives them.
+        runs: the folder of its run directory.
+        tolerance: how far below dense on validation the smallest good ticket may be.
+    """
+    metric = Run.open(runs / outcome.run).settings()["metric"]
+    stages = tickets["stage"].isin(["", UNTRAINED, outcome.stage])
+    rows = tickets[(tickets["directory"] == outcome.run) & stages]
+    rounds = summary.summarise(rows.assign(stage=rows["stage"].str.replace("search-", "prune-")), metric)
+    front: dict[str, Any] = {**grid.values(experiment), "metric": metric, "seeds": len(experiment.seeds)}
+    front["stopped"] = int((rows["status"] == "diverged").sum())
+    if not rounds:
+        return front
+    best = rounds[-1] if outcome.stage.startswith("search-") else summary.smallest(rounds, tolerance)
+    best = best or rounds[0]
+    members = rows[(rows["round"] == best.round) & (rows["arm"] == "") & rows["stage"].isin(["", outcome.stage])]
+    density = float(members[members["status"] == "done"]["density"].mean())  # of a search every seed has its own
+    return front | {
+        "dense": rounds[0].test,
+        "density": density,
+        "test": best.test,
+        "low": best.low,
+        "high": best.high,
+    }
+
+
 def _rows(out: Path, grid: Grid, experiment: Experiment, outcome: Outcome) -> pd.DataFrame:
-    own = Run.open(out / outcome.run).results([RunKey.parse(Path(place)) for place in outcome.places])
+    tickets = Run.open(out / outcome.run).results([RunKey.parse(Path(place)) for place in outcome.places])
     front: dict[str, Any] = {
         "directory": outcome.run,
         "task": experiment.task.name,
         "model": experiment.model.name,
         **grid.values(experiment),
     }
-    return pd.concat([pd.DataFrame([front] * len(own), index=own.index), own], axis=1)
+    return pd.concat([pd.DataFrame([front] * len(tickets), index=tickets.index), tickets], axis=1)
 
 
 def _one_kind(column: pd.Series) -> pd.Series:

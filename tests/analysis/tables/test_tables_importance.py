@@ -5,8 +5,8 @@ import pytest
 import tiny
 
 from prunekit.analysis import tables, unit_scores
+from prunekit.analysis.measure import score
 from prunekit.analysis.tables import importance
-from prunekit.cli import scoring
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.runs import round_files
@@ -79,9 +79,9 @@ def test_measurements_stand_beside_scores(made, scores, capsys):
     assert tables.measured([run]).empty
     assert list(tables.measured([run]).columns) == list(importance.MEASURED)
     dense, pruned = run.folder(RunKey("", 0, 0)), run.folder(RunKey(prepared.stage, 0, 2))
-    scoring.score(dense, scoring.Wish(), {}, json=True)
-    scoring.score(dense, scoring.Wish(kind="shapley"), {}, json=True)
-    scoring.score(pruned, scoring.Wish(level="piece"), {}, json=True)
+    score(dense, quiet=True)
+    score(dense, kind="shapley", quiet=True)
+    score(pruned, level="piece", quiet=True)
     found = tables.measured([run])
     assert list(found.columns) == list(importance.MEASURED)
     assert found.groupby(["kind", "level", "round"]).size().to_dict() == {
