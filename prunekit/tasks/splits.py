@@ -22,6 +22,8 @@ from prunekit.tasks.task import Task
 from prunekit.tasks.testbed_tasks import read_testbed
 from prunekit.tasks.transforms import flat_rows
 
+# by which word the answers of a split are dealt out: that of the first runs, so that they fall as they did
+_SHUFFLED_AS = {"train": "train", "validation": "selection"}
 CARVED = 0.2  # share of train that becomes validation, and never more than half
 
 
@@ -96,7 +98,7 @@ def load_splits(
     parts = _assign(task, _sources(task, data, revision))
     drawn = {name: _draw(part, name, asked[name], data_seed) for name, part in parts.items()}
     if labels == "shuffled":
-        drawn |= {name: _shuffled(drawn[name], name, data_seed) for name in ("train", "validation")}
+        drawn |= {name: _shuffled(drawn[name], stream, data_seed) for name, stream in _SHUFFLED_AS.items()}
     train, validation, test = (tuple(drawn[name].examples) for name in ("train", "validation", "test"))
     origin = {name: part.origin for name, part in drawn.items()}
     return Splits(train, validation, test, origin, _digest([train, validation, test]))
@@ -221,16 +223,16 @@ def _subset(examples: Sequence[Example], number: int, seed: int, *, whole: bool)
     return [example for example in examples if example.index in taken]
 
 
-def _shuffled(part: _Part, name: str, seed: int) -> _Part:
+def _shuffled(part: _Part, stream: str, seed: int) -> _Part:
     """A part whose right answers were dealt out anew: a null of training that leaves texts and choices as they are.
 
     Where all examples have as many choices, their answers are permuted, so that each answer is as frequent as before;
     else each example draws as many right answers as it had from its own choices. Both in the order of a hash of seed,
-    split, text and index.
+    stream, text and index.
     """
 
     def key(example: Example, *more: object) -> str:
-        return _sha256("|".join(map(str, (seed, "labels", name, example.text, example.index, *more))))
+        return _sha256("|".join(map(str, (seed, "labels", stream, example.text, example.index, *more))))
 
     examples = part.examples
     if len({len(example.choices) for example in examples}) == 1:
