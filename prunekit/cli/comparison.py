@@ -18,7 +18,7 @@ from prunekit.tasks.metrics import bounds
 def show_search(run: Run, stage: str) -> None:
     """The cells of a search: validation metric by kept tokens and pieces, what each seed chose, what halving does."""
     metric = run.settings()["metric"]
-    tried = tables.cells(run, stage)
+    tried = tables.trials(run, stage)
     if tried.empty:
         terminal.write(f"{stage}: no finished cell yet")
         return
@@ -60,7 +60,7 @@ def _halving(run: Run, stage: str, tried: pd.DataFrame) -> str | None:
         )
     if not (tried["status"] == "done").any() or run.stage_settings(stage)["grid"] == "paper":
         return None
-    found = halving.replay(tables.curves(run, stage), rungs(steps, every))
+    found = halving.replay(tables.trial_curves(run, stage), rungs(steps, every))
     return (
         f"successive halving (--halving) would have saved {found['saving'].mean():.0%} of the updates, at a regret of "
         f"{found['regret'].mean():.3f} on validation (mean; largest {found['regret'].max():.3f})"

@@ -246,7 +246,7 @@ def _seconds(found: Found) -> float:
     """Mean seconds of one training at the chosen rate; members that trained side by side share their time."""
     if found.chosen is None:
         return math.nan
-    times = [found.run.timing(RunKey(f"{RATES}/rate={found.chosen:g}", seed, 0)) for seed in found.seeds]
+    times = [found.run.timing(RunKey(RATES.inside(f"rate={found.chosen:g}"), seed, 0)) for seed in found.seeds]
     each = [one["training_seconds"] / one["members"] for one in times if one]
     return math.fsum(each) / len(each) if each else math.nan
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as codec
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from prunekit.experiment import environment, sameness
 from prunekit.experiment.prepare import encode
 from prunekit.models import Encoded, FrozenModel
 from prunekit.pruning.ticket import Ticket
-from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey
+from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey, Stage
 from prunekit.runs.round_files import locate
 from prunekit.runs.run import Files, Run
 from prunekit.support import atomic, terminal
@@ -102,8 +101,8 @@ def score(path: Path, wish: Wish, settings: dict[str, Any], *, json: bool, allow
         more = {"changed": verbs.changed(run, settings), "differs": list(use.differences)}
         more["digests"] = sameness.digests(use.content)
     asked = asdict(wish) | more
-    stage = f"score-{identity(asked, 4)}"
-    own = RunKey(f"{stage}/{key.stage}".rstrip("/"), key.seed, key.round)
+    stage = Stage.of("score", identity(asked, 4))
+    own = RunKey(stage.inside(key.stage), key.seed, key.round)
     with run.locked():
         run.write_stage(stage, {name: value for name, value in asked.items() if value is not None})
         if not run.done([own]):
@@ -123,8 +122,7 @@ def score(path: Path, wish: Wish, settings: dict[str, Any], *, json: bool, allow
 
 
 def _load(run: Run, key: RunKey) -> Scored:
-    table = pd.read_parquet(run.read(key, IMPORTANCE))
-    return Scored(table, codec.loads(run.read(key, FACTS).read_bytes()))
+    return Scored(run.table(key, IMPORTANCE), run.facts(key, FACTS))
 
 
 def _measure(use: verbs.Use, wish: Wish) -> Scored:

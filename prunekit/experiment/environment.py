@@ -14,8 +14,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prunekit import __version__
-from prunekit.runs import checksums
 from prunekit.runs.paths import ENVIRONMENT, RunKey
+from prunekit.runs.reader import RunReader
 from prunekit.runs.run import Run
 from prunekit.support.errors import ArtifactError
 
@@ -55,7 +55,7 @@ def current(device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def of_rounds(run: Run) -> list[dict[str, Any]]:
+def of_rounds(run: RunReader) -> list[dict[str, Any]]:
     """Every environment that rounds of a run were made in, in the order of their first use, with `rounds` of each.
 
     Raises:
@@ -64,7 +64,7 @@ def of_rounds(run: Run) -> list[dict[str, Any]]:
     path = run.path / ENVIRONMENT
     if not path.exists():
         return []
-    facts = checksums.read_stamped(path, _CURE, run.path)
+    facts = run.environment(_CURE)
     if facts.get("run") != run.id:
         raise ArtifactError(f"{path}: belongs to another run; {_CURE}")
     try:
@@ -88,10 +88,10 @@ def record(run: Run, keys: Iterable[RunKey], device: str = "cpu") -> None:
     run.write_environment({"run": run.id, "environments": [entry for entry in others if entry["rounds"]]})
 
 
-def notes(run: Run, keys: Sequence[RunKey] | None = None, device: str = "cpu") -> list[str]:
+def notes(run: RunReader, keys: Sequence[RunKey] | None = None, device: str = "cpu") -> list[str]:
     """A line that says in what this environment differs from those of a run's rounds; none where it does not.
 
-    places: of these rounds alone.
+    keys: of these rounds alone.
     """
     names = None if keys is None else set(map(str, keys))
     now = _flat(current(device))

@@ -14,12 +14,12 @@ from pathlib import Path
 from prunekit.experiment.prepare import Prepared
 from prunekit.experiment.round_runner import Progress, RoundRunner, RoundSpec
 from prunekit.experiment.run import begun
-from prunekit.runs.paths import RunKey
+from prunekit.runs.paths import RunKey, Stage
 from prunekit.runs.run import Run
 from prunekit.support.digest import identity
 
 #: Where the trainings lie.
-RATES = "rates"
+RATES = Stage("rates")
 #: One training: its learning rate and seed.
 Key = tuple[float, int]
 
@@ -35,7 +35,7 @@ class Found:
     """
 
     run: Run
-    stage: str
+    stage: Stage
     rates: Mapping[float, float]
     seeds: tuple[int, ...]
     chosen: float | None
@@ -51,7 +51,7 @@ def search_rates(prepared: Prepared, factors: Sequence[float], out: Path, watch:
     rates = grid(prepared.plan.learning_rate, factors)
     with begun(prepared, out, watch) as (work, cohorts):
         asked = {"learning_rates": list(rates), "seeds": sorted(seeds)}
-        stage = f"{RATES}-{identity(asked, 4)}"
+        stage = Stage.of(RATES, identity(asked, 4))
         work.directory.write_stage(RATES, {"holds": "trainings at one learning rate each, without test"})
         work.directory.write_stage(stage, asked)
         reached = {key: value for rate in rates for key, value in _train(work, rate, cohorts).items()}
@@ -101,4 +101,4 @@ def _train(work: RoundRunner, rate: float, cohorts: Sequence[Sequence[int]]) -> 
 
 
 def _key(rate: float, seed: int) -> RunKey:
-    return RunKey(f"{RATES}/rate={rate:g}", seed, 0)
+    return RunKey(RATES.inside(f"rate={rate:g}"), seed, 0)

@@ -22,9 +22,9 @@ from prunekit.experiment.prepare import Prepared
 from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
-from prunekit.runs import round_files
+from prunekit.runs import round_files, round_record
 from prunekit.runs.paths import RunKey
-from prunekit.runs.round_files import Outcome
+from prunekit.runs.round_record import RoundRecord
 from prunekit.runs.run import Files, Run
 from prunekit.support.errors import ArtifactError
 
@@ -108,7 +108,7 @@ class RoundRunner:
             tickets = [members[key] for key in cohort]
             done = self._train(cohort, tickets, replace(turn, title=turn.title + part))
             contents = [
-                round_files.content(self._outcome(ticket, one)) for ticket, one in zip(tickets, done, strict=True)
+                round_record.content(self._outcome(ticket, one)) for ticket, one in zip(tickets, done, strict=True)
             ]
             self._record(cohort)
             self.directory.commit(
@@ -136,8 +136,8 @@ class RoundRunner:
             files = []
             for key, (test, scores, diverged) in zip(cohort, judged, strict=True):
                 metrics = {} if test is None else task.score(splits.test, test.chosen.tolist())
-                looked = round_files.TestEvaluation(splits.test, test, metrics, scores, diverged)
-                content = round_files.chosen(self.directory, chosen[key], looked)
+                looked = round_record.TestEvaluation(splits.test, test, metrics, scores, diverged)
+                content = round_record.chosen(self.directory, chosen[key], looked)
                 files.append(Files(key, content, timing))
             self._record(cohort)
             self.directory.commit(files)
@@ -226,12 +226,12 @@ class RoundRunner:
         result = evaluate(prompts, model, self.prepared.test)
         return [Evaluation(*row) for row in zip(result.losses, result.chosen, result.scores, strict=True)]
 
-    def _outcome(self, ticket: Ticket, learned: TrainedMember) -> Outcome:
+    def _outcome(self, ticket: Ticket, learned: TrainedMember) -> RoundRecord:
         """What is written about one member's round."""
         prepared = self.prepared
         splits, task = prepared.splits, prepared.task
         test = {} if learned.test is None else task.score(splits.test, learned.test.chosen.tolist())
-        return Outcome(
+        return RoundRecord(
             ticket=ticket,
             trained=learned.trained,
             kept_at=learned.kept_at,

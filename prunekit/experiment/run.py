@@ -24,7 +24,7 @@ from prunekit.pruning.schedule import Keep, rungs
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.distributed_run import run_at
-from prunekit.runs.paths import GRID, SETTINGS, UNTRAINED, RunKey
+from prunekit.runs.paths import DENSE, SETTINGS, UNTRAINED, RunKey, Stage
 from prunekit.runs.run import Run
 from prunekit.runs.store import Stored
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -182,7 +182,7 @@ def _prune(work: RoundRunner, seeds: Sequence[int], keeps: Sequence[Keep]) -> li
 
     def learn(tickets: Sequence[Ticket]) -> list[RoundResult]:
         number = tickets[0].round
-        keys = [RunKey(prepared.stage if number else "", ticket.seed, number) for ticket in tickets]
+        keys = [RunKey(prepared.stage if number else DENSE, ticket.seed, number) for ticket in tickets]
         snapshots = prepared.snapshot_steps if number == 0 else ()
         turn = RoundSpec(f"round {number}", prepared.plan, snapshots)
         learned = work.learn(dict(zip(keys, tickets, strict=True)), turn)
@@ -219,7 +219,7 @@ def _learn_cells(work: RoundRunner, cells: Mapping[ratios.Key, Ticket]) -> dict[
 
 def _cell(prepared: Prepared, key: ratios.Key) -> RunKey:
     seed, keep = key
-    return RunKey(f"{prepared.search_stage}/{GRID}/tokens={keep.tokens}-pieces={keep.pieces}", seed, 1)
+    return RunKey(prepared.search_stage.trial(keep.tokens, keep.pieces), seed, 1)
 
 
 def _halving(work: RoundRunner, keys: Mapping[RunKey, ratios.Key]) -> Callable[[Sequence[RunKey]], Cull] | None:
@@ -266,7 +266,7 @@ def _finish_search(work: RoundRunner, found: ratios.Found, controls: bool) -> No
             ended = (seed for seed in found.chosen if found.learned[seed, whole].validation is not None)
             others["dense-continued"] = dict.fromkeys(ended, whole)
         cells = {(arm, seed): (seed, keep) for arm, keeps in others.items() for seed, keep in keeps.items()}
-        work.finish({RunKey(f"{stage}/{arm}", seed, 1): _cell(prepared, key) for (arm, seed), key in cells.items()})
+        work.finish({RunKey(stage.inside(arm), seed, 1): _cell(prepared, key) for (arm, seed), key in cells.items()})
     for seed, keep in found.chosen.items():
         reached = found.learned[seed, keep].validation
         work.watch.say(
@@ -280,7 +280,7 @@ def _count(found: ratios.Found, seed: int) -> int:
 
 
 def _train_arms(
-    work: RoundRunner, stage: str, dense: Round, targets: Sequence[Target], without: Sequence[Arm] = ()
+    work: RoundRunner, stage: Stage, dense: Round, targets: Sequence[Target], without: Sequence[Arm] = ()
 ) -> None:
     """The controls beside a stage's tickets; the test split is looked at in their last round."""
     prepared = work.prepared
@@ -288,7 +288,7 @@ def _train_arms(
 
     def learn(tickets: Mapping[arms.Key, Ticket]) -> dict[arms.Key, RoundResult]:
         number = next(iter(tickets.values())).round
-        run_keys = {RunKey(f"{stage}/{arm}", seed, number): (arm, seed) for arm, seed in tickets}
+        run_keys = {RunKey(stage.inside(arm), seed, number): (arm, seed) for arm, seed in tickets}
         turn = RoundSpec(f"controls, round {number}", prepared.plan, test=number == last, score=False)
         learned = work.learn({run_key: tickets[key] for run_key, key in run_keys.items()}, turn)
         return {key: learned[run_key] for run_key, key in run_keys.items()}

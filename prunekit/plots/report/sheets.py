@@ -120,7 +120,7 @@ def seeds(rows: pd.DataFrame, metric: str) -> Table:
 
 def searched(run: Run, stage: str, metric: str) -> list[Table]:
     """What a search tried, and what it chose."""
-    tried = tables.cells(run, stage)
+    tried = tables.trials(run, stage)
     done = tried[tried["status"] == "done"]
     keys = ["tokens", "pieces", "cells"]
     means = done.groupby(keys).agg(seeds=("seed", "nunique"), validation=("validation", "mean")).reset_index()
