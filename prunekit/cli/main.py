@@ -43,11 +43,11 @@ def main(arguments: list[str] | None = None) -> None:
     except BaseException as error:
         if debug and not isinstance(error, SystemExit):
             sys.stderr.write(terminal.printable("".join(traceback.format_exception(error))))
-        sys.exit(_test(error))
+        sys.exit(_failed(error))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _test(error: BaseException) -> int:
+def _failed(error: BaseException) -> int:
     """One line for the user; the exit code."""
     match error:
         case SystemExit():

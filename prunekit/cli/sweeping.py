@@ -39,10 +39,10 @@ from prunekit.tasks.testbed import MODEL_PATH
 # what a worker needs beside its model: Python, torch, transformers and one task, as measured on the testbed
 _WORKER_BYTES = 700 * 2**20
 _SHOWN = 60
-# whose density and report a row shows
+# whose density and test a row shows
 _WHICH = {
-    "prune": "density, report: of the smallest ticket within {tolerance} of dense on validation; 1 is the dense prompt",
-    "search": "density, report: of the chosen ticket",
+    "prune": "density, test: of the smallest ticket within {tolerance} of dense on validation; 1 is the dense prompt",
+    "search": "density, test: of the chosen ticket",
 }
 
 
@@ -260,7 +260,7 @@ def _row(
     return row | {
         "dense": rounds[0].test,
         "density": density,
-        "report": best.test,
+        "test": best.test,
         "low": best.low,
         "high": best.high,
     }
@@ -269,7 +269,7 @@ def _row(
 def _show(rows: Sequence[dict[str, Any]], verb: grid.Verb, tolerance: float, screen: terminal.Screen) -> None:
     """The experiments in short; of many only the first, the rest being in the table on disk."""
     # `tune` leaves no ticket but the dense one
-    left_out = ("low", "high", "density", "report") if verb == "tune" else ("low", "high")
+    left_out = ("low", "high", "density", "test") if verb == "tune" else ("low", "high")
     names = list(dict.fromkeys(name for row in rows for name in row if name not in left_out))
     if not any(row["stopped"] for row in rows):
         names = [name for name in names if name != "stopped"]

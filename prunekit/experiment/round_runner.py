@@ -257,10 +257,20 @@ class RoundRunner:
         }
 
 
+# Members of one length stand in the order that their controls' first names gave. It decides how sums are rounded, so
+# another order would end in other last bits.
+_ORDER = {"reinit": "fresh", "short-prompt": "length", "complement": "reversed"}
+
+
 def packed(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunKey]]:
     """Cohorts of at most `width`: members with as many tokens side by side, so that few rows are padding.
 
     A function of the members alone, so that a resumed run cuts them alike.
     """
-    order = sorted(members, key=lambda key: (-members[key].mask.tokens, key))
-    return [order[start : start + width] for start in range(0, len(order), width)]
+
+    def order(key: RunKey) -> tuple[int, RunKey]:
+        stage, slash, control = key.stage.rpartition("/")
+        return -members[key].mask.tokens, key._replace(stage=stage + slash + _ORDER.get(control, control))
+
+    ordered = sorted(members, key=order)
+    return [ordered[start : start + width] for start in range(0, len(ordered), width)]

@@ -1,8 +1,8 @@
 """The three splits of an experiment: `train` fits, `validation` chooses, `test` is looked at once per ticket.
 
-`test` is the last split with labels: test, else validation. `validation` is validation where test is the report; where
-there is no third split it is carved from train. Rows of train whose text also occurs in test stay where they are (a
-few official splits have some), but no such row is carved into validation.
+`test` is the last split of the data that has labels. `validation` is the data's own where that is another one; else it
+is carved from train. Rows of train whose text also occurs in test stay where they are (a few official splits have
+some), but no such row is carved into validation.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from prunekit.tasks.task import Task
 from prunekit.tasks.testbed_tasks import read_testbed
 from prunekit.tasks.transforms import flat_rows
 
-# by which word the answers of a split are dealt out: that of the first runs, so that they fall as they did
-_SHUFFLED_AS = {"train": "train", "validation": "selection"}
 CARVED = 0.2  # share of train that becomes validation, and never more than half
 
 
@@ -98,7 +96,7 @@ def load_splits(
     parts = _assign(task, _sources(task, data, revision))
     drawn = {name: _draw(part, name, asked[name], data_seed) for name, part in parts.items()}
     if labels == "shuffled":
-        drawn |= {name: _shuffled(drawn[name], stream, data_seed) for name, stream in _SHUFFLED_AS.items()}
+        drawn |= {name: _shuffled(drawn[name], name, data_seed) for name in ("train", "validation")}
     train, validation, test = (tuple(drawn[name].examples) for name in ("train", "validation", "test"))
     origin = {name: part.origin for name, part in drawn.items()}
     return Splits(train, validation, test, origin, _digest([train, validation, test]))
@@ -223,15 +221,16 @@ def _subset(examples: Sequence[Example], number: int, seed: int, *, whole: bool)
     return [example for example in examples if example.index in taken]
 
 
-def _shuffled(part: _Part, stream: str, seed: int) -> _Part:
+def _shuffled(part: _Part, name: str, seed: int) -> _Part:
     """A part whose right answers were dealt out anew: a null of training that leaves texts and choices as they are.
 
     Where all examples have as many choices, their answers are permuted, so that each answer is as frequent as before;
     else each example draws as many right answers as it had from its own choices. Both in the order of a hash of seed,
-    stream, text and index.
+    split, text and index.
     """
 
     def key(example: Example, *more: object) -> str:
+        stream = "selection" if name == "validation" else name  # the key that the split first had
         return _sha256("|".join(map(str, (seed, "labels", stream, example.text, example.index, *more))))
 
     examples = part.examples

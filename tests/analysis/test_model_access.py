@@ -39,7 +39,7 @@ def test_a_pruned_prompt_keeps_its_tokens_and_takes_values_as_they_are(made):
     run, prepared = made
     key = RunKey(prepared.stage, 0, 2)
     pruned = tables.subjects(run, prepared.stage)[-1]
-    evaluate = model_access.evaluator(run, position=key, model=prepared.model)
+    evaluate = model_access.evaluator(run, key=key, model=prepared.model)
     effective = torch.zeros_like(pruned.values)
     effective[pruned.mask.token] = pruned.matrix("values").float()
     loud = effective.clone()

@@ -313,7 +313,7 @@ def test_a_signal_ends_with_one_line_and_its_code(number, code, word, folder, tm
 
 
 def test_help_answers_without_torch():
-    code = "import sys; from prunekit import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code = "import sys; from prunekit.cli import main as cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
     code += (
         "heavy = {'torch', 'transformers', 'pandas', 'datasets', 'numpy'} & set(sys.modules); assert not heavy, heavy"
     )

@@ -220,7 +220,7 @@ def foreseen(tmp_path, rates, decays, rounds):
     file = tmp_path / "many.toml"
     file.write_text(MANY.format(rates=count(rates, 0.001), decays=count(decays, 0.01), rounds=count(rounds, 1)))
     code = (
-        "import resource, sys; from prunekit import cli\n"
+        "import resource, sys; from prunekit.cli import main as cli\n"
         "try: cli.main(sys.argv[1:])\n"
         "finally:\n"
         "    used = resource.getrusage(resource.RUSAGE_SELF)\n"

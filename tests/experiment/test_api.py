@@ -97,7 +97,7 @@ def test_another_model_task_or_data_than_the_tickets_own_is_refused_or_said(job,
     differs = r"model configuration layer_norm_epsilon \(its default\) -> 0.5"
     with pytest.raises(ConfigError, match=f"this ticket: not what it was made with: {differs}; restore it, or"):
         pk.evaluate(ticket, model, tokenizer, **data)
-    with pytest.raises(ConfigError, match=f"{differs}; data report 12 rows"):
+    with pytest.raises(ConfigError, match=f"{differs}; data test 12 rows"):
         pk.evaluate(ticket, model, tokenizer, str(other), data=other.parent)
     with pytest.raises(ConfigError, match=differs):
         ticket.export(tmp_path / "adapter", model, tokenizer, verify=False)
@@ -210,7 +210,7 @@ def test_a_round_seed_or_arm_that_is_not_there_is_told_from_those_that_are(job):
         (dict(seed=4), "there are seeds 0 and 3"),
         (
             dict(arm="randon"),
-            'no arm "randon" of .*: there are arms dense-continued, fresh, length, random and reversed',
+            'no arm "randon" of .*: there are arms complement, dense-continued, random, reinit and short-prompt',
         ),
         (dict(arm="random", round=9), "no round 9 of .*: there are rounds 1 and 2"),
     ]:

@@ -148,10 +148,10 @@ EDITS = [
     ("metric", lambda at: at.say('["accuracy"]', '["macro_f1"]'), 'task metrics (its default) -> ["macro_f1"]'),
     ("second metric", lambda at: at.say('["accuracy"]', '["accuracy", "f1"]'), "task metrics"),
     ("aliases", lambda at: at.task.write_text(at.task.read_text() + "[aliases]\ngood = [1]\n"), "task aliases"),
-    ("text of a report row", lambda at: at.rows("test", _first(sentence="w1 w9 w9")), "data report 12 rows"),
-    ("label of a report row", lambda at: at.rows("test", _other_label), "data report 12 rows"),
+    ("text of a test row", lambda at: at.rows("test", _first(sentence="w1 w9 w9")), "data test 12 rows"),
+    ("label of a test row", lambda at: at.rows("test", _other_label), "data test 12 rows"),
     ("cut test", lambda at: at.rows("test", lambda rows: rows[:5]), "-> 5 rows"),
-    ("order of test", lambda at: at.rows("test", lambda rows: rows[::-1]), "data report 12 rows"),
+    ("order of test", lambda at: at.rows("test", lambda rows: rows[::-1]), "data test 12 rows"),
     ("one more test row", lambda at: at.rows("test", lambda rows: [*rows, rows[0]]), "-> 13 rows"),
     ("text of a validation row", lambda at: at.rows("validation", _first(sentence="w0 w9")), "data validation 12 rows"),
     ("cut validation", lambda at: at.rows("validation", lambda rows: rows[2:]), "-> 10 rows"),
@@ -162,7 +162,7 @@ FLAGS = [
     ("precision", {"precision": "bfloat16"}, "precision float32 -> bfloat16"),
     ("ranking", {"ranking": "mean"}, "ranking sum -> mean"),
     ("max_input_tokens", {"max_input_tokens": "9"}, "max_input_tokens 256 -> 9"),
-    ("fewer rows", {"test_examples": "5"}, "data report 12 rows"),
+    ("fewer rows", {"test_examples": "5"}, "data test 12 rows"),
     ("shuffled labels", {"labels": "shuffled"}, "data train 24 rows"),
 ]
 ENVIRONMENT = [
@@ -223,7 +223,7 @@ def test_several_changes_are_told_in_one_line(made, place):
     place.config(rms_norm_eps=0.1)
     place.say('["accuracy"]', '["macro_f1"]')
     place.rows("test", lambda rows: rows[:5])
-    with pytest.raises(ConfigError, match=r"rms_norm_eps .*; task metrics .*; data report 12 rows"):
+    with pytest.raises(ConfigError, match=r"rms_norm_eps .*; task metrics .*; data test 12 rows"):
         used(made, place)
 
 
@@ -262,11 +262,11 @@ def test_eval_refuses_a_cut_test_file_and_says_it_where_it_may(made, place, caps
     ticket = made[0].path / "seed=0" / "round=00"
     place.rows("test", lambda rows: rows[:5])
     assert call("eval", ticket, f"--data={place.data}") == 2
-    assert "data report 12 rows" in capsys.readouterr().err
+    assert "data test 12 rows" in capsys.readouterr().err
     assert call("eval", ticket, f"--data={place.data}", "--json", "--allow-changed") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["examples"] == 5
-    assert facts["differs"][0].startswith("data report 12 rows")
+    assert facts["differs"][0].startswith("data test 12 rows")
 
 
 @pytest.mark.parametrize("to", ["peft", "embeddings"])
@@ -292,7 +292,7 @@ def test_a_ticket_file_names_what_differs_as_its_run_does(made, place, tmp_path)
     place.say("{sentence} :", "{sentence}")
     place.rows("test", lambda rows: rows[:5])
     with pytest.raises(
-        ConfigError, match=r"alone.safetensors: .* rms_norm_eps .*; task template .*; data report 12 rows"
+        ConfigError, match=r"alone.safetensors: .* rms_norm_eps .*; task template .*; data test 12 rows"
     ):
         use()
     assert len(use(allow_changed=True).differences) == 3

@@ -57,7 +57,7 @@ def texts(svg):
 
 def test_there_is_a_table_and_a_module_for_each_figure():
     assert set(BY_NAME) == set(figure_tables.MADE)
-    assert all((ROOT / "figures" / f"{name}.py").is_file() for name in BY_NAME)
+    assert all((ROOT / "prunekit" / "plots" / f"{name}.py").is_file() for name in BY_NAME)
 
 
 @every_picture

@@ -5,7 +5,7 @@ import pytest
 from prunekit.runs import checksums
 from prunekit.support.errors import ArtifactError
 
-FACTS = {"run": "ab", "made_on": "cd", "position": "seed=0/round=00", "cohort": ["seed=0/round=00"], "previous": None}
+FACTS = {"run": "ab", "made_on": "cd", "key": "seed=0/round=00", "cohort": ["seed=0/round=00"], "previous": None}
 
 
 def test_stamped_facts_come_back(tmp_path):
@@ -67,7 +67,7 @@ def test_a_manifest_holds_size_and_sum_of_every_file(tmp_path):
     "change",
     [
         {"files": []}, {"files": {"a": 1}}, {"files": {"../a": {"size": 1, "sha256": ""}}}, {"cohort": "x"},
-        {"files": {"a": {"size": "1", "sha256": ""}}}, {"position": None}, {"previous": 3}, {"more": 1},
+        {"files": {"a": {"size": "1", "sha256": ""}}}, {"key": None}, {"previous": 3}, {"more": 1},
     ],
 )  # fmt: skip
 def test_a_manifest_of_another_form_is_refused_though_its_sum_is_right(tmp_path, change):

@@ -172,7 +172,7 @@ def test_places_are_read_back_from_their_paths():
 
 def test_arms_of_a_stage_follow_their_own_rounds_or_the_dense_one(tmp_path):
     run = filled(tmp_path / "r")
-    arm, own = RunKey("prune-ab12/random", 0, 1), [RunKey("prune-ab12/fresh", 0, 0), RunKey("prune-ab12/fresh", 0, 1)]
+    arm, own = RunKey("prune-ab12/random", 0, 1), [RunKey("prune-ab12/reinit", 0, 0), RunKey("prune-ab12/reinit", 0, 1)]
     run.commit([member(arm)])
     for key in own:
         run.commit([member(key)])

@@ -66,11 +66,11 @@ def test_what_a_link_leads_to_is_not_touched_where_none_is_followed(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from prunekit import disk
+from prunekit.support import atomic
 letter = sys.argv[2].encode()
 print("ready", flush=True)
 for number in range(400):
-    disk.replace(Path(sys.argv[1]), letter * (200_000 if number % 2 else 300))
+    atomic.replace(Path(sys.argv[1]), letter * (200_000 if number % 2 else 300))
 """
 
 
@@ -126,7 +126,8 @@ def test_a_sweep_takes_what_is_staged_wherever_it_lies_and_nothing_of_the_users(
 
 def test_what_a_dead_process_left_of_a_file_goes_and_what_a_live_one_writes_stays(tmp_path):
     target = tmp_path / "report.html"
-    code = f"from pathlib import Path; from prunekit import disk; print(disk.staged(Path({str(target)!r})), end='')"
+    code = "from pathlib import Path; from prunekit.support import atomic; "
+    code += f"print(atomic.staged(Path({str(target)!r})), end='')"
     dead = Path(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     alive, other = atomic.staged(target), dead.with_name(dead.name.replace("report.html", "notes.html"))
     for path in (dead, alive, other):

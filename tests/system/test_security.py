@@ -225,7 +225,7 @@ def test_a_command_connects_to_nothing(tmp_path):
         "def watch(event, facts):\n"
         "    if event in ('socket.connect', 'socket.getaddrinfo', 'socket.sendto'): print(event, facts[1:])\n"
         "sys.addaudithook(watch)\n"
-        "from prunekit import cli\n"
+        "from prunekit.cli import main as cli\n"
         "cli.main(sys.argv[1:])\n"
     )
     arguments = [
@@ -286,7 +286,7 @@ def test_two_hundred_payloads_are_harmless_wherever_they_are_shown(capsys):
         with screen.track(text, 2) as tick:
             tick(2)
         for error in (ConfigError(text), OSError(28, text, text), ValueError(text), KeyError(text)):
-            main._report(error)
+            main._failed(error)
     said = capsys.readouterr()
     assert harmless(said.out)
     assert harmless(said.err)
@@ -371,7 +371,8 @@ def test_predicted_labels_stay_json_and_harmless_on_every_terminal(text, encodin
 
 
 def test_output_that_the_terminal_cannot_show_is_no_reason_to_fail():
-    code = "from prunekit import cli, console, commands\nclass C: main = lambda self, *a, **k: console.write('ä ✓')\n"
+    code = "from prunekit.cli import commands, main as cli\nfrom prunekit.support import terminal\n"
+    code += "class C: main = lambda self, *a, **k: terminal.write('ä ✓')\n"
     code += "cli.typer.main.get_command = lambda app: C()\ncli.main([])\n"
     own = os.environ | {"PYTHONIOENCODING": "ascii"}
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=own)

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import tiny
-from prunekit.plots.test import found
 
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.run import run
+from prunekit.plots.report import found
 from prunekit.tasks import Example, Splits
 from prunekit.tasks.duplicates import duplicates, sentences
 

@@ -14,7 +14,7 @@ from prunekit.tasks import load_task
 
 # what a command needs not say: it is settled by the run itself, or not part of what is asked
 _LEFT_OUT = {"machine"}
-_SHUFFLED = "those of train and validation were shuffled: a null of training; report kept its own"
+_SHUFFLED = "those of train and validation were shuffled: a null of training; test kept its own"
 
 
 def asked(run: Run) -> list[tuple[str, str]]:
@@ -32,7 +32,7 @@ def asked(run: Run) -> list[tuple[str, str]]:
         (
             "Prompt",
             f"{prompt['tokens']} tokens, {prompt['pieces']} pieces each, method {prompt['method']}, "
-            f"placed {model['place']}, started from {start}{text}",
+            f"placed {model['position']}, started from {start}{text}",
         ),
         (
             "Training",
@@ -40,8 +40,8 @@ def asked(run: Run) -> list[tuple[str, str]]:
             f"at {training['learning_rate']:g}; the values kept are the {training['keep']} on validation",
         ),
         ("Seeds", f"{len(settings['seeds'])} ({', '.join(map(str, settings['seeds']))})"),
-        ("Examples", f"train {sizes['train']}, validation {sizes['validation']}, report {sizes['report']}"),
-        ("Judged by", f"{settings['metric']}; validation chooses, report is looked at once per finished ticket"),
+        ("Examples", f"train {sizes['train']}, validation {sizes['validation']}, test {sizes['test']}"),
+        ("Judged by", f"{settings['metric']}; validation chooses, test is looked at once per finished ticket"),
         *[(stage, _stage(run, stage)) for stage in run.stages() if stage.startswith(("prune-", "search-"))],
         ("Named beforehand", "the primary comparison: the pruned ticket against dense continued, paired over seeds"),
     ]

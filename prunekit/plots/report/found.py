@@ -71,7 +71,7 @@ def _lineage(rounds: list[RoundSummary], stage: str) -> list[RoundSummary]:
 def _dense(results: pd.DataFrame, dense: RoundSummary, metric: str) -> str:
     mine = results[(results["stage"] == "") & (results["status"] == "done")]
     line = (
-        f"The dense prompt ({dense.tokens} tokens) reaches report {metric} {_reached(dense)}; always giving the most "
+        f"The dense prompt ({dense.tokens} tokens) reaches test {metric} {_reached(dense)}; always giving the most "
         f"common answer reaches {mine['majority_test'].mean():.3f}"
     )
     untrained = results[results["stage"] == UNTRAINED]
@@ -89,12 +89,12 @@ def _pruned(stage: str, rounds: list[RoundSummary], tolerance: float, metric: st
     if best is None or best is dense:
         return (
             f"{stage}: no pruned ticket stayed within {tolerance:g} of dense on validation; the last, of {last.tokens} "
-            f"tokens x {last.pieces} pieces, reaches report {metric} {_reached(last)}."
+            f"tokens x {last.pieces} pieces, reaches test {metric} {_reached(last)}."
         )
     return (
         f"{stage}: the smallest ticket within {tolerance:g} of dense on validation is that of round {best.round}, "
         f"{best.tokens} tokens x {best.pieces} pieces, {best.density:.1%} of the dense prompt's cells; it reaches "
-        f"report {metric} {_reached(best)} against {_reached(dense)} dense."
+        f"test {metric} {_reached(best)} against {_reached(dense)} dense."
     )
 
 
@@ -110,7 +110,7 @@ def _searched(results: pd.DataFrame, stage: str, dense: RoundSummary, metric: st
     yield (
         f"{stage}: the tickets chosen on validation keep {chosen['tokens'].min()} to {chosen['tokens'].max()} tokens, "
         f"{chosen['density'].mean():.1%} of the cells (mean of {len(chosen)} seed{'s' * (len(chosen) > 1)}); they "
-        f"reach report {metric} {reached.mean():.3f}{interval} against {_reached(dense)} dense."
+        f"reach test {metric} {reached.mean():.3f}{interval} against {_reached(dense)} dense."
     )
 
 
@@ -122,7 +122,7 @@ def _disagreement(results: pd.DataFrame, tolerance: float, metric: str, sizes: d
         dense, best = lineage[0], summary.smallest(lineage, tolerance)
         if dense.round == 0 and best is not None and best.test < dense.test - tolerance:
             yield (
-                f"Selection and report disagree in {stage}: round {best.round} is within {tolerance:g} of dense on "
+                f"Validation and test disagree in {stage}: round {best.round} is within {tolerance:g} of dense on "
                 f"validation ({best.validation:.3f} against {dense.validation:.3f}), but {dense.test - best.test:.3f} "
                 f"lower on test ({best.test:.3f} against {dense.test:.3f})."
             )
@@ -131,14 +131,14 @@ def _disagreement(results: pd.DataFrame, tolerance: float, metric: str, sizes: d
     pairs = pairs[(pairs >= 0).all(axis=1) & (pairs <= 1).all(axis=1)]
     if pairs.empty:
         return
-    validation, report = pairs.mean()
+    validation, test = pairs.mean()
     error = math.sqrt(sum(mean * (1 - mean) / sizes[split] for split, mean in
-                          (("validation", validation), ("report", report))))  # fmt: skip
-    if validation - report > max(_FAR * error, tolerance):
+                          (("validation", validation), ("test", test))))  # fmt: skip
+    if validation - test > max(_FAR * error, tolerance):
         yield (
-            f"Selection flatters: its {metric} is {validation:.3f} and that of report {report:.3f} (means of tickets), "
-            f"further apart than {_FAR:g} standard errors of {sizes['validation']} and {sizes['report']} examples. "
-            "Believe report; choose on more examples (--validation-examples)."
+            f"Validation flatters: its {metric} is {validation:.3f} and that of test {test:.3f} (means of tickets), "
+            f"further apart than {_FAR:g} standard errors of {sizes['validation']} and {sizes['test']} examples. "
+            "Believe test; choose on more examples (--validation-examples)."
         )
 
 

@@ -31,7 +31,7 @@ _ROUNDS = {
     "density": Column("density", _DENSITY),
     "seeds": Column("seeds"),
     "validation": Column("validation", _THREE),
-    "report": Column("report", _THREE),
+    "test": Column("test", _THREE),
     "low": Column("95 % low", _THREE),
     "high": Column("high", _THREE),
 }
@@ -46,7 +46,7 @@ _SEEDS = {
     "steps": Column("updates"),
     "kept_step": Column("kept at"),
     "validation": Column("validation", _THREE),
-    "report": Column("report", _THREE),
+    "test": Column("test", _THREE),
     "seconds": Column("seconds", number(0)),
     "status": Column("status"),
 }
@@ -62,7 +62,7 @@ _CHOSEN = {
     "tokens": Column("tokens"),
     "density": Column("density", _DENSITY),
     "validation": Column("validation", _THREE),
-    "report": Column("report", _THREE),
+    "test": Column("test", _THREE),
 }
 _ARMS = {
     "arm": Column("arm", _arm),
@@ -70,7 +70,7 @@ _ARMS = {
     "tokens": Column("tokens", number(1)),
     "density": Column("density", _DENSITY),
     "updates": Column("updates", number(0)),
-    "report": Column("report", _THREE),
+    "test": Column("test", _THREE),
     "low": Column("95 % low", _THREE),
     "high": Column("high", _THREE),
 }
@@ -107,7 +107,7 @@ def rounds(results: pd.DataFrame, stage: str, metric: str) -> Table:
     found = [one for one in summary.summarise(results, metric) if one.stage in ("", stage)]
     frame = pd.DataFrame([vars(one) for one in found], columns=list(summary.RoundSummary.__dataclass_fields__))
     frame = frame.astype({"low": float, "high": float})
-    return table_of(frame, _ROUNDS, f"Rounds, {metric}: means over seeds, 95 % t interval of report")
+    return table_of(frame, _ROUNDS, f"Rounds, {metric}: means over seeds, 95 % t interval of test")
 
 
 def seeds(rows: pd.DataFrame, metric: str) -> Table:
@@ -129,7 +129,7 @@ def searched(run: Run, stage: str, metric: str) -> list[Table]:
     chosen = arms[arms["arm"] == "ticket"].sort_values("seed")
     return [
         table_of(means, _CELLS, f"What was tried, best first: validation {metric}, means over seeds"),
-        table_of(chosen, _CHOSEN, f"What each seed chose on validation, and its only look at report: {metric}"),
+        table_of(chosen, _CHOSEN, f"What each seed chose on validation, and its only look at test: {metric}"),
     ]
 
 
@@ -138,7 +138,7 @@ def compared(described: pd.DataFrame, comparisons: pd.DataFrame, metric: str) ->
     made = []
     for scope in described["scope"].unique():
         mine = described[described["scope"] == scope]
-        made.append(table_of(mine, _ARMS, f"{scope}: report {metric} by arm, 95 % interval over seeds"))
+        made.append(table_of(mine, _ARMS, f"{scope}: test {metric} by arm, 95 % interval over seeds"))
         mine = comparisons[comparisons["scope"] == scope]
         made.append(table_of(mine, _COMPARED, f"{scope}: the ticket against each other arm, paired over seeds"))
     return made

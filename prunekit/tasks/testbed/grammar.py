@@ -21,10 +21,10 @@ from prunekit.support.errors import ConfigError, DataError, nearest
 from prunekit.tasks.testbed import lexicon
 
 SPLITS = ("pretrain", "train", "validation", "test")
+# random streams keep the keys that the splits first had, so that every example stays what it was
+_STREAMS = {"validation": "selection", "test": "report"}
 #: Upper bounds of each split's share of the hash byte, out of 256: three quarters, then a twelfth each.
 _BOUNDS = dict(zip(SPLITS, (192, 214, 235, 256), strict=True))
-# by which words rows are drawn: those of the first runs, so that they stay the same rows
-_DRAWN_AS = {"validation": "selection", "test": "report"}
 #: Draws allowed for one example before a split is called exhausted; some 40 are needed on average.
 _PATIENCE = 20_000
 
@@ -164,7 +164,7 @@ def examples(task_name: str, split: str, count: int, seed: int = 0) -> list[dict
     task = find_task(task_name)
     if split not in SPLITS:
         raise ConfigError(f'no testbed split is called "{split}"; {nearest(split, SPLITS)}')
-    rng = random.Random(f"{task_name}|{_DRAWN_AS.get(split, split)}|{seed}")
+    rng = random.Random(f"{task_name}|{_STREAMS.get(split, split)}|{seed}")
     rows: dict[str, str] = {}
     while len(rows) < count:
         # The answer is drawn before the passage: this is what balances the classes.

@@ -102,7 +102,7 @@ def test_updates_by_hand_where_each_round_restarts(rewind, before, tmp_path):
     """The values of a round that was rewound to step 4 have seen 4 updates of the dense round and their own."""
     made = Made(tmp_path).add("", 0, steps=10)
     made.lineage("", 7, 5, rewind=rewind)
-    made.add(f"{STAGE}/random", 2, steps=6, rewind=rewind).add(f"{STAGE}/length", 2, steps=3, rewind="reinit")
+    made.add(f"{STAGE}/random", 2, steps=6, rewind=rewind).add(f"{STAGE}/short-prompt", 2, steps=3, rewind="reinit")
     found = tables.arms(made.run, STAGE)
     assert row(found, "ticket")["updates"] == before + 5
     assert row(found, "random")["updates"] == before + 6
@@ -230,7 +230,7 @@ def test_predictions_and_arms_agree_on_who_came_to_the_end(tmp_path):
     made = Made(tmp_path, seeds=(0, 1)).add("", 0, answers=ANSWERS).add("", 0, 1, status="diverged", answers=ANSWERS)
     made.add(STAGE, 1, answers=ANSWERS).add(STAGE, 2, answers=ANSWERS)
     made.add(f"{STAGE}/random", 1, answers=ANSWERS)  # its last round is still to come
-    made.add(f"{STAGE}/length", 2, answers=ANSWERS, status="diverged")
+    made.add(f"{STAGE}/short-prompt", 2, answers=ANSWERS, status="diverged")
     made.add(f"{STAGE}/dense-continued", 2, answers=ANSWERS, status="dropped at step 4")
     found = tables.predictions(made.run, STAGE)
     arms = tables.arms(made.run, STAGE)

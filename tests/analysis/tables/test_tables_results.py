@@ -160,7 +160,7 @@ def test_a_seed_that_diverged_is_named_once(tmp_path):
 
 def test_an_arm_that_lacks_its_last_round_is_a_gap_and_one_that_trains_only_that_is_none(tmp_path):
     run = whole(tmp_path, (0, 1))
-    run.add(f"{STAGE}/length", 2, 0, **MORE).add(f"{STAGE}/length", 2, 1, **MORE)
+    run.add(f"{STAGE}/short-prompt", 2, 0, **MORE).add(f"{STAGE}/short-prompt", 2, 1, **MORE)
     run.add(f"{STAGE}/random", 1, 0, **MORE).add(f"{STAGE}/random", 1, 1, **MORE).add(f"{STAGE}/random", 2, 1, **MORE)
     found = tables.gaps(run.run)
     assert found[["arm", "seed"]].to_numpy().tolist() == [["random", 0]]
@@ -182,7 +182,7 @@ def test_a_ticket_that_dropped_nothing_lacks_no_reverse_of_it(tmp_path):
     )
     for seed in (0, 1, 2):
         run.add(STAGE, 1, seed, **MORE).add(STAGE, 2, seed, **MORE)
-    run.add("search-1/reversed", 1, 1, density=0.5, **MORE)
+    run.add("search-1/complement", 1, 1, density=0.5, **MORE)
     found = tables.gaps(run.run)
     assert found[["stage", "arm", "seed"]].to_numpy().tolist() == [["search-1", "complement", 2]]
 

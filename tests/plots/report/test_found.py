@@ -21,10 +21,10 @@ def row(stage="", number=0, seed=0, **more):
     return facts | more
 
 
-def run(*stages, seeds=6, validation=1000, report=1000):
+def run(*stages, seeds=6, validation=1000, test=1000):
     """What of a run is asked."""
     settings = {"metric": "accuracy", "seeds": list(range(seeds))}
-    settings |= {"examples": {"train": 64, "validation": validation, "report": report}}
+    settings |= {"examples": {"train": 64, "validation": validation, "test": test}}
     return SimpleNamespace(settings=lambda: settings, stages=lambda: ["", *stages])
 
 
@@ -34,8 +34,8 @@ def table(*rows):
 
 def both(stage="prune-ab12", seeds=6, **last):
     """Six seeds of a dense round and a last one."""
-    rows = [row(seed=seed, report_accuracy=0.86 + 0.01 * seed) for seed in range(seeds)]
-    return table(*rows, *(row(stage, 3, seed, **last) for seed in range(seeds)), row("untrained", report_accuracy=0.55))
+    rows = [row(seed=seed, test_accuracy=0.86 + 0.01 * seed) for seed in range(seeds)]
+    return table(*rows, *(row(stage, 3, seed, **last) for seed in range(seeds)), row("untrained", test_accuracy=0.55))
 
 
 def said(results, *stages, tolerance=0.01, **more):
@@ -55,7 +55,7 @@ def test_the_dense_prompt_stands_beside_its_base_lines():
 
 
 def test_a_trained_head_is_named():
-    rows = table(row(), row("untrained", head_parameters=770, report_accuracy=0.7))
+    rows = table(row(), row("untrained", head_parameters=770, test_accuracy=0.7))
     assert said(rows)[0].endswith("the untrained prompt with a trained head 0.700.")
 
 
@@ -72,7 +72,7 @@ def test_the_smallest_good_ticket_is_named():
 
 
 def test_where_no_ticket_is_good_the_last_is_shown():
-    line = said(both(validation_accuracy=0.7, report_accuracy=0.6), "prune-ab12")[1]
+    line = said(both(validation_accuracy=0.7, test_accuracy=0.6), "prune-ab12")[1]
     assert "no pruned ticket stayed within 0.01 of dense on validation" in line
     assert "reaches test accuracy 0.600" in line
 
@@ -108,7 +108,7 @@ def test_few_seeds():
 
 
 def test_a_prompt_that_learned_nothing():
-    (line,) = warned(table(*[row(seed=seed, validation_accuracy=0.5, report_accuracy=0.5) for seed in range(6)]))
+    (line,) = warned(table(*[row(seed=seed, validation_accuracy=0.5, test_accuracy=0.5) for seed in range(6)]))
     assert line.startswith("Not learning: dense validation accuracy 0.500 is no better than")
 
 
@@ -119,26 +119,26 @@ def test_a_lineage_that_diverged():
 
 
 def test_a_ticket_that_only_validation_likes():
-    (line,) = warned(both(report_accuracy=0.8), "prune-ab12", tolerance=0.05, validation=100, report=100)
-    assert line.startswith("Selection and report disagree in prune-ab12: round 3 is within 0.05 of dense on validation")
+    (line,) = warned(both(test_accuracy=0.8), "prune-ab12", tolerance=0.05, validation=100, test=100)
+    assert line.startswith("Validation and test disagree in prune-ab12: round 3 is within 0.05 of dense on validation")
     assert "0.085 lower on test (0.800 against 0.885)" in line
 
 
 def test_a_validation_split_that_flatters():
-    rows = table(*[row(seed=seed, report_accuracy=0.8) for seed in range(6)])
+    rows = table(*[row(seed=seed, test_accuracy=0.8) for seed in range(6)])
     (line,) = warned(rows)
-    assert "its accuracy is 0.900 and that of report 0.800" in line
-    assert warned(rows, validation=50, report=50) == []  # so few examples differ by as much by chance
+    assert "its accuracy is 0.900 and that of test 0.800" in line
+    assert warned(rows, validation=50, test=50) == []  # so few examples differ by as much by chance
 
 
 def test_a_metric_that_is_no_share_is_left_alone():
-    assert warned(table(*[row(seed=seed, report_accuracy=-0.2) for seed in range(6)])) == []
+    assert warned(table(*[row(seed=seed, test_accuracy=-0.2) for seed in range(6)])) == []
 
 
 @pytest.mark.parametrize("value", [NAN, None])
 def test_cells_without_a_look_at_report_count_for_nothing(value):
     rows = both()
-    cells = table(*[row("search-ab12", 1, seed, arm="grid/x", report_accuracy=value) for seed in range(6)])
+    cells = table(*[row("search-ab12", 1, seed, arm="grid/x", test_accuracy=value) for seed in range(6)])
     assert warned(pd.concat([rows, cells]), "search-ab12") == []
 
 

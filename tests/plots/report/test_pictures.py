@@ -52,7 +52,7 @@ def test_an_unfinished_run_is_named_in_every_picture(draw):
 
 def test_what_cannot_be_drawn_says_why(draw):
     (missing,) = draw().of("dropped_as")[1]
-    assert (missing.what, missing.why) == ("DroppedAs", "it has no x; make it: prunekit prune --controls")
+    assert (missing.what, missing.why) == ("Dropped as", "it has no x; make it: prunekit prune --controls")
 
 
 def test_the_model_is_only_asked_where_it_is_wished(draw):

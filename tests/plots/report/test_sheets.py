@@ -13,11 +13,11 @@ def shown(table):
 
 def test_rounds_are_means_over_seeds():
     results = pd.DataFrame(
-        [row(seed=0, report_accuracy=0.8), row(seed=1, report_accuracy=0.9), row("prune-a", 1, report_accuracy=0.7)]
+        [row(seed=0, test_accuracy=0.8), row(seed=1, test_accuracy=0.9), row("prune-a", 1, test_accuracy=0.7)]
     )
     found = shown(sheets.rounds(results, "prune-a", "accuracy"))
     assert found["round"] == ["0", "1"]
-    assert found["report"] == ["0.850", "0.700"]
+    assert found["test"] == ["0.850", "0.700"]
     assert found["95 % low"][1] == ""
 
 
