@@ -269,8 +269,8 @@ def packed(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunKey]]:
     """
 
     def order(key: RunKey) -> tuple[int, RunKey]:
-        stage, slash, control = key.stage.rpartition("/")
-        return -members[key].mask.tokens, key._replace(stage=stage + slash + _ORDER.get(control, control))
+        stage = key.stage.top.inside(_ORDER.get(key.stage.arm, key.stage.arm))
+        return -members[key].mask.tokens, key._replace(stage=stage)
 
     ordered = sorted(members, key=order)
     return [ordered[start : start + width] for start in range(0, len(ordered), width)]

@@ -63,8 +63,9 @@ def _column(results: pd.DataFrame, name: str) -> pd.Series:
 
 def _check_complete(run: RunReader) -> None:
     for key in run.tickets():
-        lacking = set(_REQUIRED) - run.result(key).keys()
-        if lacking:
+        result = run.result(key)
+        lacking = next((name for name in _REQUIRED if name not in result), None)
+        if lacking is not None:
             raise ArtifactError(
-                f"{run.folder(key)}: its result lacks '{min(lacking)}'; was it made by another version?"
+                f"{run.folder(key)}: its result lacks '{lacking}'; was it made by another version?"
             )

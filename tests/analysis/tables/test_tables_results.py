@@ -211,4 +211,4 @@ def test_a_real_run_is_read_whole(tmp_path):
     assert tables.gaps(run).empty
     assert set(tables.logs([run])["split"]) >= {"validation"}
     assert list(found.columns[: len(KEYS)]) == list(KEYS)
-    assert isinstance(run, Run)
+    assert isinstance(run, Snapshot)
