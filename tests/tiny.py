@@ -245,7 +245,7 @@ class Quiet:
     def say(self, line):
         self.lines.append(line)
 
-    def track(self, title, total):
+    def track(self, title, total, unit="updates"):
         from contextlib import nullcontext
 
         self.lines.append(title)

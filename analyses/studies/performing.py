@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,18 +13,15 @@ import pandas as pd
 from pydantic import Field
 
 from analyses.studies.study import PARTS, Found, pool
+from prunekit.analysis.measure import score
 from prunekit.analysis.model_access import experiment_of
-from prunekit.cli.scoring import Wish as Scoring
-from prunekit.cli.scoring import score
-from prunekit.cli.sweeping import Wish, parsed, sweep, weight_bytes
 from prunekit.experiment.settings import Settings
-from prunekit.experiment.sweep import grid
 from prunekit.experiment.sweep.grid import Grid
-from prunekit.experiment.sweep.jobs import key, receipt
+from prunekit.experiment.sweep.resources import weight_bytes
+from prunekit.experiment.sweep.sweep import finished_outcomes, sweep
 from prunekit.runs.paths import UNTRAINED
 from prunekit.runs.run import Run
 from prunekit.support import atomic, terminal, toml
-from prunekit.support.errors import ArtifactError
 
 # what a study's file may name before it is known: the folder of models and data, a finished run, its pruning
 _SHARED, _RUN, _STAGE = "{shared}", "{run %s}", "{stage %s}"
@@ -46,8 +41,8 @@ class Score(Settings):
     )
 
 
-#: A prompt's folder, what is measured, and further flags.
-Measuring = tuple[Path, Scoring, dict[str, str]]
+#: A prompt's folder, and the keyword arguments of `score`.
+Measuring = tuple[Path, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -112,14 +107,16 @@ def asked(folder: Path, *, pilot: bool = False) -> Asked:
     table = toml.read_table(path)
     pilots = table.get("pilot", {})
     seeds = tuple(pilots["seeds"]) if pilot else tuple(range(table["seeds"]))
-    found = []
-    for one in table["part"]:
-        own = dict(one)
-        name, alone, few = own.pop("name"), own.pop("pilot", False), own.pop("first_seeds", len(seeds))
-        scores = tuple(toml.parse(entry, Score, where=f"{path}: {name}") for entry in own.pop("score", []))
-        if name in pilots["parts"] if pilot else not alone:
-            found.append(Part(name, {"seeds": list(seeds[:few])} | own, scores))
-    return Asked(tuple(found), seeds)
+    parts = []
+    for entry in table["part"]:
+        settings = dict(entry)
+        name, of_pilot, count = (
+            settings.pop(key, default) for key, default in (("name", ""), ("pilot", False), ("first_seeds", len(seeds)))
+        )
+        scores = tuple(toml.parse(wanted, Score, where=f"{path}: {name}") for wanted in settings.pop("score", []))
+        if name in pilots["parts"] if pilot else not of_pilot:
+            parts.append(Part(name, {"seeds": list(seeds[:count])} | settings, scores))
+    return Asked(tuple(parts), seeds)
 
 
 def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Found]:
@@ -131,71 +128,73 @@ def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Foun
     Raises:
         PrunekitError: where an experiment failed; what is finished is kept, the same call goes on.
     """
-    found, known = {}, {_SHARED: str(budget.shared)}
+    parts, values = {}, {_SHARED: str(budget.shared)}
     for part in wanted:
         terminal.Screen().say(f"{name}: {part.name}")
         file = budget.runs / "studies" / f"{name}-{part.name}.toml"
-        atomic.replace(file, toml.dump(_filled(dict(part.table), known)).encode())
-        sweep(file, Wish(out=budget.runs, workers=budget.workers, settings=budget.flags))
-        cells = grid.read(file, lambda settings: parsed(settings, budget.flags))
-        found[part.name] = Found(part.name, tuple(_finished(cells, budget.runs)), cells.experiments[0].seeds)
-        for experiment, (run, _, stage) in zip(cells.experiments, found[part.name].runs, strict=True):
-            label = f"{part.name}: {cells.label(experiment)}"
-            known |= {_RUN % label: str(run), _STAGE % label: str(run / stage)}
-    _measure([(part, found[part.name]) for part in wanted], budget)
-    return found
+        atomic.replace(file, toml.dump(_filled(dict(part.table), values)).encode())
+        result = sweep(file, out=budget.runs, workers=budget.workers, **budget.flags)
+        result.check_ended()
+        grid = result.grid
+        runs = tuple(_finished(grid, budget.runs))
+        parts[part.name] = Found(part.name, runs, grid.experiments[0].seeds)
+        for experiment, (run, _, stage) in zip(grid.experiments, runs, strict=True):
+            label = f"{part.name}: {grid.label(experiment)}"
+            values |= {_RUN % label: str(run), _STAGE % label: str(run / stage)}
+    _measure([(part, parts[part.name]) for part in wanted], budget)
+    return parts
 
 
-def _finished(cells: Grid, runs: Path) -> Iterator[tuple[Path, Mapping[str, Any], str]]:
-    for experiment in cells.experiments:
-        outcome = receipt(runs, key(experiment, cells))
-        if outcome is None:  # `sweep` has raised where one failed
-            raise ArtifactError(f"{runs}: the receipt of {cells.label(experiment)} is gone; run the study again")
-        yield runs / outcome.run, cells.values(experiment), outcome.stage
+def _finished(grid: Grid, runs: Path) -> Iterator[tuple[Path, Mapping[str, Any], str]]:
+    for experiment, outcome in finished_outcomes(grid, runs):
+        yield runs / outcome.run, grid.values(experiment), outcome.stage
 
 
 def _measure(parts: Sequence[tuple[Part, Found]], budget: Budget) -> None:
     """Measure importance on all prompts of all parts; what was measured before is found again at once."""
-    asked: dict[Path, list[Measuring]] = {}
-    for part, found in parts:
-        for path, settings, _ in found.runs:
-            for one in part.scores:
-                if all(settings[name] in values for name, values in one.only.items()):
-                    asked.setdefault(path, []).extend(_prompts(Run.open(path), found.seeds, one))
-    if not asked:
+    by_run: dict[Path, list[Measuring]] = {}
+    for part, finished in parts:
+        for path, settings, _ in finished.runs:
+            for wanted in part.scores:
+                if all(settings[name] in values for name, values in wanted.only.items()):
+                    by_run.setdefault(path, []).extend(_prompts(Run.open(path), finished.seeds, wanted))
+    if not by_run:
         return
-    # the longest first: else all wait for the last in the end
-    order = sorted(asked, key=lambda path: (-weight_bytes(experiment_of(Run.open(path)).model.name), -len(asked[path])))
+
+    def size(path: Path) -> tuple[int, int]:
+        return weight_bytes(experiment_of(Run.open(path)).model.name), len(by_run[path])
+
+    order = sorted(by_run, key=size, reverse=True)  # the longest first: else all wait for the last in the end
     # a run at a time for each, since a run has one writer
     with pool(budget.workers) as processes, terminal.Screen().track("importance", len(order), "runs") as tick:
-        work = [processes.submit(_score, asked[path], budget.flags) for path in order]
-        for count, done in enumerate(as_completed(work), start=1):
-            done.result()
+        futures = [processes.submit(_score, by_run[path], budget.flags) for path in order]
+        for count, future in enumerate(as_completed(futures), start=1):
+            future.result()
             tick(count)
 
 
-def _prompts(run: Run, seeds: Sequence[int], one: Score) -> list[Measuring]:
+def _prompts(run: Run, seeds: Sequence[int], wanted: Score) -> list[Measuring]:
     """The prompts of a run that are measured, each with how."""
-    stage = "" if one.on == "dense" else UNTRAINED
-    wish = Scoring(**one.model_dump(exclude={"on", "given", "only"}))
-    places = [place for place in run.tickets() if (place.stage, place.round) == (stage, 0) and place.seed in seeds]
-    return [(run.folder(place), wish, one.given) for place in places if run.result(place)["status"] == "done"]
+    stage = "" if wanted.on == "dense" else UNTRAINED
+    arguments = wanted.model_dump(exclude={"on", "given", "only"}) | wanted.given
+    arguments["allow_changed"] = bool(wanted.given)
+    keys = [key for key in run.tickets() if (key.stage, key.round) == (stage, 0) and key.seed in seeds]
+    return [(run.folder(key), arguments) for key in keys if run.result(key)["status"] == "done"]
 
 
 def _score(prompts: Sequence[Measuring], flags: dict[str, Any]) -> None:
     """In a worker: measured importances, written beside their run."""
-    for place, wish, given in prompts:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            score(place, wish, {"threads": 1} | flags | given, json=True, allow_changed=bool(given))
+    for folder, arguments in prompts:
+        score(folder, quiet=True, **{"threads": 1} | flags | arguments)
 
 
-def _filled(value: Any, known: Mapping[str, str]) -> Any:
-    """The table with what is known now in the place of its names."""
+def _filled(value: Any, values: Mapping[str, str]) -> Any:
+    """The table with what is known by now in the place of its names."""
     if isinstance(value, dict):
-        return {name: _filled(one, known) for name, one in value.items()}
+        return {name: _filled(entry, values) for name, entry in value.items()}
     if isinstance(value, list):
-        return [_filled(one, known) for one in value]
+        return [_filled(entry, values) for entry in value]
     if isinstance(value, str):
-        for name, meant in known.items():
+        for name, meant in values.items():
             value = value.replace(name, meant)
     return value

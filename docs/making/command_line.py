@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from prunekit.cli import commands
+from prunekit.cli.app import app
 from prunekit.plots.__main__ import app as all_figures
 from prunekit.plots.catalog import PICTURES
 
@@ -16,7 +16,7 @@ _OPENING = """# The command line
 
 Made from the commands themselves when this page was built; `prunekit VERB --help` prints the same. Flags named under
 *Settings* are also the keys of an experiment file (`--experiment FILE`) and, with underscores, the keyword arguments
-of `prunekit.prune`, `tune` and `search_ratios`. Exit codes: 0 done, 1 the run failed, 2 usage or configuration,
+of `prunekit.prune`, `tune` and `search`. Exit codes: 0 done, 1 the run failed, 2 usage or configuration,
 130 after Ctrl-C, 143 after SIGTERM.
 """
 
@@ -24,7 +24,7 @@ of `prunekit.prune`, `tune` and `search_ratios`. Exit codes: 0 done, 1 the run f
 def page() -> str:
     """Every verb with its arguments and flags, as Markdown."""
     parts = [_OPENING, "| verb | what it does |\n| --- | --- |"]
-    verbs = list(_verbs(typer.main.get_command(commands.app), "prunekit"))
+    verbs = list(_verbs(typer.main.get_command(app), "prunekit"))
     parts[1] += "".join(f"\n| [`{name}`](#{_anchor(name)}) | {_help(verb)} |" for name, verb in verbs)
     parts += [_verb(name, verb) for name, verb in verbs]
     parts.append("## Figures {#figures}\n\nA figure alone: `python -m figures.NAME RUN... --out FILE`, with `--columns "

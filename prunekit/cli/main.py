@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import typer
 
-from prunekit.cli import commands
+from prunekit.cli.app import app
 from prunekit.support import terminal
 from prunekit.support.errors import ConfigError, PrunekitError
 
@@ -38,17 +38,18 @@ def main(arguments: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        command = typer.main.get_command(commands.app)
-        code = command.main([one for one in arguments if one != "--debug"], prog_name="prunekit", standalone_mode=False)
+        command = typer.main.get_command(app)
+        words = [word for word in arguments if word != "--debug"]
+        code = command.main(words, prog_name="prunekit", standalone_mode=False)
     except BaseException as error:
         if debug and not isinstance(error, SystemExit):
             sys.stderr.write(terminal.printable("".join(traceback.format_exception(error))))
-        sys.exit(_failed(error))
+        sys.exit(_report(error))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _failed(error: BaseException) -> int:
-    """One line for the user; the exit code."""
+def _report(error: BaseException) -> int:
+    """Write one line for the user; returns the exit code."""
     match error:
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
@@ -70,8 +71,8 @@ def _say(line: str, code: int) -> int:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    for one in _Stopped.words:  # a second one ends it at once, wherever it is; what is on disk stands that
-        signal.signal(one, signal.SIG_DFL)
+    for handled in _Stopped.words:  # a second one ends it at once, wherever it is; what is on disk stands that
+        signal.signal(handled, signal.SIG_DFL)
     raise _Stopped(number)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from prunekit.prompts import Decoder
 from prunekit.prompts.factors import kaiming
 from prunekit.runs.round_files import finished_ticket
-from prunekit.runs.run import Run
+from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ConfigError, DivergedError
 from prunekit.support.seeding import generator
 
@@ -69,8 +69,8 @@ def sources(names: Sequence[str], shape: tuple[int, int], model: str) -> Sources
     """
     found: dict[str, Tensor] = {}
     for name in names:
-        run = Run.open(Path(name))
-        dense = [place for place in run.tickets() if not place.stage and run.result(place)["status"] == "done"]
+        run = Snapshot.open(Path(name))
+        dense = [place for place in run.tickets() if place.stage.is_dense and run.result(place)["status"] == "done"]
         if not dense:
             raise ConfigError(f"--subspace-from {name}: no finished dense prompt; run `prunekit tune` there first")
         for place in dense:

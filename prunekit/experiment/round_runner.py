@@ -35,8 +35,8 @@ class Progress(Protocol):
     def say(self, line: str) -> None:
         """One line."""
 
-    def track(self, title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Work of `total` steps; call what comes back with the steps done."""
+    def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Callable[[int], None]]:
+        """Work of `total` steps, each a `unit`; call what comes back with the steps done."""
 
 
 @dataclass(frozen=True)

@@ -139,9 +139,9 @@ class _Following:
         self._watch.say(line)
         self.catch_up()
 
-    def track(self, title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Callable[[int], None]]:
         """The watch's own."""
-        return self._watch.track(title, total)
+        return self._watch.track(title, total, unit)
 
     def catch_up(self) -> None:
         """Show the rounds that were not shown yet."""

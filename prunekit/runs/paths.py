@@ -94,6 +94,11 @@ class Stage(str):
         return self.verb in ("prune", "search")
 
     @property
+    def is_chosen_rate(self) -> bool:
+        """Whether it holds the tickets of the learning rate that `compare` chose, which have no dense round."""
+        return self.startswith("rates-")
+
+    @property
     def is_trial(self) -> bool:
         """Whether it is one of the ratios that a search tried."""
         return is_trial(self.arm)

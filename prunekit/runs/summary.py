@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
@@ -45,11 +46,11 @@ class RoundSummary:
     high: float | None
 
 
-def summarise(results: pd.DataFrame, metric: str) -> list[RoundSummary]:
-    """One entry per round of the dense stage and of each pruning, diverged members and other arms left out."""
+def summarise(results: pd.DataFrame, metric: str, verbs: Collection[str] = ("prune",)) -> list[RoundSummary]:
+    """One entry per round of the dense stage and of each stage of `verbs`, diverged members and controls left out."""
     if results.empty:
         return []
-    rounds = (results["arm"] == "") & results["stage"].map(lambda stage: Stage(stage).verb in ("", "prune"))
+    rounds = (results["arm"] == "") & results["stage"].map(lambda stage: Stage(stage).verb in ("", *verbs))
     ended = results[rounds & (results["status"] == "done")]
     return [_round(rows, metric) for _, rows in ended.groupby(["stage", "round"], sort=True)]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from prunekit.support.errors import ConfigError, DataError, nearest
 from prunekit.tasks import fields
@@ -102,13 +102,20 @@ def load_splits(
     return Splits(train, validation, test, origin, _digest([train, validation, test]))
 
 
-def read_rows(path: str | Path, task: Task) -> list[Example]:
-    """The examples of an unlabelled JSONL file, for prediction; labels that are there are not read.
+def read_rows(rows: str | Path | Sequence[Mapping[str, Any]], task: Task) -> list[Example]:
+    """The examples of unlabelled rows, for prediction; labels that are there are not read.
+
+    Args:
+        rows: a JSONL file, or the rows themselves.
 
     Raises:
-        DataError: naming the file and line.
+        DataError: naming the file and line, or the row.
     """
-    return _examples(task, read_jsonl(Path(path)), labelled=False)
+    if isinstance(rows, str | Path):
+        source = read_jsonl(Path(rows))
+    else:
+        source = Source("rows", [dict(row) for row in rows], [f"row {number}" for number in range(len(rows))])
+    return _examples(task, source, labelled=False)
 
 
 def _sources(task: Task, data: str | None, revision: str | None) -> dict[str, Source]:

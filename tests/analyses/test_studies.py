@@ -15,8 +15,7 @@ from analyses.studies import catalog, pages, performing, planning
 from analyses.studies.effects import ACCURACY, FEWEST_UNITS, POINT, Question, effects
 from analyses.studies.effects import UNITS as UNITS_COLUMNS
 from analyses.studies.study import PAGE, PARTS, PICTURE, PILOT, PLAN, RESULTS, UNITS
-from prunekit.cli.sweeping import parsed
-from prunekit.experiment.sweep import grid
+from prunekit.experiment.sweep.sweep import read_grid
 from prunekit.plots import effects as picture
 from prunekit.support.errors import ConfigError, DataError
 
@@ -33,7 +32,7 @@ def test_its_file_is_a_grid_that_a_sweep_takes(name, tmp_path):
         text = performing._filled(dict(part.table), {"{shared}": str(tmp_path)})
         file = tmp_path / "grid.toml"
         file.write_bytes(performing.toml.dump(text).encode())
-        cells = grid.read(file, lambda settings: parsed(settings, {}))
+        cells = read_grid(file, {}).grid
         assert cells.experiments
         assert all(one.machine.threads == 1 for one in cells.experiments)
         there = [cells.values(one) for one in cells.experiments]

@@ -278,7 +278,7 @@ def test_a_loss_that_turns_nan_ends_with_code_1_and_keeps_the_last_good_state(fo
     assert call("prune", *wild, f"--out={tmp_path}") == 1
     said = capsys.readouterr()
     last = said.err.splitlines()[-1]
-    assert "lineage(s) stopped, the first is seed 0 in round 0" in last
+    assert "training(s) stopped, the first is seed 0 in round 0" in last
     assert "at step" in last
     assert "diverged" in said.out
     assert call("runs", "verify", next(tmp_path.iterdir())) == 0
@@ -313,7 +313,7 @@ def test_a_signal_ends_with_one_line_and_its_code(number, code, word, folder, tm
 
 
 def test_help_answers_without_torch():
-    code = "import sys; from prunekit.cli import main as cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code = "import sys; from prunekit.cli import main\ntry: main.main(['--help'])\nexcept SystemExit: pass\n"
     code += (
         "heavy = {'torch', 'transformers', 'pandas', 'datasets', 'numpy'} & set(sys.modules); assert not heavy, heavy"
     )

@@ -12,7 +12,7 @@ import pytest
 import typer
 from docs_site import ROOT, Page
 
-from prunekit.cli import commands
+from prunekit.cli.app import app
 
 # docs_site puts their folder on the path
 import command_line  # isort: skip
@@ -179,7 +179,7 @@ def test_the_command_line_page_holds_every_verb_and_flag():
             for flag in (*option.opts, *option.secondary_opts):
                 assert option.param_type_name == "argument" or option.name == "help" or f"<code>{flag}</code>" in text
 
-    check(typer.main.get_command(commands.app), "prunekit")
+    check(typer.main.get_command(app), "prunekit")
 
 
 # ---- what is made

@@ -7,9 +7,9 @@ import pytest
 import tiny
 from tiny import call
 
-from prunekit.cli import verbs
 from prunekit.experiment import environment, sameness
 from prunekit.experiment.prepare import prepare
+from prunekit.experiment.reopen import SPLITS, in_use, opened
 from prunekit.experiment.run import directory_of, run
 from prunekit.runs.round_files import open_ticket
 from prunekit.runs.ticket_file import save_ticket
@@ -72,7 +72,12 @@ def place(made, tmp_path):
 def used(made, place, **more):
     """The dense ticket on the edited copy, all its splits."""
     path, allowed = made[0].path / "seed=0" / "round=00", more.pop("allow_changed", False)
-    return verbs.in_use(path, place.settings | more, verbs.SPLITS, allow_changed=allowed)
+    return opened_on(path, place.settings | more, SPLITS, allow_changed=allowed)
+
+
+def opened_on(path, settings, splits=("test",), allow_changed=False):
+    with in_use(opened(path), settings, splits, progress=tiny.Quiet(), allow_changed=allow_changed) as use:
+        return use
 
 
 def _weights(place):
@@ -241,7 +246,7 @@ def test_a_long_value_is_shown_where_it_begins_to_differ(made, place):
 def test_other_splits_than_the_one_that_is_asked_for_may_have_changed(made, place):
     place.rows("train", lambda rows: rows[:8])
     path = made[0].path / "seed=0" / "round=00"
-    assert verbs.in_use(path, place.settings, ["test"], allow_changed=False).differences == []
+    assert opened_on(path, place.settings).differences == []
 
 
 def test_new_rows_for_predict_are_no_other_data_and_another_template_is(made, place, tmp_path, capsys):
@@ -285,7 +290,7 @@ def test_a_ticket_file_names_what_differs_as_its_run_does(made, place, tmp_path)
     save_ticket(open_ticket(made[0].path / "seed=0" / "round=00"), file)
 
     def use(allow_changed=False):
-        return verbs.in_use(file, place.settings, ["test"], allow_changed=allow_changed)
+        return opened_on(file, place.settings, allow_changed=allow_changed)
 
     assert use().differences == []
     place.config(rms_norm_eps=0.1)
@@ -307,7 +312,7 @@ def test_a_ticket_from_elsewhere_says_nothing_and_is_used(made, place, tmp_path)
     ):
         file = tmp_path / f"{number}.safetensors"
         save_ticket(replace(ticket, origin=origin), file)
-        assert verbs.in_use(file, place.settings, ["test"], allow_changed=False).differences == []
+        assert opened_on(file, place.settings).differences == []
 
 
 def test_another_run_begins_and_says_why_where_the_model_was_edited(tmp_path):

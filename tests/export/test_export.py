@@ -15,8 +15,8 @@ from safetensors.torch import load, save, save_file
 from tiny import call
 
 from prunekit import export
-from prunekit.cli import exchange
 from prunekit.engine.cohort import Member, soft
+from prunekit.experiment import export as export_ticket
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.export import Story
@@ -394,7 +394,7 @@ def test_an_export_that_would_answer_otherwise_is_not_written(run, tmp_path, cap
     made, position = run
     pytest.importorskip("peft")
     # the attached ticket and PEFT agree still, but the code that trains and evaluates reads another prompt
-    monkeypatch.setattr(exchange, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
+    monkeypatch.setattr(export_ticket, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
     assert call("export", made.folder(position), f"--out={tmp_path / 'adapter'}") == 1
     said = capsys.readouterr()
     assert re.search(r"not exported: its README's lines against eval: \d+ of 12 answers differ", said.err)

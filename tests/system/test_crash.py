@@ -189,12 +189,12 @@ def test_two_hundred_runs_stopped_by_a_signal_end_in_the_same_bytes(verb, number
 
 def test_a_second_signal_ends_a_run_that_is_slow_to_end(tmp_path):
     code = (
-        "import os, signal, time\nfrom prunekit.cli import commands\nfrom prunekit.cli import main as cli\n"
+        "import os, signal, time\nfrom prunekit.cli import main\n"
         "def slow(*more, **options):\n"
         "    try: os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n"
         "    finally: os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n"
-        "cli.typer.main.get_command = lambda app: type('Command', (), {'main': slow})\n"
-        "cli.main([])\n"
+        "main.typer.main.get_command = lambda app: type('Command', (), {'main': slow})\n"
+        "main.main([])\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == -signal.SIGINT  # a shell shows this as 130

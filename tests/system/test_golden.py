@@ -6,10 +6,10 @@ import math
 import re
 
 import pytest
+import tiny
 import torch
 from roots import TESTS
 
-from prunekit.cli import inspection
 from prunekit.runs import checksums, round_files
 from prunekit.runs.run import Run
 from prunekit.runs.ticket_file import load_ticket
@@ -104,9 +104,8 @@ def test_golden_files_say_what_they_said_when_they_were_written(version):
 @versions
 def test_golden_runs_are_shown_and_compared(version, capsys):
     path = version / "run"
-    inspection.show(path, 0.01, json=False)
-    inspection.verify([path])
-    inspection.compare([path, path], json=True)
+    for words in (["show", path], ["verify", path], ["compare", path, path, "--json"]):
+        assert tiny.call("runs", *words) == 0
     said = capsys.readouterr().out
     assert "files match their manifests" in said
     assert "round" in said

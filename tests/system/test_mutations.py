@@ -215,12 +215,10 @@ def test_what_lies_where_no_round_belongs_is_named(made, tmp_path):
 
 def test_files_outside_the_record_are_never_read(made, monkeypatch, capsys):
     """environment.json and results.parquet are written for people and rebuilt from the rounds."""
-    from prunekit.cli import inspection
-
     opened = []
     sys.addaudithook(lambda event, facts: opened.append(str(facts[0])) if event == "open" and opened is not None else 0)
-    inspection.show(made["run"].path, 0.01, json=False)
-    inspection.compare([made["run"].path, made["other"].path], json=True)
+    assert tiny.call("runs", "show", made["run"].path) == 0
+    assert tiny.call("runs", "compare", made["run"].path, made["other"].path, "--json") == 0
     names = {Path(one).name for one in opened}  # inside a run each folder is opened from the one above
     assert "MANIFEST.json" in names
     assert not names & {"environment.json", "results.parquet"}

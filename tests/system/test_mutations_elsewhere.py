@@ -1,4 +1,4 @@
-"""Damage by the thousand outside run directories: exports, receipts and notes of sweeps, what others hand over."""
+"""Damage by the thousand outside run directories: exports, receipts of sweeps, what others hand over."""
 
 import hashlib
 import json
@@ -19,16 +19,14 @@ from test_mutations import read_kinds as inputs
 from tiny import call
 
 from prunekit import export
-from prunekit.cli.livetable import LiveTable
 from prunekit.experiment import settings_io
-from prunekit.experiment.sweep import grid, jobs, worker
+from prunekit.experiment.sweep import grid, jobs
 from prunekit.experiment.sweep.jobs import Outcome
 from prunekit.export import Story
 from prunekit.export.flat import FORMAT
 from prunekit.runs.checksums import stamped
 from prunekit.runs.ticket_file import save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError, PrunekitError
-from prunekit.support.terminal import Screen
 
 SIDE, TENSORS, CONFIG = "prunekit.json", "adapter_model.safetensors", "adapter_config.json"
 pytestmark = pytest.mark.usefixtures("no_flushing")
@@ -45,15 +43,13 @@ def adapter(folder, kind="gpt2", seed=0, mask="pieces"):
 
 
 def swept(out):
-    """The receipts of two experiments that lie in one run, and the note of a job at work."""
+    """The receipts of two experiments that lie in one run."""
     for place in ("seed=0/round=00", "seed=1/round=00"):
         (out / "run" / place).mkdir(parents=True)
         (out / "run" / place / "MANIFEST.json").write_text("{}")
     (out / "run" / "experiment.toml").write_text("")
     for number in range(2):
         jobs.write_receipt(out, Outcome(f"key-{number}", "one, 0.1", "run", "", (f"seed={number}/round=00",), 2, 1.5))
-        note = worker.Note(out / jobs.LEDGER / f"job-{number}.note", jobs.Task("k", f"task {number}", {}), "host 1")
-        note.say(f"round {number}: 20 of 80")
     return out
 
 
@@ -78,17 +74,6 @@ def written(folder):
     kinds["receipt"] = [
         (ledger / "key-0.json", ledger / "key-1.json", lambda: noticing(jobs.receipt(out, "key-0"))),
     ]
-    live = LiveTable(Screen(), ledger, 2)
-    live.began = 0.0
-    one, other = ledger / "job-0.note", ledger / "job-1.note"
-    shown = [one.read_bytes(), other.read_bytes()]
-
-    def note():
-        if len(live._notes()) < 2:
-            raise ArtifactError
-        assert one.read_bytes() in shown  # another job's whole note is a note
-
-    kinds["note"] = [(one, other, note)]
     return kinds
 
 
@@ -101,19 +86,19 @@ def damage_all(folder, count):
             before = path.read_bytes()
             for turn in range(count // len(some)):
                 content = mutated(before, other.read_bytes(), KINDS[turn % len(KINDS)], chance)
-                if content != before and not (name == "note" and content == other.read_bytes()):
+                if content != before:
                     path.write_bytes(content)
                     with pytest.raises(ArtifactError) as caught:
                         reads()
                         raise AssertionError(f"{path} was loaded damaged, turn {turn}")
-                    assert name in ("receipt", "note") or str(path.parent) in str(caught.value)
+                    assert name == "receipt" or str(path.parent) in str(caught.value)
                     assert "\n" not in str(caught.value)
                     noticed[name] += 1
             path.write_bytes(before)
     return noticed
 
 
-def test_no_damaged_export_receipt_or_note_is_loaded(tmp_path, capsys):
+def test_no_damaged_export_or_receipt_is_loaded(tmp_path, capsys):
     noticed = damage_all(tmp_path, FEW)
     assert len(noticed) == 5
     told(capsys, noticed, "mutations noticed, none loaded")
@@ -121,7 +106,7 @@ def test_no_damaged_export_receipt_or_note_is_loaded(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_no_damaged_export_receipt_or_note_is_loaded_at_full_count(tmp_path, capsys):
+def test_no_damaged_export_or_receipt_is_loaded_at_full_count(tmp_path, capsys):
     noticed = damage_all(tmp_path, FULL)
     assert sum(noticed.values()) > 4_500
     told(capsys, noticed, "mutations noticed, none loaded")
@@ -140,7 +125,7 @@ def test_half_an_export_is_noticed_and_exporting_again_is_not_refused(tmp_path):
     """Files are written in this order; whatever is there when it stops, nothing but the whole is loaded."""
     from contextlib import nullcontext
 
-    from prunekit.cli.exchange import Wish
+    from prunekit.experiment.export import ExportRequest
 
     bone = arch.frozen("gpt2")
     files = export.adapter_files(arch.ticket(bone, mask=arch.MASKS["pieces"]), bone, Story())
@@ -155,8 +140,8 @@ def test_half_an_export_is_noticed_and_exporting_again_is_not_refused(tmp_path):
             with pytest.raises(PrunekitError, match=str(folder)):
                 export.read_adapter(str(folder))
             with nullcontext() if not before else pytest.raises(ConfigError, match="say --overwrite"):
-                Wish("peft", folder)  # what the new side file does not name may be anybody's
-            Wish("peft", folder, overwrite=True)
+                ExportRequest("peft", folder)  # what the new side file does not name may be anybody's
+            ExportRequest("peft", folder, overwrite=True)
         (folder / CONFIG).write_bytes(files[CONFIG])
         assert export.read_adapter(str(folder)).mask == arch.MASKS["pieces"]
 

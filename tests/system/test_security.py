@@ -225,8 +225,8 @@ def test_a_command_connects_to_nothing(tmp_path):
         "def watch(event, facts):\n"
         "    if event in ('socket.connect', 'socket.getaddrinfo', 'socket.sendto'): print(event, facts[1:])\n"
         "sys.addaudithook(watch)\n"
-        "from prunekit.cli import main as cli\n"
-        "cli.main(sys.argv[1:])\n"
+        "from prunekit.cli import main\n"
+        "main.main(sys.argv[1:])\n"
     )
     arguments = [
         "prune",
@@ -346,24 +346,16 @@ def test_payloads_in_tasks_labels_names_and_errors_come_out_harmless(debug, ever
 @pytest.mark.parametrize("text", ["a\x9b31m\u202eb", "größer \U0001f600", "\x7f"])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_predicted_labels_stay_json_and_harmless_on_every_terminal(text, encoding, tmp_path, monkeypatch):
-    from dataclasses import replace
-    from types import SimpleNamespace
-
-    from prunekit.cli import verbs
-    from prunekit.tasks import Example
+    from prunekit.cli.predict import predict
+    from prunekit.experiment.api import predict as library
 
     written = io.BytesIO()
     terminal = io.TextIOWrapper(written, encoding=encoding, errors="backslashreplace")  # as the command line sets it
     monkeypatch.setattr(sys, "stdout", terminal)
-    examples = [replace(Example(0, "{x}", {"x": "y"}, (text, "b")), index=0)]
-    found = SimpleNamespace(
-        chosen=[SimpleNamespace(tolist=lambda: [0])], scores=[SimpleNamespace(tolist=lambda: [0.5])]
-    )
+    answers = [{"index": 0, "answer": text, "choice": 0, "score": 0.5}]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verbs, "in_use", lambda *given, **more: SimpleNamespace(task=SimpleNamespace(labels=None)))
-        patch.setattr(verbs, "read_rows", lambda *given: examples)
-        patch.setattr(verbs, "_answers", lambda *given: found)
-        verbs.predict(tmp_path, tmp_path, None, {})
+        patch.setattr(library, "predict", lambda *given, **more: answers)
+        predict(tmp_path, tmp_path)
     terminal.flush()
     out = written.getvalue().decode(encoding)
     assert harmless(out)
@@ -371,9 +363,9 @@ def test_predicted_labels_stay_json_and_harmless_on_every_terminal(text, encodin
 
 
 def test_output_that_the_terminal_cannot_show_is_no_reason_to_fail():
-    code = "from prunekit.cli import commands, main as cli\nfrom prunekit.support import terminal\n"
+    code = "from prunekit.cli import main\nfrom prunekit.support import terminal\n"
     code += "class C: main = lambda self, *a, **k: terminal.write('ä ✓')\n"
-    code += "cli.typer.main.get_command = lambda app: C()\ncli.main([])\n"
+    code += "main.typer.main.get_command = lambda app: C()\nmain.main([])\n"
     own = os.environ | {"PYTHONIOENCODING": "ascii"}
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=own)
     assert made.stdout == b"\\xe4 \\u2713\n"

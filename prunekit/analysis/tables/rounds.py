@@ -66,6 +66,4 @@ def _check_complete(run: RunReader) -> None:
         result = run.result(key)
         lacking = next((name for name in _REQUIRED if name not in result), None)
         if lacking is not None:
-            raise ArtifactError(
-                f"{run.folder(key)}: its result lacks '{lacking}'; was it made by another version?"
-            )
+            raise ArtifactError(f"{run.folder(key)}: its result lacks '{lacking}'; was it made by another version?")

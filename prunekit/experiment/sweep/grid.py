@@ -61,26 +61,34 @@ class Grid:
 
 
 def read(path: Path, parse: Callable[[dict[str, Any]], Experiment]) -> Grid:
-    """The grid held by a TOML file; `parse` makes an experiment of a table of settings.
+    """The grid held by a TOML file. Otherwise as `grid_of`."""
+    return grid_of(toml.read_table(path), parse, str(path))
+
+
+def grid_of(table: dict[str, Any], parse: Callable[[dict[str, Any]], Experiment], where: str) -> Grid:
+    """The grid of a table of settings; `parse` makes an experiment of a table without lists.
 
     A setting's list means each of its values in turn, and so does an array of tables (`[[task]]`) for settings that
     belong together. Combinations are made of everything that is a list; the last in the file varies fastest.
 
+    Args:
+        where: what errors call it, such as its file.
+
     Raises:
-        ConfigError: naming the file and what is wrong with it; every experiment is checked here.
+        ConfigError: naming what is wrong with it; every experiment is checked here.
     """
-    table = toml.read_table(path)
-    options = toml.parse(table.pop("sweep", {}), Options, where=f"{path}: sweep")
+    table = dict(table)
+    options = toml.parse(table.pop("sweep", {}), Options, where=f"{where}: sweep")
     try:
-        found = _kept(_combinations(table), options.exclude)
+        combinations = _kept(_combinations(table), options.exclude)
         fixed = flattened({name: part for name, part in table.items() if not _is_choice(name, part)})
         fixed = {name: value for name, value in fixed.items() if not _is_choice(name, value)}
-        found += [fixed | more for extra in options.include for more in _combinations(extra)]
-        experiments = tuple(dict.fromkeys(parse(_nested(one)) for one in found))
+        combinations += [fixed | more for extra in options.include for more in _combinations(extra)]
+        experiments = tuple(dict.fromkeys(parse(_nested(combination)) for combination in combinations))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
     if not experiments:
-        raise ConfigError(f"{path}: no experiment is left; sweep.exclude takes them all")
+        raise ConfigError(f"{where}: no experiment is left; sweep.exclude takes them all")
     return Grid(options, experiments, _varied(experiments))
 
 
@@ -116,14 +124,14 @@ def _alternatives(place: str, value: Any) -> list[Flat]:
         raise ConfigError(f"{place} = []: name at least one value")
     if place.startswith("machine"):
         raise ConfigError(f"{place}: where a run happens does not make it another run; give one value for the sweep")
-    return [one for choice in value for one in _alternatives(place, choice)]
+    return [alternative for choice in value for alternative in _alternatives(place, choice)]
 
 
 def _is_choice(place: str, value: Any) -> bool:
     return isinstance(value, list) and place not in _LISTS
 
 
-def _kept(found: list[Flat], exclude: Sequence[Mapping[str, Any]]) -> list[Flat]:
+def _kept(combinations: list[Flat], exclude: Sequence[Mapping[str, Any]]) -> list[Flat]:
     """The combinations that agree with none of the excluded ones.
 
     Raises:
@@ -131,16 +139,18 @@ def _kept(found: list[Flat], exclude: Sequence[Mapping[str, Any]]) -> list[Flat]
     """
     for number, table in enumerate(exclude, start=1):
         entry = flattened(table)
-        left = [one for one in found if not _agrees(one, entry)]
-        if len(left) == len(found):
+        left = [combination for combination in combinations if not _agrees(combination, entry)]
+        if len(left) == len(combinations):
             raise ConfigError(f"entry {number} of sweep.exclude matches no experiment: {entry}")
-        found = left
-    return found
+        combinations = left
+    return combinations
 
 
-def _agrees(one: Flat, entry: Flat) -> bool:
+def _agrees(combination: Flat, entry: Flat) -> bool:
     """Whether a combination has every value of an entry; a list there stands for any of its values."""
-    return all(one.get(name) in (value if isinstance(value, list) else [value]) for name, value in entry.items())
+    return all(
+        combination.get(name) in (value if isinstance(value, list) else [value]) for name, value in entry.items()
+    )
 
 
 def _nested(flat: Flat) -> dict[str, Any]:
@@ -157,5 +167,5 @@ def _nested(flat: Flat) -> dict[str, Any]:
 
 
 def _varied(experiments: Iterable[Experiment]) -> tuple[str, ...]:
-    tables = [flattened(one.model_dump(mode="json")) for one in experiments]
-    return tuple(name for name in tables[0] if any(one[name] != tables[0][name] for one in tables))
+    tables = [flattened(experiment.model_dump(mode="json")) for experiment in experiments]
+    return tuple(name for name in tables[0] if any(flat[name] != tables[0][name] for flat in tables))

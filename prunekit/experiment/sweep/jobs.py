@@ -20,10 +20,8 @@ from prunekit.support import atomic
 from prunekit.support.digest import identity
 from prunekit.support.errors import ArtifactError
 
-#: Beside the runs: receipts of finished experiments, and how far those at work are.
+#: Beside the runs: receipts of finished experiments, and an engine's own files.
 LEDGER = ".sweep"
-#: How the name of a note on a job at work ends.
-NOTE = ".note"
 
 # these decide no part of round 0, or not what comes out
 _NOT_ROUND_0 = {"pruning", "search", "seeds", "machine"}
@@ -66,7 +64,7 @@ class Job:
     def from_text(cls, text: str) -> Job:
         """The inverse of `to_text`."""
         table = json.loads(text)
-        return cls(**table | {"tasks": tuple(Task(**one) for one in table["tasks"])})
+        return cls(**table | {"tasks": tuple(Task(**task) for task in table["tasks"])})
 
 
 @dataclass(frozen=True)
@@ -94,6 +92,15 @@ class Outcome:
     worker: str = ""
     again: tuple[str, ...] = ()
 
+    @property
+    def sentence(self) -> str:
+        """What became of it, in a line."""
+        news = f"failed: {self.failed}" if self.failed else self.run
+        spent = f"{self.trained} training(s), {self.seconds:.0f} s, {self.worker or 'worker gone'}"
+        if self.again:
+            spent += f"; damaged in the store and done again: {', '.join(self.again)}"
+        return f"{self.label}: {news} ({spent})"
+
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> Outcome:
         """From what `asdict` gave, through JSON."""
@@ -110,8 +117,9 @@ def jobs(grid: Grid, out: Path, experiments: Sequence[Experiment], store: str = 
         group = identity({"settings": shared, "verb": grid.options.verb}, 12)
         groups.setdefault(group, []).append(Task(key(experiment, grid), grid.label(experiment), settings))
         order.setdefault(group, (str(settings["model"]), str(settings["task"])))
-    seen = {value: place for place, value in enumerate(dict.fromkeys(one for pair in order.values() for one in pair))}
-    names = sorted(groups, key=lambda group: [seen[one] for one in order[group]])
+    parts = dict.fromkeys(part for pair in order.values() for part in pair)
+    rank = {part: number for number, part in enumerate(parts)}
+    names = sorted(groups, key=lambda group: [rank[part] for part in order[group]])
     options, offline = grid.options, os.environ.get("HF_HUB_OFFLINE")
     environment = {} if offline is None else {"HF_HUB_OFFLINE": offline}
     where = (options.verb, options.controls, str(out), str(Path.cwd()))
@@ -126,21 +134,21 @@ def key(experiment: Experiment, grid: Grid) -> str:
     """
     settings = experiment.model_dump(mode="json", exclude={"machine"})
     files = [experiment.model.name, experiment.task.name, experiment.task.data, experiment.prompt.init_from]
-    facts = {"schema": SCHEMA, "settings": settings, "files": [_look(name) for name in files if name]}
+    facts = {"schema": SCHEMA, "settings": settings, "files": [_file_facts(name) for name in files if name]}
     return identity(facts | {"verb": grid.options.verb, "controls": grid.options.controls}, 16)
 
 
 def receipt(out: Path, key: str) -> Outcome | None:
     """The receipt of a finished experiment, where its run directory still holds what it names."""
-    found = read_receipt(out, key)
-    if found is None:
+    outcome = read_receipt(out, key)
+    if outcome is None:
         return None
     try:
-        folder = out / found.run
-        whole = (folder / SETTINGS).is_file() and all((folder / place / MANIFEST).is_file() for place in found.places)
+        folder = out / outcome.run
+        whole = (folder / SETTINGS).is_file() and all((folder / place / MANIFEST).is_file() for place in outcome.places)
     except (OSError, ValueError, TypeError):
         return None
-    return found if whole else None
+    return outcome if whole else None
 
 
 def read_receipt(out: Path, key: str) -> Outcome | None:
@@ -149,10 +157,10 @@ def read_receipt(out: Path, key: str) -> Outcome | None:
 
     try:
         table = checksums.read_stamped(out / receipt_name(key))
-        found = Outcome.from_table({name: value for name, value in table.items() if name != "sha256"})
+        outcome = Outcome.from_table({name: value for name, value in table.items() if name != "sha256"})
     except (ArtifactError, ValueError, TypeError, KeyError):
         return None
-    return found if found.key == key else None
+    return outcome if outcome.key == key else None
 
 
 def write_receipt(out: Path, outcome: Outcome) -> None:
@@ -167,9 +175,9 @@ def receipt_name(key: str) -> str:
     return f"{LEDGER}/{key}.json"
 
 
-def _look(name: str) -> list[Any]:
+def _file_facts(name: str) -> list[Any]:
     """Names, sizes and dates of the files of a local folder or file; a Hub name alone."""
     path = Path(name)
     files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.is_file() else []
-    facts = [(str(one.relative_to(path)), one.stat()) for one in files if one.is_file()]
+    facts = [(str(file.relative_to(path)), file.stat()) for file in files if file.is_file()]
     return [name, *[[inside, stat.st_size, stat.st_mtime_ns] for inside, stat in facts]]

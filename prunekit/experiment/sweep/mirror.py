@@ -25,6 +25,7 @@ def mirror(store: Store, keys: Collection[str], folder: Path) -> None:
     by_run: dict[str, set[str]] = {}
     for name in names:
         by_run.setdefault(name.partition("/")[0], set()).add(name)
-    runs = {found.run for key in keys if (found := read_receipt(folder, key)) is not None}
+    receipts = [read_receipt(folder, key) for key in keys]
+    runs = {receipt.run for receipt in receipts if receipt is not None}
     for run in sorted(runs & by_run.keys()):
         fetch(store, run, folder, by_run[run], only={RESULT})

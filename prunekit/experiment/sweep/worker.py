@@ -17,8 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from prunekit.experiment.settings import Experiment, MachineSettings
-from prunekit.experiment.sweep.jobs import LEDGER, NOTE, Job, Outcome, Task, receipt, receipt_name, write_receipt
-from prunekit.support import atomic
+from prunekit.experiment.sweep.jobs import Job, Outcome, Task, receipt, receipt_name, write_receipt
 from prunekit.support.errors import BusyError, PrunekitError
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 # a worker for dead too early, its job is held by the old one until that ends
 _BUSY_PAUSE = 1.0
 _BUSY_PATIENCE = 600.0
-# seconds between two notes of how far a job is
-_NOTE_EVERY = 1.0
 
 # what was prepared last, by its model and machine
 _last: dict[str, Prepared] = {}
@@ -54,35 +51,20 @@ def share_gpu(workers: int) -> None:
     _on_gpu = workers
 
 
-class Note:
-    """A watch that keeps, in a file of the job's own, how far it is; `trained` counts trainings that came to an end."""
+class TrainingCount:
+    """Progress that nobody sees; `trained` counts the trainings that came to an end."""
 
-    def __init__(self, path: Path, task: Task, worker: str) -> None:
-        self.path, self.task, self.worker = path, task, worker
+    def __init__(self) -> None:
         self.trained = 0
-        self._next = 0.0
 
     def say(self, line: str) -> None:
-        """One line, which is the news until the next."""
-        self._write(line)
+        """Nothing."""
 
     @contextmanager
-    def track(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Work of `total` steps."""
-        self._write(title)
-        yield lambda done: self._tick(f"{title}: {done} of {total}")
+    def track(self, title: str, total: int, unit: str = "updates") -> Iterator[Callable[[int], None]]:
+        """One training."""
+        yield lambda done: None
         self.trained += 1
-
-    def _tick(self, line: str) -> None:
-        if time.monotonic() >= self._next:
-            self._write(line)
-
-    def _write(self, line: str) -> None:
-        from prunekit.runs import checksums
-
-        self._next = time.monotonic() + _NOTE_EVERY
-        told = {"task": self.task.label, "worker": self.worker, "news": line}
-        atomic.replace(self.path, checksums.stamped(told))
 
 
 def _outcome(job: Job, task: Task, worker: str) -> Outcome:
@@ -90,29 +72,27 @@ def _outcome(job: Job, task: Task, worker: str) -> Outcome:
     if not job.store:
         return _outcome_in(Path(job.out), job, task, worker)
     with TemporaryDirectory(prefix="prunekit-", ignore_cleanup_errors=True) as folder:
-        found = _outcome_in(Path(folder), job, task, worker)
-        return replace(found, failed=found.failed.replace(folder, job.store))
+        outcome = _outcome_in(Path(folder), job, task, worker)
+        return replace(outcome, failed=outcome.failed.replace(folder, job.store))
 
 
 def _outcome_in(out: Path, job: Job, task: Task, worker: str) -> Outcome:
-    known = receipt(out, task.key)
-    if known is not None:
-        return replace(known, label=task.label, trained=0, worker=worker)
+    finished = receipt(out, task.key)
+    if finished is not None:
+        return replace(finished, label=task.label, trained=0, worker=worker)
     began = time.perf_counter()
-    note = Note(out / LEDGER / f"{job.key}{NOTE}", task, worker)
-    nothing = Outcome(task.key, task.label, worker=worker)
+    count, failed = TrainingCount(), Outcome(task.key, task.label, worker=worker)
     try:
-        found = replace(_patiently(lambda: _run(job, task, note, out), note), worker=worker, trained=note.trained)
-        write_receipt(out, replace(found, seconds=time.perf_counter() - began))
+        outcome = _patiently(lambda: _run(job, task, count, out))
+        outcome = replace(outcome, worker=worker, trained=count.trained)
+        write_receipt(out, replace(outcome, seconds=time.perf_counter() - began))
         if job.store:
             _hand_in(out, job.store, receipt_name(task.key))
     except PrunekitError as error:
-        found = replace(nothing, failed=str(error))
+        outcome = replace(failed, failed=str(error))
     except Exception as error:  # whatever a device or a disk may say; the other jobs go on
-        found = replace(nothing, failed=f"{type(error).__name__}: {' '.join(str(error).split())}")
-    finally:
-        note.path.unlink(missing_ok=True)
-    return replace(found, seconds=time.perf_counter() - began)
+        outcome = replace(failed, failed=f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return replace(outcome, seconds=time.perf_counter() - began)
 
 
 def _hand_in(out: Path, url: str, name: str) -> None:
@@ -121,20 +101,19 @@ def _hand_in(out: Path, url: str, name: str) -> None:
     Store(url).write({name: (out / name).read_bytes()})
 
 
-def _patiently(run: Callable[[], Outcome], note: Note) -> Outcome:
+def _patiently(run: Callable[[], Outcome]) -> Outcome:
     """Run; where another process holds the run, wait for it."""
     deadline = time.monotonic() + _BUSY_PATIENCE
     while True:
         try:
             return run()
-        except BusyError as error:
+        except BusyError:
             if time.monotonic() > deadline:
                 raise
-            note.say(f"waits: {error}")
             time.sleep(_BUSY_PAUSE)
 
 
-def _run(job: Job, task: Task, note: Note, out: Path) -> Outcome:
+def _run(job: Job, task: Task, count: TrainingCount, out: Path) -> Outcome:
     from prunekit.engine import memory
     from prunekit.experiment.run import run, search
     from prunekit.experiment.sweep.table import places_of
@@ -144,15 +123,15 @@ def _run(job: Job, task: Task, note: Note, out: Path) -> Outcome:
     prepared = ready(experiment)
     place, again = _supplied(out, job.store, prepared.name)
     if job.verb == "search":
-        made, stage = search(prepared, place, note, controls=job.controls), prepared.search_stage
+        directory, stage = search(prepared, place, count, controls=job.controls), prepared.search_stage
     else:
-        made = run(prepared, place, note, prune=job.verb == "prune", controls=job.controls)
+        directory = run(prepared, place, count, prune=job.verb == "prune", controls=job.controls)
         stage = prepared.stage if job.verb == "prune" else ""
-    settled = MachineSettings.model_validate(made.settings()["machine"])
+    settled = MachineSettings.model_validate(directory.settings()["machine"])
     if settled.checkpointing or settled != prepared.experiment.machine:
         _last.clear()  # the run changed the model, its device or the threads
-    places = places_of(made, stage, experiment.seeds, controls=job.controls)
-    return Outcome(task.key, task.label, made.path.name, stage, tuple(map(str, places)), again=again)
+    places = places_of(directory, stage, experiment.seeds, controls=job.controls)
+    return Outcome(task.key, task.label, directory.path.name, stage, tuple(map(str, places)), again=again)
 
 
 def _supplied(out: Path, url: str, name: str) -> tuple[Path | Stored, tuple[str, ...]]:

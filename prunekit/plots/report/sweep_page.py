@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import pandas as pd
-
-from prunekit.experiment.sweep.grid import Grid
-from prunekit.experiment.sweep.jobs import Outcome
+from prunekit.experiment.sweep.sweep import SweepResult
 from prunekit.plots.report.page import render
 from prunekit.plots.report.parts import Block, Column, Page, Section, number, significant, table_of
 
@@ -18,9 +12,9 @@ _SHORT = {
     "metric": Column("metric"),
     "seeds": Column("seeds"),
     "stopped": Column("diverged"),
-    "dense": Column("dense report", number(3)),
+    "dense": Column("dense on test", number(3)),
     "density": Column("density", significant),
-    "report": Column("ticket's report", number(3)),
+    "test": Column("ticket on test", number(3)),
     "low": Column("95 % low", number(3)),
     "high": Column("high", number(3)),
 }
@@ -37,30 +31,36 @@ _TICKET = {
 }
 
 
-def html(name: str, grid: Grid, short: Sequence[dict[str, Any]], found: pd.DataFrame, failed: Sequence[Outcome]) -> str:
-    """The page as HTML. short: a row per finished experiment.  found: a row per ticket.  failed: who came to no end."""
+def write(result: SweepResult) -> None:
+    """Write the page beside a sweep's table, where any experiment is finished."""
+    if result.rows:
+        result.put("report.html", html(result).encode())
+
+
+def html(result: SweepResult) -> str:
+    """The page of a sweep."""
+    grid, tickets = result.grid, result.tickets
     varied = {setting: Column(setting.rpartition(".")[2]) for setting in grid.varied}
-    rows = pd.DataFrame(short)
-    metrics = [name for name in map(str, found.columns) if name.startswith(("validation_", "test_"))]
-    shown = {**varied, **_TICKET, **{metric: Column(metric.replace("_", " "), number(3)) for metric in metrics}}
+    metrics = [name for name in map(str, tickets.columns) if name.startswith(("validation_", "test_"))]
+    columns = {**varied, **_TICKET, **{metric: Column(metric.replace("_", " "), number(3)) for metric in metrics}}
     blocks = [
-        Block("Experiments", "experiments", tables=[table_of(rows, varied | _SHORT, "means over seeds")]),
-        Block("Tickets", "tickets", further=[table_of(found, shown, "every finished ticket", _MOST)]),
+        Block("Experiments", "experiments", tables=[table_of(result.table, varied | _SHORT, "means over seeds")]),
+        Block("Tickets", "tickets", further=[table_of(tickets, columns, "every finished ticket", _MOST)]),
     ]
     options = grid.options
     asked = [
         ("verb", options.verb + (" with controls" if options.controls else "")),
         ("what varies", ", ".join(grid.varied) or "nothing"),
         ("experiments", str(len(grid.experiments))),
-        ("seeds", str(max(len(one.seeds) for one in grid.experiments))),
+        ("seeds", str(max(len(experiment.seeds) for experiment in grid.experiments))),
     ]
-    runs = found["directory"].nunique() if len(found) else 0
-    said = [f"{len(short)} of {len(grid.experiments)} experiments are finished, in {runs} run directories."]
-    warnings = [f"Failed: {one.label}: {one.failed}" for one in failed]
+    runs = tickets["directory"].nunique() if len(tickets) else 0
+    finished = f"{len(result.rows)} of {len(grid.experiments)} experiments are finished, in {runs} run directories."
+    warnings = [f"Failed: {failure.label}: {failure.failed}" for failure in result.failures]
     warnings.append(
         "Rows beside each other are no test: the best of many is partly luck. `--controls` and seeds decide."
     )
-    section = Section(name, "sweep", asked, said, warnings, blocks)
+    section = Section(result.name, "sweep", asked, [finished], warnings, blocks)
     lead = "Many experiments with soft prompts on frozen language models, from one grid."
     foot = "Made by prunekit; `prunekit report RUN` makes a page of a run. Nothing here is loaded from elsewhere."
-    return render(Page(f"The sweep {name}", lead, [section], [], foot))
+    return render(Page(f"The sweep {result.name}", lead, [section], [], foot))

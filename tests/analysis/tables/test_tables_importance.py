@@ -5,9 +5,9 @@ import pytest
 import tiny
 
 from prunekit.analysis import tables, token_importance
+from prunekit.analysis.measure import score
 from prunekit.analysis.tables.measured import MEASURED
 from prunekit.analysis.tables.scores import SCORED
-from prunekit.cli import scoring
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.runs import round_files
@@ -80,9 +80,9 @@ def test_measurements_stand_beside_scores(made, scores, capsys):
     assert tables.measured([run]).empty
     assert list(tables.measured([run]).columns) == list(MEASURED)
     dense, pruned = run.folder(RunKey("", 0, 0)), run.folder(RunKey(prepared.stage, 0, 2))
-    scoring.score(dense, scoring.Wish(), {}, json=True)
-    scoring.score(dense, scoring.Wish(kind="shapley"), {}, json=True)
-    scoring.score(pruned, scoring.Wish(level="piece"), {}, json=True)
+    score(dense, quiet=True)
+    score(dense, kind="shapley", quiet=True)
+    score(pruned, level="piece", quiet=True)
     found = tables.measured([run])
     assert list(found.columns) == list(MEASURED)
     assert found.groupby(["kind", "level", "round"]).size().to_dict() == {

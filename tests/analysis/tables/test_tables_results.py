@@ -12,7 +12,7 @@ from prunekit.analysis.tables.rounds import ROUNDS
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.runs.paths import RunKey
-from prunekit.runs.run import Run
+from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ArtifactError
 
 pytestmark = pytest.mark.usefixtures("no_flushing")

@@ -1,4 +1,3 @@
-import json
 import os
 import re
 import signal
@@ -66,12 +65,12 @@ def going(tmp_path, steps, more=""):
 
 
 def at_work(out):
-    """Processes that a note says are at a job."""
-    found = []
-    for note in (out / ".sweep").glob("*.note"):
-        with suppress(OSError, ValueError):  # it may be gone by now
-            found.append(int(json.loads(note.read_text())["worker"].split()[1]))
-    return found
+    """Processes that hold a run."""
+    holders = []
+    for holder in out.glob("*/.holder"):
+        with suppress(OSError, ValueError, IndexError):  # it may be gone by now
+            holders.append(int(holder.read_text().split()[1]))
+    return holders
 
 
 @pytest.mark.gate

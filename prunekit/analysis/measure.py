@@ -1,0 +1,271 @@
+"""The importance of a finished ticket's tokens or pieces: by gradient, by leaving them out, by Shapley values.
+
+What a measurement on a run finds is written beside the run, and found there the next time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+
+from prunekit.analysis import token_importance
+from prunekit.engine import ablation
+from prunekit.engine.ablation import Level
+from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
+from prunekit.engine.gradient_scores import Kind as FirstOrder
+from prunekit.experiment import environment, sameness
+from prunekit.experiment.prepare import encode
+from prunekit.experiment.progress import progress_of
+from prunekit.experiment.reopen import OpenedTicket, TicketInUse, changed_settings, in_use, opened
+from prunekit.experiment.round_runner import Progress
+from prunekit.models import Encoded
+from prunekit.pruning.ticket import Ticket
+from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey, Stage
+from prunekit.runs.run import Files, Run
+from prunekit.support import atomic
+from prunekit.support.digest import identity
+from prunekit.support.errors import ConfigError, DivergedError
+
+Kind = Literal["leave-one-out", "shapley", "absolute", "signed", "squared", "magnitude", "random"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+LEVELS: tuple[Level, ...] = get_args(Level)
+# the splits that a kind is measured on, where it is not train; test is looked at for what is negative alone
+_SPLITS: dict[str, tuple[str, ...]] = {"leave-one-out": ("validation", "test"), "shapley": ("validation",)}
+
+#: The encoded rows of a split.
+Rows = Callable[[str], list[Encoded]]
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """What is to be scored, and how.
+
+    Attributes:
+        examples: at most so many of the split, None for all of it.
+        permutations: orders drawn for Shapley values.
+    """
+
+    kind: Kind = "leave-one-out"
+    level: Level = "token"
+    examples: int | None = None
+    permutations: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"--kind = '{self.kind}': use one of {', '.join(KINDS)}")
+        if self.level not in LEVELS:
+            raise ConfigError(f"--level = '{self.level}': use one of {', '.join(LEVELS)}")
+
+
+@dataclass(frozen=True)
+class Importance:
+    """The scores of a ticket's units.
+
+    Attributes:
+        table: a row for each unit: token, piece (at level "piece"), kept, score (larger = keep; NaN where dropped), and
+            of leave-one-out its interval and tests, of Shapley values its standard error.
+        facts: what is true of all of them: kind, level, split, examples, and more by kind.
+        folder: where they lie, None of a ticket that is of no run.
+    """
+
+    table: pd.DataFrame
+    facts: dict[str, Any]
+    folder: Path | None = None
+
+
+def score(  # noqa: PLR0913 (an argument is a flag)
+    ticket: Ticket | Path | str,
+    model: Any = None,
+    tokenizer: Any = None,
+    task: str | None = None,
+    *,
+    kind: str = "leave-one-out",
+    level: str = "token",
+    examples: int | None = None,
+    permutations: int = 16,
+    seed: int = 0,
+    allow_changed: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Importance:
+    """The importance of a ticket's tokens or pieces; which of them are better left out.
+
+    Args:
+        ticket: or the path of a ticket file or of a finished round's directory. What is measured on a round is written
+            beside its run, and not measured again.
+        model: a loaded model with its `tokenizer`, or a name; None for the one that the ticket was made with.
+        kind: leave-one-out, shapley, absolute (XPrompt, section 3.2), signed, squared, magnitude or random.
+        level: token or piece.
+        examples: at most so many of the split (validation; of gradient scores train); None for all.
+        permutations: orders drawn for Shapley values, an even number.
+        seed: of what is drawn.
+        allow_changed: also on another model, task or data than the ticket was made with; it is said then.
+        quiet: report no progress.
+        settings: flags of `prunekit score --help`, with underscores, over those of the ticket's run.
+
+    Raises:
+        PrunekitError: in one line where ticket, model or task cannot be used, or are others than the ticket's own and
+            that is not allowed.
+    """
+    request = ScoreRequest(kind, level, examples, permutations, seed)  # type: ignore[arg-type]  # it checks them itself
+    source, progress = opened(ticket), progress_of(quiet)
+    splits = _SPLITS.get(request.kind, ("train",))
+    with in_use(
+        source,
+        settings,
+        splits,
+        progress=progress,
+        allow_changed=allow_changed,
+        model=model,
+        tokenizer=tokenizer,
+        task=task,
+    ) as use:
+        if source.run is None or source.key is None:
+            return _measured(use, request, progress)
+        named = {"model": use.experiment.model.name} if model is not None else {}
+        flags = settings | named | ({} if task is None else {"task": task})
+        return _kept_beside_run(source.run, source.key, use, request, _changes(source, use, flags), progress)
+
+
+def _changes(source: OpenedTicket, use: TicketInUse, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a measurement on another model, task or data from the run's own; nothing where it is the same."""
+    if not use.differences or source.run is None:
+        return {}
+    return {
+        "changed": changed_settings(source.run, flags),
+        "differs": list(use.differences),
+        "digests": sameness.digests(use.content),
+    }
+
+
+def _kept_beside_run(
+    run: Run, prompt: RunKey, use: TicketInUse, request: ScoreRequest, changes: Mapping[str, Any], progress: Progress
+) -> Importance:
+    """A measurement on a round of a run: that which lies there, or else it is made and written."""
+    settings = {**asdict(request), **changes}
+    stage = Stage.of("score", identity(settings, 4))
+    key = RunKey(stage.inside(prompt.stage), prompt.seed, prompt.round)
+    with run.locked():
+        run.write_stage(stage, {name: value for name, value in settings.items() if value is not None})
+        if not run.done([key]):
+            importance = _measured(use, request, progress)
+            facts = importance.facts | {"rows": len(use.rows[importance.facts["split"]])}
+            facts |= {"digests": sameness.digests(use.content), **changes}
+            content = {IMPORTANCE: atomic.as_parquet(importance.table), FACTS: atomic.as_json(facts)}
+            environment.record(run, [key], use.experiment.machine.device)
+            run.commit([Files(key, content, {})])
+    return Importance(run.table(key, IMPORTANCE), run.facts(key, FACTS), run.folder(key))
+
+
+def _measured(use: TicketInUse, request: ScoreRequest, progress: Progress) -> Importance:
+    def rows(split: str) -> list[Encoded]:
+        return encode(use.model, use.task, use.rows[split][: request.examples], len(use.ticket.mask.token))
+
+    match request.kind:
+        case "leave-one-out":
+            return _left_out(use, rows, request, progress)
+        case "shapley":
+            return _shapley(use, rows("validation"), request, progress)
+        case kind:
+            return _first_order(use, rows("train"), kind, request)
+
+
+def _left_out(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Progress) -> Importance:
+    """Exact costs on `validation`; units that are negative there are looked at once more, on `test`."""
+    ticket, level = use.ticket, request.level
+    examples, kept = rows("validation"), _kept(ticket, level)
+    with progress.track(f"leave one {level} out", int(kept.sum()), f"{level}s") as tick:
+        ablated = ablation.leave_one_out(ticket, use.model, examples, level, tick=tick)
+    units = kept.flatten().nonzero().flatten()
+    tested = token_importance.negative(
+        ablated.costs.flatten(0, -2)[units].numpy(),
+        _right_changes(ablated, examples).flatten(0, -2)[units].numpy(),
+        units=units.tolist(),
+        seed=request.seed,
+    )
+    negative = [int(unit) for unit in tested.loc[tested["negative"], "unit"]]
+    facts = _facts(request, "validation", len(examples))
+    facts |= {"loss": float(ablated.losses.mean()), "negative": len(negative)}
+    table = _units(ticket, level).merge(tested.rename(columns={"cost": "score"}), how="left", on="unit")
+    if negative:
+        progress.say(f"{len(negative)} negative on validation: one look at them on test")
+        test = rows("test")
+        confirmed = _confirmed(use, test, negative, tested, request)
+        facts |= {"largest_gain": -float(tested["cost"].min()), "test_examples": len(test)}
+        facts |= {"confirmed": int(confirmed["confirmed"].sum())}
+        table = table.merge(confirmed, how="left", on="unit")
+    return Importance(table.drop(columns="unit"), facts)
+
+
+def _right_changes(ablated: ablation.Ablated, examples: Sequence[Encoded]) -> torch.Tensor:
+    """[..., N] in {-1, 0, 1}: whether each example is right without a unit, less whether it was with all of them."""
+    right = torch.tensor([example.gold for example in examples])
+    return (ablated.without_chosen == right).int() - (ablated.chosen == right).int()
+
+
+def _confirmed(
+    use: TicketInUse, examples: Sequence[Encoded], negative: list[int], tested: pd.DataFrame, request: ScoreRequest
+) -> pd.DataFrame:
+    """The units that were negative on `validation`, tested once more on other examples."""
+    kept = _kept(use.ticket, request.level)
+    only = torch.zeros(kept.numel(), dtype=torch.bool)
+    only[negative] = True
+    again = ablation.leave_one_out(use.ticket, use.model, examples, request.level, only=only.view(kept.shape))
+    return token_importance.confirm(again.costs.flatten(0, -2)[negative].numpy(), tested, seed=request.seed)
+
+
+def _shapley(use: TicketInUse, examples: Sequence[Encoded], request: ScoreRequest, progress: Progress) -> Importance:
+    level, permutations = request.level, request.permutations
+    subsets = ablation.most_subsets(int(_kept(use.ticket, level).sum()), permutations)
+    with progress.track("Shapley values", subsets, "subsets") as tick:
+        shapley = ablation.shapley(
+            use.ticket, use.model, examples, permutations=permutations, level=level, seed=request.seed, tick=tick
+        )
+    facts = _facts(request, "validation", len(examples)) | {
+        "loss": shapley.full,
+        "loss_without_prompt": shapley.empty,
+        "sum": float(shapley.values.sum()),
+        "permutations": shapley.permutations,
+        "evaluations": shapley.evaluations,
+    }
+    return Importance(_with_scores(use.ticket, level, shapley.values, shapley.error), facts)
+
+
+def _first_order(use: TicketInUse, examples: Sequence[Encoded], kind: FirstOrder, request: ScoreRequest) -> Importance:
+    (by_kind,) = all_scores([use.ticket], use.model, scoring_batches(use.model, examples))
+    if not by_kind:
+        raise DivergedError(NOT_FINITE)
+    scores = by_kind[kind].token if request.level == "token" else by_kind[kind].piece
+    return Importance(_with_scores(use.ticket, request.level, scores), _facts(request, "train", len(examples)))
+
+
+def _facts(request: ScoreRequest, split: str, examples: int) -> dict[str, Any]:
+    return {"kind": request.kind, "level": request.level, "split": split, "examples": examples}
+
+
+def _kept(ticket: Ticket, level: Level) -> torch.Tensor:
+    return ticket.mask.token if level == "token" else ticket.mask.piece
+
+
+def _units(ticket: Ticket, level: Level) -> pd.DataFrame:
+    """Every unit of the prompt: its flat number, token, piece (at level "piece"), and whether it is kept."""
+    kept = _kept(ticket, level)
+    indices = np.indices(kept.shape).reshape(kept.dim(), -1)
+    names = dict(zip(("token", "piece"), indices, strict=False))
+    return pd.DataFrame({"unit": range(kept.numel()), **names, "kept": kept.flatten().tolist()})
+
+
+def _with_scores(ticket: Ticket, level: Level, scores: torch.Tensor, error: torch.Tensor | None = None) -> pd.DataFrame:
+    table = _units(ticket, level).drop(columns="unit").assign(score=scores.flatten().tolist())
+    if error is not None:
+        table["error"] = error.flatten().tolist()
+    values = [name for name in ("score", "error") if name in table]
+    table.loc[~table["kept"], values] = float("nan")  # a dropped unit has no score
+    return table

@@ -1,0 +1,63 @@
+"""What a ratio search tried and chose, and what halving saved or would have saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from prunekit.analysis import halving, tables
+from prunekit.pruning.schedule import rungs
+from prunekit.runs.reader import RunReader
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """A search in short.
+
+    Attributes:
+        trials: a row for each trial of each seed, as `tables.trials` makes it.
+        means: validation metric, mean over seeds: a row for each number of tokens, a column for each of pieces, the
+            most first.
+        chosen: a row for each seed's ticket: seed, tokens, density, validation, test.
+        halving: what halving saved, or would have, in a sentence; None where it cannot be replayed.
+    """
+
+    trials: pd.DataFrame
+    means: pd.DataFrame
+    chosen: pd.DataFrame
+    halving: str | None
+
+
+def summarise_search(run: RunReader, stage: str) -> SearchSummary | None:
+    """A search of a run in short; None where no trial is finished."""
+    trials = tables.trials(run, stage)
+    if trials.empty:
+        return None
+    finished = trials[trials["status"] == "done"]
+    means = finished.pivot_table(index="tokens", columns="pieces", values="validation", aggfunc="mean")
+    means = means.sort_index(ascending=False).sort_index(axis=1, ascending=False)
+    arms = tables.arms(run, stage)
+    columns = ["seed", "tokens", "density", "validation", "test"]
+    chosen = arms.loc[arms["arm"] == "ticket", columns].reset_index(drop=True)
+    return SearchSummary(trials, means, chosen, _halving(run, stage, trials))
+
+
+def _halving(run: RunReader, stage: str, trials: pd.DataFrame) -> str | None:
+    """What halving saved, or would have; None where it cannot be replayed (`paper` halves each of its lines apart)."""
+    training = run.settings()["training"]
+    steps, every = training["train_steps"], training["evaluate_every"]
+    dropped = trials["status"].str.startswith("dropped")
+    if dropped.any():
+        updates, whole = int(trials["steps"].sum()), len(trials) * steps
+        return (
+            f"successive halving: {updates} updates for {len(trials)} trials, {1 - updates / whole:.0%} less than "
+            f"{steps} each; {int(dropped.sum())} dropped"
+        )
+    if not (trials["status"] == "done").any() or run.stage_settings(stage)["grid"] == "paper":
+        return None
+    replayed = halving.replay(tables.trial_curves(run, stage), rungs(steps, every))
+    return (
+        f"successive halving (--halving) would have saved {replayed['saving'].mean():.0%} of the updates, at a regret "
+        f"of {replayed['regret'].mean():.3f} on validation (mean; largest {replayed['regret'].max():.3f})"
+    )

@@ -1,0 +1,43 @@
+"""The verbs of the command line, in the order of its help; nothing heavy is imported before a verb runs."""
+
+from __future__ import annotations
+
+import typer
+
+from prunekit.cli import (
+    compare,
+    eval,
+    export,
+    import_,
+    methods,
+    predict,
+    prune,
+    report,
+    runs,
+    score,
+    search,
+    sweep,
+    tasks,
+    tune,
+)
+
+app = typer.Typer(
+    help="Train, score, prune and analyse soft prompts on frozen language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(prune.prune)
+app.command()(search.search)
+app.command()(tune.tune)
+app.command()(compare.compare)
+app.command()(sweep.sweep)
+app.command("eval")(eval.evaluate)
+app.command()(score.score)
+app.command()(predict.predict)
+app.command()(export.export)
+app.command("import")(import_.import_adapter)
+app.command()(methods.methods)
+app.command()(report.report)
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(runs.app, name="runs")

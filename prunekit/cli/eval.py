@@ -1,0 +1,31 @@
+"""`prunekit eval`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from prunekit.cli.options import AllowChanged, Json, TicketPath
+from prunekit.experiment import settings_io
+from prunekit.support import terminal
+
+
+@settings_io.with_settings("model", "task", "machine")
+def evaluate(
+    ticket: TicketPath,
+    split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
+    allow_changed: AllowChanged = False,
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """Judge a ticket on a task; model and task default to those it was made with."""
+    from prunekit.experiment.api import evaluate as library
+
+    facts = library.evaluate(ticket, split=split, allow_changed=allow_changed, **settings)
+    if json:
+        terminal.write_json(facts)
+        return
+    shown = {name: value for name, value in facts.items() if name != "differs"}
+    cells = [f"{value:.4f}" if isinstance(value, float) else str(value) for value in shown.values()]
+    terminal.show(list(shown), [cells])

@@ -1,0 +1,38 @@
+"""`prunekit export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prunekit.cli.options import AllowChanged, Json, Overwrite, TicketPath
+from prunekit.experiment import settings_io
+from prunekit.support import terminal
+
+
+@settings_io.with_settings("model", "task", "machine")
+def export(
+    ticket: TicketPath,
+    out: Annotated[Path, typer.Option("--out", help="folder to write")],
+    to: Annotated[str, typer.Option(help="peft, embeddings, or prompt-embeds (for servers, with --rows)")] = "peft",
+    verify: Annotated[bool, typer.Option(help="load it with PEFT, and compare logits and answers")] = True,
+    rows: Annotated[Path | None, typer.Option(help="JSONL file of texts for --to prompt-embeds")] = None,
+    overwrite: Overwrite = False,
+    allow_changed: AllowChanged = False,
+    json: Json = False,
+    **settings: Any,
+) -> None:
+    """Write a ticket for use without prunekit: a PEFT adapter, or vectors."""
+    from prunekit.experiment.export import ExportRequest, export_ticket
+    from prunekit.experiment.reopen import opened
+
+    request = ExportRequest(to, out, verify, rows, allow_changed, overwrite)  # type: ignore[arg-type]  # checked there
+    exported = export_ticket(opened(ticket), request, settings, progress=terminal.Screen())
+    if json:
+        terminal.write_json(exported.facts)
+        return
+    for sentence in [] if exported.proof is None else exported.proof.sentences:
+        terminal.write(sentence)
+    terminal.write(f"{', '.join(exported.files)} written to {exported.folder}")

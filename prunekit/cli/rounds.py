@@ -1,0 +1,149 @@
+"""A run on the screen: its rounds and seeds, what a search tried, and what was found in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from prunekit.cli.arms import print_arms
+from prunekit.cli.table import Column, digits, print_table
+from prunekit.support import terminal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from prunekit.analysis.search_summary import SearchSummary
+    from prunekit.runs.paths import Stage
+    from prunekit.runs.reader import RunReader
+    from prunekit.runs.summary import RoundSummary
+
+_ROUND_COLUMNS = ("round", "seed", "tokens", "pieces", "density", "params", "validation", "test", "s", "ex/s")
+
+
+def print_run(run: RunReader, tolerance: float, *, stages: Sequence[str] | None = None, arms: bool = True) -> None:
+    """The tables of a run's stages, and what was found.
+
+    Args:
+        tolerance: how far below dense, on validation, a ticket may be; also the margin of equivalence.
+        stages: which to show; default all.
+        arms: whether to compare a stage's ticket with its controls, where it has any.
+
+    Raises:
+        ArtifactError: where a file of the run is damaged.
+    """
+    results = run.results(times=True)
+    if results.empty:
+        terminal.write(f"{run.path}: no finished round yet")
+        return
+    for stage in _shown_stages(run, results):
+        if stages is None or stage in stages:
+            _print_stage(run, stage, results, tolerance)
+            if arms:
+                _print_controls(run, stage, results, tolerance)
+    terminal.write(f"written to {run.path}")
+
+
+def _shown_stages(run: RunReader, results: pd.DataFrame) -> list[Stage]:
+    """The stages to show: every pruning and search, or else the dense round; and what `compare` chose."""
+    from prunekit.runs.paths import DENSE
+
+    stages = [stage for stage in run.stages() if stage.is_pruned]
+    dense = [DENSE] if not stages and (results["stage"] == DENSE).any() else []
+    return [*stages, *dense, *(stage for stage in run.stages() if stage.is_chosen_rate)]
+
+
+def _print_stage(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance: float) -> None:
+    """One stage: the table of its rounds, or of its search, and what was found."""
+    if stage.verb == "search":
+        from prunekit.analysis.search_summary import summarise_search
+
+        print_search(summarise_search(run, stage), stage, run.settings()["metric"])
+        return
+    from prunekit.runs.paths import DENSE, UNTRAINED
+
+    metric = run.settings()["metric"]
+    stages = [stage] if stage.is_chosen_rate else [DENSE, stage]  # `compare` has no dense round
+    rows = results[results["stage"].isin(stages) & (results["arm"] == "")]
+    shuffled = ", trained on shuffled answers" if run.settings()["task"].get("labels") == "shuffled" else ""
+    print_rounds(rows, metric, (stage or "dense") + shuffled)
+    _print_conclusion(rows, results[results["stage"] == UNTRAINED], metric, tolerance)
+
+
+def _print_controls(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance: float) -> None:
+    """The tickets of a stage beside their controls, where any were trained."""
+    from prunekit.pruning.controls import ARMS
+
+    if results.loc[results["stage"] == stage, "arm"].isin(ARMS).any():
+        from prunekit.analysis.arm_comparison import compare_arms
+
+        print_arms(compare_arms([(run, stage)], tolerance))
+
+
+def print_rounds(results: pd.DataFrame, metric: str, title: str) -> None:
+    """One row per round and seed, then the round's mean with its interval over seeds."""
+    from prunekit.runs import summary
+
+    means = {mean.round: mean for mean in summary.summarise(results, metric)}
+    rows: list[list[str]] = []
+    for _, members in results.groupby("round", sort=True):
+        rows += [_member_row(member, metric) for _, member in members.sort_values("seed").iterrows()]
+        mean = means.get(int(members["round"].iloc[0]))
+        if mean is not None and mean.seeds > 1:
+            rows += [_mean_row(mean), [""]]
+    title = f"{title}: {metric}, seconds of the cohort's round, examples per second"
+    terminal.show(_ROUND_COLUMNS, rows, title=title)
+
+
+def _member_row(member: pd.Series[Any], metric: str) -> list[str]:
+    head = f"+{member['head_parameters']}" if member["head_parameters"] else ""
+    test = terminal.number(member.get(f"test_{metric}")) if member["status"] == "done" else "diverged"
+    return [
+        *(str(member[name]) for name in ("round", "seed", "tokens", "pieces")),
+        f"{member['density']:.2f}",
+        f"{member['parameters']}{head}",
+        terminal.number(member.get(f"validation_{metric}")),
+        test,
+        f"{member['seconds']:.0f}",
+        f"{member['examples_per_second']:.0f}",
+    ]
+
+
+def _mean_row(mean: RoundSummary) -> list[str]:
+    from prunekit.runs import summary
+
+    return [str(mean.round), "mean", "", "", "", "", f"{mean.validation:.3f}", summary.interval(mean), "", ""]
+
+
+def _print_conclusion(results: pd.DataFrame, untrained: pd.DataFrame, metric: str, tolerance: float) -> None:
+    """The base lines, a warning where nothing was learned, and the sentence."""
+    from prunekit.runs import summary
+
+    rounds = summary.summarise(results, metric)
+    if not rounds:
+        return
+    line = f"always the most common answer: test {metric} {results['majority_test'].mean():.3f}"
+    if len(untrained):
+        head = ", trained head" if untrained["head_parameters"].any() else ""
+        line += f"; untrained prompt{head}: {untrained[f'test_{metric}'].mean():.3f}"
+    terminal.write(line)
+    if warning := summary.not_learning(results, metric):
+        terminal.write(warning)
+    best = summary.smallest(rounds, tolerance)
+    if best is not None and len(rounds) > 1:
+        terminal.write(summary.sentence(best, rounds[0], metric, tolerance))
+
+
+def print_search(search: SearchSummary | None, stage: str, metric: str) -> None:
+    """The trials of a search: validation metric by kept tokens and pieces, what each seed chose, what halving does."""
+    if search is None:
+        terminal.write(f"{stage}: no finished trial yet")
+        return
+    seeds = search.trials["seed"].nunique()
+    columns = {"tokens": Column("tokens \\ pieces"), **{name: Column(str(name), digits(3)) for name in search.means}}
+    title = f"{stage}: validation {metric} by what is kept, mean of {seeds} seed{'s' * (seeds > 1)}"
+    print_table(search.means.reset_index(), columns, title)
+    chosen = {name: Column(name) for name in ("seed", "tokens")}
+    chosen |= {name: Column(name, digits(3)) for name in ("density", "validation", "test")}
+    print_table(search.chosen, chosen, "chosen on validation; no other trial was looked at on test")
+    if search.halving is not None:
+        terminal.write(search.halving)

@@ -1,0 +1,82 @@
+"""What `prune`, `search` and `tune` show: each run as it is finished, then all of them beside their controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prunekit.cli.arms import print_arms
+from prunekit.cli.rounds import print_run
+from prunekit.cli.table import Column, digits, print_table
+from prunekit.experiment.settings import Experiment
+from prunekit.support import terminal
+
+if TYPE_CHECKING:
+    from prunekit.experiment.api.run import Run
+    from prunekit.experiment.api.train import Forecast, TrainingOptions, Verb
+
+#: The sections of settings that every verb that trains has flags for.
+SECTIONS = ("model", "task", "prompt", "training")
+
+
+def train_and_show(
+    verb: Verb, experiments: Sequence[Experiment], options: Mapping[str, Any], *, dry_run: bool, json: bool
+) -> None:
+    """Train task by task, or say what would be trained; of several processes only the first is heard.
+
+    Args:
+        options: fields of `TrainingOptions`.
+
+    Raises:
+        DivergedError: at the end where a training stopped; what the others reached is kept and shown.
+    """
+    from prunekit.experiment.api.train import TrainingOptions, check_ended, forecast, train
+
+    with terminal.one_voice(experiments[0].machine.processes) as heard:
+        chosen = TrainingOptions(**{**options, "track": options["track"] if heard else None})
+        if dry_run:
+            for outlook in forecast(verb, experiments, chosen):
+                _print_forecast(outlook, json=json)
+            return
+        runs = []
+        for run in train(verb, experiments, chosen):
+            runs.append(run)
+            if not json:
+                print_run(run.directory, run.tolerance, stages=["", run.stage], arms=False)
+        _print_all(runs, chosen, json=json)
+        check_ended(runs)
+
+
+def _print_all(runs: Sequence[Run], options: TrainingOptions, *, json: bool) -> None:
+    """The comparison over all tasks, or everything as JSON."""
+    from prunekit.analysis.arm_comparison import compare_arms
+
+    comparison = None
+    if options.controls:
+        comparison = compare_arms([(run.directory, run.stage) for run in runs], options.tolerance)
+    if json:
+        terminal.write_json(_facts(runs) | ({} if comparison is None else comparison.facts))
+    elif comparison is not None:
+        print_arms(comparison)
+
+
+def _facts(runs: Sequence[Run]) -> dict[str, Any]:
+    """What runs came to, for a program: of a single one by itself."""
+    from prunekit.runs.overview import facts_of
+
+    each = [facts_of(run.directory, run.tolerance, ["", run.stage]) for run in runs]
+    each = [facts | {"tickets": terminal.records(facts["tickets"])} for facts in each]
+    return each[0] if len(each) == 1 else {"runs": each}
+
+
+def _print_forecast(outlook: Forecast, *, json: bool) -> None:
+    if json:
+        terminal.write_json(outlook.facts)
+        return
+    columns = {name: Column(name) for name in ("title", "tokens", "pieces", "tickets")}
+    columns |= {"title": Column("part"), "minutes": Column("minutes at most", digits(1))}
+    print_table(outlook.parts, columns)
+    terminal.write(
+        f"at most {outlook.minutes:.0f} minutes and about {outlook.memory_mb:.0f} MB in all (pruned tickets are "
+        f"quicker); would be written to {outlook.run}"
+    )

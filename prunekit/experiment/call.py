@@ -1,0 +1,80 @@
+"""What the functions of the library share: keyword settings, and a model that is loaded or named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from prunekit.experiment import settings_io
+from prunekit.experiment.prepare import model_of
+from prunekit.experiment.settings import Experiment
+from prunekit.models import FrozenModel, borrowed, wrap
+from prunekit.models.load import family
+from prunekit.support.errors import ConfigError, nearest
+
+
+def experiment_of(
+    model: Any, task: Any, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> Experiment:
+    """The experiment of keyword settings.
+
+    Args:
+        model: a loaded model, which goes by the name that it was loaded by; or a name; None for that of `defaults`.
+        task: a name or path; None for that of `defaults`.
+        settings: flags of the command line with underscores; None is as if it were not given.
+        defaults: tables of settings by section, which hold where nothing else is given.
+
+    Raises:
+        ConfigError: naming the setting that there is not, or that is wrong.
+    """
+    known = settings_io.names()
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f'unknown setting "{name}"; {nearest(name, known)}')
+    flags = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+    named = _named(model) | ({} if task is None else {"task": str(task)})
+    given = {name: value for name, value in flags.items() if value is not None}
+    return settings_io.experiment(None, named | given, deepcopy(dict(defaults or {})))
+
+
+def _named(model: Any) -> dict[str, str]:
+    """The settings that name a model: of a loaded one also where it lies."""
+    if model is None:
+        return {}
+    if isinstance(model, str | Path):
+        return {"model": str(model)}
+    name = getattr(model.config, "_name_or_path", "") or model.config.model_type
+    return {"model": name, "device": str(next(model.parameters()).device)}
+
+
+def is_loaded(model: Any) -> bool:
+    """Whether a model is in memory, and not only named."""
+    return model is not None and not isinstance(model, str | Path)
+
+
+@contextmanager
+def frozen_model(model: Any, tokenizer: Any, experiment: Experiment) -> Iterator[FrozenModel]:
+    """The frozen model of a call; a loaded one gets its mode and its gradients' switches back in the end.
+
+    Raises:
+        ConfigError: where a loaded model comes without its tokenizer.
+        DataError: where there is no model of that name.
+    """
+    if not is_loaded(model):
+        yield model_of(experiment)
+        return
+    if tokenizer is None:
+        raise ConfigError("a loaded model needs its tokenizer beside it")
+    settings = experiment.model
+    with borrowed(model):
+        yield wrap(
+            model,
+            tokenizer,
+            position=settings.position if family(model.config) != "encoder-decoder" else "auto",
+            ranking=settings.ranking,
+            max_input_tokens=settings.max_input_tokens,
+            text_cache_mb=settings.text_cache_mb,
+        )

@@ -1,0 +1,322 @@
+"""A finished ticket written for other tools, once it is proved to answer there as it does here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from prunekit.engine.cohort import Member, soft
+from prunekit.engine.evaluate import choice_scores
+from prunekit.experiment import sameness
+from prunekit.experiment.call import frozen_model, is_loaded
+from prunekit.experiment.prepare import encode, model_of, task_of
+from prunekit.experiment.reopen import OpenedTicket, check_fit, check_unchanged
+from prunekit.experiment.round_runner import Progress
+from prunekit.experiment.settings import Experiment
+from prunekit.export import Story, Verified, adapter_files, embedding_files, lines, prompt_embeds_files
+from prunekit.export.embeddings import EMBEDDINGS, PROMPT_EMBEDS
+from prunekit.export.flat import SIDE
+from prunekit.export.foreign import CONFIG, TENSORS
+from prunekit.export.lines import Agreement
+from prunekit.export.peft import CARD
+from prunekit.export.verify import check, measure, models, need_peft
+from prunekit.models import FrozenModel
+from prunekit.pruning.ticket import Ticket
+from prunekit.runs import outputs
+from prunekit.support import atomic
+from prunekit.support.errors import ConfigError, PrunekitError
+from prunekit.tasks import Example, Task, load_task, read_rows
+from prunekit.tasks.testbed import MODEL_PATH
+
+Form = Literal["peft", "embeddings", "prompt-embeds"]
+FORMS: tuple[Form, ...] = get_args(Form)
+
+# what each form writes
+_NAMES: dict[Form, tuple[str, ...]] = {
+    "peft": (CONFIG, TENSORS, SIDE, CARD),
+    "embeddings": (SIDE, EMBEDDINGS),
+    "prompt-embeds": (SIDE, PROMPT_EMBEDS),
+}
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is to be written, and where; refused at once where the folder holds what may not be replaced.
+
+    Attributes:
+        out: a folder.
+        verify: whether PEFT is asked for its logits.
+        rows: the texts of prompt-embeds, a JSONL file.
+        allow_changed: whether the model or task may be others than the ticket's own.
+        overwrite: also files of the folder that prunekit did not write.
+    """
+
+    to: Form
+    out: Path
+    verify: bool = True
+    rows: Path | None = None
+    allow_changed: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.to not in FORMS:
+            raise ConfigError(f"--to {self.to}: use one of {', '.join(FORMS)}")
+        if (self.rows is None) == (self.to == "prompt-embeds"):
+            raise ConfigError("--rows names the JSONL file of texts for --to prompt-embeds, and goes with it alone")
+        if self.out.exists() and not self.out.is_dir():
+            raise ConfigError(f"--out {self.out}: a file; name a folder")
+        # before the model is loaded
+        _check_out(self.out, dict.fromkeys(_NAMES[self.to], b""), overwrite=self.overwrite)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was compared before an adapter was written.
+
+    Attributes:
+        logits: PEFT's beside those of the attached ticket, on made-up rows.
+        answers: those of the README's lines beside those of `eval`, on rows of the test split; None where there are no
+            such rows, and why they are `missing`.
+    """
+
+    logits: Verified
+    answers: Agreement | None
+    missing: str = ""
+
+    @property
+    def sentences(self) -> list[str]:
+        """For the user."""
+        if self.answers is None:
+            return [self.logits.sentence, f"logits of made-up rows alone were compared, no answers: {self.missing}"]
+        return [self.logits.sentence, self.answers.sentence]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The same as numbers; null where there were no rows to answer."""
+        answers = self.answers
+        return {
+            "rows": self.logits.rows,
+            "difference": self.logits.difference,
+            "peft": self.logits.peft,
+            "answers": None if answers is None else answers.rows,
+            "different_answers": None if answers is None else answers.different,
+            "score_difference": None if answers is None else answers.difference,
+            "largest_score": None if answers is None else answers.largest,
+        }
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: names of files in a folder, and the proof where one was asked for."""
+
+    folder: Path
+    to: Form
+    files: tuple[str, ...]
+    tokens: int
+    proof: Proof | None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All of it as numbers and names."""
+        facts = {"out": str(self.folder), "files": list(self.files), "to": self.to, "tokens": self.tokens}
+        return facts | ({} if self.proof is None else self.proof.facts)
+
+
+#: Refuses a model other than the ticket's own; None where none is loaded.
+Compare = Callable[[FrozenModel | None], None]
+
+
+def export_ticket(
+    source: OpenedTicket,
+    request: ExportRequest,
+    settings: Mapping[str, Any],
+    *,
+    progress: Progress,
+    model: Any = None,
+    tokenizer: Any = None,
+    task: str | None = None,
+) -> Exported:
+    """Write a finished ticket in another form, once it is proved to be the same where that can be asked.
+
+    Args:
+        settings: those of the ticket's run that are to be others, by flag.
+        model: a loaded model with its `tokenizer`, or a name; None for the ticket's own.
+
+    Raises:
+        ConfigError: where the form cannot hold the ticket, with the reason; nothing is written then.
+        ArtifactError: where the adapter would answer otherwise.
+    """
+    # the proof is of float32, whatever the run computed in
+    experiment = source.experiment({**settings, "precision": settings.get("precision") or "float32"}, model, task)
+    metrics = {} if source.run is None or source.key is None else source.run.result(source.key).get("test", {})
+    # a precision that was chosen here and not asked for is no other model
+    apart = () if settings.get("precision") else ("precision",)
+
+    def compare(frozen: FrozenModel | None) -> None:
+        content = {} if frozen is None else sameness.content(frozen)
+        with suppress(PrunekitError):  # a task that is gone is left out, here as in the story
+            content |= sameness.of_task(load_task(experiment.task.name, experiment.task.data))
+        check_unchanged(source, content, progress, allow_changed=request.allow_changed, apart=apart)
+
+    with _loaded(model, tokenizer, experiment) as loaded:
+        files, proof = _files(source.ticket, experiment, story_of(experiment, metrics), request, compare, loaded)
+    _write(request.out, files, overwrite=request.overwrite)
+    return Exported(request.out, request.to, tuple(sorted(files)), source.ticket.mask.tokens, proof)
+
+
+def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> Story:
+    """What a side file tells of where a ticket was used; a task that is gone is left out."""
+    model = experiment.model
+    story = Story(
+        model=str(MODEL_PATH) if model.name == "testbed" else model.name,
+        revision=model.revision,
+        task=experiment.task.name,
+        ranking=model.ranking,
+        max_input_tokens=model.max_input_tokens,
+        metrics=dict(metrics),
+    )
+    try:
+        task = load_task(experiment.task.name, experiment.task.data)
+    except PrunekitError:
+        return story
+    return replace(
+        story,
+        task=task.name,
+        template=task.template,
+        choices=task.choices,
+        labels=task.labels,
+        separator=task.separator,
+    )
+
+
+@contextmanager
+def _loaded(model: Any, tokenizer: Any, experiment: Experiment) -> Iterator[FrozenModel | None]:
+    """The model where it is in memory; a named one is loaded where it is needed, and by the adapter's own lines too."""
+    if not is_loaded(model):
+        yield None
+        return
+    with frozen_model(model, tokenizer, experiment) as frozen:
+        yield frozen
+
+
+def _files(
+    ticket: Ticket,
+    experiment: Experiment,
+    story: Story,
+    request: ExportRequest,
+    compare: Compare,
+    loaded: FrozenModel | None,
+) -> tuple[dict[str, bytes], Proof | None]:
+    """The files, and what PEFT said of them."""
+    if request.to == "embeddings":
+        compare(None)
+        return embedding_files(ticket, story), None
+    if request.to == "peft" and request.verify:
+        need_peft()  # said before the model is loaded
+        return _proved(ticket, experiment, story, compare, loaded)
+    model = model_of(experiment) if loaded is None else loaded
+    check_fit(ticket, model)
+    compare(model)
+    if request.rows is None:
+        return adapter_files(ticket, model, story), None
+    task = load_task(experiment.task.name, experiment.task.data)
+    rows = encode(model, task, read_rows(request.rows, task), len(ticket.mask.token))
+    return prompt_embeds_files(ticket, story, model, [row.text for row in rows]), None
+
+
+def _proved(
+    ticket: Ticket, experiment: Experiment, story: Story, compare: Compare, loaded: FrozenModel | None
+) -> tuple[dict[str, bytes], Proof]:
+    """The files of a PEFT adapter, and the proof that they answer as `eval` does.
+
+    Args:
+        loaded: the model where it is in memory already; else it is loaded as the experiment names it, and once more by
+            the README's lines.
+
+    Raises:
+        ConfigError: where PEFT cannot do what the ticket does.
+        ArtifactError: where it would answer otherwise.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        # a model that is loaded for it is gone again when it returns
+        files, expected = _expected(folder, ticket, experiment, story, compare, loaded)
+        agreement = None
+        if expected.rows:
+            own = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
+            agreement = lines.compare(folder, expected.rows, expected.scores, **own)
+            lines.check(agreement, expected.dtype)
+        check(expected.logits)
+    return files, Proof(expected.logits, agreement, expected.missing)
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What a README's lines must answer: rows, and the scores [C] of their choices.
+
+    Attributes:
+        missing: why there are no rows.
+        dtype: what the scores were computed in.
+        logits: what PEFT gave for made-up rows.
+    """
+
+    rows: Sequence[Example]
+    scores: Sequence[Tensor]
+    missing: str
+    dtype: torch.dtype
+    logits: Verified
+
+
+def _expected(
+    folder: Path,
+    ticket: Ticket,
+    experiment: Experiment,
+    story: Story,
+    compare: Compare,
+    loaded: FrozenModel | None,
+) -> tuple[dict[str, bytes], _Expected]:
+    """The adapter's files, written into a folder too, and what is expected of them."""
+    task, rows, missing = _test_rows(experiment)
+    model = model_of(experiment) if loaded is None else loaded
+    check_fit(ticket, model)
+    compare(model)
+    files = adapter_files(ticket, model, story)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    scores: list[Tensor] = []
+    if task is not None:
+        with torch.no_grad():
+            prompt = soft([Member(ticket, model.device)])
+        encoded = encode(model, task, rows, len(ticket.mask.token))
+        scores = [each[0] for each in choice_scores(prompt, model, encoded)]
+    dtype = next(model.model.parameters()).dtype
+    return files, _Expected(rows, scores, missing, dtype, measure(folder, ticket, model))
+
+
+def _test_rows(experiment: Experiment) -> tuple[Task | None, list[Example], str]:
+    """The task and rows of its test split, or why there are none."""
+    try:
+        task, splits = task_of(experiment)
+    except PrunekitError as error:
+        return None, [], str(error)
+    return task, lines.sample(splits.test), ""
+
+
+def _write(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -> None:
+    """Write an export's files, its README signed, so that a later export knows it. Raises: as `_check_out`."""
+    signed = {name: outputs.signed(content) if name == CARD else content for name, content in files.items()}
+    _check_out(folder, signed, overwrite=overwrite)
+    for name, content in signed.items():
+        atomic.replace(folder / name, content)
+
+
+def _check_out(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -> None:
+    """Refuse to write files over others than those of an earlier export. Raises: ConfigError."""
+    outputs.check_folder(folder, files, overwrite=overwrite, is_ours=lambda path: outputs.is_exported(path, SIDE))

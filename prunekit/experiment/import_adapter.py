@@ -1,0 +1,36 @@
+"""A PEFT prompt-tuning adapter that others trained, written as a ticket file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prunekit.export import read_adapter
+from prunekit.pruning.ticket import Ticket
+from prunekit.runs import outputs
+from prunekit.runs.ticket_file import ticket_bytes
+from prunekit.support import atomic
+
+
+def import_adapter(
+    source: str, out: Path | None, *, revision: str | None = None, pieces: int = 16, overwrite: bool = False
+) -> tuple[Ticket, Path]:
+    """Write the ticket of a PEFT prompt-tuning adapter; returns it and its file.
+
+    Args:
+        source: a folder or Hub name.
+        out: None for the adapter's name with the suffix .ticket.
+        pieces: K per token.
+
+    Raises:
+        ConfigError: where prunekit cannot do what the adapter does, or `out` holds something else.
+    """
+    ticket = read_adapter(source, revision=revision, pieces=pieces)
+    target = out or Path(f"{_last_name(source)}.ticket")
+    content = ticket_bytes(ticket)
+    outputs.check(target, overwrite=overwrite, is_ours=lambda before: before == content)
+    atomic.replace(target, content)
+    return ticket, target
+
+
+def _last_name(source: str) -> str:
+    return Path(source).resolve().name if Path(source).is_dir() else source.rpartition("/")[2]

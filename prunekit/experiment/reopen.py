@@ -1,0 +1,219 @@
+"""A finished ticket opened again: the settings that it was made under, its model and rows, and what has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prunekit.engine.cohort import Member, soft
+from prunekit.engine.evaluate import Evaluation
+from prunekit.engine.evaluate import evaluate as evaluate_prompts
+from prunekit.experiment import environment, sameness, settings_io
+from prunekit.experiment.call import experiment_of, frozen_model, is_loaded
+from prunekit.experiment.prepare import encode, task_of
+from prunekit.experiment.round_runner import Progress
+from prunekit.experiment.settings import Experiment
+from prunekit.models import FrozenModel
+from prunekit.pruning.ticket import Ticket
+from prunekit.runs.paths import RunKey
+from prunekit.runs.reader import RunReader
+from prunekit.runs.round_files import locate, open_ticket
+from prunekit.runs.run import Run
+from prunekit.support.errors import ConfigError
+from prunekit.tasks import Example, Task, load_task
+
+#: The sections of a run's settings that its tickets are used under.
+SECTIONS = ("model", "task", "prompt", "machine")
+SPLITS = ("train", "validation", "test")
+
+# settings that may be paths: what they name can lie in one folder or another
+_PATHS = ("model.name", "task.name", "task.data")
+
+
+@dataclass(frozen=True)
+class OpenedTicket:
+    """A finished ticket and where it is from.
+
+    Attributes:
+        name: what an error calls it.
+        run: the run that it lies in, and `key` where there; None of a ticket file or of a ticket in memory.
+        settings: those of its run that it is used under, by section; empty where it is of no run.
+    """
+
+    ticket: Ticket
+    name: str
+    run: Run | None = None
+    key: RunKey | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def experiment(self, flags: Mapping[str, Any], model: Any = None, task: Any = None) -> Experiment:
+        """The settings to use it under: those that it was made under, with the given flags over them."""
+        if self.settings:
+            return experiment_of(model, task, flags, self.settings)
+        origin, answering = self.ticket.origin, dict[str, Any](sameness.settings_of(self.ticket))
+        answering["position"] = self.ticket.position
+        if not is_loaded(model):
+            answering |= {name: origin.get(name) for name in ("model", "model_revision")}
+        return experiment_of(model, origin.get("task") if task is None else task, answering | _given(flags))
+
+    @property
+    def content(self) -> sameness.Content:
+        """What it was made with, as its run or it itself tells."""
+        return sameness.of_ticket(self.ticket) if self.run is None else sameness.of_run(self.run)
+
+
+@dataclass(frozen=True)
+class TicketInUse:
+    """A finished ticket with all that it is used on, compared with what it was made with.
+
+    Attributes:
+        rows: the examples of the splits that were asked for, by name.
+        differences: what is not as it was, where that was allowed.
+        content: what model, task and data are, by name.
+    """
+
+    ticket: Ticket
+    experiment: Experiment
+    task: Task
+    model: FrozenModel
+    rows: Mapping[str, Sequence[Example]]
+    differences: Sequence[str]
+    content: sameness.Content
+
+    def answers(self, examples: Sequence[Example]) -> Evaluation:
+        """What the model answers with the ticket: losses, choices and scores [1, N]."""
+        with torch.no_grad():
+            prompts = soft([Member(self.ticket, self.model.device)])
+            rows = encode(self.model, self.task, examples, len(self.ticket.mask.token))
+            return evaluate_prompts(prompts, self.model, rows)
+
+
+def opened(ticket: Ticket | Path | str) -> OpenedTicket:
+    """A ticket in memory, or that of a ticket file or of a finished round's directory.
+
+    Raises:
+        ArtifactError: where a path is neither, or damaged.
+    """
+    if isinstance(ticket, Ticket):
+        return OpenedTicket(ticket, "this ticket", settings=getattr(ticket, "run_settings", {}))
+    location = locate(Path(ticket))
+    if location is None:
+        return OpenedTicket(open_ticket(Path(ticket)), str(ticket))
+    run, key = location
+    return OpenedTicket(open_ticket(Path(ticket)), str(ticket), run, key, settings_for_use(run))
+
+
+def settings_for_use(run: RunReader) -> dict[str, Any]:
+    """What a run's tickets are used under where nothing else is said, by section."""
+    settings = run.settings()
+    return {section: settings[section] for section in SECTIONS}
+
+
+@contextmanager
+def in_use(
+    source: OpenedTicket,
+    flags: Mapping[str, Any],
+    splits: Sequence[str],
+    *,
+    progress: Progress,
+    allow_changed: bool,
+    model: Any = None,
+    tokenizer: Any = None,
+    task: Any = None,
+) -> Iterator[TicketInUse]:
+    """A finished ticket under its own settings with the given flags over them, its model and these splits loaded.
+
+    What differs from what it was made with is said where it is allowed, and where it can be no more than rounding.
+
+    Args:
+        model: a loaded model with its `tokenizer`, or a name; None for the ticket's own.
+
+    Raises:
+        ConfigError: in one line with all differences where they are not allowed, or the ticket cannot be used.
+    """
+    experiment = source.experiment(flags, model, task)
+    if splits:
+        task, parts = task_of(experiment)
+        rows = {name: parts.parts[name] for name in splits}
+    else:
+        task, rows = load_task(experiment.task.name, experiment.task.data), {}
+    with frozen_model(model, tokenizer, experiment) as frozen:
+        check_fit(source.ticket, frozen)
+        content = sameness.content(frozen, task, rows)
+        differences = check_unchanged(
+            source, content, progress, allow_changed=allow_changed, device=experiment.machine.device
+        )
+        yield TicketInUse(source.ticket, experiment, task, frozen, rows, differences, content)
+
+
+def check_unchanged(
+    source: OpenedTicket,
+    content: sameness.Content,
+    progress: Progress,
+    *,
+    allow_changed: bool,
+    device: str = "cpu",
+    apart: Collection[str] = (),
+) -> list[str]:
+    """In what a use differs from what a ticket was made with; it is said.
+
+    Args:
+        content: what is used now.
+        apart: fields of `answering` that may differ.
+
+    Raises:
+        ConfigError: where it differs and that is not allowed.
+    """
+    differences = sameness.check(source.name, source.content, content, allow_changed=allow_changed, apart=apart)
+    if differences:
+        progress.say(f"note: not what it was made with, and used all the same: {sameness.in_line(differences)}")
+    if source.run is not None and source.key is not None:
+        for line in environment.notes(source.run, [source.key], device):
+            progress.say(line)
+    return differences
+
+
+def check_fit(ticket: Ticket, model: FrozenModel) -> None:
+    """Whether a ticket can be used on a model.
+
+    Raises:
+        ConfigError: where its prompt or its head is of another width.
+    """
+    with torch.no_grad():
+        width = ticket.prompt()()[0].shape[-1]
+    if width != model.width:
+        raise ConfigError(f"the ticket is {width} wide, the model's embeddings {model.width}")
+    if ticket.head is not None and (wide := ticket.head["weight"].shape[1]) != model.hidden_width:
+        raise ConfigError(f"the ticket's head is {wide} wide, the model's states {model.hidden_width}")
+
+
+def changed_settings(run: RunReader, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The given flags of model and task that are other than a run's own, by dotted name.
+
+    A model, task or data of the same name that lies in another folder is the same.
+    """
+    before, now = (
+        settings_io.experiment(None, given, settings_for_use(run)).model_dump(mode="json")
+        for given in ({}, _given(flags))
+    )
+    return {
+        f"{section}.{name}": value
+        for section in ("model", "task")
+        for name, value in now[section].items()
+        if not _same(f"{section}.{name}", before[section][name], value)
+    }
+
+
+def _same(setting: str, before: Any, now: Any) -> bool:
+    if setting in _PATHS and before and now:
+        return Path(before).name == Path(now).name
+    return bool(before == now)
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}

@@ -1,0 +1,128 @@
+"""What a model will read of a task, its answers as tokens, and how long its texts are."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prunekit.experiment import settings_io
+from prunekit.experiment.prepare import model_of
+from prunekit.models import FrozenModel
+from prunekit.models.encoding import Reading, Wording, encode, text_lengths
+from prunekit.support.errors import PrunekitError
+from prunekit.tasks import Example, Splits, Task, load_splits, load_task
+
+SPLITS = ("train", "validation", "test")
+# tokens of a text's end that are shown before each answer
+_TOKENS_BEFORE = 3
+_SHARES = {"least": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "90 %": 0.9, "most": 1.0}
+
+
+@dataclass(frozen=True)
+class TaskPreview:
+    """A task as it is read.
+
+    Attributes:
+        facts: task, description, metrics, template, origin of the splits, the first example, answers, faults (why
+            training on it would be refused), unit (tokens or words), lengths by split.
+        answers_by_head: whether the model has a head that gives the answers.
+    """
+
+    facts: dict[str, Any]
+    answers_by_head: bool
+
+
+def preview(settings: Mapping[str, Any]) -> TaskPreview:
+    """One rendered example of a task, its label words and the lengths of its texts, in tokens where a model is named.
+
+    Args:
+        settings: flags; `task` names the task, `model` is left out for lengths in words.
+
+    Raises:
+        ConfigError: where task, data or model cannot be used.
+        DataError: where task, data or model cannot be used.
+    """
+    flags = {name: value for name, value in settings.items() if value is not None}
+    task = load_task(flags["task"], flags.get("data"))
+    splits = load_splits(
+        task,
+        data=flags.get("data"),
+        revision=flags.get("data_revision"),
+        train_examples=None,
+        validation_examples=None,
+    )
+    named = "model" in flags or task.testbed is not None
+    experiment = settings_io.experiment(None, flags) if named else None
+    model = model_of(experiment) if experiment else None
+    facts = {
+        "task": task.name,
+        "description": task.description,
+        "metrics": list(task.metrics),
+        "template": task.template,
+        "origin": dict(splits.origin),
+        "example": _example(splits.train[0]),
+        "answers": _answers(task, splits.train[0], model),
+        "faults": _faults(task, splits, model, experiment.prompt.tokens) if model and experiment else [],
+        "unit": "tokens" if model else "words",
+        "lengths": {name: _lengths(task, getattr(splits, name), model) for name in SPLITS},
+    }
+    return TaskPreview(facts, model is not None and model.answers_by_head)
+
+
+def _example(example: Example) -> dict[str, Any]:
+    return {"text": example.text, "right": [example.choices[number] for number in example.gold]}
+
+
+def _answers(task: Task, example: Example, model: FrozenModel | None) -> list[dict[str, Any]]:
+    """Each answer with its label and, where a model is given, its tokens; an example's own where they differ.
+
+    behind: the last tokens of the text before it, where the two are read together.  merged: the tokens from the border
+    on, where one of them reaches over it.
+    """
+    labels = task.labels or [""] * len(example.choices)
+    rows: list[dict[str, Any]] = [
+        {"label": label, "word": word, "tokens": None} for label, word in zip(labels, example.choices, strict=False)
+    ]
+    if model is None:
+        return rows
+    wording, reader = Wording(model.reader, example, _reading(task, model)), model.reader
+    if wording.reading.way == "behind":
+        for row, join in zip(rows, wording.joins([example])[0], strict=True):
+            row["behind"] = reader.shown(join.text[: join.border][-_TOKENS_BEFORE:])
+            row["tokens"] = reader.shown(join.answer)
+            row["merged"] = reader.shown(join.whole[join.border :]) if join.merges else []
+        return rows
+    for row, ids in zip(rows, wording.alone(example.choices), strict=True):
+        row["tokens"] = reader.shown(ids)
+    return rows
+
+
+def _faults(task: Task, splits: Splits, model: FrozenModel, prompt_tokens: int) -> list[str]:
+    """Why training on this task would be refused, a line each; at most one of what lies in other than its first row."""
+    first = splits.train[0]
+    reading = _reading(task, model, prompt_tokens)
+    lines = Wording(model.reader, first, reading).faults(first)
+    try:
+        for name in SPLITS:
+            encode(model.reader, getattr(splits, name), reading)
+    except PrunekitError as error:
+        lines = lines or [str(error)]
+    return lines
+
+
+def _reading(task: Task, model: FrozenModel, prompt_tokens: int = 0) -> Reading:
+    return model.reading(task.choices is None, prompt_tokens)
+
+
+def _lengths(task: Task, examples: Sequence[Example], model: FrozenModel | None) -> dict[str, float | int]:
+    """Least, quartiles, the longest tenth and most; how many are cut."""
+    if model is None:
+        lengths = sorted(len(example.text.split()) for example in examples)
+    else:
+        lengths = sorted(text_lengths(model.reader, examples, _reading(task, model)))
+    at = {name: lengths[min(len(lengths) - 1, int(share * len(lengths)))] for name, share in _SHARES.items()}
+    limit = model.max_input_tokens if model else None
+    cut = {} if limit is None else {"cut": sum(length > limit for length in lengths), "limit": limit}
+    return {"examples": len(lengths), "mean": round(statistics.fmean(lengths), 1), **at, **cut}

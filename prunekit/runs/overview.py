@@ -1,0 +1,155 @@
+"""Runs seen from outside: what lies in a folder, what a run came to, what is wrong, in what several differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prunekit.runs import summary
+from prunekit.runs.audit import Audit
+from prunekit.runs.journal import read_journal
+from prunekit.runs.paths import MANIFEST, SETTINGS, UNTRAINED
+from prunekit.runs.reader import RunReader
+from prunekit.runs.snapshot import Snapshot
+from prunekit.runs.summary import RoundSummary
+from prunekit.support.errors import ArtifactError, PrunekitError
+
+
+def list_runs(folder: Path) -> list[dict[str, Any]]:
+    """Every run of a folder: run, seeds and finished_tickets, or its problem in a line."""
+    return [_listed(path) for path in runs_in(folder)]
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The runs of a folder, by name; one that has lost its settings is there too."""
+    if not folder.is_dir():
+        return []
+    return [path for path in sorted(folder.iterdir()) if path.is_dir() and _was_run(path)]
+
+
+def facts_of(run: RunReader, tolerance: float, stages: Sequence[str] | None = None) -> dict[str, Any]:
+    """What a run came to: its tickets with times, its rounds over seeds, the best of them.
+
+    Args:
+        tolerance: how far below dense, on validation, the best may be.
+        stages: of these alone.
+    """
+    metric = run.settings()["metric"]
+    results = run.results(times=True)
+    if stages is not None and not results.empty:
+        results = results[results["stage"].isin([*stages, UNTRAINED])]
+    rounds = summary.summarise(results, metric)
+    best = summary.smallest(rounds, tolerance)
+    return {
+        "run": str(run.path),
+        "metric": metric,
+        "tolerance": tolerance,
+        "tickets": results,
+        "rounds": [asdict(entry) for entry in rounds],
+        "best": None if best is None else asdict(best),
+    }
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The state of one run: what is wrong, a line each, and what was looked at."""
+
+    path: Path
+    audit: Audit
+
+    @property
+    def state(self) -> str:
+        """Such as "whole", or "2 problems, 1 to be finished"."""
+        count = len(self.audit.problems)
+        state = f"{count} problem{'s' * (count > 1)}" if count else "whole"
+        return state + (f", {self.audit.unfinished} to be finished" if self.audit.unfinished else "")
+
+
+def verify_runs(paths: Sequence[Path]) -> list[Verification]:
+    """All that runs should hold is looked at.
+
+    Args:
+        paths: runs, or folders of runs.
+    """
+    runs = [run for path in paths for run in ([path] if _was_run(path) else runs_in(path) or [path])]
+    return [Verification(path, _audit(path)) for path in dict.fromkeys(runs)]
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Runs side by side.
+
+    Attributes:
+        settings: a row for each setting that differs, by dotted name; a column for each run.
+        rounds: of each run.
+    """
+
+    runs: tuple[RunReader, ...]
+    settings: pd.DataFrame
+    rounds: tuple[list[RoundSummary], ...]
+
+    @property
+    def facts(self) -> list[dict[str, Any]]:
+        """An entry for each run: run, the settings that differ, rounds."""
+        names = list(self.settings["setting"])
+        return [
+            {
+                "run": str(run.path),
+                "settings": dict(zip(names, self.settings.iloc[:, column], strict=True)),
+                "rounds": [asdict(entry) for entry in rounds],
+            }
+            for column, (run, rounds) in enumerate(zip(self.runs, self.rounds, strict=True), start=1)
+        ]
+
+
+def compare_runs(paths: Sequence[Path]) -> RunComparison:
+    """The settings in which runs differ, and their rounds.
+
+    Raises:
+        ArtifactError: where a path is no run, or damaged.
+    """
+    runs = tuple(Snapshot.open(path) for path in paths)
+    settings = [_flat(run.settings()) for run in runs]
+    names = sorted({name for flat in settings for name in flat})
+    differing = [name for name in names if len({str(flat.get(name)) for flat in settings}) > 1]
+    values = [[name, *(flat.get(name) for flat in settings)] for name in differing]
+    columns = pd.Index(["setting", *(run.path.name for run in runs)])
+    rounds = tuple(summary.summarise(run.results(), run.settings()["metric"]) for run in runs)
+    return RunComparison(runs, pd.DataFrame(values, columns=columns, dtype=object), rounds)
+
+
+def _listed(path: Path) -> dict[str, Any]:
+    """A run's row: its seeds and how many tickets are finished, or the first thing that is wrong."""
+    run = Snapshot(path)
+    try:
+        return {"run": str(path), "seeds": list(run.settings()["seeds"]), "finished_tickets": len(run.tickets())}
+    except (PrunekitError, OSError, KeyError, TypeError) as error:
+        return {"run": str(path), "problem": str(error) or type(error).__name__}
+
+
+def _was_run(path: Path) -> bool:
+    """Whether a folder is a run, or holds what is left of one; before its settings are written it is none yet."""
+    if os.path.lexists(path / SETTINGS):
+        return True
+    try:
+        written = read_journal(path)
+    except ArtifactError:
+        return True
+    begun = written is not None and bool(written[0].rounds)
+    return begun or any(True for _ in path.glob(f"seed=*/round=*/{MANIFEST}"))
+
+
+def _audit(path: Path) -> Audit:
+    return Snapshot(path).audit() if _was_run(path) else Audit((f"{path}: not a run, nor a folder of runs",))
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
