@@ -77,6 +77,8 @@ class RunReader:
 
     def assuming(self, marks: Marks) -> Self:
         """The same run, taken to be whose it is not known to be: its settings are not asked."""
+        if self._marks == marks:
+            return self
         other = copy.copy(self)
         other._marks = dict(marks)
         return other

@@ -32,7 +32,8 @@ class Snapshot(RunReader):
     def assuming(self, marks: Marks) -> Self:
         """As every reader; what is remembered of one does not reach the other."""
         other = super().assuming(marks)
-        other._memory, other._contents = dict(self._memory), dict(self._contents)
+        if other is not self:
+            other._memory, other._contents = dict(self._memory), dict(self._contents)
         return other
 
     def settings(self) -> dict[str, Any]:

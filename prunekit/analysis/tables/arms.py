@@ -69,9 +69,9 @@ def _last_rounds(results: pd.DataFrame, metric: str, steps_before: Mapping[int, 
         steps_before: updates of the dense round, by seed.
     """
     last = results["round"].max()
-    for (arm, seed), rounds in results.sort_values("round").groupby(["arm", "seed"]):
+    for (arm, _), rounds in results.sort_values("round").groupby(["arm", "seed"]):
         end = rounds.iloc[-1].to_dict()
-        row = _row(end, str(arm) or "ticket", metric, _updates(rounds, steps_before[int(seed)]))
+        row = _row(end, str(arm) or "ticket", metric, _updates(rounds, steps_before[int(end["seed"])]))
         if end["round"] < last:  # it stopped on the way
             row |= {"test": float("nan"), "validation": float("nan")}
         yield row
