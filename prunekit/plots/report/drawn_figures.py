@@ -1,4 +1,4 @@
-"""The figures of a page: those of `figures` that a run allows, and for each of the others what it lacks."""
+"""The figures of a page: those that a run allows, and for each of the others what it lacks."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from prunekit.plots.report import sheets
-from prunekit.plots.report.parts import Figure, Missing
+from prunekit.plots.report import page_tables
+from prunekit.plots.report.page_parts import Figure, Missing
 from prunekit.plots.report.svg import inline
-from prunekit.runs.run import Run
+from prunekit.runs.reader import RunReader
 
 # they evaluate the frozen model, which takes it and its data to be where they were, and minutes where it is large
 NEED_MODEL = frozenset({"functional_rank"})
 
 
 @dataclass(frozen=True)
-class Pictures:
+class DrawnFigures:
     """By name: what was drawn, the tables behind it, and what could not be drawn."""
 
     drawn: dict[str, Figure] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Pictures:
         return [*self.drawn, *self.missing]
 
 
-def draw(run: Run, anchor: str, again: str, *, with_model: bool) -> Pictures:
+def draw(run: RunReader, anchor: str, again: str, *, with_model: bool) -> DrawnFigures:
     """Every figure that a run allows, and the others with their reasons.
 
     Args:
@@ -48,26 +48,27 @@ def draw(run: Run, anchor: str, again: str, *, with_model: bool) -> Pictures:
     Raises:
         ArtifactError: where the run is damaged.
     """
-    from prunekit.plots.catalog import PICTURES
-    from prunekit.plots.picture import LackingError, unfinished
+    from prunekit.plots.catalog import FIGURES
+    from prunekit.plots.figure import LackingError
+    from prunekit.plots.run_choice import unfinished
 
     note = unfinished([run])
-    made = Pictures()
-    for picture in PICTURES:
-        words = picture.name.replace("_", " ")
+    figures = DrawnFigures()
+    for figure in FIGURES:
+        words = figure.name.replace("_", " ")
         title = words[:1].upper() + words[1:]
-        if picture.name in NEED_MODEL and not with_model:
-            made.missing[picture.name] = Missing(title, "it evaluates the frozen model again", f"{again} --with-model")
+        if figure.name in NEED_MODEL and not with_model:
+            why = "it evaluates the frozen model again"
+            figures.missing[figure.name] = Missing(title, why, f"{again} --with-model")
             continue
         try:
-            table = picture.table_of([run])
+            table = figure.table_of([run])
         except LackingError as lack:
-            made.missing[picture.name] = Missing(title, str(lack))
+            figures.missing[figure.name] = Missing(title, str(lack))
             continue
-        drawing = picture.render(table, "svg", note=note).decode()
-        shown = inline(drawing, f"{anchor}-{picture.name}-", textwrap.shorten(picture.shows, 300))
-        made.frames[picture.name] = table
-        made.drawn[picture.name] = Figure(
-            title, picture.shows, shown, sheets.drawn(table, title), wide=picture.columns == 2
-        )
-    return made
+        picture = figure.render(table, "svg", note=note).decode()
+        drawing = inline(picture, f"{anchor}-{figure.name}-", textwrap.shorten(figure.shows, 300))
+        numbers = page_tables.drawn(table, title)
+        figures.frames[figure.name] = table
+        figures.drawn[figure.name] = Figure(title, figure.shows, drawing, numbers, wide=figure.columns == 2)
+    return figures

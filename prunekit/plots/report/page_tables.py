@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from prunekit.analysis import controls, tables
-from prunekit.plots.report.parts import Column, Table, number, pairs, probability, significant, table_of, yes_no
+from prunekit.plots.report.page_parts import Column, Table, number, pairs, probability, significant, table_of, yes_no
 from prunekit.runs import summary
-from prunekit.runs.run import Run
+from prunekit.runs.paths import DENSE
+from prunekit.runs.reader import RunReader
 
 # rows of the numbers under a figure, and of a table of single tokens
 MOST_ROWS = 200
@@ -50,7 +51,7 @@ _SEEDS = {
     "seconds": Column("seconds", number(0)),
     "status": Column("status"),
 }
-_CELLS = {
+_TRIALS = {
     "tokens": Column("tokens"),
     "pieces": Column("pieces"),
     "cells": Column("cells"),
@@ -104,74 +105,89 @@ _UNITS = {
 
 def rounds(results: pd.DataFrame, stage: str, metric: str) -> Table:
     """The rounds of a pruning, the dense one first, as means over seeds."""
-    found = [one for one in summary.summarise(results, metric) if one.stage in ("", stage)]
-    frame = pd.DataFrame([vars(one) for one in found], columns=list(summary.RoundSummary.__dataclass_fields__))
+    entries = [vars(entry) for entry in summary.summarise(results, metric) if entry.stage in (DENSE, stage)]
+    frame = pd.DataFrame(entries, columns=list(summary.RoundSummary.__dataclass_fields__))
     frame = frame.astype({"low": float, "high": float})
     return table_of(frame, _ROUNDS, f"Rounds, {metric}: means over seeds, 95 % t interval of test")
 
 
 def seeds(rows: pd.DataFrame, metric: str) -> Table:
-    """Every seed in every round. rows: of `prunekit.analysis.tables.rounds`, one stage and arm with its dense round."""
+    """Every seed in every round.
+
+    Args:
+        rows: of `prunekit.analysis.tables.rounds`, one stage and arm with its dense round.
+        metric: the primary one.
+    """
     frame = rows.sort_values(["round", "seed"])
     idle = {"head_parameters": not frame["head_parameters"].any(), "status": (frame["status"] == "done").all()}
     frame = frame.drop(columns=[name for name, same in idle.items() if same])
     return table_of(frame, _SEEDS, f"Seed by seed, {metric}; seconds are those of the whole cohort")
 
 
-def searched(run: Run, stage: str, metric: str) -> list[Table]:
+def searched(run: RunReader, stage: str, metric: str) -> list[Table]:
     """What a search tried, and what it chose."""
     tried = tables.trials(run, stage)
-    done = tried[tried["status"] == "done"]
-    keys = ["tokens", "pieces", "cells"]
-    means = done.groupby(keys).agg(seeds=("seed", "nunique"), validation=("validation", "mean")).reset_index()
+    ended = tried[tried["status"] == "done"]
+    sizes = ["tokens", "pieces", "cells"]
+    means = ended.groupby(sizes).agg(seeds=("seed", "nunique"), validation=("validation", "mean")).reset_index()
     means = means.sort_values("validation", ascending=False, kind="stable")
     arms = tables.arms(run, stage)
     chosen = arms[arms["arm"] == "ticket"].sort_values("seed")
     return [
-        table_of(means, _CELLS, f"What was tried, best first: validation {metric}, means over seeds"),
+        table_of(means, _TRIALS, f"What was tried, best first: validation {metric}, means over seeds"),
         table_of(chosen, _CHOSEN, f"What each seed chose on validation, and its only look at test: {metric}"),
     ]
 
 
 def compared(described: pd.DataFrame, comparisons: pd.DataFrame, metric: str) -> list[Table]:
     """The arms and the paired comparisons, scope by scope."""
-    made = []
+    side_by_side = []
     for scope in described["scope"].unique():
-        mine = described[described["scope"] == scope]
-        made.append(table_of(mine, _ARMS, f"{scope}: test {metric} by arm, 95 % interval over seeds"))
-        mine = comparisons[comparisons["scope"] == scope]
-        made.append(table_of(mine, _COMPARED, f"{scope}: the ticket against each other arm, paired over seeds"))
-    return made
+        arms, pairs = (table[table["scope"] == scope] for table in (described, comparisons))
+        side_by_side.append(table_of(arms, _ARMS, f"{scope}: test {metric} by arm, 95 % interval over seeds"))
+        side_by_side.append(
+            table_of(pairs, _COMPARED, f"{scope}: the ticket against each other arm, paired over seeds")
+        )
+    return side_by_side
 
 
 def importance(measured: pd.DataFrame) -> list[Table]:
-    """What `prunekit score` measured, one table per kind and level, best first. measured: of `tables.measured`."""
-    made = []
+    """What `prunekit score` measured, one table per kind and level, best first.
+
+    Args:
+        measured: of `tables.measured`.
+    """
+    by_kind = []
     for (kind, level), rows in measured.groupby(["kind", "level"], sort=False):
         kept = rows[rows["kept"].astype(bool)].sort_values("score", ascending=False, kind="stable")
         kept = kept.drop(columns="piece") if level == "token" else kept
         kept = kept.dropna(axis="columns", how="all")
         first = rows.iloc[0]
         caption = f"{kind} per {level}, on {first['examples']} examples of {first['split']}; larger = keep"
-        made.append(table_of(kept, _UNITS, caption, MOST_ROWS))
-    return made
+        by_kind.append(table_of(kept, _UNITS, caption, MOST_ROWS))
+    return by_kind
 
 
 def drawn(table: pd.DataFrame, title: str) -> Table:
     """The numbers under a figure: every column that is not the same all the way down."""
-    told = [name for name in table if table[name].nunique(dropna=False) > 1] or list(table)
-    columns = {str(name): Column(str(name).replace("_", " "), _shown) for name in told}
+    varying = [name for name in table if table[name].nunique(dropna=False) > 1] or list(table)
+    columns = {str(name): Column(str(name).replace("_", " "), _rounded) for name in varying}
     return table_of(table, columns, f"The numbers of {title}", MOST_ROWS)
 
 
 def answers(table: pd.DataFrame, caption: str) -> Table:
-    """Questions and answers of a study. table: of `conclusions.as_table`."""
+    """Questions and answers of a study.
+
+    Args:
+        table: of `conclusions.as_table`.
+        caption: of the page's table.
+    """
     return table_of(table, {name: Column(name) for name in ("question", "answer", "sentence")}, caption)
 
 
-def settings(found: Mapping[str, Any], caption: str) -> Table:
+def settings(nested: Mapping[str, Any], caption: str) -> Table:
     """Nested settings as names and values."""
-    return pairs({name: _plain(value) for name, value in _flat(found).items()}, caption)
+    return pairs({name: _plain(value) for name, value in _flat(nested).items()}, caption)
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -187,5 +203,5 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _shown(value: Any) -> str:
+def _rounded(value: Any) -> str:
     return significant(value) if isinstance(value, float) else str(value)

@@ -87,15 +87,18 @@ class Section:
     """All about one run.
 
     Attributes:
-        found: sentences.
+        name: of the run.
+        anchor: of the section, unlike any other of the page.
+        request: what was asked for, as (name, answer).
+        findings: sentences.
         warnings: sentences.
-        asked: what was asked, as (name, answer).
+        blocks: tables and figures.
     """
 
     name: str
     anchor: str
-    asked: Sequence[tuple[str, str]]
-    found: Sequence[str]
+    request: Sequence[tuple[str, str]]
+    findings: Sequence[str]
     warnings: Sequence[str]
     blocks: Sequence[Block]
 
@@ -119,19 +122,19 @@ class Page:
 
 def table_of(frame: pd.DataFrame, columns: Mapping[str, Column], caption: str, most: int | None = None) -> Table:
     """A data frame as a table: the named columns that it has, in this order; `most` rows of it."""
-    named = {name: column for name, column in columns.items() if name in frame}
-    shown = frame if most is None else frame.head(most)
+    present = {name: column for name, column in columns.items() if name in frame}
+    first = frame if most is None else frame.head(most)
     rows = [
-        [_cell(value, column) for value, column in zip(line, named.values(), strict=True)]
-        for line in shown[list(named)].itertuples(index=False, name=None)
+        [_cell(value, column) for value, column in zip(line, present.values(), strict=True)]
+        for line in first[list(present)].itertuples(index=False, name=None)
     ]
-    numeric = [pd.api.types.is_numeric_dtype(frame[name]) and frame[name].dtype != bool for name in named]
-    return Table(caption, list(named.values()), rows, numeric, len(frame) - len(shown))
+    numeric = [pd.api.types.is_numeric_dtype(frame[name]) and frame[name].dtype != bool for name in present]
+    return Table(caption, list(present.values()), rows, numeric, len(frame) - len(first))
 
 
-def pairs(found: Mapping[str, Any], caption: str, heads: tuple[str, str] = ("setting", "value")) -> Table:
+def pairs(values: Mapping[str, Any], caption: str, heads: tuple[str, str] = ("setting", "value")) -> Table:
     """Names and values as a table of two columns."""
-    rows = [[Cell(name, name), _cell(value, Column(""))] for name, value in found.items()]
+    rows = [[Cell(name, name), _cell(value, Column(""))] for name, value in values.items()]
     return Table(caption, [Column(heads[0]), Column(heads[1])], rows, [False, False])
 
 

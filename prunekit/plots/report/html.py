@@ -15,7 +15,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from prunekit.plots.report.parts import Page
+from prunekit.plots.report.page_parts import Page
 from prunekit.support.errors import DataError
 
 #: Bytes that a page may have at most.
@@ -28,7 +28,7 @@ def render(page: Page) -> str:
     Raises:
         DataError: where it would be larger than `LARGEST`.
     """
-    style, script = _own("page.css"), _own("page.js")
+    style, script = _beside("page.css"), _beside("page.js")
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -39,7 +39,7 @@ def render(page: Page) -> str:
             "form-action 'none'",
         )
     )
-    # both files are ours; what a run brought along is escaped
+    # both files are of this package; what a run brought along is escaped
     text = _template().render(page=page, policy=policy, style=Markup(style), script=Markup(script))  # noqa: S704
     if (size := len(text.encode())) > LARGEST:
         raise DataError(f"the page would have {size / 2**20:.1f} MB, {LARGEST / 2**20:.0f} at most; report fewer runs")
@@ -64,10 +64,10 @@ def in_lines(command: str, width: int = 76) -> str:
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["in_lines"] = in_lines
-    return environment.from_string(_own("page.html.j2"))
+    return environment.from_string(_beside("page.html.j2"))
 
 
-def _own(name: str) -> str:
+def _beside(name: str) -> str:
     return files("prunekit.plots.report").joinpath(name).read_text(encoding="utf-8")
 
 
