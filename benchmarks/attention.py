@@ -15,7 +15,7 @@ import typer
 from benchmarks.measure import Spread, interleaved, machine
 from benchmarks.page import command, publish, table
 from benchmarks.scaling import Point, evaluation_seconds, update_seconds
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.models import FrozenModel, load
 from prunekit.support.seeding import generator
 
@@ -27,7 +27,7 @@ def gradient(model: FrozenModel, point: Point) -> torch.Tensor:
     member = Member(point.cohort(model)[0], model.device)
     for weight in member.head.values():  # a zero head would hide the prompt
         weight.data = torch.randn(weight.shape, generator=generator("head"))
-    model.losses(soft([member]), model.batch([point.rows(model)], every_choice=False)).sum().backward()
+    model.losses(prompt_batch([member]), model.batch([point.rows(model)], every_choice=False)).sum().backward()
     (values,) = member.masked.prompt.parameters()
     assert values.grad is not None
     return values.grad

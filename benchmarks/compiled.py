@@ -82,9 +82,11 @@ def main(
     }
     lost, gain = first[COMPILED] - first[EAGER], sum(gains) / len(gains)
     even = f"made up for after {lost / gain:.0f} of them" if gain > 0 else "never made up for"
-    said = f"Warm-up: {first[COMPILED]:.0f} s compiled, {first[EAGER]:.0f} s as loaded; at the mean gain above, {even}."
+    warm_up = (
+        f"Warm-up: {first[COMPILED]:.0f} s compiled, {first[EAGER]:.0f} s as loaded; at the mean gain above, {even}."
+    )
     header = ["ms of one", *sides, "as loaded / compiled"]
-    publish("A compiled model", facts, [table(header, rows), said], out)
+    publish("A compiled model", facts, [table(header, rows), warm_up], out)
 
 
 if __name__ == "__main__":

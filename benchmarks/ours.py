@@ -10,7 +10,7 @@ from unittest import mock
 
 import torch
 
-from benchmarks.measure import Progress
+from benchmarks.measure import Stopwatch
 from benchmarks.presets import Job, Rows
 from benchmarks.protocol import EVALUATE, RoundResult, Start
 from prunekit.engine.cohort import Member
@@ -32,31 +32,31 @@ class Ours:
         precision: "float32" or "bfloat16", of the model's weights; prompts, heads and optimiser are float32.
     """
 
-    def __init__(self, job: Job, watch: Progress, precision: Any) -> None:
-        self.job, self.watch = job, watch
+    def __init__(self, job: Job, stopwatch: Stopwatch, precision: Any) -> None:
+        self.job, self.stopwatch = job, stopwatch
         # "first": where PEFT puts the prompt, and where it reads an encoder's answer
         self.model = load(job.model, precision=precision, device=job.device, position="first")
-        self.lessons = TrainingData([], [], lambda chosen: {})
+        self.training_data = TrainingData([], [], lambda chosen: {})
 
     def encode(self, rows: Rows) -> None:
         """Every text once."""
         encoded = {}
         for split, part in rows.items():
-            some = [
+            examples = [
                 Example(position, "{text}", {"text": row["text"]}, tuple(row["choices"]), (row["label"],))
                 for position, row in enumerate(part)
             ]
-            encoded[split] = self.model.encode(some, own_choices=False, prompt_tokens=self.job.prompt_tokens)
+            encoded[split] = self.model.encode(examples, own_choices=False, prompt_tokens=self.job.prompt_tokens)
         gold = [row["label"] for row in rows["validation"]]
 
         def measure(chosen: list[int]) -> dict[str, float]:
             return {"accuracy": sum(map(int.__eq__, chosen, gold)) / len(gold)}
 
-        self.lessons = TrainingData(encoded["train"], encoded["validation"], measure)
+        self.training_data = TrainingData(encoded["train"], encoded["validation"], measure)
 
     def start(self) -> Start:
         """The job's starting prompt as a member holds it, and the model's own zero head."""
-        head = self.model.new_head(len(self.lessons.train[0].choices))
+        head = self.model.new_head(len(self.training_data.train[0].choices))
         start = Start(Mask.full(self.job.prompt_tokens, self.job.pieces), self.job.start(), head)
         held = Member(self._ticket(start), self.model.device).values()
         return replace(start, values=held.state["values"])
@@ -64,18 +64,18 @@ class Ours:
     def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[RoundResult]:
         """All as one cohort, `job.width` at a time through the model."""
         cohort, width = [self._ticket(start) for start in starts], self.job.width or None
-        with self.watch(phase), self._watched():
-            trained = train(cohort, self.model, self.lessons, self.plan(steps), width=width)
-        return [_learned(one) for one in trained]
+        with self.stopwatch(phase), self._watched():
+            trained = train(cohort, self.model, self.training_data, self.plan(steps), width=width)
+        return [_learned(member) for member in trained]
 
     def score(self, start: Start) -> Scores:
         """One pass, texts of like length together."""
-        batches = scoring_batches(self.model, self.lessons.train)
+        batches = scoring_batches(self.model, self.training_data.train)
         return gradient_scores([self._ticket(start)], self.model, batches)[0]
 
     def ids(self) -> Iterable[Sequence[int]]:
         """Token ids of the training texts."""
-        return [example.text for example in self.lessons.train]
+        return [example.text for example in self.training_data.train]
 
     def plan(self, steps: int) -> Plan:
         """The job's settings as prunekit takes them."""
@@ -100,7 +100,7 @@ class Ours:
     @contextmanager
     def _watched(self) -> Iterator[None]:
         """The evaluations inside a training, timed as such."""
-        with mock.patch("prunekit.engine.train.evaluate", self.watch.wrap(EVALUATE, evaluate)):
+        with mock.patch("prunekit.engine.train.evaluate", self.stopwatch.wrap(EVALUATE, evaluate)):
             yield
 
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from prunekit.models import FrozenModel, load
-from prunekit.models.encoding import Wording
-from prunekit.prompts import init
+from prunekit.models.encoding import TaskEncoder
+from prunekit.prompts.init.vocabulary import from_vocabulary
 from prunekit.support.seeding import generator
 from prunekit.tasks import Example, load_splits, load_task
 from prunekit.tasks.testbed import MODEL_PATH
@@ -137,13 +137,13 @@ def prepare(
         save_t5(Path(job.model), **(shape or {}))
     model = load(job.model)
     splits = _random_rows(job) if name == "t5-small-shape" else _task_rows(name, job, shared)
-    data = {part: [_row(one, model) for one in rows] for part, rows in splits.items()}
+    data = {part: [_row(example, model) for example in rows] for part, rows in splits.items()}
     (folder / "data.json").write_text(json.dumps(data))
-    draw = init.from_vocabulary(model.embed, model.ordinary_ids())
+    draw = from_vocabulary(model.embed, model.ordinary_ids())
     shape = (job.prompt_tokens, model.width)
     save_file({str(seed): draw(generator("init", seed), shape) for seed in seeds}, folder / "start.safetensors")
     first = splits["train"][0]
-    answers = Wording(model.reader, first, model.reading(own_choices=False)).alone(first.choices)
+    answers = TaskEncoder(model.reader, first, model.encoding_options(own_choices=False)).alone(first.choices)
     return replace(
         job,
         seed=seeds[0],
@@ -170,12 +170,12 @@ def save_t5(folder: Path, **shape: int) -> None:
 
 def random_examples(count: int, tokens: int, vocabulary: int, name: str) -> list[Example]:
     """Texts of random words, `tokens` long with their end token; the labels alternate."""
-    found = []
+    examples = []
     for index in range(count):
         ids = torch.randint(5, vocabulary, (tokens - 1,), generator=generator(name, index)).tolist()
         text = " ".join(f"w{number}" for number in ids)
-        found.append(Example(index, "{text}", {"text": text}, ("yes", "no"), (index % 2,)))
-    return found
+        examples.append(Example(index, "{text}", {"text": text}, ("yes", "no"), (index % 2,)))
+    return examples
 
 
 def _preset(name: Name, folder: Path, shared: Path) -> Job:

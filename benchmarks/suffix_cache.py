@@ -21,7 +21,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from benchmarks.measure import Spread, interleaved, machine
 from benchmarks.page import command, publish, table
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import TrainingData, train
@@ -40,13 +40,13 @@ FIRST, MEMORY, FILES = "before whole rows (first)", "behind texts in memory", "b
 def three_times(model: Any) -> dict[str, Decoder]:
     """One model three times: the uncached prefix prompt, and the suffix prompt with its texts on either tier."""
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"?": 0}, unk_token="?")))
-    made: dict[str, Decoder] = {}
+    decoders: dict[str, Decoder] = {}
     tiers: dict[str, tuple[Position, int]] = {FIRST: ("first", 0), MEMORY: ("suffix", 2**20), FILES: ("suffix", 0)}
     for name, (position, room) in tiers.items():
         bone = wrap(model, tokenizer, position=position, text_cache_mb=room)
         assert isinstance(bone, Decoder)
-        made[name] = bone
-    return made
+        decoders[name] = bone
+    return decoders
 
 
 def rows(count: int, tokens: int, vocabulary: int) -> list[Encoded]:
@@ -64,16 +64,16 @@ def ticket(bone: Decoder, prompt: int) -> Ticket:
 def step_seconds(bone: Decoder, start: Ticket, examples: Sequence[Encoded], batch: int) -> float:
     """Seconds of one update."""
     ticks: list[float] = []
-    lessons = TrainingData(examples, examples[:1], lambda chosen: {"none": 0.0})
+    data = TrainingData(examples, examples[:1], lambda chosen: {"none": 0.0})
     plan = Plan(_UPDATES, _UPDATES, _UPDATES, batch, learning_rate=1e-3, head_learning_rate=1e-3)
-    train([start], bone, lessons, plan, tick=lambda step: ticks.append(time.perf_counter()))
+    train([start], bone, data, plan, tick=lambda step: ticks.append(time.perf_counter()))
     return ticks[1] - ticks[0]
 
 
 def reading_seconds(bone: Decoder, start: Ticket, examples: Sequence[Encoded]) -> float:
     """Seconds to read and keep all texts: a first evaluation less a second one."""
     with torch.no_grad():
-        prompts = soft([Member(start, bone.device)])
+        prompts = prompt_batch([Member(start, bone.device)])
     took = []
     for _ in range(2):
         began = time.perf_counter()
@@ -86,7 +86,7 @@ def difference(bone: Decoder, start: Ticket, examples: Sequence[Encoded]) -> flo
     """Largest relative difference of the losses of a batch behind cached texts and in whole rows."""
     batch = bone.batch([examples], every_choice=False)
     with torch.no_grad():
-        prompts = soft([Member(start, bone.device)])
+        prompts = prompt_batch([Member(start, bone.device)])
         behind = bone.losses(prompts, batch)
         bone.caches_texts = False
         whole = bone.losses(prompts, batch)
@@ -108,17 +108,18 @@ def main(
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     sides = three_times(GPT2LMHeadModel(GPT2Config(n_layer=layers)))
-    some = rows(examples, text, 50257)
+    encoded = rows(examples, text, 50257)
     starts = {name: ticket(bone, prompt) for name, bone in sides.items()}
-    read = {name: reading_seconds(sides[name], starts[name], some) for name in (MEMORY, FILES)}
-    took = interleaved(list(sides), lambda name: step_seconds(sides[name], starts[name], some, batch), repeats)
+    read = {name: reading_seconds(sides[name], starts[name], encoded) for name in (MEMORY, FILES)}
+    took = interleaved(list(sides), lambda name: step_seconds(sides[name], starts[name], encoded, batch), repeats)
 
     facts = {
         "command": command("suffix_cache"),
         **machine(threads, "cpu"),
         "model": f"GPT-2 of random weights, {layers} layers, width 768, float32",
         "rows": f"T = {text}, P = {prompt}, B = {batch}, N = {examples}; {repeats} repeats, interleaved",
-        "losses": f"at most {difference(sides[MEMORY], starts[MEMORY], some[:batch]):.0e} (relative) from whole rows'",
+        "losses": f"at most {difference(sides[MEMORY], starts[MEMORY], encoded[:batch]):.0e} (relative) "
+        "from those of whole rows",
     }
     publish("Suffix prompts behind cached texts", facts, [_steps(took), _texts(read, sides, examples)], out)
 

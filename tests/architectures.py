@@ -8,11 +8,11 @@ import tiny
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from prunekit import prompts
 from prunekit.models import FrozenModel, wrap
-from prunekit.prompts import Options
-from prunekit.prompts.init import from_array
+from prunekit.prompts import methods
+from prunekit.prompts.init.values import from_array
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.options import Options
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.seeding import generator
 
@@ -89,7 +89,7 @@ def ticket(bone: FrozenModel, method: str = "direct", mask: Mask = MASKS["dense"
     values = torch.randn(len(mask.token), bone.width, generator=draw) * bone.embedding_rms
     start = from_array(values)(draw, tuple(values.shape))
     options = Options(rank=3, bottleneck=8, input_tokens=64)
-    state = prompts.start(method, start, draw, options).state_dict()
+    state = methods.start(method, start, draw, options).state_dict()
     state = {
         name: one + 0.05 * torch.randn(one.shape, generator=draw) * one.abs().mean() for name, one in state.items()
     }

@@ -6,6 +6,7 @@ A comment above a block says what it is; a Python or shell block without one is 
     <!-- file: NAME -->     a file that later blocks of the page read
     <!-- slow -->           run in the slow tests alone (with `needs`, where the folders of real models and data are)
     <!-- parsed: REASON --> cannot run here; its commands are checked against the command line
+    <!-- copy -->           runs in a copy of the package that the page has changed, whose flags only the copy knows
 
 `python tests/docs_blocks.py PAGE...` runs pages and writes what was printed into them.
 """
@@ -110,9 +111,10 @@ def run_shell(text: str) -> str:
 def run_line(line: str) -> str:
     """A command's standard output; ours are called in this process, which has what they import."""
     words = shlex.split(line, comments=True)
-    ours = words[:1] == ["prunekit"] or (words[:2] == ["python", "-m"] and words[2].split(".")[0] == "figures")
-    if not words or (ours and not _PLAIN.search(line)):
-        return call(words) if words else ""
+    if not words:
+        return ""
+    if words[0] == "prunekit" and not _PLAIN.search(line):
+        return call(words[1:])
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
     done = subprocess.run(["bash", "-ec", line], capture_output=True, text=True, env=environment, check=False)
@@ -121,23 +123,14 @@ def run_line(line: str) -> str:
 
 
 def call(words: list[str]) -> str:
-    """Run a command of prunekit or figures; names with a star are those of files."""
+    """Run a command of prunekit, given without its first word; names with a star are those of files."""
     words = [one for word in words for one in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
     said, noise = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(noise):
         try:
-            if words[0] == "prunekit":
-                from prunekit.cli import main
+            from prunekit.cli import main
 
-                main.main(words[1:])
-            elif words[2] == "figures":
-                from prunekit.plots import __main__, command
-
-                command.run(__main__.app, "python -m figures", words[3:])
-            else:
-                from prunekit.plots import catalog, command
-
-                command.main(next(one for one in catalog.PICTURES if words[2].endswith(f".{one.name}")), words[3:])
+            main.main(words)
         except SystemExit as ended:
             assert not ended.code, f"{shlex.join(words)}\n{noise.getvalue()}"
     return said.getvalue()

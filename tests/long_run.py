@@ -1,4 +1,4 @@
-"""A run of many rounds that nobody trained: the rounds of a small one, written down again under other seeds and rounds."""
+"""A run of many rounds that nobody trained: those of a small one, written down again under other seeds and rounds."""
 
 import json
 

@@ -31,8 +31,8 @@ def main(out: Path, kind: str, dtype: torch.dtype, steps: int, processes: int) -
     plan = tiny.plan(
         train_steps=steps, evaluate_every=steps, batch_size=5
     )  # 5 rows: 3 for one process, 2 for the other
-    trained = train.train(cohort, bone, tiny.lessons(bone), plan, tick=lambda done: sent.append(team.sent))
-    scores = all_scores(cohort, bone, scoring_batches(bone, tiny.lessons(bone).train))
+    trained = train.train(cohort, bone, tiny.training_data(bone), plan, tick=lambda done: sent.append(team.sent))
+    scores = all_scores(cohort, bone, scoring_batches(bone, tiny.training_data(bone).train))
     facts = {
         "gradients": [[one.tolist() for one in member] for member in gradients[:3]],
         "values": [one.last.values.state["values"].tolist() for one in trained],

@@ -153,7 +153,7 @@ def masked(tokens: list[bool], pieces: int = 4, drop: list[tuple[int, int]] = ()
     return Mask(token, piece)
 
 
-def lessons(bone: FrozenModel, count: int = 16, tokens: int = 4) -> TrainingData:
+def training_data(bone: FrozenModel, count: int = 16, tokens: int = 4) -> TrainingData:
     some = examples(count)
     rows = encoded(bone, some, tokens)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,11 @@ import typer
 
 from analyses.studies import catalog, pages, planning
 from analyses.studies.effects import effects
-from analyses.studies.performing import Asked, Budget, asked, perform
+from analyses.studies.performing import Budget, StudyParts, perform, study_parts
 from analyses.studies.study import PAGE, PICTURE, PILOT, RESULTS, UNITS, Study
 from prunekit.plots import effects as picture
-from prunekit.plots.command import run as run_app
 from prunekit.support import atomic, terminal
+from prunekit.support.errors import PrunekitError
 
 Names = Annotated[list[str], typer.Argument(help="of the studies", metavar="NAME...")]
 Runs = Annotated[Path, typer.Option(help="where runs are kept; all studies share it")]
@@ -38,7 +39,7 @@ def pilot(
     """Run studies on a few seeds of their own: for the spread of their units, and for what is chosen beforehand."""
     budget = Budget(runs / PILOT, shared.resolve(), workers, device)
     for study in map(catalog.named, names):
-        _write_tables(study, PILOT, asked(study.folder, pilot=True), budget)
+        _write_tables(study, PILOT, study_parts(study.folder, pilot=True), budget)
 
 
 @app.command()
@@ -62,7 +63,7 @@ def run(
     """Run studies, or go on with them; then write their tables and pages."""
     budget = Budget(runs, shared.resolve(), workers, device)
     for study in map(catalog.named, names):
-        _write_tables(study, RESULTS, asked(study.folder), budget)
+        _write_tables(study, RESULTS, study_parts(study.folder), budget)
         write_page(study)
     write_front()
 
@@ -78,8 +79,8 @@ def write_pages() -> None:
 def write_page(study: Study) -> None:
     """A study's page, and its picture where there are results."""
     if (study.folder / RESULTS / f"{UNITS}.csv").exists():
-        found = effects(study.questions, study.tables()[UNITS])
-        atomic.replace(study.folder / PICTURE, picture.render(found, salt=study.name))
+        answers = effects(study.questions, study.tables()[UNITS])
+        atomic.replace(study.folder / PICTURE, picture.render(answers, salt=study.name))
     atomic.replace(study.folder / PAGE, pages.page(study).encode())
 
 
@@ -88,7 +89,7 @@ def write_front() -> None:
     atomic.replace(catalog.HERE / PAGE, pages.front(catalog.STUDIES).encode())
 
 
-def _write_tables(study: Study, folder: str, wanted: Asked, budget: Budget) -> None:
+def _write_tables(study: Study, folder: str, wanted: StudyParts, budget: Budget) -> None:
     for name, table in study.collect(perform(study.name, wanted.parts, budget)).items():
         _write_csv(study.folder / folder / f"{name}.csv", wanted.only(table))
 
@@ -99,4 +100,7 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    run_app(app, "python -m analyses.studies", None)
+    try:
+        app(prog_name="python -m analyses.studies")
+    except PrunekitError as error:
+        sys.exit(f"analyses.studies: {error}")

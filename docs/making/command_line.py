@@ -9,29 +9,26 @@ from typing import Any
 import typer
 
 from prunekit.cli.app import app
-from prunekit.plots.__main__ import app as all_figures
-from prunekit.plots.catalog import PICTURES
+from prunekit.plots.catalog import FIGURES
 
 _OPENING = """# The command line
 
 Made from the commands themselves when this page was built; `prunekit VERB --help` prints the same. Flags named under
 *Settings* are also the keys of an experiment file (`--experiment FILE`) and, with underscores, the keyword arguments
-of `prunekit.prune`, `tune` and `search`. Exit codes: 0 done, 1 the run failed, 2 usage or configuration,
-130 after Ctrl-C, 143 after SIGTERM.
+of the [functions](reference/prunekit.md) of the same names. Exit codes: 0 done, 1 the run failed, 2 usage or
+configuration, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 
 def page() -> str:
     """Every verb with its arguments and flags, as Markdown."""
-    parts = [_OPENING, "| verb | what it does |\n| --- | --- |"]
     verbs = list(_verbs(typer.main.get_command(app), "prunekit"))
-    parts[1] += "".join(f"\n| [`{name}`](#{_anchor(name)}) | {_help(verb)} |" for name, verb in verbs)
-    parts += [_verb(name, verb) for name, verb in verbs]
-    parts.append("## Figures {#figures}\n\nA figure alone: `python -m figures.NAME RUN... --out FILE`, with `--columns "
-                 "1|2`; the table that it shows is written beside it as CSV.\n")  # fmt: skip
-    rows = [f"| `{one.name}` | {one.shows} | {_own_flags(one.choices)} |" for one in PICTURES]
-    parts.append("\n".join(["| figure | what it shows | flags of its own |", "| --- | --- | --- |", *rows]))
-    parts += [_verb(name, verb) for name, verb in _verbs(typer.main.get_command(all_figures), "python -m figures")]
+    rows = [[f"[`{name}`](#{_anchor(name)})", _help(verb)] for name, verb in verbs]
+    figures = [
+        [_code(figure.name), escape(figure.shows, quote=False), _own_flags(figure.choices)] for figure in FIGURES
+    ]
+    parts = [_OPENING, _table(["verb", "what it does"], rows), *(_verb(name, verb) for name, verb in verbs)]
+    parts += ["## Figures {#figures}", _table(["figure", "what it shows", "flags of its own"], figures)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -40,24 +37,24 @@ def _verbs(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     inner = getattr(command, "commands", None)
     if inner is None or getattr(command, "invoke_without_command", False):
         yield name, command
-    for word, one in (inner or {}).items():
-        yield from _verbs(one, f"{name} {word}")
+    for word, command in (inner or {}).items():
+        yield from _verbs(command, f"{name} {word}")
 
 
 def _verb(name: str, command: Any) -> str:
-    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    arguments = [param for param in command.params if param.param_type_name == "argument"]
     panels: dict[str, list[Any]] = {}
-    for one in command.params:
-        if one.param_type_name == "option" and not one.hidden and one.name != "help":
-            panels.setdefault(one.rich_help_panel or "Flags", []).append(one)
-    words = [_name(one) + ("..." if one.nargs == -1 and "..." not in _name(one) else "") for one in arguments]
+    for param in command.params:
+        if param.param_type_name == "option" and not param.hidden and param.name != "help":
+            panels.setdefault(param.rich_help_panel or "Flags", []).append(param)
+    words = [_name(arg) + ("..." if arg.nargs == -1 and "..." not in _name(arg) else "") for arg in arguments]
     usage = " ".join([name, *words, *(["[flags]"] if panels else [])])
     parts = [f"## {name} {{#{_anchor(name)}}}", _help(command), f"`{usage}`"]
-    if any(one.help for one in arguments):
-        rows = [[_code(_name(one)), escape(one.help or "")] for one in arguments]
+    if any(argument.help for argument in arguments):
+        rows = [[_code(_name(argument)), escape(argument.help or "")] for argument in arguments]
         parts.append(_table(["argument", "what it is"], rows))
     for title, options in panels.items():
-        rows = [[_flags(one), _takes(one), _told(one)] for one in options]
+        rows = [[_flags(option), _takes(option), _help_and_default(option)] for option in options]
         parts += [f"**{title}**", _table(["flag", "takes", "what it does"], rows)]
     return "\n\n".join(parts)
 
@@ -71,7 +68,7 @@ def _name(argument: Any) -> str:
 
 
 def _flags(option: Any) -> str:
-    return " ".join(_code(one) for one in (*option.opts, *option.secondary_opts))
+    return " ".join(_code(flag) for flag in (*option.opts, *option.secondary_opts))
 
 
 def _takes(option: Any) -> str:
@@ -81,16 +78,16 @@ def _takes(option: Any) -> str:
     return _code(option.metavar or {"STR": "TEXT", "FLOAT": "NUMBER"}.get(kind, kind))
 
 
-def _told(option: Any) -> str:
+def _help_and_default(option: Any) -> str:
     """Help and default; the settings' own help names theirs."""
     text = escape(option.help or "", quote=False)
     default = option.default
-    shown = default not in (None, False, "") and "default:" not in text and not option.is_flag
-    return f"{text} (default: {escape(str(default))})" if shown else text
+    is_shown = default not in (None, False, "") and "default:" not in text and not option.is_flag
+    return f"{text} (default: {escape(str(default))})" if is_shown else text
 
 
 def _own_flags(choices: tuple[str, ...]) -> str:
-    return " ".join(_code(f"--{one}") for one in choices)
+    return " ".join(_code(f"--{choice}") for choice in choices)
 
 
 def _code(text: str) -> str:
@@ -100,8 +97,8 @@ def _code(text: str) -> str:
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(one)} |" for one in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _anchor(name: str) -> str:
-    return name.replace("python -m ", "").replace(" ", "-")
+    return name.replace(" ", "-")

@@ -28,11 +28,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made, and the pictures and tables that they show."""
-    borrowed = outside.read(ROOT)
-    made = {"command-line.md": command_line.page(), **reference.pages(ROOT), **borrowed.texts}
-    for uri, text in made.items():
+    outside_pages = outside.read(ROOT)
+    texts = {"command-line.md": command_line.page(), **reference.pages(ROOT), **outside_pages.texts}
+    for uri, text in texts.items():
         files.append(File.generated(config, uri, content=text))
-    for uri, path in borrowed.copies.items():
+    for uri, path in outside_pages.copies.items():
         files.append(File.generated(config, uri, abs_src_path=str(path)))
     return files
 
@@ -41,10 +41,10 @@ def _filled(entry: Any, sections: dict[str, list[Any]]) -> Any:
     if isinstance(entry, dict):
         return {title: _filled(inner, sections) for title, inner in entry.items()}
     if isinstance(entry, list):
-        return [one for inner in entry for one in _spread(inner, sections)]
+        return [filled for inner in entry for filled in _spread(inner, sections)]
     return entry
 
 
 def _spread(entry: Any, sections: dict[str, list[Any]]) -> list[Any]:
-    made = isinstance(entry, dict) and set(entry) == {"made"}
-    return sections[entry["made"]] if made else [_filled(entry, sections)]
+    is_made = isinstance(entry, dict) and set(entry) == {"made"}
+    return sections[entry["made"]] if is_made else [_filled(entry, sections)]

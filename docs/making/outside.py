@@ -1,4 +1,4 @@
-"""Pages that lie outside docs/: the studies, the gallery, measured comparisons, CONTRIBUTING, README's Changes.
+"""Pages that lie outside docs/: the studies, the gallery, measured comparisons, CONTRIBUTING, CHANGELOG.
 
 Links among them are made to lead to where each stands on the site; a link to a file that is not on the site becomes
 its plain text, since the site holds no address of another one.
@@ -19,7 +19,7 @@ FOLDERS = {
     "analyses/studies": "studies",
     "figures/gallery": "gallery",
     "benchmarks/results": "measured",
-    "prunekit/testbed/model": "testbed",
+    "prunekit/tasks/testbed/model": "testbed",
 }
 _COPIED = (".svg", ".png", ".csv", ".toml")
 _LINK = re.compile(r"(?P<open>!?\[)(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
@@ -29,10 +29,13 @@ _NO_STUDY = "# Studies\n\nNo study is finished yet. Plans and results will stand
 
 
 @dataclass(frozen=True)
-class Borrowed:
-    """What is shown of the repository, beside docs/.
+class OutsidePages:
+    """What the site shows of the repository outside docs/.
 
-    texts: place on the site -> Markdown.  copies: place on the site -> file.  studies: their part of the navigation.
+    Attributes:
+        texts: place on the site -> Markdown.
+        copies: place on the site -> file.
+        studies: their part of the navigation.
     """
 
     texts: dict[str, str]
@@ -40,7 +43,7 @@ class Borrowed:
     studies: list[Any]
 
 
-def read(root: Path) -> Borrowed:
+def read(root: Path) -> OutsidePages:
     """Everything outside docs/ that the site shows, links already leading to its pages."""
     places = dict(_places(root))
     outer = {path: uri for path, uri in places.items() if not path.startswith("docs/")}
@@ -50,34 +53,30 @@ def read(root: Path) -> Borrowed:
         for path, uri in outer.items()
         if uri.endswith(".md")
     }
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    texts["changes.md"] = f"# Changes\n\n{relinked(section(readme, 'Changes'), 'README.md', places, 'changes.md')}"
     texts.setdefault("studies/index.md", _NO_STUDY)
     pages = sorted(uri for uri in texts if uri.startswith("studies/") and uri != "studies/index.md")
-    return Borrowed(texts, copies, ["studies/index.md", *pages])
-
-
-def section(text: str, name: str) -> str:
-    """The body of the section "## name" of a page; empty where there is none."""
-    found = re.search(rf"^## {re.escape(name)}[^\n]*\n(?P<body>.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    return f"{found['body'].strip()}\n" if found else ""
+    return OutsidePages(texts, copies, ["studies/index.md", *pages])
 
 
 def relinked(text: str, path: str, places: dict[str, str], uri: str) -> str:
     """The Markdown of a file of the repository, its links fit for the place `uri` on the site.
 
-    path: where the file lies.  places: path -> place on the site of all that is shown.
+    Args:
+        text: of the file.
+        path: where the file lies.
+        places: path -> place on the site of all that is shown.
+        uri: its own place on the site.
     """
 
-    def link(found: re.Match[str]) -> str:
-        target, mark, anchor = found["target"].partition("#")
+    def link(match: re.Match[str]) -> str:
+        target, mark, anchor = match["target"].partition("#")
         if not target or "://" in target:
-            return found[0] if not target else found["text"]
-        there = places.get(posixpath.normpath(posixpath.join(posixpath.dirname(path), target)))
-        if there is None:
-            return found["text"] or target
-        new = posixpath.relpath(there, posixpath.dirname(uri) or ".")
-        return f"{found['open']}{found['text']}]({new}{mark}{anchor})"
+            return match[0] if not target else match["text"]
+        page = places.get(posixpath.normpath(posixpath.join(posixpath.dirname(path), target)))
+        if page is None:
+            return match["text"] or target
+        new = posixpath.relpath(page, posixpath.dirname(uri) or ".")
+        return f"{match['open']}{match['text']}]({new}{mark}{anchor})"
 
     pieces, start = [], 0
     for fence in _FENCE.finditer(text):  # code stays as it is
@@ -89,6 +88,7 @@ def relinked(text: str, path: str, places: dict[str, str], uri: str) -> str:
 def _places(root: Path) -> Iterator[tuple[str, str]]:
     """Path in the repository -> place on the site."""
     yield "CONTRIBUTING.md", "contributing.md"
+    yield "CHANGELOG.md", "changelog.md"
     for folder, home in FOLDERS.items():
         for file in sorted((root / folder).rglob("*")):
             inside = file.relative_to(root / folder).as_posix()

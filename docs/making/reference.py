@@ -1,84 +1,147 @@
-"""The Python reference: a page per module or sub-package, and a table of them all; mkdocstrings fills the pages."""
+"""The Python reference: a page of what `import prunekit as pk` gives, then a page per module that users meet."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-PACKAGES = {
-    "prunekit": "training, scoring, pruning; runs on disk; the command line",
-    "analyses": "tensors and tables in, long tables out",
-    "figures": "a table in, a picture out",
-}
+import prunekit
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package in the reference.
+
+    Attributes:
+        modules: those that are shown, in this order, without the package's name; empty for all, lottery first.
+    """
+
+    name: str
+    about: str
+    modules: tuple[str, ...] = ()
+
+
+#: In reading order. What is not here, such as the command line's own modules, is no interface.
+PACKAGES = (
+    Package("pruning", "the science: rounds, masks' choice, schedules, tickets, scores, controls; no model, no disk"),
+    Package("prompts", "a prompt's mask, its parameterisations and its starts"),
+    Package("tasks", "a dataset read through a template, and the metrics that judge answers"),
+    Package("models", "a frozen model of one of three families, and the trial it passes when it is loaded"),
+    Package("engine", "many tickets through one frozen model: training, evaluation, gradient scores, leaving out"),
+    Package("runs", "a run's directory", ("run", "paths", "round_files", "ticket_file", "summary")),
+    Package("export", "a ticket in use: on your model, or as files of other tools", ("attach", "peft", "embeddings")),
+    Package("experiment", "settings in, run directory out", ("settings", "settings_io", "prepare", "run", "tracking")),
+    Package("analysis", "tensors and tables in, long tables out, each measure beside its null"),
+    Package("plots", "a table in, a picture out", ("picture", "style", "catalog", "lines")),
+    Package("support", "random streams, paired statistics", ("seeding", "statistics")),
+)
 
 _OPENING = """# Python reference
 
-Made from the docstrings. Shapes stand in brackets and use [the letters of the glossary](../glossary.md#letters); names
-of numbers [carry their unit](../glossary.md#names-of-numbers). What `import prunekit as pk` gives is
-[`prunekit.experiment.api`](prunekit.experiment.api.md), and all that most users need. A reader of the code starts at
-[`prunekit.pruning.lottery`](prunekit.pruning.lottery.md), then
-[`prunekit.pruning.prune`](prunekit.pruning.prune.md) and
-[`prunekit.prompts.mask`](prunekit.prompts.mask.md): the whole of the science.
+What `import prunekit as pk` gives is [the public interface](prunekit.md), and all that most users need. The modules
+below it are for those who [add a part](../house.md) or build on single ones. All of it is made from the docstrings.
+Shapes stand in brackets and use [the letters of the glossary](../glossary.md#letters); names of numbers
+[carry their unit](../glossary.md#names-of-numbers).
+
+To read the code, begin at [`prunekit.pruning.lottery`](prunekit.pruning.lottery.md), then
+[`prunekit.pruning.prune`](prunekit.pruning.prune.md) and [`prunekit.prompts.mask`](prunekit.prompts.mask.md): the
+whole algorithm in 300 lines.
+"""
+
+_API = """# prunekit
+
+`import prunekit as pk` gives these names. The keyword settings are the flags of the command line with underscores:
+[the command line](../command-line.md) says what each does.
 """
 
 
 def modules(root: Path) -> dict[str, Path]:
-    """Every public module of the three packages, by dotted name; a package by its `__init__.py`."""
-    found = {}
-    for package in PACKAGES:
-        for path in sorted((root / package).rglob("*.py")):
-            parts = path.relative_to(root).with_suffix("").parts
-            if "notebooks" not in parts:  # scripts
-                found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+    """Every module of the reference, by dotted name, in reading order; a package by its `__init__.py`."""
+    return {name: path for package in PACKAGES for name, path in _module_paths(root, package)}
+
+
+def _module_paths(root: Path, package: Package) -> Iterator[tuple[str, Path]]:
+    folder = root / "prunekit" / package.name
+    chosen = [folder / f"{name}.py" for name in package.modules]
+    chosen = [path if path.exists() else path.with_suffix("") / "__init__.py" for path in chosen]
+    paths = chosen or [path for path in sorted(folder.rglob("*.py")) if not path.name.startswith("_")]
+    order = [folder / "lottery.py", folder / "prune.py", folder / "mask.py"]
+    for path in sorted(paths, key=lambda path: order.index(path) if path in order else len(order)):
+        parts = path.relative_to(root).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def public() -> dict[str, str]:
+    """The names that `import prunekit as pk` gives -> where each is written: functions, classes, errors."""
+    things = {name: getattr(prunekit, name) for name in prunekit.__all__ if not name.startswith("_")}
+    order = {name: (name.endswith("Error"), inspect.isclass(thing)) for name, thing in things.items()}
+    things = {name: things[name] for name in sorted(things, key=lambda name: order[name])}
+    return {
+        name: thing.__name__ if inspect.ismodule(thing) else f"{thing.__module__}.{thing.__qualname__}"
+        for name, thing in things.items()
+    }
 
 
 def pages(root: Path) -> dict[str, str]:
-    """Place on the site -> Markdown: the table of modules, and a page for each one of the first level."""
-    found = modules(root)
+    """Place on the site -> Markdown: the table of modules, the public interface, and a page for each module."""
+    interface = public()
+    texts = {"reference/prunekit.md": _interface(interface)}
     parts = [_OPENING]
-    made = {}
-    for package, about in PACKAGES.items():
-        parts.append(f"## {package}\n\n{about[0].upper()}{about[1:]}.\n\n| module | what it is |\n| --- | --- |")
-        for name in _first_level(found, package):
-            inner = {one: found[one] for one in found if one == name or one.startswith(f"{name}.")}
-            made[f"reference/{name}.md"] = _page({name: found[name]} if name == package else inner)
-            parts[-1] += f"\n| [`{name}`]({name}.md) | {_about(found[name])} |"
-    return {"reference/index.md": "\n\n".join(parts) + "\n", **made}
+    for package in PACKAGES:
+        about = f"{package.about[0].upper()}{package.about[1:]}."
+        rows = [f"## prunekit.{package.name}\n\n{about}\n\n| module | what it is |\n| --- | --- |"]
+        for name, path in _module_paths(root, package):
+            texts[f"reference/{name}.md"] = _page(name, path, set(interface.values()))
+            rows.append(f"| [`{name}`]({name}.md) | {_about(path)} |")
+        parts.append("\n".join(rows))
+    return {"reference/index.md": "\n\n".join(parts) + "\n", **texts}
 
 
 def navigation(root: Path) -> list[Any]:
     """The reference's part of the navigation."""
-    found = modules(root)
-    sections = [{package: [{_short(name): f"reference/{name}.md"} for name in _first_level(found, package)]}
-                for package in PACKAGES]  # fmt: skip
-    return ["reference/index.md", *sections]
-
-
-def _first_level(found: dict[str, Path], package: str) -> list[str]:
-    return [name for name in found if name == package or (name.startswith(f"{package}.") and name.count(".") == 1)]
+    sections = [
+        {package.name: [{_short(name): f"reference/{name}.md"} for name, _ in _module_paths(root, package)]}
+        for package in PACKAGES
+    ]
+    return ["reference/index.md", {"prunekit": "reference/prunekit.md"}, *sections]
 
 
 def _short(name: str) -> str:
-    return name.partition(".")[2] or name
+    return name.split(".", 2)[2] if name.count(".") > 1 else name
 
 
-def _page(inner: dict[str, Path]) -> str:
-    """A module, and the modules inside it."""
-    title = next(iter(inner))
-    parts = [f"# {title}"]
-    for name, path in inner.items():
-        if len(inner) > 1:
-            parts.append(f"## {name} {{#{name}--module}}")
-        options = [f"heading_level: {2 + (len(inner) > 1)}"]
-        if path.name == "__init__.py":  # what it hands on has its place in the module where it is written
-            own = [one.name for one in _tree(path).body if isinstance(one, ast.ClassDef | ast.FunctionDef)]
-            options.append(f"members: {json.dumps([name for name in own if not name.startswith('_')])}")
-        parts.append("\n".join([f"::: {name}", "    options:", *(f"      {one}" for one in options)]))
+def _interface(names: dict[str, str]) -> str:
+    parts = [_API]
+    for name, written in names.items():
+        options = ["show_root_heading: true", "show_root_toc_entry: true", f"heading: {name}", f"toc_label: {name}"]
+        parts.append("\n".join([f"::: {written}", "    options:", *(f"      {option}" for option in options)]))
     return "\n\n".join(parts) + "\n"
+
+
+def _page(name: str, path: Path, elsewhere: set[str]) -> str:
+    """A module's page; what is shown with the public interface is not shown again."""
+    defined = [node.name for node in _tree(path).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    values = [] if path.name == "__init__.py" else _documented_values(path)
+    members = [member for member in defined if not member.startswith("_") and f"{name}.{member}" not in elsewhere]
+    return f"# {name}\n\n::: {name}\n    options:\n      members: {json.dumps([*values, *members])}\n"
+
+
+def _documented_values(path: Path) -> list[str]:
+    """Module-level names with a string below them, which is their docstring."""
+    body = _tree(path).body
+    return [
+        node.targets[0].id
+        for node, after in pairwise(body)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+    ]  # fmt: skip
 
 
 def _tree(path: Path) -> ast.Module:

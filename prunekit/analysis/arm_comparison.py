@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from prunekit.analysis import controls, tables
+from prunekit.analysis.control_conclusions import conclusions
 from prunekit.runs.reader import RunReader
 from prunekit.support import terminal
 from prunekit.tasks.metrics import bounds
@@ -35,7 +36,7 @@ class ArmComparison:
     @property
     def conclusions(self) -> list[str]:
         """What can be concluded, a sentence each."""
-        return controls.conclusions(self.compared)
+        return conclusions(self.compared)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -1,35 +1,39 @@
-"""Is the pruned ticket better than its controls? Tables of arms in, tables of paired comparisons and sentences out.
+"""Is the pruned ticket better than its controls? Tables of arms in, tables of paired comparisons out.
 
-An arm is one way to get a prompt: the ticket, its controls, base lines. A unit is a seed on one task, or a (task, seed)
-pair with tasks as strata. Units whose arm is missing or not finite (a diverged lineage, nothing dropped to reverse) are
-left out pair by pair: `units` counts what is left, and what is found holds for lineages that finish.
+An *arm* is one way to get a prompt: the ticket, a control, a base line. A unit is a seed on one task, or a (task, seed)
+pair with tasks as strata. Units whose arm is missing or not finite (training diverged, nothing was dropped whose
+complement could be taken) are left out pair by pair: `units` counts what is left, and what is concluded holds for seeds
+that finish. `control_conclusions` puts it into sentences.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from prunekit.analysis import verdicts
+from prunekit.pruning.controls import CONTROLS
+from prunekit.pruning.ratio_search import GRID_LINES
 from prunekit.support import statistics
 from prunekit.support.errors import ConfigError, DataError
 
+#: Shown beside the others; nobody doubts that a trained prompt beats them.
+BASE_LINES = ("majority", "untrained")
+#: What every comparison is planned against: the dense prompt, trained as long.
+PRIMARY = CONTROLS[0].name
+#: How people read each arm, in the order of tables and figures.
 LABELS = {
     "majority": "majority class",
     "untrained": "untrained prompt",
     "dense": "dense",
-    "dense-continued": "dense continued",
+    PRIMARY: CONTROLS[0].label,
     "ticket": "XPrompt ticket",
-    "token-only": "token only",
-    "piece-only": "piece only",
-    "random": "random mask",
-    "complement": "reversed mask",
-    "reinit": "same mask, fresh values",
-    "short-prompt": "fresh prompt, same length",
+    **{line.name: line.label for line in GRID_LINES},
+    **{control.name: control.label for control in CONTROLS[1:]},
 }
-BASE_LINES = ("majority", "untrained")  # shown beside the arms; nobody doubts that a trained prompt beats them
 ALL_TASKS = "all tasks"
 POOLED = -1  # stands for all seeds where a seed is named
 
@@ -50,7 +54,7 @@ def describe(
     """What each arm reached, over all tasks first where there are several, then task by task.
 
     Columns:
-        scope: a task, or "all tasks".    arm: as in `LABELS`, in that order.    units: finished lineages.
+        scope: a task, or "all tasks".    arm: as in `LABELS`, in that order.    units: finished seeds.
         test: mean of the primary metric on the test split; over tasks the mean of the task means.
         low, high: t interval of `test` over seeds, over tasks stratified (variance within tasks only, freedom by
             Welch and Satterthwaite): for other seeds on these tasks. NaN with fewer than two units in a task.
@@ -64,13 +68,13 @@ def describe(
     rows = []
     for scope, tasks in _scopes(arms):
         for arm in _ordered(arms.loc[arms["task"].isin(tasks), "arm"]):
-            mine = [finished[(finished["task"] == task) & (finished["arm"] == arm)] for task in tasks]
-            strata = [one["test"].to_numpy(dtype=float) for one in mine]
-            full = all(one.size for one in strata)
-            low, high = statistics.cut(statistics.t_interval(strata if full else [], confidence), bounds)
-            row = {"scope": scope, "arm": arm, "units": sum(map(len, mine)), "low": low, "high": high}
-            row["test"] = statistics.estimate(strata if full else [])
-            rows.append(row | {name: float(np.mean([one[name].mean() for one in mine])) for name in MEANS})
+            by_task = [finished[(finished["task"] == task) & (finished["arm"] == arm)] for task in tasks]
+            strata = [table["test"].to_numpy(dtype=float) for table in by_task]
+            strata = strata if all(values.size for values in strata) else []
+            low, high = statistics.cut(statistics.t_interval(strata, confidence), bounds)
+            row = {"scope": scope, "arm": arm, "units": sum(map(len, by_task)), "low": low, "high": high}
+            row["test"] = statistics.estimate(strata)
+            rows.append(row | {name: float(np.mean([table[name].mean() for table in by_task])) for name in MEANS})
     return pd.DataFrame(rows, columns=list(DESCRIBED))
 
 
@@ -78,7 +82,7 @@ def compare(
     arms: pd.DataFrame,
     *,
     ticket: str = "ticket",
-    primary: str = "dense-continued",
+    primary: str = PRIMARY,
     margin: float = 0.01,
     alpha: float = 0.05,
     confidence: float = 0.95,
@@ -86,13 +90,14 @@ def compare(
 ) -> pd.DataFrame:
     """The ticket against every other arm but the base lines, unit by unit, over all tasks first, then task by task.
 
-    A study has one primary comparison, named beforehand and not corrected: that of the first scope. The same against
-    `primary` on single tasks shows where it comes from. All others of a scope are one family; scopes are not corrected
-    for each other, nor p_equivalence for anything. Everything holds for other seeds on these tasks.
+    The claim of every row is that the ticket is better. A study has one primary comparison, named beforehand and not
+    corrected: that of the first scope. The same against `primary` on single tasks shows where it comes from. All others
+    of a scope are one family; scopes are not corrected for each other, nor p_equivalence for anything. Everything holds
+    for other seeds on these tasks.
 
     Columns:
         scope: a task, or "all tasks".    against: the other arm.    family: "primary" or "corrected".
-        units: pairs of finished lineages; 0 where there are none (the primary always has a row).
+        units: pairs of finished seeds; 0 where there are none (the primary always has a row).
         difference: ticket minus other, mean over units; over tasks the mean of the task means, of tasks with a pair.
         low, high: BCa bootstrap interval, resampled within tasks; NaN with fewer than two units in a task. Too narrow
             with few units (84 % instead of 95 % with 6), so it decides nothing.
@@ -102,50 +107,33 @@ def compare(
         units_needed: units that can bring p, times the size of the family, below `alpha`.
         p_equivalence: two one-sided paired t tests within +-margin; 1 with fewer than two units in a task.
         margin: in units of the metric.
-        verdict: "all n equal" where no unit differs at all; "better" or "worse" where p (primary) or p_corrected is
-            below `alpha`; else "equivalent" where p_equivalence is; else "not shown".
+        verdict: "all n equal" where no unit differs at all; "holds" (the ticket is better) or "other way" (it is worse)
+            where p (primary) or p_corrected is below `alpha`; else "equivalent within m" where p_equivalence is; else
+            "inconclusive".
+
+    Raises:
+        ConfigError: where `ticket` and `primary` are the same arm.
     """
     if ticket == primary:
         raise ConfigError(f'the primary comparison sets "{ticket}" against itself; name another arm')
-    reports = _finished(arms).pivot(index=["task", "seed"], columns="arm", values="test")
-    tables = []
+    results = _finished(arms).pivot(index=["task", "seed"], columns="arm", values="test")
+    rows: list[dict[str, Any]] = []
     for scope, tasks in _scopes(arms):
-        known = _ordered(arms.loc[arms["task"].isin(tasks), "arm"])
-        others = [arm for arm in known if arm not in (ticket, primary, *BASE_LINES)]
-        rows = []
+        present = _ordered(arms.loc[arms["task"].isin(tasks), "arm"])
+        others = [arm for arm in present if arm not in (ticket, primary, *BASE_LINES)]
+        of_scope = []
         for against in (primary, *others):
-            strata = _differences(reports, tasks, ticket, against)
-            low, high = statistics.bootstrap_interval(strata, confidence, seed)
-            units = sum(one.size for one in strata)
-            rows.append({
-                "scope": scope, "against": against, "family": "primary" if against == primary else "corrected",
-                "units": units, "difference": statistics.estimate(strata), "low": low, "high": high,
-                "p": statistics.sign_flip(strata, seed), "smallest_p": statistics.smallest_p(units), "margin": margin,
-                "units_needed": statistics.units_needed(1 if against == primary else len(others), alpha),
-                "p_equivalence": statistics.equivalence(strata, margin),
-                "verdict": f"all {units} equal" if statistics.all_equal(strata) else "",
-            })  # fmt: skip
-        corrected = [float("nan"), *statistics.holm(np.array([row["p"] for row in rows[1:]]))]
-        for row, p in zip(rows, corrected, strict=True):
+            strata = _differences(results, tasks, ticket, against)
+            family = ("primary", 1) if against == primary else ("corrected", len(others))
+            row = {"scope": scope, "against": against, "family": family[0], "margin": margin}
+            row["units_needed"] = statistics.units_needed(family[1], alpha)
+            of_scope.append(row | _tests(strata, margin, confidence, seed))
+        corrected = statistics.holm(np.array([row["p"] for row in of_scope[1:]]))
+        for row, p in zip(of_scope, (float("nan"), *corrected), strict=True):
             row["p_corrected"] = p
-            row["verdict"] = row["verdict"] or _verdict(row, alpha)
-        tables += rows
-    return pd.DataFrame(tables, columns=list(COMPARED))
-
-
-def conclusions(comparisons: pd.DataFrame, *, ticket: str = "ticket") -> list[str]:
-    """What `compare` showed, what it could not show and why, in plain sentences; each scope's primary comes first.
-
-    `ticket` is the arm that `compare` was given.
-    """
-    scopes = list(comparisons["scope"].unique())
-    said = [line for scope in scopes for line in _scope_conclusions(comparisons, scope, LABELS.get(ticket, ticket))]
-    unsure = comparisons[~comparisons["verdict"].isin(["better", "worse"])]
-    if ((unsure["low"] > 0) | (unsure["high"] < 0)).any():
-        said.append(
-            "Where p shows no difference, an interval without 0 shows none either: few units make it too narrow."
-        )
-    return said
+            row["verdict"] = _verdict(row, alpha)
+        rows += of_scope
+    return pd.DataFrame(rows)[list(COMPARED)] if rows else pd.DataFrame(columns=list(COMPARED))
 
 
 def per_example(
@@ -181,12 +169,11 @@ def per_example(
             by_seed = (both[ticket] - both[against]).unstack("seed")
             if by_seed.empty:
                 continue
-            each = [(int(one), by_seed[[one]]) for one in by_seed]
-            for number, table in [*each, (POOLED, by_seed)]:
+            for number, table in (*((int(column), by_seed[[column]]) for column in by_seed), (POOLED, by_seed)):
                 differences = table.dropna().to_numpy().round().astype(np.int64)
-                found = _example_row(differences, number == POOLED)
                 low, high = statistics.clustered_interval(differences, confidence, resamples, seed)
-                rows.append({"task": task, "seed": number, "against": against, "low": low, "high": high} | found)
+                row = {"task": task, "seed": number, "against": against, "low": low, "high": high}
+                rows.append(row | _example_counts(differences, pooled=number == POOLED))
     return pd.DataFrame(rows, columns=list(PER_EXAMPLE))
 
 
@@ -202,10 +189,10 @@ def _finished(arms: pd.DataFrame) -> pd.DataFrame:
     return arms[np.isfinite(arms["test"].astype(float))]
 
 
-def _ordered(names: pd.Series[Any]) -> list[str]:
+def _ordered(arms: pd.Series[Any]) -> list[str]:
     """Arms in the order of `LABELS`; others after them, by name."""
-    known = list(LABELS)
-    return sorted(set(names), key=lambda arm: (known.index(arm) if arm in LABELS else len(known), arm))
+    order = list(LABELS)
+    return sorted(set(arms), key=lambda arm: (order.index(arm) if arm in LABELS else len(order), arm))
 
 
 def _scopes(arms: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
@@ -216,24 +203,42 @@ def _scopes(arms: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
         yield task, [task]
 
 
-def _differences(reports: pd.DataFrame, tasks: list[str], ticket: str, against: str) -> list[statistics.Floats]:
+def _differences(results: pd.DataFrame, tasks: list[str], ticket: str, against: str) -> list[statistics.Floats]:
     """One array per task that has pairs, ordered by seed."""
-    if ticket not in reports or against not in reports:
+    if ticket not in results or against not in results:
         return []
     # rounded, so that 0.9 - 0.8 and 0.8 - 0.7 are the same difference
-    difference = (reports[ticket] - reports[against]).dropna().round(12)
-    found = [difference[difference.index.get_level_values("task") == task].to_numpy(dtype=float) for task in tasks]
-    return [one for one in found if one.size]
+    difference = (results[ticket] - results[against]).dropna().round(12)
+    task_of = difference.index.get_level_values("task")
+    strata = [difference[task_of == task].to_numpy(dtype=float) for task in tasks]
+    return [values for values in strata if values.size]
+
+
+def _tests(strata: Sequence[statistics.Floats], margin: float, confidence: float, seed: int) -> dict[str, Any]:
+    """Everything about one comparison that needs no other one."""
+    low, high = statistics.bootstrap_interval(strata, confidence, seed)
+    units = sum(values.size for values in strata)
+    return {
+        "units": units,
+        "difference": statistics.estimate(strata),
+        "low": low,
+        "high": high,
+        "p": statistics.sign_flip(strata, seed),
+        "smallest_p": statistics.smallest_p(units),
+        "p_equivalence": statistics.equivalence(strata, margin),
+        "verdict": verdicts.all_equal(units) if statistics.all_equal(strata) else "",
+    }
 
 
 def _verdict(row: dict[str, Any], alpha: float) -> str:
-    p = row["p"] if row["family"] == "primary" else row["p_corrected"]
-    if p < alpha:
-        return "better" if row["difference"] > 0 else "worse"
-    return "equivalent" if row["p_equivalence"] < alpha else "not shown"
+    if row["verdict"]:
+        return str(row["verdict"])
+    if (row["p"] if row["family"] == "primary" else row["p_corrected"]) < alpha:
+        return verdicts.HOLDS if row["difference"] > 0 else verdicts.OTHER_WAY
+    return verdicts.equivalent(row["margin"]) if row["p_equivalence"] < alpha else verdicts.INCONCLUSIVE
 
 
-def _example_row(differences: np.ndarray[Any, np.dtype[np.int64]], pooled: bool) -> dict[str, float]:
+def _example_counts(differences: np.ndarray[Any, np.dtype[np.int64]], *, pooled: bool) -> dict[str, float]:
     only_ticket, only_other = int((differences == 1).sum()), int((differences == -1).sum())
     return {
         "examples": len(differences),
@@ -242,59 +247,3 @@ def _example_row(differences: np.ndarray[Any, np.dtype[np.int64]], pooled: bool)
         "p_mcnemar": float("nan") if pooled else statistics.mcnemar(only_ticket, only_other),
         "difference": float(differences.mean()) if differences.size else float("nan"),
     }
-
-
-def _scope_conclusions(comparisons: pd.DataFrame, scope: str, ticket: str) -> Iterator[str]:
-    rows = comparisons[comparisons["scope"] == scope]
-    names = {str(arm): LABELS.get(str(arm), str(arm)) for arm in rows["against"]}
-    if scope == ALL_TASKS:
-        names = {arm: name + _on_some_tasks(comparisons, arm) for arm, name in names.items()}
-    corrected = rows[rows["family"] == "corrected"]
-    for row in rows.to_dict("records"):
-        name = names[row["against"]] + (" (primary)" if row["family"] == "primary" else "")
-        if row["family"] == "primary" or row["verdict"] != "not shown":
-            yield f"{scope}: {ticket} against {name}: {_found(row)}."
-    # what is left cannot be concluded; one sentence per reason
-    dropped_as = corrected[corrected["units"] == 0]
-    if len(dropped_as):
-        yield f"{scope}: no unit has both {ticket} and {_listed(dropped_as, names)}: nothing can be concluded."
-    unsure = rows[(rows["units"] > 0) & rows["verdict"].isin(["not shown", "equivalent"])]
-    few = unsure["units"] < unsure["units_needed"]
-    for (units, needed), group in unsure[few].groupby(["units", "units_needed"]):
-        family = f" in a family of {len(corrected)}" if (group["family"] == "corrected").all() else ""
-        yield (
-            f"{scope}: with {units} unit{'' if units == 1 else 's'} the sign-flip test cannot go below "
-            f"p = {group['smallest_p'].iloc[0]:.2g}; {needed} units are needed{family} "
-            f"to show a difference from {_listed(group, names)}."
-        )
-    open_ = unsure[~few & (unsure["verdict"] == "not shown")]
-    if len(open_):
-        margin = open_["margin"].iloc[0]
-        yield f"{scope}: neither a difference nor equivalence within +-{margin:g} is shown for {_listed(open_, names)}."
-    if (corrected["verdict"] == "better").any() and rows["verdict"].iloc[0] != "better":
-        yield f"{scope}: better than controls, yet not shown to be better than {names[rows['against'].iloc[0]]}."
-
-
-def _found(row: dict[Any, Any]) -> str:
-    if row["units"] == 0:
-        return "no unit has both, so the ticket cannot be called better"
-    interval = "" if np.isnan(row["low"]) else f" [{row['low']:z.3f}, {row['high']:z.3f}]"
-    p = f"p = {row['p']:.2g}" if row["family"] == "primary" else f"corrected p = {row['p_corrected']:.2g}"
-    verdict = row["verdict"]
-    if verdict.endswith("equal"):
-        return f"{verdict} (equivalence within +-{row['margin']:g}: p = {row['p_equivalence']:.2g})"
-    if verdict == "equivalent":
-        verdict += f" within +-{row['margin']:g} (p = {row['p_equivalence']:.2g})"
-    return f"{row['difference']:+z.3f}{interval}, {p}: {verdict}"
-
-
-def _listed(rows: pd.DataFrame, names: dict[str, str]) -> str:
-    return "; ".join(names[arm] for arm in rows["against"])  # some names hold a comma
-
-
-def _on_some_tasks(comparisons: pd.DataFrame, against: str) -> str:
-    """A note where a mean over all tasks is one over fewer."""
-    single = comparisons[comparisons["scope"] != ALL_TASKS]
-    paired_tasks = int(((single["against"] == against) & (single["units"] > 0)).sum())
-    tasks = single["scope"].nunique()
-    return "" if paired_tasks in (0, tasks) else f" (on {paired_tasks} of {tasks} tasks)"

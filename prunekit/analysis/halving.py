@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from prunekit.pruning.ratio_search import Key, best_of, worse_half
+from prunekit.pruning.ratio_search import Trial, best_of, worse_half
 from prunekit.pruning.schedule import Keep
 
 COLUMNS = (
@@ -15,51 +15,48 @@ COLUMNS = (
 
 
 def replay(curves: pd.DataFrame, rungs: Sequence[int]) -> pd.DataFrame:
-    """What successive halving would have chosen, had it run on the same cells.
+    """What successive halving would have chosen, had it run on the same trials.
 
     Args:
-        curves: of the cells of a search that trained all of them to the end: seed, tokens, pieces, step, validation.
+        curves: of the trials of a search that trained all of them to the end: seed, tokens, pieces, step, validation.
         rungs: the steps after which the worse half is dropped.
 
     Columns:
         seed.  tokens, pieces: the counts that halving chooses.  full_tokens, full_pieces: those of the full search.
-        updates, full_updates: optimiser updates of all cells.  saving: 1 - updates / full_updates.
+        updates, full_updates: optimiser updates of all trials.  saving: 1 - updates / full_updates.
         regret: validation metric of the full search's choice less that of halving's.
     """
     rows = []
-    for seed in sorted(curves["seed"].unique()):
-        mine = curves[curves["seed"] == seed].sort_values("step")
-        cells = {_key(cell): cell for _, cell in mine.groupby(["tokens", "pieces"])}
-        ends = {key: int(cell["step"].max()) for key, cell in cells.items()}
-        reached = {key: float(cell["validation"].max()) for key, cell in cells.items()}
-        full = best_of(reached)
-        alive = dict(ends)
-        for rung in rungs:
-            worse = worse_half({key: _so_far(cells[key], rung) for key in alive})
-            ends |= {key: min(ends[key], rung) for key in worse}
-            alive = {key: end for key, end in alive.items() if key not in worse}
-        found = best_of({key: reached[key] for key in alive})
-        updates, all_updates = sum(ends.values()), sum(int(cell["step"].max()) for cell in cells.values())
-        rows.append(
-            {
-                "seed": seed,
-                "tokens": found[1].tokens,
-                "pieces": found[1].pieces,
-                "full_tokens": full[1].tokens,
-                "full_pieces": full[1].pieces,
-                "updates": updates,
-                "full_updates": all_updates,
-                "saving": 1 - updates / all_updates,
-                "regret": reached[full] - reached[found],
-            }
-        )
+    for seed, of_seed in curves.sort_values("step").groupby("seed"):
+        trials = {_trial(curve): curve for _, curve in of_seed.groupby(["tokens", "pieces"])}
+        full_steps = {trial: int(curve["step"].max()) for trial, curve in trials.items()}
+        validation = {trial: float(curve["validation"].max()) for trial, curve in trials.items()}
+        steps, survivors = _halved(trials, full_steps, rungs)
+        halved, full = best_of({trial: validation[trial] for trial in survivors}), best_of(validation)
+        updates, full_updates = sum(steps.values()), sum(full_steps.values())
+        rows.append((
+            seed, halved[1].tokens, halved[1].pieces, full[1].tokens, full[1].pieces, updates, full_updates,
+            1 - updates / full_updates, validation[full] - validation[halved],
+        ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _key(cell: pd.DataFrame) -> Key:
-    first = cell.iloc[0]
+def _halved(
+    trials: Mapping[Trial, pd.DataFrame], full_steps: Mapping[Trial, int], rungs: Sequence[int]
+) -> tuple[dict[Trial, int], list[Trial]]:
+    """How many updates each trial of a seed is given, and those that are never dropped."""
+    steps, survivors = dict(full_steps), list(full_steps)
+    for rung in rungs:
+        worse = worse_half({trial: _best_until(trials[trial], rung) for trial in survivors})
+        steps |= {trial: min(steps[trial], rung) for trial in worse}
+        survivors = [trial for trial in survivors if trial not in worse]
+    return steps, survivors
+
+
+def _trial(curve: pd.DataFrame) -> Trial:
+    first = curve.iloc[0]
     return int(first["seed"]), Keep(int(first["tokens"]), int(first["pieces"]))
 
 
-def _so_far(cell: pd.DataFrame, step: int) -> float:
-    return float(cell[cell["step"] <= step]["validation"].max())
+def _best_until(curve: pd.DataFrame, step: int) -> float:
+    return float(curve[curve["step"] <= step]["validation"].max())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,15 +16,16 @@ import torch
 
 from prunekit.analysis import token_importance
 from prunekit.engine import ablation
-from prunekit.engine.ablation import Level
 from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
-from prunekit.engine.gradient_scores import Kind as FirstOrder
-from prunekit.experiment import environment, sameness
+from prunekit.experiment import environment, provenance
 from prunekit.experiment.prepare import encode
 from prunekit.experiment.progress import progress_of
 from prunekit.experiment.reopen import OpenedTicket, TicketInUse, changed_settings, in_use, opened
 from prunekit.experiment.round_runner import Progress
 from prunekit.models import Encoded
+from prunekit.pruning.scores import SCORES, Level
+from prunekit.pruning.scores.leave_one_out import Ablation
+from prunekit.pruning.scores.shapley import most_subsets
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey, Stage
 from prunekit.runs.run import Files, Run
@@ -32,11 +33,9 @@ from prunekit.support import atomic
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError, DivergedError
 
-Kind = Literal["leave-one-out", "shapley", "absolute", "signed", "squared", "magnitude", "random"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS = tuple(score.name for score in SCORES)
 LEVELS: tuple[Level, ...] = get_args(Level)
-# the splits that a kind is measured on, where it is not train; test is looked at for what is negative alone
-_SPLITS: dict[str, tuple[str, ...]] = {"leave-one-out": ("validation", "test"), "shapley": ("validation",)}
+_SPLITS = {score.name: score.splits for score in SCORES}
 
 #: The encoded rows of a split.
 Rows = Callable[[str], list[Encoded]]
@@ -51,7 +50,7 @@ class ScoreRequest:
         permutations: orders drawn for Shapley values.
     """
 
-    kind: Kind = "leave-one-out"
+    kind: str = "leave-one-out"
     level: Level = "token"
     examples: int | None = None
     permutations: int = 16
@@ -116,7 +115,7 @@ def score(  # noqa: PLR0913 (an argument is a flag)
     """
     request = ScoreRequest(kind, level, examples, permutations, seed)  # type: ignore[arg-type]  # it checks them itself
     source, progress = opened(ticket), progress_of(quiet)
-    splits = _SPLITS.get(request.kind, ("train",))
+    splits = _SPLITS[request.kind]
     with in_use(
         source,
         settings,
@@ -141,7 +140,7 @@ def _changes(source: OpenedTicket, use: TicketInUse, flags: Mapping[str, Any]) -
     return {
         "changed": changed_settings(source.run, flags),
         "differs": list(use.differences),
-        "digests": sameness.digests(use.content),
+        "digests": provenance.digests(use.content),
     }
 
 
@@ -157,7 +156,7 @@ def _kept_beside_run(
         if not run.done([key]):
             importance = _measured(use, request, progress)
             facts = importance.facts | {"rows": len(use.rows[importance.facts["split"]])}
-            facts |= {"digests": sameness.digests(use.content), **changes}
+            facts |= {"digests": provenance.digests(use.content), **changes}
             content = {IMPORTANCE: atomic.as_parquet(importance.table), FACTS: atomic.as_json(facts)}
             environment.record(run, [key], use.experiment.machine.device)
             run.commit([Files(key, content, {})])
@@ -204,7 +203,7 @@ def _left_out(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Pro
     return Importance(table.drop(columns="unit"), facts)
 
 
-def _right_changes(ablated: ablation.Ablated, examples: Sequence[Encoded]) -> torch.Tensor:
+def _right_changes(ablated: Ablation, examples: Sequence[Encoded]) -> torch.Tensor:
     """[..., N] in {-1, 0, 1}: whether each example is right without a unit, less whether it was with all of them."""
     right = torch.tensor([example.gold for example in examples])
     return (ablated.without_chosen == right).int() - (ablated.chosen == right).int()
@@ -223,7 +222,7 @@ def _confirmed(
 
 def _shapley(use: TicketInUse, examples: Sequence[Encoded], request: ScoreRequest, progress: Progress) -> Importance:
     level, permutations = request.level, request.permutations
-    subsets = ablation.most_subsets(int(_kept(use.ticket, level).sum()), permutations)
+    subsets = most_subsets(int(_kept(use.ticket, level).sum()), permutations)
     with progress.track("Shapley values", subsets, "subsets") as tick:
         shapley = ablation.shapley(
             use.ticket, use.model, examples, permutations=permutations, level=level, seed=request.seed, tick=tick
@@ -238,7 +237,7 @@ def _shapley(use: TicketInUse, examples: Sequence[Encoded], request: ScoreReques
     return Importance(_with_scores(use.ticket, level, shapley.values, shapley.error), facts)
 
 
-def _first_order(use: TicketInUse, examples: Sequence[Encoded], kind: FirstOrder, request: ScoreRequest) -> Importance:
+def _first_order(use: TicketInUse, examples: Sequence[Encoded], kind: str, request: ScoreRequest) -> Importance:
     (by_kind,) = all_scores([use.ticket], use.model, scoring_batches(use.model, examples))
     if not by_kind:
         raise DivergedError(NOT_FINITE)

@@ -71,9 +71,9 @@ def _print_stage(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance:
 
 def _print_controls(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance: float) -> None:
     """The tickets of a stage beside their controls, where any were trained."""
-    from prunekit.pruning.controls import ARMS
+    from prunekit.pruning.controls import CONTROL_NAMES
 
-    if results.loc[results["stage"] == stage, "arm"].isin(ARMS).any():
+    if results.loc[results["stage"] == stage, "arm"].isin(CONTROL_NAMES).any():
         from prunekit.analysis.arm_comparison import compare_arms
 
         print_arms(compare_arms([(run, stage)], tolerance))

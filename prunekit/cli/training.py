@@ -32,7 +32,7 @@ def train_and_show(
     """
     from prunekit.experiment.api.train import TrainingOptions, check_ended, forecast, train
 
-    with terminal.one_voice(experiments[0].machine.processes) as heard:
+    with terminal.only_first_prints(experiments[0].machine.processes) as heard:
         chosen = TrainingOptions(**{**options, "track": options["track"] if heard else None})
         if dry_run:
             for outlook in forecast(verb, experiments, chosen):

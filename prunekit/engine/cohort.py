@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prunekit.models import PromptBatch, stack
-from prunekit.prompts import same_kind
+from prunekit.prompts.methods import same_kind
 from prunekit.pruning.ticket import State, Ticket, Values
 
 
@@ -34,7 +34,7 @@ class Member(nn.Module):
         return self.head["weight"], self.head["bias"]
 
 
-def soft(members: Sequence[Member]) -> PromptBatch:
+def prompt_batch(members: Sequence[Member]) -> PromptBatch:
     """The stacked prompts and heads of members, as a model reads them; gradients flow back to each."""
     same_kind([member.masked.prompt for member in members])
     heads = [member.head_parts for member in members] if len(members[0].head) else None

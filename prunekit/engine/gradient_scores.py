@@ -10,21 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.distributed import team
 from prunekit.models import Batch, Encoded, FrozenModel, PromptBatch
-from prunekit.pruning.scores import Scores, magnitude_scores, random_scores
+from prunekit.pruning.scores import PRUNING_SCORES, Absolute, GradientScore, Scores, TicketScore
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import DivergedError
 
-GradientKind = Literal["absolute", "signed", "squared"]
-Kind = Literal["absolute", "signed", "squared", "magnitude", "random"]
-_GRADIENT_KINDS: tuple[GradientKind, ...] = get_args(GradientKind)
 # examples at a time: as many as an update has by default, so that scoring takes no memory that training did not
 _BATCH = 16
 #: What is said where a gradient was not finite.
@@ -38,66 +34,81 @@ def scoring_batches(model: FrozenModel, examples: Sequence[Encoded]) -> Iterator
         yield model.batch([rows[start : start + _BATCH]], every_choice=False)
 
 
-def all_scores(cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch]) -> list[dict[Kind, Scores]]:
-    """Every kind of score of every ticket; the gradient kinds share one pass over the batches.
+def all_scores(cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch]) -> list[dict[str, Scores]]:
+    """Every score of every ticket, by name; the gradient scores share one pass over the batches.
 
     A member with a gradient that is not finite gets none; the others' scores stand.
     """
-    by_kind: dict[Kind, Sequence[Scores | None]] = {
-        "magnitude": magnitude_scores(cohort),
-        "random": random_scores(cohort),
+    gradient = [score for score in PRUNING_SCORES if isinstance(score, GradientScore)]
+    by_name: dict[str, Sequence[Scores | None]] = {
+        score.name: [score.of(ticket) for ticket in cohort]
+        for score in PRUNING_SCORES
+        if isinstance(score, TicketScore)
     }
-    for kind, found in _gradient_scores(cohort, model, batches, _GRADIENT_KINDS).items():
-        by_kind[kind] = found
-    rows = ({kind: scores[place] for kind, scores in by_kind.items()} for place in range(len(cohort)))
-    return [{kind: one for kind, one in row.items() if one is not None} if all(row.values()) else {} for row in rows]
+    by_name |= _gradient_scores(cohort, model, batches, gradient)
+    rows = ({name: column[number] for name, column in by_name.items()} for number in range(len(cohort)))
+    return [
+        {name: scores for name, scores in row.items() if scores is not None} if all(row.values()) else {}
+        for row in rows
+    ]
 
 
 def gradient_scores(
-    cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch], kind: GradientKind = "absolute"
+    cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch], score: GradientScore | None = None
 ) -> list[Scores]:
     """First-order scores of every ticket at its own values; no update is made, batches may be cut in any way.
 
     Args:
-        kind: "absolute", the paper's |dL/dgamma|; "signed", -dL/dgamma, the first-order estimate of what leaving the
-            token out costs; "squared", (dL/dgamma)^2, a Fisher estimate.
+        score: by default XPrompt's, `prunekit.pruning.scores.Absolute`.
 
     Raises:
         DivergedError: where a gradient is not finite.
     """
-    found = _gradient_scores(cohort, model, batches, (kind,))[kind]
-    sound = [scores for scores in found if scores is not None]
-    if len(sound) < len(found):
+    score = score or Absolute()
+    scores = _gradient_scores(cohort, model, batches, [score])[score.name]
+    finite = [member for member in scores if member is not None]
+    if len(finite) < len(scores):
         raise DivergedError(NOT_FINITE)
-    return sound
+    return finite
 
 
 def _gradient_scores(
-    cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch], kinds: Sequence[GradientKind]
-) -> dict[GradientKind, list[Scores | None]]:
+    cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch], scores: Sequence[GradientScore]
+) -> dict[str, list[Scores | None]]:
     """Of each member None where any of its sums is not finite: a NaN must never rank as the least important."""
-    members = [Member(ticket, model.device) for ticket in cohort]
     pieces = cohort[0].mask.piece.shape[1]
     with torch.no_grad():
-        prompts = soft(members)
-    shape = (*prompts.values.shape[:2], pieces + 1)  # [S, P, K + 1]
-    totals = {kind: torch.zeros(shape, dtype=torch.float64) for kind in kinds}
+        prompts = prompt_batch([Member(ticket, model.device) for ticket in cohort])
+    sums, examples = _sums(prompts, model, batches, scores, pieces)
+    finite = [
+        all(bool(torch.isfinite(total[number]).all()) for total in sums.values()) for number in range(len(cohort))
+    ]
+    return {
+        name: [
+            _scores(row, slots, ticket, examples) if fine else None
+            for row, slots, ticket, fine in zip(total, prompts.source, cohort, finite, strict=True)
+        ]
+        for name, total in sums.items()
+    }
+
+
+def _sums(
+    prompts: PromptBatch, model: FrozenModel, batches: Iterable[Batch], scores: Sequence[GradientScore], pieces: int
+) -> tuple[dict[str, Tensor], int]:
+    """By score the sum over examples [S, P, K + 1] of what it makes of the slopes, and the number of examples.
+
+    Each process of a group reads its part of the batches.
+    """
+    shape = (*prompts.values.shape[:2], pieces + 1)
+    sums = {score.name: torch.zeros(shape, dtype=torch.float64) for score in scores}
     examples = 0
     for batch in islice(batches, team().rank, None, team().size):
         slopes = _slopes(prompts, model, batch, pieces)
-        for kind, total in totals.items():
-            total += _form(slopes, kind).sum(dim=1).cpu()
+        for score in scores:
+            sums[score.name] += score.reduce(slopes).sum(dim=1).cpu()
         examples += batch.size
-    team().add(*totals.values())
-    examples = team().total(examples)
-    sound = [all(bool(torch.isfinite(total[place]).all()) for total in totals.values()) for place in range(len(cohort))]
-    return {
-        kind: [
-            _scores(row, where, ticket, examples) if fine else None
-            for row, where, ticket, fine in zip(total, prompts.source, cohort, sound, strict=True)
-        ]
-        for kind, total in totals.items()
-    }
+    team().add(*sums.values())
+    return sums, team().total(examples)
 
 
 def _slopes(prompts: PromptBatch, model: FrozenModel, batch: Batch, pieces: int) -> Tensor:
@@ -110,19 +121,12 @@ def _slopes(prompts: PromptBatch, model: FrozenModel, batch: Batch, pieces: int)
     return torch.cat([zeta.sum(-1, keepdim=True), zeta], dim=-1)
 
 
-def _form(slopes: Tensor, kind: GradientKind) -> Tensor:
-    match kind:
-        case "absolute":
-            return slopes.abs()
-        case "signed":
-            return -slopes
-        case "squared":
-            return slopes.square()
+def _scores(sums: Tensor, slots: Tensor, ticket: Ticket, examples: int) -> Scores:
+    """Means of `sums` [slots, K + 1], put back to the prompt's own tokens, which `slots` names (-1: padding).
 
-
-def _scores(sums: Tensor, source: Tensor, ticket: Ticket, examples: int) -> Scores:
-    """Slots back to the prompt's own tokens; a token without a slot scores 0 and is ignored when choosing."""
-    table = torch.zeros(*ticket.mask.piece.shape[:1], sums.shape[1], dtype=sums.dtype)
-    real = source >= 0
-    table[source[real].cpu()] = sums[real.cpu()]
+    A token without a slot scores 0 and is ignored when choosing.
+    """
+    table = torch.zeros(len(ticket.mask.token), sums.shape[1], dtype=sums.dtype)
+    real = slots >= 0
+    table[slots[real].cpu()] = sums[real.cpu()]
     return Scores(table[:, 0] / examples, table[:, 1:] / examples, examples)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.models import Encoded, FrozenModel
 from prunekit.pruning.ticket import Ticket
 
@@ -55,7 +55,7 @@ def activation_bytes(ticket: Ticket, model: FrozenModel, examples: Sequence[Enco
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         loss = model.losses(
-            soft([Member(ticket, model.device)]), model.batch([longest], every_choice=False)
+            prompt_batch([Member(ticket, model.device)]), model.batch([longest], every_choice=False)
         ).sum()  # held until everything was counted, or its storages would be counted once for many
     del loss
     return sum(kept.values())

@@ -30,14 +30,14 @@ def experiment_of(
     Raises:
         ConfigError: naming the setting that there is not, or that is wrong.
     """
-    known = settings_io.names()
+    names = settings_io.names()
     for name in settings:
-        if name not in known:
-            raise ConfigError(f'unknown setting "{name}"; {nearest(name, known)}')
+        if name not in names:
+            raise ConfigError(f'unknown setting "{name}"; {nearest(name, names)}')
     flags = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
-    named = _named(model) | ({} if task is None else {"task": str(task)})
-    given = {name: value for name, value in flags.items() if value is not None}
-    return settings_io.experiment(None, named | given, deepcopy(dict(defaults or {})))
+    naming = _named(model) | ({} if task is None else {"task": str(task)})
+    stated = {name: value for name, value in flags.items() if value is not None}
+    return settings_io.experiment(None, naming | stated, deepcopy(dict(defaults or {})))
 
 
 def _named(model: Any) -> dict[str, str]:

@@ -12,20 +12,20 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import choice_scores
-from prunekit.experiment import sameness
+from prunekit.experiment import provenance
 from prunekit.experiment.call import frozen_model, is_loaded
 from prunekit.experiment.prepare import encode, model_of, task_of
 from prunekit.experiment.reopen import OpenedTicket, check_fit, check_unchanged
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
-from prunekit.export import Story, Verified, adapter_files, embedding_files, lines, prompt_embeds_files
+from prunekit.export import TicketInfo, Verified, adapter_files, embedding_files, prompt_embeds_files, readme_check
 from prunekit.export.embeddings import EMBEDDINGS, PROMPT_EMBEDS
-from prunekit.export.flat import SIDE
-from prunekit.export.foreign import CONFIG, TENSORS
-from prunekit.export.lines import Agreement
 from prunekit.export.peft import CARD
+from prunekit.export.peft_format import CONFIG, TENSORS
+from prunekit.export.readme_check import Agreement
+from prunekit.export.side_file import SIDE
 from prunekit.export.verify import check, measure, models, need_peft
 from prunekit.models import FrozenModel
 from prunekit.pruning.ticket import Ticket
@@ -157,13 +157,13 @@ def export_ticket(
     experiment = source.experiment({**settings, "precision": settings.get("precision") or "float32"}, model, task)
     metrics = {} if source.run is None or source.key is None else source.run.result(source.key).get("test", {})
     # a precision that was chosen here and not asked for is no other model
-    apart = () if settings.get("precision") else ("precision",)
+    ignored = () if settings.get("precision") else ("precision",)
 
     def compare(frozen: FrozenModel | None) -> None:
-        content = {} if frozen is None else sameness.content(frozen)
+        content = {} if frozen is None else provenance.content(frozen)
         with suppress(PrunekitError):  # a task that is gone is left out, here as in the story
-            content |= sameness.of_task(load_task(experiment.task.name, experiment.task.data))
-        check_unchanged(source, content, progress, allow_changed=request.allow_changed, apart=apart)
+            content |= provenance.task_content(load_task(experiment.task.name, experiment.task.data))
+        check_unchanged(source, content, progress, allow_changed=request.allow_changed, ignored=ignored)
 
     with _loaded(model, tokenizer, experiment) as loaded:
         files, proof = _files(source.ticket, experiment, story_of(experiment, metrics), request, compare, loaded)
@@ -171,10 +171,10 @@ def export_ticket(
     return Exported(request.out, request.to, tuple(sorted(files)), source.ticket.mask.tokens, proof)
 
 
-def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> Story:
+def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> TicketInfo:
     """What a side file tells of where a ticket was used; a task that is gone is left out."""
     model = experiment.model
-    story = Story(
+    story = TicketInfo(
         model=str(MODEL_PATH) if model.name == "testbed" else model.name,
         revision=model.revision,
         task=experiment.task.name,
@@ -209,7 +209,7 @@ def _loaded(model: Any, tokenizer: Any, experiment: Experiment) -> Iterator[Froz
 def _files(
     ticket: Ticket,
     experiment: Experiment,
-    story: Story,
+    story: TicketInfo,
     request: ExportRequest,
     compare: Compare,
     loaded: FrozenModel | None,
@@ -232,7 +232,7 @@ def _files(
 
 
 def _proved(
-    ticket: Ticket, experiment: Experiment, story: Story, compare: Compare, loaded: FrozenModel | None
+    ticket: Ticket, experiment: Experiment, story: TicketInfo, compare: Compare, loaded: FrozenModel | None
 ) -> tuple[dict[str, bytes], Proof]:
     """The files of a PEFT adapter, and the proof that they answer as `eval` does.
 
@@ -250,9 +250,9 @@ def _proved(
         files, expected = _expected(folder, ticket, experiment, story, compare, loaded)
         agreement = None
         if expected.rows:
-            own = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
-            agreement = lines.compare(folder, expected.rows, expected.scores, **own)
-            lines.check(agreement, expected.dtype)
+            values = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
+            agreement = readme_check.compare(folder, expected.rows, expected.scores, **values)
+            readme_check.check(agreement, expected.dtype)
         check(expected.logits)
     return files, Proof(expected.logits, agreement, expected.missing)
 
@@ -278,7 +278,7 @@ def _expected(
     folder: Path,
     ticket: Ticket,
     experiment: Experiment,
-    story: Story,
+    story: TicketInfo,
     compare: Compare,
     loaded: FrozenModel | None,
 ) -> tuple[dict[str, bytes], _Expected]:
@@ -293,7 +293,7 @@ def _expected(
     scores: list[Tensor] = []
     if task is not None:
         with torch.no_grad():
-            prompt = soft([Member(ticket, model.device)])
+            prompt = prompt_batch([Member(ticket, model.device)])
         encoded = encode(model, task, rows, len(ticket.mask.token))
         scores = [each[0] for each in choice_scores(prompt, model, encoded)]
     dtype = next(model.model.parameters()).dtype
@@ -306,7 +306,7 @@ def _test_rows(experiment: Experiment) -> tuple[Task | None, list[Example], str]
         task, splits = task_of(experiment)
     except PrunekitError as error:
         return None, [], str(error)
-    return task, lines.sample(splits.test), ""
+    return task, readme_check.sample(splits.test), ""
 
 
 def _write(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -> None:

@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunekit import prompts
 from prunekit.experiment import prompt_autoencoder
 from prunekit.experiment.settings import PromptSettings
 from prunekit.models import Encoded, FrozenModel
 from prunekit.models.whitening import query_key_moment
-from prunekit.prompts import METHODS, Context, Method, Options, Prompt, RandomSubspacePrompt
+from prunekit.prompts import METHODS, Method, methods
+from prunekit.prompts.base import Prompt
+from prunekit.prompts.bilinear import whitened
+from prunekit.prompts.intrinsic import RandomSubspacePrompt
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.options import Context, Options
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 
@@ -25,8 +28,11 @@ class PromptFactory:
     """How the fresh prompts of a run are made.
 
     Attributes:
-        digests: of what they are made from beside model, task and data.
-        notes: what a user is told of it, in lines.
+        method: the method's name.
+        options: its hyper-parameters.
+        context: what it needs of the model or of earlier runs.
+        digests: of what prompts are made from other than model, task and data.
+        notes: lines for the user.
     """
 
     method: Method
@@ -37,19 +43,23 @@ class PromptFactory:
 
     def start(self, values: Tensor, draw: torch.Generator) -> dict[str, Tensor]:
         """The tensors of a fresh prompt; values: [P, H] from an initialiser."""
-        return dict(prompts.start(self.method, values, draw, self.options, self.context).state_dict())
+        return dict(methods.start(self.method, values, draw, self.options, self.context).state_dict())
 
 
-def making(settings: PromptSettings, model: FrozenModel, train: Sequence[Encoded], input_tokens: int) -> PromptFactory:
+def prompt_factory(
+    settings: PromptSettings, model: FrozenModel, train: Sequence[Encoded], input_tokens: int
+) -> PromptFactory:
     """How a run's prompts are made; measures queries and keys (bilinear), fits a subspace (intrinsic).
 
     Args:
+        settings: of the prompt.
+        model: the frozen model.
         train: the encoded training examples.
         input_tokens: the longest input there will be.
 
     Raises:
-        ConfigError: where a setting cannot be met.
-        ArtifactError: where a setting cannot be met.
+        ConfigError: where a setting cannot work.
+        ArtifactError: where a run that it names cannot be used.
     """
     options = _options(settings, input_tokens)
     if settings.subspace_from and not (settings.method == "intrinsic" and settings.subspace == "decoder"):
@@ -57,7 +67,7 @@ def making(settings: PromptSettings, model: FrozenModel, train: Sequence[Encoded
     match settings.method:
         case "bilinear" if options.whiten:
             sigma = query_key_moment(model, [example.text for example in train])
-            return PromptFactory("bilinear", options, Context(whitening=prompts.whitened(sigma)))
+            return PromptFactory("bilinear", options, Context(whitening=whitened(sigma)))
         case "intrinsic" if options.subspace == "decoder":
             return _intrinsic(settings, model, options)
         case method:
@@ -69,33 +79,33 @@ def auto_rate(settings: PromptSettings, embedding_rms: float) -> float:
     return _kind(settings.method, settings.subspace).auto_rate.on(embedding_rms)
 
 
-def listed(tokens: int, width: int) -> list[dict[str, Any]]:
+def list_methods(tokens: int, width: int) -> list[dict[str, Any]]:
     """Every method, with what it trains of P = `tokens` on a model H = `width` wide, at its defaults.
 
     Where a default rank is more than such a prompt can use, the largest that it can is taken. What the decoder of an
-    intrinsic prompt trains depends on its runs; listed is the paper's largest dimension.
+    intrinsic prompt trains depends on its runs; the list gives the paper's largest dimension.
     """
-    found = []
+    rows = []
     for method in METHODS:
-        made = _at_defaults(method, tokens, width)
-        found.append(
+        prompt = _at_defaults(method, tokens, width)
+        rows.append(
             {
                 "method": method,
-                "parameters": made.trainable(Mask.full(tokens, 1)),
-                "description": (prompts.kind(method).__doc__ or "").splitlines()[0],
+                "parameters": prompt.trainable(Mask.full(tokens, 1)),
+                "description": (methods.kind(method).__doc__ or "").splitlines()[0],
             }
         )
-    return found
+    return rows
 
 
 def _at_defaults(method: Method, tokens: int, width: int) -> Prompt:
     values, draw = torch.zeros(tokens, width), generator("methods")
     options = Options(whiten=False, subspace="random")  # which count as the others do
     try:
-        return prompts.start(method, values, draw, options)
+        return methods.start(method, values, draw, options)
     except ConfigError:
         rank = width if method in ("bilinear", "ulpt") else min(tokens, width)
-        return prompts.start(method, values, draw, Options(rank=rank, whiten=False))
+        return methods.start(method, values, draw, Options(rank=rank, whiten=False))
 
 
 def _intrinsic(settings: PromptSettings, model: FrozenModel, options: Options) -> PromptFactory:
@@ -105,15 +115,15 @@ def _intrinsic(settings: PromptSettings, model: FrozenModel, options: Options) -
             "with prompts of the same length, whose subspace it learns in (or --subspace random, its control)"
         )
     shape = (settings.tokens, model.width)
-    found = prompt_autoencoder.sources(settings.subspace_from, shape, model.digest())
-    dimension = prompt_autoencoder.dimension_for(len(found.values), settings.dimension)
-    fitted = prompt_autoencoder.fit(found.values, dimension)
+    source = prompt_autoencoder.source_prompts(settings.subspace_from, shape, model.digest())
+    dimension = prompt_autoencoder.dimension_for(len(source.values), settings.dimension)
+    fitted = prompt_autoencoder.fit(source.values, dimension)
     note = (
-        f"a subspace of {dimension} dimensions, fitted to {len(found.values)} prompts of {found.runs} runs: "
+        f"a subspace of {dimension} dimensions, fitted to {len(source.values)} prompts of {source.runs} runs: "
         f"{fitted.error:.1%} of their spread is lost"
     )
     return PromptFactory(
-        "intrinsic", options, Context(decoder=fitted.decoder), {"subspace_from": found.digest}, (note,)
+        "intrinsic", options, Context(decoder=fitted.decoder), {"subspace_from": source.digest}, (note,)
     )
 
 
@@ -129,4 +139,4 @@ def _options(settings: PromptSettings, input_tokens: int) -> Options:
 
 
 def _kind(method: Method, space: str) -> type[Prompt]:
-    return RandomSubspacePrompt if method == "intrinsic" and space == "random" else prompts.kind(method)
+    return RandomSubspacePrompt if method == "intrinsic" and space == "random" else methods.kind(method)

@@ -13,8 +13,8 @@ import torch
 
 from prunekit.experiment.settings import Experiment, PromptSettings
 from prunekit.models import FrozenModel
-from prunekit.prompts import init
-from prunekit.prompts.init import Initialiser
+from prunekit.prompts.init.source import Initialiser, Source, build
+from prunekit.prompts.init.values import from_array, from_rows
 from prunekit.pruning.ticket import State, Ticket
 from prunekit.runs.round_files import open_ticket
 from prunekit.runs.ticket_file import ticket_bytes
@@ -84,7 +84,7 @@ def initialiser(settings: PromptSettings, model: FrozenModel, task: Task, origin
     if origin is None:
         return drawn
     values, kept = _values(origin)
-    return init.from_array(values[kept].float()) if settings.start_from else init.from_rows(values, kept, drawn)
+    return from_array(values[kept].float()) if settings.start_from else from_rows(values, kept, drawn)
 
 
 def digests(settings: PromptSettings, origin: Ticket | None) -> dict[str, str]:
@@ -104,7 +104,7 @@ def head(settings: PromptSettings, origin: Ticket | None, fresh: State | None) -
     """
     if origin is None or settings.start_from is None:
         return None
-    sizes = [None if one is None else tuple(one["weight"].shape) for one in (origin.head, fresh)]
+    sizes = [None if tensors is None else tuple(tensors["weight"].shape) for tensors in (origin.head, fresh)]
     if sizes[0] != sizes[1]:
         raise ConfigError(
             f"--from {settings.start_from}: its head has shape {sizes[0]}, this task and model need {sizes[1]}; "
@@ -114,24 +114,12 @@ def head(settings: PromptSettings, origin: Ticket | None, fresh: State | None) -
 
 
 def _drawn(settings: PromptSettings, model: FrozenModel, task: Task) -> Initialiser:
-    def ids(text: str) -> list[int]:
-        found: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return found
+    def tokenize(text: str) -> list[int]:
+        ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
 
-    match settings.init:
-        case "vocabulary":
-            return init.from_vocabulary(model.embed, model.ordinary_ids())
-        case "uniform":
-            return init.uniform()
-        case "text":
-            if settings.init_text is None:
-                raise ConfigError('init = "text" needs --init-text, the words to start from')
-            return init.from_text(model.embed, ids(settings.init_text))
-        case "labels":
-            if task.choices is None:
-                raise ConfigError(f'init = "labels": the answers of task "{task.name}" differ per example')
-            vocabulary = init.from_vocabulary(model.embed, model.ordinary_ids())
-            return init.from_labels(model.embed, [ids(word) for word in task.choices], vocabulary)
+    source = Source(model.embed, model.ordinary_ids, tokenize, settings.init_text, task.choices, task.name)
+    return build(settings.init, source)
 
 
 def _values(ticket: Ticket) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,15 +1,20 @@
-"""Every knob, as small frozen models without torch; `Experiment` composes them.
+"""Every setting, in small frozen models without torch; `Experiment` composes them.
 
-"auto" values are resolved once, from the model and the task; what they became is written to the run.
+"auto" values are resolved once, from the model and the task, and written to the run.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from prunekit.prompts import Method
+from prunekit.prompts.init import Init
+from prunekit.pruning.schedule import Keep, Schedule
+from prunekit.pruning.scores import PRUNING_SCORES
 
 SCHEMA = 1
 
@@ -20,7 +25,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 
 
 def within(least: int, most: int, why: str) -> BeforeValidator:
-    """A whole number from `least` to `most`; what is neither a number nor in these bounds is told so.
+    """A whole number from `least` to `most`; anything else is refused with the bounds.
 
     Args:
         why: what forbids more, in a few words.
@@ -90,7 +95,7 @@ class ModelSettings(Settings):
         None, description="frozen weights in whole numbers, by bitsandbytes; on CUDA alone"
     )
     text_cache_mb: Annotated[int, within(0, 1_048_576, "that is a tebibyte")] = Field(
-        2048, description="place = suffix: memory for what was read of texts, in MiB; more goes to temporary files"
+        2048, description="position = suffix: memory for cached texts, in MiB; more goes to temporary files"
     )
 
 
@@ -118,9 +123,7 @@ class TaskSettings(Settings):
 class PromptSettings(Settings):
     """The prompt and its start."""
 
-    method: Literal[
-        "direct", "dpt", "residual", "dept", "adept", "ept", "bilinear", "structured", "intrinsic", "ulpt", "singular"
-    ] = Field("direct", description="parameterisation of the prompt")
+    method: Method = Field("direct", description="parameterisation of the prompt")
     rank: Factor | None = Field(None, description="rank of the method's factors; default: as published")
     bottleneck: Factor = Field(400, description="method = residual: hidden width of its MLP")
     columns: Literal["whitening", "random"] = Field(
@@ -139,7 +142,7 @@ class PromptSettings(Settings):
         20, description="prompt tokens P"
     )
     pieces: Factor = Field(16, description="pieces per token K; must divide the embedding width")
-    init: Literal["vocabulary", "uniform", "text", "labels"] = Field("vocabulary", description="starting values")
+    init: Init = Field("vocabulary", description="starting values")
     init_text: str | None = Field(None, description="the words of init = text")
     init_from: str | None = Field(
         None, description="start from a finished ticket (round directory or file): prompt transfer"
@@ -194,6 +197,10 @@ def _count_or_fraction(value: Any) -> Any:
         raise ValueError("give a count such as 5, or a fraction with a point such as 0.25") from None
 
 
+if TYPE_CHECKING:
+    PruningScore = str
+else:  # a type checker cannot read a list; pydantic and the command line can
+    PruningScore = Literal[*(score.name for score in PRUNING_SCORES)]
 Keeping = Annotated[int | float, BeforeValidator(_count_or_fraction)]
 
 
@@ -205,12 +212,14 @@ class PruningSettings(Settings):
     )
     keep_tokens: Keeping = Field(0.25, description="tokens kept at the end: a count, or a fraction with a point")
     keep_pieces: Keeping = Field(0.5, description="pieces kept per token at the end: a count or a fraction")
-    score: Literal["absolute", "signed", "squared", "magnitude", "random"] = Field(
-        "absolute", description="importance: gradient (absolute as in XPrompt, signed, squared), magnitude, random"
+    score: PruningScore = Field(
+        "absolute",
+        description="importance by which is pruned; "
+        + "; ".join(f"{score.name}: {score.description}" for score in PRUNING_SCORES),
     )
     rewind: (
         Annotated[int, within(0, 10_000_000, "no dense round has so many steps")] | Literal["trained", "init", "reinit"]
-    ) = Field("trained", description="trained, init, a step of the dense round, or fresh (a control)")
+    ) = Field("trained", description="trained, init, a step of the dense round, or reinit (a control)")
     dropped_as: Literal["remove", "hide", "zero"] = Field("remove", description="what stands for a dropped token")
 
 
@@ -264,7 +273,17 @@ class Experiment(Settings):
     pruning: PruningSettings = PruningSettings()
     search: SearchSettings = SearchSettings()
     machine: MachineSettings = MachineSettings()
-    seeds: tuple[Seed, ...] = Field((0,), description="seeds; one lineage each")
+    seeds: tuple[Seed, ...] = Field((0,), description="seeds of initialisation and data order")
+
+    def keeps(self) -> tuple[Keep, ...]:
+        """What each round after the dense one keeps, in counts: from the whole prompt down to the pruning's targets.
+
+        Raises:
+            ConfigError: where a count is zero or larger than what there is.
+        """
+        pruning, prompt = self.pruning, self.prompt
+        schedule = Schedule.geometric(pruning.rounds, pruning.keep_tokens, pruning.keep_pieces)
+        return schedule.keeps(prompt.tokens, prompt.pieces)
 
     @model_validator(mode="after")
     def _alike_on_all_processes(self) -> Experiment:

@@ -10,7 +10,7 @@ from typing import Any
 from prunekit.experiment import settings_io
 from prunekit.experiment.prepare import model_of
 from prunekit.models import FrozenModel
-from prunekit.models.encoding import Reading, Wording, encode, text_lengths
+from prunekit.models.encoding import EncodingOptions, TaskEncoder, encode, text_lengths
 from prunekit.support.errors import PrunekitError
 from prunekit.tasks import Example, Splits, Task, load_splits, load_task
 
@@ -87,33 +87,33 @@ def _answers(task: Task, example: Example, model: FrozenModel | None) -> list[di
     ]
     if model is None:
         return rows
-    wording, reader = Wording(model.reader, example, _reading(task, model)), model.reader
-    if wording.reading.way == "behind":
-        for row, join in zip(rows, wording.joins([example])[0], strict=True):
-            row["behind"] = reader.shown(join.text[: join.border][-_TOKENS_BEFORE:])
-            row["tokens"] = reader.shown(join.answer)
-            row["merged"] = reader.shown(join.whole[join.border :]) if join.merges else []
+    encoder, reader = TaskEncoder(model.reader, example, _encoding_options(task, model)), model.reader
+    if encoder.options.answer_place == "behind":
+        for row, join in zip(rows, encoder.joins([example])[0], strict=True):
+            row["behind"] = reader.token_names(join.text[: join.border][-_TOKENS_BEFORE:])
+            row["tokens"] = reader.token_names(join.answer)
+            row["merged"] = reader.token_names(join.whole[join.border :]) if join.merges else []
         return rows
-    for row, ids in zip(rows, wording.alone(example.choices), strict=True):
-        row["tokens"] = reader.shown(ids)
+    for row, ids in zip(rows, encoder.alone(example.choices), strict=True):
+        row["tokens"] = reader.token_names(ids)
     return rows
 
 
 def _faults(task: Task, splits: Splits, model: FrozenModel, prompt_tokens: int) -> list[str]:
     """Why training on this task would be refused, a line each; at most one of what lies in other than its first row."""
     first = splits.train[0]
-    reading = _reading(task, model, prompt_tokens)
-    lines = Wording(model.reader, first, reading).faults(first)
+    options = _encoding_options(task, model, prompt_tokens)
+    lines = TaskEncoder(model.reader, first, options).faults(first)
     try:
         for name in SPLITS:
-            encode(model.reader, getattr(splits, name), reading)
+            encode(model.reader, getattr(splits, name), options)
     except PrunekitError as error:
         lines = lines or [str(error)]
     return lines
 
 
-def _reading(task: Task, model: FrozenModel, prompt_tokens: int = 0) -> Reading:
-    return model.reading(task.choices is None, prompt_tokens)
+def _encoding_options(task: Task, model: FrozenModel, prompt_tokens: int = 0) -> EncodingOptions:
+    return model.encoding_options(task.choices is None, prompt_tokens)
 
 
 def _lengths(task: Task, examples: Sequence[Example], model: FrozenModel | None) -> dict[str, float | int]:
@@ -121,7 +121,7 @@ def _lengths(task: Task, examples: Sequence[Example], model: FrozenModel | None)
     if model is None:
         lengths = sorted(len(example.text.split()) for example in examples)
     else:
-        lengths = sorted(text_lengths(model.reader, examples, _reading(task, model)))
+        lengths = sorted(text_lengths(model.reader, examples, _encoding_options(task, model)))
     at = {name: lengths[min(len(lengths) - 1, int(share * len(lengths)))] for name, share in _SHARES.items()}
     limit = model.max_input_tokens if model else None
     cut = {} if limit is None else {"cut": sum(length > limit for length in lengths), "limit": limit}

@@ -2,12 +2,13 @@
 
 from prunekit.export.adapters import read_adapter
 from prunekit.export.embeddings import embedding_files, prompt_embeds_files
-from prunekit.export.flat import Story, flattened
 from prunekit.export.peft import adapter_files, check_exportable
+from prunekit.export.prompt_vectors import flattened
+from prunekit.export.side_file import TicketInfo
 from prunekit.export.verify import Verified, verify
 
 __all__ = [
-    "Story",
+    "TicketInfo",
     "Verified",
     "adapter_files",
     "check_exportable",

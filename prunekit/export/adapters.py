@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from prunekit.export import foreign
-from prunekit.export.flat import FORMAT, SIDE, restored
-from prunekit.export.foreign import CLASSIFIER, CONFIG, PROMPT, TENSORS
+from prunekit.export import peft_format
+from prunekit.export.peft_format import CLASSIFIER, CONFIG, PROMPT, TENSORS
+from prunekit.export.side_file import FORMAT, SIDE, restored
 from prunekit.prompts.mask import Mask, piece_width
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.checksums import read_stamped
@@ -22,7 +22,7 @@ from prunekit.runs.ticket_file import check, finite
 from prunekit.support import reading
 from prunekit.support.errors import ArtifactError, ConfigError, DataError
 
-_BARE = "delete it to import the prompt as it is"
+_IMPORT_PLAIN = "delete it to import the prompt as it is"
 
 
 def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) -> Ticket:
@@ -31,6 +31,11 @@ def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) 
     One that prunekit exported comes back as it was, its prompt as plain vectors; any other as a dense ticket of round 0
     with K = `pieces`.
 
+    Args:
+        source: the folder or repository.
+        revision: commit or tag of the repository.
+        pieces: K, where prunekit did not export it.
+
     Raises:
         DataError: where there is no such adapter.
         ConfigError: naming the tensor or setting that a ticket cannot carry.
@@ -38,8 +43,8 @@ def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) 
     """
     folder = Path(source) if Path(source).is_dir() else _fetched(source, revision)
     side = _side(folder)
-    config, claims = foreign.settings(folder), foreign.tensors(folder)
-    foreign.check(config, claims, folder)
+    config, headers = peft_format.read_config(folder), peft_format.tensor_headers(folder)
+    peft_format.check_supported(config, headers, folder)
     tensors, content = _tensors(folder)
     values, head = _prompt(config, tensors, folder), _head(config, tensors, folder)
     if side is not None:
@@ -57,13 +62,13 @@ def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) 
     }
     try:
         piece_width(values.shape[1], pieces)
-        made = Ticket(
+        ticket = Ticket(
             Mask.full(len(values), pieces), {"values": values}, head, origin={k: v for k, v in origin.items() if v}
         )
-        check(made)
+        check(ticket)
     except (ConfigError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{folder}: {error}") from error
-    return finite(made, folder)
+    return finite(ticket, folder)
 
 
 def _fetched(source: str, revision: str | None) -> Path:
@@ -71,17 +76,17 @@ def _fetched(source: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        found = snapshot_download(source, revision=revision, allow_patterns=[CONFIG, TENSORS, SIDE])
+        folder = snapshot_download(source, revision=revision, allow_patterns=[CONFIG, TENSORS, SIDE])
     except Exception as error:  # the Hub client raises some ten kinds: offline, absent, gated, not a name
         raise DataError(
             f'adapter "{source}": no such folder, and not in the local cache; give the folder that holds {CONFIG}, or '
             "download it where there is a network (HF_HUB_OFFLINE unset)"
         ) from error
-    return Path(found)
+    return Path(folder)
 
 
 def _tensors(folder: Path) -> tuple[dict[str, Tensor], bytes]:
-    """The adapter's tensors in float32, once it is known how large they are; and the file's bytes."""
+    """The adapter's tensors in float32, and the file's bytes."""
     path = folder / TENSORS
     try:
         content = reading.tensors(path)
@@ -117,18 +122,18 @@ def _is_two_layers(tensors: Mapping[str, Tensor]) -> bool:
 
 
 def _side(folder: Path) -> dict[str, Any] | None:
-    """What prunekit wrote beside its own export, once the files it tells of are those that lie there; else None."""
+    """The side file of an adapter that prunekit exported, its digests checked; None for any other adapter."""
     path = folder / SIDE
     if not path.exists():
         return None
-    facts = read_stamped(path, _BARE)
+    facts = read_stamped(path, _IMPORT_PLAIN)
     if facts.get("format") != FORMAT:
-        raise ArtifactError(f"{path}: of another version of prunekit; {_BARE}")
+        raise ArtifactError(f"{path}: written by another version of prunekit; {_IMPORT_PLAIN}")
     for name, key in ((TENSORS, "tensors_sha256"), (CONFIG, "config_sha256")):
         try:
             content = reading.content(folder / name, reading.TENSORS)
         except OSError as error:
             raise ArtifactError(f"{folder / name}: cannot be read ({reading.reason(error)}); export again") from error
         if hashlib.sha256(content).hexdigest() != facts.get(key):
-            raise ArtifactError(f"{path}: tells of another {name}; {_BARE}")
+            raise ArtifactError(f"{path}: was written for another {name}; {_IMPORT_PLAIN}")
     return facts

@@ -1,7 +1,7 @@
-"""Tickets worn by a user's own loaded model, for `forward` and `generate`; nothing of the model is copied or changed.
+"""Tickets attached to a user's own loaded model, for `forward` and `generate`; the model is not copied or changed.
 
 Every row is laid out anew: its prompt, its text and nothing between them, padding at the far end. So rows may be padded
-on either side, and each may wear another ticket, and still get the answers that they get alone.
+on either side, and each may have another ticket, and still get the answers that they get alone.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from prunekit.models.encoder import Encoder
 from prunekit.models.load import borrowed, family, unwrapped, wrap
 from prunekit.models.prompt_batch import PromptBatch, stack
 from prunekit.models.traits import Together
-from prunekit.models.trial import settle
+from prunekit.models.trial import find_traits
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
 
-# what a loss does not count
+# the label that a loss does not count
 _IGNORED = -100
-# where a prompt may stand
+# where a prompt may go, by family
 _POSITIONS: dict[str, tuple[str, ...]] = {
     "encoder-decoder": ("first",),
     "decoder": ("first", "suffix"),
@@ -52,7 +52,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _PaddedRows:
     """Rows of a batch, padded: embeds [B, N, H], attention Int[B, N], first Int[B], the slot at which each begins."""
 
     embeds: Tensor
@@ -61,13 +61,12 @@ class _Rows:
 
 
 class Attached:
-    """A model that wears tickets.
+    """A model with tickets attached.
 
     Attributes:
         model: a loaded Hugging Face model with its language-modelling head, or an encoder; used as it stands, in the
             mode that it is in (`model.eval()` for answers without dropout).
-        tickets: one or more; each row of a batch wears the one that `tickets=` names by its number, the first by
-            default.
+        tickets: one or more; each row of a batch uses the one whose index `tickets=` gives, the first by default.
 
     Raises:
         ConfigError: where a ticket does not fit the model.
@@ -88,9 +87,9 @@ class Attached:
             self._prompts = [self._prompt(ticket) for ticket in self.tickets]
         self._heads = self._stacked_heads() if self.family == "encoder" else None
 
-    def __call__(self, *arguments: Any, **more: Any) -> ModelOutput:
+    def __call__(self, *arguments: Any, **options: Any) -> ModelOutput:
         """As `forward`."""
-        return self.forward(*arguments, **more)
+        return self.forward(*arguments, **options)
 
     def forward(
         self,
@@ -108,23 +107,23 @@ class Attached:
         slots are left out. An encoder answers by its ticket's head, [B, C]. All else is the model's own.
 
         Args:
-            tickets: the number of each row's ticket.
-            text_tokens: for place = suffix, how many of a row's tokens are text; the rest, behind the prompt, is the
+            tickets: the index of each row's ticket.
+            text_tokens: for position = suffix, how many of a row's tokens are text; the rest, behind the prompt, is the
                 answer (default: all are text).
             labels: as the model takes them; those of a decoder Int[B, T], beside its input_ids.
         """
-        rows, where = self._rows(input_ids, attention_mask, tickets, text_tokens)
+        rows, real = self._rows(input_ids, attention_mask, tickets, text_tokens)
         self._check_together(rows, ("batch", "rows"))
-        laid = _padded(rows, "right")
-        more |= self._beside_embeddings(rows, laid, input_ids, where)
+        padded = _padded(rows, "right")
+        more |= self._extra_arguments(rows, padded, input_ids, real)
         if self._heads is not None:
-            return self._classified(laid, tickets, labels, more)
+            return self._classified(padded, tickets, labels, more)
         if labels is not None:
-            more["labels"] = labels if self.family == "encoder-decoder" else _beside(rows, where, labels)
-        more |= {"return_dict": True, "inputs_embeds": laid.embeds, "attention_mask": laid.attention}
+            more["labels"] = labels if self.family == "encoder-decoder" else _slot_labels(rows, real, labels)
+        more |= {"return_dict": True, "inputs_embeds": padded.embeds, "attention_mask": padded.attention}
         output: ModelOutput = self.model(**more)
         if self.family == "decoder":
-            output.logits = _aligned(output.logits, rows, where)
+            output.logits = _token_logits(output.logits, rows, real)
         return output
 
     def generate(
@@ -148,43 +147,44 @@ class Attached:
             raise ConfigError(
                 f"{type(self.model).__name__} cannot generate from embeddings alone; call the model instead"
             )
-        laid = _padded(rows, "left" if decoder else "right")
+        padded = _padded(rows, "left" if decoder else "right")
         if decoder and "max_length" in more:
             more["max_new_tokens"] = max(1, more.pop("max_length") - input_ids.shape[1])
         if decoder and self._hides(rows):
             if not hasattr(self.model, "_prepare_position_ids_for_generation"):
                 raise ConfigError("to generate with hidden tokens (--dropped-as hide) takes transformers 5.2 or newer")
-            positions = torch.arange(laid.embeds.shape[1], device=laid.first.device)
-            more["position_ids"] = (positions - laid.first[:, None]).clamp(min=0)
-        made = self.model.generate(inputs_embeds=laid.embeds, attention_mask=laid.attention, **more)
+            positions = torch.arange(padded.embeds.shape[1], device=padded.first.device)
+            more["position_ids"] = (positions - padded.first[:, None]).clamp(min=0)
+        output = self.model.generate(inputs_embeds=padded.embeds, attention_mask=padded.attention, **more)
         if not decoder:
-            return made
-        if isinstance(made, Tensor):
-            return _behind(input_ids, made)
-        made.sequences = _behind(input_ids, made.sequences)
-        return made
+            return output
+        if isinstance(output, Tensor):
+            return _append(input_ids, output)
+        output.sequences = _append(input_ids, output.sequences)
+        return output
 
     def row(self, ids: Tensor, ticket: int = 0, text_tokens: int | None = None) -> Row:
         """One text's ids Int[T] with a ticket's prompt, as the model is to read them."""
-        soft, position = self._prompts[ticket], self.tickets[ticket].position
+        prompts, position = self._prompts[ticket], self.tickets[ticket].position
         embedded: Tensor = self.model.get_input_embeddings()(ids)
         if self._model.traits.scale != 1:
             embedded = embedded * self._model.traits.scale
-        if soft.embed_input is not None:
-            there = torch.ones_like(ids, dtype=torch.bool)[None, None]
-            embedded = soft.embed_input(embedded[None, None], there)[0, 0]
-        prompt, size = soft.values[0].to(embedded.dtype), soft.values.shape[1]
-        text = len(ids) if text_tokens is None else text_tokens
-        at = min({"first": 0, "after-cls": 1, "suffix": text}[position], len(ids))
+        if prompts.embed_input is not None:
+            present = torch.ones_like(ids, dtype=torch.bool)[None, None]
+            embedded = prompts.embed_input(embedded[None, None], present)[0, 0]
+        vectors, size = prompts.values[0].to(embedded.dtype), prompts.values.shape[1]
+        text_length = len(ids) if text_tokens is None else text_tokens
+        start = min({"first": 0, "after-cls": 1, "suffix": text_length}[position], len(ids))
         slots = torch.arange(len(ids), device=ids.device)
-        slots = slots + size * (slots >= at)
+        slots = slots + size * (slots >= start)
         reads = slots.clone()
-        if position == "suffix" and at > 0 and bool(soft.present.any()):
-            reads[at - 1] = at + int(soft.present[0].nonzero().max())  # the prompt speaks last
-        there = torch.ones_like(ids, dtype=torch.bool)
+        if position == "suffix" and start > 0 and bool(prompts.present.any()):
+            # what follows the text is read at the last prompt slot that is attended to
+            reads[start - 1] = start + int(prompts.present[0].nonzero().max())
+        present = torch.ones_like(ids, dtype=torch.bool)
         return Row(
-            torch.cat([embedded[:at], prompt, embedded[at:]]),
-            torch.cat([there[:at], soft.present[0], there[at:]]),
+            torch.cat([embedded[:start], vectors, embedded[start:]]),
+            torch.cat([present[:start], prompts.present[0], present[start:]]),
             slots,
             reads,
         )
@@ -194,17 +194,19 @@ class Attached:
     def _prompt(self, ticket: Ticket) -> PromptBatch:
         """A ticket's prompt on the model's device, checked against the model."""
         if ticket.position not in _POSITIONS[self.family]:
-            raise ConfigError(f"place = {ticket.position}: a ticket of another kind of model than this {self.family}")
+            raise ConfigError(
+                f"position = {ticket.position}: a ticket for another kind of model than this {self.family}"
+            )
         if (ticket.head is None) == (self.family == "encoder"):
             raise ConfigError(
                 "an encoder answers by its ticket's head, other models by words; this ticket is not for it"
             )
         device = next(self.model.parameters()).device
-        soft = stack([ticket.prompt().to(device)])
+        prompts = stack([ticket.prompt().to(device)])
         width = self.model.get_input_embeddings()(torch.zeros(1, dtype=torch.long, device=device)).shape[-1]
-        if soft.values.shape[-1] != width:
-            raise ConfigError(f"the ticket is {soft.values.shape[-1]} wide, the model's embeddings {width}")
-        return soft
+        if prompts.values.shape[-1] != width:
+            raise ConfigError(f"the ticket is {prompts.values.shape[-1]} wide, the model's embeddings {width}")
+        return prompts
 
     def _rows(
         self,
@@ -214,16 +216,16 @@ class Attached:
         text_tokens: Sequence[int] | None,
     ) -> tuple[list[Row], Tensor]:
         """The rows of a batch, and Bool[B, T]: which of input_ids are no padding."""
-        where = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        where, count = where.bool(), len(input_ids)
-        worn = [0] * count if tickets is None else list(tickets)
+        real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        real, count = real.bool(), len(input_ids)
+        ticket_indices = [0] * count if tickets is None else list(tickets)
         texts = [None] * count if text_tokens is None else list(text_tokens)
-        if len(worn) != count or len(texts) != count:
-            raise ConfigError(f"tickets and text_tokens name one number for each of the {count} rows")
-        if not all(0 <= one < len(self.tickets) for one in worn):
+        if len(ticket_indices) != count or len(texts) != count:
+            raise ConfigError(f"tickets and text_tokens need one number for each of the {count} rows")
+        if not all(0 <= index < len(self.tickets) for index in ticket_indices):
             raise ConfigError(f"tickets: there are {len(self.tickets)}, numbered from 0")
-        made = zip(input_ids, where, worn, texts, strict=True)
-        return [self.row(ids[real], one, text) for ids, real, one, text in made], where
+        parts = zip(input_ids, real, ticket_indices, texts, strict=True)
+        return [self.row(ids[mask], index, text) for ids, mask, index, text in parts], real
 
     def _check_together(self, rows: Sequence[Row], allowed: Sequence[Together]) -> None:
         """Rows that the model would answer otherwise beside each other are refused (`models/trial.py`)."""
@@ -231,7 +233,7 @@ class Attached:
         if len(rows) > 1 and longest > self._longest:
             with borrowed(self.model):
                 self.model.eval()
-                settle(self._model, longest)
+                find_traits(self._model, longest)
             self._longest = longest
         together = self._model.traits.together
         unequal = len({len(row.embeds) for row in rows}) > 1
@@ -240,18 +242,18 @@ class Attached:
             which = "rows" if together == "alone" else "rows of unequal length"
             raise ConfigError(f"{kind} answers {which} otherwise when they share a batch; give them one by one")
 
-    def _beside_embeddings(
-        self, rows: Sequence[Row], laid: _Rows, input_ids: Tensor, where: Tensor
+    def _extra_arguments(
+        self, rows: Sequence[Row], padded: _PaddedRows, input_ids: Tensor, real: Tensor
     ) -> dict[str, Tensor]:
-        """What the model is told beside embeddings and attention."""
+        """Arguments of the model other than embeddings and attention."""
         traits, more = self._model.traits, {}
         if traits.first_position is not None:
-            slots = torch.arange(laid.embeds.shape[1], device=laid.embeds.device)
-            more["position_ids"] = (slots + traits.first_position).expand(len(laid.embeds), -1)
+            slots = torch.arange(padded.embeds.shape[1], device=padded.embeds.device)
+            more["position_ids"] = (slots + traits.first_position).expand(len(padded.embeds), -1)
         if traits.per_layer:
-            ids = input_ids.new_full(laid.attention.shape, self._model.filler_id)
+            ids = input_ids.new_full(padded.attention.shape, self._model.filler_id)
             for number, row in enumerate(rows):
-                ids[number, row.tokens] = input_ids[number, where[number]]
+                ids[number, row.tokens] = input_ids[number, real[number]]
             more["per_layer_inputs"] = self._model.layer_inputs(ids)
         return more
 
@@ -264,28 +266,31 @@ class Attached:
         heads = [ticket.head for ticket in self.tickets if ticket.head is not None]
         if len({head["weight"].shape for head in heads}) > 1:
             raise ConfigError("tickets that share a batch need heads of as many choices; attach them one by one")
-        if (wide := heads[0]["weight"].shape[1]) != self._model.hidden_width:
-            raise ConfigError(f"the ticket's head is {wide} wide, the model's states {self._model.hidden_width}")
+        if (width := heads[0]["weight"].shape[1]) != self._model.hidden_width:
+            raise ConfigError(f"the ticket's head is {width} wide, the model's states {self._model.hidden_width}")
         device = next(self.model.parameters()).device
         weight, bias = (torch.stack([head[name] for head in heads]).to(device) for name in ("weight", "bias"))
         return weight, bias
 
     def _classified(
-        self, laid: _Rows, tickets: Sequence[int] | None, labels: Tensor | None, more: dict[str, Any]
+        self, padded: _PaddedRows, tickets: Sequence[int] | None, labels: Tensor | None, more: dict[str, Any]
     ) -> SequenceClassifierOutput:
         """An encoder's answers by the heads of the rows' tickets; read as `models.Encoder` reads them."""
         assert self._heads is not None
-        output = self.reader(inputs_embeds=laid.embeds, attention_mask=laid.attention, **more)
-        every = torch.arange(len(laid.first), device=laid.first.device)
-        states = output.last_hidden_state[every, laid.attention.argmax(dim=1)]  # a hidden prompt token may stand first
-        worn = torch.zeros_like(every) if tickets is None else torch.tensor(tickets, device=every.device)
+        output = self.reader(inputs_embeds=padded.embeds, attention_mask=padded.attention, **more)
+        row_indices = torch.arange(len(padded.first), device=padded.first.device)
+        first = padded.attention.argmax(dim=1)  # a hidden prompt token may stand before it
+        states = output.last_hidden_state[row_indices, first]
+        ticket_indices = (
+            torch.zeros_like(row_indices) if tickets is None else torch.tensor(tickets, device=row_indices.device)
+        )
         weight, bias = self._heads
-        logits = weight.new_empty(len(every), weight.shape[1])
-        for number in worn.unique().tolist():
-            own = states[worn == number]
+        logits = weight.new_empty(len(row_indices), weight.shape[1])
+        for number in ticket_indices.unique().tolist():
+            rows = states[ticket_indices == number]
             if self.tickets[number].position == "first" and isinstance(self._model, Encoder):
-                own = self._model.pooled(own)
-            logits[worn == number] = F.linear(own.to(weight.dtype), weight[number], bias[number])
+                rows = self._model.pooled(rows)
+            logits[ticket_indices == number] = F.linear(rows.to(weight.dtype), weight[number], bias[number])
         loss = None if labels is None else F.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
@@ -295,32 +300,32 @@ def attach(model: Any, tickets: Ticket | Sequence[Ticket]) -> Attached:
     return Attached(model, [tickets] if isinstance(tickets, Ticket) else tickets)
 
 
-def _padded(rows: Sequence[Row], side: Literal["left", "right"]) -> _Rows:
+def _padded(rows: Sequence[Row], side: Literal["left", "right"]) -> _PaddedRows:
     """Rows of one length; on the left is where `generate` of a decoder wants padding."""
     lengths = torch.tensor([len(row.embeds) for row in rows], device=rows[0].embeds.device)
     embeds = pad_sequence([row.embeds for row in rows], batch_first=True, padding_side=side)
     attended = pad_sequence([row.attended for row in rows], batch_first=True, padding_side=side)
     first = embeds.shape[1] - lengths if side == "left" else torch.zeros_like(lengths)
-    return _Rows(embeds, attended.long(), first)
+    return _PaddedRows(embeds, attended.long(), first)
 
 
-def _beside(rows: Sequence[Row], where: Tensor, labels: Tensor) -> Tensor:
+def _slot_labels(rows: Sequence[Row], real: Tensor, labels: Tensor) -> Tensor:
     """Labels Int[B, T] moved to the slots of their tokens."""
     longest = max(len(row.embeds) for row in rows)
-    laid = labels.new_full((len(rows), longest), _IGNORED)
+    padded = labels.new_full((len(rows), longest), _IGNORED)
     for number, row in enumerate(rows):
-        laid[number, row.tokens] = labels[number, where[number]]
-    return laid
+        padded[number, row.tokens] = labels[number, real[number]]
+    return padded
 
 
-def _aligned(logits: Tensor, rows: Sequence[Row], where: Tensor) -> Tensor:
+def _token_logits(logits: Tensor, rows: Sequence[Row], real: Tensor) -> Tensor:
     """[B, N, V] logits of slots -> [B, T, V], those of the given tokens."""
-    given = logits.new_zeros(*where.shape, logits.shape[-1])
+    aligned = logits.new_zeros(*real.shape, logits.shape[-1])
     for number, row in enumerate(rows):
-        given[number, where[number]] = logits[number, row.reads]
-    return given
+        aligned[number, real[number]] = logits[number, row.reads]
+    return aligned
 
 
-def _behind(input_ids: Tensor, new: Tensor) -> Tensor:
-    """What was given and what was made; beams or several answers per row repeat what was given."""
-    return torch.cat([input_ids.repeat_interleave(len(new) // len(input_ids), dim=0), new], dim=1)
+def _append(input_ids: Tensor, generated: Tensor) -> Tensor:
+    """The given tokens, then the generated ones; several answers per row each repeat the given tokens."""
+    return torch.cat([input_ids.repeat_interleave(len(generated) // len(input_ids), dim=0), generated], dim=1)

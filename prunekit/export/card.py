@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from prunekit.export.flat import SIDE, Story
+from prunekit.export.side_file import SIDE, TicketInfo
 from prunekit.pruning.ticket import Ticket
 
 _CLASSES = {
@@ -24,50 +24,50 @@ from peft import PeftModel
 from transformers import {imports}
 
 folder = Path("{folder}")
-about = json.loads((folder / "{side}").read_text())["story"]
+about = json.loads((folder / "{side}").read_text())["about"]
 tokenizer = AutoTokenizer.from_pretrained({base}{revision})
 base = {cls}.from_pretrained({base}{revision}{labels}, dtype=torch.float32)
 model = PeftModel.from_pretrained(base, folder).eval()
 """
 
-# texts and answers are read as `models.encoding` reads them: a test holds the two together
+# texts and answers are read as `models.encoding` reads them; a test compares the two
 _TEXT = '''
 
 def read(text):
     return tokenizer(text, add_special_tokens=False, split_special_tokens=about["plain"]).input_ids
 
 
-def fitted(fields, taken):
+def fitted(fields, answer_tokens):
     """Fields and the tokens of their text; as in training, the longest field loses its end where there is no room."""
     fields = {name: str(fields[name]) for name in about["fields"]}
-    room = max(0, min(about["max_input_tokens"], about["beside_prompt"] - taken))
+    room = max(0, min(about["max_input_tokens"], about["beside_prompt"] - answer_tokens))
     while True:
         ids = read(about["template"].format_map(fields){strip})
-        over = len(about["opening"] + ids + about["closing"]) - room
-        if over <= 0:
+        excess = len(about["opening"] + ids + about["closing"]) - room
+        if excess <= 0:
             return fields, ids
         name = max(fields, key=lambda each: len(fields[each]))
-        asked = dict(add_special_tokens=False, split_special_tokens=about["plain"], return_offsets_mapping=True)
-        found = tokenizer(fields[name], **asked).offset_mapping
-        short = fields[name][: found[-over][0]] if over <= len(found) else ""
-        if short == fields[name]:
+        options = dict(add_special_tokens=False, split_special_tokens=about["plain"], return_offsets_mapping=True)
+        offsets = tokenizer(fields[name], **options).offset_mapping
+        cut = fields[name][: offsets[-excess][0]] if excess <= len(offsets) else ""
+        if cut == fields[name]:
             raise ValueError(f"the template alone takes more than the {room} tokens there are for the text")
-        fields[name] = short
+        fields[name] = cut
 '''
 
 _BEHIND = '''
 
 def tokens(fields, choices):
     """Of a text, and of each choice as the tokenizer reads it behind that text."""
-    taken = max(len(read(choice)) for choice in choices)
+    answer_tokens = max(len(read(choice)) for choice in choices)
     while True:
-        fields, ids = fitted(fields, taken)
+        fields, ids = fitted(fields, answer_tokens)
         text, answers = about["template"].format_map(fields), []
         for choice in choices:
             blank = about["separator"] == " " and (text[-1:].isspace() or choice[:1].isspace())
             answers.append(read(text + ("" if blank else about["separator"]) + choice)[len(ids):])
-        taken = max(map(len, answers))
-        if len(about["opening"] + ids + about["closing"]) + taken <= about["beside_prompt"]:
+        answer_tokens = max(map(len, answers))
+        if len(about["opening"] + ids + about["closing"]) + answer_tokens <= about["beside_prompt"]:
             return about["opening"] + ids, answers
 '''
 
@@ -86,12 +86,12 @@ _BY_WORDS = '''
 def scores(fields, choices=about["choices"]):
     """The log-probability of each choice; one row at a time, since PEFT answers padded rows otherwise."""
     text, answers = tokens(fields, choices)
-    found = []
+    totals = []
     for ids in answers:
         row = torch.tensor([{row}])
         logits = model(input_ids=row, attention_mask=torch.ones_like(row){more}).logits[{places}]
-        found.append(float(logits.log_softmax(-1)[range(len(ids)), ids].{total}()))
-    return found
+        totals.append(float(logits.log_softmax(-1)[range(len(ids)), ids].{total}()))
+    return totals
 '''
 
 _BY_HEAD = '''
@@ -118,37 +118,38 @@ def scores(fields, choices):
 _ANSWER = '''
 
 def answer(fields, choices=about["choices"]):
-    """The place of the answer among the choices."""
-    found = scores(fields, choices)
-    return max(range(len(found)), key=found.__getitem__)
+    """The index of the answer among the choices."""
+    values = scores(fields, choices)
+    return max(range(len(values)), key=values.__getitem__)
 '''
 
 
-def card(kind: str, ticket: Ticket, story: Story, folder: str = ".") -> str:
+def card(kind: str, ticket: Ticket, info: TicketInfo, folder: str = ".") -> str:
     """Markdown with the front matter that the Hub reads."""
     mask = ticket.mask
     cells = f"{mask.tokens} of {len(mask.token)} tokens, {mask.cells} of {mask.piece.numel()} pieces in all"
     lines = ["---", "library_name: peft", "tags: [prompt-tuning, prunekit]"]
-    lines += [f"base_model: {json.dumps(story.model)}"] if story.model and not Path(story.model).exists() else []
-    lines += ["---", "", f"# A soft prompt for {_plain(story.task or 'an unknown task')}", ""]
+    lines += [f"base_model: {json.dumps(info.model)}"] if info.model and not Path(info.model).exists() else []
+    lines += ["---", "", f"# A soft prompt for {_plain(info.task or 'an unknown task')}", ""]
     lines += [f"Trained and pruned by prunekit: {cells}; round {ticket.round}, seed {ticket.seed}.", ""]
-    lines += [_row("template", story.template)] if story.template else []
-    lines += [_row("answers", ", ".join(story.choices))] if story.choices else []
-    lines += [_row(f"test {_plain(name)}", f"{value:.4f}") for name, value in story.metrics.items()]
-    lines += ["", f"`{SIDE}` tells the rest. It needs PEFT and transformers:", "", "```python"]
-    lines += [code(kind, ticket, story, folder).rstrip(), "```", ""]
-    if story.template:
-        fields = ", ".join(f'"{name}": "..."' for name in story.fields)
-        choices = "" if story.choices else ', ["...", "..."]'
-        among = "list above" if story.choices else "given choices"
+    lines += [_row("template", info.template)] if info.template else []
+    lines += [_row("answers", ", ".join(info.choices))] if info.choices else []
+    lines += [_row(f"test {_plain(name)}", f"{value:.4f}") for name, value in info.metrics.items()]
+    lines += ["", f"`{SIDE}` holds everything else about it. It needs PEFT and transformers:", "", "```python"]
+    lines += [code(kind, ticket, info, folder).rstrip(), "```", ""]
+    if info.template:
+        fields = ", ".join(f'"{name}": "..."' for name in info.fields)
+        choices = "" if info.choices else ', ["...", "..."]'
+        source = "list above" if info.choices else "given choices"
         lines += [
-            f"`answer({{{fields}}}{choices})` is the place of an answer in the {among}, `scores` tells of each.",
+            f"`answer({{{fields}}}{choices})` is the index of the answer in the {source}; "
+            "`scores` gives the score of each.",
             "",
         ]
     return "\n".join(lines)
 
 
-def code(kind: str, ticket: Ticket, story: Story, folder: str = ".") -> str:
+def code(kind: str, ticket: Ticket, info: TicketInfo, folder: str = ".") -> str:
     """Lines of Python that load the adapter and, where the task is known, define `scores` and `answer`."""
     cls = _CLASSES[kind]
     opening: Mapping[str, str] = {
@@ -156,42 +157,42 @@ def code(kind: str, ticket: Ticket, story: Story, folder: str = ".") -> str:
         "imports": ", ".join(sorted(("AutoTokenizer", cls))),
         "folder": folder,
         "side": SIDE,
-        "base": json.dumps(story.model or "the/model", ensure_ascii=False),
-        "revision": f", revision={json.dumps(story.revision, ensure_ascii=False)}" if story.revision else "",
+        "base": json.dumps(info.model or "the/model", ensure_ascii=False),
+        "revision": f", revision={json.dumps(info.revision, ensure_ascii=False)}" if info.revision else "",
         # a checkpoint's own head may be of another task
         "labels": f", num_labels={len(ticket.head['bias'])}, ignore_mismatched_sizes=True" if ticket.head else "",
     }
     text = _OPENING.format_map(opening)
-    return text if story.template is None else text + _answering(kind, story)
+    return text if info.template is None else text + _answering(kind, info)
 
 
-def _answering(kind: str, story: Story) -> str:
+def _answering(kind: str, info: TicketInfo) -> str:
     """The functions that answer, as this family does."""
-    own, causal = story.choices is None, kind == "CAUSAL_LM"
+    own_choices, causal = info.choices is None, kind == "CAUSAL_LM"
     if kind == "SEQ_CLS":
-        parts = [_TEXT, _BEHIND, _BY_ROWS] if own else [_TEXT, _BY_HEAD]
+        parts = [_TEXT, _BEHIND, _BY_ROWS] if own_choices else [_TEXT, _BY_HEAD]
     else:
         parts = [_TEXT, _BEHIND if causal else _APART, _BY_WORDS]
-    told = {
+    replacements = {
         "{strip}": ".rstrip()" if _BEHIND in parts else "",  # what a text ends in, an answer begins with
         "{row}": "text + ids" if causal else "text",
         "{more}": "" if causal else ", labels=torch.tensor([ids])",
         "{places}": "0, -len(ids) - 1 : -1" if causal else "0",
-        "{total}": "sum" if story.ranking == "sum" else "mean",
-        'choices=about["choices"]': "choices" if own else 'choices=about["choices"]',
+        "{total}": "sum" if info.ranking == "sum" else "mean",
+        'choices=about["choices"]': "choices" if own_choices else 'choices=about["choices"]',
     }
     text = "".join([*parts, _ANSWER])
-    for name, part in told.items():
+    for name, part in replacements.items():
         text = text.replace(name, part)
     return text
 
 
 def _row(name: str, value: str) -> str:
-    """A line of a list; what a stranger wrote stays one piece of text in it, whatever it holds."""
-    shown = _plain(value)
-    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    """A line of a Markdown list; the value stays one code span, whatever it holds."""
+    text = _plain(value)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if len(fence) > 1 else ""
-    return f"- {name}: {fence}{space}{shown}{space}{fence}"
+    return f"- {name}: {fence}{space}{text}{space}{fence}"
 
 
 def _plain(text: str) -> str:

@@ -9,7 +9,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from prunekit.export.attach import Attached
-from prunekit.export.flat import SIDE, Story, flat, side_file
+from prunekit.export.prompt_vectors import prompt_vectors
+from prunekit.export.side_file import SIDE, TicketInfo, side_file
 from prunekit.models import FrozenModel
 from prunekit.models.load import family
 from prunekit.pruning.ticket import Ticket
@@ -19,29 +20,35 @@ EMBEDDINGS = "prompt_embeddings.safetensors"
 PROMPT_EMBEDS = "prompt_embeds.safetensors"
 
 
-def embedding_files(ticket: Ticket, story: Story) -> dict[str, bytes]:
+def embedding_files(ticket: Ticket, info: TicketInfo) -> dict[str, bytes]:
     """`prompt_embeddings` [n, H] float32, and an encoder's `head.weight` [C, H] and `head.bias` [C].
 
-    Where it stands is `place` in the side file; `present` Bool[n] is there too where a slot must not be attended to.
+    Where it goes is `position` in the side file; `present` Bool[n] is there too where a slot must not be attended to.
 
     Raises:
         ConfigError: where the method has no static prompt.
     """
-    slots = flat(ticket)
-    tensors: dict[str, Tensor] = {"prompt_embeddings": slots.values}
+    vectors = prompt_vectors(ticket)
+    tensors: dict[str, Tensor] = {"prompt_embeddings": vectors.values}
     tensors |= {f"head.{name}": value.float() for name, value in (ticket.head or {}).items()}
-    if not bool(slots.present.all()):
-        tensors["present"] = slots.present
+    if not bool(vectors.present.all()):
+        tensors["present"] = vectors.present
     content = _packed(tensors)
-    return {SIDE: side_file(ticket, story, content), EMBEDDINGS: content}
+    return {SIDE: side_file(ticket, info, content), EMBEDDINGS: content}
 
 
 def prompt_embeds_files(
-    ticket: Ticket, story: Story, model: FrozenModel, texts: Sequence[Sequence[int]]
+    ticket: Ticket, info: TicketInfo, model: FrozenModel, texts: Sequence[Sequence[int]]
 ) -> dict[str, bytes]:
-    """For each of the texts (token ids), the rows [n, H] that a server reads in its place; tensors "0", "1", ...
+    """Prompt and text as the rows [n, H] that a server takes as prompt embeddings; tensors "0", "1", ...
 
-    A server that takes prompt embeddings reads what it is sent as it is: switch that on for trusted clients only.
+    Such a server reads whatever rows it is sent: switch that on for trusted clients only.
+
+    Args:
+        ticket: what is exported.
+        info: what it belongs to.
+        model: the frozen model.
+        texts: token ids of each text.
 
     Raises:
         ConfigError: where the model is no decoder, or a prompt token must not be attended to.
@@ -60,9 +67,11 @@ def prompt_embeds_files(
                 )
             tensors[str(number)] = row.embeds.cpu()
     content = _packed(tensors)
-    return {SIDE: side_file(ticket, story, content), PROMPT_EMBEDS: content}
+    return {SIDE: side_file(ticket, info, content), PROMPT_EMBEDS: content}
 
 
 def _packed(tensors: dict[str, Tensor]) -> bytes:
-    content: bytes = save({name: one.contiguous().clone() for name, one in tensors.items()}, metadata={"format": "pt"})
+    content: bytes = save(
+        {name: tensor.contiguous().clone() for name, tensor in tensors.items()}, metadata={"format": "pt"}
+    )
     return content

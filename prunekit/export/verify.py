@@ -1,4 +1,4 @@
-"""The proof of an export: PEFT loads it onto the very model, and the logits are compared bit for bit.
+"""The check of an export: PEFT loads it onto the same model, and the logits are compared bit for bit.
 
 Rows go one by one and without padding: PEFT itself puts padding between prompt and text and drops position ids, so that
 its padded batches differ from its own single rows.
@@ -19,7 +19,7 @@ from transformers import AutoModelForSequenceClassification
 from prunekit.export.attach import Attached
 from prunekit.models import FrozenModel
 from prunekit.models.load import family
-from prunekit.models.trial import in_a_line
+from prunekit.models.trial import one_line_errors
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ArtifactError, ConfigError
 
@@ -30,9 +30,10 @@ _ANSWER = 3
 
 @dataclass(frozen=True)
 class Verified:
-    """What a comparison found.
+    """How far the logits of PEFT and prunekit agree.
 
     Attributes:
+        rows: how many were compared.
         difference: the largest of any two logits.
         largest: the largest logit.
         peft: the version that loaded the adapter.
@@ -47,7 +48,7 @@ class Verified:
 
     @property
     def sentence(self) -> str:
-        """For the user."""
+        """The comparison in one line for the user."""
         return (
             f"largest difference of logits under PEFT {self.peft}: {self.difference:g} over {self.rows} made-up rows "
             f"(largest logit {self.largest:.3g}); PEFT's own padded batches differ from single rows"
@@ -59,32 +60,37 @@ def verify(folder: Path, ticket: Ticket, model: FrozenModel) -> Verified:
 
     Args:
         folder: holds the adapter.
+        ticket: what was exported.
         model: the model that it is for.
 
     Raises:
         ConfigError: where PEFT is not installed.
         ArtifactError: where any float32 logit differs.
     """
-    found = measure(folder, ticket, model)
-    check(found)
-    return found
+    comparison = measure(folder, ticket, model)
+    check(comparison)
+    return comparison
 
 
-def check(found: Verified) -> None:
-    """Raises ArtifactError where any float32 logit differs."""
-    if found.difference > 0 and found.dtype == torch.float32:
-        raise ArtifactError(f"not exported, since PEFT would answer otherwise: {found.sentence}")
+def check(comparison: Verified) -> None:
+    """Refuse an export that PEFT answers otherwise.
+
+    Raises:
+        ArtifactError: where any float32 logit differs.
+    """
+    if comparison.difference > 0 and comparison.dtype == torch.float32:
+        raise ArtifactError(f"not exported, since PEFT would answer otherwise: {comparison.sentence}")
 
 
 def measure(folder: Path, ticket: Ticket, model: FrozenModel) -> Verified:
-    """What `verify` compares, whatever it finds."""
+    """The comparison of `verify`, not yet judged."""
     peft = _peft()
     attached = Attached(model.model, [ticket])
     # whatever transformers and PEFT raise where they do not go together
-    with in_a_line(model.model, "PEFT cannot put a prompt on this model, so use --to embeddings"):
+    with one_line_errors(model.model, "PEFT cannot put a prompt on this model, so use --to embeddings"):
         pairs = _compared(peft, folder, attached, ticket, model)
-    differences = [float((one - other).abs().max()) for one, other in pairs]
-    largest = max(float(one.abs().max()) for one, _ in pairs)
+    differences = [float((ours - theirs).abs().max()) for ours, theirs in pairs]
+    largest = max(float(ours.abs().max()) for ours, _ in pairs)
     return Verified(len(pairs), max(differences), largest, str(peft.__version__), pairs[0][0].dtype)
 
 
@@ -92,15 +98,19 @@ def _compared(
     peft: Any, folder: Path, attached: Attached, ticket: Ticket, model: FrozenModel
 ) -> list[tuple[Tensor, Tensor]]:
     """Logits of the attached ticket and of PEFT with the adapter in a folder, row by row."""
-    _, theirs = models(model, ticket)
+    _, base = models(model, ticket)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # notes on how to load, for whoever loads it by hand
-        worn = peft.PeftModel.from_pretrained(theirs, str(folder)).eval()
-        return list(_logits(attached, worn, model, len(ticket.mask.token)))
+        adapted = peft.PeftModel.from_pretrained(base, str(folder)).eval()
+        return list(_logits(attached, adapted, model, len(ticket.mask.token)))
 
 
 def need_peft() -> None:
-    """Raises ConfigError where PEFT is not installed."""
+    """Check that PEFT is installed.
+
+    Raises:
+        ConfigError: where it is not.
+    """
     _peft()
 
 
@@ -126,16 +136,16 @@ def models(model: FrozenModel, ticket: Ticket) -> tuple[Any, Any]:
     return model.model, classifier.eval()
 
 
-def _logits(attached: Attached, worn: Any, model: FrozenModel, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits of both sides, row by row: all positions of a text, all of an answer, or all choices."""
-    known = torch.tensor(model.ordinary_ids(), device=model.device)
+def _logits(attached: Attached, adapted: Any, model: FrozenModel, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits of both sides, row by row: of every token of a text or an answer, or of all choices."""
+    vocabulary = torch.tensor(model.ordinary_ids(), device=model.device)
     lengths = [length for length in _LENGTHS if length + tokens <= model.most_positions] or _LENGTHS[:1]
-    for number, length in enumerate(lengths):
-        ids = known[(torch.arange(length, device=model.device) * 7 + number) % len(known)]
-        given: dict[str, Any] = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids)[None]}
+    for index, length in enumerate(lengths):
+        ids = vocabulary[(torch.arange(length, device=model.device) * 7 + index) % len(vocabulary)]
+        inputs: dict[str, Any] = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids)[None]}
         if attached.family == "encoder-decoder":
-            given["decoder_input_ids"] = known[:_ANSWER][None]
-        ours, theirs = attached.forward(**given).logits, worn(**given).logits
+            inputs["decoder_input_ids"] = vocabulary[:_ANSWER][None]
+        ours, theirs = attached.forward(**inputs).logits, adapted(**inputs).logits
         if attached.family == "decoder":
             theirs = theirs[:, theirs.shape[1] - length :]  # PEFT's output has the prompt's slots too
         yield ours, theirs

@@ -5,7 +5,7 @@ from prunekit.models.batch import Batch, Encoded
 from prunekit.models.load import borrowed, load, wrap
 from prunekit.models.prompt_batch import Head, PromptBatch, stack
 from prunekit.models.traits import Traits
-from prunekit.models.trial import check_gradient, settle
+from prunekit.models.trial import check_gradient, find_traits
 
 __all__ = [
     "Batch",
@@ -19,8 +19,8 @@ __all__ = [
     "Traits",
     "borrowed",
     "check_gradient",
+    "find_traits",
     "load",
-    "settle",
     "stack",
     "wrap",
 ]

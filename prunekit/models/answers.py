@@ -1,4 +1,4 @@
-"""What is wrong with answers as token ids, said before a model is trained on what it cannot tell apart."""
+"""What is wrong with answers as token ids: reported before a model is trained on answers it cannot tell apart."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from prunekit.models.batch import Ids
-from prunekit.models.tokens import TextReader
+from prunekit.models.text_reader import TextReader
 
 # answers that a message names; a row of its own choices may have a hundred
 _NAMED = 4
@@ -19,9 +19,10 @@ def faults(
     """A line for every reason why some answer cannot be read, be told from another or ever be chosen.
 
     Args:
-        words: the C answers as written and as they are scored.
-        ids: the C answers as written and as they are scored.
-        contents: the tokens of each that say something.
+        words: the C answers as written.
+        ids: their tokens, as they are scored.
+        contents: of each, the tokens that are more than a blank.
+        reader: the tokenizer.
         by_sum: whether choices are ranked by the sum of their tokens' log-probabilities.
     """
     empty = [word for word, content in zip(words, contents, strict=True) if not content]
@@ -30,17 +31,17 @@ def faults(
     if empty:
         lines.append(f"{named(empty)}: the model's tokenizer reads nothing of this; use other words")
     if unknown:
-        token = reader.shown((reader.unknown or 0,))[0]
+        token = reader.token_names((reader.unknown or 0,))[0]
         lines.append(f"{named(unknown)}: unknown to the model's tokenizer ({token}); use words that it knows")
     sound = [pair for pair in zip(ids, words, strict=True) if pair[1] not in {*empty, *unknown}]
     for (first, shorter), (second, longer) in pairwise(sorted(sound)):  # what begins another stands right before it
         if first == second:
-            tokens = " ".join(reader.shown(first))
+            tokens = " ".join(reader.token_names(first))
             lines.append(f"{named([shorter, longer])}: the same tokens ({tokens}); use words that differ to this model")
         elif by_sum and second[: len(first)] == first:
-            begin, rest = (" ".join(reader.shown(part)) for part in (first, second[len(first) :]))
+            beginning, ending = (" ".join(reader.token_names(part)) for part in (first, second[len(first) :]))
             lines.append(
-                f"{named([shorter])} begins {named([longer])} ({begin} | {rest}), which by the sum of "
+                f"{named([shorter])} begins {named([longer])} ({beginning} | {ending}), which by the sum of "
                 "log-probabilities can never win; use --ranking mean, or other words"
             )
     return lines

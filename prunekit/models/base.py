@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prunekit.models.batch import Batch, Encoded, Row, collate
-from prunekit.models.encoding import Reading, Way, encode
+from prunekit.models.encoding import AnswerPlace, EncodingOptions, encode
 from prunekit.models.identity import ModelIdentity, identity_of
-from prunekit.models.placing import Beside, Placed, apart, beside, joined
+from prunekit.models.input_rows import InputRows, PromptAndInput, insert_prompt, prompt_and_input, read_grouped
 from prunekit.models.prompt_batch import Head, PromptBatch
-from prunekit.models.tokens import TextReader
+from prunekit.models.text_reader import TextReader
 from prunekit.models.traits import Traits, embedding_rows, text_config
 from prunekit.support.errors import ConfigError
 from prunekit.tasks import Example
@@ -60,21 +60,23 @@ class FrozenModel:
         ranking: choices are ranked by the sum of their tokens' log-probabilities, or by the mean.
         max_input_tokens: longer inputs lose the end of their longest field.
         reader: its tokenizer as it reads texts and answers.
-        traits: how the model is given its rows; `trial.settle` finds out.
-        tried: tokens of the longest text tried.
+        traits: how the model is given its rows; `trial.find_traits` finds out.
+        tried_tokens: tokens of the longest text tried.
     """
 
     positions: tuple[Position, ...] = ("first",)
     answers_by_head = False
     closes_texts = True
     traits = Traits()
-    tried = 0
+    tried_tokens = 0
 
     def __init__(
         self, model: Any, tokenizer: Any, *, position: Position, ranking: Ranking = "sum", max_input_tokens: int = 256
     ) -> None:
         if position not in self.positions:
-            raise ConfigError(f"place = {position!r} does not fit this model; use one of {', '.join(self.positions)}")
+            raise ConfigError(
+                f"position = {position!r} does not fit this model; use one of {', '.join(self.positions)}"
+            )
         self.model: nn.Module = model
         self.tokenizer = tokenizer
         self.reader = TextReader(tokenizer, closes=self.closes_texts)
@@ -82,90 +84,93 @@ class FrozenModel:
         self.model.requires_grad_(False)
         self.model.eval()
 
-    # ---- what a family says of itself
+    # ---- what each family defines
 
     def layout(self, example: Encoded, every_choice: bool) -> Row:
         """How this family lays out one example, for all its choices or for the gold one alone."""
         raise NotImplementedError
 
-    def answered(self, own_choices: bool) -> Way:
-        """Where this family reads answers: behind the text, apart from it, or nowhere, since a head answers."""
+    def answer_place(self, own_choices: bool) -> AnswerPlace:
+        """Where the tokens of an answer stand for this family: behind the text, apart from it, or nowhere (a head)."""
         raise NotImplementedError
 
-    def _judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
+    def _forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
         raise NotImplementedError
 
-    def remembering(self) -> AbstractContextManager[None]:
-        """While prompts stay as they are, what follows from them alone may be kept."""
+    def caching_states(self) -> AbstractContextManager[None]:
+        """While no prompt changes, states that depend on prompts and texts alone may be kept; nothing here."""
         return nullcontext()
 
-    def settled(self) -> None:
-        """Called whenever the traits have been found anew."""
+    def traits_changed(self) -> None:
+        """Called each time the traits have been found."""
 
     # ---- what every family does
 
-    def judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
+    def forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
         """Losses and choice scores of every member on every example.
 
         Raises:
-            ConfigError: where prompt tokens are hidden from a model that sees them all the same.
+            ConfigError: where prompt tokens are hidden and the model ignores the attention mask.
         """
-        if soft.hides and not self.hides:
+        if prompts.has_hidden and not self.can_hide:
             kind = type(self.model).__name__
             raise ConfigError(
-                f"{kind} sees prompt tokens that are hidden from it; drop them by --dropped-as remove or zero"
+                f"{kind} reads prompt tokens that the attention mask hides; use --dropped-as remove or zero"
             )
-        return self._judged(soft, batch.to(self.device))
+        return self._forward_rows(prompts, batch.to(self.device))
 
-    def _judged(self, soft: PromptBatch, batch: Batch) -> Predictions:
-        if self.traits.together != "alone" or soft.members * batch.size == 1:
-            return self._judge(soft, batch)
+    def _forward_rows(self, prompts: PromptBatch, batch: Batch) -> Predictions:
+        if self.traits.together != "alone" or prompts.members * batch.size == 1:
+            return self._forward(prompts, batch)
         members = []
-        for member in range(soft.members):
-            each = [self._judge(*_row_alone(soft, batch, member, row)) for row in range(batch.size)]
-            members.append([torch.cat([getattr(row, name) for row in each], dim=1) for name in ("losses", "logits")])
+        for member in range(prompts.members):
+            outputs = [self._forward(*_row_alone(prompts, batch, member, example)) for example in range(batch.size)]
+            members.append(
+                [torch.cat([getattr(example, name) for example in outputs], dim=1) for name in ("losses", "logits")]
+            )
         return Predictions(*(torch.cat(parts) for parts in zip(*members, strict=True)))
 
     @cached_property
-    def hides(self) -> bool:
-        """Whether what a hidden prompt token holds changes no answer, by trying."""
+    def can_hide(self) -> bool:
+        """Whether the values of a hidden prompt token change no answer, by trying."""
         values = self.embed(torch.tensor([[0, 1, 0], [0, 2, 0]]))
-        there = torch.tensor([[True, False, True]] * 2, device=values.device)
+        present = torch.tensor([[True, False, True]] * 2, device=values.device)
         head = None
         if self.answers_by_head:
             weight = torch.randn(2, self.hidden_width, generator=torch.Generator().manual_seed(0))
             head = Head(weight.to(values.device).expand(2, -1, -1), torch.zeros(2, 2, device=values.device))
-        soft = PromptBatch(values, there, torch.ones_like(there), there.long(), None, head)
-        text = Encoded(0, (3, 4, 5), ((6,), (7,)), 0)
+        prompts = PromptBatch(values, present, torch.ones_like(present), present.long(), None, head)
+        example = Encoded(0, (3, 4, 5), ((6,), (7,)), 0)
         with torch.no_grad():
-            logits = self._judged(soft, self.batch([[text]], every_choice=True).to(self.device)).logits
+            logits = self._forward_rows(prompts, self.batch([[example]], every_choice=True).to(self.device)).logits
         return bool((logits[0] - logits[1]).abs().max() <= 1e-6 * logits.abs().max())
 
-    def losses(self, soft: PromptBatch, batch: Batch) -> Tensor:
+    def losses(self, prompts: PromptBatch, batch: Batch) -> Tensor:
         """[S, B] per-example losses."""
-        return self.judge(soft, batch).losses
+        return self.forward(prompts, batch).losses
 
-    def logits(self, soft: PromptBatch, batch: Batch) -> Tensor:
+    def logits(self, prompts: PromptBatch, batch: Batch) -> Tensor:
         """[S, B, C] choice scores; -inf where an example has fewer choices."""
-        return self.judge(soft, batch).logits
+        return self.forward(prompts, batch).logits
 
     def encode(self, examples: Iterable[Example], *, own_choices: bool, prompt_tokens: int) -> list[Encoded]:
         """Token ids of examples.
 
         Args:
+            examples: of one task.
             own_choices: whether answers differ per example.
             prompt_tokens: P, which must fit beside text and answer; a text over the limit is shortened field by field.
 
         Raises:
-            ConfigError: in one line where answers cannot be read, told apart or chosen.
-            DataError: in one line where answers cannot be read, told apart or chosen.
+            ConfigError: where the task's answers cannot be read, told apart or ever chosen.
+            DataError: where a row, or a row's own answers, cannot be read.
         """
-        return encode(self.reader, examples, self.reading(own_choices, prompt_tokens))
+        return encode(self.reader, examples, self.encoding_options(own_choices, prompt_tokens))
 
-    def reading(self, own_choices: bool, prompt_tokens: int = 0) -> Reading:
-        """How texts and answers of a task are read beside a prompt of P = `prompt_tokens`."""
-        return Reading(
-            self.answered(own_choices),
+    def encoding_options(self, own_choices: bool, prompt_tokens: int = 0) -> EncodingOptions:
+        """How texts and answers of a task are encoded next to a prompt of P = `prompt_tokens`."""
+        return EncodingOptions(
+            self.answer_place(own_choices),
             own_choices,
             by_sum=self.ranking == "sum" and not self.answers_by_head,
             text_tokens=self.max_input_tokens,
@@ -174,7 +179,7 @@ class FrozenModel:
         )
 
     def batch(self, members: Sequence[Sequence[Encoded]], *, every_choice: bool) -> Batch:
-        """One batch of [M][B] examples; `every_choice=False` lays out the gold choice alone, enough for the loss."""
+        """One batch of M x B examples; `every_choice=False` lays out the gold choice alone, enough for the loss."""
         return collate([[self.layout(example, every_choice) for example in rows] for rows in members], self.pad)
 
     def new_head(self, choices: int | None) -> dict[str, Tensor] | None:
@@ -240,8 +245,8 @@ class FrozenModel:
     def device(self) -> torch.device:
         """Where inputs go: where the weights are, or the first of them where they are spread."""
         hook = getattr(self.embedding, "_hf_hook", None)
-        known = getattr(hook, "execution_device", None)
-        return next(self.model.parameters()).device if known is None else torch.device(known)
+        device = getattr(hook, "execution_device", None)
+        return next(self.model.parameters()).device if device is None else torch.device(device)
 
     @property
     def spread(self) -> bool:
@@ -286,42 +291,42 @@ class FrozenModel:
 
     # ---- helpers of the families
 
-    def _beside(self, soft: PromptBatch, batch: Batch) -> Beside:
+    def _beside(self, prompts: PromptBatch, batch: Batch) -> PromptAndInput:
         """Prompt and text of every row, with the layers' own embeddings behind each vector where there are such."""
-        side = beside(soft, batch, self.embed(batch.ids))
+        parts = prompt_and_input(prompts, batch, self.embed(batch.ids))
         if not self.traits.per_layer:
-            return side
-        texts = self.layer_inputs(batch.ids).flatten(-2).expand(*side.embedded.shape[:-1], -1)
+            return parts
+        texts = self.layer_inputs(batch.ids).flatten(-2).expand(*parts.embedded.shape[:-1], -1)
         filler = self.layer_inputs(batch.ids.new_full((1,), self.filler_id)).flatten(-2)
-        prompt = filler.expand(*side.values.shape[:-1], -1)
+        prompt = filler.expand(*parts.values.shape[:-1], -1)
         return replace(
-            side, embedded=torch.cat([side.embedded, texts], -1), values=torch.cat([side.values, prompt], -1)
+            parts, embedded=torch.cat([parts.embedded, texts], -1), values=torch.cat([parts.values, prompt], -1)
         )
 
-    def _position(self, soft: PromptBatch, batch: Batch) -> Placed:
+    def _position(self, prompts: PromptBatch, batch: Batch) -> InputRows:
         """Prompt vectors put before (or, after-cls, behind the first of) the input embeddings of every row."""
-        return joined(self._beside(soft, batch), split=1 if self.position == "after-cls" else 0)
+        return insert_prompt(self._beside(prompts, batch), split=1 if self.position == "after-cls" else 0)
 
-    def _read_rows(self, placed: Placed, read: Callable[..., Any]) -> Tensor:
-        """[N, T, D], what `read` gives of rows, those apart that may not share a forward pass.
+    def _read_rows(self, rows: InputRows, read: Callable[..., Any]) -> Tensor:
+        """[N, T, D], what `read` makes of rows, in several passes where rows may not share one.
 
         Args:
             read: (inputs_embeds, attention_mask, ...) -> [N, T, D].
         """
 
-        def of(rows: Placed) -> Tensor:
+        def read_all(rows: InputRows) -> Tensor:
             outputs: Tensor = read(**self._arguments(rows))
             return outputs
 
-        return of(placed) if self.traits.together == "batch" else apart(placed, self.traits.together, of)
+        return read_all(rows) if self.traits.together == "batch" else read_grouped(rows, self.traits.together, read_all)
 
-    def _arguments(self, placed: Placed) -> dict[str, Tensor]:
+    def _arguments(self, rows: InputRows) -> dict[str, Tensor]:
         """Rows as a model takes them."""
-        arguments = {"inputs_embeds": placed.embeds, "attention_mask": placed.attention}
+        arguments = {"inputs_embeds": rows.embeds, "attention_mask": rows.attention}
         if self.traits.first_position is not None:
-            arguments["position_ids"] = placed.positions + self.traits.first_position
+            arguments["position_ids"] = rows.positions + self.traits.first_position
         if self.traits.per_layer:
-            embeds, layers = placed.embeds.split([self.width, placed.embeds.shape[-1] - self.width], dim=-1)
+            embeds, layers = rows.embeds.split([self.width, rows.embeds.shape[-1] - self.width], dim=-1)
             depth = int(self.text_config.num_hidden_layers)
             arguments |= {"inputs_embeds": embeds, "per_layer_inputs": layers.unflatten(-1, (depth, -1))}
         return arguments
@@ -347,11 +352,11 @@ class FrozenModel:
         """Tokens of the longest row that the model can read; without limit where positions are relative."""
         names = ("max_encoder_position_embeddings", "max_position_embeddings", "n_positions", "max_seq_len")
         limits = [getattr(self.text_config, name, None) for name in names]
-        limit = next((int(each) for each in limits if isinstance(each, int) and each > 0), None)
+        limit = next((int(limit) for limit in limits if isinstance(limit, int) and limit > 0), None)
         return 10**9 if limit is None else limit - (self.traits.first_position or 0)
 
 
-def by_words(logprobs: Tensor, batch: Batch, ranking: Ranking) -> Predictions:
+def predict_from_words(logprobs: Tensor, batch: Batch, ranking: Ranking) -> Predictions:
     """Losses and choice scores from [S, B, C, L] log-probabilities of the answers' tokens."""
     real = batch.target_mask.to(logprobs.dtype)
     total = (logprobs * real).sum(-1)  # [S, B, C]
@@ -363,12 +368,12 @@ def by_words(logprobs: Tensor, batch: Batch, ranking: Ranking) -> Predictions:
     return Predictions(losses, ranked.masked_fill(~batch.choice_mask, float("-inf")))
 
 
-def by_head(states: Tensor, head: Head, batch: Batch) -> Predictions:
+def predict_from_head(states: Tensor, head: Head, batch: Batch) -> Predictions:
     """Losses and choice scores from [S, B, R, H] states: a row of the head per choice, or one scalar per row."""
     states = states.to(head.weight.dtype)
     # a linear layer per member, as a classification model has it, so that a single row's scores are its, bit for bit
-    each = zip(states, head.weight, head.bias, strict=True)
-    scores = torch.stack([F.linear(rows.flatten(0, 1), *layer).view(*rows.shape[:2], -1) for rows, *layer in each])
+    members = zip(states, head.weight, head.bias, strict=True)
+    scores = torch.stack([F.linear(rows.flatten(0, 1), *layer).view(*rows.shape[:2], -1) for rows, *layer in members])
     logits = scores.squeeze(-1) if scores.shape[-1] == 1 else scores.squeeze(2)  # [S, B, C]
     logits = logits.masked_fill(~batch.choice_mask, float("-inf"))
     gold = batch.gold.clamp(min=0).expand(logits.shape[:2])[..., None]
@@ -376,13 +381,15 @@ def by_head(states: Tensor, head: Head, batch: Batch) -> Predictions:
     return Predictions(losses.masked_fill(batch.gold < 0, float("nan")), logits)
 
 
-def _row_alone(soft: PromptBatch, batch: Batch, member: int, row: int) -> tuple[PromptBatch, Batch]:
+def _row_alone(prompts: PromptBatch, batch: Batch, member: int, row: int) -> tuple[PromptBatch, Batch]:
     """One member's prompt and one of its examples, all padding cut off."""
-    own = member if batch.ids.shape[0] > 1 else 0
-    cells = {part.name: getattr(batch, part.name)[own : own + 1, row : row + 1] for part in fields(Batch)}
-    length = int(cells["mask"].sum(-1).max())
-    cells |= {name: cells[name][..., :length] for name in ("ids", "mask")}
-    alone = soft.member(member)
+    batch_row = member if batch.ids.shape[0] > 1 else 0
+    parts = {
+        field.name: getattr(batch, field.name)[batch_row : batch_row + 1, row : row + 1] for field in fields(Batch)
+    }
+    length = int(parts["mask"].sum(-1).max())
+    parts |= {name: parts[name][..., :length] for name in ("ids", "mask")}
+    alone = prompts.member(member)
     if alone.values.dim() == 4:
         alone = replace(alone, values=alone.values[:, row : row + 1])
-    return alone, Batch(**cells)
+    return alone, Batch(**parts)

@@ -17,10 +17,10 @@ class Encoded:
     """One example as token ids.
 
     Attributes:
-        index: its position in its split.
+        index: its index in its split.
         text: ids of the input, special tokens included.
         choices: ids of each of its C answers, as the model family scores them.
-        gold: the right answer's place (the first where several are right, -1 where none is known).
+        gold: index of the right answer (the first where several are right, -1 where the example has no label).
         own_choices: whether the answers are this example's own rather than the task's.
         cut: whether the text had to be shortened.
     """
@@ -45,14 +45,14 @@ class Batch:
     R rows per example: 1, or C where the answer is part of the row.  L answer tokens.
 
     Attributes:
-        ids: [M, B, R, T] right-padded input ids and their Bool attention mask.
-        mask: [M, B, R, T] right-padded input ids and their Bool attention mask.
-        targets: [M, B, C, L] answer ids and which of them are real; L = 0 where a head answers.
-        target_mask: [M, B, C, L] answer ids and which of them are real; L = 0 where a head answers.
-        start: [M, B, R] row position whose output predicts the first answer token (decoder-only).
-        choice_mask: Bool[M, B, C] which choices an example has.
-        gold: [M, B] place of the right answer, position in the split.
-        index: [M, B] place of the right answer, position in the split.
+        ids: [M, B, R, T] input ids, right-padded.
+        mask: Bool[M, B, R, T], False for padding.
+        targets: [M, B, C, L] answer ids; L = 0 where a head answers.
+        target_mask: Bool[M, B, C, L], which of them are real.
+        start: [M, B, R] slot whose output predicts the first answer token (decoder-only).
+        choice_mask: Bool[M, B, C], which choices an example has.
+        gold: [M, B] index of the right answer.
+        index: [M, B] index of the example in its split.
     """
 
     ids: Tensor
@@ -79,9 +79,11 @@ class Row:
     """One example as a model family lays it out: R input rows, C answers.
 
     Attributes:
-        start: of each row, the place of its text's last token (where the answer is read).
-        gold: the right answer's place, -1 where none is known.
-        index: the example's position in its split.
+        inputs: token ids of each row.
+        targets: token ids of each answer.
+        start: of each row, the slot of its text's last token (where the answer is read).
+        gold: index of the right answer, -1 where the example has no label.
+        index: the example's index in its split.
     """
 
     inputs: Sequence[Ids]
@@ -92,7 +94,7 @@ class Row:
 
 
 def collate(rows: Sequence[Sequence[Row]], pad: int) -> Batch:
-    """[M][B] rows -> one right-padded batch. A missing choice is padded by a copy of the example's first row."""
+    """M x B rows -> one right-padded batch. A missing choice is padded by a copy of the example's first row."""
     flat = [row for member in rows for row in member]
     lead = (len(rows), len(rows[0]))
     choices = max(len(row.targets) for row in flat)

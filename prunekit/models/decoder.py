@@ -11,21 +11,20 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from prunekit.models import suffix
-from prunekit.models.base import FrozenModel, Position, Predictions, Ranking, by_words
+from prunekit.models.base import FrozenModel, Position, Predictions, Ranking, predict_from_words
 from prunekit.models.batch import Batch, Encoded, Ids, Row
-from prunekit.models.encoding import Way
-from prunekit.models.keeping import keeping
-from prunekit.models.placing import Placed, behind_text
+from prunekit.models.cache_argument import cache_argument
+from prunekit.models.encoding import AnswerPlace
+from prunekit.models.input_rows import InputRows, insert_before_answer
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.text_cache import Text, TextCache
 from prunekit.models.traits import windows
 
-# texts that are read at once on a GPU. A CPU reads them one by one: that costs it little, and what is kept of a text
-# does then not depend on its neighbours, so that a resumed run, which meets texts in another order, ends in the same
-# bytes.
+# texts that a GPU reads at once. A CPU reads them one by one: that costs it little, and the cached text then does not
+# depend on its neighbours, so that a resumed run, which meets texts in another order, ends in the same bytes.
 _READ_AT_ONCE = 16
-# by how much of the largest score answers behind a cached text may differ from those of whole rows when it is tried
-_TRIED = {torch.float64: 1e-6, torch.float32: 1e-4}
+# how far, as a part of the largest score, answers behind a cached text may lie from those of whole rows
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 
 
 class Decoder(FrozenModel):
@@ -57,13 +56,13 @@ class Decoder(FrozenModel):
         self.texts = TextCache(text_cache_mb * 2**20)
         self.caches_texts = False
 
-    def settled(self) -> None:
-        """See whether what was read of a text may be kept, now that it is known how the model reads."""
-        kept, self.texts = self.texts, TextCache(2**30)  # for trying alone
+    def traits_changed(self) -> None:
+        """Try whether texts may be cached, now that it is known how the model takes its rows."""
+        texts, self.texts = self.texts, TextCache(2**30)  # for trying alone
         self.caches_texts = self.position == "suffix" and not self.spread and self._cache_is_exact()
-        self.texts = TextCache(kept.memory_bytes)
+        self.texts = TextCache(texts.memory_bytes)
 
-    def answered(self, own_choices: bool) -> Way:
+    def answer_place(self, own_choices: bool) -> AnswerPlace:
         """Behind the text, as the tokenizer reads the two together."""
         return "behind"
 
@@ -74,126 +73,128 @@ class Decoder(FrozenModel):
         inputs = [example.text] if _one_token(targets) else [example.text + target[:-1] for target in targets]
         return Row(inputs, targets, [len(example.text) - 1] * len(inputs), gold, example.index)
 
-    def judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
+    def forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
         """Losses and choice scores of every member on every example."""
-        if not self._goes_behind(soft, batch):
-            return super().judge(soft, batch)
-        return self._judge_behind(soft, batch.to(self.device), suffix.text_ids(batch))
+        if not self._goes_behind(prompts, batch):
+            return super().forward(prompts, batch)
+        return self._forward_behind(prompts, batch.to(self.device), suffix.text_ids(batch))
 
-    def _judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
-        shape = (soft.members, *batch.targets.shape[1:])
+    def _forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
+        shape = (prompts.members, *batch.targets.shape[1:])
         targets = batch.targets.expand(shape)  # [S, B, C, L]
-        start = batch.start.expand(soft.members, *batch.start.shape[1:])
+        start = batch.start.expand(prompts.members, *batch.start.shape[1:])
         if self.position == "suffix":
-            placed, at = behind_text(self._beside(soft, batch), start, shape[-1])
+            placed, slots = insert_before_answer(self._beside(prompts, batch), start, shape[-1])
         else:
-            placed = self._position(soft, batch)
-            at = start[..., None] + soft.values.shape[-2] + torch.arange(shape[-1], device=start.device)
-            at = at.clamp(max=placed.embeds.shape[1] - 1).flatten(0, 2)  # [S * B * R, L]
-        logprobs = self._next_token(placed, at).log_softmax(-1)  # [S * B * R, L, V]
+            placed = self._position(prompts, batch)
+            slots = start[..., None] + prompts.values.shape[-2] + torch.arange(shape[-1], device=start.device)
+            slots = slots.clamp(max=placed.embeds.shape[1] - 1).flatten(0, 2)  # [S * B * R, L]
+        logprobs = self._next_token(placed, slots).log_softmax(-1)  # [S * B * R, L, V]
         logprobs = logprobs.unflatten(0, (shape[0], shape[1], -1)).expand(*shape[:3], shape[3], -1)
-        return by_words(logprobs.gather(4, targets[..., None]).squeeze(4), batch, self.ranking)
+        return predict_from_words(logprobs.gather(4, targets[..., None]).squeeze(4), batch, self.ranking)
 
-    def _next_token(self, placed: Placed, at: Tensor) -> Tensor:
-        """[N, L, V] output logits at the row positions `at` [N, L]; only those rows meet the output matrix."""
-        model: Any = self.model
-        more = self._uncached
+    def _next_token(self, placed: InputRows, slots: Tensor) -> Tensor:
+        """[N, L, V] output logits at the slots [N, L] of each row; only those rows meet the output matrix."""
+        module: Any = self.model
+        no_cache = self._uncached
         if self._plain_output:
-            hidden = self._read_rows(placed, lambda **rows: model.base_model(**rows, **more).last_hidden_state)
-            logits = model.get_output_embeddings()(_rows(hidden, at))
+            hidden = self._read_rows(placed, lambda **rows: module.base_model(**rows, **no_cache).last_hidden_state)
+            logits = module.get_output_embeddings()(_rows(hidden, slots))
         else:
-            logits = _rows(self._read_rows(placed, lambda **rows: model(**rows, **more).logits), at)
+            logits = _rows(self._read_rows(placed, lambda **rows: module(**rows, **no_cache).logits), slots)
         return _precise(logits)
 
     # ---- behind cached texts
 
-    def _goes_behind(self, soft: PromptBatch, batch: Batch) -> bool:
+    def _goes_behind(self, prompts: PromptBatch, batch: Batch) -> bool:
         """Whether this batch can be read behind cached texts."""
         return (
             self.caches_texts
-            and soft.embed_input is None
+            and prompts.embed_input is None
             and not self.model.training  # dropout draws another text each time
-            and batch.ids.shape[-1] + soft.present.shape[1] <= min(windows(self.config), default=10**9)
+            and batch.ids.shape[-1] + prompts.present.shape[1] <= min(windows(self.config), default=10**9)
             and bool((batch.start >= 0).all())  # of an empty text nothing can be kept
-            and (self._plain_output or bool(soft.present.any(dim=1).all()))  # else the text's own output is asked for
+            and (self._plain_output or bool(prompts.present.any(dim=1).all()))  # else the text's own output is needed
         )
 
-    def _judge_behind(self, soft: PromptBatch, batch: Batch, texts: Sequence[Ids]) -> Predictions:
-        """As `_judge`, from the prompt on; texts: the ids of the M * B texts."""
-        known = self.texts.take(texts, self._read)
-        counted = soft.present if self.counts_attended else soft.placed
-        rows = suffix.behind(soft, batch, [len(text) for text in texts], self.embed, counted)
-        logprobs = self._next_token_behind(rows, known, batch.size).log_softmax(-1)  # [N, 1 + C * A, V]
-        logprobs = logprobs.unflatten(0, (soft.members, batch.size))
-        targets = batch.targets.expand(soft.members, *batch.targets.shape[1:])  # [S, B, C, L]
+    def _forward_behind(self, prompts: PromptBatch, batch: Batch, texts: Sequence[Ids]) -> Predictions:
+        """As `_forward`, from the prompt on; texts: the ids of the M * B texts."""
+        cached_texts = self.texts.take(texts, self._read)
+        counted = prompts.present if self.counts_attended else prompts.placed
+        rows = suffix.suffix_rows(prompts, batch, [len(text) for text in texts], self.embed, counted)
+        logprobs = self._next_token_behind(rows, cached_texts, batch.size).log_softmax(-1)  # [N, 1 + C * A, V]
+        logprobs = logprobs.unflatten(0, (prompts.members, batch.size))
+        targets = batch.targets.expand(prompts.members, *batch.targets.shape[1:])  # [S, B, C, L]
         choices, longest = targets.shape[2:]
         first = logprobs[:, :, :1].expand(-1, -1, choices, -1).gather(3, targets[..., :1])
-        rest = logprobs[:, :, 1:].unflatten(2, (choices, longest - 1))
-        rest = rest.gather(4, targets[..., 1:, None]).squeeze(4)
-        return by_words(torch.cat([first, rest], dim=-1), batch, self.ranking)
+        later = logprobs[:, :, 1:].unflatten(2, (choices, longest - 1))
+        later = later.gather(4, targets[..., 1:, None]).squeeze(4)
+        return predict_from_words(torch.cat([first, later], dim=-1), batch, self.ranking)
 
-    def _next_token_behind(self, rows: suffix.Behind, texts: Sequence[Text], size: int) -> Tensor:
-        """[N, 1 + C * A, V] output logits at `rows.at`."""
-        model: Any = self.model
+    def _next_token_behind(self, rows: suffix.SuffixRows, texts: Sequence[Text], size: int) -> Tensor:
+        """[N, 1 + C * A, V] output logits at `rows.slots`."""
+        module: Any = self.model
         arguments = dict(
             inputs_embeds=rows.embeds,
             attention_mask=rows.mask,
             position_ids=rows.positions + (self.traits.first_position or 0),
             use_cache=True,
-            **keeping(self.model, suffix.cached(texts, size)),
+            **cache_argument(self.model, suffix.cache_of(texts, size)),
         )
         if not self._plain_output:
-            return _precise(_rows(model(**arguments).logits, rows.at - 1))
-        own = torch.stack([text.state.to(self.device) for text in texts]).unflatten(0, (-1, size))
-        own = own.expand(len(rows.at) // size, -1, -1).flatten(0, 1)[:, None]
+            return _precise(_rows(module(**arguments).logits, rows.slots - 1))
+        states = torch.stack([text.state.to(self.device) for text in texts]).unflatten(0, (-1, size))
+        states = states.expand(len(rows.slots) // size, -1, -1).flatten(0, 1)[:, None]
         if rows.embeds.shape[1]:
-            own = torch.cat([own, model.base_model(**arguments).last_hidden_state], dim=1)
-        return _precise(model.get_output_embeddings()(_rows(own, rows.at)))
+            states = torch.cat([states, module.base_model(**arguments).last_hidden_state], dim=1)
+        return _precise(module.get_output_embeddings()(_rows(states, rows.slots)))
 
     @torch.no_grad()
     def _read(self, texts: Sequence[Ids]) -> Iterator[Text]:
-        """What the model makes of texts that stand alone."""
-        model: Any = self.model
-        alone = self.device.type == "cpu" or self.traits.together in ("lengths", "alone")
-        step = 1 if alone else _READ_AT_ONCE
+        """Keys, values and last state of texts that stand alone."""
+        module: Any = self.model
+        one_by_one = self.device.type == "cpu" or self.traits.together in ("lengths", "alone")
+        step = 1 if one_by_one else _READ_AT_ONCE
         for start in range(0, len(texts), step):
-            some = texts[start : start + step]
-            longest = max(map(len, some))
-            ids = torch.tensor([[*text, *[self.pad] * (longest - len(text))] for text in some])
-            mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in some])
+            chunk = texts[start : start + step]
+            longest = max(map(len, chunk))
+            ids = torch.tensor([[*text, *[self.pad] * (longest - len(text))] for text in chunk])
+            mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in chunk])
             cache = DynamicCache()
-            read = model.base_model(
+            outputs = module.base_model(
                 inputs_embeds=self.embed(ids),
                 attention_mask=mask.to(self.device),
                 use_cache=True,
-                **keeping(self.model, cache),
+                **cache_argument(self.model, cache),
             )
-            yield from suffix.texts_of(cache, read.last_hidden_state, [len(text) for text in some])
+            yield from suffix.texts_from(cache, outputs.last_hidden_state, [len(text) for text in chunk])
 
     def _cache_is_exact(self) -> bool:
         """Whether answers behind cached texts are those of whole rows, by trying."""
         if not self.accepts("position_ids") or self.traits.per_layer or not suffix.is_cacheable(self.text_config):
             return False
         cache = DynamicCache()
-        if not keeping(self.model, cache):
+        if not cache_argument(self.model, cache):
             return False
-        ids = tuple(position % self.embedding_rows for position in range(16))
+        ids = tuple(index % self.embedding_rows for index in range(16))
         choices = (ids[7:8], ids[8:11])
         batch = self.batch([[Encoded(0, ids[:7], choices, 0), Encoded(1, ids[11:13], choices, 1)]], every_choice=True)
-        vectors, there = self.embed(torch.tensor(ids[13:])), torch.tensor([[True] * 3, [False, True, True]])
-        there = there.to(self.device)
-        soft = PromptBatch(vectors.expand(2, -1, -1), there, there, there.long())  # the second member is padded
+        vectors, present = self.embed(torch.tensor(ids[13:])), torch.tensor([[True] * 3, [False, True, True]])
+        present = present.to(self.device)
+        prompts = PromptBatch(vectors.expand(2, -1, -1), present, present, present.long())  # the second one is padded
         with torch.no_grad():
-            cast(Any, self.model).base_model(inputs_embeds=vectors[None], use_cache=True, **keeping(self.model, cache))
+            cast(Any, self.model).base_model(
+                inputs_embeds=vectors[None], use_cache=True, **cache_argument(self.model, cache)
+            )
             if not suffix.is_uniform(cache):
                 return False
-            whole = self._judge(soft, batch.to(self.device)).logits
-            behind = self._judge_behind(soft, batch.to(self.device), suffix.text_ids(batch)).logits
-        return bool((whole - behind).abs().max() <= _TRIED.get(vectors.dtype, 5e-2) * whole.abs().max())
+            whole = self._forward(prompts, batch.to(self.device)).logits
+            behind = self._forward_behind(prompts, batch.to(self.device), suffix.text_ids(batch)).logits
+        return bool((whole - behind).abs().max() <= _TOLERANCE.get(vectors.dtype, 5e-2) * whole.abs().max())
 
     @cached_property
     def _uncached(self) -> dict[str, bool]:
-        """The argument by which a model keeps no keys and values, where it has one; asked once, not at each update."""
+        """The argument that turns off the key-value cache, where there is one; looked up once, not at each update."""
         return {"use_cache": False} if self.accepts("use_cache") else {}
 
     def _output_is_plain(self) -> bool:
@@ -201,16 +202,16 @@ class Decoder(FrozenModel):
         if self.spread:  # its parts lie on different devices; the whole brings them together
             return False
         ids = torch.arange(4, device=self.device)[None] % self.embedding_rows
-        model: Any = self.model
-        output = model.get_output_embeddings()
-        if not isinstance(getattr(output, "weight", None), Tensor) or model.base_model is model:
+        module: Any = self.model
+        output = module.get_output_embeddings()
+        if not isinstance(getattr(output, "weight", None), Tensor) or module.base_model is module:
             return False
-        more = self._uncached
+        no_cache = self._uncached
         with torch.no_grad():
-            hidden = getattr(model.base_model(input_ids=ids, **more), "last_hidden_state", None)
+            hidden = getattr(module.base_model(input_ids=ids, **no_cache), "last_hidden_state", None)
             if hidden is None or hidden.shape[-1] != output.weight.shape[-1]:
                 return False
-            return torch.equal(output(hidden), model(input_ids=ids, **more).logits)
+            return torch.equal(output(hidden), module(input_ids=ids, **no_cache).logits)
 
 
 def _one_token(targets: tuple[Ids, ...]) -> bool:
@@ -222,6 +223,6 @@ def _precise(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _rows(states: Tensor, at: Tensor) -> Tensor:
+def _rows(states: Tensor, slots: Tensor) -> Tensor:
     """[N, T, D], [N, L] -> [N, L, D]."""
-    return states.gather(1, at[..., None].expand(-1, -1, states.shape[-1]))
+    return states.gather(1, slots[..., None].expand(-1, -1, states.shape[-1]))

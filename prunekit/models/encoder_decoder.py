@@ -10,10 +10,10 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from prunekit.models.base import FrozenModel, Predictions, by_words
+from prunekit.models.base import FrozenModel, Predictions, predict_from_words
 from prunekit.models.batch import Batch, Encoded, Row
-from prunekit.models.encoding import Way
-from prunekit.models.keeping import keeping
+from prunekit.models.cache_argument import cache_argument
+from prunekit.models.encoding import AnswerPlace
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.support.errors import ConfigError
 
@@ -29,8 +29,8 @@ class EncoderDecoder(FrozenModel):
 
     @property
     def _encoder(self) -> Any:
-        model: Any = self.model
-        return model.get_encoder()
+        module: Any = self.model
+        return module.get_encoder()
 
     @property
     def start_id(self) -> int:
@@ -40,10 +40,12 @@ class EncoderDecoder(FrozenModel):
             ConfigError: where the model's configuration names none.
         """
         texts = self.text_config
-        named = [getattr(config, "decoder_start_token_id", None) for config in (self.config, texts)]
-        start = next((each for each in named if each is not None), getattr(texts, "bos_token_id", None))
+        ids = [getattr(config, "decoder_start_token_id", None) for config in (self.config, texts)]
+        start = next((start_id for start_id in ids if start_id is not None), getattr(texts, "bos_token_id", None))
         if start is None:
-            raise ConfigError("the model's config.json names no decoder_start_token_id, which its answers begin behind")
+            raise ConfigError(
+                "the model's config.json names no decoder_start_token_id, which every answer begins with; add it"
+            )
         return int(start)
 
     @property
@@ -51,7 +53,7 @@ class EncoderDecoder(FrozenModel):
         """Width of the decoder's last hidden state."""
         return int(getattr(self.config, "d_model", None) or self.text_config.hidden_size)
 
-    def answered(self, own_choices: bool) -> Way:
+    def answer_place(self, own_choices: bool) -> AnswerPlace:
         """Apart from the text, with the closing token, as the model was trained to write."""
         return "apart"
 
@@ -60,12 +62,12 @@ class EncoderDecoder(FrozenModel):
         targets = example.choices if every_choice else (example.choices[example.gold],)
         return Row([example.text], targets, [0], example.gold if every_choice else 0, example.index)
 
-    def _judge(self, soft: PromptBatch, batch: Batch) -> Predictions:
-        placed = self._position(soft, batch)
+    def _forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
+        placed = self._position(prompts, batch)
         encoded = self._read_rows(placed, self._encode)
-        targets = batch.targets.expand(soft.members, *batch.targets.shape[1:])  # [S, B, C, L]
-        answers = self._of_one if targets.shape[2] == 1 else self._of_several
-        return by_words(
+        targets = batch.targets.expand(prompts.members, *batch.targets.shape[1:])  # [S, B, C, L]
+        answers = self._score_one if targets.shape[2] == 1 else self._score_several
+        return predict_from_words(
             answers(encoded, placed.attention, targets.flatten(0, 1)).view(targets.shape), batch, self.ranking
         )
 
@@ -76,40 +78,46 @@ class EncoderDecoder(FrozenModel):
         states: Tensor = output.last_hidden_state
         return states
 
-    def _of_one(self, encoded: Tensor, attention: Tensor, targets: Tensor) -> Tensor:
+    def _score_one(self, encoded: Tensor, attention: Tensor, targets: Tensor) -> Tensor:
         """[N, 1, L] log probabilities of the tokens of one answer to each of N texts."""
         flat = targets.flatten(0, 1)
-        return _taken(self._decoded(encoded, attention, self._shifted(flat)).logits, flat)[:, None]
+        return _token_logprobs(self._decoded(encoded, attention, self._shifted(flat)).logits, flat)[:, None]
 
-    def _of_several(self, encoded: Tensor, attention: Tensor, targets: Tensor) -> Tensor:
-        """[N, C, L] the same of C answers to each: they share the decoder's first token and all it knows of the text.
+    def _score_several(self, encoded: Tensor, attention: Tensor, targets: Tensor) -> Tensor:
+        """[N, C, L] the same of C answers to each, which share the decoder's first token and its view of the text.
 
-        What the decoder makes of a text, keys and values in every layer, costs more than the few tokens of an answer.
+        The decoder's keys and values of a text, in every layer, cost more than the few tokens of an answer.
         """
         choices = targets.shape[1]
         start = self._shifted(targets[:, 0, :1])
-        known = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        first = self._decoded(encoded, attention, start, known)
-        found = [_taken(first.logits.expand(-1, choices, -1), targets[:, :, 0])[..., None]]
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        first = self._decoded(encoded, attention, start, cache)
+        logprobs = [_token_logprobs(first.logits.expand(-1, choices, -1), targets[:, :, 0])[..., None]]
         if targets.shape[2] > 1:
-            known.batch_repeat_interleave(choices)
-            texts, shown = (one.repeat_interleave(choices, dim=0) for one in (encoded, attention))
+            cache.batch_repeat_interleave(choices)
+            texts, attended = (tensor.repeat_interleave(choices, dim=0) for tensor in (encoded, attention))
             flat = targets.flatten(0, 1)
-            rest = self._decoded(texts, shown, flat[:, :-1], known)
-            found.append(_taken(rest.logits, flat[:, 1:]).view(*targets.shape[:2], -1))
-        return torch.cat(found, dim=2)
+            later = self._decoded(texts, attended, flat[:, :-1], cache)
+            logprobs.append(_token_logprobs(later.logits, flat[:, 1:]).view(*targets.shape[:2], -1))
+        return torch.cat(logprobs, dim=2)
 
     def _decoded(
-        self, encoded: Tensor, attention: Tensor, inputs: Tensor, known: EncoderDecoderCache | None = None
+        self, encoded: Tensor, attention: Tensor, inputs: Tensor, cache: EncoderDecoderCache | None = None
     ) -> Any:
-        """The decoder's output; known: what it has read before, which it adds to."""
-        model: Any = self.model
+        """The decoder's output; `cache` holds the keys and values of what it has read before, and is added to."""
+        module: Any = self.model
         texts = self._output_kind(last_hidden_state=encoded)  # some decoders ask for what only their encoder's own has
-        kept = {} if known is None else keeping(self.model, known)
-        if known is not None and not kept:
-            raise ConfigError(f"{type(model).__name__} keeps no keys and values; use a model of transformers that does")
-        return model(
-            encoder_outputs=texts, attention_mask=attention, decoder_input_ids=inputs, use_cache=bool(kept), **kept
+        arguments = {} if cache is None else cache_argument(self.model, cache)
+        if cache is not None and not arguments:
+            raise ConfigError(
+                f"{type(module).__name__} keeps no keys and values; use a model of transformers that does"
+            )
+        return module(
+            encoder_outputs=texts,
+            attention_mask=attention,
+            decoder_input_ids=inputs,
+            use_cache=bool(arguments),
+            **arguments,
         )
 
     def _shifted(self, targets: Tensor) -> Tensor:
@@ -118,7 +126,7 @@ class EncoderDecoder(FrozenModel):
         return torch.cat([start, targets[:, :-1]], dim=1)
 
 
-def _taken(logits: Tensor, ids: Tensor) -> Tensor:
+def _token_logprobs(logits: Tensor, ids: Tensor) -> Tensor:
     """[..., L] log probabilities of the tokens ids [..., L] under logits [..., L, V]."""
     logprobs = logits.float().log_softmax(-1) if logits.dtype != torch.float64 else logits.log_softmax(-1)
     return logprobs.gather(-1, ids[..., None]).squeeze(-1)

@@ -15,13 +15,13 @@ from typing import Literal
 
 from prunekit.models import answers
 from prunekit.models.batch import Encoded, Ids
-from prunekit.models.tokens import Join, TextReader
+from prunekit.models.text_reader import Join, TextReader
 from prunekit.support.errors import ConfigError, DataError, PrunekitError
 from prunekit.tasks import SEPARATORS, Example
 from prunekit.tasks.example import literals
 
 # answers are read "behind" the text, "apart" from it (an encoder-decoder's), or not at all, where a "head" answers
-Way = Literal["behind", "apart", "head"]
+AnswerPlace = Literal["behind", "apart", "head"]
 
 # texts that are tokenised at once: many, since a tokenizer spreads them over cores, and few enough to fit in memory
 _AT_ONCE = 1000
@@ -30,11 +30,11 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Reading:
+class EncodingOptions:
     """What is asked of the texts and answers of a task.
 
     Attributes:
-        way: how its answers are read.
+        answer_place: how its answers are read.
         own_choices: whether they are each example's own, and so a row's words.
         by_sum: whether answers are ranked by the sum of their tokens' log-probabilities.
         text_tokens: most tokens of a text.
@@ -42,7 +42,7 @@ class Reading:
         rows: how many ids the model has embeddings for.
     """
 
-    way: Way
+    answer_place: AnswerPlace
     own_choices: bool
     by_sum: bool = True
     text_tokens: int = 10**9
@@ -63,7 +63,7 @@ class _Fitted:
         return max(map(len, self.answers), default=0)
 
 
-def encode(reader: TextReader, examples: Iterable[Example], reading: Reading) -> list[Encoded]:
+def encode(reader: TextReader, examples: Iterable[Example], options: EncodingOptions) -> list[Encoded]:
     """Token ids of examples; a text over the limits loses the end of its longest field.
 
     Raises:
@@ -73,61 +73,66 @@ def encode(reader: TextReader, examples: Iterable[Example], reading: Reading) ->
             share a token, or where a row holds what cannot be read as plain text.
     """
     rows: list[Encoded] = []
-    for wording, some in _by_wording(reader, examples, reading):
-        rows += wording.encoded(some)
+    for encoder, chunk in _by_author(reader, examples, options):
+        rows += encoder.encoded(chunk)
     return rows
 
 
-def text_lengths(reader: TextReader, examples: Iterable[Example], reading: Reading) -> list[int]:
+def text_lengths(reader: TextReader, examples: Iterable[Example], options: EncodingOptions) -> list[int]:
     """How many tokens each text has before it is cut."""
     lengths: list[int] = []
-    for wording, some in _by_wording(reader, examples, reading):
-        lengths += [reader.frame + len(ids) for ids in wording.texts(some)]
+    for encoder, chunk in _by_author(reader, examples, options):
+        lengths += [reader.frame + len(ids) for ids in encoder.texts(chunk)]
     return lengths
 
 
-def _by_wording(
-    reader: TextReader, examples: Iterable[Example], reading: Reading
-) -> Iterator[tuple[Wording, list[Example]]]:
+def _by_author(
+    reader: TextReader, examples: Iterable[Example], options: EncodingOptions
+) -> Iterator[tuple[TaskEncoder, list[Example]]]:
     """Examples of one author's words, some at once."""
 
     def words(example: Example) -> tuple[str, ...]:
-        return (example.template, *(() if reading.own_choices else example.choices))
+        return (example.template, *(() if options.own_choices else example.choices))
 
-    for _, same in groupby(examples, words):
-        some = list(same)
-        wording = Wording(reader, some[0], reading)
-        for start in range(0, len(some), _AT_ONCE):
-            yield wording, some[start : start + _AT_ONCE]
+    for _, group in groupby(examples, words):
+        alike = list(group)
+        encoder = TaskEncoder(reader, alike[0], options)
+        for start in range(0, len(alike), _AT_ONCE):
+            yield encoder, alike[start : start + _AT_ONCE]
 
 
-class Wording:
+class TaskEncoder:
     """The template and answers of a task, as its tokenizer reads them.
 
     Attributes:
         plain: whether special tokens are read as any other text, since the author of the task means none.
     """
 
-    def __init__(self, reader: TextReader, example: Example, reading: Reading) -> None:
-        self.reader, self.reading = reader, reading
-        words = [] if reading.own_choices else list(example.choices)
-        self._meant = sum(len(reader.special(ids)) for ids in reader.ids(literals(example.template), plain=False))
-        own = [len(reader.special(ids)) for ids in reader.ids(words, plain=False)]
-        self._meant_in = dict(zip(words, own, strict=True))
-        self.plain = not self._meant and not any(own)
-        self._passed: set[tuple[Ids, ...]] = set()
-        self._apart: dict[str, Ids] = {}
+    def __init__(self, reader: TextReader, example: Example, options: EncodingOptions) -> None:
+        self.reader, self.options = reader, options
+        words = [] if options.own_choices else list(example.choices)
+        self._special_in_template = sum(
+            len(reader.special(ids)) for ids in reader.ids(literals(example.template), plain=False)
+        )
+        counts = [len(reader.special(ids)) for ids in reader.ids(words, plain=False)]
+        self._special_in_answer = dict(zip(words, counts, strict=True))
+        self.plain = not self._special_in_template and not any(counts)
+        self._accepted: set[tuple[Ids, ...]] = set()
+        self._apart_targets: dict[str, Ids] = {}
 
     def encoded(self, examples: Sequence[Example]) -> list[Encoded]:
         """Examples as token ids, cut, joined and checked."""
         texts = self.texts(examples)
         for example, text in zip(examples, texts, strict=True):
             self._check_text(example, text)
-        taken = self._taken(examples)
-        fitted = [self._cut(example, text, room) for example, text, room in zip(examples, texts, taken, strict=True)]
-        rows = [self._refitted(row) for row in self._answered(fitted)]
+        answer_tokens = self._answer_tokens(examples)
+        fitted = [
+            self._cut(example, text, tokens)
+            for example, text, tokens in zip(examples, texts, answer_tokens, strict=True)
+        ]
+        rows = [self._fit_again(row) for row in self._answered(fitted)]
         for row in rows:
-            self._check_known(row)
+            self._check_ids(row)
             self._check_answers(row)
         return [self._row(*pair) for pair in zip(examples, rows, strict=True)]
 
@@ -145,17 +150,19 @@ class Wording:
 
     def alone(self, words: Sequence[str]) -> list[Ids]:
         """The tokens of answers that no text stands before; an encoder-decoder's with those added around them."""
-        return self._targets(words) if self.reading.way == "apart" else self._ids(words)
+        return self._targets(words) if self.options.answer_place == "apart" else self._ids(words)
 
     def faults(self, example: Example) -> list[str]:
         """Everything about an example's answers for which it is refused, a line each; its text is taken as it is."""
-        if self.reading.way == "head":
+        if self.options.answer_place == "head":
             return []
-        if self.reading.way == "apart":
+        if self.options.answer_place == "apart":
             return self._faults(example, self._targets(example.choices))
-        each = self.joins([example])[0]
-        merged = [self._merged(example, *pair) for pair in zip(example.choices, each, strict=True) if pair[1].merges]
-        return merged or self._faults(example, [join.answer for join in each])
+        joins = self.joins([example])[0]
+        merged = [
+            self._merge_error(example, *pair) for pair in zip(example.choices, joins, strict=True) if pair[1].merges
+        ]
+        return merged or self._faults(example, [join.answer for join in joins])
 
     # ---- texts
 
@@ -164,11 +171,11 @@ class Wording:
 
     def _text(self, example: Example) -> str:
         """What stands before an answer, or all of the text where none is read behind it."""
-        return example.before if self.reading.way == "behind" else example.text
+        return example.before if self.options.answer_place == "behind" else example.text
 
     def _check_text(self, example: Example, text: Ids) -> None:
         special = self.reader.special(text)
-        if len(special) == self._meant:
+        if len(special) == self._special_in_template:
             return
         fields = [self.reader.special(ids) for ids in self._ids(list(example.fields.values()))]
         name, ids = next((pair for pair in zip(example.fields, fields, strict=True) if pair[1]), ("", special))
@@ -176,29 +183,29 @@ class Wording:
         raise DataError(f"example {example.index}: {where} {self._is_special(ids)}")
 
     def _is_special(self, ids: Sequence[int]) -> str:
-        shown = " ".join(self.reader.shown(tuple(ids[:1])))
+        token = " ".join(self.reader.token_names(tuple(ids[:1])))
         return (
-            f"says {json.dumps(shown, ensure_ascii=False)}, which the model's tokenizer can only read as a special "
+            f"says {json.dumps(token, ensure_ascii=False)}, which the model's tokenizer can only read as a special "
             "token; write it otherwise, or take it out"
         )
 
-    def _cut(self, example: Example, text: Ids, taken: int) -> _Fitted:
+    def _cut(self, example: Example, text: Ids, answer_tokens: int) -> _Fitted:
         """The example, its longest field shortened from the end until the text leaves `taken` tokens."""
-        room = max(0, min(self.reading.text_tokens, self.reading.row_tokens - taken))
-        while (over := self.reader.frame + len(text) - room) > 0:
+        room = max(0, min(self.options.text_tokens, self.options.row_tokens - answer_tokens))
+        while (excess := self.reader.frame + len(text) - room) > 0:
             name = max(example.fields, key=lambda field: len(example.fields[field]))
-            short = self.reader.shortened(example.fields[name], over, plain=self.plain)
-            if short == example.fields[name]:
+            shortened = self.reader.shortened(example.fields[name], excess, plain=self.plain)
+            if shortened == example.fields[name]:
                 raise ConfigError(f"the template alone takes more than the {room} tokens there are for the text")
-            example = example.shortened({**example.fields, name: short})
+            example = example.shortened({**example.fields, name: shortened})
             (text,) = self._ids([self._text(example)])
         return _Fitted(example, text)
 
     # ---- answers
 
-    def _taken(self, examples: Sequence[Example]) -> list[int]:
+    def _answer_tokens(self, examples: Sequence[Example]) -> list[int]:
         """About how many tokens each example's longest answer takes; exactly where it is read apart."""
-        if self.reading.way == "head":
+        if self.options.answer_place == "head":
             return [0] * len(examples)
         words = list(dict.fromkeys(choice for example in examples for choice in example.choices))
         lengths = dict(zip(words, map(len, self.alone(words)), strict=True))
@@ -206,56 +213,61 @@ class Wording:
 
     def _answered(self, rows: Sequence[_Fitted]) -> list[_Fitted]:
         """The same with the ids of their answers."""
-        if self.reading.way == "head":
+        if self.options.answer_place == "head":
             return [replace(row, answers=((),) * len(row.example.choices)) for row in rows]
-        if self.reading.way == "apart":
+        if self.options.answer_place == "apart":
             return [replace(row, answers=tuple(self._targets(row.example.choices))) for row in rows]
-        each = self.joins([row.example for row in rows], [row.text for row in rows])
-        return [replace(row, answers=self._behind(row.example, found)) for row, found in zip(rows, each, strict=True)]
+        joins = self.joins([row.example for row in rows], [row.text for row in rows])
+        return [
+            replace(row, answers=self._answers_behind(row.example, row_joins))
+            for row, row_joins in zip(rows, joins, strict=True)
+        ]
 
-    def _behind(self, example: Example, found: Sequence[Join]) -> tuple[Ids, ...]:
-        for choice, join in zip(example.choices, found, strict=True):
+    def _answers_behind(self, example: Example, joins: Sequence[Join]) -> tuple[Ids, ...]:
+        for choice, join in zip(example.choices, joins, strict=True):
             if join.merges:
-                raise self._error(example, self._merged(example, choice, join))
-        return tuple(join.answer for join in found)
+                raise self._error(example, self._merge_error(example, choice, join))
+        return tuple(join.answer for join in joins)
 
-    def _refitted(self, row: _Fitted) -> _Fitted:
+    def _fit_again(self, row: _Fitted) -> _Fitted:
         """The row cut further where its answers turned out to be longer than they are alone."""
-        while self.reader.frame + len(row.text) + row.longest > self.reading.row_tokens:
+        while self.reader.frame + len(row.text) + row.longest > self.options.row_tokens:
             (row,) = self._answered([self._cut(row.example, row.text, row.longest)])
         return row
 
     def _targets(self, words: Sequence[str]) -> list[Ids]:
         """Answers read apart, each once."""
-        new = [word for word in dict.fromkeys(words) if word not in self._apart]
-        self._apart |= zip(new, self.reader.targets(new, plain=self.plain), strict=True)
-        return [self._apart[word] for word in words]
+        new_words = [word for word in dict.fromkeys(words) if word not in self._apart_targets]
+        self._apart_targets |= zip(new_words, self.reader.targets(new_words, plain=self.plain), strict=True)
+        return [self._apart_targets[word] for word in words]
 
     # ---- what is wrong with them
 
     def _check_answers(self, row: _Fitted) -> None:
-        if self.reading.way == "head" or row.answers in self._passed:
+        if self.options.answer_place == "head" or row.answers in self._accepted:
             return
         lines = self._faults(row.example, row.answers)
         if lines:
             raise self._error(row.example, lines[0])
-        self._passed.add(row.answers)
+        self._accepted.add(row.answers)
 
     def _faults(self, example: Example, ids: Sequence[Ids]) -> list[str]:
-        said = self._ids(example.choices) if self.reading.way == "apart" else ids  # without what is added around them
-        for choice, answer in zip(example.choices, said, strict=True):
+        bare = (
+            self._ids(example.choices) if self.options.answer_place == "apart" else ids
+        )  # without what is added around them
+        for choice, answer in zip(example.choices, bare, strict=True):
             special = self.reader.special(answer)
-            if len(special) != self._meant_in.get(choice, 0):
+            if len(special) != self._special_in_answer.get(choice, 0):
                 return [f"{answers.named([choice])} {self._is_special(special)}"]
-        contents = [self.reader.content(answer) for answer in said]
-        return answers.faults(example.choices, ids, contents, self.reader, by_sum=self.reading.by_sum)
+        contents = [self.reader.content(answer) for answer in bare]
+        return answers.faults(example.choices, ids, contents, self.reader, by_sum=self.options.by_sum)
 
-    def _merged(self, example: Example, choice: str, join: Join) -> str:
-        end, token = example.before[-_SHOWN:], self.reader.written(join.whole[join.border : join.border + 1])
-        shown = [json.dumps(text, ensure_ascii=False) for text in (end, token)]
+    def _merge_error(self, example: Example, choice: str, join: Join) -> str:
+        end, token = example.before[-_SHOWN:], self.reader.decoded(join.whole[join.border : join.border + 1])
+        quoted = [json.dumps(text, ensure_ascii=False) for text in (end, token)]
         return (
-            f"{answers.named([choice])}: behind {shown[0]} the model's tokenizer joins text and answer to one token, "
-            f"{shown[1]}; {self._advice(example)}"
+            f"{answers.named([choice])}: behind {quoted[0]} the model's tokenizer joins text and answer to one token, "
+            f"{quoted[1]}; {self._advice(example)}"
         )
 
     def _advice(self, example: Example) -> str:
@@ -263,32 +275,32 @@ class Wording:
         words = [choice.lstrip() for choice in example.choices]
         (text,) = self._ids([example.before])
         for separator in SEPARATORS:
-            each = [Join(text, whole) for whole in self._ids([example.before + separator + word for word in words])]
-            ids = [join.answer for join in each]
-            if not any(join.merges for join in each) and not self._faults(replace(example, choices=tuple(words)), ids):
-                first = [] if example.before == example.text else ["end the template without a blank or newline"]
-                first += [] if words == list(example.choices) else ["begin the answers without one"]
-                return ", ".join([*first, f"set separator = {json.dumps(separator)} in the task file"])
+            joins = [Join(text, whole) for whole in self._ids([example.before + separator + word for word in words])]
+            ids = [join.answer for join in joins]
+            if not any(join.merges for join in joins) and not self._faults(replace(example, choices=tuple(words)), ids):
+                changes = [] if example.before == example.text else ["end the template without a blank or newline"]
+                changes += [] if words == list(example.choices) else ["begin the answers without one"]
+                return ", ".join([*changes, f"set separator = {json.dumps(separator)} in the task file"])
         return "end the template in another mark, or use other answers"
 
-    def _check_known(self, row: _Fitted) -> None:
-        if self.reader.most_id < self.reading.rows:
+    def _check_ids(self, row: _Fitted) -> None:
+        if self.reader.most_id < self.options.rows:
             return
-        strange = [token for ids in (row.text, *row.answers) for token in ids if token >= self.reading.rows]
-        if strange:
-            (shown,) = self.reader.shown((strange[0],))
+        unknown_ids = [token for ids in (row.text, *row.answers) for token in ids if token >= self.options.rows]
+        if unknown_ids:
+            (token,) = self.reader.token_names((unknown_ids[0],))
             raise ConfigError(
-                f"example {row.example.index}: the tokenizer reads {json.dumps(shown, ensure_ascii=False)} as id "
-                f"{strange[0]}, and the model has embeddings for ids up to {self.reading.rows - 1}; give it the "
+                f"example {row.example.index}: the tokenizer reads {json.dumps(token, ensure_ascii=False)} as id "
+                f"{unknown_ids[0]}, and the model has embeddings for ids up to {self.options.rows - 1}; give it the "
                 "tokenizer that it was trained with, or resize and train its embeddings first"
             )
 
     def _error(self, example: Example, line: str) -> PrunekitError:
-        if self.reading.own_choices:
+        if self.options.own_choices:
             return DataError(f"example {example.index}: {line}")
         return ConfigError(line)
 
     def _row(self, example: Example, row: _Fitted) -> Encoded:
         gold = example.gold[0] if example.gold else -1
         cut = row.example is not example
-        return Encoded(example.index, self.reader.framed(row.text), row.answers, gold, self.reading.own_choices, cut)
+        return Encoded(example.index, self.reader.framed(row.text), row.answers, gold, self.options.own_choices, cut)

@@ -87,7 +87,7 @@ def adapters(model: Any) -> dict[str, str]:
     Their tensors are among the weights; that they act, and how strongly, is not, nor is it in the configuration.
     """
     acting = [
-        (name, [[one, _plain(layer.scaling.get(one))] for one in layer.active_adapters])
+        (name, [[adapter, _plain(layer.scaling.get(adapter))] for adapter in layer.active_adapters])
         for name, layer in model.named_modules()
         if isinstance(getattr(layer, "scaling", None), Mapping)
         and not (getattr(layer, "disable_adapters", False) or getattr(layer, "merged", False))
@@ -131,20 +131,20 @@ def configuration(config: Any, code: str = "") -> dict[str, str]:
 def _differing(config: PretrainedConfig, prefix: str, code: str) -> dict[str, str]:
     """`configuration` of a configuration or of one inside it, its names behind `prefix`."""
     values = _fields(config)
-    default = _fields(_fresh(type(config), {}))
+    default = _fields(_remade(type(config), {}))
     if default:
         values = {name: value for name, value in values.items() if name in default or _names(code, name)}
-    named = _unlike(values, default)
-    if against := _contradicted(config, values, named):
+    names = _unlike(values, default)
+    if against := _contradicted(config, values, names):
         # of itself the class would make something else of these, so that their own default says nothing
         default |= dict.fromkeys(against, _NOTHING)
-        named |= against
-    made = {f"{prefix}model_type": _text(config.model_type)}
-    for name in named - _implied(config, values, named):
-        made |= _leaves(f"{prefix}{name}", values[name], default.get(name, _NOTHING))
+        names |= against
+    differing = {f"{prefix}model_type": _text(config.model_type)}
+    for name in names - _implied(config, values, names):
+        differing |= _leaves(f"{prefix}{name}", values[name], default.get(name, _NOTHING))
     for name, inner in _nested(config).items():
-        made |= _differing(inner, f"{prefix}{name}.", code)
-    return made
+        differing |= _differing(inner, f"{prefix}{name}.", code)
+    return differing
 
 
 def _code_of(model: Any) -> str:
@@ -167,25 +167,25 @@ def _unlike(values: Mapping[str, Any], others: Mapping[str, Any]) -> set[str]:
     return {name for name, value in values.items() if _text(value) != _text(others.get(name, _NOTHING))}
 
 
-def _contradicted(config: PretrainedConfig, values: Mapping[str, Any], named: Set[str]) -> set[str]:
+def _contradicted(config: PretrainedConfig, values: Mapping[str, Any], names: Set[str]) -> set[str]:
     """Fields at their default that the class, given the named ones, would make something else of."""
-    remade = _fresh(type(config), {name: values[name] for name in named} | _inside(config))
+    remade = _remade(type(config), {name: values[name] for name in names} | _inside(config))
     return set() if remade is None else _unlike(values, _fields(remade))
 
 
-def _implied(config: PretrainedConfig, values: Mapping[str, Any], named: Set[str]) -> set[str]:
+def _implied(config: PretrainedConfig, values: Mapping[str, Any], names: Set[str]) -> set[str]:
     """Those of the named fields that the class makes of the others by itself."""
     implied: set[str] = set()
     inside = _inside(config)
-    for name in sorted(named):
-        rest = {other: values[other] for other in named - implied - {name}}
-        remade = _fresh(type(config), rest | inside)
+    for name in sorted(names):
+        others = {other: values[other] for other in names - implied - {name}}
+        remade = _remade(type(config), others | inside)
         if remade is not None and not _unlike(values, _fields(remade)):
             implied.add(name)
     return implied
 
 
-def _fresh(kind: type[PretrainedConfig], values: Mapping[str, Any]) -> PretrainedConfig | None:
+def _remade(kind: type[PretrainedConfig], values: Mapping[str, Any]) -> PretrainedConfig | None:
     """A configuration of a class with some fields given; None where the class refuses them."""
     try:
         return kind(**json.loads(_text(values)))
@@ -198,11 +198,13 @@ def _fields(config: PretrainedConfig | None) -> dict[str, Any]:
     if config is None:
         return {}
     left_out = NOT_COMPUTED | {"model_type"} | set(_nested(config))
-    found = {name: _plain(value) for name, value in config.to_dict().items() if name not in left_out}
-    asked = getattr(config, "quantization_config", None)
-    if asked is not None and hasattr(asked, "to_diff_dict"):  # its whole dictionary grows with every version
-        found["quantization_config"] = _plain(asked.to_diff_dict())
-    return found
+    values = {name: _plain(value) for name, value in config.to_dict().items() if name not in left_out}
+    quantization = getattr(config, "quantization_config", None)
+    if quantization is not None and hasattr(
+        quantization, "to_diff_dict"
+    ):  # its whole dictionary grows with every version
+        values["quantization_config"] = _plain(quantization.to_diff_dict())
+    return values
 
 
 def _nested(config: PretrainedConfig) -> dict[str, PretrainedConfig]:
@@ -225,12 +227,12 @@ def _leaves(name: str, value: Any, default: Any) -> dict[str, str]:
     """A value under its dotted name; of a table the entries that differ from the default's."""
     if not isinstance(value, Mapping):
         return {name: _text(value)}
-    known = default if isinstance(default, Mapping) else {}
-    made = {f"{name}.{key}": "dropped_as" for key in known.keys() - value.keys()}
+    defaults = default if isinstance(default, Mapping) else {}
+    leaves = {f"{name}.{key}": "absent" for key in defaults.keys() - value.keys()}
     for key, inner in value.items():
-        if _text(inner) != _text(known.get(key, _NOTHING)):
-            made |= _leaves(f"{name}.{key}", inner, known.get(key, _NOTHING))
-    return made or {name: "{}"}
+        if _text(inner) != _text(defaults.get(key, _NOTHING)):
+            leaves |= _leaves(f"{name}.{key}", inner, defaults.get(key, _NOTHING))
+    return leaves or {name: "{}"}
 
 
 def _plain(value: Any) -> Any:
@@ -248,8 +250,8 @@ def _plain(value: Any) -> Any:
 
 def _special(tokenizer: Any) -> dict[str, str]:
     """The tokens that have a part to play, by the part."""
-    found = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if not isinstance(token, list)}
-    return dict(sorted(found.items()))
+    tokens = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if not isinstance(token, list)}
+    return dict(sorted(tokens.items()))
 
 
 def _text(value: Any) -> str:

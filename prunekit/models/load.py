@@ -17,14 +17,14 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
-from prunekit.models import large
+from prunekit.models import weights
 from prunekit.models.base import FrozenModel, Position, Ranking
 from prunekit.models.decoder import Decoder
 from prunekit.models.encoder import Encoder
 from prunekit.models.encoder_decoder import EncoderDecoder
-from prunekit.models.large import Precision
 from prunekit.models.traits import embedding_rows, text_config
-from prunekit.models.trial import in_a_line, settle
+from prunekit.models.trial import find_traits, one_line_errors
+from prunekit.models.weights import Precision
 from prunekit.support import reading
 from prunekit.support.errors import ConfigError, DataError, PrunekitError
 
@@ -59,12 +59,12 @@ def load(
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, **source)
         if not tokenizer.is_fast:
             raise ConfigError(f"{name_or_path}: its tokenizer has no fast form, which is needed to shorten texts")
-        source |= large.weights(precision, device, int(text_config(config).hidden_size))
+        source |= weights.loading_arguments(precision, device, int(text_config(config).hidden_size))
         # use_safetensors: a .bin file is a pickle, which is never opened
-        model, test = _class_of(config).from_pretrained(
+        model, loading_info = _class_of(config).from_pretrained(
             name_or_path, output_loading_info=True, use_safetensors=True, **source
         )
-    _refuse_random_weights(name_or_path, model, test["missing_keys"])
+    _refuse_random_weights(name_or_path, model, loading_info["missing_keys"])
     return wrap(
         model if "device_map" in source else model.to(device),
         tokenizer,
@@ -90,21 +90,23 @@ def wrap(
         tokenizer: None where texts come as ids.
 
     Raises:
-        ConfigError: where the model cannot be used: see `trial.settle` and `unwrapped`.
+        ConfigError: where the model cannot be used: see `trial.find_traits` and `unwrapped`.
     """
     model = unwrapped(model)
     options: dict[str, Any] = {"ranking": ranking, "max_input_tokens": max_input_tokens}
     match family(model.config):
         case "encoder-decoder":
-            kind: type[FrozenModel] = EncoderDecoder
+            model_class: type[FrozenModel] = EncoderDecoder
         case "decoder":
-            kind, options["text_cache_mb"] = Decoder, text_cache_mb
+            model_class, options["text_cache_mb"] = Decoder, text_cache_mb
         case "encoder":
-            kind, model = Encoder, model.base_model
-    with in_a_line(model, "the model cannot be used with a prompt"):
-        frozen = kind(model, tokenizer, position=kind.positions[0] if position == "auto" else position, **options)
-        settle(frozen)
-    return frozen
+            model_class, model = Encoder, model.base_model
+    with one_line_errors(model, "the model cannot be used with a prompt"):
+        frozen_model = model_class(
+            model, tokenizer, position=model_class.positions[0] if position == "auto" else position, **options
+        )
+        find_traits(frozen_model)
+    return frozen_model
 
 
 @contextmanager
@@ -127,16 +129,21 @@ def unwrapped(model: Any) -> Any:
     Raises:
         ConfigError: where the wrapping adds what the model inside does not have, such as a prompt of its own.
     """
-    inner = getattr(model, "_orig_mod", model)
-    if not hasattr(inner, "peft_config") or not hasattr(inner, "get_base_model"):
-        return inner
-    base = inner.get_base_model()
-    with borrowed(inner), torch.no_grad():
-        inner.eval()
-        outer, inside = (_first_output(each, base.config) for each in (inner, base))
+    wrapped_model = getattr(model, "_orig_mod", model)
+    if not hasattr(wrapped_model, "peft_config") or not hasattr(wrapped_model, "get_base_model"):
+        return wrapped_model
+    base = wrapped_model.get_base_model()
+    with borrowed(wrapped_model), torch.no_grad():
+        wrapped_model.eval()
+        outer, inside = (_first_output(wrapped, base.config) for wrapped in (wrapped_model, base))
     if outer.shape != inside.shape or not torch.equal(outer, inside):
         kinds = ", ".join(
-            sorted({str(getattr(each.peft_type, "value", each.peft_type)) for each in inner.peft_config.values()})
+            sorted(
+                {
+                    str(getattr(wrapped.peft_type, "value", wrapped.peft_type))
+                    for wrapped in wrapped_model.peft_config.values()
+                }
+            )
         )
         raise ConfigError(
             f"the model is wrapped by PEFT ({kinds}), and what the wrapping adds would be lost beside a prompt; give "
@@ -150,8 +157,8 @@ def _first_output(model: Any, config: Any) -> Tensor:
     ids = torch.arange(4, 8, device=next(model.parameters()).device)[None] % embedding_rows(
         model.get_input_embeddings(), config
     )
-    more = {"decoder_input_ids": ids} if config.is_encoder_decoder else {}
-    output: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids), **more)[0]
+    decoder_inputs = {"decoder_input_ids": ids} if config.is_encoder_decoder else {}
+    output: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids), **decoder_inputs)[0]
     return output
 
 

@@ -1,4 +1,4 @@
-"""What a model is given of a cohort: stacked prompt vectors, who is there to be attended to, and heads."""
+"""The prompts of a cohort as a model takes them: stacked vectors, which slots are attended to, and heads."""
 
 from __future__ import annotations
 
@@ -47,12 +47,7 @@ class PromptBatch:
         return self.values.shape[0]
 
     @property
-    def ragged(self) -> bool:
-        """Whether some members are padded to a common length."""
-        return not bool(self.placed.all())
-
-    @property
-    def hides(self) -> bool:
+    def has_hidden(self) -> bool:
         """Whether a slot takes up a position and is not attended to."""
         return bool((self.placed & ~self.present).any())
 
@@ -78,20 +73,21 @@ class PromptBatch:
 
 
 def stack(prompts: Sequence[MaskedPrompt], heads: Sequence[tuple[Tensor, Tensor]] | None = None) -> PromptBatch:
-    """The Soft of a cohort; gradients flow back to each member's own parameters.
+    """The prompts of a cohort as a batch; gradients flow back to each member's own parameters.
 
     A removed token has no slot. Members of fewer slots are padded on the far side of the prompt, so that prompt rows
     stand right-aligned to the text.
 
     Args:
+        prompts: of the S members.
         heads: weight [C, H] and bias [C] of each member.
     """
     rows = [_slots(prompt) for prompt in prompts]
     width = max(len(source) for _, _, source in rows)
     values, present, source = zip(*(_pad(row, width) for row in rows), strict=True)
-    where = torch.stack(source)
+    slots = torch.stack(source)
     head = Head(*(torch.stack(part) for part in zip(*heads, strict=True))) if heads else None
-    return PromptBatch(torch.stack(values), torch.stack(present), where >= 0, where, _movers(prompts), head)
+    return PromptBatch(torch.stack(values), torch.stack(present), slots >= 0, slots, _movers(prompts), head)
 
 
 def _slots(prompt: MaskedPrompt) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""A prompt between text and answer, behind texts whose keys and values are known (Decoder, place "suffix").
+"""A prompt between text and answer, behind texts whose keys and values are cached (Decoder, position "suffix").
 
 The text comes first and the model is causal and frozen: nothing of it depends on the prompt, so that only the prompt
 and the answers go through the model. All choices of an example stand in one row, where none sees another: they share
@@ -21,15 +21,15 @@ from prunekit.models.batch import Batch, Ids
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.text_cache import Text
 
-# these take a mask [N, 1, Q, K] of numbers to add
+# attention implementations that take a mask [N, 1, Q, K] of numbers to add
 _ATTENTIONS = ("eager", "sdpa")
 _LAYERS = {"full_attention", "sliding_attention"}
-# their rotations depend on the longest row of a batch, so that a text alone would be turned otherwise
-_TURNING = ("dynamic", "longrope")
+# rotary embeddings that depend on the longest row of a batch: a text alone would be rotated otherwise
+_BATCH_ROTATIONS = ("dynamic", "longrope")
 
 
 @dataclass(frozen=True)
-class Behind:
+class SuffixRows:
     """What stands behind cached texts: N = S * B rows of Q = P + C * A slots, the prompt and then each choice's answer.
 
     A is one less than L: what follows an answer's last token is not asked for.
@@ -38,48 +38,53 @@ class Behind:
         embeds: [N, Q, H].
         positions: [N, Q].
         mask: [N, 1, Q, T + Q], to be added to attention scores: 0 where a slot is seen.
-        at: [N, 1 + C * A], where to read: 0 stands for the text's own last output, 1 + q for slot q. First the last
+        slots: [N, 1 + C * A], which outputs to read: 0 is the text's own last output, 1 + q for slot q. First the last
             slot before the answers that is attended to, then the answers' own.
     """
 
     embeds: Tensor
     positions: Tensor
     mask: Tensor
-    at: Tensor
+    slots: Tensor
 
 
-def behind(
-    soft: PromptBatch, batch: Batch, texts: Sequence[int], embed: Callable[[Tensor], Tensor], counted: Tensor
-) -> Behind:
-    """Lay out prompt and answers.
+def suffix_rows(
+    prompts: PromptBatch, batch: Batch, texts: Sequence[int], embed: Callable[[Tensor], Tensor], counted: Tensor
+) -> SuffixRows:
+    """Lay out prompts and answers behind cached texts.
 
     Args:
-        texts: tokens of each of the M * B texts.
+        prompts: of S members.
+        batch: of B examples each.
+        texts: how many tokens each of the M * B texts has.
+        embed: token ids to embeddings.
         counted: Bool[S, P], the prompt slots that take a position.
     """
-    (members, slots), size = soft.present.shape, batch.size
+    (members, slots), size = prompts.present.shape, batch.size
     lengths = torch.tensor(texts).view(-1, size).to(counted.device)  # [M, B]
     tails = batch.targets[..., :-1]
     choices, longest = tails.shape[2:]
     answers = embed(tails.flatten(2)).expand(members, size, choices * longest, -1)
-    values = soft.values if soft.values.dim() == 4 else soft.values[:, None]
+    values = prompts.values if prompts.values.dim() == 4 else prompts.values[:, None]
     values = values.to(answers.dtype).expand(members, size, slots, -1)
     before = counted.long().cumsum(-1)  # [S, P]
-    turn = torch.arange(longest, device=lengths.device).repeat(choices)  # [C * A], place in its own answer
-    offsets = torch.cat([before - 1, counted.sum(-1, keepdim=True) + turn], dim=-1)  # [S, Q]
+    offset_in_answer = torch.arange(longest, device=lengths.device).repeat(choices)  # [C * A], place in its own answer
+    offsets = torch.cat([before - 1, counted.sum(-1, keepdim=True) + offset_in_answer], dim=-1)  # [S, Q]
     positions = lengths[..., None] + offsets[:, None]
     numbers = torch.arange(1, slots + 1, device=lengths.device)
-    last = pad(torch.where(soft.present, numbers, 0), (1, 0)).amax(-1, keepdim=True)  # [S, 1]
-    rest = torch.arange(slots + 1, slots + 1 + len(turn), device=lengths.device)
-    at = torch.cat([last, rest.expand(members, -1)], dim=-1)[:, None].expand(members, size, -1)
+    last = pad(torch.where(prompts.present, numbers, 0), (1, 0)).amax(-1, keepdim=True)  # [S, 1]
+    answer_slots = torch.arange(slots + 1, slots + 1 + len(offset_in_answer), device=lengths.device)
+    slots_read = torch.cat([last, answer_slots.expand(members, -1)], dim=-1)[:, None].expand(members, size, -1)
     text = torch.arange(max(texts), device=lengths.device) < lengths[..., None]  # [M, B, T]
-    mask = _mask(soft.present, text, choices, longest, answers.dtype)
+    mask = _mask(prompts.present, text, choices, longest, answers.dtype)
     embeds = torch.cat([values, answers], dim=2)
-    return Behind(embeds.flatten(0, 1), positions.expand(members, size, -1).flatten(0, 1), mask, at.flatten(0, 1))
+    return SuffixRows(
+        embeds.flatten(0, 1), positions.expand(members, size, -1).flatten(0, 1), mask, slots_read.flatten(0, 1)
+    )
 
 
 def _mask(present: Tensor, text: Tensor, choices: int, longest: int, dtype: torch.dtype) -> Tensor:
-    """[S * B, 1, Q, T + Q]: a slot sees its text, what is there of the prompt before it, and its own answer so far.
+    """[S * B, 1, Q, T + Q]: a slot sees its text, the present prompt slots before it, and its own answer so far.
 
     Args:
         present: Bool[S, P].
@@ -88,14 +93,16 @@ def _mask(present: Tensor, text: Tensor, choices: int, longest: int, dtype: torc
     members, slots = present.shape
     group = torch.arange(choices, device=present.device).repeat_interleave(longest)
     group = torch.cat([group.new_full((slots,), -1), group])  # the prompt is everyone's
-    own = ((group < 0) | (group == group[:, None])).tril()
-    there = torch.cat([present, present.new_ones(members, len(group) - slots)], dim=-1)
+    visible = ((group < 0) | (group == group[:, None])).tril()
+    present_slots = torch.cat([present, present.new_ones(members, len(group) - slots)], dim=-1)
     # a hidden slot sees itself, since a softmax over nothing has no value; its output is never read
-    own = (own & there[:, None]) | torch.eye(len(group), dtype=torch.bool, device=present.device)  # [S, Q, Q]
+    visible = (visible & present_slots[:, None]) | torch.eye(
+        len(group), dtype=torch.bool, device=present.device
+    )  # [S, Q, Q]
     shape = (members, text.shape[1], len(group), -1)
-    seen = torch.cat([text[:, :, None].expand(*shape[:3], text.shape[-1]), own[:, None].expand(shape)], dim=-1)
+    mask = torch.cat([text[:, :, None].expand(*shape[:3], text.shape[-1]), visible[:, None].expand(shape)], dim=-1)
     lowest = torch.finfo(dtype).min
-    return torch.zeros(seen.shape, dtype=dtype, device=present.device).masked_fill(~seen, lowest).flatten(0, 1)[:, None]
+    return torch.zeros(mask.shape, dtype=dtype, device=present.device).masked_fill(~mask, lowest).flatten(0, 1)[:, None]
 
 
 class TextLayer(DynamicLayer):  # type: ignore[misc]
@@ -118,19 +125,19 @@ class TextLayer(DynamicLayer):  # type: ignore[misc]
         """The rows' own keys and values [N, heads, Q, d] behind those of their texts, [N, heads, T + Q, d]."""
         return self._joined(0, key_states), self._joined(1, value_states)
 
-    def _joined(self, part: int, own: Tensor) -> Tensor:
-        rows, heads, slots, width = own.shape
-        room = own.new_empty(rows, heads, self._longest + slots, width)
+    def _joined(self, part: int, states: Tensor) -> Tensor:
+        rows, heads, slots, width = states.shape
+        room = states.new_empty(rows, heads, self._longest + slots, width)
         by_member = room.unflatten(0, (-1, self._size))
         shared = len(self._texts) == self._size
-        for position, text in enumerate(self._texts):
-            member, example = divmod(position, self._size)
+        for index, text in enumerate(self._texts):
+            member, example = divmod(index, self._size)
             target = by_member[:, example] if shared else by_member[member, example]
             tokens = text.shape[2]
             _copy(text[part], target[..., :tokens, :])
             if tokens < self._longest:  # no attention goes there, but 0 x NaN would be NaN
                 target[..., tokens : self._longest, :] = 0
-        joined: Tensor = _Filled.apply(own, room)  # type: ignore[no-untyped-call]
+        joined: Tensor = _Filled.apply(states, room)  # type: ignore[no-untyped-call]
         return joined
 
 
@@ -146,9 +153,9 @@ class _Filled(torch.autograd.Function):
     """Rows [..., Q, d] put at the end of [..., T + Q, d], whose beginning is copied once and has no gradient."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, room: Tensor) -> Tensor:
-        ctx.slots = own.shape[-2]
-        room[..., room.shape[-2] - ctx.slots :, :] = own
+    def forward(ctx: Any, new_rows: Tensor, room: Tensor) -> Tensor:
+        ctx.slots = new_rows.shape[-2]
+        room[..., room.shape[-2] - ctx.slots :, :] = new_rows
         ctx.mark_dirty(room)
         return room
 
@@ -158,7 +165,7 @@ class _Filled(torch.autograd.Function):
         return gradient[..., gradient.shape[-2] - ctx.slots :, :], None
 
 
-def cached(texts: Sequence[Text], size: int) -> Cache:
+def cache_of(texts: Sequence[Text], size: int) -> Cache:
     """M * B texts as a cache that the rows of a batch of B = `size` stand behind, right-padded to the longest."""
     layers = zip(*(text.keys_values for text in texts), strict=True)
     return Cache(layers=[TextLayer(layer, size) for layer in layers])
@@ -170,7 +177,7 @@ def text_ids(batch: Batch) -> list[Ids]:
     return [tuple(row[: end + 1]) for row, end in zip(rows, ends, strict=True)]
 
 
-def texts_of(cache: Any, hidden: Tensor, lengths: Sequence[int]) -> list[Text]:
+def texts_from(cache: Any, hidden: Tensor, lengths: Sequence[int]) -> list[Text]:
     """What a forward pass over right-padded texts left in a cache, text by text; hidden: [N, T, H], lengths: tokens."""
     both = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])  # [layers, 2, N, h, T, d]
     return [
@@ -183,8 +190,10 @@ def is_cacheable(config: Any) -> bool:
     """Whether a model's own configuration says that all of a text lies in its layers' keys and values."""
     if config._attn_implementation not in _ATTENTIONS:
         return False
-    turning = repr(getattr(config, "rope_parameters", None))
-    return set(getattr(config, "layer_types", None) or ()) <= _LAYERS and not any(kind in turning for kind in _TURNING)
+    rotations = repr(getattr(config, "rope_parameters", None))
+    return set(getattr(config, "layer_types", None) or ()) <= _LAYERS and not any(
+        kind in rotations for kind in _BATCH_ROTATIONS
+    )
 
 
 def is_uniform(cache: Any) -> bool:

@@ -1,4 +1,4 @@
-"""How a model reads rows of embeddings: what a trial at load (`models/trial.py`) showed of it."""
+"""How a model must be given rows of embeddings, as a trial at load (`models/trial.py`) finds out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-# What may go through the model side by side, from the most to the least: rows of unequal prompts and texts; rows of one
-# prompt length, padded behind their texts; rows of one length; one row.
+# Which rows may share a forward pass, from the most to the least: rows of unequal prompts and texts; rows of one prompt
+# length, padded behind their texts; rows of one length; one row.
 Together = Literal["batch", "rows", "lengths", "alone"]
 
 
@@ -29,16 +29,6 @@ class Traits:
     first_position: int | None = None
     together: Together = "batch"
 
-    @property
-    def apart(self) -> str:
-        """What does not go side by side, in words; empty where everything does."""
-        return {
-            "batch": "",
-            "rows": "prompts of unequal length go one by one",
-            "lengths": "rows of unequal length go one by one",
-            "alone": "every row goes by itself",
-        }[self.together]
-
 
 def text_config(config: Any) -> Any:
     """The part of a configuration that is about text, where a model reads pictures or sounds too."""
@@ -49,12 +39,12 @@ def text_config(config: Any) -> Any:
 
 
 def embedding_rows(embedding: nn.Module, config: Any) -> int:
-    """How many ids an embedding module knows."""
+    """How many ids an embedding module has a row for."""
     weight = getattr(embedding, "weight", None)
     return int(text_config(config).vocab_size if weight is None else weight.shape[0])
 
 
-# lengths at which models begin to read a row otherwise: windows, blocks, and turns that change with the longest row
+# settings of lengths beyond which models read a row otherwise: windows, blocks, rotations that follow the longest row
 _WINDOWS = (
     "sliding_window", "window_size", "attention_window", "attention_window_size", "local_attention", "local_radius",
     "attention_chunk_size", "local_attn_chunk_length", "lsh_attn_chunk_length", "max_relative_positions",
@@ -62,14 +52,14 @@ _WINDOWS = (
 
 
 def windows(config: Any) -> list[int]:
-    """Row lengths beyond which a model may read otherwise than in shorter rows, ascending."""
-    texts = text_config(config)
+    """Row lengths, ascending, beyond which a model may read a row otherwise than shorter ones."""
+    text_settings = text_config(config)
     lengths: list[Any] = []
     for name in _WINDOWS:
-        value = getattr(texts, name, None)
+        value = getattr(text_settings, name, None)
         lengths += value if isinstance(value, list | tuple) else [value]
-    turning = getattr(texts, "rope_parameters", None) or {}
-    if isinstance(turning, dict):
-        each = [turning, *(part for part in turning.values() if isinstance(part, dict))]
-        lengths += [part.get("original_max_position_embeddings") for part in each]
+    rope = getattr(text_settings, "rope_parameters", None) or {}
+    if isinstance(rope, dict):
+        tables = [rope, *(part for part in rope.values() if isinstance(part, dict))]
+        lengths += [part.get("original_max_position_embeddings") for part in tables]
     return sorted({int(length) for length in lengths if isinstance(length, int | float) and length > 0})

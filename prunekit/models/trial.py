@@ -56,7 +56,7 @@ class _Sample:
     largest: float
 
 
-def settle(model: FrozenModel, length: int = 0) -> None:
+def find_traits(model: FrozenModel, length: int = 0) -> None:
     """Find out how a model's model must be given its rows (`traits`); again where longer texts may change that.
 
     Args:
@@ -66,14 +66,14 @@ def settle(model: FrozenModel, length: int = 0) -> None:
     Raises:
         ConfigError: in one line that says what was seen, where the model cannot be used.
     """
-    wanted = _text_length(model, length)
-    if wanted <= model.tried:
+    text_tokens = _text_length(model, length)
+    if text_tokens <= model.tried_tokens:
         return
-    with in_a_line(model.model, "the model cannot be given rows of embeddings, which a prompt needs"):
+    with one_line_errors(model.model, "the model cannot be given rows of embeddings, which a prompt needs"):
         with torch.no_grad():
-            model.traits = _tried(model, wanted)
-        model.tried = wanted
-        model.settled()
+            model.traits = _traits_by_trial(model, text_tokens)
+        model.tried_tokens = text_tokens
+        model.traits_changed()
 
 
 def check_gradient(model: FrozenModel) -> None:
@@ -82,14 +82,14 @@ def check_gradient(model: FrozenModel) -> None:
     Raises:
         ConfigError: in one line where that is so.
     """
-    with in_a_line(model.model, "no gradient reaches a prompt through this model"):
+    with one_line_errors(model.model, "no gradient reaches a prompt through this model"):
         draw = _plain_ids(model)
         text = Encoded(0, tuple(next(draw) for _ in range(4)), ((next(draw),), (next(draw),)), 0)
-        soft = _soft(model, (tuple(next(draw) for _ in range(2)),), _head(model))
-        soft = soft.per_example(1)
+        prompts = _prompt_batch(model, (tuple(next(draw) for _ in range(2)),), _head(model))
+        prompts = prompts.per_example(1)
         # scores and not the loss, whose gradient is zero where a model is sure
-        model.logits(soft, model.batch([[text]], every_choice=True)).sum().backward()
-        gradient = soft.values.grad
+        model.logits(prompts, model.batch([[text]], every_choice=True)).sum().backward()
+        gradient = prompts.values.grad
     if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.any()):
         raise ConfigError(
             f"{_name(model.model)}: no gradient reaches a prompt through this model, so that nothing can be "
@@ -98,7 +98,7 @@ def check_gradient(model: FrozenModel) -> None:
 
 
 @contextmanager
-def in_a_line(model: Any, what: str) -> Iterator[None]:
+def one_line_errors(module: Any, what: str) -> Iterator[None]:
     """Whatever fails inside a model becomes a ConfigError of one line."""
     try:
         yield
@@ -106,17 +106,17 @@ def in_a_line(model: Any, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # models of transformers fail in as many ways as there are
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{_name(model)}: {what} ({type(error).__name__}: {reason})") from error
+        raise ConfigError(f"{_name(module)}: {what} ({type(error).__name__}: {reason})") from error
 
 
 def _text_length(model: FrozenModel, length: int) -> int:
     """Tokens of the long text: one past every window that rows can reach; longer rows cannot go wrong by one."""
     reach = max(length, model.max_input_tokens + _BESIDE_TEXT)
-    reached = [window for window in windows(model.config) if window < reach]
-    return min(max(6, *(window + 1 for window in reached), 0), max(6, model.most_positions - _LONG - 2))
+    passed_windows = [window for window in windows(model.config) if window < reach]
+    return min(max(6, *(window + 1 for window in passed_windows), 0), max(6, model.most_positions - _LONG - 2))
 
 
-def _tried(model: FrozenModel, length: int) -> Traits:
+def _traits_by_trial(model: FrozenModel, length: int) -> Traits:
     sample = _sample(model, length)
     bar = _bar(model)
     if model.answers_by_head:
@@ -164,23 +164,23 @@ def _fitting(model: FrozenModel, candidates: list[Traits], sample: _Sample, bar:
     )
 
 
-def _check_causal(frozen: FrozenModel, sample: _Sample, bar: float) -> None:
+def _check_causal(model: FrozenModel, sample: _Sample, bar: float) -> None:
     """What a decoder says behind a token must not depend on what comes later.
 
     Raises:
         ConfigError: where it does.
     """
-    if frozen.answers_by_head or isinstance(frozen, EncoderDecoder):
+    if model.answers_by_head or isinstance(model, EncoderDecoder):
         return
-    model: Any = frozen.model
+    module: Any = model.model
     ids = sample.texts[0].text
-    row = _row(frozen, ids, 1)
-    alone = _next_logits(frozen, ids[:-1], (), 1)
-    whole = model(input_ids=row, attention_mask=torch.ones_like(row)).logits[0, -2]
-    difference = float((whole - alone).abs().max()) / max(sample.largest, 1e-30)
+    row = _row(model, ids, 1)
+    alone = _next_logits(model, ids[:-1], (), 1)
+    logits_in_row = module(input_ids=row, attention_mask=torch.ones_like(row)).logits[0, -2]
+    difference = float((logits_in_row - alone).abs().max()) / max(sample.largest, 1e-30)
     if difference > bar:
         raise ConfigError(
-            f"{_name(frozen.model)}: no causal language model: a token changes what the model says before it (by "
+            f"{_name(model.model)}: no causal language model: a token changes what the model says before it (by "
             f"{difference:.2g} of the largest logit), so that an answer cannot be scored in one pass; use another model"
         )
 
@@ -200,12 +200,12 @@ def _check_listens(model: FrozenModel, sample: _Sample) -> None:
         )
 
 
-def _candidates(frozen: FrozenModel) -> Iterator[Traits]:
+def _candidates(model: FrozenModel) -> Iterator[Traits]:
     """Ways to give a model its rows, the likeliest first."""
-    model: Any = frozen.model
-    firsts = [*_first_positions(frozen), None]
-    scales = list(dict.fromkeys([1.0, *_scales(model), math.sqrt(frozen.embed(torch.zeros(1).long()).shape[-1])]))
-    layered = [True, False] if frozen.per_layer_module is not None else [False]
+    module: Any = model.model
+    firsts = [*_first_positions(model), None]
+    scales = list(dict.fromkeys([1.0, *_scales(module), math.sqrt(model.embed(torch.zeros(1).long()).shape[-1])]))
+    layered = [True, False] if model.per_layer_module is not None else [False]
     for scale, per_layer, first in product(scales, layered, firsts):
         yield Traits(scale=scale, per_layer=per_layer, first_position=first)
 
@@ -222,9 +222,9 @@ def _first_positions(model: FrozenModel) -> list[int]:
     return list(dict.fromkeys([*offsets, 0]))
 
 
-def _scales(model: nn.Module) -> list[float]:
+def _scales(module_tree: nn.Module) -> list[float]:
     """The numbers that modules keep to multiply embeddings by."""
-    values = [getattr(module, name, None) for module in model.modules() for name in _SCALES]
+    values = [getattr(module, name, None) for module in module_tree.modules() for name in _SCALES]
     scales = [value.item() if isinstance(value, Tensor) and value.numel() == 1 else value for value in values]
     return [
         float(scale) for scale in scales if isinstance(scale, int | float) and not isinstance(scale, bool) and scale
@@ -268,17 +268,17 @@ def _head(model: FrozenModel) -> Head | None:
 def _plain_ids(model: FrozenModel) -> Iterator[int]:
     """Ids spread over the embedding's rows, none of which the configuration names (padding, images, masks)."""
     rows = model.embedding_rows
-    named: set[Any] = set()
+    special_ids: set[Any] = set()
     for config in {id(part): part for part in (model.config, model.text_config)}.values():
         for name, value in vars(config).items():
             if name.endswith(("token_id", "token_ids", "token_index")):
-                named |= set(value) if isinstance(value, list | tuple) else {value}
-    free = [i for i in range(min(8, rows // 2), rows) if i not in named] or list(range(rows))
+                special_ids |= set(value) if isinstance(value, list | tuple) else {value}
+    free = [i for i in range(min(8, rows // 2), rows) if i not in special_ids] or list(range(rows))
     step = max(1, len(free) // 37)
-    position = 0
+    index = 0
     while True:
-        yield free[position % len(free)]
-        position += step + 1
+        yield free[index % len(free)]
+        index += step + 1
 
 
 def _plain(model: FrozenModel, prompt: Ids, text: Encoded, head: Head | None, copies: int = 1) -> tuple[Tensor, float]:
@@ -294,8 +294,8 @@ def _plain(model: FrozenModel, prompt: Ids, text: Encoded, head: Head | None, co
         return scores, float(scores.abs().max())
     longest = max(text.choices, key=len)
     # each token from a row that ends before it, as a model writes
-    each = [_next_logits(model, ids, longest[:length], copies) for length in range(len(longest))]
-    logits = torch.stack(each).double()
+    steps = [_next_logits(model, ids, longest[:length], copies) for length in range(len(longest))]
+    logits = torch.stack(steps).double()
     logprobs = logits.log_softmax(-1)
     scores = torch.stack([logprobs[range(len(ids)), list(ids)].sum() for ids in text.choices])
     if model.ranking == "mean":
@@ -303,30 +303,30 @@ def _plain(model: FrozenModel, prompt: Ids, text: Encoded, head: Head | None, co
     return scores, float(logits.abs().max())
 
 
-def _states(frozen: FrozenModel, ids: Sequence[int], copies: int) -> Tensor:
+def _states(model: FrozenModel, ids: Sequence[int], copies: int) -> Tensor:
     """[H], the state that an encoder's head reads of a row of ids."""
-    model: Any = frozen.model
-    row = _row(frozen, ids, copies)
-    output = model(input_ids=row, attention_mask=torch.ones_like(row))
-    pooled: Tensor | None = getattr(output, "pooler_output", None) if frozen.position == "first" else None
+    module: Any = model.model
+    row = _row(model, ids, copies)
+    output = module(input_ids=row, attention_mask=torch.ones_like(row))
+    pooled: Tensor | None = getattr(output, "pooler_output", None) if model.position == "first" else None
     state: Tensor = output.last_hidden_state[:, 0] if pooled is None else pooled
     return state[0]
 
 
-def _next_logits(frozen: FrozenModel, ids: Sequence[int], answer: Sequence[int], copies: int) -> Tensor:
+def _next_logits(model: FrozenModel, ids: Sequence[int], answer: Sequence[int], copies: int) -> Tensor:
     """[V], what a model says follows a text and the first tokens of an answer to it."""
-    model: Any = frozen.model
-    if isinstance(frozen, EncoderDecoder):
-        row, begun = _row(frozen, ids, copies), _row(frozen, [frozen.start_id, *answer], copies)
-        output = model(input_ids=row, attention_mask=torch.ones_like(row), decoder_input_ids=begun)
+    module: Any = model.model
+    if isinstance(model, EncoderDecoder):
+        row, decoder_ids = _row(model, ids, copies), _row(model, [model.start_id, *answer], copies)
+        output = module(input_ids=row, attention_mask=torch.ones_like(row), decoder_input_ids=decoder_ids)
     else:
-        row = _row(frozen, [*ids, *answer], copies)
-        more = {"logits_to_keep": 1} if frozen.accepts("logits_to_keep") else {}
-        output = model(input_ids=row, attention_mask=torch.ones_like(row), **more)
+        row = _row(model, [*ids, *answer], copies)
+        more = {"logits_to_keep": 1} if model.accepts("logits_to_keep") else {}
+        output = module(input_ids=row, attention_mask=torch.ones_like(row), **more)
     logits: Tensor | None = getattr(output, "logits", None)
     if logits is None:
-        loader = "AutoModelForSeq2SeqLM" if isinstance(frozen, EncoderDecoder) else "AutoModelForCausalLM"
-        raise ConfigError(f"{_name(model)}: the model has no language-modelling head; load it by {loader}")
+        loader = "AutoModelForSeq2SeqLM" if isinstance(model, EncoderDecoder) else "AutoModelForCausalLM"
+        raise ConfigError(f"{_name(module)}: the model has no language-modelling head; load it by {loader}")
     return logits[0, -1]
 
 
@@ -337,39 +337,39 @@ def _row(model: FrozenModel, ids: Iterable[int], copies: int) -> Tensor:
 def _single_difference(model: FrozenModel, traits: Traits, sample: _Sample) -> float:
     """The largest difference of one row alone, as a part of the largest logit."""
     model.traits = traits
-    soft = _soft(model, sample.prompts[:1], sample.head)
+    prompts = _prompt_batch(model, sample.prompts[:1], sample.head)
     batch = model.batch([sample.texts[:1]], every_choice=True)
-    return _difference(model.logits(soft, batch), sample, [(0, 0)])
+    return _difference(model.logits(prompts, batch), sample, [(0, 0)])
 
 
 def _batch_difference(model: FrozenModel, traits: Traits, sample: _Sample) -> float:
     """The same of both prompts and both texts side by side."""
     model.traits = traits
-    soft = _soft(model, sample.prompts, sample.head)
+    prompts = _prompt_batch(model, sample.prompts, sample.head)
     batch = model.batch([sample.texts], every_choice=True)
-    return _difference(model.logits(soft, batch), sample, list(sample.expected))
+    return _difference(model.logits(prompts, batch), sample, list(sample.expected))
 
 
 def _difference(logits: Tensor, sample: _Sample, cells: list[tuple[int, int]]) -> float:
-    each = [
+    differences = [
         (logits[member, text].double() - sample.expected[member, text].double()).abs().max() for member, text in cells
     ]
-    worst = float(torch.stack(each).nan_to_num(math.inf).max())
+    worst = float(torch.stack(differences).nan_to_num(math.inf).max())
     return worst / max(sample.largest, 1e-30)
 
 
-def _soft(model: FrozenModel, prompts: tuple[Ids, ...], head: Head | None) -> PromptBatch:
+def _prompt_batch(model: FrozenModel, token_ids: tuple[Ids, ...], head: Head | None) -> PromptBatch:
     """Prompts that are the embeddings of ids, padded as a cohort is: on the far side, by no zeros."""
-    width = max(map(len, prompts))
-    filled = [[ids[0]] * (width - len(ids)) + list(ids) for ids in prompts]
+    width = max(map(len, token_ids))
+    filled = [[ids[0]] * (width - len(ids)) + list(ids) for ids in token_ids]
     values = model.embed(torch.tensor(filled))
     slots = torch.arange(width, device=values.device)
-    there = torch.stack([slots >= width - len(ids) for ids in prompts])
-    source = torch.where(there, slots, -1)
+    present = torch.stack([slots >= width - len(ids) for ids in token_ids])
+    source = torch.where(present, slots, -1)
     if head is not None:
-        members = len(prompts)
+        members = len(token_ids)
         head = Head(head.weight.expand(members, -1, -1), head.bias.expand(members, -1))
-    return PromptBatch(values, there, there, source, None, head)
+    return PromptBatch(values, present, present, source, None, head)
 
 
 def _rounding(model: FrozenModel, sample: _Sample) -> float:
@@ -396,7 +396,7 @@ def _bar(model: FrozenModel) -> float:
     return max((BARS.get(dtype, NARROW_BAR) for dtype in dtypes), default=BARS[torch.float32])
 
 
-def _name(model: Any) -> str:
-    kind = type(model).__name__
-    name = getattr(model.config, "_name_or_path", "")
+def _name(module: Any) -> str:
+    kind = type(module).__name__
+    name = getattr(module.config, "_name_or_path", "")
     return f"{name} ({kind})" if name else kind

@@ -28,8 +28,8 @@ _NAMES = (("q", "k"), ("q_proj", "k_proj"), ("query", "key"), ("q_lin", "k_lin")
 _FUSED_BY_HEAD = {"gpt_neox", "bloom"}
 
 
-class _FoundError(Exception):
-    """What the first attention reads was seen; the rest of the model need not run."""
+class _StopForwardError(Exception):
+    """Raised once the input of the first attention is recorded: the rest of the model need not run."""
 
 
 def query_key_moment(model: FrozenModel, texts: Sequence[Ids]) -> Tensor:
@@ -49,9 +49,9 @@ def query_key_moment(model: FrozenModel, texts: Sequence[Ids]) -> Tensor:
     moment = torch.zeros(width, width, dtype=torch.float64)
     count = 0
     for text in texts[:MOST_TEXTS]:
-        seen = _read(model, entry, text)  # [T, H]
-        moment += seen.T @ seen
-        count += len(seen)
+        states = _read(model, entry, text)  # [T, H]
+        moment += states.T @ states
+        count += len(states)
     joined = queries.T @ keys  # [H, H], W_q W_k^T of the papers, whose weights map rows
     return joined @ (moment / max(1, count)) @ joined.T
 
@@ -59,60 +59,60 @@ def query_key_moment(model: FrozenModel, texts: Sequence[Ids]) -> Tensor:
 @torch.no_grad()
 def _read(model: FrozenModel, entry: nn.Module, text: Ids) -> Tensor:
     """[T, H] what `entry` reads of a text that stands alone, float64, on the CPU."""
-    seen: list[Tensor] = []
+    states: list[Tensor] = []
 
-    def keep(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        seen.append(given[0].detach().cpu().double().flatten(0, -2))
-        raise _FoundError
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        states.append(inputs[0].detach().cpu().double().flatten(0, -2))
+        raise _StopForwardError
 
     ids = torch.tensor([text], device=model.device)
     hook = entry.register_forward_pre_hook(keep)
     try:
         _stem(model)(inputs_embeds=model.embed(ids), attention_mask=torch.ones_like(ids))
-    except _FoundError:
+    except _StopForwardError:
         pass
     finally:
         hook.remove()
-    return seen[0]
+    return states[0]
 
 
-def _stem(frozen: FrozenModel) -> Any:
+def _stem(model: FrozenModel) -> Any:
     """The part of the model that reads a text."""
-    model: Any = frozen.model
-    return model.get_encoder() if frozen.config.is_encoder_decoder else model.base_model
+    module: Any = model.model
+    return module.get_encoder() if model.config.is_encoder_decoder else module.base_model
 
 
 def _first_attention(model: FrozenModel) -> tuple[nn.Module, Tensor, Tensor]:
     """The module that makes the first queries, and W_q, W_k as [A, H] float64, one row per number of every head."""
     heads = int(model.config.num_attention_heads)
     for module in _stem(model).modules():
-        own = dict(module.named_children())
+        children = dict(module.named_children())
         for query, key in _NAMES:
-            if isinstance(own.get(query), nn.Linear) and isinstance(own.get(key), nn.Linear):
-                queries = _exact(own[query].weight)
-                return own[query], queries, _shared(_exact(own[key].weight), len(queries), heads)
-        fused = own.get("c_attn")
+            if isinstance(children.get(query), nn.Linear) and isinstance(children.get(key), nn.Linear):
+                queries = _exact(children[query].weight)
+                return children[query], queries, _shared(_exact(children[key].weight), len(queries), heads)
+        fused = children.get("c_attn")
         if isinstance(fused, Conv1D) and fused.nf == 3 * fused.nx:  # GPT-2: [H, 3 H], queries, keys, values
             parts = _exact(fused.weight).T.unflatten(0, (3, -1))
             return fused, parts[0], parts[1]
-        fused = own.get("query_key_value")
+        fused = children.get("query_key_value")
         if fused is not None and model.config.model_type in _FUSED_BY_HEAD:
             parts = _exact(fused.weight).unflatten(0, (heads, 3, -1))
             return fused, parts[:, 0].flatten(0, 1), parts[:, 1].flatten(0, 1)
-    raise _cannot("where its first attention keeps queries and keys is not known to this version")
+    raise _cannot("where its first attention keeps queries and keys is unknown to this version of prunekit")
 
 
 def _shared(keys: Tensor, rows: int, heads: int) -> Tensor:
     """Keys as every head of queries meets them, where several share one (grouped queries)."""
     if len(keys) == rows:
         return keys
-    by_head: Tensor = keys.unflatten(0, (-1, rows // heads))
-    return by_head.repeat_interleave(rows // len(keys), dim=0).flatten(0, 1)
+    predict_from_head: Tensor = keys.unflatten(0, (-1, rows // heads))
+    return predict_from_head.repeat_interleave(rows // len(keys), dim=0).flatten(0, 1)
 
 
 def _exact(weight: Any) -> Tensor:
-    found: Tensor = weight.detach().cpu().double()
-    return found
+    values: Tensor = weight.detach().cpu().double()
+    return values
 
 
 def _cannot(reason: str) -> ConfigError:

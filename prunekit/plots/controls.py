@@ -11,7 +11,7 @@ from prunekit.analysis import controls, tables
 from prunekit.plots import style
 from prunekit.plots.figure import Figure, LackingError
 from prunekit.plots.run_choice import one_stage
-from prunekit.pruning.controls import ARMS
+from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.runs.reader import RunReader
 from prunekit.tasks.metrics import bounds
 
@@ -35,7 +35,7 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
 
 def _stage(run: RunReader, stage: str | None) -> str:
     results = run.results()
-    stages = sorted(set(results.loc[results["arm"].isin(ARMS), "stage"]))
+    stages = sorted(set(results.loc[results["arm"].isin(CONTROL_NAMES), "stage"]))
     if not stages:
         raise LackingError(
             f"{run.path}: no controls; repeat the command that made it with --controls (and --seeds 6), it goes on"

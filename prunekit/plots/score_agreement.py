@@ -11,18 +11,11 @@ from prunekit.analysis import tables, unit_scores
 from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
 from prunekit.plots.run_choice import name_of, one_stage
+from prunekit.pruning.scores import MEASURED_SCORES, SCORES
 from prunekit.runs.reader import RunReader
 
-REFERENCES = ("leave-one-out", "shapley")
-_TITLES = {
-    "absolute": "gradient (XPrompt)",
-    "signed": "gradient, signed",
-    "squared": "gradient, squared",
-    "magnitude": "magnitude",
-    "random": "random",
-    "leave-one-out": "leave-one-out",
-    "shapley": "Shapley value",
-}
+REFERENCES = tuple(score.name for score in MEASURED_SCORES)
+_TITLES = {score.name: score.label for score in SCORES}
 
 
 def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:

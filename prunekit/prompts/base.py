@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -58,7 +59,7 @@ class AutoRate(NamedTuple):
 
 
 class Prompt(nn.Module):
-    """A thing that makes P prompt vectors in the model's embedding space.
+    """A module that makes P prompt vectors in the model's embedding space.
 
     Its `state_dict` holds all that it is made of: the trained numbers as parameters, what stays as it was drawn or
     measured as buffers.
@@ -88,6 +89,16 @@ class Prompt(nn.Module):
             ConfigError: where `options` do not fit, or `context` lacks what the method needs.
         """
         raise NotImplementedError
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor]) -> type[Prompt]:
+        """The class whose prompt a `state_dict` is, where a method has several; else this one."""
+        return cls
+
+    @property
+    def title(self) -> str:
+        """What a message calls the method."""
+        return self.method
 
     def forward(self) -> Tensor:
         """[P, H] prompt vectors."""

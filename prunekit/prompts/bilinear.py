@@ -38,7 +38,7 @@ class BilinearPrompt(FactorPrompt):
     def start(
         cls, values: Tensor, generator: torch.Generator, options: Options = PUBLISHED, context: Context = NOTHING
     ) -> Self:
-        """A fresh prompt, which owes values [P, H] its shape alone.
+        """A fresh prompt; only the shape of values [P, H] is used.
 
         Raises:
             ConfigError: where W is to whiten and `context` has no matrix that does, or one of another width.

@@ -31,7 +31,7 @@ class DptPrompt(FactorPrompt):
     def start(
         cls, values: Tensor, generator: torch.Generator, options: Options = PUBLISHED, context: Context = NOTHING
     ) -> Self:
-        """A fresh prompt: uniform factors, which owe values [P, H] their shape alone, or its balanced SVD factors.
+        """A fresh prompt: uniform factors of the shape of values [P, H], or its balanced SVD factors.
 
         Balanced (PT-MoE): U_R S_R^(1/2) and S_R^(1/2) V_R, whose product is the nearest to `values` of rank R, and
         whose norms are equal, so that one learning rate moves both alike.

@@ -40,7 +40,7 @@ class EptPrompt(Prompt):
 
     method: ClassVar[str] = "ept"
     moves_input = True
-    # those of them that the ablations leave in
+    # of these, the ones that an ablation leaves in
     offset_parameters: ClassVar[tuple[str, ...]] = ("left", "right", "attention", "out", "down", "up", "gate")
     offset_rate: ClassVar[OffsetRate | None] = OffsetRate(5e-3, 0.3, in_units=True)  # DePT's
 

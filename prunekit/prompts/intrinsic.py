@@ -2,13 +2,14 @@
 
 A prompt autoencoder is fitted to many trained prompts (`prunekit.experiment.prompt_autoencoder`); its decoder,
 Linear-tanh-Linear, is frozen and only a code is trained. As in the authors' code (thunlp/Intrinsic-Prompt-Tuning,
-bartPrompt.py, AE_type 1): inner
-width 768, the code from N(0, 0.02^2). The control is a random subspace around the start (its intrinsic.py, "random").
+bartPrompt.py, AE_type 1): inner width 768, the code from
+N(0, 0.02^2). The control is a random subspace around the start (its intrinsic.py, "random").
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import torch
@@ -56,7 +57,7 @@ class IntrinsicPrompt(Prompt):
     def start(
         cls, values: Tensor, generator: torch.Generator, options: Options = PUBLISHED, context: Context = NOTHING
     ) -> Prompt:
-        """A fresh code, near the middle of the decoder's subspace; it owes values [P, H] its shape alone.
+        """A fresh code, near the middle of the decoder's subspace; only the shape of values [P, H] is used.
 
         With options.subspace = "random" it is the control instead, a `RandomSubspacePrompt`.
 
@@ -80,6 +81,11 @@ class IntrinsicPrompt(Prompt):
         parts = (decoder.inner, decoder.inner_bias, decoder.outer, decoder.basis, decoder.base)
         return cls(code, *(part.to(values) for part in parts))
 
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor]) -> type[Prompt]:
+        """The control's prompts have no decoder."""
+        return cls if "inner" in state else RandomSubspacePrompt
+
     def forward(self) -> Tensor:
         """[P, H] prompt vectors."""
         inner = self.outer @ torch.tanh(self.inner @ self.code + self.inner_bias)
@@ -96,7 +102,7 @@ class IntrinsicPrompt(Prompt):
 
 
 class RandomSubspacePrompt(Prompt):
-    """P_0 + reshape(R z): a random subspace around the start, the control that no other task has told anything.
+    """P_0 + reshape(R z): a random subspace around the start, the control that has learned nothing from other tasks.
 
     Attributes:
         code: z [D].
@@ -127,6 +133,11 @@ class RandomSubspacePrompt(Prompt):
         dimension = options.dimension
         basis = normal(generator, (dimension, *values.shape), 1 / math.sqrt(dimension), values)
         return cls(values.new_zeros(dimension), values, basis)
+
+    @property
+    def title(self) -> str:
+        """Set apart from the other prompts of its method."""
+        return "random-subspace"
 
     def forward(self) -> Tensor:
         """[P, H] prompt vectors."""

@@ -23,10 +23,10 @@ def added_by_position(embedded: Tensor, table: Tensor, mask: Tensor) -> Tensor:
     Raises:
         ConfigError: where a text has more than S tokens.
     """
-    place = mask.long().cumsum(dim=-1).sub(1).clamp(min=0)
-    if mask.shape[-1] > len(table) and int(place.max()) >= len(table):  # a short enough row is never counted
+    position = mask.long().cumsum(dim=-1).sub(1).clamp(min=0)
+    if mask.shape[-1] > len(table) and int(position.max()) >= len(table):  # a short enough row is never counted
         raise ConfigError(
-            f"an input of {int(place.max()) + 1} tokens is longer than the {len(table)} positions that this prompt "
+            f"an input of {int(position.max()) + 1} tokens is longer than the {len(table)} positions that this prompt "
             "has offsets for; set input_tokens higher, or max_input_tokens lower"
         )
-    return added(embedded, F.embedding(place, table), mask)
+    return added(embedded, F.embedding(position, table), mask)

@@ -25,10 +25,10 @@ class Options:
         task_size: structured; the length of the task vector (ours; the paper's could not be read).
         subspace: intrinsic; "decoder": that of a prompt autoencoder; "random": a random subspace around the start.
         dimension: intrinsic, random subspace; its dimension (250 is the largest that IPT tries).
-        spaces: ept; subspaces, and the inner width of spaces and fusion (ours).
-        inner: ept; subspaces, and the inner width of spaces and fusion (ours).
-        fusion: ept; False leaves the module out, the paper's two ablations.
-        projection: ept; False leaves the module out, the paper's two ablations.
+        spaces: ept; how many subspaces (ours).
+        inner: ept; the inner width of spaces and fusion (ours).
+        fusion: ept; False leaves out this module, one of the paper's two ablations.
+        projection: ept; False leaves out this module, the other one.
     """
 
     rank: int | None = None

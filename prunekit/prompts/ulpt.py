@@ -44,7 +44,7 @@ class UlptPrompt(Prompt):
     def start(
         cls, values: Tensor, generator: torch.Generator, options: Options = PUBLISHED, context: Context = NOTHING
     ) -> Self:
-        """A fresh prompt, which owes values [P, H] its shape alone."""
+        """A fresh prompt; only the shape of values [P, H] is used."""
         tokens, width = values.shape
         rank = options.rank_or(RANK, most=width)
         code = normal(generator, (tokens, rank), 1.0, values)

@@ -4,9 +4,10 @@
     round n   score what the last round kept -> drop the worst tokens and pieces -> rewind the rest -> train again
 
 A ticket is a mask, the values that it starts from, and where both came from. Rewinding puts surviving values back to
-where they once were, for the next training to start there; what was dropped stays dropped.
+what they once were, for the next training to start there; what was dropped stays dropped. The tickets of one seed
+follow each other from round to round; those of several seeds are trained side by side, as a cohort.
 
-Nothing here knows a model, a disk or a console: `learn` trains and scores, the caller saves, plots or stops.
+Nothing here knows a model, a disk or a console: `train` trains and scores, the caller saves, plots or stops.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from prunekit.prompts import DroppedAs
+from prunekit.prompts.base import DroppedAs
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Keep
@@ -24,7 +25,6 @@ from prunekit.pruning.ticket import Ticket, Values
 from prunekit.support.errors import ConfigError
 
 Rewind = Literal["trained", "init", "reinit"] | int
-Fresh = Callable[[Ticket], Values]
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class RoundResult:
 
     Attributes:
         kept: the values of its best evaluation.
-        validation: their primary metric there; None where training did not come to its end (it diverged, or a search
-            dropped it).
+        validation: the primary metric at those values; None where training did not come to its end (it diverged, or a
+            search dropped it).
         scores: importance of each token and piece at those values; None where there are none to prune by, and the
-            lineage ends.
+            seed ends here.
         snapshots: values by step, at least those that a later rewind asks for.
     """
 
@@ -52,21 +52,21 @@ class Rewinding:
 
     Attributes:
         rewind: where surviving values restart: "trained", the values that the previous round kept (XPrompt); "init" or
-            a step, the snapshot of round 0 (Frankle and Carbin; late rewinding); "reinit", new ones from `fresh` (a
-            control).
+            a step, the snapshot of round 0 (Frankle and Carbin; late rewinding); "reinit", new ones (a control).
         dropped_as: what stands for a token that was dropped.
+        draw: new values for a ticket, which "reinit" needs.
     """
 
     rewind: Rewind
     dropped_as: DroppedAs = "remove"
-    fresh: Fresh | None = None
+    draw: Callable[[Ticket], Values] | None = None
 
     def start(self, ticket: Ticket, mask: Mask, number: int, last: RoundResult, dense: RoundResult) -> Ticket:
         """The ticket of round `number`: `ticket` under `mask`, rewound.
 
         Args:
-            last: what was learned from `ticket`, and in round 0. The mask is not applied: it stays a factor, at use.
-            dense: what was learned from `ticket`, and in round 0. The mask is not applied: it stays a factor, at use.
+            last: what training made of `ticket`.
+            dense: what round 0 made of this seed. The mask is not applied: it stays a factor, at use.
         """
         child = replace(ticket, mask=mask, round=number, rewind=self.rewind, dropped_as=self.dropped_as)
         return child.at(self._values(child, last, dense))
@@ -91,53 +91,52 @@ class Rewinding:
         """New starting values for a ticket.
 
         Raises:
-            ValueError: where there is no `fresh` to draw them.
+            ValueError: where there is no `draw`.
         """
-        if self.fresh is None:
-            raise ValueError('rewind = "reinit" needs `fresh`, which draws new values')
-        return self.fresh(ticket)
+        if self.draw is None:
+            raise ValueError('rewind = "reinit" needs `draw`, which draws new values')
+        return self.draw(ticket)
 
 
 @dataclass(frozen=True)
 class Round:
-    """One train -> score turn of a cohort; member i is `tickets[i]`, which became `learned[i]`.
-
-    A lineage keeps its seed from round to round.
-    """
+    """One train -> score turn of a cohort; `tickets[i]` became `results[i]`."""
 
     number: int
     tickets: tuple[Ticket, ...]
-    learned: tuple[RoundResult, ...]
+    results: tuple[RoundResult, ...]
 
     def of(self, seed: int) -> tuple[Ticket, RoundResult]:
-        """The member of a seed."""
-        return next(pair for pair in zip(self.tickets, self.learned, strict=True) if pair[0].seed == seed)
+        """The ticket of a seed and its result."""
+        return next(pair for pair in zip(self.tickets, self.results, strict=True) if pair[0].seed == seed)
 
 
-Learn = Callable[[Sequence[Ticket]], Sequence[RoundResult]]
+TrainRound = Callable[[Sequence[Ticket]], Sequence[RoundResult]]
 
 
-def find_tickets(dense: Sequence[Ticket], keeps: Sequence[Keep], learn: Learn, rewinding: Rewinding) -> Iterator[Round]:
+def find_tickets(
+    dense: Sequence[Ticket], keeps: Sequence[Keep], train: TrainRound, rewinding: Rewinding
+) -> Iterator[Round]:
     """Round 0 on the dense tickets, then one round per entry of `keeps`; yields each round when it is finished.
 
-    Ends early where no lineage is left.
+    Ends early where no seed is left.
     """
-    rounds = [Round(0, tuple(dense), tuple(learn(dense)))]
-    yield rounds[0]
+    first = last = Round(0, tuple(dense), tuple(train(dense)))
+    yield first
     for keep in keeps:
-        tickets = next_tickets(rounds[0], rounds[-1], keep, rewinding)
+        tickets = next_tickets(first, last, keep, rewinding)
         if not tickets:
             return
-        rounds.append(Round(len(rounds), tickets, tuple(learn(tickets))))
-        yield rounds[-1]
+        last = Round(last.number + 1, tickets, tuple(train(tickets)))
+        yield last
 
 
 def next_tickets(first: Round, last: Round, keep: Keep, rewinding: Rewinding) -> tuple[Ticket, ...]:
     """The tickets of the round after `last`: its masks pruned by its scores, the surviving values rewound."""
-    return tuple(
-        rewinding.start(
-            ticket, prune_mask(ticket.mask, learned.scores, keep), last.number + 1, learned, first.of(ticket.seed)[1]
-        )
-        for ticket, learned in zip(last.tickets, last.learned, strict=True)
-        if learned.scores is not None
-    )
+    tickets = []
+    for ticket, result in zip(last.tickets, last.results, strict=True):
+        if result.scores is not None:
+            mask = prune_mask(ticket.mask, result.scores, keep)
+            _, dense = first.of(ticket.seed)
+            tickets.append(rewinding.start(ticket, mask, last.number + 1, result, dense))
+    return tuple(tickets)

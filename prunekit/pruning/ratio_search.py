@@ -4,13 +4,15 @@
     choose the pair whose ticket is best on `validation`
 
 Tokens go first, pieces of the surviving tokens second, both by the scores of the dense round, so that all masks of a
-seed are nested along each ratio. As in `lottery`, nothing here knows a model or a disk.
+seed are nested along each ratio. A *trial* is one pair of counts tried for one seed. As in `lottery`, nothing here
+knows a model or a disk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult
@@ -19,127 +21,174 @@ from prunekit.pruning.schedule import Grid, Keep, grid, line
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
 
-#: One cell of a seed's grid.
-Key = tuple[int, Keep]
-LearnCells = Callable[[Mapping[Key, Ticket]], Mapping[Key, RoundResult]]
-#: Scores of finished cells at the values that they kept.
-Rescore = Callable[[Sequence[Key]], Mapping[Key, Scores]]
-_Wanted = Mapping[int, Sequence[Keep]]
+#: A trial: the seed, and what is kept.
+Trial = tuple[int, Keep]
+TrainTrials = Callable[[Mapping[Trial, Ticket]], Mapping[Trial, RoundResult]]
+#: Scores of finished trials at the values that they kept.
+Rescore = Callable[[Sequence[Trial]], Mapping[Trial, Scores]]
+
+
+class GridLine(NamedTuple):
+    """One edge of the grid, whose best trial is shown beside the chosen one.
+
+    Attributes:
+        name: as directories and tables spell it.
+        label: as tables for people and figures spell it.
+    """
+
+    name: str
+    label: str
+
+
+TOKEN_ONLY = GridLine("token-only", "token only")
+PIECE_ONLY = GridLine("piece-only", "piece only")
+GRID_LINES = (TOKEN_ONLY, PIECE_ONLY)
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search tried and chose.
 
     Attributes:
-        tickets: by (seed, counts).
-        learned: by (seed, counts).
+        tickets: of every trial.
+        results: of every trial.
         chosen: the best counts of each seed.
-        token_only: the best with all pieces, with all tokens, where the search tried such.
-        piece_only: the best with all pieces, with all tokens, where the search tried such.
+        best_of_line: by the name of a grid line (all pieces kept: "token-only"; all tokens kept: "piece-only"), the
+            best counts of each seed on it; empty where the search did not try it.
     """
 
-    tickets: Mapping[Key, Ticket]
-    learned: Mapping[Key, RoundResult]
+    tickets: Mapping[Trial, Ticket]
+    results: Mapping[Trial, RoundResult]
     chosen: Mapping[int, Keep]
-    token_only: Mapping[int, Keep]
-    piece_only: Mapping[int, Keep]
+    best_of_line: Mapping[str, Mapping[int, Keep]]
 
 
 def search_ratios(
     dense: Round,
-    asked: Grid,
-    learn: LearnCells,
+    kind: Grid,
+    train: TrainTrials,
     rewinding: Rewinding,
     *,
     piece_line: bool = False,
     rescore: Rescore | None = None,
-) -> Found:
+) -> SearchResult:
     """Try the ratios of a grid for every seed of the dense round, and choose.
 
     Args:
+        kind: "full", every pair; "paper", token ratios, then piece ratios at the best; "token" or "piece", one line.
         piece_line: under "paper", also try the piece ratios with all tokens, for the piece-only row of a table; they
             are not chosen from.
         rescore: under "paper", gives the scores by which pieces of the chosen tokens go.
     """
     tokens, pieces = dense.tickets[0].mask.piece.shape
     token_line = [Keep(kept, pieces) for kept in line(tokens)]
-    all_pieces = [Keep(tokens, kept) for kept in line(pieces)]
-    alive = {ticket.seed: one.scores for ticket, one in zip(dense.tickets, dense.learned, strict=True) if one.scores}
-    keeps = {"paper": token_line, "full": grid(tokens, pieces), "token": token_line, "piece": all_pieces}[asked]
-    whole = {ticket.seed: ticket.mask for ticket in dense.tickets}
-    tickets: dict[Key, Ticket] = {}
-    learned: dict[Key, RoundResult] = {}
-
-    def attempt(wanted: _Wanted, scores: Mapping[int, Scores], masks: Mapping[int, Mask]) -> None:
-        new = {
-            (seed, keep): _start(dense, seed, prune_mask(masks[seed], scores[seed], keep), rewinding)
-            for seed, keeps in wanted.items()
-            for keep in keeps
-            if (seed, keep) not in tickets
-        }
-        tickets.update(new)
-        learned.update(learn(new) if new else {})
-
-    attempt(dict.fromkeys(alive, keeps), alive, whole)
-    chosen = best(learned, keeps)
-    if asked == "paper":
-        scores = alive
-        if rescore is not None and chosen:
-            scores = {key[0]: found for key, found in rescore(list(chosen.items())).items()}
-        second = {
-            seed: [Keep(keep.tokens, kept) for kept in line(pieces)] for seed, keep in chosen.items() if seed in scores
-        }
-        # from the chosen masks: new scores choose among pieces, not among tokens again
-        attempt(second, scores, {key[0]: tickets[key].mask for key in chosen.items()})
-        chosen = {seed: found for seed, keeps in second.items() for found in best(_of(learned, seed), keeps).values()}
+    all_tokens = [Keep(tokens, kept) for kept in line(pieces)]
+    keeps = {"paper": token_line, "full": grid(tokens, pieces), "token": token_line, "piece": all_tokens}[kind]
+    trials = _Trials(dense, train, rewinding)
+    trials.run(dict.fromkeys(trials.scores, keeps))
+    chosen = best(trials.results, keeps)
+    if kind == "paper":
+        chosen = _choose_pieces(trials, chosen, pieces, rescore)
         if piece_line:  # last, so that the search is the same with it and without
-            attempt(dict.fromkeys(alive, all_pieces), alive, whole)
-    return Found(
-        tickets,
-        learned,
-        chosen,
-        best(learned, token_line) if asked != "piece" else {},
-        best(learned, all_pieces) if asked in ("piece", "full") or (asked == "paper" and piece_line) else {},
-    )
+            trials.run(dict.fromkeys(trials.scores, all_tokens))
+    pieces_tried = kind in ("piece", "full") or (kind == "paper" and piece_line)
+    best_of_line = {
+        TOKEN_ONLY.name: best(trials.results, token_line) if kind != "piece" else {},
+        PIECE_ONLY.name: best(trials.results, all_tokens) if pieces_tried else {},
+    }
+    return SearchResult(trials.tickets, trials.results, chosen, best_of_line)
 
 
-def best(learned: Mapping[Key, RoundResult], keeps: Iterable[Keep]) -> dict[int, Keep]:
-    """The best counts of each seed among `keeps`; cells that did not come to their end are not chosen."""
+@dataclass
+class _Trials:
+    """The trials of a search so far; `scores` are those of the dense round, of the seeds that came to its end."""
+
+    dense: Round
+    train: TrainTrials
+    rewinding: Rewinding
+    tickets: dict[Trial, Ticket] = field(default_factory=dict)
+    results: dict[Trial, RoundResult] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        members = zip(self.dense.tickets, self.dense.results, strict=True)
+        self.scores = {ticket.seed: result.scores for ticket, result in members if result.scores}
+
+    def run(
+        self,
+        keeps: Mapping[int, Sequence[Keep]],
+        scores: Mapping[int, Scores] | None = None,
+        masks: Mapping[int, Mask] | None = None,
+    ) -> None:
+        """Train the trials of these counts by seed that were not tried yet, as one batch.
+
+        Args:
+            scores: by seed, default those of the dense round.
+            masks: by seed, what is pruned; default the dense masks.
+        """
+        scores = self.scores if scores is None else scores
+        new = {}
+        for seed, counts in keeps.items():
+            ticket, result = self.dense.of(seed)
+            whole = ticket.mask if masks is None else masks[seed]
+            for keep in counts:
+                if (seed, keep) not in self.tickets:
+                    mask = prune_mask(whole, scores[seed], keep)
+                    new[seed, keep] = self.rewinding.start(ticket, mask, 1, result, result)
+        self.tickets.update(new)
+        self.results.update(self.train(new) if new else {})
+
+
+def _choose_pieces(
+    trials: _Trials, tokens: Mapping[int, Keep], pieces: int, rescore: Rescore | None
+) -> dict[int, Keep]:
+    """The second half of the paper's search: piece ratios at the best token count of each seed."""
+    scores: Mapping[int, Scores] = trials.scores
+    if rescore is not None and tokens:
+        scores = {trial[0]: new for trial, new in rescore(list(tokens.items())).items()}
+    keeps = {
+        seed: [Keep(keep.tokens, kept) for kept in line(pieces)] for seed, keep in tokens.items() if seed in scores
+    }
+    # from the chosen masks: new scores choose among pieces, not among tokens again
+    trials.run(keeps, scores, {seed: trials.tickets[seed, keep].mask for seed, keep in tokens.items()})
+    chosen = {}
+    for seed, counts in keeps.items():
+        chosen |= best({trial: result for trial, result in trials.results.items() if trial[0] == seed}, counts)
+    return chosen
+
+
+def best(results: Mapping[Trial, RoundResult], keeps: Iterable[Keep]) -> dict[int, Keep]:
+    """The best counts of each seed among `keeps`; trials that did not come to their end are not chosen."""
     allowed = set(keeps)
-    ended = {key: one.validation for key, one in learned.items() if key[1] in allowed and one.validation is not None}
-    seeds = dict.fromkeys(seed for seed, _ in ended)
-    return {seed: best_of({key: value for key, value in ended.items() if key[0] == seed})[1] for seed in seeds}
+    validation = {
+        trial: result.validation
+        for trial, result in results.items()
+        if trial[1] in allowed and result.validation is not None
+    }
+    seeds = dict.fromkeys(seed for seed, _ in validation)
+    return {
+        seed: best_of({trial: value for trial, value in validation.items() if trial[0] == seed})[1] for seed in seeds
+    }
 
 
-def best_of(reached: Mapping[Key, float]) -> Key:
-    """The cell with the best validation metric; of equals the one of fewest kept cells, then of fewest tokens."""
-    return max(reached, key=lambda key: _rank(key[1], reached[key]))
+def best_of(validation: Mapping[Trial, float]) -> Trial:
+    """The trial with the best validation metric; of equals the one of fewest kept cells, then of fewest tokens."""
+    return max(validation, key=lambda trial: _rank(trial[1], validation[trial]))
 
 
-def worse_half(standings: Mapping[Key, float]) -> set[Key]:
-    """The cells that successive halving drops (Jamieson and Talwalkar 2016): of each seed, all but the better half.
+def worse_half(validation: Mapping[Trial, float]) -> set[Trial]:
+    """The trials that successive halving drops (Jamieson and Talwalkar 2016): of each seed, all but the better half.
 
     Args:
-        standings: the best validation metric so far, of the cells still in training. An odd one stays.
+        validation: the best metric so far, of the trials still in training. An odd one stays.
     """
-    worse: set[Key] = set()
-    for seed in {key[0] for key in standings}:
-        keys = [key for key in standings if key[0] == seed]
-        keys.sort(key=lambda key: _rank(key[1], standings[key]), reverse=True)
-        worse |= set(keys[(len(keys) + 1) // 2 :])
+    worse: set[Trial] = set()
+    for seed in {trial[0] for trial in validation}:
+        trials = [trial for trial in validation if trial[0] == seed]
+        trials.sort(key=lambda trial: _rank(trial[1], validation[trial]), reverse=True)
+        worse |= set(trials[(len(trials) + 1) // 2 :])
     return worse
 
 
 def _rank(keep: Keep, validation: float) -> tuple[float, int, int]:
     """Larger is better: the metric, then fewer cells, then fewer tokens."""
     return validation, -keep.tokens * keep.pieces, -keep.tokens
-
-
-def _start(dense: Round, seed: int, mask: Mask, rewinding: Rewinding) -> Ticket:
-    ticket, learned = dense.of(seed)
-    return rewinding.start(ticket, mask, 1, learned, learned)
-
-
-def _of(learned: Mapping[Key, RoundResult], seed: int) -> dict[Key, RoundResult]:
-    return {key: one for key, one in learned.items() if key[0] == seed}

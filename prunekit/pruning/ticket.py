@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunekit import prompts
-from prunekit.prompts import DroppedAs, MaskedPrompt, Method
+from prunekit.prompts import Method, methods
+from prunekit.prompts.base import DroppedAs, MaskedPrompt
 from prunekit.prompts.mask import Mask
 
 State = Mapping[str, Tensor]
@@ -39,8 +39,8 @@ class Values:
         """The inverse of `flat`."""
         parts: dict[str, dict[str, Tensor]] = {"state": {}, "head": {}}
         for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
+            part, _, parameter = name.partition(".")
+            parts[part][parameter] = tensor
         return cls(parts["state"], parts["head"] or None)
 
 
@@ -57,7 +57,7 @@ class Ticket:
         dropped_as: what stands for a dropped token.
         position: where in the input the prompt goes.
         seed: fixes initialisation and data order.
-        origin: names and digests (model, task, run) for whoever finds the file.
+        origin: names and digests (model, task, run) for whoever meets the file.
     """
 
     mask: Mask
@@ -85,7 +85,7 @@ class Ticket:
 
     def prompt(self) -> MaskedPrompt:
         """The prompt with this ticket's values behind its mask, its parameters free to be trained."""
-        return MaskedPrompt(prompts.build(self.method, self.state), self.mask, self.dropped_as)
+        return MaskedPrompt(methods.build(self.method, self.state), self.mask, self.dropped_as)
 
     def at(self, values: Values) -> Ticket:
         """The same ticket at other values. What its prompt is made of beside trained numbers, it keeps."""

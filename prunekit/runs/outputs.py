@@ -36,7 +36,7 @@ def check(
     Raises:
         ConfigError: in one line.
     """
-    atomic.sweep_dead(path)
+    atomic.remove_dead_staged(path)
     for source in reads:
         if path.exists() and source.exists() and path.samefile(source):
             raise ConfigError(f"--out {path}: is the file that is read; name another")
@@ -64,7 +64,7 @@ def check_folder(folder: Path, files: Mapping[str, bytes], *, overwrite: bool, i
     """
     for name, content in files.items():
         path = folder / name
-        atomic.sweep_dead(path)
+        atomic.remove_dead_staged(path)
         _check_not_of_run(path)
         if path.is_dir():
             raise ConfigError(f"--out {folder}: {name} is a folder there; name another folder")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -17,11 +17,8 @@ from prunekit.runs.run import Run
 from prunekit.runs.ticket_file import finite, load_ticket, read_ticket, unpacked
 from prunekit.support.errors import ArtifactError
 
-if TYPE_CHECKING:  # it imports transformers, and who only reads rounds needs none
-    from prunekit.engine.gradient_scores import Kind
 
-
-def load(run: RunReader, key: RunKey, kind: Kind, metric: str) -> tuple[Ticket, RoundResult]:
+def load(run: RunReader, key: RunKey, kind: str, metric: str) -> tuple[Ticket, RoundResult]:
     """A finished round back from disk: the ticket it started from, and what was learned, with its `kind` of scores.
 
     Args:
@@ -95,10 +92,10 @@ def open_ticket(path: Path) -> Ticket:
     return finite(load_ticket(path) if located is None else finished_ticket(*located), path)
 
 
-def load_scores(run: RunReader, key: RunKey) -> dict[Kind, Scores]:
+def load_scores(run: RunReader, key: RunKey) -> dict[str, Scores]:
     """The scores of a finished round, by kind."""
     tensors, facts = _tensors(run, key, paths.SCORES)
-    kinds: dict[Kind, int] = facts["examples"]
+    kinds: dict[str, int] = facts["examples"]
     return {kind: Scores(tensors[f"{kind}.token"], tensors[f"{kind}.piece"], count) for kind, count in kinds.items()}
 
 

@@ -19,7 +19,6 @@ from prunekit.tasks import Example
 
 if TYPE_CHECKING:  # they import transformers, and who only writes records needs none
     from prunekit.engine.evaluate import Evaluation
-    from prunekit.engine.gradient_scores import Kind
     from prunekit.engine.train import Checkpoint, Trained
 
 
@@ -36,13 +35,13 @@ class RoundRecord:
     ticket: Ticket
     trained: Trained
     kept_at: Checkpoint
-    importance: Mapping[Kind, Scores]
+    importance: Mapping[str, Scores]
     validation: Sequence[Example]
     test: Sequence[Example]
     test_evaluation: Evaluation | None
     test_metrics: Mapping[str, float]
     majority: Mapping[str, float]
-    pruned_by: Kind | None
+    pruned_by: str | None
     run: str
 
 
@@ -84,7 +83,7 @@ class TestEvaluation:
     examples: Sequence[Example]
     test: Evaluation | None
     metrics: Mapping[str, float]
-    importance: Mapping[Kind, Scores]
+    importance: Mapping[str, Scores]
     diverged: str | None
 
 
@@ -112,7 +111,7 @@ def chosen(run: RunReader, key: RunKey, look: TestEvaluation) -> dict[str, bytes
     }
 
 
-def _packed_scores(importance: Mapping[Kind, Scores]) -> bytes:
+def _packed_scores(importance: Mapping[str, Scores]) -> bytes:
     tensors = {f"{kind}.token": scores.token for kind, scores in importance.items()}
     tensors |= {f"{kind}.piece": scores.piece for kind, scores in importance.items()}
     return pack(tensors, {"examples": {kind: scores.examples for kind, scores in importance.items()}})

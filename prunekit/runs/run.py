@@ -111,7 +111,7 @@ class Run(RunReader):
             BusyError: naming the holder where another process has it.
             ArtifactError: where a name of it is a link.
         """
-        atomic.make(self.path)
+        atomic.make_folder(self.path)
         self._refuse_links()
         holder = self.path / ".holder"
         lock = FileLock(self.path / ".lock", timeout=0)
@@ -122,7 +122,7 @@ class Run(RunReader):
             raise BusyError(f"{self.path}: in use by {name}; wait for it, or use another --out") from None
         try:
             atomic.replace(holder, f"process {os.getpid()} on {socket.gethostname()}".encode(), follow=False)
-            atomic.sweep(self.path)
+            atomic.remove_staged(self.path)
             self.settle_journal()
             yield
         finally:
@@ -135,13 +135,13 @@ class Run(RunReader):
         needed = [sum(map(len, files.content.values())) for files in members]
         staged = []
         for files, size in zip(members, needed, strict=True):
-            with atomic.needing(self.folder(files.key), size):
+            with atomic.naming_path(self.folder(files.key), size):
                 staged.append(self._stage(files, cohort))
         manifests = {files.key: digest for files, (_, digest) in zip(members, staged, strict=True)}
         journal = self.journal().begun(manifests)
         self._write_journal(journal)
         for files, (temporary, _), size in zip(members, staged, needed, strict=True):
-            with atomic.needing(self.folder(files.key), size):
+            with atomic.naming_path(self.folder(files.key), size):
                 atomic.move(temporary, self.folder(files.key))
         self._publish([files.key for files in members])
         self._write_journal(journal.ended(manifests))
@@ -233,7 +233,7 @@ class Run(RunReader):
         """One member's round under a temporary name, its manifest last, all of it flushed; and its digest."""
         target = self.folder(files.key)
         self._check_no_link(target)
-        atomic.make(target.parent)
+        atomic.make_folder(target.parent)
         temporary = atomic.staged(target)
         temporary.mkdir()
         for name, content in files.content.items():

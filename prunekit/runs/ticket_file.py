@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from prunekit import prompts
-from prunekit.prompts import DroppedAs
+from prunekit.prompts import METHODS, methods
+from prunekit.prompts.base import DroppedAs
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
 from prunekit.support import atomic, reading
@@ -93,7 +93,7 @@ def check(ticket: Ticket) -> None:
     Raises:
         ValueError: and the errors of torch and of `prompts` on the first thing that is wrong.
     """
-    allowed = {"dropped_as": get_args(DroppedAs), "position": _POSITIONS, "method": prompts.METHODS}
+    allowed = {"dropped_as": get_args(DroppedAs), "position": _POSITIONS, "method": tuple(METHODS)}
     for name, options in allowed.items():
         if getattr(ticket, name) not in options:
             raise ValueError(f"{name} {str(getattr(ticket, name))[:40]!r} is none of {', '.join(options)}")
@@ -109,7 +109,7 @@ def check(ticket: Ticket) -> None:
     if not all(value.is_floating_point() for value in tensors):
         raise ValueError("values are floating-point numbers")
     shapes = {name: tuple(value.shape) for name, value in (ticket.head or {}).items()}
-    prompt = prompts.build(ticket.method, {name: value.to("meta") for name, value in ticket.state.items()})
+    prompt = methods.build(ticket.method, {name: value.to("meta") for name, value in ticket.state.items()})
     shape = tuple(prompt().shape)
     if len(shape) != 2 or shape[0] != len(ticket.mask.token) or not 0 < shape[0] * shape[1] <= MOST_NUMBERS:
         raise ValueError(f"a prompt of shape {list(shape)} for a mask of {len(ticket.mask.token)} tokens")

@@ -22,7 +22,7 @@ STAGING = ".prunekit-staging-"
 
 
 def as_json(facts: Mapping[str, Any]) -> bytes:
-    """Facts as the bytes of a JSON file: sorted, indented, no NaN."""
+    """Facts as the bytes of a JSON file: keys sorted, indented, no NaN."""
     return (json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
@@ -33,13 +33,17 @@ def as_parquet(table: pd.DataFrame) -> bytes:
 
 
 @contextmanager
-def needing(path: Path, size: int) -> Iterator[None]:
-    """Give what fails inside the name of `path` and the bytes that were to be written there.
+def naming_path(path: Path, size: int) -> Iterator[None]:
+    """Add the path and the size of what was to be written to an error raised inside.
 
-    A full disk is reported by the system with neither.
+    The system's own "no space left on device" names neither.
+
+    Args:
+        path: the file or folder that is written.
+        size: bytes that were to be written there.
 
     Raises:
-        OSError: of the same kind.
+        OSError: of the same kind, with that text.
     """
     try:
         yield
@@ -54,12 +58,12 @@ def staged(target: Path) -> Path:
 
 
 def _host() -> str:
-    """The name of this machine in short: where a process by its number is looked for."""
+    """A short digest of this machine's name: process numbers count only on the machine that gave them."""
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
 def _end(target: Path) -> str:
-    """The end of a name, since the whole may be as long as a name can be."""
+    """The end of a file's name, since a name behind the prefix could exceed what a file system allows."""
     return target.name[-40:]
 
 
@@ -68,11 +72,11 @@ def is_staged(path: Path) -> bool:
     return path.name.startswith(STAGING)
 
 
-def sweep(folder: Path) -> None:
-    """Take away what dead processes left half-written anywhere in a folder; no link is followed."""
-    for place, folders, files in os.walk(folder):
+def remove_staged(folder: Path) -> None:
+    """Delete what dead processes left half-written anywhere in a folder; no link is followed."""
+    for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
-            path = Path(place, name)
+            path = Path(parent, name)
             if not is_staged(path):
                 continue
             if path.is_dir() and not path.is_symlink():
@@ -82,8 +86,8 @@ def sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def sweep_dead(target: Path) -> None:
-    """Take away what processes of this machine that are no more left half-written of a file."""
+def remove_dead_staged(target: Path) -> None:
+    """Delete what dead processes of this machine left half-written beside a file."""
     name = re.compile(re.escape(STAGING + _host()) + r"\.(\d+)\.[0-9a-f]+-" + re.escape(_end(target)))
     for path in list(target.parent.iterdir()) if target.parent.is_dir() else []:
         if (match := name.fullmatch(path.name)) and not _is_alive(int(match[1])):
@@ -107,18 +111,18 @@ def replace(path: Path, content: bytes, *, follow: bool = True) -> None:
     A link stays, what it leads to is replaced; a device or pipe is written to. With follow=False whatever stands there
     makes room, and what a link leads to is not touched.
     """
-    with needing(path, len(content)):
+    with naming_path(path, len(content)):
         if follow and path.exists() and not path.is_file():
             path.write_bytes(content)
             return
         target = path.resolve() if follow and path.is_symlink() else path
-        make(target.parent)
+        make_folder(target.parent)
         temporary = staged(target)
         try:
             write(temporary, content)
             temporary.replace(target)
         except BaseException:
-            with suppress(OSError):  # what went wrong is told, not that this did too
+            with suppress(OSError):  # the first error is the one to report
                 temporary.unlink(missing_ok=True)
             raise
         flush(target.parent)
@@ -140,8 +144,8 @@ def move(temporary: Path, target: Path) -> None:
     flush(target.parent)
 
 
-def make(folder: Path) -> None:
-    """Make a folder and those above it that are missing, each of them to last through a power loss."""
+def make_folder(folder: Path) -> None:
+    """Make a folder and its missing parents, each flushed so that it survives a power loss."""
     missing = []
     while not folder.exists():
         missing.append(folder)
@@ -155,7 +159,7 @@ def write(path: Path, content: bytes) -> None:
     """Write a new file and flush it to the disk.
 
     Raises:
-        OSError: also where something has the name already.
+        OSError: also where the file exists already.
     """
     with path.open("xb") as file:
         file.write(content)
@@ -164,7 +168,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def flush(folder: Path) -> None:
-    """Make new names inside a folder last through a power loss."""
+    """Flush the names inside a folder to the disk, so that they survive a power loss."""
     try:
         handle = os.open(folder, os.O_RDONLY)
         try:

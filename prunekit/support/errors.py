@@ -39,8 +39,8 @@ class DivergedError(PrunekitError):
     """A loss, gradient or value that became NaN or infinite."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint such as `did you mean "sst2"?`, or the list of what is known where nothing is near."""
-    options = sorted(set(known))
+def nearest(word: str, names: Iterable[str]) -> str:
+    """A hint such as `did you mean "sst2"?`, or the list of valid names where none is near."""
+    options = sorted(set(names))
     close = get_close_matches(word, options, n=1)
     return f'did you mean "{close[0]}"?' if close else f"known: {', '.join(options)}"

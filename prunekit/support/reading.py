@@ -16,9 +16,9 @@ from typing import Any
 MB = 2**20
 #: Bytes that each kind of file may have at most.
 TOML, JSON, MANIFEST, TABLE, TENSORS, DATA = MB, 16 * MB, 16 * MB, 1024 * MB, 4096 * MB, 2048 * MB
-# the same of what other programs read of a model's folder
-_OF_MODELS = {".json": 256 * MB, ".txt": 256 * MB, ".model": 256 * MB, ".jinja": MB, ".safetensors": 2**50}
-# bytes of a safetensors file that its tables may take
+# the same for the files of a model's folder, which transformers reads
+_MODEL_FILES = {".json": 256 * MB, ".txt": 256 * MB, ".model": 256 * MB, ".jinja": MB, ".safetensors": 2**50}
+# bytes that the table of a safetensors file may take
 _HEADER = 16 * MB
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -31,32 +31,32 @@ _KINDS = {
 }
 
 
-def content(path: Path, most: int, root: Path | None = None) -> bytes:
+def content(path: Path, max_bytes: int, root: Path | None = None) -> bytes:
     """The bytes of a regular file.
 
     Args:
-        most: how many it may have.
+        max_bytes: how many it may have.
         root: the run's folder that it lies in, below which no link is followed.
 
     Raises:
         OSError: whose `strerror` says in words why it was not read; nothing was read then.
     """
-    handle = _opened(path, root)
+    handle = _open(path, root)
     try:
-        return _read(handle, _size(handle, path, most), path)
+        return _read(handle, _size(handle, path, max_bytes), path)
     finally:
         os.close(handle)
 
 
-def tensors(path: Path, most: int = TENSORS) -> bytes:
+def tensors(path: Path, max_bytes: int = TENSORS) -> bytes:
     """The bytes of a safetensors file whose table of tensors fits its size, so that it can be opened as it is.
 
     Raises:
         OSError: as `content`, and ValueError where the table claims more than there is; no tensor was read then.
     """
-    handle = _opened(path, None)
+    handle = _open(path, None)
     try:
-        size = _size(handle, path, most)
+        size = _size(handle, path, max_bytes)
         first = _read(handle, min(size, 8), path)
         length = _table_length(first, size)
         table = _read(handle, length, path)
@@ -76,17 +76,17 @@ def check_tensors(content: bytes) -> None:
 
 
 def check_model(folder: Path) -> None:
-    """Refuse a model's folder in which other programs would wait at a pipe or read without an end.
+    """Refuse a model's folder that holds a pipe, a device or a file too large to be one of a model.
 
     Raises:
         OSError: naming the file.
     """
     for path in sorted(folder.iterdir()):
-        most = _OF_MODELS.get(path.suffix)
-        if most is not None and not path.is_dir():
-            handle = _opened(path, None)
+        max_bytes = _MODEL_FILES.get(path.suffix)
+        if max_bytes is not None and not path.is_dir():
+            handle = _open(path, None)
             try:
-                _size(handle, path, most)
+                _size(handle, path, max_bytes)
             finally:
                 os.close(handle)
 
@@ -98,8 +98,8 @@ def metadata(content: bytes) -> dict[str, str]:
         ValueError: where the content is no such file.
     """
     table = _json(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    found = table.get("__metadata__", {}) if isinstance(table, dict) else {}
-    return found if isinstance(found, dict) else {}
+    entries = table.get("__metadata__", {}) if isinstance(table, dict) else {}
+    return entries if isinstance(entries, dict) else {}
 
 
 def check_no_link(path: Path, root: Path) -> None:
@@ -121,41 +121,41 @@ def reason(error: BaseException) -> str:
     return text.splitlines()[0]
 
 
-def _opened(path: Path, root: Path | None) -> int:
+def _open(path: Path, root: Path | None) -> int:
     """A handle on a file; from `root` on, each folder is opened in the one before, and none of them may be a link."""
     if root is None:
         return os.open(path, _FLAGS)
     *folders, name = path.relative_to(root).parts
-    step, where = os.open(root, _FLAGS | os.O_DIRECTORY), root
+    parent, parent_path = os.open(root, _FLAGS | os.O_DIRECTORY), root
     try:
         for folder in folders:
-            where = where / folder
-            inner = _opened_in(step, folder, os.O_DIRECTORY, where)
-            os.close(step)
-            step = inner
-        return _opened_in(step, name, 0, path)
+            parent_path = parent_path / folder
+            inner = _open_in(parent, folder, os.O_DIRECTORY, parent_path)
+            os.close(parent)
+            parent = inner
+        return _open_in(parent, name, 0, path)
     finally:
-        os.close(step)
+        os.close(parent)
 
 
-def _opened_in(folder: int, name: str, flags: int, path: Path) -> int:
+def _open_in(folder: int, name: str, flags: int, path: Path) -> int:
     try:
         return os.open(name, _FLAGS | os.O_NOFOLLOW | flags, dir_fd=folder)
     except OSError as error:
         link = error.errno in (errno.ELOOP, errno.ENOTDIR) and path.is_symlink()
-        said = "a link, and inside a run none is followed" if link else error.strerror
-        raise OSError(error.errno, said, str(path)) from error
+        message = "a link, and inside a run none is followed" if link else error.strerror
+        raise OSError(error.errno, message, str(path)) from error
 
 
-def _size(handle: int, path: Path, most: int) -> int:
-    """How many bytes a regular file has, once it is known to be one and not too large."""
+def _size(handle: int, path: Path, max_bytes: int) -> int:
+    """The size in bytes of a regular file that is not too large."""
     facts = os.fstat(handle)
     if not stat.S_ISREG(facts.st_mode):
         raise OSError(
-            errno.EINVAL, f"no regular file but {_KINDS.get(stat.S_IFMT(facts.st_mode), 'a thing')}", str(path)
+            errno.EINVAL, f"not a regular file but {_KINDS.get(stat.S_IFMT(facts.st_mode), 'a thing')}", str(path)
         )
-    if facts.st_size > most:
-        raise OSError(errno.EFBIG, f"it holds {facts.st_size:,} bytes, and {most:,} at most are read", str(path))
+    if facts.st_size > max_bytes:
+        raise OSError(errno.EFBIG, f"it holds {facts.st_size:,} bytes, and {max_bytes:,} at most are read", str(path))
     return facts.st_size
 
 
@@ -190,10 +190,10 @@ def _table_length(first: bytes, size: int) -> int:
 
 
 def _check_table(content: bytes, file_size: int) -> None:
-    """Whether the tensors that a table tells of lie in the file behind it; one of no numbers may claim no more."""
+    """Refuse a table whose tensors, empty ones too, do not lie within the file behind it."""
     table, size = _json(content), file_size - 8 - len(content)
     if not isinstance(table, dict):
-        raise ValueError("its table of tensors is none")
+        raise ValueError("its table of tensors is not a JSON object")
     for name, facts in table.items():
         if name == "__metadata__":
             continue
@@ -201,6 +201,6 @@ def _check_table(content: bytes, file_size: int) -> None:
             (begin, end), shape = facts["data_offsets"], facts["shape"]
             fits = 0 <= begin <= end <= size and all(0 <= length <= size for length in shape)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"its table of tensors tells nothing of {name[:40]!r}") from error
+            raise ValueError(f"its table of tensors does not describe {name[:40]!r}") from error
         if not fits:
             raise ValueError(f"{name[:40]!r} of shape {str(shape)[:60]} does not fit into the file's {size:,} bytes")

@@ -1,6 +1,6 @@
 """How runs look in a terminal: progress bars where there is one, plain lines elsewhere, tables at the end.
 
-rich is imported when something is shown, so that the command line answers at once.
+rich is imported when something is printed, so that the command line answers at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def printable(text: str) -> str:
 
 
 class Screen:
-    """Says lines and shows progress on standard error; standard output is left for results."""
+    """Prints lines and progress to standard error; standard output is left for results."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -39,12 +39,21 @@ class Screen:
         self.console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
-        """One line."""
+        """Print one line."""
         self.console.print(printable(line))
 
     @contextmanager
     def track(self, title: str, total: int, unit: str = "updates") -> Iterator[Callable[[int], None]]:
-        """A progress bar on a terminal, a few plain lines elsewhere."""
+        """Show progress: a bar on a terminal, a few plain lines elsewhere.
+
+        Args:
+            title: what is being done.
+            total: how many units of it there are.
+            unit: what they are called.
+
+        Yields:
+            A function that takes how many units are completed.
+        """
         if not self.console.is_terminal:
             yield self._plain(title, total, unit)
             return
@@ -54,21 +63,28 @@ class Screen:
         columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True) as progress:
             bar = progress.add_task(printable(title), total=total)
-            yield lambda done: progress.update(bar, completed=done)
+            yield lambda completed: progress.update(bar, completed=completed)
 
     def _plain(self, title: str, total: int, unit: str) -> Callable[[int], None]:
         every = max(1, total // _PLAIN_LINES)
 
-        def tick(done: int) -> None:
-            if done % every == 0 or done == total:
-                self.say(f"{title}: {done} of {total} {unit}")
+        def report(completed: int) -> None:
+            if completed % every == 0 or completed == total:
+                self.say(f"{title}: {completed} of {total} {unit}")
 
-        return tick
+        return report
 
 
 @contextmanager
-def one_voice(processes: int) -> Iterator[bool]:
-    """Of several processes of torchrun only the first is heard; says whether this is the one."""
+def only_first_prints(processes: int) -> Iterator[bool]:
+    """Silence all but the first of several torchrun processes.
+
+    Args:
+        processes: how many there are.
+
+    Yields:
+        Whether this process prints.
+    """
     if processes == 1 or os.environ.get("RANK", "0") == "0":
         yield True
         return
@@ -77,7 +93,7 @@ def one_voice(processes: int) -> Iterator[bool]:
 
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    """A table on standard output; a row of one empty string is a line between groups."""
+    """Print a table to standard output; a row of one empty string is a line between groups."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -89,8 +105,8 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | Non
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for place, column in enumerate(table.columns):
-        cells = [row[place] for row in rows if len(row) > place]
+    for index, column in enumerate(table.columns):
+        cells = [row[index] for row in rows if len(row) > index]
         column.justify = "right" if any(cells) and all(_NUMBER.match(cell) for cell in cells if cell) else "left"
     for row in rows:
         if list(row) == [""]:
@@ -104,7 +120,7 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | Non
 
 
 def write(text: str) -> None:
-    """A line on standard output."""
+    """Print a line to standard output."""
     sys.stdout.write(printable(text) + "\n")
 
 
@@ -127,12 +143,12 @@ def json_line(value: Any, encoding: str | None = "ascii") -> str:
 
 
 def write_json(value: Any) -> None:
-    """A line of JSON on standard output."""
+    """Print a value as a line of JSON to standard output."""
     sys.stdout.write(json_line(value, sys.stdout.encoding) + "\n")
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for numbers that JSON has no word for."""
+    """The value with None for NaN and the infinities."""
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -141,17 +157,17 @@ def _finite(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: numbers of numpy are numbers, all else is its text."""
+    """A value that JSON does not know: a numpy number as a number, anything else as text."""
     return _finite(value.item()) if hasattr(value, "item") else str(value)
 
 
 def number(value: Any) -> str:
-    """A cell of three digits; empty where there is no value."""
+    """A number with three decimals; empty where there is none."""
     import pandas as pd
 
     return "" if pd.isna(value) else f"{value:.3f}"
 
 
 def records(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Rows for JSON: what is missing is null."""
+    """The rows of a table as dictionaries for JSON; missing values are None."""
     return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -14,10 +14,10 @@ from prunekit.support import reading
 from prunekit.support.errors import ConfigError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
-Position = tuple[int | str, ...]
+Location = tuple[int | str, ...]
 
 # characters of a wrong value that an error repeats
-_SHOWN = 80
+_MAX_VALUE = 80
 
 
 def read(path: Path, model: type[Model]) -> Model:
@@ -42,7 +42,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def parse(
-    table: dict[str, Any], model: type[Model], where: str, rename: Callable[[str], str] = lambda place: place
+    table: dict[str, Any], model: type[Model], where: str, rename: Callable[[str], str] = lambda key: key
 ) -> Model:
     """The model held by a table; `where` names its source in the error, `rename` turns a key into what the user typed.
 
@@ -55,7 +55,7 @@ def parse(
         raise ConfigError(f"{where}: {explain(error, model, rename)}") from error
 
 
-def explain(error: ValidationError, model: type[BaseModel], rename: Callable[[str], str] = lambda place: place) -> str:
+def explain(error: ValidationError, model: type[BaseModel], rename: Callable[[str], str] = lambda key: key) -> str:
     """The first problem of a validation error as one sentence, with the nearest valid key for a typo."""
     problems = error.errors(include_url=False)
     # a misspelt key first: it often is why another one is missing
@@ -65,24 +65,24 @@ def explain(error: ValidationError, model: type[BaseModel], rename: Callable[[st
         return f'unknown key "{_dotted(first["loc"])}"; {nearest(name, _fields(model, section))}'
     if first["type"] == "missing":
         return f'the key "{_dotted(first["loc"])}" is missing; add it'
-    place = _known(first["loc"], model)
+    location = _key_location(first["loc"], model)
     # a field that may be one thing or another has a message for each
-    messages = [_message(one["msg"]) for one in problems if _known(one["loc"], model) == place]
-    said = "; or ".join(dict.fromkeys(messages))
-    if not place:
-        return said
-    key = _dotted(place)
+    messages = [_message(problem["msg"]) for problem in problems if _key_location(problem["loc"], model) == location]
+    message = "; or ".join(dict.fromkeys(messages))
+    if not location:
+        return message
+    key = _dotted(location)
     name = f'"{key}"' if rename(key) == key else rename(key)
-    return f"{name} = {_shown(first['input'])}: {said}"
+    return f"{name} = {_brief(first['input'])}: {message}"
 
 
-def _shown(value: Any) -> str:
-    """What was given, in so few characters that the line stays one."""
+def _brief(value: Any) -> str:
+    """The value in so few characters that the error stays one line."""
     try:
         text = repr(value)
     except ValueError:  # a whole number of more digits than Python writes out
         return "a number of thousands of digits"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}..."
 
 
 def _message(text: str) -> str:
@@ -90,15 +90,15 @@ def _message(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _dotted(place: Position) -> str:
-    return ".".join(map(str, place))
+def _dotted(location: Location) -> str:
+    return ".".join(map(str, location))
 
 
-def _known(place: Position, model: type[BaseModel]) -> Position:
-    """The part of an error's place that is keys of the model; behind them pydantic names the types it tried."""
+def _key_location(location: Location, model: type[BaseModel]) -> Location:
+    """The part of an error's location that names keys of the model; behind them pydantic names the types it tried."""
     keys: list[int | str] = []
     inner: Any = model
-    for part in place:
+    for part in location:
         if not (isinstance(inner, type) and issubclass(inner, BaseModel) and part in inner.model_fields):
             break
         keys.append(part)
@@ -117,7 +117,7 @@ def _without_none(value: Any) -> Any:
     return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _fields(model: type[BaseModel], section: Position) -> list[str]:
+def _fields(model: type[BaseModel], section: Location) -> list[str]:
     """The valid keys of the (nested) model at `section`."""
     for name in section:
         field = model.model_fields.get(str(name))

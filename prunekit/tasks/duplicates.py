@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from prunekit.tasks.example import Example
 from prunekit.tasks.splits import Splits
 
-# looked at from the left: the split that is judged on, and the one that it should know nothing of
+# (split, other): rows of the split should not occur in the other, which is trained on or chosen by
 _PAIRS = (("test", "train"), ("test", "validation"), ("validation", "train"))
 _Key = tuple[str, tuple[str, ...]]
 
@@ -19,20 +19,21 @@ def duplicates(splits: Splits) -> dict[str, int]:
     "test in train" and "contradicting".
     """
     keys = {name: [_key(example) for example in examples] for name, examples in splits.parts.items()}
-    known = {name: set(rows) for name, rows in keys.items()}
-    found = {f"{one} in {other}": sum(key in known[other] for key in keys[one]) for one, other in _PAIRS}
-    found["contradicting"] = _contradicting([*splits.train, *splits.validation, *splits.test])
-    return {name: count for name, count in found.items() if count}
+    distinct = {name: set(rows) for name, rows in keys.items()}
+    counts = {f"{split} in {other}": sum(key in distinct[other] for key in keys[split]) for split, other in _PAIRS}
+    counts["contradicting"] = _contradicting([*splits.train, *splits.validation, *splits.test])
+    return {name: count for name, count in counts.items() if count}
 
 
-def sentences(found: Mapping[str, int], sizes: Mapping[str, int]) -> list[str]:
-    """What `duplicates` found, a line each.
+def sentences(duplicate_counts: Mapping[str, int], sizes: Mapping[str, int]) -> list[str]:
+    """What `duplicates` counted, a line each.
 
     Args:
+        duplicate_counts: its result.
         sizes: how many rows each split has.
     """
     lines = []
-    for name, count in found.items():
+    for name, count in duplicate_counts.items():
         split, _, other = name.partition(" in ")
         are = "is" if count == 1 else "are"
         if other:

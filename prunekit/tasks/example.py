@@ -76,8 +76,8 @@ def placeholders(template: str) -> tuple[str, ...]:
         if name is None:
             continue
         if spec or conversion or not name.isidentifier():
-            shown = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-            raise ValueError(f"only plain {{name}} placeholders are allowed, not {{{shown}}}")
+            written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            raise ValueError(f"only plain {{name}} placeholders are allowed, not {{{written}}}")
         names[name] = None
     if not names:
         raise ValueError("a template needs at least one {name} placeholder")

@@ -49,10 +49,10 @@ def check_alike(rows: Iterable[Row], places: Iterable[str], names: Iterable[str]
             kind = _kind(row.get(name))
             if kind is None:
                 continue
-            before, place = first.setdefault(name, (kind, where))
-            if kind != before:
+            first_kind, place = first.setdefault(name, (kind, where))
+            if kind != first_kind:
                 raise DataError(
-                    f'{where}: the field "{name}" must hold values of one type: {kind} here, {before} in {place}'
+                    f'{where}: the field "{name}" must hold values of one type: {kind} here, {first_kind} in {place}'
                 )
 
 
@@ -65,21 +65,21 @@ def _kind(value: Any) -> str | None:
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table: dict[str, Any] = {}
-    for name, item in pairs:
-        table[name] = Twice() if name in table and table[name] != item else item
+    for name, value in pairs:
+        table[name] = Twice() if name in table and table[name] != value else value
     return table
 
 
-def known(row: Row, name: str, where: str) -> Any:
+def optional_value(row: Row, name: str, where: str) -> Any:
     """The value of a field, None where it is missing, null, or what pandas writes for a missing value: NaN.
 
     Raises:
         DataError: where the row names the field twice.
     """
-    found = row.get(name)
-    if isinstance(found, Twice):
+    content = row.get(name)
+    if isinstance(content, Twice):
         raise DataError(f'{where}: the field "{name}" is there twice, with different values; leave one of them out')
-    return None if isinstance(found, float) and math.isnan(found) else found
+    return None if isinstance(content, float) and math.isnan(content) else content
 
 
 def value(row: Row, name: str, where: str) -> Any:
@@ -88,77 +88,78 @@ def value(row: Row, name: str, where: str) -> Any:
     Raises:
         DataError: naming the row, the field and the nearest one present.
     """
-    found = known(row, name, where)
-    if found is None and row.get(name) is not None:
+    content = optional_value(row, name, where)
+    if content is None and row.get(name) is not None:
         raise DataError(
             f'{where}: the field "{name}" holds NaN, which pandas writes where a value is missing; '
             "leave such rows out (dropna) or give them a value"
         )
-    if found is None:
+    if content is None:
         present = [key for key, other in row.items() if other is not None]
         raise DataError(f'{where}: no field "{name}"; {nearest(name, present)}')
-    return found
+    return content
 
 
 def text(row: Row, name: str, where: str) -> str:
     """A field that holds text."""
-    found = value(row, name, where)
-    if isinstance(found, str):
-        return _encodable(found, name, where)
-    raise DataError(f'{where}: the field "{name}" holds {found!r}, not a text')
+    content = value(row, name, where)
+    if isinstance(content, str):
+        return _encodable(content, name, where)
+    raise DataError(f'{where}: the field "{name}" holds {content!r}, not a text')
 
 
 def written(row: Row, name: str, where: str) -> str:
     """A field that holds a text, or a number, which is written out."""
-    found = value(row, name, where)
-    if isinstance(found, bool) or not isinstance(found, int | float):
+    content = value(row, name, where)
+    if isinstance(content, bool) or not isinstance(content, int | float):
         return text(row, name, where)
-    if not math.isfinite(found):
+    if not math.isfinite(content):
         raise DataError(
-            f'{where}: the field "{name}" holds {found}, an infinite number or one too large to read; give it as a text'
+            f'{where}: the field "{name}" holds {content}, an infinite number or one too large to read; '
+            "give it as a text"
         )
-    return str(found)
+    return str(content)
 
 
-def _encodable(found: str, name: str, where: str) -> str:
-    """The text, once it is known to be one that can be tokenised and written to a file."""
+def _encodable(text: str, name: str, where: str) -> str:
+    """The text itself; refused where it cannot be written as UTF-8."""
     try:
-        found.encode()
+        text.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f'{where}: the field "{name}" holds half a character (a lone surrogate, {found[error.start]!r}) at '
+            f'{where}: the field "{name}" holds half a character (a lone surrogate, {text[error.start]!r}) at '
             f"character {error.start + 1}; write whole characters, or leave it out"
         ) from error
-    return found
+    return text
 
 
 def whole(row: Row, name: str, where: str) -> int:
     """A field that holds a whole number."""
-    found = value(row, name, where)
-    if isinstance(found, int) and not isinstance(found, bool):
-        return found
-    raise DataError(f'{where}: the field "{name}" holds {found!r}, not a whole number')
+    content = value(row, name, where)
+    if isinstance(content, int) and not isinstance(content, bool):
+        return content
+    raise DataError(f'{where}: the field "{name}" holds {content!r}, not a whole number')
 
 
 def texts(row: Row, name: str, where: str) -> list[str]:
     """A field that holds a list of texts."""
-    found = value(row, name, where)
-    if isinstance(found, list) and all(isinstance(item, str) for item in found):
-        return [_encodable(item, name, where) for item in found]
-    raise DataError(f'{where}: the field "{name}" holds {found!r}, not a list of texts')
+    content = value(row, name, where)
+    if isinstance(content, list) and all(isinstance(entry, str) for entry in content):
+        return [_encodable(entry, name, where) for entry in content]
+    raise DataError(f'{where}: the field "{name}" holds {content!r}, not a list of texts')
 
 
 def table(row: Row, name: str, where: str) -> Row:
     """A field that holds a table."""
-    found = value(row, name, where)
-    if isinstance(found, Mapping):
-        return found
-    raise DataError(f'{where}: the field "{name}" holds {found!r}, not a table')
+    content = value(row, name, where)
+    if isinstance(content, Mapping):
+        return content
+    raise DataError(f'{where}: the field "{name}" holds {content!r}, not a table')
 
 
 def tables(row: Row, name: str, where: str) -> list[Row]:
     """A field that holds a list of tables."""
-    found = value(row, name, where)
-    if isinstance(found, list) and all(isinstance(item, Mapping) for item in found):
-        return found
-    raise DataError(f'{where}: the field "{name}" holds {found!r}, not a list of tables')
+    content = value(row, name, where)
+    if isinstance(content, list) and all(isinstance(entry, Mapping) for entry in content):
+        return content
+    raise DataError(f'{where}: the field "{name}" holds {content!r}, not a list of tables')

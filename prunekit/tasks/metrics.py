@@ -58,8 +58,8 @@ def matthews(examples: Sequence[Example], chosen: Sequence[int]) -> float:
 def exact_match(examples: Sequence[Example], chosen: Sequence[int]) -> float:
     """The share of groups (MultiRC: questions) with every answer right; a row without a group is its own."""
     right: dict[str | int, bool] = {}
-    for position, (example, choice) in enumerate(zip(examples, chosen, strict=True)):
-        key = example.group or position
+    for index, (example, choice) in enumerate(zip(examples, chosen, strict=True)):
+        key = example.group or index
         right[key] = right.get(key, True) and choice in example.gold
     return fmean(right.values())
 
@@ -107,9 +107,9 @@ def _best(compare: Callable[[str, str], float], examples: Sequence[Example], cho
 
 
 def _word_f1(answer: str, gold: str) -> float:
-    given, wanted = Counter(normalised(answer).split()), Counter(normalised(gold).split())
-    shared = (given & wanted).total()
-    return 2 * shared / (given.total() + wanted.total()) if shared else 0.0
+    words, gold_words = Counter(normalised(answer).split()), Counter(normalised(gold).split())
+    shared = (words & gold_words).total()
+    return 2 * shared / (words.total() + gold_words.total()) if shared else 0.0
 
 
 def _same(answer: str, gold: str) -> float:

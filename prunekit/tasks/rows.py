@@ -75,18 +75,20 @@ def read_hub(hub: Hub, revision: str | None) -> dict[str, Source]:
     """
     import datasets
 
-    shown = f'"{hub.path}"' + (f', "{hub.name}"' if hub.name else "") + (f', revision="{revision}"' if revision else "")
+    source = (
+        f'"{hub.path}"' + (f', "{hub.name}"' if hub.name else "") + (f', revision="{revision}"' if revision else "")
+    )
     try:
         splits = datasets.load_dataset(hub.path, hub.name, revision=revision)
     except Exception as error:  # datasets and the Hub client raise some ten kinds: offline, absent, renamed, gated
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"cannot load the Hub data set {shown}: {reason.rstrip('.')}; download it once with a network "
-            f"(datasets.load_dataset({shown})) or name a local folder with --data"
+            f"cannot load the Hub data set {source}: {reason.rstrip('.')}; download it once with a network "
+            f"(datasets.load_dataset({source})) or name a local folder with --data"
         ) from error
     present = [name for name in SPLIT_NAMES if name in splits]
     if not present:
-        raise DataError(f"the Hub data set {shown} has none of the splits train, validation and test")
+        raise DataError(f"the Hub data set {source} has none of the splits train, validation and test")
     return {name: _hub_source(hub, name, splits[name]) for name in present}
 
 

@@ -22,6 +22,8 @@ from prunekit.tasks.task import Task
 from prunekit.tasks.testbed_tasks import read_testbed
 from prunekit.tasks.transforms import flat_rows
 
+# by which word the answers of a split are dealt out: that of the first runs, so that they fall as they did
+_SHUFFLED_AS = {"train": "train", "validation": "selection"}
 CARVED = 0.2  # share of train that becomes validation, and never more than half
 
 
@@ -78,9 +80,9 @@ def load_splits(
         task: what the rows mean.
         data: folder of {train,validation,test}.jsonl; None: the task's own folder or Hub data set.
         revision: commit or tag of the Hub data set.
-        train_examples: size of the subset of train; None: all. Likewise for the other two.
-        validation_examples: see above.
-        test_examples: see above.
+        train_examples: size of the subset of train; None: all.
+        validation_examples: the same of validation.
+        test_examples: the same of test.
         data_seed: which subset, and which shuffle.
         labels: "shuffled": the answers of train and of validation, each within its split, are dealt out anew (see
             `_shuffled`), so that a training can find nothing that holds; those of test stay true.
@@ -89,14 +91,14 @@ def load_splits(
         DataError: on data that cannot be used.
         ConfigError: on settings that cannot work.
     """
-    asked = {"train": train_examples, "validation": validation_examples, "test": test_examples}
-    for name, number in asked.items():
+    requested = {"train": train_examples, "validation": validation_examples, "test": test_examples}
+    for name, number in requested.items():
         if number is not None and number < 1:
             raise ConfigError(f"{name}_examples = {number}: ask for at least 1 example")
     parts = _assign(task, _sources(task, data, revision))
-    drawn = {name: _draw(part, name, asked[name], data_seed) for name, part in parts.items()}
+    drawn = {name: _draw(part, name, requested[name], data_seed) for name, part in parts.items()}
     if labels == "shuffled":
-        drawn |= {name: _shuffled(drawn[name], name, data_seed) for name in ("train", "validation")}
+        drawn |= {name: _shuffled(drawn[name], stream, data_seed) for name, stream in _SHUFFLED_AS.items()}
     train, validation, test = (tuple(drawn[name].examples) for name in ("train", "validation", "test"))
     origin = {name: part.origin for name, part in drawn.items()}
     return Splits(train, validation, test, origin, _digest([train, validation, test]))
@@ -135,12 +137,12 @@ def _sources(task: Task, data: str | None, revision: str | None) -> dict[str, So
 
 def _examples(task: Task, source: Source, *, labelled: bool = True) -> list[Example]:
     fields.check_alike(source.rows, source.places, task.read_fields(labelled=labelled))
-    found: list[Example] = []
+    examples: list[Example] = []
     for row, place in zip(source.rows, source.places, strict=True):
-        found += task.examples(row, len(found), place, labelled=labelled)
-    if not found:
+        examples += task.examples(row, len(examples), place, labelled=labelled)
+    if not examples:
         raise DataError(f"{source.name}: its rows hold no examples")
-    return found
+    return examples
 
 
 def _assign(task: Task, sources: dict[str, Source]) -> dict[str, _Part]:
@@ -157,8 +159,8 @@ def _assign(task: Task, sources: dict[str, Source]) -> dict[str, _Part]:
     train, test = parts["train"], parts[held_out[0]]
     if len(held_out) == 2:
         return {"train": train, "validation": parts[held_out[1]], "test": test}
-    rest, carved = _carve(train, test)
-    return {"train": rest, "validation": carved, "test": test}
+    remaining, carved = _carve(train, test)
+    return {"train": remaining, "validation": carved, "test": test}
 
 
 def _labelled(part: _Part) -> bool:
@@ -188,12 +190,12 @@ def _carve(train: _Part, test: _Part) -> tuple[_Part, _Part]:
     units: dict[str, list[Example]] = {}
     for example in train.examples:
         units.setdefault(example.group or example.text, []).append(example)
-    reported = {example.text for example in test.examples}
+    test_texts = {example.text for example in test.examples}
     wanted, most = max(1, round(CARVED * len(train.examples))), len(train.examples) // 2
     taken: set[int] = set()
     for key in sorted(units, key=_sha256):
         unit = units[key]
-        if len(taken) + len(unit) <= most and not any(example.text in reported for example in unit):
+        if len(taken) + len(unit) <= most and not any(example.text in test_texts for example in unit):
             taken.update(example.index for example in unit)
         if len(taken) >= wanted:
             break
@@ -201,9 +203,9 @@ def _carve(train: _Part, test: _Part) -> tuple[_Part, _Part]:
         raise DataError(
             f"{train.origin}: too few different rows ({len(train.examples)}) to carve a validation split from"
         )
-    rest = [example for example in train.examples if example.index not in taken]
+    remaining = [example for example in train.examples if example.index not in taken]
     carved = [example for example in train.examples if example.index in taken]
-    return _Part(f"{train.origin} less those carved", rest), _Part(f"carved from {train.origin} by hash", carved)
+    return _Part(f"{train.origin} less those carved", remaining), _Part(f"carved from {train.origin} by hash", carved)
 
 
 def _draw(part: _Part, name: str, number: int | None, seed: int) -> _Part:
@@ -228,16 +230,15 @@ def _subset(examples: Sequence[Example], number: int, seed: int, *, whole: bool)
     return [example for example in examples if example.index in taken]
 
 
-def _shuffled(part: _Part, name: str, seed: int) -> _Part:
+def _shuffled(part: _Part, stream: str, seed: int) -> _Part:
     """A part whose right answers were dealt out anew: a null of training that leaves texts and choices as they are.
 
     Where all examples have as many choices, their answers are permuted, so that each answer is as frequent as before;
     else each example draws as many right answers as it had from its own choices. Both in the order of a hash of seed,
-    split, text and index.
+    stream, text and index.
     """
 
     def key(example: Example, *more: object) -> str:
-        stream = "selection" if name == "validation" else name  # the key that the split first had
         return _sha256("|".join(map(str, (seed, "labels", stream, example.text, example.index, *more))))
 
     examples = part.examples
@@ -253,11 +254,11 @@ def _shuffled(part: _Part, name: str, seed: int) -> _Part:
 
 
 def _digest(splits: Sequence[Sequence[Example]]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for examples in splits:
         content = [(example.text, example.choices, example.gold, example.group) for example in examples]
-        found.update(json.dumps(content, separators=(",", ":")).encode() + b"\n")
-    return found.hexdigest()
+        digest.update(json.dumps(content, separators=(",", ":")).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _sha256(text: str) -> str:

@@ -113,8 +113,10 @@ class Task:
         _check_scorable(examples, [0] * len(examples))
         metric = METRICS[self.metrics[0]]
         if self.choice_list is not None:
-            return fmean(fmean(metric([one], [choice]) for choice in range(len(one.choices))) for one in examples)
-        counts = Counter(gold for one in examples for gold in one.gold)
+            return fmean(
+                fmean(metric([example], [choice]) for choice in range(len(example.choices))) for example in examples
+            )
+        counts = Counter(gold for example in examples for gold in example.gold)
         most_common = min(counts, key=lambda choice: (-counts[choice], choice))
         return metric(examples, [most_common] * len(examples))
 
@@ -123,9 +125,9 @@ class Task:
 
         Not the description or where the data lies.
         """
-        left_out, given = {"description", "hub", "data"}, vars(self)
-        plain = {name: _default(entry) for name, entry in self.__dataclass_fields__.items() if name not in left_out}
-        return {name: given[name] for name, default in plain.items() if given[name] != default}
+        left_out, values = {"description", "hub", "data"}, vars(self)
+        defaults = {name: _default(entry) for name, entry in self.__dataclass_fields__.items() if name not in left_out}
+        return {name: values[name] for name, default in defaults.items() if values[name] != default}
 
     def digest(self) -> str:
         """sha256 of the definition."""
@@ -163,14 +165,14 @@ class Task:
     @cached_property
     def _index(self) -> dict[tuple[str, Alias], int]:
         """Every known form of a label -> its index; what a task file says goes before what a label looks like."""
-        said: dict[tuple[str, Alias], int] = {}
+        stated: dict[tuple[str, Alias], int] = {}
         implied: dict[tuple[str, Alias], int] = {}
         for index, label in enumerate(self.labels or self.choice_fields):
-            said |= {form(other): index for other in (label, *self.aliases.get(label, ()))}
+            stated |= {form(other): index for other in (label, *self.aliases.get(label, ()))}
             number = _number(label)
             if number is not None:
                 implied[form(number)] = index
-        return implied | said
+        return implied | stated
 
     def _check_resolved(self) -> None:
         if self.choices is None and not self.choice_fields and self.choice_list is None:
@@ -196,19 +198,17 @@ class Task:
         return choices
 
     def _gold(self, row: Row, choices: tuple[str, ...], where: str) -> tuple[int, ...]:
-        value = fields.known(row, self.label, where)
+        value = fields.optional_value(row, self.label, where)
         if value is None or value == []:
             return ()
         if self.choice_list is not None:
             return _gold_in_list(value, choices, where)
-        known = self._index
-        if isinstance(value, Alias) and form(value) in known:
-            return (known[form(value)],)
+        indices = self._index
+        if isinstance(value, Alias) and form(value) in indices:
+            return (indices[form(value)],)
         if value == -1:  # what the Hub writes for a hidden label
             return ()
-        raise DataError(
-            f'{where}: the label {value!r} is not one that task "{self.name}" knows: {self._known_labels()}'
-        )
+        raise DataError(f'{where}: the label {value!r} is not one of task "{self.name}": {self._known_labels()}')
 
     def _known_labels(self) -> str:
         forms: dict[int, list[str]] = {}

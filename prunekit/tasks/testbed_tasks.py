@@ -17,11 +17,11 @@ _SIZES = {"train": ("train", 512), "validation": ("validation", 200), "test": ("
 
 def testbed_tasks() -> list[Task]:
     """All of them, the held-out compositions last."""
-    return [_task(one) for one in TASKS]
+    return [_task(source) for source in TASKS]
 
 
 def testbed_task(name: str) -> Task:
-    """The task called "testbed/<name>".
+    """The task called `testbed/<name>`.
 
     Raises:
         ConfigError: naming the nearest.
@@ -43,13 +43,13 @@ def read_testbed(name: str) -> dict[str, Source]:
     return sources
 
 
-def _task(one: TestbedTask) -> Task:
-    note = " (held out of pretraining)" if one.held_out else ""
+def _task(source: TestbedTask) -> Task:
+    note = " (held out of pretraining)" if source.held_out else ""
     return Task(
-        name=f"{PREFIX}{one.name}",
+        name=f"{PREFIX}{source.name}",
         template="{text}",
-        description=f"testbed: {one.description}{note}",
-        choices=one.choices,
-        labels=one.choices,
-        testbed=one.name,
+        description=f"testbed: {source.description}{note}",
+        choices=source.choices,
+        labels=source.choices,
+        testbed=source.name,
     )

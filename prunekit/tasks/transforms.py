@@ -65,8 +65,8 @@ def _marked(text: str, spans: list[tuple[int, int, str]]) -> str:
     signs = []
     for start, end, sign in spans:
         signs += [(start, 1, -end, sign), (end, 0, -start, sign)]  # where two meet: close before open, outer outside
-    for position, _, _, sign in sorted(signs, reverse=True):  # from the right, so that offsets on the left stay true
-        text = f"{text[:position]}{sign}{text[position:]}"
+    for offset, _, _, sign in sorted(signs, reverse=True):  # from the right, so that offsets on the left stay true
+        text = f"{text[:offset]}{sign}{text[offset:]}"
     return text
 
 
@@ -78,13 +78,13 @@ def _find_span(text: str, target: Row, n: int, where: str) -> tuple[int, int]:
     index, span = fields.whole(target, f"span{n}_index", where), fields.text(target, f"span{n}_text", where)
     starts = [word.start() for word in re.finditer(r"\S+", text)]
     pattern = r"(?<!\w)" + r"\s+".join(re.escape(word) for word in span.split()) + r"(?!\w)"
-    found = []
+    matches = []
     for match in re.finditer(pattern, text, flags=re.IGNORECASE) if span.strip() else ():
         distance = abs(sum(start <= match.start() for start in starts) - 1 - index)
-        found.append((distance, match.start(), match.end()))
-    if not found or min(found)[0] > _NEARBY:
+        matches.append((distance, match.start(), match.end()))
+    if not matches or min(matches)[0] > _NEARBY:
         raise DataError(f"{where}: span{n}_text = {span!r} is not at word {index} of {text!r}")
-    return min(found)[1:]
+    return min(matches)[1:]
 
 
 def _flatten_multirc(row: Row, where: str) -> Iterator[dict[str, Any]]:
@@ -95,12 +95,12 @@ def _flatten_multirc(row: Row, where: str) -> Iterator[dict[str, Any]]:
     passage = fields.table(row, "passage", where)
     text = fields.text(passage, "text", where)
     for number, question in enumerate(fields.tables(passage, "questions", where)):
-        asked = fields.text(question, "question", where)
+        question_text = fields.text(question, "question", where)
         # without an official idx the text names the paragraph, so that carving does not depend on row order
         group = f"{_idx(row, text)}-{_idx(question, number)}"
         for answer in fields.tables(question, "answers", where):
-            given = fields.text(answer, "text", where)
-            yield {"paragraph": text, "question": asked, "answer": given, "label": answer.get("label"), "group": group}
+            answer_text, label = fields.text(answer, "text", where), answer.get("label")
+            yield {"paragraph": text, "question": question_text, "answer": answer_text, "label": label, "group": group}
 
 
 def _multirc_group(row: Row, where: str) -> str:
@@ -128,8 +128,8 @@ def _flatten_record(row: Row, where: str) -> Iterator[dict[str, Any]]:
     passage = fields.text(source, "text", where)
     entities = [_slice(passage, entity, where) for entity in fields.tables(source, "entities", where)]
     for query in fields.tables(row, "qas", where):
-        given = fields.tables(query, "answers", where) if query.get("answers") else []  # none where labels are hidden
-        answers = [fields.text(answer, "text", where) for answer in given]
+        listed = fields.tables(query, "answers", where) if query.get("answers") else []  # none where labels are hidden
+        answers = [fields.text(answer, "text", where) for answer in listed]
         yield {"query": fields.text(query, "query", where), **_record(passage, entities, answers)}
 
 

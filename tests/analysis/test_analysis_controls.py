@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from prunekit.analysis import controls
+from prunekit.analysis.control_conclusions import conclusions
 from prunekit.support import statistics
 from prunekit.support.errors import ConfigError, DataError
 
@@ -99,7 +100,7 @@ def test_compare_by_hand():
     assert (one["p"], one["smallest_p"], one["units_needed"], one["margin"]) == (2 / 64, 2 / 64, 6, 0.01)
     assert np.isnan(one["p_corrected"])
     assert 0.1 < one["low"] < 0.35 < one["high"] < 0.6
-    assert (one["p_equivalence"] > 0.9, one["verdict"]) == (True, "better")
+    assert (one["p_equivalence"] > 0.9, one["verdict"]) == (True, "holds")
     two = row(found, "b", "dense-continued")
     assert (two["units"], two["difference"], two["p"]) == (2, pytest.approx(-0.1), 1.0)
 
@@ -150,8 +151,8 @@ def test_an_arm_that_one_task_lacks_is_compared_on_the_others_and_the_sentence_s
     assert row(found, "all tasks", "complement")["difference"] == row(found, "a", "complement")["difference"]
     assert row(found, "all tasks", "complement")["units"] == 6
     assert "complement" not in set(found["against"][found["scope"] == "b"])
-    said = controls.conclusions(found)
-    assert any("against reversed mask (on 1 of 2 tasks)" in line for line in said if line.startswith("all tasks"))
+    said = conclusions(found)
+    assert any("better than complement mask (on 1 of 2 tasks)" in line for line in said if line.startswith("all tasks"))
     assert not any("of 2 tasks" in line for line in said if not line.startswith("all tasks"))
 
 
@@ -179,7 +180,7 @@ def test_one_unit():
         controls.compare(table({("a", "ticket"): [0.9], ("a", "dense-continued"): [0.1]})), "a", "dense-continued"
     )
     assert (one["units"], one["difference"], one["p"], one["smallest_p"]) == (1, pytest.approx(0.8), 1.0, 1.0)
-    assert (one["p_equivalence"], one["verdict"]) == (1.0, "not shown")
+    assert (one["p_equivalence"], one["verdict"]) == (1.0, "inconclusive")
     assert np.isnan([one["low"], one["high"]]).all()
 
 
@@ -188,9 +189,9 @@ def test_no_unit_still_names_the_primary_comparison(arms):
     found = controls.compare(table(arms))
     one = row(found, "a", "dense-continued")
     assert (one["units"], one["p"], one["smallest_p"], one["p_equivalence"]) == (0, 1.0, 1.0, 1.0)
-    assert (np.isnan(one["difference"]), one["verdict"]) == (True, "not shown")
-    assert controls.conclusions(found)[0] == (
-        "a: XPrompt ticket against dense continued (primary): "
+    assert (np.isnan(one["difference"]), one["verdict"]) == (True, "inconclusive")
+    assert conclusions(found)[0] == (
+        "a: XPrompt ticket better than dense continued (primary): "
         "no unit has both, so the ticket cannot be called better."
     )  # fmt: skip
 
@@ -198,7 +199,7 @@ def test_no_unit_still_names_the_primary_comparison(arms):
 def test_empty_tables():
     nothing = controls.compare(table({}))
     assert (len(nothing), list(nothing.columns)) == (0, list(controls.COMPARED))
-    assert controls.conclusions(nothing) == []
+    assert conclusions(nothing) == []
     assert list(controls.describe(table({})).columns) == list(controls.DESCRIBED)
     assert list(controls.per_example(answers({})).columns) == list(controls.PER_EXAMPLE)
 
@@ -218,19 +219,19 @@ def test_another_ticket_and_primary():
     found = controls.compare(drawn(tasks=("x",)), ticket="piece-only", primary="random")
     assert "ticket" in set(found["against"]) and "piece-only" not in set(found["against"])
     assert list(found["against"][found["family"] == "primary"]) == ["random"]
-    said = controls.conclusions(found, ticket="piece-only")
-    assert said[0].startswith("x: piece only against random mask (primary): ")
+    said = conclusions(found, ticket="piece-only")
+    assert said[0].startswith("x: piece only better than random mask (primary): ")
 
 
 def test_verdicts():
     shifts = {"random": -0.2, "reinit": 0.2, "short-prompt": 0.0}
     found = controls.compare(drawn(20, ("x",), ("ticket", *shifts), shifts, spread=0.005)).set_index("against")
-    assert list(found.loc[list(shifts), "verdict"]) == ["better", "worse", "equivalent"]
+    assert list(found.loc[list(shifts), "verdict"]) == ["holds", "other way", "equivalent within 0.01"]
     assert found.loc["random", "p_corrected"] == pytest.approx(3e-5)
     # what is too small to matter and yet shown is called different
     small = {("x", "ticket"): np.linspace(0.701, 0.702, 8), ("x", "dense-continued"): [0.7] * 8}
     one = row(controls.compare(table(small)), "x", "dense-continued")
-    assert (one["p_equivalence"] < 0.05, one["verdict"]) == (True, "better")
+    assert (one["p_equivalence"] < 0.05, one["verdict"]) == (True, "holds")
 
 
 def test_the_corrected_p_decides_for_controls_and_alpha_for_all():
@@ -238,16 +239,16 @@ def test_the_corrected_p_decides_for_controls_and_alpha_for_all():
     others = {("x", arm): [0.5] * 6 for arm in ("dense-continued", "random", "reinit")}
     found = controls.compare(table(six | others))
     assert list(found["p"]) == [2 / 64] * 3
-    assert list(found["verdict"]) == ["better", "not shown", "not shown"]
+    assert list(found["verdict"]) == ["holds", "inconclusive", "inconclusive"]
     assert list(found["p_corrected"])[1:] == [4 / 64] * 2
-    assert list(controls.compare(table(six | others), alpha=0.07)["verdict"]) == ["better"] * 3
-    assert list(controls.compare(table(six | others), alpha=0.03)["verdict"]) == ["not shown"] * 3
+    assert list(controls.compare(table(six | others), alpha=0.07)["verdict"]) == ["holds"] * 3
+    assert list(controls.compare(table(six | others), alpha=0.03)["verdict"]) == ["inconclusive"] * 3
 
 
 def test_the_margin_decides_equivalence():
     near = table({("x", "ticket"): [0.71, 0.72, 0.73], ("x", "dense-continued"): [0.711, 0.719, 0.73]})
-    assert row(controls.compare(near), "x", "dense-continued")["verdict"] == "equivalent"
-    assert row(controls.compare(near, margin=0.0005), "x", "dense-continued")["verdict"] == "not shown"
+    assert row(controls.compare(near), "x", "dense-continued")["verdict"] == "equivalent within 0.01"
+    assert row(controls.compare(near, margin=0.0005), "x", "dense-continued")["verdict"] == "inconclusive"
 
 
 @pytest.mark.slow
@@ -258,7 +259,7 @@ def test_false_verdicts_are_rare_through_the_tables():
         arms = drawn(5, ("x", "y"), ("ticket", "random", "reinit", "short-prompt", "dense"), seed=case)
         found = controls.compare(arms[(arms["seed"] < 4) | (arms["task"] == "y")])
         of_all = found[(found["scope"] == "all tasks") & (found["family"] == "corrected")]
-        wrong += of_all["verdict"].isin(["better", "worse"]).any()
+        wrong += of_all["verdict"].isin(["holds", "other way"]).any()
     assert wrong <= stats.binom.ppf(0.99, cases, 0.05)
 
 
@@ -268,13 +269,13 @@ def test_what_three_seeds_cannot_say():
     found = controls.compare(table(reports))
     low, high = found["low"].iloc[0], found["high"].iloc[0]
     assert low > 0
-    assert controls.conclusions(found) == [
-        "x: XPrompt ticket against dense continued (primary): "
-        f"+0.043 [{low:.3f}, {high:.3f}], p = 0.25: not shown.",
+    assert conclusions(found) == [
+        "x: XPrompt ticket better than dense continued (primary): "
+        f"inconclusive (+0.043 [{low:.3f}, {high:.3f}], p = 0.25).",
         "x: with 3 units the sign-flip test cannot go below p = 0.25; 6 units are needed "
         "to show a difference from dense continued.",
         "x: with 3 units the sign-flip test cannot go below p = 0.25; 7 units are needed in a family of 2 "
-        "to show a difference from random mask; same mask, fresh values.",
+        "to show a difference from random mask; same mask, new values.",
         "Where p shows no difference, an interval without 0 shows none either: few units make it too narrow.",
     ]  # fmt: skip
 
@@ -284,23 +285,21 @@ def test_what_enough_seeds_say():
     found = controls.compare(
         drawn(10, ("x",), ("ticket", "dense-continued", "random", "short-prompt"), shifts, spread=0.05)
     )
-    said = controls.conclusions(found)
+    said = conclusions(found)
     assert len(said) == 4
-    assert said[0].startswith("x: XPrompt ticket against dense continued (primary): ") and said[0].endswith(
-        "not shown."
-    )
-    assert said[1].startswith("x: XPrompt ticket against random mask: +0.2")
-    assert said[1].endswith("], corrected p = 0.0039: better.")
+    assert said[0].startswith("x: XPrompt ticket better than dense continued (primary): inconclusive (")
+    assert said[1].startswith("x: XPrompt ticket better than random mask: holds (+0.2")
+    assert said[1].endswith("], corrected p = 0.0039).")
     assert said[2] == (
-        "x: neither a difference nor equivalence within +-0.01 is shown for dense continued; fresh prompt, same length."
+        "x: neither a difference nor equivalence within 0.01 is shown for dense continued; new prompt, as short."
     )
     assert said[3] == "x: better than controls, yet not shown to be better than dense continued."
 
 
 def test_what_is_said_of_equal_arms_and_of_arms_that_never_meet():
     reports = {("x", "ticket"): [0.7] * 10, ("x", "dense-continued"): [0.7] * 10, ("x", "random"): [NAN]}
-    assert controls.conclusions(controls.compare(table(reports))) == [
-        "x: XPrompt ticket against dense continued (primary): all 10 equal (equivalence within +-0.01: p = 0.00098).",
+    assert conclusions(controls.compare(table(reports))) == [
+        "x: XPrompt ticket better than dense continued (primary): all 10 equal (equivalent within 0.01: p = 0.00098).",
         "x: no unit has both XPrompt ticket and random mask: nothing can be concluded.",
     ]
 
@@ -384,7 +383,7 @@ def test_an_example_that_comes_twice_is_refused():
 def test_inputs_are_left_as_they_are():
     arms, predictions = drawn(3), answers(ANSWERS)
     kept = arms.copy(), predictions.copy()
-    controls.describe(arms), controls.conclusions(controls.compare(arms)), controls.per_example(predictions)
+    controls.describe(arms), conclusions(controls.compare(arms)), controls.per_example(predictions)
     pd.testing.assert_frame_equal(arms, kept[0])
     pd.testing.assert_frame_equal(predictions, kept[1])
 

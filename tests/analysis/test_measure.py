@@ -45,7 +45,7 @@ def pruned(made):
 def test_leave_one_out_is_the_library_s_and_is_written(made, capsys):
     facts = scored(capsys, dense(made))
     prepared = made[1]
-    wanted = ablation.leave_one_out(open_ticket(dense(made)), prepared.model, prepared.lessons.validation)
+    wanted = ablation.leave_one_out(open_ticket(dense(made)), prepared.model, prepared.training_data.validation)
     assert [one["score"] for one in facts["units"]] == pytest.approx(wanted.costs.mean(dim=1).tolist(), abs=1e-6)
     assert (facts["kind"], facts["level"], facts["split"], facts["examples"]) == (
         "leave-one-out",

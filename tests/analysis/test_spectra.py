@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prunekit.analysis import spectra
 from prunekit.analysis.spectra import MEASURES, measure, singular_values, spectrum
 from prunekit.analysis.subjects import plain
-from prunekit.prompts.init import uniform
+from prunekit.prompts.init.uniform import uniform
 from prunekit.prompts.mask import Mask
 from prunekit.support.seeding import generator
 

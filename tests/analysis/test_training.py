@@ -9,8 +9,8 @@ from test_spectra import matrix
 from prunekit.analysis import ranks, spectra, tails, training
 from prunekit.analysis.spectra import MEASURES
 from prunekit.analysis.subjects import KEYS, PromptRecord, Snapshots, plain
-from prunekit.prompts import build, start
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.methods import build, start
 from prunekit.support.seeding import generator
 
 SHAPE = (8, 24)

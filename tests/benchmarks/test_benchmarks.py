@@ -16,7 +16,7 @@ from benchmarks import arithmetic, measure, page, presets, protocol, scaling
 from benchmarks.ours import Ours
 from benchmarks.presets import Job
 from benchmarks.worker import OURS, OURS_FLOAT32, PEER, RATE, SIDES, TUNED
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.prompts.mask import Mask
 
 pytestmark = pytest.mark.gate
@@ -46,7 +46,7 @@ def peer(job: Job, tuned: bool = False):
     pytest.importorskip("peft")
     from benchmarks.peer import Peer
 
-    return Peer(job, measure.Progress(), tuned=tuned)
+    return Peer(job, measure.Stopwatch(), tuned=tuned)
 
 
 def started(side, job: Job):
@@ -118,13 +118,13 @@ def test_wilson_and_student_intervals_are_the_textbook_ones():
 def test_no_second_is_counted_twice(monkeypatch):
     now = iter([0.0, 1.0, 3.0, 3.5, 4.0, 9.0])  # train from 0 to 3.5, in it evaluate from 1 to 3
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(now))
-    watch = measure.Progress()
-    with watch("train"), watch("evaluate"):
+    stopwatch = measure.Stopwatch()
+    with stopwatch("train"), stopwatch("evaluate"):
         pass
-    assert watch.seconds == {"train": 1.5, "evaluate": 2.0}
-    assert watch.wrap("evaluate", lambda one: one)(7) == 7
-    assert watch.calls == {"train": 1, "evaluate": 2}
-    assert watch.total == 8.5
+    assert stopwatch.seconds == {"train": 1.5, "evaluate": 2.0}
+    assert stopwatch.wrap("evaluate", lambda one: one)(7) == 7
+    assert stopwatch.calls == {"train": 1, "evaluate": 2}
+    assert stopwatch.total == 8.5
 
 
 def test_points_take_turns_after_a_warm_up():
@@ -172,7 +172,7 @@ def test_a_preset_has_rows_and_a_start_for_every_seed(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_every_side_does_the_same_work_from_the_same_start(job):
     sides = {PEER: peer(job), TUNED: peer(job, tuned=True)}
-    sides[OURS] = Ours(job, measure.Progress(), "bfloat16")
+    sides[OURS] = Ours(job, measure.Stopwatch(), "bfloat16")
     found = {side: protocol.perform(one, job).as_dict() for side, one in sides.items()}
     page.check_fairness(found)
     for outcome in found.values():
@@ -185,14 +185,14 @@ def test_every_side_does_the_same_work_from_the_same_start(job):
 
 @pytest.mark.filterwarnings("ignore")
 def test_losses_and_scores_of_the_peer_and_prunekit_are_equal_at_the_same_values(job):
-    theirs, ours = peer(job), Ours(job, measure.Progress(), "float32")
+    theirs, ours = peer(job), Ours(job, measure.Stopwatch(), "float32")
     start, own = started(theirs, job), started(ours, job)
     assert torch.equal(start.values, own.values)
     theirs._put(start)
     theirs.model.eval()
-    prompts = soft([Member(ours._ticket(own))])
+    prompts = prompt_batch([Member(ours._ticket(own))])
     for place in (0, 1, 5):
-        example = ours.lessons.train[place]
+        example = ours.training_data.train[place]
         loss = ours.model.losses(prompts, ours.model.batch([[example]], every_choice=False))
         labels = theirs.data["train"][place]["labels"]
         row = {"input_ids": torch.tensor([example.text]), "labels": torch.tensor([labels])}
@@ -265,7 +265,7 @@ def test_a_point_keeps_what_it_says():
     point = scaling.Point(prompt=6, text=7, examples=5, members=2, kept=2)
     cohort, rows = point.cohort(bone), point.rows(bone)
     assert [ticket.mask.tokens for ticket in cohort] == [2, 2]
-    assert soft([Member(ticket) for ticket in cohort]).values.shape == (2, 2, tiny.WIDTH)
+    assert prompt_batch([Member(ticket) for ticket in cohort]).values.shape == (2, 2, tiny.WIDTH)
     assert [len(row.text) for row in rows] == [7] * 5
     assert isinstance(cohort[0].mask, Mask)
 

@@ -12,6 +12,7 @@ import pytest
 import typer
 from docs_site import ROOT, Page
 
+import prunekit
 from prunekit.cli.app import app
 
 # docs_site puts their folder on the path
@@ -132,12 +133,26 @@ def given(node):
 
 
 def test_every_public_name_is_in_the_reference_with_its_docstring(site):
-    missing = []
-    for module, name, node, _ in EVERY:
-        first = ".".join(module.split(".")[:2])
-        if name not in read(site / "reference" / f"{first}.html").ids or not ast.get_docstring(node):
-            missing.append(name)
+    interface = read(site / "reference" / "prunekit.html").ids
+    missing = [
+        name
+        for module, name, node, _ in EVERY
+        if name not in read(site / "reference" / f"{module}.html").ids | interface or not ast.get_docstring(node)
+    ]
     assert missing == []
+
+
+def test_what_import_prunekit_gives_comes_first_and_internals_not_at_all(site):
+    written = reference.public()
+    assert set(prunekit.__all__) - {"__version__"} == set(written)
+    assert set(written.values()) <= read(site / "reference" / "prunekit.html").ids
+    assert reference.navigation(ROOT)[1] == {"prunekit": "reference/prunekit.md"}
+    shown = {name for path in (site / "reference").glob("*.html") for name in read(path).ids}
+    assert [name for name in shown if re.search(r"^prunekit[.]cli\b|[.]_", name)] == []
+
+
+def test_every_module_that_the_reference_names_is_there():
+    assert [name for name, path in reference.modules(ROOT).items() if not path.is_file()] == []
 
 
 def test_every_array_has_its_shape_and_every_table_its_columns():
@@ -185,22 +200,6 @@ def test_the_command_line_page_holds_every_verb_and_flag():
 # ---- what is made
 
 
-def test_docstrings_become_lists():
-    import docstrings
-
-    said = "What.\n\nkept: the [S, P][B].  other: a <pad>\nand more.\n\nRaises: ConfigError where.\n\n    code\n\n"
-    text = f"{said}Columns:\n    a (str).\n"
-    assert docstrings.tidied(text, ("kept", "other")).split("\n\n") == [
-        "What.",
-        "",
-        "- `kept`: the [S, P\\][B].\n- `other`: a &lt;pad> and more.",
-        "**Raises:** ConfigError where.",
-        "    code",
-        "**Columns:**",
-        "- a (str).",
-    ]
-
-
 def test_links_of_files_outside_lead_to_the_site_or_nowhere():
     places = {"docs/ideas.md": "ideas.md", "analyses/studies/README.md": "studies/index.md"}
     text = "[a](../../docs/ideas.md#x) [b](../../prunekit/cli.py) ![c](no.svg) [d](README.md) [e](https://x.y)\n```\n[f](g)\n```\n"
@@ -209,12 +208,12 @@ def test_links_of_files_outside_lead_to_the_site_or_nowhere():
 
 
 def test_studies_are_shown_where_there_are_any(tmp_path):
-    (tmp_path / "README.md").write_text("## Words\n\n- one\n\n## Changes\n\n0.1.0\n")
+    (tmp_path / "CHANGELOG.md").write_text("# Changes\n\n0.1.0\n")
     (tmp_path / "CONTRIBUTING.md").write_text("# How\n")
     bare = outside.read(tmp_path)
     assert bare.studies == ["studies/index.md"]
     assert "No study" in bare.texts["studies/index.md"]
-    assert bare.texts["changes.md"] == "# Changes\n\n0.1.0\n"
+    assert bare.texts["changelog.md"] == "# Changes\n\n0.1.0\n"
     folder = tmp_path / "analyses" / "studies"
     folder.mkdir(parents=True)
     (folder / "README.md").write_text("# Studies\n\n[ranks](ranks.md) ![](ranks.svg)\n")

@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.skipif(chromium.program() is None, reason="no chromium is installed: apt-get install chromium"),
 ]
 
-SAMPLE = ("index.html", "quick-start.html", "ideas.html", "command-line.html", "reference/prunekit.masks.html")
+SAMPLE = ("index.html", "quick-start.html", "ideas.html", "command-line.html", "reference/prunekit.prompts.mask.html")
 
 
 class Silent(SimpleHTTPRequestHandler):

@@ -9,11 +9,12 @@ import tiny
 import torch
 
 from prunekit.engine import ablation
-from prunekit.engine.ablation import leave_one_out, most_subsets, shapley
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.ablation import leave_one_out, shapley
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.models.base import Predictions
 from prunekit.prompts.mask import Mask
+from prunekit.pruning.scores.shapley import most_subsets
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
@@ -147,8 +148,8 @@ def test_a_prompt_of_no_tokens_can_be_evaluated(kind, dropped_as):
     none = [[0] * 4] * 4
     losses, chosen = one_at_a_time(kind, bone, ticket, none, examples)
     empty = replace(ticket, mask=cells(none))
-    alone = evaluate(soft([Member(empty)]), bone, examples)
-    beside = evaluate(soft([Member(ticket), Member(empty)]), bone, examples)
+    alone = evaluate(prompt_batch([Member(empty)]), bone, examples)
+    beside = evaluate(prompt_batch([Member(ticket), Member(empty)]), bone, examples)
     for row, found in ((0, alone), (1, beside)):
         assert close(found.losses[row], losses)
         assert torch.equal(found.chosen[row], chosen)
@@ -158,7 +159,7 @@ def test_a_prompt_of_no_tokens_can_be_evaluated(kind, dropped_as):
 @pytest.mark.parametrize("kind", tiny.ENCODERS)
 def test_a_prompt_of_no_tokens_can_stand_first(kind, dropped_as):
     bone, ticket, examples = setting(kind, dropped_as=dropped_as, position="first")
-    found = evaluate(soft([Member(replace(ticket, mask=cells([[0] * 4] * 4)))]), bone, examples)
+    found = evaluate(prompt_batch([Member(replace(ticket, mask=cells([[0] * 4] * 4)))]), bone, examples)
     slots = 0 if dropped_as == "remove" else 4
     read = 0 if dropped_as == "zero" else slots  # the first row that is attended to
     for loss, example in zip(found.losses[0], examples, strict=True):
@@ -233,7 +234,7 @@ def test_values_add_up_to_what_the_prompt_is_worth(kind, level):
     found = shapley(ticket, bone, examples, permutations=4, level=level)
     assert found.permutations == 4  # drawn, not all
     assert found.values.sum().item() == pytest.approx(found.empty - found.full, rel=1e-5, abs=1e-6)
-    whole = evaluate(soft([Member(ticket)]), bone, examples).losses.mean()
+    whole = evaluate(prompt_batch([Member(ticket)]), bone, examples).losses.mean()
     assert found.full == pytest.approx(whole.item(), rel=1e-5)
     assert (found.values[~(ticket.mask.token if level == "token" else ticket.mask.piece)] == 0).all()
 
@@ -259,8 +260,8 @@ class Game:
     def batch(self, members, every_choice):
         return SimpleNamespace(size=len(members[0]))
 
-    def judge(self, prompts, batch):
-        assert not prompts.ragged
+    def forward(self, prompts, batch):
+        assert prompts.placed.all()
         there = [frozenset(row[row >= 0].tolist()) for row in prompts.source]
         self.seen.append(there)
         worth = [sum(paid for tokens, paid in self.dividends.items() if tokens <= one) for one in there]

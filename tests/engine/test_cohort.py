@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket, Values
 
@@ -64,7 +64,7 @@ def test_prompt_parameters_come_before_the_heads(bone):
 def test_members_share_nothing_and_each_gets_its_own_gradient(bone):
     ticket = tiny.ticket(bone)
     members = [Member(ticket), Member(ticket)]
-    made = soft(members)
+    made = prompt_batch(members)
     assert made.members == 2
     (made.values[1].sum() + made.head.weight[1].sum() + made.head.bias[1].sum()).backward()
     assert all(parameter.grad.abs().max() == 0 for parameter in members[0].parameters())

@@ -2,12 +2,12 @@ import pytest
 import tiny
 import torch
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 
 
 def prompts(bone, count=2, **more):
-    return soft([Member(tiny.ticket(bone, seed=seed, **more)) for seed in range(count)])
+    return prompt_batch([Member(tiny.ticket(bone, seed=seed, **more)) for seed in range(count)])
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
@@ -18,7 +18,7 @@ def test_results_come_in_the_given_order_and_equal_one_example_at_a_time(kind):
     assert made.losses.shape == made.chosen.shape == made.scores.shape == (2, 11)
     for place, row in enumerate(rows):
         with torch.no_grad():
-            one = bone.judge(prompts(bone), bone.batch([[row]], every_choice=True))
+            one = bone.forward(prompts(bone), bone.batch([[row]], every_choice=True))
         assert (made.losses[:, place] - one.losses[:, 0]).abs().max() <= 1e-5 * one.losses.max()
         assert (made.scores[:, place] - one.logits.max(-1).values[:, 0]).abs().max() <= 1e-5 * one.logits.abs().max()
         assert made.chosen[:, place].tolist() == one.logits[:, 0].argmax(-1).tolist()
@@ -28,8 +28,8 @@ def test_batches_are_cut_at_about_128_rows(monkeypatch):
     bone = tiny.frozen("gpt2")
     rows = tiny.encoded(bone, tiny.examples(150, choices=("good", "bad w3")))
     sizes = []
-    inner = bone.judge
-    monkeypatch.setattr(bone, "judge", lambda soft, batch: sizes.append(batch.size) or inner(soft, batch))
+    inner = bone.forward
+    monkeypatch.setattr(bone, "forward", lambda soft, batch: sizes.append(batch.size) or inner(soft, batch))
     evaluate(prompts(bone), bone, rows)
     assert sum(sizes) == 150
     assert max(sizes) * 2 * 2 <= 128  # members x rows per example

@@ -6,7 +6,7 @@ import tiny
 import torch
 
 from prunekit.engine.gradient_scores import all_scores, gradient_scores
-from prunekit.pruning.scores import magnitude_scores, random_scores
+from prunekit.pruning.scores import PRUNING_SCORES, Absolute, GradientScore, Magnitude, Random, Signed, Squared
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.ticket_file import ticket_bytes
 from prunekit.support.errors import DivergedError
@@ -38,15 +38,15 @@ def ticket(mask=None, **more) -> Ticket:
 
 @pytest.mark.parametrize("sizes", [(3,), (1, 1, 1), (2, 1), (1, 2)])
 @pytest.mark.parametrize(
-    ("kind", "token", "piece"),
+    ("score", "token", "piece"),
     [
-        ("absolute", [7, 3], [[6, 1], [1, 2]]),
-        ("signed", [1, 1], [[0, 1], [-1, 2]]),
-        ("squared", [19, 5], [[18, 1], [1, 4]]),
+        (Absolute(), [7, 3], [[6, 1], [1, 2]]),
+        (Signed(), [1, 1], [[0, 1], [-1, 2]]),
+        (Squared(), [19, 5], [[18, 1], [1, 4]]),
     ],
 )
-def test_scores_by_hand(sizes, kind, token, piece):
-    (found,) = gradient_scores([ticket()], Linear(), batches(*sizes), kind)
+def test_scores_by_hand(sizes, score, token, piece):
+    (found,) = gradient_scores([ticket()], Linear(), batches(*sizes), score)
     assert found.examples == 3
     assert torch.allclose(found.token, torch.tensor(token).double() / 3)
     assert torch.allclose(found.piece, torch.tensor(piece).double() / 3)
@@ -55,14 +55,14 @@ def test_scores_by_hand(sizes, kind, token, piece):
 def test_the_absolute_value_stands_inside_the_mean():
     two = [SimpleNamespace(size=2, slopes=SLOPES[:2])]
     (absolute,) = gradient_scores([ticket()], Linear(), two)
-    (signed,) = gradient_scores([ticket()], Linear(), two, "signed")
+    (signed,) = gradient_scores([ticket()], Linear(), two, Signed())
     assert absolute.token[0] == 3  # examples of opposite sign do not cancel
     assert signed.token[0] == 0
 
 
 def test_a_token_that_lowers_the_loss_has_a_positive_signed_score():
     helpful = [SimpleNamespace(size=1, slopes=-VALUES.sign()[None])]
-    (found,) = gradient_scores([ticket()], Linear(), helpful, "signed")
+    (found,) = gradient_scores([ticket()], Linear(), helpful, Signed())
     assert (found.token > 0).all()
 
 
@@ -106,31 +106,42 @@ def test_every_kind_comes_from_one_pass_and_equals_its_own():
     cohort = [ticket(), ticket(seed=1)]
     found = all_scores(cohort, Linear(), once())
     assert seen == [2, 1]
-    assert [sorted(one) for one in found] == [["absolute", "magnitude", "random", "signed", "squared"]] * 2
-    for kind in ("absolute", "signed", "squared"):
-        for one, wanted in zip(found, gradient_scores(cohort, Linear(), batches(3), kind), strict=True):
-            assert torch.allclose(one[kind].token, wanted.token)
-            assert torch.allclose(one[kind].piece, wanted.piece)
-    assert torch.equal(found[0]["magnitude"].token, magnitude_scores(cohort)[0].token)
-    assert torch.equal(found[1]["random"].piece, random_scores(cohort)[1].piece)
+    assert [set(scores) for scores in found] == [{score.name for score in PRUNING_SCORES}] * 2
+    for score in (Absolute(), Signed(), Squared()):
+        for scores, wanted in zip(found, gradient_scores(cohort, Linear(), batches(3), score), strict=True):
+            assert torch.allclose(scores[score.name].token, wanted.token)
+            assert torch.allclose(scores[score.name].piece, wanted.piece)
+    assert torch.equal(found[0]["magnitude"].token, Magnitude().of(cohort[0]).token)
+    assert torch.equal(found[1]["random"].piece, Random().of(cohort[1]).piece)
 
 
 def test_magnitude_by_hand():
-    (found,) = magnitude_scores([ticket()])
+    found = Magnitude().of(ticket())
     assert torch.allclose(found.token, torch.tensor([30.0, 2.0]).sqrt())
     assert torch.allclose(found.piece, torch.tensor([[5.0, 25.0], [1.0, 1.0]]).sqrt())
-    (dropped,) = magnitude_scores([ticket(tiny.masked([True, True], pieces=2, drop=[(0, 1)]))])
+    dropped = Magnitude().of(ticket(tiny.masked([True, True], pieces=2, drop=[(0, 1)])))
     assert torch.allclose(dropped.token, torch.tensor([5.0, 2.0]).sqrt())
 
 
-def test_random_scores_are_fixed_by_seed_and_round():
-    (one,), (same,) = random_scores([ticket(seed=3, round=1)]), random_scores([ticket(seed=3, round=1)])
+def test_a_random_score_is_fixed_by_seed_and_round():
+    one, same = (Random().of(ticket(seed=3, round=1)) for _ in range(2))
     assert torch.equal(one.token, same.token)
     assert torch.equal(one.piece, same.piece)
-    others = random_scores([ticket(seed=4, round=1), ticket(seed=3, round=2)])
+    others = [Random().of(ticket(seed=4, round=1)), Random().of(ticket(seed=3, round=2))]
     assert not any(torch.equal(one.token, other.token) or torch.equal(one.piece, other.piece) for other in others)
     assert len(one.token) == 2
     assert one.piece.shape == (2, 2)
+
+
+def test_a_score_of_ones_own_is_passed_in():
+    class Cubed(GradientScore):
+        name = "cubed"
+
+        def reduce(self, slopes):
+            return slopes.abs() ** 3
+
+    (scores,) = gradient_scores([ticket()], Linear(), batches(3), Cubed())
+    assert torch.allclose(scores.token, torch.tensor([27.0 + 27 + 1, 8 + 1]).double() / 3)
 
 
 def test_a_head_of_zeros_silences_the_prompt():

@@ -6,13 +6,13 @@ import tiny
 import torch
 
 from prunekit.engine import memory
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 
 
 def step(bone, ticket, rows):
     """Loss and gradient of one update."""
     member = Member(ticket)
-    loss = bone.losses(soft([member]), bone.batch([rows], every_choice=False)).sum()
+    loss = bone.losses(prompt_batch([member]), bone.batch([rows], every_choice=False)).sum()
     loss.backward()
     return float(loss.detach()), member.masked.prompt.values.grad
 

@@ -12,7 +12,7 @@ import tiny
 import torch
 
 import prunekit as pk
-from prunekit.engine.cohort import soft
+from prunekit.engine.cohort import prompt_batch
 from prunekit.experiment import export
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
@@ -130,14 +130,14 @@ def test_a_ticket_is_exported_as_its_run_read_texts_unless_told_otherwise(job, f
     tickets = {"kept": run.ticket(), "best": run.best, "loaded": pk.Ticket.load(run.path / "seed=0" / "round=00")}
     for name, ticket in tickets.items():
         ticket.export(tmp_path / name, model, tokenizer)
-        told = json.loads((tmp_path / name / "prunekit.json").read_bytes())["story"]
+        told = json.loads((tmp_path / name / "prunekit.json").read_bytes())["about"]
         assert (told["ranking"], told["max_input_tokens"], told["task"]) == ("mean", 5, "toy")
     tiny.save_model("gpt2", tmp_path / "model")
     named = tmp_path / "named"  # loaded by the README's own lines
     with pytest.raises(ConfigError, match="max_input_tokens 5 -> 4"):
         run.best.export(named, str(tmp_path / "model"), max_input_tokens=4)
     run.best.export(named, str(tmp_path / "model"), max_input_tokens=4, allow_changed=True)
-    assert json.loads((tmp_path / "named" / "prunekit.json").read_bytes())["story"]["max_input_tokens"] == 4
+    assert json.loads((tmp_path / "named" / "prunekit.json").read_bytes())["about"]["max_input_tokens"] == 4
 
 
 def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path, monkeypatch):
@@ -146,7 +146,9 @@ def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path
     run = pk.tune(
         bone.model, bone.tokenizer, **{n: one for n, one in job.items() if n not in ("rounds", "keep_tokens")}
     )
-    monkeypatch.setattr(export, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
+    monkeypatch.setattr(
+        export, "soft", lambda members: replace(prompt_batch(members), values=prompt_batch(members).values * 9)
+    )
     with pytest.raises(ArtifactError, match="answers differ"):
         run.best.export(tmp_path / "adapter", bone.model, bone.tokenizer)
     assert not (tmp_path / "adapter").exists()

@@ -152,9 +152,9 @@ def test_timing_takes_a_few_updates_of_a_few_members_and_looks_at_no_report(fold
     asked = []
     real = dry_run.train
 
-    def train(cohort, model, lessons, plan):
-        asked.append((len(cohort), len(lessons.validation), plan.train_steps))
-        return real(cohort, model, lessons, plan)
+    def train(cohort, model, data, plan):
+        asked.append((len(cohort), len(data.validation), plan.train_steps))
+        return real(cohort, model, data, plan)
 
     monkeypatch.setattr(dry_run, "train", train)
     prepared = replace(ready(folder, seeds=5, width=3), test=None)

@@ -4,28 +4,27 @@ import json
 import os
 import shutil
 from dataclasses import replace
-from typing import get_args
 
 import pytest
 import tiny
 import torch
 
-from prunekit import prompts
 from prunekit.cli import main
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.optimizer import MemberOptimizer
 from prunekit.experiment import prompt_autoencoder, prompt_method, round_runner
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import move, prepare
 from prunekit.experiment.settings import PromptSettings
 from prunekit.models.whitening import query_key_moment
-from prunekit.prompts import Context, Decoder, Options
+from prunekit.prompts import METHODS, methods
+from prunekit.prompts.bilinear import whitened
+from prunekit.prompts.options import Context, Decoder, Options
 from prunekit.runs.round_files import kept_values, open_ticket
 from prunekit.runs.ticket_file import load_ticket
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 
-METHODS = get_args(PromptSettings.model_fields["method"].annotation)
 every = pytest.mark.parametrize("method", METHODS)
 
 
@@ -118,7 +117,7 @@ def ticket(bone, method, seed=0, dtype=torch.float64, rank=2, **more):
     parts = (torch.randn(*shape, generator=draw) for shape in ((6, 3), (6,), (4, 6), (4, 4, bone.width), values.shape))
     context = Context(whitening=torch.randn(bone.width, bone.width, generator=draw), decoder=Decoder(*parts))
     options = Options(rank=rank, bottleneck=8, input_tokens=64)
-    state = prompts.start(method, values, draw, options, context).state_dict()
+    state = methods.start(method, values, draw, options, context).state_dict()
     moved = {
         name: (tensor.double() + 0.05 * torch.randn(tensor.shape, generator=draw)).to(dtype)
         if tensor.is_floating_point()
@@ -137,10 +136,10 @@ def test_losses_depend_neither_on_padding_nor_on_the_batch_nor_on_who_is_beside(
     shorter = tiny.masked([True, False, True, True])
     cohort = [ticket(bone, method, seed=0), replace(ticket(bone, method, seed=1), mask=shorter)]
     with torch.no_grad():
-        together = bone.losses(soft([Member(one) for one in cohort]), bone.batch([rows], every_choice=False))
+        together = bone.losses(prompt_batch([Member(one) for one in cohort]), bone.batch([rows], every_choice=False))
         for member, one in enumerate(cohort):
             for place, row in enumerate(rows):
-                alone = bone.losses(soft([Member(one)]), bone.batch([[row]], every_choice=False))
+                alone = bone.losses(prompt_batch([Member(one)]), bone.batch([[row]], every_choice=False))
                 assert torch.allclose(alone[0, 0], together[member, place], rtol=1e-9, atol=1e-9)
 
 
@@ -167,9 +166,9 @@ def test_offsets_learn_at_a_rate_of_their_own():
 def test_members_of_other_methods_or_ranks_are_refused():
     bone = tiny.frozen("t5", dtype=torch.float64)
     with pytest.raises(ConfigError, match="cannot be trained side by side"):
-        soft([Member(ticket(bone, "dpt")), Member(ticket(bone, "direct"))])
+        prompt_batch([Member(ticket(bone, "dpt")), Member(ticket(bone, "direct"))])
     with pytest.raises(ConfigError, match="rank = 2 and 3"):
-        soft([Member(ticket(bone, "dpt")), Member(ticket(bone, "dpt", rank=3))])
+        prompt_batch([Member(ticket(bone, "dpt")), Member(ticket(bone, "dpt", rank=3))])
 
 
 def test_a_rank_that_cannot_be_is_refused_before_anything_runs(folder):
@@ -191,7 +190,7 @@ def test_methods_are_listed_with_what_they_train(folder, capsys):
 
 
 def test_short_prompts_are_listed_too():
-    found = {one["method"]: one["parameters"] for one in prompt_method.listed(2, 768)}
+    found = {one["method"]: one["parameters"] for one in prompt_method.list_methods(2, 768)}
     assert found["dpt"] == 2 * (2 + 768)
     assert found["bilinear"] == 75 * (2 + 768)
 
@@ -201,8 +200,8 @@ def test_short_prompts_are_listed_too():
 
 def test_a_bilinear_prompt_starts_from_columns_that_whiten_the_training_texts(folder):
     prepared = ready(folder, "bilinear", "gpt2")
-    sigma = query_key_moment(prepared.model, [example.text for example in prepared.lessons.train])
-    matrix = prompts.whitened(sigma).float()
+    sigma = query_key_moment(prepared.model, [example.text for example in prepared.training_data.train])
+    matrix = whitened(sigma).float()
     columns = prepared.dense(0).state["right"].T
     assert all(any(torch.equal(column, one) for one in matrix.T) for column in columns)
     assert not torch.equal(columns, prepared.dense(1).state["right"].T)
@@ -212,7 +211,7 @@ def test_random_columns_need_no_measurement(folder, monkeypatch):
     monkeypatch.setattr(prompt_method, "query_key_moment", lambda *given: pytest.fail("measured"))
     prepared = ready(folder, "bilinear", "gpt2", columns="random")
     assert prepared.dense(0).state["right"].abs().max() <= (6 / 34) ** 0.5
-    assert prepared.making.context.whitening is None
+    assert prepared.prompt_factory.context.whitening is None
 
 
 def test_what_was_measured_is_measured_again_under_other_machine_settings(folder, monkeypatch):
@@ -222,7 +221,7 @@ def test_what_was_measured_is_measured_again_under_other_machine_settings(folder
         prompt_method, "query_key_moment", lambda *given: calls.append(1) or torch.eye(tiny.WIDTH).double()
     )
     same = prepared.experiment
-    assert move(prepared, same).making is prepared.making
+    assert move(prepared, same).making is prepared.prompt_factory
     other = same.model_copy(update={"machine": same.machine.model_copy(update={"threads": 2})})
     move(prepared, other)
     move(prepared, same)
@@ -266,7 +265,7 @@ def test_every_method_has_a_learning_rate_of_its_own(folder):
         rate = prompt_method.auto_rate(PromptSettings(method=method), 0.1)
         assert rate > 0
         scaled = prompt_method.auto_rate(PromptSettings(method=method), large) / rate
-        kind = prompts.kind(method)
+        kind = methods.kind(method)
         assert scaled == pytest.approx(500.0 if kind.auto_rate.in_units else 1.0, rel=0.01)
     prepared = ready(folder, "ulpt", "gpt2", learning_rate=None)
     assert prepared.plan.learning_rate == prompt_method.auto_rate(

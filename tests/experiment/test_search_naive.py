@@ -70,8 +70,8 @@ def accuracy(bone, values, kept, examples):
 
 def trained(prepared, start, kept, number):
     """Kept values, their step and their accuracy on validation: AdamW by its formulas, one example at a time."""
-    bone, lessons = prepared.model, prepared.lessons
-    lengths = [example.length for example in lessons.train]
+    bone, data = prepared.model, prepared.training_data
+    lengths = [example.length for example in data.train]
     values, mean, square = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
     best = (-1.0, 0, start)
     for step in range(STEPS):
@@ -80,7 +80,7 @@ def trained(prepared, start, kept, number):
         for key in epoch_batches(lengths, BATCH, SEED, number, epoch)[turn]:
             leaf = values.clone().requires_grad_()
             vectors, _ = naive.slots(prompt_of(leaf, kept))
-            (one,) = torch.autograd.grad(naive.loss("t5", bone, vectors, lessons.train[key]), leaf)
+            (one,) = torch.autograd.grad(naive.loss("t5", bone, vectors, data.train[key]), leaf)
             slope += one / BATCH
         slope = slope * min(1.0, CLIP / (float(slope.norm()) + 1e-6))
         rate = RATE * min(1.0, (step + 1) / WARM)
@@ -89,7 +89,7 @@ def trained(prepared, start, kept, number):
         step_size = (mean / (1 - 0.9 ** (step + 1))) / ((square / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8)
         values = values - rate * DECAY * values - rate * step_size
         if (step + 1) % EVERY == 0 or step + 1 == STEPS:
-            reached = accuracy(bone, values, kept, lessons.validation)
+            reached = accuracy(bone, values, kept, data.validation)
             if reached > best[0]:
                 best = (reached, step + 1, values)
     return SimpleNamespace(validation=best[0], step=best[1], values=best[2])
@@ -130,7 +130,7 @@ def reading():
     everything = {row: set(range(K)) for row in range(P)}
     dense = trained(prepared, prepared.dense(SEED).state["values"], everything, 0)
     of_dense = prompt_of(dense.values, everything)
-    token, piece = naive.scores("t5", prepared.model, of_dense, prepared.lessons.train, torch.abs)
+    token, piece = naive.scores("t5", prepared.model, of_dense, prepared.training_data.train, torch.abs)
     cells = {}
     for tokens in counts(P):
         rows = largest(token, tokens)

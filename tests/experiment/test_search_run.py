@@ -9,14 +9,14 @@ import tiny
 import torch
 
 from prunekit.analysis import halving, tables
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.experiment import round_runner
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.run import GRID
-from prunekit.pruning.controls import ARMS
+from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.pruning.schedule import line, rungs
-from prunekit.pruning.scores import magnitude_scores
+from prunekit.pruning.scores import Magnitude
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
@@ -234,7 +234,7 @@ def test_with_controls_every_arm_looks_once_in_its_last_round(controlled):
     prepared, looks, results = controlled.prepared, controlled.looks, controlled.run.results()
     stage = results[(results["stage"] == prepared.search_stage) & ~results["arm"].str.startswith(GRID)]
     looked = stage[stage["test_accuracy"].notna()]
-    arms = sorted(["", "token-only", "piece-only", *ARMS])
+    arms = sorted(["", "token-only", "piece-only", *CONTROL_NAMES])
     assert sorted(looked["arm"]) == sorted(arms * SEEDS)
     assert set(looked["round"]) == {1}
     assert sorted(set(stage[stage["round"] == 0]["arm"])) == ["reinit", "short-prompt"]
@@ -291,11 +291,11 @@ def test_report_and_scores_of_what_was_chosen_are_its_own(controlled):
             key = RunKey(prepared.search_stage + arm, seed, 1)
             ticket = round_files.finished_ticket(made, key)
             with torch.no_grad():
-                found = tiny.evaluate(soft([Member(ticket)]), prepared.model, prepared.test)
+                found = tiny.evaluate(prompt_batch([Member(ticket)]), prepared.model, prepared.test)
             answers = made.table(key, "predictions.parquet").query("split == 'test'")
             assert answers["choice"].tolist() == found.chosen[0].tolist()
             assert answers["loss"].to_numpy() == pytest.approx(found.losses[0].numpy(), rel=1e-5)
-            (norms,) = magnitude_scores([ticket])
+            norms = Magnitude().of(ticket)
             assert torch.allclose(round_files.load_scores(made, key)["magnitude"].piece, norms.piece)
 
 

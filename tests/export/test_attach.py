@@ -8,7 +8,7 @@ import tiny
 import torch
 from transformers import GenerationMixin
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.export.attach import attach
 from prunekit.support.errors import ConfigError
 
@@ -37,7 +37,7 @@ def several(bone, **more):
 def scores(bone, ticket, example):
     """The choice scores that the model itself gives."""
     with torch.no_grad():
-        return bone.logits(soft([Member(ticket)]), bone.batch([[example]], every_choice=True))[0, 0]
+        return bone.logits(prompt_batch([Member(ticket)]), bone.batch([[example]], every_choice=True))[0, 0]
 
 
 def alone(attached, rows, worn):

@@ -15,11 +15,11 @@ from safetensors.torch import load, save, save_file
 from tiny import call
 
 from prunekit import export
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.experiment import export as export_ticket
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
-from prunekit.export import Story
+from prunekit.export import TicketInfo
 from prunekit.export.attach import attach
 from prunekit.runs.paths import RunKey
 from prunekit.runs.round_files import starting_ticket
@@ -43,7 +43,7 @@ def written(folder, files):
 def test_pruned_tokens_are_deleted_and_pruned_pieces_are_exact_zeros():
     bone = arch.frozen("gpt2")
     ticket = arch.ticket(bone, "dpt", arch.MASKS["pieces"])
-    files = export.adapter_files(ticket, bone, Story(model="some/gpt2", revision="abc"))
+    files = export.adapter_files(ticket, bone, TicketInfo(model="some/gpt2", revision="abc"))
     prompt = load(files["adapter_model.safetensors"])["prompt_embeddings"]
     with torch.no_grad():
         values = ticket.prompt().prompt()
@@ -59,20 +59,20 @@ def test_pruned_tokens_are_deleted_and_pruned_pieces_are_exact_zeros():
 
 def test_an_encoder_decoder_exports_one_submodule_and_encoders_their_head():
     bone = arch.frozen("t5")
-    config = json.loads(export.adapter_files(arch.ticket(bone), bone, Story())["adapter_config.json"])
+    config = json.loads(export.adapter_files(arch.ticket(bone), bone, TicketInfo())["adapter_config.json"])
     assert (config["task_type"], config["num_transformer_submodules"]) == ("SEQ_2_SEQ_LM", 1)
     bert, roberta = arch.frozen("bert"), arch.frozen("roberta")
     ticket = arch.ticket(bert)
-    tensors = load(export.adapter_files(ticket, bert, Story())["adapter_model.safetensors"])
+    tensors = load(export.adapter_files(ticket, bert, TicketInfo())["adapter_model.safetensors"])
     assert torch.equal(tensors["base_model.classifier.weight"], ticket.head["weight"])
-    tensors = load(export.adapter_files(arch.ticket(roberta), roberta, Story())["adapter_model.safetensors"])
+    tensors = load(export.adapter_files(arch.ticket(roberta), roberta, TicketInfo())["adapter_model.safetensors"])
     assert torch.equal(tensors["base_model.classifier.dense.weight"], roberta.model.pooler.dense.weight)
 
 
 def test_zeroed_tokens_keep_their_slot():
     bone = arch.frozen("llama")
     ticket = arch.ticket(bone, mask=arch.MASKS["one token"], dropped_as="zero")
-    prompt = load(export.adapter_files(ticket, bone, Story())["adapter_model.safetensors"])["prompt_embeddings"]
+    prompt = load(export.adapter_files(ticket, bone, TicketInfo())["adapter_model.safetensors"])["prompt_embeddings"]
     assert prompt.shape == (arch.TOKENS, tiny.WIDTH)
     assert prompt.any(dim=1).tolist() == arch.MASKS["one token"].token.tolist()
 
@@ -91,15 +91,15 @@ def test_what_peft_cannot_do_is_refused_with_the_reason():
     refused.append((arch.ticket(bert), bert, "no pooler"))
     for one, bone, reason in refused:
         with pytest.raises(ConfigError, match=reason):
-            export.adapter_files(one, bone, Story())
-    export.adapter_files(replace(ticket, dropped_as="hide"), gpt2, Story())  # nothing of it is hidden
+            export.adapter_files(one, bone, TicketInfo())
+    export.adapter_files(replace(ticket, dropped_as="hide"), gpt2, TicketInfo())  # nothing of it is hidden
 
 
 def test_a_wrong_adapter_does_not_pass_the_proof(tmp_path):
     pytest.importorskip("peft")
     bone = arch.frozen("gpt2")
     ticket = arch.ticket(bone)
-    files = export.adapter_files(ticket, bone, Story())
+    files = export.adapter_files(ticket, bone, TicketInfo())
     prompt = load(files["adapter_model.safetensors"])["prompt_embeddings"]
     files["adapter_model.safetensors"] = save({"prompt_embeddings": prompt.flip(0).contiguous()})
     with pytest.raises(ArtifactError, match="not exported, since PEFT would answer otherwise"):
@@ -112,21 +112,21 @@ def test_a_wrong_adapter_does_not_pass_the_proof(tmp_path):
 def test_embeddings_hold_the_slots_and_say_which_are_hidden():
     bone = arch.frozen("gpt2", position="suffix")
     ticket = arch.ticket(bone, mask=arch.MASKS["pieces"], dropped_as="hide")
-    files = export.embedding_files(ticket, Story())
+    files = export.embedding_files(ticket, TicketInfo())
     tensors = load(files["prompt_embeddings.safetensors"])
     assert tensors["prompt_embeddings"].shape == (arch.TOKENS, tiny.WIDTH)
     assert torch.equal(tensors["present"], ticket.mask.token)
-    assert json.loads(files["prunekit.json"])["ticket"]["key"] == "suffix"
+    assert json.loads(files["prunekit.json"])["ticket"]["position"] == "suffix"
 
 
-@pytest.mark.parametrize(("key", "method"), [("first", "dept"), ("suffix", "direct")])
+@pytest.mark.parametrize(("position", "method"), [("first", "dept"), ("suffix", "direct")])
 def test_prompt_embeds_are_what_a_server_must_read(position, method):
     bone = arch.frozen("llama", position=position)
     ticket = arch.ticket(bone, method, arch.MASKS["pieces"])
     examples = tiny.encoded(bone, tiny.examples(3), arch.TOKENS)
-    content = export.prompt_embeds_files(ticket, Story(), bone, [one.text for one in examples])
+    content = export.prompt_embeds_files(ticket, TicketInfo(), bone, [one.text for one in examples])
     rows = load(content["prompt_embeds.safetensors"])
-    scores = bone.logits(soft([Member(ticket)]), bone.batch([examples], every_choice=True))[0]
+    scores = bone.logits(prompt_batch([Member(ticket)]), bone.batch([examples], every_choice=True))[0]
     for number, example in enumerate(examples):
         with torch.no_grad():
             said = bone.model(inputs_embeds=rows[str(number)][None]).logits[0, -1].log_softmax(-1)
@@ -137,9 +137,9 @@ def test_prompt_embeds_of_hidden_tokens_or_other_families_are_refused():
     llama, t5 = arch.frozen("llama"), arch.frozen("t5")
     hidden = arch.ticket(llama, mask=arch.MASKS["pieces"], dropped_as="hide")
     with pytest.raises(ConfigError, match="attends to every row"):
-        export.prompt_embeds_files(hidden, Story(), llama, [[5, 6]])
+        export.prompt_embeds_files(hidden, TicketInfo(), llama, [[5, 6]])
     with pytest.raises(ConfigError, match="decoder-only"):
-        export.prompt_embeds_files(arch.ticket(t5), Story(), t5, [[5, 6]])
+        export.prompt_embeds_files(arch.ticket(t5), TicketInfo(), t5, [[5, 6]])
 
 
 # ---- adapters of others
@@ -219,8 +219,8 @@ def test_damaged_foreign_or_absent_adapters_end_in_one_line(tmp_path):
 
 def test_a_side_file_of_another_adapter_is_noticed(tmp_path):
     bone = arch.frozen("gpt2")
-    written(tmp_path, export.adapter_files(arch.ticket(bone), bone, Story()))
-    other = export.adapter_files(arch.ticket(bone, seed=1), bone, Story())
+    written(tmp_path, export.adapter_files(arch.ticket(bone), bone, TicketInfo()))
+    other = export.adapter_files(arch.ticket(bone, seed=1), bone, TicketInfo())
     (tmp_path / "adapter_model.safetensors").write_bytes(other["adapter_model.safetensors"])
     with pytest.raises(ArtifactError, match="tells of another"):
         export.read_adapter(str(tmp_path))
@@ -368,7 +368,7 @@ def test_nobody_elses_adapter_is_overwritten(run, tmp_path, capsys):
     assert "did not write" in capsys.readouterr().err
     (tmp_path / "there").write_text("mine")
     bone = arch.frozen("gpt2")
-    source = written(tmp_path / "adapter", export.adapter_files(arch.ticket(bone), bone, Story()))
+    source = written(tmp_path / "adapter", export.adapter_files(arch.ticket(bone), bone, TicketInfo()))
     assert call("import", source, f"--out={tmp_path / 'there'}") == 2
     assert "holds something else" in capsys.readouterr().err
 
@@ -394,7 +394,9 @@ def test_an_export_that_would_answer_otherwise_is_not_written(run, tmp_path, cap
     made, position = run
     pytest.importorskip("peft")
     # the attached ticket and PEFT agree still, but the code that trains and evaluates reads another prompt
-    monkeypatch.setattr(export_ticket, "soft", lambda members: replace(soft(members), values=soft(members).values * 9))
+    monkeypatch.setattr(
+        export_ticket, "soft", lambda members: replace(prompt_batch(members), values=prompt_batch(members).values * 9)
+    )
     assert call("export", made.folder(position), f"--out={tmp_path / 'adapter'}") == 1
     said = capsys.readouterr()
     assert re.search(r"not exported: its README's lines against eval: \d+ of 12 answers differ", said.err)

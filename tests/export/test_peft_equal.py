@@ -8,8 +8,8 @@ import tiny
 import torch
 
 from prunekit import export
-from prunekit.engine.cohort import Member, soft
-from prunekit.export import Story
+from prunekit.engine.cohort import Member, prompt_batch
+from prunekit.export import TicketInfo
 from prunekit.pruning.ticket import Ticket
 
 peft = pytest.importorskip("peft")
@@ -31,7 +31,7 @@ def test_logits_under_peft_are_those_of_prunekit_bit_for_bit(kind, method, tmp_p
     for name, mask in arch.MASKS.items():
         bone = arch.frozen(kind)
         ticket = arch.ticket(bone, method, mask)
-        folder = write(tmp_path / name, export.adapter_files(ticket, bone, Story()))
+        folder = write(tmp_path / name, export.adapter_files(ticket, bone, TicketInfo()))
         found = export.verify(folder, ticket, bone)
         assert found.difference == 0.0
         assert found.rows == 8
@@ -42,9 +42,9 @@ def test_logits_under_peft_are_those_of_prunekit_bit_for_bit(kind, method, tmp_p
 def test_choices_under_peft_score_as_prunekit_scores_them(kind, tmp_path):
     bone = arch.frozen(kind)
     ticket = arch.ticket(bone, "dpt", arch.MASKS["pieces"])
-    folder = write(tmp_path, export.adapter_files(ticket, bone, Story()))
+    folder = write(tmp_path, export.adapter_files(ticket, bone, TicketInfo()))
     examples = tiny.encoded(bone, tiny.examples(6, choices=("good very", "bad")), arch.TOKENS)
-    ours = bone.logits(soft([Member(ticket)]), bone.batch([examples], every_choice=True))[0]
+    ours = bone.logits(prompt_batch([Member(ticket)]), bone.batch([examples], every_choice=True))[0]
     theirs = torch.tensor([by_hand(bone, folder, ticket, one) for one in examples])
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(ours.abs().max()))
 
@@ -84,12 +84,12 @@ def test_what_was_exported_is_imported_as_it_was(kind, method, dropped_as, tmp_p
         bone = arch.frozen(kind)
         origin = {"task": "toy", "run": "12345678"}
         ticket = arch.ticket(bone, method, mask, dropped_as=dropped_as, round=2, rewind=30, origin=origin)
-        folder = write(tmp_path / name, export.adapter_files(ticket, bone, Story()))
+        folder = write(tmp_path / name, export.adapter_files(ticket, bone, TicketInfo()))
         back = export.read_adapter(str(folder))
         assert back == export.flattened(ticket)
         assert back.mask == ticket.mask
         assert torch.equal(back.prompt()()[0], ticket.prompt()()[0])
-        again = export.adapter_files(back, bone, Story())
+        again = export.adapter_files(back, bone, TicketInfo())
         assert again["adapter_model.safetensors"] == (folder / "adapter_model.safetensors").read_bytes()
         if method == "direct" and name == "dense":
             assert back == ticket
@@ -103,6 +103,6 @@ def test_real_models_agree_with_peft_too(name, shared, tmp_path):
     bone = load(str(shared / "models" / name), position=position)
     for method, (mask_name, mask) in product(("residual", "dpt"), arch.MASKS.items()):
         ticket: Ticket = arch.ticket(bone, method, mask)
-        folder = write(tmp_path / f"{method}-{mask_name}", export.adapter_files(ticket, bone, Story()))
+        folder = write(tmp_path / f"{method}-{mask_name}", export.adapter_files(ticket, bone, TicketInfo()))
         assert export.verify(folder, ticket, bone).difference == 0.0
         assert export.read_adapter(str(folder)) == export.flattened(ticket)

@@ -4,7 +4,8 @@ import pytest
 import tiny
 import torch
 
-from prunekit.prompts import DirectPrompt, MaskedPrompt, Prompt
+from prunekit.prompts.base import MaskedPrompt, Prompt
+from prunekit.prompts.direct import DirectPrompt
 from prunekit.prompts.mask import Mask
 from prunekit.support.seeding import generator
 

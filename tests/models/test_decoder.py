@@ -2,7 +2,7 @@ import pytest
 import tiny
 import torch
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.models import Encoded
 from prunekit.tasks import Example
 
@@ -37,11 +37,11 @@ def test_output_logits_are_read_at_the_answer_alone(kind):
     assert bone._plain_output
     rows = tiny.encoded(bone, tiny.examples(4, choices=("good w3", "bad")))
     batch = bone.batch([rows], every_choice=True)
-    prompts = soft([Member(tiny.ticket(bone))])
+    prompts = prompt_batch([Member(tiny.ticket(bone))])
     with torch.no_grad():
-        quick = bone.judge(prompts, batch)
+        quick = bone.forward(prompts, batch)
         bone._plain_output = False  # as for a model that scales or caps its logits
-        whole = bone.judge(prompts, batch)
+        whole = bone.forward(prompts, batch)
     assert (quick.logits - whole.logits).abs().max() <= 1e-6 * whole.logits.abs().max()
 
 

@@ -5,7 +5,7 @@ import pytest
 import tiny
 import torch
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.models import Encoded
 from prunekit.support.errors import ConfigError
 from prunekit.tasks import Example
@@ -15,7 +15,7 @@ ENCODERS = tiny.ENCODERS
 
 def logits(bone, rows, *tickets):
     with torch.no_grad():
-        return bone.logits(soft([Member(ticket) for ticket in tickets]), bone.batch([rows], every_choice=True))
+        return bone.logits(prompt_batch([Member(ticket) for ticket in tickets]), bone.batch([rows], every_choice=True))
 
 
 def test_fixed_choices_are_rows_of_the_head_and_own_ones_join_the_text():
@@ -101,7 +101,7 @@ def test_what_heads_read_of_frozen_prompts_is_made_once(counted):
     cohort = [tiny.ticket(bone, seed=seed) for seed in range(2)]
     plain = logits(bone, rows, *cohort)
     went.clear()
-    with bone.remembering():
+    with bone.caching_states():
         first = logits(bone, rows, *cohort)
         again = logits(bone, rows[3:], cohort[1])  # others beside it, so other padding
         assert went == [12]
@@ -118,9 +118,9 @@ def test_what_heads_read_of_frozen_prompts_is_made_once(counted):
 def test_what_moves_with_a_method_or_an_example_is_not_remembered(counted):
     bone, went = counted
     rows = tiny.encoded(bone, tiny.examples(3))
-    prompts = soft([Member(tiny.ticket(bone))])
+    prompts = prompt_batch([Member(tiny.ticket(bone))])
     batch = bone.batch([rows], every_choice=True)
-    with bone.remembering(), torch.no_grad():
+    with bone.caching_states(), torch.no_grad():
         for one in (prompts.per_example(3), replace(prompts, embed_input=lambda embedded, mask: embedded)):
             went.clear()
             assert torch.equal(bone.logits(one, batch), bone.logits(one, batch))

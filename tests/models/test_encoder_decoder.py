@@ -2,7 +2,7 @@ import pytest
 import tiny
 import torch
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.models import Encoded
 from prunekit.support.errors import ConfigError
 
@@ -43,7 +43,7 @@ def test_the_text_is_encoded_once_for_all_choices(monkeypatch):
     inner = encoder.forward
     monkeypatch.setattr(encoder, "forward", lambda **more: seen.append(len(more["inputs_embeds"])) or inner(**more))
     with torch.no_grad():
-        found = bone.logits(soft([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
+        found = bone.logits(prompt_batch([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
     assert seen == [3]
     assert found.shape == (1, 3, 3)
 
@@ -53,14 +53,14 @@ def test_a_model_that_keeps_no_keys_and_values_is_refused_by_name(monkeypatch):
     rows = tiny.encoded(bone, tiny.examples(1, choices=("good", "bad", "very")))
     monkeypatch.setattr(bone.model, "forward", lambda encoder_outputs, attention_mask, decoder_input_ids: None)
     with pytest.raises(ConfigError, match="T5ForConditionalGeneration keeps no keys and values"):
-        bone.logits(soft([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
+        bone.logits(prompt_batch([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart"])
 def test_answers_that_share_a_text_are_scored_as_each_alone(kind):
     """Of one, two and four tokens, so that some are padded; in a cohort of two."""
     bone = tiny.frozen(kind)
-    prompts = soft([Member(tiny.ticket(bone, seed=seed)) for seed in (0, 1)])
+    prompts = prompt_batch([Member(tiny.ticket(bone, seed=seed)) for seed in (0, 1)])
     answers = ((5,), (6, 1), (7, 8, 5, 1))
     texts = ((7, 8, 1), (9, 5, 6, 8, 1))
     with torch.no_grad():
@@ -79,5 +79,5 @@ def test_what_the_decoder_makes_of_a_text_is_made_once_for_all_its_answers():
     keys = bone.model.decoder.block[0].layer[1].EncDecAttention.k
     keys.register_forward_hook(lambda module, given, made: seen.append(len(made)))
     with torch.no_grad():
-        bone.logits(soft([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
+        bone.logits(prompt_batch([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
     assert seen == [3]

@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 from prunekit.tasks import Example
@@ -35,7 +35,7 @@ def prompt(bone, rows=2):
 
 def judged(bone, ticket, rows, every_choice=True):
     with torch.no_grad():
-        return bone.judge(soft([Member(ticket)]), bone.batch([rows], every_choice=every_choice))
+        return bone.forward(prompt_batch([Member(ticket)]), bone.batch([rows], every_choice=every_choice))
 
 
 def cases(bone):
@@ -91,7 +91,7 @@ def test_the_filler_of_padding_is_never_read(kind):
     batch = bone.batch([rows], every_choice=True)
     other = replace(batch, ids=torch.where(batch.mask, batch.ids, torch.full_like(batch.ids, 17)))
     with torch.no_grad():
-        one, two = (bone.logits(soft([Member(ticket)]), some) for some in (batch, other))
+        one, two = (bone.logits(prompt_batch([Member(ticket)]), some) for some in (batch, other))
     assert not torch.equal(batch.ids, other.ids)
     assert (one - two).abs().max() <= 1e-6 * one.abs().max()
 
@@ -125,8 +125,8 @@ def test_members_may_share_their_examples_or_bring_their_own(kind):
     members = [Member(tiny.ticket(bone, seed=seed)) for seed in range(2)]
     rows = tiny.encoded(bone, tiny.examples(3))
     with torch.no_grad():
-        shared = bone.losses(soft(members), bone.batch([rows], every_choice=False))
-        own = bone.losses(soft(members), bone.batch([rows, rows], every_choice=False))
+        shared = bone.losses(prompt_batch(members), bone.batch([rows], every_choice=False))
+        own = bone.losses(prompt_batch(members), bone.batch([rows, rows], every_choice=False))
     assert shared.shape == (2, 3)
     assert (shared - own).abs().max() <= 1e-6 * shared.max()
     assert (shared[0] - shared[1]).abs().max() > 1e-3
@@ -241,7 +241,7 @@ def test_an_input_that_a_method_moves_reaches_the_model_moved():
     batch = bone.batch([rows], every_choice=True)
     shift = torch.randn(tiny.WIDTH, generator=generator("shift"))
     with torch.no_grad():
-        plain = soft([Member(ticket)])
+        plain = prompt_batch([Member(ticket)])
         still = bone.logits(replace(plain, embed_input=lambda embedded, mask: embedded), batch)
         moved = bone.logits(replace(plain, embed_input=lambda e, mask: e + shift * mask[..., None]), batch)
         assert torch.equal(still, bone.logits(plain, batch))

@@ -277,7 +277,7 @@ def test_how_strongly_an_adapter_acts_is_part_of_the_model():
 
 
 def test_a_class_that_refuses_its_own_fields_is_taken_as_it_is(monkeypatch):
-    monkeypatch.setattr(module, "_fresh", lambda kind, values: None)
+    monkeypatch.setattr(module, "_remade", lambda kind, values: None)
     fields = configuration(LlamaConfig(rms_norm_eps=0.5))
     assert fields["rms_norm_eps"] == "0.5"
     assert fields["hidden_size"] == "4096"  # nothing is known of defaults, so that every field counts

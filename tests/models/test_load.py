@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.models import load, wrap
 from prunekit.models.decoder import Decoder
 from prunekit.models.encoder import Encoder
@@ -52,7 +52,7 @@ def test_what_is_loaded_from_a_folder_is_what_was_saved(folder, kind):
     rows = tiny.encoded(wanted, tiny.examples(3))
     assert tiny.encoded(bone, tiny.examples(3)) == rows
     with torch.no_grad():
-        both = [one.logits(soft([Member(tiny.ticket(wanted))]), one.batch([rows], every_choice=True))
+        both = [one.logits(prompt_batch([Member(tiny.ticket(wanted))]), one.batch([rows], every_choice=True))
                 for one in (bone, wanted)]  # fmt: skip
     # weights in a mapped file lie elsewhere in memory, by which the last bit of a product may depend
     assert torch.allclose(*both, rtol=1e-5)
@@ -132,8 +132,8 @@ def test_a_pooler_that_the_checkpoint_lacks_is_dropped(folder):
     save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
     bone = load(str(path))
     assert bone.model.pooler is None
-    found = bone.judge(
-        soft([Member(tiny.ticket(bone))]), bone.batch([tiny.encoded(bone, tiny.examples(2))], every_choice=True)
+    found = bone.forward(
+        prompt_batch([Member(tiny.ticket(bone))]), bone.batch([tiny.encoded(bone, tiny.examples(2))], every_choice=True)
     )
     assert found.logits.isfinite().all()
 
@@ -154,5 +154,5 @@ def test_a_real_model_loads(shared):
     assert isinstance(bone, Decoder)
     rows = tiny.encoded(bone, tiny.examples(2))
     with torch.no_grad():
-        found = bone.judge(soft([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
+        found = bone.forward(prompt_batch([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
     assert found.losses.isfinite().all()

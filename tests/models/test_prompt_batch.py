@@ -3,8 +3,8 @@ import tiny
 import torch
 
 from prunekit.models import PromptBatch, stack
-from prunekit.prompts import DirectPrompt, MaskedPrompt
-from prunekit.prompts.base import Prompt
+from prunekit.prompts.base import MaskedPrompt, Prompt
+from prunekit.prompts.direct import DirectPrompt
 from prunekit.support.seeding import generator
 
 H = 8
@@ -18,7 +18,7 @@ def member(tokens: list[bool], dropped_as="remove", seed=0) -> MaskedPrompt:
 def test_a_removed_token_has_no_slot():
     prompt = member([True, False, True])
     made = stack([prompt])
-    assert (made.members, made.values.shape, made.ragged) == (1, (1, 2, H), False)
+    assert (made.members, made.values.shape, bool(made.placed.all())) == (1, (1, 2, H), True)
     assert torch.equal(made.values[0], prompt.prompt.values[[0, 2]])
     assert made.present.tolist() == made.placed.tolist() == [[True, True]]
     assert made.source.tolist() == [[0, 2]]
@@ -32,13 +32,13 @@ def test_a_hidden_or_zero_token_keeps_its_slot_and_position(dropped_as, present)
     assert made.placed.tolist() == [[True] * 3]
     assert made.source.tolist() == [[0, 1, 2]]
     assert made.values[0, 1].tolist() == [0.0] * H
-    assert not made.ragged
+    assert made.placed.all()
 
 
 def test_shorter_members_are_padded_on_the_far_side_of_the_text():
     long, short = member([True] * 3), member([False, True, False], seed=1)
     made = stack([long, short])
-    assert made.ragged
+    assert not made.placed.all()
     assert made.source.tolist() == [[0, 1, 2], [-1, -1, 1]]
     assert made.placed.tolist() == made.present.tolist() == [[True] * 3, [False, False, True]]
     assert torch.equal(made.values[1, 2], short.prompt.values[1])
@@ -96,7 +96,7 @@ def test_one_member_is_taken_out_with_its_padding_cut_off(copies):
     for name in ("values", "present", "placed", "source"):
         assert torch.equal(getattr(one, name), getattr(alone, name)), name
     assert torch.equal(one.head.weight, alone.head.weight)
-    assert not one.ragged
+    assert one.placed.all()
 
 
 class Shifted(Prompt):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from prunekit.engine import memory
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.gradient_scores import gradient_scores
 from prunekit.engine.train import train
@@ -69,7 +69,7 @@ def cohort(bone, masks=(FULL, HOLES, TAIL), dropped_as="remove", dtype=torch.flo
 
 
 def prompts(tickets):
-    return soft([Member(ticket) for ticket in tickets])
+    return prompt_batch([Member(ticket) for ticket in tickets])
 
 
 def close(found, wanted, bar=1e-5):
@@ -119,7 +119,7 @@ def test_answers_equal_an_independent_reading_of_single_examples(bone, answers, 
     assert bone.caches_texts
     rows, tickets = rows_of(answers), cohort(bone, dropped_as=dropped_as)
     with torch.no_grad():
-        judged = bone.judge(prompts(tickets), bone.batch([rows], every_choice=True))
+        judged = bone.forward(prompts(tickets), bone.batch([rows], every_choice=True))
         gold = bone.losses(prompts(tickets), bone.batch([rows], every_choice=False))
         for member, ticket in enumerate(tickets):
             for position, row in enumerate(rows):
@@ -136,7 +136,7 @@ def test_answers_equal_an_independent_reading_of_single_examples(bone, answers, 
 def test_whole_rows_equal_it_too(bone, answers):
     rows, tickets = rows_of(answers), cohort(bone, dropped_as="hide")
     with torch.no_grad():
-        judged = uncached(bone).judge(prompts(tickets), bone.batch([rows], every_choice=True))
+        judged = uncached(bone).forward(prompts(tickets), bone.batch([rows], every_choice=True))
         for member, ticket in enumerate(tickets):
             for position, row in enumerate(rows):
                 close(judged.logits[member, position, : len(row.choices)], naive(bone, ticket, row))
@@ -154,7 +154,7 @@ def test_whole_rows_need_no_positions(suffixed, takes, monkeypatch):
     assert bone.caches_texts is takes
     rows, tickets = rows_of("several"), cohort(bone, dropped_as="hide")
     with torch.no_grad():
-        judged = bone.judge(prompts(tickets), bone.batch([rows], every_choice=True))
+        judged = bone.forward(prompts(tickets), bone.batch([rows], every_choice=True))
         close(judged.logits[1, 3], naive(bone, tickets[1], rows[3]))
 
 
@@ -163,7 +163,7 @@ def test_whole_rows_need_no_positions(suffixed, takes, monkeypatch):
 
 def losses_and_gradients(bone, tickets, rows):
     members = [Member(ticket) for ticket in tickets]
-    losses = bone.losses(soft(members), bone.batch(rows, every_choice=False))
+    losses = bone.losses(prompt_batch(members), bone.batch(rows, every_choice=False))
     losses.sum().backward()
     return losses.detach(), [member.masked.prompt.values.grad for member in members]
 
@@ -284,11 +284,11 @@ def test_padding_behind_a_text_is_never_read(bone):
 def test_members_train_as_they_would_alone(suffixed):
     for kind in ("gpt2", "opt"):
         bone = suffixed(kind, dtype=torch.float64)
-        lessons, plan = tiny.lessons(bone, 12, tokens=5), tiny.plan()
+        data, plan = tiny.training_data(bone, 12, tokens=5), tiny.plan()
         tickets = cohort(bone, dtype=torch.float64)
-        for ticket, made in zip(tickets, train(tickets, bone, lessons, plan), strict=True):
+        for ticket, made in zip(tickets, train(tickets, bone, data, plan), strict=True):
             assert ticket.position == "suffix"
-            (alone,) = train([ticket], suffixed(kind, dtype=torch.float64), lessons, plan)
+            (alone,) = train([ticket], suffixed(kind, dtype=torch.float64), data, plan)
             found, wanted = made.last.values.state["values"], alone.last.values.state["values"]
             assert float((found - wanted).abs().max()) <= 1e-8
             assert float((found - ticket.state["values"]).abs().max()) > 0.05
@@ -297,7 +297,7 @@ def test_members_train_as_they_would_alone(suffixed):
 def test_training_touches_no_weight_and_keeps_no_graph(suffixed):
     bone = suffixed("llama")
     before = bone.digest()
-    train(cohort(bone), bone, tiny.lessons(bone, 8, tokens=5), tiny.plan(train_steps=4, evaluate_every=2))
+    train(cohort(bone), bone, tiny.training_data(bone, 8, tokens=5), tiny.plan(train_steps=4, evaluate_every=2))
     assert bone.digest() == before
     assert all(weight.grad is None and not weight.requires_grad for weight in bone.model.parameters())
     kept = [tensor for text in bone.texts._kept.values() for tensor in (text.keys_values, text.state)]
@@ -330,7 +330,7 @@ def test_a_text_is_read_once_whatever_stands_behind_it(suffixed, monkeypatch):
     bone = suffixed("gpt2")
     seen, rows = reads(bone, monkeypatch), rows_of("one")
     others = [replace(row, choices=((9, 8), (7,)), gold=0, index=50) for row in rows]
-    train(cohort(bone), bone, replace(tiny.lessons(bone, 4), train=rows, validation=others,
+    train(cohort(bone), bone, replace(tiny.training_data(bone, 4), train=rows, validation=others,
           measure=lambda chosen: {"none": 0.0}), tiny.plan(train_steps=6, evaluate_every=3))  # fmt: skip
     assert sorted(seen) == sorted(row.text for row in rows)
 
@@ -461,7 +461,7 @@ def test_what_a_models_configuration_rules_out(setting):
 
 @pytest.mark.parametrize("kind", ["t5", "bert"])
 def test_other_families_refuse_it(kind):
-    with pytest.raises(ConfigError, match="place = 'suffix' does not fit this model; use one of"):
+    with pytest.raises(ConfigError, match="position = 'suffix' does not fit this model; use one of"):
         tiny.frozen(kind, position="suffix")
 
 

@@ -13,8 +13,8 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, AutoModelForCaus
 from transformers.modeling_outputs import BaseModelOutput
 
 import prunekit as pk
-from prunekit.engine.cohort import Member, soft
-from prunekit.models import Encoded, Head, PromptBatch, settle, wrap
+from prunekit.engine.cohort import Member, prompt_batch
+from prunekit.models import Encoded, Head, PromptBatch, find_traits, wrap
 from prunekit.models.traits import Traits
 from prunekit.support.errors import ConfigError
 
@@ -278,7 +278,7 @@ def test_members_get_the_gradients_that_they_get_alone(name):
         members = [Member(tiny.ticket(bone, seed=seed)) for seed in range(2)]
         members = [Member(_with_mask(tiny.ticket(bone, seed=seed), mask)) for seed, mask in enumerate(masks)]
         for group in [members] if together else [[member] for member in members]:
-            bone.losses(soft(group), bone.batch([rows], every_choice=False)).sum().backward()
+            bone.losses(prompt_batch(group), bone.batch([rows], every_choice=False)).sum().backward()
         gradients.append([member.masked.prompt.values.grad for member in members])
     for beside, alone in zip(*gradients, strict=True):
         assert alone.abs().max() > 0
@@ -314,16 +314,16 @@ def test_longer_texts_are_tried_once_they_reach_a_window():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         bone = wrap(AutoModel.from_config(AutoConfig.for_model("modernbert", **settings)).eval(), tokenizer())
-    assert bone.tried == 6
-    settle(bone, 1000)
-    assert bone.tried == 6
-    settle(bone, 3001)
-    assert bone.tried == 3001
+    assert bone.tried_tokens == 6
+    find_traits(bone, 1000)
+    assert bone.tried_tokens == 6
+    find_traits(bone, 3001)
+    assert bone.tried_tokens == 3001
 
 
 def test_a_window_is_met_at_load():
-    assert wrap(stranger("modernbert"), tokenizer()).tried == 7
-    assert architectures.frozen("mistral").tried == 9
+    assert wrap(stranger("modernbert"), tokenizer()).tried_tokens == 7
+    assert architectures.frozen("mistral").tried_tokens == 9
 
 
 # ---- models in a wrapping
@@ -343,8 +343,8 @@ def test_a_lora_wrapped_model_answers_with_its_adapter():
     bone, bare = wrap(wrapped, tokenizer()), tiny.frozen("gpt2")
     rows, ticket = tiny.encoded(bare, tiny.examples(4)), tiny.ticket(bare)
     with torch.no_grad():
-        answers = bone.logits(soft([Member(ticket)]), bone.batch([rows], every_choice=True))[0]
-        without = bare.logits(soft([Member(ticket)]), bare.batch([rows], every_choice=True))[0]
+        answers = bone.logits(prompt_batch([Member(ticket)]), bone.batch([rows], every_choice=True))[0]
+        without = bare.logits(prompt_batch([Member(ticket)]), bare.batch([rows], every_choice=True))[0]
         for row, scores in zip(rows, answers, strict=True):
             embeds = torch.cat([ticket.state["values"], wrapped.get_input_embeddings()(torch.tensor(row.text))])[None]
             logits = wrapped(inputs_embeds=embeds).logits[0, -1].log_softmax(-1)
@@ -388,17 +388,19 @@ def test_any_id_pads_even_one_behind_the_embedding():
     assert bone.pad == 0
     rows, ticket = tiny.encoded(bone, tiny.examples(4)), tiny.ticket(usual)
     with torch.no_grad():
-        both = [each.logits(soft([Member(ticket)]), each.batch([rows], every_choice=True)) for each in (bone, usual)]
+        both = [
+            each.logits(prompt_batch([Member(ticket)]), each.batch([rows], every_choice=True)) for each in (bone, usual)
+        ]
     assert torch.equal(*both)
 
 
 def test_hidden_tokens_are_refused_where_the_model_sees_them():
     bone = wrap(stranger("fnet"), tokenizer())
-    assert not bone.hides
+    assert not bone.can_hide
     rows = tiny.encoded(bone, tiny.examples(2))
     ticket = _with_mask(tiny.ticket(bone, dropped_as="hide"), tiny.masked([True, False, True, True]))
     with pytest.raises(ConfigError, match="FNetModel sees prompt tokens that are hidden from it"):
-        bone.logits(soft([Member(ticket)]), bone.batch([rows], every_choice=True))
+        bone.logits(prompt_batch([Member(ticket)]), bone.batch([rows], every_choice=True))
 
 
 # ---- tickets on the user's own model
@@ -415,7 +417,7 @@ def test_an_attached_ticket_answers_as_the_code_that_trained_it(name):
     attached = pk.attach(model, ticket)
     ids = architectures.padded([torch.tensor(row.text) for row in rows], "right")
     with torch.no_grad():
-        wanted = bone.logits(soft([Member(ticket)]), bone.batch([rows], every_choice=True))[0]
+        wanted = bone.logits(prompt_batch([Member(ticket)]), bone.batch([rows], every_choice=True))[0]
         if bone.answers_by_head:
             answers = attached.forward(**ids).logits
         elif bone.config.is_encoder_decoder:

@@ -138,7 +138,7 @@ def test_a_model_that_it_cannot_read_is_named_with_the_way_out():
     own = bone.model.encoder.layer[0].attention.self
     for layer in bone.model.encoder.layer:
         layer.attention.self.query, layer.attention.self.other = nn.Identity(), layer.attention.self.query
-    with pytest.raises(ConfigError, match=r"is not known to this version; start from random columns.*--no-whiten"):
+    with pytest.raises(ConfigError, match=r"is unknown to this version of prunekit; .*--no-whiten"):
         query_key_moment(bone, texts(bone))
     own.query = nn.Linear(8, 8)
     own.key = nn.Linear(8, 8)

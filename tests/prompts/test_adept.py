@@ -2,7 +2,7 @@ import pytest
 import tiny
 import torch
 
-from prunekit.prompts import AdeptPrompt
+from prunekit.prompts.adept import AdeptPrompt
 from prunekit.prompts.mask import Mask
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator

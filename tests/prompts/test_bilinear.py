@@ -2,8 +2,9 @@ import pytest
 import tiny
 import torch
 
-from prunekit.prompts import BilinearPrompt, Context, Options, whitened
+from prunekit.prompts.bilinear import BilinearPrompt, whitened
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.options import Context, Options
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 

@@ -2,8 +2,9 @@ import pytest
 import tiny
 import torch
 
-from prunekit.prompts import DeptPrompt, Options
+from prunekit.prompts.dept import DeptPrompt
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.options import Options
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 

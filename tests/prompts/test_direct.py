@@ -2,8 +2,8 @@ import pytest
 import tiny
 import torch
 
-from prunekit import prompts
-from prunekit.prompts import METHODS, DirectPrompt
+from prunekit.prompts import METHODS, methods
+from prunekit.prompts.direct import DirectPrompt
 from prunekit.prompts.mask import Mask
 from prunekit.support.errors import ArtifactError, ConfigError
 from prunekit.support.seeding import generator
@@ -35,10 +35,10 @@ def test_trainable_numbers_are_kept_cells_times_their_width():
 
 def test_a_prompt_is_rebuilt_from_its_state():
     state = DirectPrompt(VALUES).state_dict()
-    assert torch.equal(prompts.build("direct", state)(), VALUES)
+    assert torch.equal(methods.build("direct", state)(), VALUES)
     assert "direct" in METHODS
 
 
 def test_an_unknown_method_is_named():
-    with pytest.raises(ArtifactError, match='method "other" is not known'):
-        prompts.build("other", {"values": VALUES})
+    with pytest.raises(ArtifactError, match='method "other" is unknown'):
+        methods.build("other", {"values": VALUES})

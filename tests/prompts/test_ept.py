@@ -4,8 +4,10 @@ import pytest
 import tiny
 import torch
 
-from prunekit.prompts import EptPrompt, Options, build
+from prunekit.prompts.ept import EptPrompt
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.methods import build
+from prunekit.prompts.options import Options
 from prunekit.support.errors import ArtifactError, ConfigError
 from prunekit.support.seeding import generator
 
@@ -66,7 +68,7 @@ def test_either_module_can_be_left_out():
 @pytest.mark.parametrize("lost", ["attention", "out", "down", "up", "gate"])
 def test_half_a_module_is_no_prompt(lost):
     state = {name: part for name, part in made(FUSION, SPACES).state_dict().items() if name != lost}
-    with pytest.raises(ArtifactError, match='no prompt of method "ept"'):
+    with pytest.raises(ArtifactError, match='not those of a prompt of method "ept"'):
         build("ept", state)
 
 

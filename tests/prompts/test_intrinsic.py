@@ -3,7 +3,8 @@ import tiny
 import torch
 from torch import nn
 
-from prunekit.prompts import Context, Decoder, IntrinsicPrompt, Options, RandomSubspacePrompt
+from prunekit.prompts.intrinsic import IntrinsicPrompt, RandomSubspacePrompt
+from prunekit.prompts.options import Context, Decoder, Options
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 

@@ -1,6 +1,6 @@
 import pytest
 
-from prunekit.prompts import Options
+from prunekit.prompts.options import Options
 from prunekit.support.errors import ConfigError
 
 

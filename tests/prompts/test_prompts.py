@@ -6,11 +6,15 @@ import pytest
 import tiny
 import torch
 
-from prunekit import prompts
 from prunekit.engine.gradient_scores import gradient_scores
 from prunekit.models import stack
-from prunekit.prompts import METHODS, Context, Decoder, MaskedPrompt, Options, Prompt, RandomSubspacePrompt
+from prunekit.prompts import METHODS, methods
+from prunekit.prompts.base import MaskedPrompt, Prompt
+from prunekit.prompts.bilinear import whitened
+from prunekit.prompts.direct import DirectPrompt
+from prunekit.prompts.intrinsic import RandomSubspacePrompt
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.options import Context, Decoder, Options
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.ticket_file import load_ticket, save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -37,12 +41,12 @@ def draw(*shape):
 def context(tokens: int, width: int) -> Context:
     half = draw(width, 3)
     decoder = Decoder(draw(6, 3), draw(6), draw(4, 6), draw(4, tokens, width), draw(tokens, width))
-    return Context(whitening=prompts.whitened(half @ half.T), decoder=decoder)
+    return Context(whitening=whitened(half @ half.T), decoder=decoder)
 
 
 def started(variant: str, seed: int = 0, tokens: int = P, width: int = H) -> Prompt:
     method, options = VARIANTS[variant]
-    return prompts.start(method, draw(tokens, width), generator("start", seed), options, context(tokens, width))
+    return methods.start(method, draw(tokens, width), generator("start", seed), options, context(tokens, width))
 
 
 def learned(variant: str, tokens: int = P, width: int = H, scale: float = 0.3) -> Prompt:
@@ -70,7 +74,7 @@ def test_it_makes_p_vectors_of_the_embedding_width(variant):
 def test_its_state_is_all_that_it_is_made_of(variant):
     prompt = learned(variant)
     state = {name: value.clone() for name, value in prompt.state_dict().items()}
-    again = prompts.build(prompt.method, state)
+    again = methods.build(prompt.method, state)
     embedded, mask = draw(2, 6, H), torch.arange(6)[None] < torch.tensor([[6], [4]])
     assert type(again) is type(prompt)
     assert torch.equal(again(), prompt())
@@ -137,7 +141,7 @@ def test_what_starts_as_prompt_tuning_does_so_exactly(variant):
 @pytest.mark.parametrize("variant", ["singular", "structured"])
 def test_what_starts_at_the_given_values_up_to_rounding(variant):
     method, options = VARIANTS[variant]
-    prompt = prompts.start(method, draw(P, H), generator("start"), replace(options, rank=None))
+    prompt = methods.start(method, draw(P, H), generator("start"), replace(options, rank=None))
     assert torch.allclose(prompt(), draw(P, H), rtol=0, atol=1e-10)
 
 
@@ -237,7 +241,7 @@ def test_losses_depend_neither_on_padding_nor_on_the_batch(variant, kind):
     prompt = learned(variant, width=tiny.WIDTH)
     if "input_tokens" in prompt.sizes:
         table = torch.cat([prompt.left.detach(), draw(20, prompt.left.shape[1])])  # long enough for these texts
-        prompt = prompts.build(prompt.method, prompt.state_dict() | {"left": table})
+        prompt = methods.build(prompt.method, prompt.state_dict() | {"left": table})
     rows = tiny.encoded(bone, tiny.examples(5), tokens=P)
     head = bone.new_head(2)
     heads = None if head is None else [(draw(2, tiny.WIDTH), draw(2))]
@@ -245,7 +249,7 @@ def test_losses_depend_neither_on_padding_nor_on_the_batch(variant, kind):
     together = bone.losses(soft, bone.batch([rows], every_choice=False))[0]
     alone = torch.cat([bone.losses(soft, bone.batch([[row]], every_choice=False))[0] for row in rows])
     assert torch.allclose(together, alone, rtol=1e-9)
-    plain = stack([MaskedPrompt(prompts.DirectPrompt(prompt()), MASK, "remove")], heads)
+    plain = stack([MaskedPrompt(DirectPrompt(prompt()), MASK, "remove")], heads)
     assert not torch.allclose(together, bone.losses(plain, bone.batch([rows], every_choice=False))[0], rtol=1e-4)
 
 
@@ -294,14 +298,14 @@ def test_a_static_prompt_exists_where_the_input_is_left_alone(variant):
 
 @every
 def test_prompts_of_one_kind_go_together_and_lengths_may_differ(variant):
-    prompts.same_kind([started(variant), started(variant, seed=1), started(variant, tokens=4)])
+    methods.same_kind([started(variant), started(variant, seed=1), started(variant, tokens=4)])
 
 
 def test_different_methods_do_not():
     pairs = [("direct", "dpt"), ("dept", "direct"), ("intrinsic", "random-subspace"), ("dpt", "bilinear")]
     for one, other in pairs:
         with pytest.raises(ConfigError, match=f"{one} and {other} prompts cannot be trained side by side") as raised:
-            prompts.same_kind([started(one), started(other)])
+            methods.same_kind([started(one), started(other)])
         assert "\n" not in str(raised.value)
 
 
@@ -314,37 +318,37 @@ def test_different_methods_do_not():
     ],
 )  # fmt: skip
 def test_nor_do_different_sizes_of_one_method(method, change):
-    other = prompts.start(method, draw(P, H), generator("other"), replace(SMALL, **change), context(P, H))
+    other = methods.start(method, draw(P, H), generator("other"), replace(SMALL, **change), context(P, H))
     ((name, size),) = change.items()
     with pytest.raises(ConfigError, match=f"{method} prompts of {name} = {getattr(SMALL, name)} and {size} cannot"):
-        prompts.same_kind([started(method), other])
+        methods.same_kind([started(method), other])
 
 
 def test_the_ablations_of_ept_are_kinds_of_their_own():
     with pytest.raises(ConfigError, match="ept prompts of fusion = 1 and 0"):
-        prompts.same_kind([started("ept"), started("ept-no-fusion")])
-    prompts.same_kind([])
+        methods.same_kind([started("ept"), started("ept-no-fusion")])
+    methods.same_kind([])
 
 
 def test_no_other_method_is_known():
     for call in (
-        lambda: prompts.build("other", {"values": draw(P, H)}),
-        lambda: prompts.start("other", draw(P, H), generator("x")),
+        lambda: methods.build("other", {"values": draw(P, H)}),
+        lambda: methods.start("other", draw(P, H), generator("x")),
     ):
-        with pytest.raises(ArtifactError, match='method "other" is not known'):
+        with pytest.raises(ArtifactError, match='method "other" is unknown'):
             call()
 
 
 @every
 def test_tensors_of_another_method_are_refused(variant):
-    with pytest.raises(ArtifactError, match=r'no prompt of method ".*" is made of .*strange'):
-        prompts.build(VARIANTS[variant][0], started(variant).state_dict() | {"strange": draw(2)})
+    with pytest.raises(ArtifactError, match=r"strange.* are not those of a prompt of method"):
+        methods.build(VARIANTS[variant][0], started(variant).state_dict() | {"strange": draw(2)})
 
 
 def test_published_rates():
-    rates = {method: prompts.kind(method).published_rate for method in METHODS}
+    rates = {method: methods.kind(method).published_rate for method in METHODS}
     assert rates == {
         "direct": 0.3, "dpt": 0.3, "residual": 0.3, "dept": 0.3, "adept": 0.3, "ept": None, "bilinear": 0.05,
         "structured": None, "intrinsic": None, "ulpt": 0.6, "singular": 0.3,
     }  # fmt: skip
-    assert prompts.kind("intrinsic", {"code": draw(2), "basis": draw(2)}) is RandomSubspacePrompt
+    assert methods.kind("intrinsic", {"code": draw(2), "basis": draw(2)}) is RandomSubspacePrompt

@@ -2,8 +2,9 @@ import tiny
 import torch
 from torch import nn
 
-from prunekit.prompts import Options, ResidualPrompt
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.options import Options
+from prunekit.prompts.residual import ResidualPrompt
 from prunekit.support.seeding import generator
 
 

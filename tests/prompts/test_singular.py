@@ -2,8 +2,9 @@ import pytest
 import tiny
 import torch
 
-from prunekit.prompts import Options, SingularPrompt
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.options import Options
+from prunekit.prompts.singular import SingularPrompt
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 

@@ -1,8 +1,9 @@
 import tiny
 import torch
 
-from prunekit.prompts import Options, StructuredPrompt
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.options import Options
+from prunekit.prompts.structured import StructuredPrompt
 from prunekit.support.seeding import generator
 
 

@@ -1,8 +1,8 @@
 import tiny
 import torch
 
-from prunekit.prompts import UlptPrompt
 from prunekit.prompts.mask import Mask
+from prunekit.prompts.ulpt import UlptPrompt
 from prunekit.support.seeding import generator
 
 

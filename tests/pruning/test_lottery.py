@@ -84,11 +84,11 @@ def test_init_and_a_step_restart_from_the_same_snapshot_every_time(rewind, value
         assert [start_of(t) for t in made.tickets] == [(value, value + 0.5), (value + 1, value + 1.5)]
 
 
-def test_fresh_draws_new_values_for_each_ticket_and_round():
-    def fresh(ticket):
+def test_reinit_draws_new_values_for_each_ticket_and_round():
+    def draw(ticket):
         return values(10_000 + 10 * ticket.round + ticket.seed)
 
-    assert [[start_of(t)[0] for t in made.tickets] for made in run("reinit", fresh=fresh)[1:]] == [
+    assert [[start_of(t)[0] for t in made.tickets] for made in run("reinit", draw=draw)[1:]] == [
         [10_010, 10_011], [10_020, 10_021], [10_030, 10_031],
     ]  # fmt: skip
     with pytest.raises(ValueError, match="reinit"):

@@ -7,10 +7,10 @@ import torch
 
 from prunekit.engine.cohort import Values
 from prunekit.prompts.mask import Mask
-from prunekit.pruning.controls import ARMS, Target, train_arms
+from prunekit.pruning.controls import CONTROLS, Target, train_controls
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.schedule import Keep
-from prunekit.pruning.scores import random_scores
+from prunekit.pruning.scores import Random
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.ticket_file import ticket_bytes
 from prunekit.support.errors import ConfigError
@@ -18,7 +18,8 @@ from prunekit.support.errors import ConfigError
 P, K, H = 4, 2, 4
 KEEPS = (Keep(3, 2), Keep(2, 1))
 FINAL = ["10", "00", "01", "00"]  # the ticket after two rounds
-NEW = {"reinit", "short-prompt"}  # arms of new values
+NAMES = tuple(control.name for control in CONTROLS)
+NEW = {"reinit", "short-prompt"}  # controls of new values
 
 
 def values(number):
@@ -62,7 +63,7 @@ def new_values(ticket):
 
 
 class FakeLearn:
-    """Arm number a of seed s keeps 10000 (a + 1) + 100 round + s; `stops` holds the (arm, seed, round) that diverge."""
+    """Control number a of seed s keeps 10000 (a + 1) + 100 round + s; `stops`: the (name, seed, round) that diverge."""
 
     def __init__(self, stops=()):
         self.stops, self.turns = stops, []
@@ -71,19 +72,19 @@ class FakeLearn:
         self.turns.append(dict(turn))
         return {key: self.learned(*key, ticket.round) for key, ticket in turn.items()}
 
-    def learned(self, arm, seed, number):
-        kept = values(10_000 * (ARMS.index(arm) + 1) + 100 * number + seed)
-        return RoundResult(kept, None if (arm, seed, number) in self.stops else 0.5, None, {})
+    def learned(self, name, seed, number):
+        kept = values(10_000 * (NAMES.index(name) + 1) + 100 * number + seed)
+        return RoundResult(kept, None if (name, seed, number) in self.stops else 0.5, None, {})
 
-    def of(self, arm, seed=0):
-        """The tickets of an arm, turn by turn."""
-        return [turn[arm, seed] for turn in self.turns if (arm, seed) in turn]
+    def of(self, name, seed=0):
+        """The tickets of a control, turn by turn."""
+        return [turn[name, seed] for turn in self.turns if (name, seed) in turn]
 
 
 def run(rewind="trained", dropped_as="remove", learn=None, first=None, targets=None, **more):
     learn, first = learn or FakeLearn(), first or dense()
     targets = [target(first)] if targets is None else targets
-    return train_arms(first, targets, learn, Rewinding(rewind, dropped_as, new_values), **more), learn
+    return train_controls(first, targets, learn, Rewinding(rewind, dropped_as, new_values), **more), learn
 
 
 REWINDS = ("trained", "init", 5, "reinit")
@@ -92,29 +93,29 @@ REWINDS = ("trained", "init", 5, "reinit")
 # ---- how often
 
 TURNS = {
-    "trained": {arm: [0, 1, 2] if arm in NEW else [1, 2] for arm in ARMS},
-    "init": {arm: [2] for arm in ARMS},
-    5: {arm: [2] for arm in ARMS},
-    "reinit": {arm: [] if arm == "reinit" else [2] for arm in ARMS},  # the ticket itself has fresh values
+    "trained": {name: [0, 1, 2] if name in NEW else [1, 2] for name in NAMES},
+    "init": {name: [2] for name in NAMES},
+    5: {name: [2] for name in NAMES},
+    "reinit": {name: [] if name == "reinit" else [2] for name in NAMES},  # the ticket itself has fresh values
 }
 
 
 @pytest.mark.parametrize("rewind", REWINDS)
-def test_every_arm_is_trained_as_often_as_the_ticket_and_in_the_data_order_of_its_rounds(rewind):
+def test_every_control_is_trained_as_often_as_the_ticket_and_in_the_data_order_of_its_rounds(rewind):
     """A ticket of two rounds that hands its values on was trained three times, the dense prompt's included."""
     last, learn = run(rewind)
-    assert {arm: [ticket.round for ticket in learn.of(arm)] for arm in ARMS} == TURNS[rewind]
+    assert {name: [ticket.round for ticket in learn.of(name)] for name in NAMES} == TURNS[rewind]
     assert all(len({ticket.round for ticket in turn.values()}) == 1 for turn in learn.turns)
-    for (arm, seed), (ticket, learned) in last.items():
-        assert ticket is learn.of(arm, seed)[-1]
+    for (name, seed), (ticket, learned) in last.items():
+        assert ticket is learn.of(name, seed)[-1]
         assert ticket.round == 2
-        assert torch.equal(learned.kept.state["values"], learn.learned(arm, seed, 2).kept.state["values"])
-    assert set(last) == {(arm, 0) for arm in ARMS if TURNS[rewind][arm]}
+        assert torch.equal(learned.kept.state["values"], learn.learned(name, seed, 2).kept.state["values"])
+    assert set(last) == {(name, 0) for name in NAMES if TURNS[rewind][name]}
 
 
 def test_what_the_caller_has_is_not_trained_again():
     last, learn = run(without=("dense-continued", "short-prompt"))
-    assert {arm for arm, _ in last} == {"random", "complement", "reinit"}
+    assert {name for name, _ in last} == {"random", "complement", "reinit"}
     assert not learn.of("dense-continued")
     assert not learn.of("short-prompt")
 
@@ -123,12 +124,12 @@ def test_what_the_caller_has_is_not_trained_again():
 def test_a_search_has_one_round(rewind):
     first = dense()
     _, learn = run(rewind, first=first, targets=[target(first, keeps=(Keep(2, 1),))])
-    one = {arm: [0, 1] if rewind == "trained" and arm in NEW else [1] for arm in ARMS}
+    one = {name: [0, 1] if rewind == "trained" and name in NEW else [1] for name in NAMES}
     wanted = one | ({"reinit": []} if rewind == "reinit" else {})
-    assert {arm: [ticket.round for ticket in learn.of(arm)] for arm in ARMS} == wanted
+    assert {name: [ticket.round for ticket in learn.of(name)] for name in NAMES} == wanted
 
 
-def test_no_target_no_arm():
+def test_no_target_no_control():
     last, learn = run(targets=[])
     assert (last, learn.turns) == ({}, [])
 
@@ -152,8 +153,8 @@ def test_masks_by_hand(rewind):
         "reinit": FINAL,
         "short-prompt": ["11", "00", "11", "00"],
     }
-    for arm, rows in wanted.items():
-        assert [shown(ticket) for ticket in learn.of(arm)] == [rows] * len(TURNS[rewind][arm]), arm
+    for name, rows in wanted.items():
+        assert [shown(ticket) for ticket in learn.of(name)] == [rows] * len(TURNS[rewind][name]), name
 
 
 def best(scores, allowed, count):
@@ -165,10 +166,10 @@ def test_a_random_mask_has_the_counts_of_every_round_and_is_nested():
     first = dense()
     _, learn = run(first=first)
     one, two = learn.of("random")
-    drawn = random_scores([first.tickets[0]])[0]  # named by seed and round of the ticket that is pruned
+    drawn = Random().of(first.tickets[0])  # named by seed and round of the ticket that is pruned
     kept = best(drawn.token, range(P), 3)
     assert shown(one) == ["11" if row in kept else "00" for row in range(P)]
-    drawn = random_scores([one])[0]
+    drawn = Random().of(one)
     kept = best(drawn.token, kept, 2)
     single = {row: best(drawn.piece[row], range(K), 1) for row in kept}
     assert shown(two) == [
@@ -197,42 +198,42 @@ def test_where_nothing_was_dropped_there_is_no_complement():
     whole = target(first, 0, ["11"] * P, keeps=(Keep(P, K),))
     pruned = target(first, 1, ["11", "11", "11", "10"], keeps=(Keep(P, K),))
     last, learn = run(first=first, targets=[whole, pruned])
-    assert {seed for arm, seed in last if arm == "complement"} == {1}
+    assert {seed for name, seed in last if name == "complement"} == {1}
     assert shown(learn.of("complement", 1)[0]) == ["00", "00", "00", "01"]
     assert all(("complement", 0) not in turn for turn in learn.turns)
-    assert {arm for arm, seed in last if seed == 0} == set(ARMS) - {"complement"}
+    assert {name for name, seed in last if seed == 0} == set(NAMES) - {"complement"}
 
 
 # ---- where they start
 
 
-def test_arms_hand_their_own_values_on():
+def test_controls_hand_their_own_values_on():
     _, learn = run("trained")
-    for arm in ("dense-continued", "random", "complement"):
-        first, second = learn.of(arm)
+    for name in ("dense-continued", "random", "complement"):
+        first, second = learn.of(name)
         assert start_of(first) == 100  # what the dense round kept
-        assert start_of(second) == 10_000 * (ARMS.index(arm) + 1) + 100  # what this arm kept of round 1
+        assert start_of(second) == 10_000 * (NAMES.index(name) + 1) + 100  # what this name kept of round 1
         assert [first.rewind, second.rewind] == ["trained", "trained"]
-    for arm in NEW:
-        zero, first, second = learn.of(arm)
-        own = 10_000 * (ARMS.index(arm) + 1)
+    for name in NEW:
+        zero, first, second = learn.of(name)
+        own = 10_000 * (NAMES.index(name) + 1)
         assert [start_of(zero), start_of(first), start_of(second)] == [7000, own, own + 100]
         assert [zero.rewind, first.rewind, second.rewind] == ["reinit", "trained", "trained"]
 
 
 @pytest.mark.parametrize(("rewind", "start"), [("init", 1000), (5, 1005)])
-def test_arms_that_restart_do_so_from_the_dense_round_and_new_ones_from_new_values(rewind, start):
+def test_controls_that_restart_do_so_from_the_dense_round_and_new_ones_from_new_values(rewind, start):
     _, learn = run(rewind)
-    for arm in ARMS:
-        (ticket,) = learn.of(arm)
-        assert start_of(ticket) == (7020 if arm in NEW else start)
-        assert ticket.rewind == ("reinit" if arm in NEW else rewind)
+    for name in NAMES:
+        (ticket,) = learn.of(name)
+        assert start_of(ticket) == (7020 if name in NEW else start)
+        assert ticket.rewind == ("reinit" if name in NEW else rewind)
 
 
-def test_arms_of_a_fresh_ticket_start_from_new_values_too():
+def test_controls_of_a_reinitialised_ticket_start_from_new_values_too():
     _, learn = run("reinit")
-    for arm in set(ARMS) - {"reinit"}:
-        (ticket,) = learn.of(arm)
+    for name in set(NAMES) - {"reinit"}:
+        (ticket,) = learn.of(name)
         assert (start_of(ticket), ticket.rewind) == (7020, "reinit")
 
 
@@ -247,8 +248,8 @@ def test_every_seed_has_its_own_values_and_origin():
     for seed in (3, 8):
         assert start_of(learn.of("complement", seed)[0]) == 100 + seed
         assert start_of(learn.of("reinit", seed)[0]) == 7000 + seed
-        assert {ticket.seed for arm in ARMS for ticket in learn.of(arm, seed)} == {seed}
-        assert all(ticket.origin == {"run": "x"} for arm in ARMS for ticket in learn.of(arm, seed))
+        assert {ticket.seed for name in NAMES for ticket in learn.of(name, seed)} == {seed}
+        assert all(ticket.origin == {"run": "x"} for name in NAMES for ticket in learn.of(name, seed))
 
 
 def test_values_are_not_edited_by_the_mask():
@@ -259,28 +260,28 @@ def test_values_are_not_edited_by_the_mask():
 
 @pytest.mark.parametrize("rewind", REWINDS)
 @pytest.mark.parametrize("dropped_as", ["remove", "hide", "zero"])
-def test_absent_is_recorded_and_a_shorter_prompt_has_no_slots_for_what_it_lacks(dropped_as, rewind):
+def test_dropped_as_is_recorded_and_a_shorter_prompt_has_no_slots_for_what_it_lacks(dropped_as, rewind):
     _, learn = run(rewind, dropped_as)
     for turn in learn.turns:
-        for (arm, _), ticket in turn.items():
-            assert ticket.dropped_as == ("remove" if arm == "short-prompt" else dropped_as), arm
+        for (name, _), ticket in turn.items():
+            assert ticket.dropped_as == ("remove" if name == "short-prompt" else dropped_as), name
 
 
 # ---- ends
 
 
-def test_an_arm_that_diverges_stops_and_the_others_go_on_unchanged():
+def test_a_control_that_diverges_stops_and_the_others_go_on_unchanged():
     whole, _ = run()
     last, learn = run(learn=FakeLearn(stops={("random", 0, 1), ("reinit", 0, 0)}))
     assert [ticket.round for ticket in learn.of("random")] == [1]
     assert [ticket.round for ticket in learn.of("reinit")] == [0]
     assert (last["random", 0][0].round, last["random", 0][1].validation) == (1, None)
     assert (last["reinit", 0][0].round, last["reinit", 0][1].validation) == (0, None)
-    for arm in ("dense-continued", "complement", "short-prompt"):
-        assert ticket_bytes(last[arm, 0][0]) == ticket_bytes(whole[arm, 0][0])
+    for name in ("dense-continued", "complement", "short-prompt"):
+        assert ticket_bytes(last[name, 0][0]) == ticket_bytes(whole[name, 0][0])
 
 
-def test_an_arm_that_diverges_under_one_seed_goes_on_under_another():
+def test_a_control_that_diverges_under_one_seed_goes_on_under_another():
     first = dense((0, 1))
     targets = [target(first, 0), target(first, 1)]
     last, learn = run(first=first, targets=targets, learn=FakeLearn(stops={("dense-continued", 1, 1)}))
@@ -289,7 +290,7 @@ def test_an_arm_that_diverges_under_one_seed_goes_on_under_another():
     assert last["dense-continued", 0][1].validation == 0.5
 
 
-def test_learn_gets_all_arms_of_a_round_at_once():
+def test_learn_gets_all_controls_of_a_round_at_once():
     first = dense((0, 1))
     _, learn = run(first=first, targets=[target(first, 0), target(first, 1)])
-    assert [len(turn) for turn in learn.turns] == [4, 10, 10]  # two arms of new values, then five, of two seeds
+    assert [len(turn) for turn in learn.turns] == [4, 10, 10]  # two controls of new values, then five, of two seeds

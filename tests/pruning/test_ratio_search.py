@@ -123,7 +123,7 @@ ALL = [(kept, left) for kept in TWENTY for left in SIXTEEN]
 def test_the_counts_that_each_grid_asks_for(asked, turns):
     found, learn = search(asked, table({(6, 16): 0.9}), dense(20, 16))
     assert learn.counts == turns
-    assert set(found.tickets) == set(found.learned) == {(0, Keep(*pair)) for turn in turns for pair in turn}
+    assert set(found.tickets) == set(found.results) == {(0, Keep(*pair)) for turn in turns for pair in turn}
     for (_, keep), ticket in found.tickets.items():
         assert ticket.mask.tokens == keep.tokens
         assert ticket.mask.piece.sum(dim=1)[ticket.mask.token].tolist() == [keep.pieces] * keep.tokens
@@ -223,20 +223,32 @@ def test_a_step_that_the_dense_round_did_not_keep_is_refused():
 
 def test_the_best_of_the_grid_is_chosen_and_the_best_of_each_line_is_named():
     found, _ = search("full", table({(2, 3): 0.9, (3, 4): 0.8, (4, 2): 0.7}))
-    assert (found.chosen, found.token_only, found.piece_only) == ({0: Keep(2, 3)}, {0: Keep(3, 4)}, {0: Keep(4, 2)})
+    assert (found.chosen, found.best_of_line["token-only"], found.best_of_line["piece-only"]) == (
+        {0: Keep(2, 3)},
+        {0: Keep(3, 4)},
+        {0: Keep(4, 2)},
+    )
 
 
 def test_a_line_chooses_on_itself_alone():
     tokens, _ = search("token", table({(3, 4): 0.8, (2, 4): 0.9}))
-    assert (tokens.chosen, tokens.token_only, tokens.piece_only) == ({0: Keep(2, 4)}, {0: Keep(2, 4)}, {})
+    assert (tokens.chosen, tokens.best_of_line["token-only"], tokens.best_of_line["piece-only"]) == (
+        {0: Keep(2, 4)},
+        {0: Keep(2, 4)},
+        {},
+    )
     pieces, _ = search("piece", table({(4, 3): 0.8, (4, 2): 0.9}))
-    assert (pieces.chosen, pieces.token_only, pieces.piece_only) == ({0: Keep(4, 2)}, {}, {0: Keep(4, 2)})
+    assert (pieces.chosen, pieces.best_of_line["token-only"], pieces.best_of_line["piece-only"]) == (
+        {0: Keep(4, 2)},
+        {},
+        {0: Keep(4, 2)},
+    )
 
 
 def test_the_paper_keeps_all_pieces_where_no_fewer_do_better():
     found, learn = search("paper", table({(2, 4): 0.9, (2, 3): 0.8}))
-    assert found.chosen == found.token_only == {0: Keep(2, 4)}
-    assert found.piece_only == {}
+    assert found.chosen == found.best_of_line["token-only"] == {0: Keep(2, 4)}
+    assert found.best_of_line["piece-only"] == {}
     assert learn.counts == [[(4, 4), (3, 4), (2, 4), (1, 4)], [(2, 3), (2, 2), (2, 1)]]
 
 
@@ -251,7 +263,11 @@ def test_the_paper_looks_at_pieces_of_the_best_tokens_alone():
 def test_the_piece_line_is_for_the_table_and_changes_nothing_else():
     learn = table({(2, 4): 0.6, (2, 2): 0.7, (4, 1): 0.9})
     found, _ = search("paper", learn, piece_line=True)
-    assert (found.chosen, found.token_only, found.piece_only) == ({0: Keep(2, 2)}, {0: Keep(2, 4)}, {0: Keep(4, 1)})
+    assert (found.chosen, found.best_of_line["token-only"], found.best_of_line["piece-only"]) == (
+        {0: Keep(2, 2)},
+        {0: Keep(2, 4)},
+        {0: Keep(4, 1)},
+    )
     without, alone = search("paper", table({(2, 4): 0.6, (2, 2): 0.7, (4, 1): 0.9}))
     assert without.chosen == found.chosen
     assert learn.turns[:-1] == alone.turns
@@ -262,7 +278,7 @@ def test_the_piece_line_is_for_the_table_and_changes_nothing_else():
 
 def test_a_search_without_piece_ratios_has_no_piece_only_row():
     found, _ = search("token", piece_line=True)
-    assert found.piece_only == {}
+    assert found.best_of_line["piece-only"] == {}
 
 
 def test_of_equals_the_fewest_cells_are_chosen_and_then_the_fewest_tokens():
@@ -280,8 +296,8 @@ def test_cells_that_did_not_come_to_their_end_are_never_chosen(asked):
         return None if tokens == 1 or pieces < 3 else tokens / 10 + pieces / 100
 
     found, _ = search(asked, FakeLearn(reached), piece_line=True)
-    assert found.chosen == found.token_only == {0: Keep(4, 4)}
-    assert found.piece_only == {0: Keep(4, 4)}
+    assert found.chosen == found.best_of_line["token-only"] == {0: Keep(4, 4)}
+    assert found.best_of_line["piece-only"] == {0: Keep(4, 4)}
     assert best({(0, Keep(1, 1)): RoundResult(values(0), None, None, {})}, grid(4, 4)) == {}
 
 
@@ -296,7 +312,7 @@ def test_a_seed_all_of_whose_cells_stopped_has_no_choice_and_the_others_have_the
 
 def test_a_seed_that_diverged_in_the_dense_round_has_no_cells():
     first = dense(seeds=(0, 1, 2))
-    first = replace(first, learned=(first.learned[0], replace(first.learned[1], scores=None), first.learned[2]))
+    first = replace(first, results=(first.results[0], replace(first.results[1], scores=None), first.results[2]))
     found, learn = search("paper", first=first, piece_line=True)
     assert {seed for turn in learn.turns for seed, _ in turn} == set(found.chosen) == {0, 2}
 
@@ -307,10 +323,15 @@ def test_where_every_seed_diverged_nothing_is_asked_of_anyone(asked):
         raise AssertionError("scored nothing")
 
     first = dense()
-    first = replace(first, learned=(replace(first.learned[0], scores=None),))
+    first = replace(first, results=(replace(first.results[0], scores=None),))
     found, learn = search(asked, first=first, piece_line=True, rescore=forbidden if asked == "paper" else None)
     assert learn.turns == []
-    assert (found.chosen, found.token_only, found.piece_only, dict(found.tickets)) == ({}, {}, {}, {})
+    assert (found.chosen, found.best_of_line["token-only"], found.best_of_line["piece-only"], dict(found.tickets)) == (
+        {},
+        {},
+        {},
+        {},
+    )
 
 
 # ---- scoring again

@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from prunekit.engine.cohort import Member, Values, soft
+from prunekit.engine.cohort import Member, Values, prompt_batch
 from prunekit.engine.train import train
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.ratio_search import search_ratios
@@ -37,7 +37,7 @@ def gradients(bone, cohort, rows):
     """First-step gradients of every member, all on the same examples."""
     members = [Member(ticket) for ticket in cohort]
     batch = bone.batch([rows], every_choice=False)
-    bone.losses(soft(members), batch).mean(dim=1).sum().backward()
+    bone.losses(prompt_batch(members), batch).mean(dim=1).sum().backward()
     return [[parameter.grad for parameter in member.parameters()] for member in members]
 
 
@@ -65,11 +65,11 @@ def test_first_step_gradients_are_those_of_a_cell_alone(kind, dropped_as):
 def test_after_twenty_steps_values_are_those_of_a_cell_alone(kind, width):
     bone = tiny.frozen(kind, dtype=torch.float64)
     cohort = cells(bone, torch.float64)
-    lessons = tiny.lessons(bone, 8, tokens=P)
+    data = tiny.training_data(bone, 8, tokens=P)
     plan = tiny.plan(evaluate_every=20, batch_size=2)
-    together = train(cohort, bone, lessons, plan, width=width)  # a width cuts the grid, all of it trained as one
+    together = train(cohort, bone, data, plan, width=width)  # a width cuts the grid, all of it trained as one
     for ticket, made in zip(cohort, together, strict=True):
-        (alone,) = train([ticket], bone, lessons, plan)
+        (alone,) = train([ticket], bone, data, plan)
         assert (made.steps, alone.steps) == (20, 20)
         found, wanted = made.last.values.flat(), alone.last.values.flat()
         assert found.keys() == wanted.keys()

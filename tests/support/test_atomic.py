@@ -118,7 +118,7 @@ def test_a_sweep_takes_what_is_staged_wherever_it_lies_and_nothing_of_the_users(
     (run / "more").symlink_to(other, target_is_directory=True)
     for name in (".staging-notes", "staging", ".prunekit"):
         (run / name).write_text("the user's")
-    atomic.sweep(run)
+    atomic.remove_staged(run)
     assert sorted(path.name for path in run.iterdir()) == [".prunekit", ".staging-notes", "more", "seed=0", "staging"]
     assert list((run / "seed=0").iterdir()) == []
     assert len(list(other.iterdir())) == 1
@@ -132,11 +132,11 @@ def test_what_a_dead_process_left_of_a_file_goes_and_what_a_live_one_writes_stay
     alive, other = atomic.staged(target), dead.with_name(dead.name.replace("report.html", "notes.html"))
     for path in (dead, alive, other):
         path.write_text("half")
-    atomic.sweep_dead(target)
+    atomic.remove_dead_staged(target)
     assert not dead.exists()
     assert alive.exists()
     assert other.exists()
-    atomic.sweep_dead(tmp_path / "nowhere" / "x")
+    atomic.remove_dead_staged(tmp_path / "nowhere" / "x")
 
 
 def flushed(monkeypatch):
@@ -154,7 +154,7 @@ def test_every_folder_that_got_a_new_name_is_flushed_up_to_the_first_that_was_th
     assert seen[-1] == folders[-1] / "prune-ab12"
     assert len(seen) == 5  # and the file itself
     seen.clear()
-    atomic.make(tmp_path / "runs" / "new")
+    atomic.make_folder(tmp_path / "runs" / "new")
     assert seen == []
 
 
@@ -166,7 +166,7 @@ def test_a_folder_that_another_process_makes_meanwhile_is_no_failure(tmp_path, m
         return real(path, *more, **options)
 
     monkeypatch.setattr(Path, "mkdir", slower)
-    atomic.make(tmp_path / "a" / "b")
+    atomic.make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
 
 

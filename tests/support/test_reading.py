@@ -100,15 +100,15 @@ def packed(table, size=0):
         (b"", "no table of tensors"),
         (b"\x10" + bytes(20), "no table of tensors"),
         (b"\xff" * 64, "no table of tensors"),
-        (packed([]), "is none"),
-        (packed({"a": {}}), "tells nothing of 'a'"),
+        (packed([]), "not a JSON object"),
+        (packed({"a": {}}), "does not describe 'a'"),
         (
             packed({"a": {"dtype": "F32", "shape": [10**8, 0], "data_offsets": [0, 0]}}),
             r"shape \[100000000, 0\] does not",
         ),
         (packed({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, 15), "does not fit"),
         (packed({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 0]}}), "does not fit"),
-        (packed({"a": {"dtype": "F32", "shape": "x", "data_offsets": [0, 0]}}), "tells nothing"),
+        (packed({"a": {"dtype": "F32", "shape": "x", "data_offsets": [0, 0]}}), "does not describe"),
         (b"\x00\x10\x00\x00\x00\x00\x00\x00" + b"[" * 4096, "."),
     ],
 )

@@ -90,12 +90,12 @@ def test_scores_and_masks_do_not_change_with_batch_size_or_padding_side(kind, mo
 @pytest.mark.parametrize("kind", ["gpt2", "t5", "bert"])
 def test_answers_do_not_change_with_padding_side_or_batch(kind, monkeypatch):
     from prunekit.engine import evaluate
-    from prunekit.engine.cohort import Member, soft
+    from prunekit.engine.cohort import Member, prompt_batch
 
     bone = tiny.frozen(kind)
     rows = tiny.encoded(bone, tiny.examples(33))
     with torch.no_grad():
-        prompts = soft([Member(tiny.ticket(bone))])
+        prompts = prompt_batch([Member(tiny.ticket(bone))])
     found = []
     for side in ("right", "left"):
         bone.tokenizer.padding_side = side

@@ -8,22 +8,23 @@ import pytest
 import tiny
 import torch
 
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.gradient_scores import gradient_scores
 from prunekit.engine.train import train
 from prunekit.pruning.lottery import Rewinding, RoundResult, find_tickets
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Schedule
+from prunekit.pruning.scores import Absolute, Signed, Squared
 
 KINDS = tiny.KINDS
-FORMS = {"absolute": torch.abs, "signed": torch.neg, "squared": torch.square}
+FORMS = {Absolute(): torch.abs, Signed(): torch.neg, Squared(): torch.square}
 HOLES = tiny.masked([True, False, True, True, False], drop=[(0, 1), (3, 0), (3, 3)])
 
 
 def prompts(*tickets):
     with torch.no_grad():
-        return soft([Member(ticket) for ticket in tickets])
+        return prompt_batch([Member(ticket) for ticket in tickets])
 
 
 def close(found, wanted, bar=1e-5):
@@ -52,10 +53,10 @@ def test_training_moves_the_prompt_and_nothing_else(kind):
     bone, cohort = tiny.frozen(kind), []
     before = digests(bone)
     cohort = [tiny.ticket(bone, seed=seed) for seed in range(2)]
-    lessons = tiny.lessons(bone, 8)
-    trained = train(cohort, bone, lessons, tiny.plan(train_steps=6, evaluate_every=3))
-    gradient_scores(cohort, bone, chunks(bone, lessons.train, 4))
-    evaluate(prompts(*cohort), bone, lessons.validation)
+    data = tiny.training_data(bone, 8)
+    trained = train(cohort, bone, data, tiny.plan(train_steps=6, evaluate_every=3))
+    gradient_scores(cohort, bone, chunks(bone, data.train, 4))
+    evaluate(prompts(*cohort), bone, data.validation)
     assert digests(bone) == before
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in bone.model.parameters())
     assert not bone.model.training
@@ -72,12 +73,12 @@ def test_training_moves_the_prompt_and_nothing_else(kind):
 @pytest.mark.parametrize("rewind", ["trained", "init", 4])
 def test_after_rewinding_the_effective_values_are_mask_times_the_rewound_values(rewind):
     bone = tiny.frozen("t5")
-    lessons = tiny.lessons(bone, 8, tokens=6)
+    data = tiny.training_data(bone, 8, tokens=6)
 
     def learn(tickets):
-        trained = train(tickets, bone, lessons, tiny.plan(train_steps=6, evaluate_every=3), snapshots=(0, 4))
+        trained = train(tickets, bone, data, tiny.plan(train_steps=6, evaluate_every=3), snapshots=(0, 4))
         kept = [replace(t, state=made.best.values.state) for t, made in zip(tickets, trained, strict=True)]
-        found = gradient_scores(kept, bone, chunks(bone, lessons.train, 8))
+        found = gradient_scores(kept, bone, chunks(bone, data.train, 8))
         return [
             RoundResult(made.best.values, 0.5, score, made.snapshots)
             for made, score in zip(trained, found, strict=True)
@@ -92,11 +93,11 @@ def test_after_rewinding_the_effective_values_are_mask_times_the_rewound_values(
             ticket = after.tickets[member]
             assert (ticket.mask.tokens, ticket.mask.cells) == (keep.tokens, keep.tokens * keep.pieces)
             assert ticket.mask <= before.tickets[member].mask
-            source = before.learned[member].kept if start is None else rounds[0].learned[member].snapshots[start]
+            source = before.results[member].kept if start is None else rounds[0].results[member].snapshots[start]
             values, _ = ticket.prompt()()
             assert torch.equal(values, source.state["values"] * ticket.mask.expand(tiny.WIDTH))
     assert rounds[-1].tickets[0].mask.cells == 1
-    first = rounds[0].learned[0].snapshots[0].state["values"]
+    first = rounds[0].results[0].snapshots[0].state["values"]
     assert torch.equal(first, cohort[0].state["values"])
 
 
@@ -115,15 +116,15 @@ def test_prune_mask_on_real_scores_keeps_exactly_what_was_asked():
 # ---- 4
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("score", "form"), FORMS.items(), ids=[score.name for score in FORMS])
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradient_scores_equal_a_loop_over_single_examples(kind, form):
+def test_gradient_scores_equal_a_loop_over_single_examples(kind, score, form):
     bone = tiny.frozen(kind)
     ticket = tiny.ticket(bone, tokens=5)
     rows = tiny.encoded(bone, tiny.examples(16), 5)
-    token, piece = naive.scores(kind, bone, ticket, rows, FORMS[form])
+    token, piece = naive.scores(kind, bone, ticket, rows, form)
     for size in (1, 3, 7, 16):
-        (found,) = gradient_scores([ticket], bone, chunks(bone, rows, size), form)
+        (found,) = gradient_scores([ticket], bone, chunks(bone, rows, size), score)
         close(found.token, token)
         close(found.piece, piece)
         assert found.examples == 16
@@ -161,7 +162,7 @@ def test_a_token_score_is_the_signed_sum_of_its_pieces_and_absolute_is_not():
     bone = tiny.frozen("t5")
     rows = tiny.encoded(bone, tiny.examples(5))
     batch = chunks(bone, rows, 5)
-    (signed,) = gradient_scores([tiny.ticket(bone)], bone, batch, "signed")
+    (signed,) = gradient_scores([tiny.ticket(bone)], bone, batch, Signed())
     close(signed.token, signed.piece.sum(dim=1))
     (absolute,) = gradient_scores([tiny.ticket(bone)], bone, batch)
     assert (absolute.token < absolute.piece.sum(dim=1)).all()
@@ -182,7 +183,7 @@ def gradients(bone, cohort, rows):
     """First-step gradients of every member, each on its own examples."""
     members = [Member(ticket) for ticket in cohort]
     batch = bone.batch(rows, every_choice=False)
-    bone.losses(soft(members), batch).mean(dim=1).sum().backward()
+    bone.losses(prompt_batch(members), batch).mean(dim=1).sum().backward()
     return [[parameter.grad for parameter in member.parameters()] for member in members]
 
 
@@ -205,10 +206,10 @@ def test_members_of_a_cohort_get_the_gradients_they_would_get_alone(kind, ragged
 def test_members_of_a_cohort_train_as_they_would_alone(kind, ragged):
     bone = tiny.frozen(kind, dtype=torch.float64)
     cohort = trio(bone, torch.float64, ragged)
-    lessons, plan = tiny.lessons(bone, 12, tokens=5), tiny.plan()
-    together = train(cohort, bone, lessons, plan)
+    data, plan = tiny.training_data(bone, 12, tokens=5), tiny.plan()
+    together = train(cohort, bone, data, plan)
     for ticket, made in zip(cohort, together, strict=True):
-        (alone,) = train([ticket], bone, lessons, plan)
+        (alone,) = train([ticket], bone, data, plan)
         assert (made.best.step, made.steps) == (alone.best.step, alone.steps) == (alone.best.step, 20)
         found, wanted = made.last.values.flat(), alone.last.values.flat()
         for name, value in wanted.items():
@@ -221,11 +222,11 @@ def test_members_of_a_cohort_train_as_they_would_alone(kind, ragged):
 def test_members_share_no_optimiser_statistics(optimizer):
     bone = tiny.frozen("bert", dtype=torch.float64)
     cohort = trio(bone, torch.float64)
-    lessons = tiny.lessons(bone, 12, tokens=5)
+    data = tiny.training_data(bone, 12, tokens=5)
     plan = tiny.plan(train_steps=5, evaluate_every=5, optimizer=optimizer, learning_rate=0.3, clip_norm=0.1)
-    together = train(cohort, bone, lessons, plan)
+    together = train(cohort, bone, data, plan)
     for ticket, made in zip(cohort, together, strict=True):
-        (alone,) = train([ticket], bone, lessons, plan)
+        (alone,) = train([ticket], bone, data, plan)
         assert float((made.last.values.state["values"] - alone.last.values.state["values"]).abs().max()) <= 1e-8
 
 
@@ -301,7 +302,7 @@ def test_a_full_mask_is_the_plain_soft_prompt(kind):
     with torch.no_grad():
         wanted, _ = naive.choice_scores(kind, bone, ticket.state["values"], row, ticket.head)
         loss = naive.loss(kind, bone, ticket.state["values"], row, ticket.head)
-        judged = bone.judge(prompts(ticket), bone.batch([[row]], every_choice=True))
+        judged = bone.forward(prompts(ticket), bone.batch([[row]], every_choice=True))
     close(judged.logits[0, 0], wanted, 2e-6)
     close(judged.losses[0], loss[None], 1e-5)
 
@@ -328,7 +329,7 @@ def test_the_same_seed_and_cohort_give_the_same_bytes_twice(kind):
     def once():
         bone = tiny.frozen(kind)
         cohort = trio(bone, ragged=True)
-        trained = train(cohort, bone, tiny.lessons(bone, 8, tokens=5), tiny.plan(train_steps=6, evaluate_every=3))
+        trained = train(cohort, bone, tiny.training_data(bone, 8, tokens=5), tiny.plan(train_steps=6, evaluate_every=3))
         rows = tiny.encoded(bone, tiny.examples(8), 5)
         found = gradient_scores(cohort, bone, chunks(bone, rows, 4))
         tensors = [
@@ -346,7 +347,7 @@ def test_dropout_of_the_model_is_named_too_and_gone_afterwards():
     def once(active):
         bone = tiny.frozen("t5")
         plan = tiny.plan(train_steps=3, evaluate_every=3, model_dropout=active)
-        (made,) = train([tiny.ticket(bone)], bone, tiny.lessons(bone, 8), plan)
+        (made,) = train([tiny.ticket(bone)], bone, tiny.training_data(bone, 8), plan)
         assert not any(module.training for module in bone.model.modules())
         return made.last.values.state["values"]
 
@@ -365,9 +366,9 @@ def test_dropout_of_the_model_is_named_too_and_gone_afterwards():
 )
 def test_two_hundred_steps_lower_the_loss_through_the_prompt_alone(kind):
     bone = tiny.frozen(kind)
-    ticket, lessons = tiny.ticket(bone), tiny.lessons(bone, 16)
+    ticket, data = tiny.ticket(bone), tiny.training_data(bone, 16)
     plan = tiny.plan(train_steps=200, evaluate_every=200, batch_size=16, head_learning_rate=1e-30)
-    (made,) = train([ticket], bone, lessons, plan)
+    (made,) = train([ticket], bone, data, plan)
     if ticket.head is not None:
         assert torch.equal(made.last.values.head["weight"], ticket.head["weight"])
     losses = [entry.value for entry in made.log if (entry.split, entry.metric) == ("validation", "loss")]

@@ -22,8 +22,8 @@ from prunekit import export
 from prunekit.experiment import settings_io
 from prunekit.experiment.sweep import grid, jobs
 from prunekit.experiment.sweep.jobs import Outcome
-from prunekit.export import Story
-from prunekit.export.flat import FORMAT
+from prunekit.export import TicketInfo
+from prunekit.export.side_file import FORMAT
 from prunekit.runs.checksums import stamped
 from prunekit.runs.ticket_file import save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError, PrunekitError
@@ -37,7 +37,7 @@ def adapter(folder, kind="gpt2", seed=0, mask="pieces"):
     bone = arch.frozen(kind)
     ticket = arch.ticket(bone, mask=arch.MASKS[mask], seed=seed)
     folder.mkdir(parents=True)
-    for name, content in export.adapter_files(ticket, bone, Story(model="some/model", task="toy")).items():
+    for name, content in export.adapter_files(ticket, bone, TicketInfo(model="some/model", task="toy")).items():
         (folder / name).write_bytes(content)
     return folder
 
@@ -128,8 +128,8 @@ def test_half_an_export_is_noticed_and_exporting_again_is_not_refused(tmp_path):
     from prunekit.experiment.export import ExportRequest
 
     bone = arch.frozen("gpt2")
-    files = export.adapter_files(arch.ticket(bone, mask=arch.MASKS["pieces"]), bone, Story())
-    older = export.adapter_files(arch.ticket(bone, seed=1), bone, Story())
+    files = export.adapter_files(arch.ticket(bone, mask=arch.MASKS["pieces"]), bone, TicketInfo())
+    older = export.adapter_files(arch.ticket(bone, seed=1), bone, TicketInfo())
     for before in ({}, older):
         folder = tmp_path / f"over-{len(before)}"
         folder.mkdir()

@@ -19,7 +19,7 @@ from prunekit.prompts import factors
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Keep
-from prunekit.pruning.scores import Scores, magnitude_scores
+from prunekit.pruning.scores import Magnitude, Scores
 from prunekit.runs.paths import RunKey
 from prunekit.support.errors import ConfigError, DivergedError
 
@@ -67,7 +67,7 @@ def cohort(bone, count=3):
 
 def trained(bone, count=3, **changes):
     plan = tiny.plan(**(dict(train_steps=6, evaluate_every=2) | changes))
-    return train(cohort(bone, count), bone, tiny.lessons(bone, 8), plan)
+    return train(cohort(bone, count), bone, tiny.training_data(bone, 8), plan)
 
 
 @cache
@@ -103,16 +103,16 @@ def test_a_member_stops_within_the_step_and_keeps_its_last_good_values(at, gradi
 @bad_numbers
 def test_a_bad_loss_on_validation_stops_a_member_before_it_is_chosen(bad):
     bone = tiny.frozen("gpt2")
-    real, calls = bone.judge, [0]
+    real, calls = bone.forward, [0]
 
-    def judge(prompts, batch):
+    def forward(prompts, batch):
         calls[0] += not torch.is_grad_enabled()  # training reads its losses here too
         judged = real(prompts, batch)
         if calls[0] == 2 and not torch.is_grad_enabled():
             judged.losses[1, 0] = bad
         return judged
 
-    bone.judge = judge
+    bone.forward = forward
     made = trained(bone)
     assert made[1].diverged == f"the validation loss became {bad} at step 2"
     assert made[1].best.step == made[1].last.step == 0
@@ -153,7 +153,7 @@ def test_values_of_nan_have_no_scores_of_any_kind():
     found = all_scores([good, bad], bone, [bone.batch([rows], every_choice=False)])
     assert found[1] == {}
     assert len(found[0]) == 5
-    assert magnitude_scores([bad])[0].token.isnan().all()  # by itself it tells what it sees, and pruning refuses it
+    assert Magnitude().of(bad).token.isnan().all()  # by itself it tells what it sees, and pruning refuses it
 
 
 @pytest.mark.parametrize("what", ["token", "piece"])
@@ -195,7 +195,7 @@ def test_what_is_not_finite_is_not_decomposed(bad):
     with pytest.raises(DivergedError, match="no singular value decomposition"):
         factors.svd(values, 2)
     with pytest.raises(ConfigError, match="not finite"):
-        from prunekit.prompts import whitened
+        from prunekit.prompts.bilinear import whitened
 
         whitened(torch.diag(torch.tensor([1.0, bad])))
 
@@ -250,16 +250,16 @@ def test_a_seed_whose_scoring_fails_ends_there_and_the_others_are_pruned(bad, fo
 
 def test_a_seed_that_fails_on_the_report_split_ends_without_a_look(folder, tmp_path, monkeypatch):
     prepared, go = pruned(folder, tmp_path, seeds=2, rounds=1)
-    real, calls = prepared.model.judge, [0]
+    real, calls = prepared.model.forward, [0]
 
-    def judge(prompts, batch):
+    def forward(prompts, batch):
         calls[0] += not torch.is_grad_enabled()  # training reads its losses here too
         judged = real(prompts, batch)
         if calls[0] == 4 and not torch.is_grad_enabled():  # behind the looks at validation of steps 0, 2 and 4
             judged.losses[1, 0] = float("nan")
         return judged
 
-    monkeypatch.setattr(prepared.model, "judge", judge)
+    monkeypatch.setattr(prepared.model, "forward", forward)
     made = go(tiny.Quiet())
     result = made.result(RunKey("", 1, 0))
     assert (result["status"], result["test"]) == ("diverged", {})

@@ -64,12 +64,12 @@ def test_a_causal_model_of_stories_beats_the_majority_on_its_training_split(task
     some |= dict(keep="last")  # 16 examples choose badly, and the claim is about the training split
     prepared = prepare(settings(shared, "stories260k", task, task, **some))
     made = run.run(prepared, tmp_path, tiny.Quiet(), prune=False)
-    from prunekit.engine.cohort import Member, soft
+    from prunekit.engine.cohort import Member, prompt_batch
     from prunekit.runs.round_files import finished_ticket
 
     with torch.no_grad():
-        prompts = soft([Member(finished_ticket(made, DENSE))])
-    chosen = evaluate(prompts, prepared.model, prepared.lessons.train).chosen[0].tolist()
+        prompts = prompt_batch([Member(finished_ticket(made, DENSE))])
+    chosen = evaluate(prompts, prepared.model, prepared.training_data.train).chosen[0].tolist()
     reached = prepared.task.score(prepared.splits.train, chosen)["accuracy"]
     assert reached > prepared.task.majority(prepared.splits.train)
 

@@ -19,7 +19,7 @@ from tiny import call
 
 from prunekit import export
 from prunekit.experiment.sweep.jobs import Outcome
-from prunekit.export import Story
+from prunekit.export import TicketInfo
 from prunekit.export.card import card
 from prunekit.plots.report import sweep_page
 from prunekit.runs.run import Run
@@ -185,7 +185,7 @@ def test_a_cards_code_is_the_same_program_whatever_names_it_holds(kind):
 
     def made(text):
         template = text.replace("{", "{{").replace("}", "}}") + "{field}"  # a task file's is checked to be one
-        story = Story(text, text, text, template, (text, "b"), (text, "c"), metrics={text: 0.5})
+        story = TicketInfo(text, text, text, template, (text, "b"), (text, "c"), metrics={text: 0.5})
         return card(kind, ticket, story)
 
     (plain,) = fenced(made("x"))
@@ -255,7 +255,7 @@ def test_a_strangers_run_is_harmless_in_the_terminal_whatever_verb_reads_it(fold
 def test_a_side_files_words_are_data(tmp_path):
     bone = arch.frozen("gpt2")
     for text in HOSTILE:
-        files = export.adapter_files(arch.ticket(bone), bone, Story(text, text, text, "{a}", (text, "b")))
-        told = json.loads(files[SIDE])["story"]
+        files = export.adapter_files(arch.ticket(bone), bone, TicketInfo(text, text, text, "{a}", (text, "b")))
+        told = json.loads(files[SIDE])["about"]
         assert (told["model"], told["choices"]) == (text, [text, "b"])
         assert json.loads(files[CONFIG])["base_model_name_or_path"] == text

@@ -35,13 +35,13 @@ def test_an_unknown_label_names_place_value_and_known_labels():
     task = load_task("rte")
     row = {"premise": "p", "hypothesis": "h", "label": "entails"}
     message = (
-        r"^train.jsonl:7: the label 'entails' is not one that task \"superglue/rte\" knows: "
+        r"^train.jsonl:7: the label 'entails' is not one of task \"superglue/rte\": "
         r"'entailment' or 0; 'not_entailment' or 1$"
     )
     with pytest.raises(DataError, match=message):
         task.examples(row, 0, "train.jsonl:7")
     for label in (True, 2, 0.5, float("inf"), ["entailment"]):  # True is not the number 1
-        with pytest.raises(DataError, match="is not one that task"):
+        with pytest.raises(DataError, match="is not one of task"):
             task.examples({**row, "label": label}, 0)
 
 

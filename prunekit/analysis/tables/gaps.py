@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from prunekit.analysis.tables.run_columns import arm_of, prunings
+from prunekit.pruning.controls import CONTROLS
 from prunekit.runs.paths import DENSE, Stage
 from prunekit.runs.reader import RunReader
 
 GAPS = ("stage", "arm", "seed", "rounds", "wanted", "reason", "line")
+
+_BY_NAME = {control.name: control for control in CONTROLS}
 
 # statuses of the rounds of one seed in one stage, by number
 Statuses = Mapping[int, str]
@@ -22,11 +25,11 @@ class _Finished(NamedTuple):
 
     Attributes:
         statuses: by stage, arms apart, and seed.
-        whole: stages and seeds whose last ticket dropped nothing.
+        densities: of each ticket in its last round, by stage and seed.
     """
 
     statuses: Mapping[tuple[Stage, int], Statuses]
-    whole: set[tuple[Stage, int]]
+    densities: Mapping[tuple[Stage, int], float]
 
 
 def gaps(run: RunReader) -> pd.DataFrame:
@@ -51,13 +54,13 @@ def gaps(run: RunReader) -> pd.DataFrame:
 
 def _finished(run: RunReader) -> _Finished:
     statuses: dict[tuple[Stage, int], dict[int, str]] = {}
-    whole: set[tuple[Stage, int]] = set()
+    densities: dict[tuple[Stage, int], float] = {}
     for key in run.tickets():
         result = run.result(key)
         statuses.setdefault((key.stage, key.seed), {})[key.round] = str(result["status"])
-        if not key.stage.arm:  # rounds come in order: the last one decides
-            (whole.add if result["density"] == 1 else whole.discard)((key.stage, key.seed))
-    return _Finished(statuses, whole)
+        if not key.stage.arm:  # rounds come in order: the last one stays
+            densities[key.stage, key.seed] = float(result["density"])
+    return _Finished(statuses, densities)
 
 
 def _gaps_of(stage: Stage, run: RunReader, seeds: Sequence[int], finished: _Finished) -> Iterator[dict[str, Any]]:
@@ -68,8 +71,9 @@ def _gaps_of(stage: Stage, run: RunReader, seeds: Sequence[int], finished: _Fini
         yield from _short(stage, seed, finished.statuses.get((stage, seed), {}), wanted=wanted, first=1)
     for arm in arms:  # some train every round and some the last alone
         for seed in seeds:
-            if arm.arm == "complement" and (stage, seed) in finished.whole:
-                continue  # what dropped nothing has no complement
+            control = _BY_NAME.get(arm.arm)
+            if control and not control.exists(finished.densities.get((stage, seed), 0.0)):
+                continue
             yield from _short(arm, seed, finished.statuses.get((arm, seed), {}), wanted=1, first=wanted)
 
 

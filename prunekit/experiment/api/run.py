@@ -59,12 +59,12 @@ class Run:
         Raises:
             ArtifactError: where nothing finished.
         """
-        done = self.results[(self.results["arm"] == "") & (self.results["status"] == "done")]
+        finished = self.results[(self.results["arm"] == "") & (self.results["status"] == "done")]
         if Stage(self.stage).verb == "search":
-            rows = done[done["stage"] == self.stage]
+            rows = finished[finished["stage"] == self.stage]
         else:
             smallest = summary.smallest(self.rounds, self.tolerance)
-            rows = done[done["round"] == (0 if smallest is None else smallest.round)]
+            rows = finished[finished["round"] == (0 if smallest is None else smallest.round)]
         if rows.empty:
             raise ArtifactError(f"{self.path}: no ticket finished, so none is best")
         order = rows.sort_values([f"validation_{self.metric}", "seed"], ascending=[False, True])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from prunekit.analysis import controls, functional, overlap, ranks, tables, unit_scores
 from prunekit.analysis.conclusions import as_table
+from prunekit.analysis.control_conclusions import conclusions
 from prunekit.analysis.importance_conclusions import importance_study
 from prunekit.analysis.nulls import Starts
 from prunekit.analysis.rank_conclusions import MATRICES, rank_study
@@ -132,7 +133,7 @@ def _compared(arms: pd.DataFrame, metrics: Sequence[str], tolerance: float) -> t
     """What the comparisons of arms conclude, and their tables."""
     comparisons = controls.compare(arms, margin=tolerance)
     described = controls.describe(arms, bounds=bounds(*metrics))
-    return controls.conclusions(comparisons), page_tables.compared(described, comparisons, " / ".join(metrics))
+    return conclusions(comparisons), page_tables.compared(described, comparisons, " / ".join(metrics))
 
 
 def _rank(material: Material) -> Iterator[Block]:
@@ -211,7 +212,7 @@ def _further(material: Material) -> Iterator[Block]:
 
 def _environment(run: RunReader) -> list[Any]:
     """The versions and the machine of every round; a table for each environment that any was made in."""
-    environments = environment.of_rounds(run)
+    environments = environment.environments(run)
     if not environments:
         return [page_tables.settings({"versions": "not known"}, "Versions and machine")]
     if len(environments) == 1:

@@ -93,8 +93,8 @@ def _facts(rng: random.Random) -> tuple[str, Slots]:
     animals = rng.choices(lexicon.BIRDS + lexicon.BEASTS, k=2)
     places = rng.choices(lexicon.PLACES, k=2)
     topic, adjective = _opinion(rng)
-    told = [f"{n} {v} {a} in {p} ." for n, v, a, p in zip(names, verbs, animals, places, strict=True)]
-    text = f"{lexicon.OPENING} {' '.join(told)} {topic} was {adjective} ."
+    sentences = [f"{n} {v} {a} in {p} ." for n, v, a, p in zip(names, verbs, animals, places, strict=True)]
+    text = f"{lexicon.OPENING} {' '.join(sentences)} {topic} was {adjective} ."
     return text, {"mood": tuple(verbs), "kind": tuple(animals), "topic": (topic, adjective)}
 
 
@@ -104,8 +104,8 @@ def _list(rng: random.Random) -> tuple[str, Slots]:
     colours, animals = rng.sample(lexicon.COLOURS, 3), rng.sample(lexicon.LISTED, 3)
     place = rng.choice(lexicon.PLACES)
     topic, adjective = _opinion(rng)
-    one, two, three = (f"{colour} {animal}" for colour, animal in zip(colours, animals, strict=True))
-    listed = f"{one} then {two} finally {three}"
+    first, second, third = (f"{colour} {animal}" for colour, animal in zip(colours, animals, strict=True))
+    listed = f"{first} then {second} finally {third}"
     text = f"{lexicon.OPENING} {name} {verb} {listed} in {place} . {topic} was {adjective} ."
     return text, {"colour": tuple(colours), "animal": tuple(animals), "place": (place,)}
 

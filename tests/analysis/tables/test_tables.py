@@ -14,7 +14,7 @@ from prunekit import analysis
 from prunekit.analysis import controls, tables
 from prunekit.experiment import run
 from prunekit.experiment.prepare import prepare
-from prunekit.pruning.controls import ARMS
+from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.support import atomic
@@ -176,7 +176,7 @@ def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
     made = run.run(prepared, tmp_path, tiny.Quiet(), controls=True)
     found = tables.arms(made, prepared.stage)
     handed_on, restarted = {"trained": (6, 6), "2": (4, 2)}[rewind]
-    updates = {"majority": 0, "untrained": 0, "dense": 2} | dict.fromkeys(("ticket", *ARMS), handed_on)
+    updates = {"majority": 0, "untrained": 0, "dense": 2} | dict.fromkeys(("ticket", *CONTROL_NAMES), handed_on)
     updates |= dict.fromkeys(("reinit", "short-prompt"), restarted)  # new values have no dense round behind them
     assert {(one["arm"], one["seed"]): one["updates"] for one in found.to_dict("records")} == {
         (arm, seed): count for arm, count in updates.items() for seed in (0, 1)
@@ -190,7 +190,7 @@ def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
     share = answers.groupby(["arm", "seed"])["right"].mean()
     for (arm, seed), reached in share.items():
         assert reached == pytest.approx(row(found, arm, seed)["test"])
-    assert set(answers["arm"]) == {"dense", "ticket", *ARMS}
+    assert set(answers["arm"]) == {"dense", "ticket", *CONTROL_NAMES}
 
 
 # ---- predictions

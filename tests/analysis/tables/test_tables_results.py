@@ -174,7 +174,7 @@ def test_a_search_has_one_round(tmp_path):
     assert tables.gaps(run.run).empty
 
 
-def test_a_ticket_that_dropped_nothing_lacks_no_reverse_of_it(tmp_path):
+def test_a_ticket_that_dropped_nothing_lacks_no_complement(tmp_path):
     run = made(tmp_path, (0, 1, 2)).add("", 0, 0, **MORE).add("", 0, 1, **MORE).add("", 0, 2, **MORE)
     run.run.write_stage("search-1", {"grid": "paper"})
     run.add("search-1", 1, 0, **MORE).add("search-1", 1, 1, density=0.5, **MORE).add(

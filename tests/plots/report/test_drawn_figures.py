@@ -1,9 +1,9 @@
 import pandas as pd
+import prunekit.plots.picture
 import pytest
+from prunekit.plots.picture import LackingError, Picture
 
 import prunekit.plots.catalog
-import prunekit.plots.picture
-from prunekit.plots.picture import LackingError, Picture
 from prunekit.plots.report import pictures
 
 

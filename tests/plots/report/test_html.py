@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import pytest
 from markupsafe import Markup
+from prunekit.plots.report.parts import Block, Cell, Column, Figure, Missing, Page, Section, Table
 
 from prunekit.plots.report import page
-from prunekit.plots.report.parts import Block, Cell, Column, Figure, Missing, Page, Section, Table
 from prunekit.support.errors import DataError
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}

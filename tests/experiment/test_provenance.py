@@ -7,13 +7,14 @@ import pytest
 import tiny
 from tiny import call
 
-from prunekit.experiment import environment, sameness
+from prunekit.experiment import environment, provenance
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.reopen import SPLITS, in_use, opened
 from prunekit.experiment.run import directory_of, run
 from prunekit.runs.round_files import open_ticket
 from prunekit.runs.ticket_file import save_ticket
 from prunekit.support.errors import ConfigError
+from prunekit.support.terminal import Screen
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def used(made, place, **more):
 
 
 def opened_on(path, settings, splits=("test",), allow_changed=False):
-    with in_use(opened(path), settings, splits, progress=tiny.Quiet(), allow_changed=allow_changed) as use:
+    with in_use(opened(path), settings, splits, progress=Screen(), allow_changed=allow_changed) as use:
         return use
 
 
@@ -234,7 +235,7 @@ def test_several_changes_are_told_in_one_line(made, place):
 
 def test_a_long_value_is_shown_where_it_begins_to_differ(made, place):
     place.say("{sentence} :", "a" * 90 + " {sentence} :")
-    long = sameness.differences(
+    long = provenance.differences(
         {"task": {"template": "x" * 200 + "one"}}, {"task": {"template": "x" * 200 + "two and more"}}
     )
     assert len(long[0]) < 200 and "one" in long[0] and "two" in long[0]

@@ -1,4 +1,4 @@
-"""Models too large for a device as they are: spread by accelerate, or quantised by bitsandbytes."""
+"""The numbers that weights are loaded in, and where: bfloat16, quantised by bitsandbytes, spread by accelerate."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ _BFLOAT16_FROM = 256
 _EXTRA = "pip install accelerate bitsandbytes"
 
 
-def weights(precision: Precision, device: str, hidden_width: int) -> dict[str, Any]:
-    """What `from_pretrained` is told of the weights' type and place.
+def loading_arguments(precision: Precision, device: str, hidden_width: int) -> dict[str, Any]:
+    """The arguments of `from_pretrained` that say in which type, and on which devices, weights are loaded.
 
     Args:
+        precision: of the weights.
         device: "auto" spreads them over all devices, main memory and disk.
 
     Raises:
-        ConfigError: where a package or a device that they need is not there.
+        ConfigError: where a package or device that they need is missing.
     """
     main = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    told: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if precision in ("8bit", "4bit"):
-        told = _quantized(precision, main)
+        arguments = _quantized(precision, main)
     else:
-        told["dtype"] = best_dtype(hidden_width, main) if precision == "auto" else getattr(torch, precision)
-        if told["dtype"] == torch.bfloat16 and torch.device(main).type == "cpu":
+        arguments["dtype"] = best_dtype(hidden_width, main) if precision == "auto" else getattr(torch, precision)
+        if arguments["dtype"] == torch.bfloat16 and torch.device(main).type == "cpu":
             # fused attention's backward pass is slow there: an update of MiniLM took 318 ms with it, 162 ms without
-            told["attn_implementation"] = "eager"
+            arguments["attn_implementation"] = "eager"
     if device == "auto":
         if find_spec("accelerate") is None:
             raise ConfigError(f"--device-map auto: accelerate is not installed; {_EXTRA}")
-        told |= {"device_map": "auto", "offload_folder": _offload_folder()}
-    return told
+        arguments |= {"device_map": "auto", "offload_folder": _offload_folder()}
+    return arguments
 
 
 def best_dtype(hidden_width: int, device: str) -> torch.dtype:
@@ -71,7 +72,7 @@ def _quantized(precision: str, device: str) -> dict[str, Any]:
 
 @cache
 def _offload_folder() -> str:
-    """Where layers lie that fit in no memory; it goes when the process ends."""
+    """A folder for layers that fit in no memory; deleted when the process ends."""
     folder = tempfile.TemporaryDirectory(prefix="prunekit-layers-")
     atexit.register(folder.cleanup)
     return folder.name

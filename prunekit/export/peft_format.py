@@ -1,4 +1,4 @@
-"""What PEFT may write into a prompt-tuning adapter, and which of it a ticket can carry; the rest is refused by name.
+"""What PEFT may write into a prompt-tuning adapter, and which of it a ticket can hold; all else is refused by name.
 
 Written down from PEFT's own configuration classes (`PromptLearningConfig`, `PromptTuningConfig`, `PromptEncoderConfig`)
 and its loading (`_setup_prompt_encoder`, `PromptEmbedding`), since an import needs no PEFT.
@@ -27,15 +27,15 @@ CLASSIFIER = "base_model.classifier."
 _KINDS = ("PROMPT_TUNING", "P_TUNING")
 _TASKS = ("CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS", None)
 
-# of how a prompt was started and trained, or of where it is from: a saved prompt answers alike whatever they say
+# settings of how a prompt was started and trained, or where it is from: they change no answer of a saved prompt
 _WITHOUT_EFFECT = {
     "peft_type", "task_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode",
     "num_attention_heads", "num_layers", "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path",
     "tokenizer_kwargs", "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers",
     "encoder_dropout", "runtime_config",
 }  # fmt: skip
-# looked at one by one
-_JUDGED = {"num_virtual_tokens", "num_transformer_submodules", "token_dim", "modules_to_save"}
+# settings that are checked one by one
+_CHECKED = {"num_virtual_tokens", "num_transformer_submodules", "token_dim", "modules_to_save"}
 _NAMES = {"base_model_name_or_path", "revision"}
 
 # how PEFT names a classification model's head, which it saves whether it is asked to or not
@@ -49,8 +49,8 @@ _MOST_HEADER_BYTES = 2**22
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What a safetensors file says of one tensor, before any of its numbers is read: their dtype, and its shape."""
+class TensorHeader:
+    """The type and shape that a safetensors file declares for one tensor, read before its numbers."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -67,7 +67,7 @@ class Claim:
         return f"{self.dtype} {list(self.shape)}"
 
 
-def settings(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
     """An adapter's configuration.
 
     Raises:
@@ -82,18 +82,18 @@ def settings(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder}: holds no PEFT adapter ({CONFIG} is missing or damaged)") from error
     if kind not in _KINDS:
         raise ConfigError(
-            f"{folder}: a {shown(kind)} adapter; only prompts made of input vectors can be imported "
+            f"{folder}: a {brief(kind)} adapter; only prompts made of input vectors can be imported "
             f"({', '.join(_KINDS)})"
         )
     if task not in _TASKS:
-        raise ConfigError(f"{folder}: an adapter for {shown(task)!r}, where prunekit answers by words or classes")
+        raise ConfigError(f"{folder}: an adapter for {brief(task)!r}, but prunekit answers by words or classes")
     for name, value in config.items():
         _check_setting(name, value, task, folder / CONFIG)
     return config
 
 
-def tensors(folder: Path) -> dict[str, Claim]:
-    """What the tensors of an adapter are said to be, from the file's first bytes alone.
+def tensor_headers(folder: Path) -> dict[str, TensorHeader]:
+    """Type and shape of an adapter's tensors, from the file's first bytes alone.
 
     Raises:
         DataError: where they cannot be read.
@@ -113,87 +113,91 @@ def tensors(folder: Path) -> dict[str, Claim]:
                 raise DataError(f"{path}: names more tensors than any adapter has; damaged, or no adapter")
         with safe_open(path, framework="pt") as handle:
             parts = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118 (a handle, not a dict)
-            return {name: Claim(part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()}
+            return {name: TensorHeader(part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise DataError(f"{path}: missing or damaged ({' '.join(str(error).split())[:200]})") from error
 
 
-def check(config: Mapping[str, Any], claims: Mapping[str, Claim], folder: Path) -> None:
-    """Whether a ticket can carry all that an adapter holds, and whether its parts fit each other.
+def check_supported(config: Mapping[str, Any], headers: Mapping[str, TensorHeader], folder: Path) -> None:
+    """Refuse an adapter that holds more than a ticket can, or whose parts do not fit each other.
 
     Raises:
-        ConfigError: naming the tensor or setting that it cannot, and what to do.
+        ConfigError: naming the tensor or setting, and what to do.
     """
-    known = {PROMPT} | (_HEAD_TENSORS if config.get("task_type") == "SEQ_CLS" else set())
-    for name, claim in sorted(claims.items()):
-        if name not in known:
+    allowed = {PROMPT} | (_HEAD_TENSORS if config.get("task_type") == "SEQ_CLS" else set())
+    for name, header in sorted(headers.items()):
+        if name not in allowed:
             raise ConfigError(
-                f"{folder}: holds the tensor {shown(name)} {claim}, which was trained beside the prompt and which a "
+                f"{folder}: holds the tensor {brief(name)} {header}, which was trained beside the prompt and which a "
                 "ticket cannot carry; import an adapter that was trained without it (modules_to_save), since the "
                 "prompt alone answers otherwise"
             )
-        if claim.dtype not in _NUMBERS:
-            raise ConfigError(f"{folder}: its {shown(name)} holds {claim.dtype} numbers; save it as float32")
-        if not 0 < claim.numbers <= MOST_NUMBERS:
-            raise ConfigError(f"{folder}: its {shown(name)} is {list(claim.shape)}, which no prompt or head is")
-    _check_rows(config, claims.get(PROMPT), folder)
+        if header.dtype not in _NUMBERS:
+            raise ConfigError(f"{folder}: its {brief(name)} holds {header.dtype} numbers; save it as float32")
+        if not 0 < header.numbers <= MOST_NUMBERS:
+            raise ConfigError(
+                f"{folder}: its {brief(name)} is {list(header.shape)}, which is the shape of no prompt or head"
+            )
+    _check_rows(config, headers.get(PROMPT), folder)
 
 
-def shown(value: Any) -> str:
-    """A stranger's word in one short line."""
+def brief(value: Any) -> str:
+    """Any value of a file in one short line."""
     text = " ".join(str(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _check_setting(name: str, value: Any, task: str | None, where: Path) -> None:
     if name in _NAMES and not isinstance(value, str | None):
-        raise ConfigError(f"{where}: {name} = {shown(value)} is no name")
+        raise ConfigError(f"{where}: {name} = {brief(value)} is not a name")
     if name in _WITHOUT_EFFECT or (_is_unset(value) and name != "num_virtual_tokens"):
         return
-    if name not in _JUDGED:
+    if name not in _CHECKED:
         raise ConfigError(
-            f"{where}: the setting {shown(name)} = {shown(value)} is none that PEFT's prompt tuning has; "
+            f"{where}: the setting {brief(name)} = {brief(value)} is not one of PEFT's prompt tuning; "
             "if the adapter answers alike without it, delete it there and import again"
         )
     if name == "num_transformer_submodules" and not (_is_count(value) and value <= (2 if _has_two(task) else 1)):
         raise ConfigError(
-            f"{where}: num_transformer_submodules = {shown(value)}; PEFT's prompts have 1, or 2 for SEQ_2_SEQ_LM"
+            f"{where}: num_transformer_submodules = {brief(value)}; PEFT's prompts have 1, or 2 for SEQ_2_SEQ_LM"
         )
     if name == "modules_to_save":
         _check_modules(value, task, where)
 
 
 def _check_modules(value: Any, task: str | None, where: Path) -> None:
-    named = [value] if isinstance(value, str) else value
+    modules = [value] if isinstance(value, str) else value
     others = (
-        [one for one in named if task != "SEQ_CLS" or one not in _HEADS] if isinstance(named, Sequence) else [value]
+        [module for module in modules if task != "SEQ_CLS" or module not in _HEADS]
+        if isinstance(modules, Sequence)
+        else [value]
     )
     if others:
         raise ConfigError(
-            f"{where}: modules_to_save = {shown(others[0])}: this part of the model was trained beside the prompt and "
+            f"{where}: modules_to_save = {brief(others[0])}: this part of the model was trained beside the prompt and "
             "a ticket cannot carry it; import an adapter that was trained without it, since the prompt alone answers "
             "otherwise"
         )
 
 
-def _check_rows(config: Mapping[str, Any], prompt: Claim | None, folder: Path) -> None:
-    """Whether the prompt has the very rows and width that the configuration tells of, as PEFT demands it too.
+def _check_rows(config: Mapping[str, Any], prompt: TensorHeader | None, folder: Path) -> None:
+    """Refuse a prompt whose rows or width are not those of the configuration, as PEFT does too.
 
     An encoder-decoder adapter holds as many rows again for the decoder, which PEFT's prompt tuning never reads.
     """
     count, width = config.get("num_virtual_tokens"), config.get("token_dim")
     if not _is_count(count):
-        raise ConfigError(f"{folder / CONFIG}: num_virtual_tokens = {shown(count)} is no number of tokens")
+        raise ConfigError(f"{folder / CONFIG}: num_virtual_tokens = {brief(count)} is not a number of tokens")
     parts = config.get("num_transformer_submodules") or (2 if _has_two(config.get("task_type")) else 1)
     if prompt is None or len(prompt.shape) != 2 or prompt.shape[0] != count * parts:
-        found = "no such tensor" if prompt is None else f"it is {list(prompt.shape)}"
-        told = "" if parts == 1 else f" and num_transformer_submodules = {parts}"
+        actual = "no such tensor" if prompt is None else f"it is {list(prompt.shape)}"
+        submodules = "" if parts == 1 else f" and num_transformer_submodules = {parts}"
         raise ConfigError(
-            f"{folder}: no prompt of {shown(count)} tokens: num_virtual_tokens = {shown(count)}{told} tell of "
-            f"{PROMPT} [{shown(count * parts)}, H], but {found}"
+            f"{folder}: no prompt of {brief(count)} tokens: num_virtual_tokens = {brief(count)}{submodules} need "
+            f"{PROMPT} [{brief(count * parts)}, H], but {actual}"
         )
     if width is not None and (not _is_count(width) or width != prompt.shape[1]):
-        raise ConfigError(f"{folder}: token_dim = {shown(width)}, but {PROMPT} is {prompt.shape[1]} wide")
+        raise ConfigError(f"{folder}: token_dim = {brief(width)}, but {PROMPT} is {prompt.shape[1]} wide")
 
 
 def _has_two(task: str | None) -> bool:

@@ -9,9 +9,9 @@ import torch
 from transformers import MarianConfig, MarianMTModel, RobertaConfig, RobertaModel
 
 from prunekit import export
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import choice_scores, evaluate
-from prunekit.export import Story, lines
+from prunekit.export import TicketInfo, readme_check
 from prunekit.export.verify import models
 from prunekit.models import wrap
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -43,23 +43,23 @@ def compared(bone, ticket, folder, choices=CHOICES, template=TEMPLATE, separator
     """What is found where an export of a model in memory is tried, and what `eval` chooses."""
     examples = rows(choices, template, separator)
     with torch.no_grad():
-        prompt = soft([Member(ticket)])
+        prompt = prompt_batch([Member(ticket)])
     encoded = bone.encode(examples, own_choices=choices is None, prompt_tokens=len(ticket.mask.token))
     expected = [scores[0] for scores in choice_scores(prompt, bone, encoded)]
     chosen = evaluate(prompt, bone, encoded).chosen[0].tolist()
     assert [int(scores.argmax()) for scores in expected] == chosen
-    story = Story(template=template, choices=choices, separator=separator)
+    story = TicketInfo(template=template, choices=choices, separator=separator)
     for name, content in export.adapter_files(ticket, bone, story).items():
         (folder / name).write_bytes(content)
     given = {"tokenizer": bone.tokenizer, "base": models(bone, ticket)[1]}
-    return lines.compare(folder, examples, expected, **given)
+    return readme_check.compare(folder, examples, expected, **given)
 
 
 def agrees(found):
     assert (found.rows, found.different) == (len(LENGTHS), 0)
     assert found.difference <= 1e-5 * found.largest
     assert found.largest > 0.1
-    lines.check(found, torch.float32)
+    readme_check.check(found, torch.float32)
 
 
 QUICK = ("gpt2", "t5", "roberta")
@@ -129,7 +129,7 @@ def test_a_marian_model_that_scales_nothing_answers_alike(tmp_path):
 
 def test_a_marian_model_that_scales_where_it_reads_ids_is_refused(tmp_path, monkeypatch):
     bone, ticket = marian(scale=True)
-    with pytest.raises(ConfigError, match="PEFT feeds it embeddings that nobody multiplies"):
+    with pytest.raises(ConfigError, match="PEFT feeds it embeddings without that factor"):
         compared(bone, ticket, tmp_path)
     monkeypatch.setattr(export.peft, "_reason", lambda *asked: None)  # nor does it pass where nobody knew
     refused(bone, ticket, tmp_path)
@@ -154,7 +154,7 @@ def marian(scale):
 
 def refused(bone, ticket, folder):
     with pytest.raises(ArtifactError, match=r"not exported: its README's lines against eval: \d+ of 7 answers differ"):
-        lines.check(compared(bone, ticket, folder), torch.float32)
+        readme_check.check(compared(bone, ticket, folder), torch.float32)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "roberta"])
@@ -183,11 +183,11 @@ def test_another_cut_of_long_texts_is_noticed(tmp_path, monkeypatch):
 
 def test_lines_that_fail_end_in_one_line(tmp_path):
     bone = arch.frozen("gpt2")
-    files = export.adapter_files(arch.ticket(bone), bone, Story(template=TEMPLATE, choices=CHOICES))
+    files = export.adapter_files(arch.ticket(bone), bone, TicketInfo(template=TEMPLATE, choices=CHOICES))
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ArtifactError, match="the lines of its README fail") as failed:
-        lines.compare(tmp_path, rows()[:1], [torch.zeros(2)], tokenizer=bone.tokenizer, base=None)
+        readme_check.compare(tmp_path, rows()[:1], [torch.zeros(2)], tokenizer=bone.tokenizer, base=None)
     assert "\n" not in str(failed.value)
 
 
@@ -196,26 +196,26 @@ def test_lines_that_fail_end_in_one_line(tmp_path):
 
 def test_the_longest_rows_and_some_others_are_compared_the_same_each_time():
     many = [Example(number, "{text}", {"text": "w" * (number % 97)}, CHOICES, (0,)) for number in range(500)]
-    chosen = lines.sample(many)
+    chosen = readme_check.sample(many)
     assert len(chosen) == 32
     assert [len(row.text) for row in chosen[:8]] == [96] * 5 + [95] * 3
     assert len({row.index for row in chosen}) == 32
-    assert lines.sample(many) == chosen
-    assert lines.sample(many[:3]) == sorted(many[:3], key=lambda row: -len(row.text))
+    assert readme_check.sample(many) == chosen
+    assert readme_check.sample(many[:3]) == sorted(many[:3], key=lambda row: -len(row.text))
     wide = [replace(row, choices=tuple(f"w{number}" for number in range(200))) for row in many]
-    assert len(lines.sample(wide)) == 2
-    assert len(lines.sample([replace(wide[0], choices=("a",) * 1000)])) == 1
+    assert len(readme_check.sample(wide)) == 2
+    assert len(readme_check.sample([replace(wide[0], choices=("a",) * 1000)])) == 1
 
 
 def test_one_other_answer_or_a_large_difference_is_too_much():
-    lines.check(lines.Agreement(32, 0, 1e-4, 5.0), torch.float32)
-    lines.check(lines.Agreement(32, 0, 0.2, 5.0), torch.bfloat16)
+    readme_check.check(readme_check.Agreement(32, 0, 1e-4, 5.0), torch.float32)
+    readme_check.check(readme_check.Agreement(32, 0, 0.2, 5.0), torch.bfloat16)
     for found, dtype in [
-        (lines.Agreement(32, 1, 0.0, 5.0), torch.float32),
-        (lines.Agreement(32, 1, 0.0, 5.0), torch.bfloat16),
-        (lines.Agreement(32, 0, 1e-3, 5.0), torch.float32),
-        (lines.Agreement(32, 0, 0.5, 5.0), torch.bfloat16),
-        (lines.Agreement(32, 0, float("inf"), 5.0), torch.float32),
+        (readme_check.Agreement(32, 1, 0.0, 5.0), torch.float32),
+        (readme_check.Agreement(32, 1, 0.0, 5.0), torch.bfloat16),
+        (readme_check.Agreement(32, 0, 1e-3, 5.0), torch.float32),
+        (readme_check.Agreement(32, 0, 0.5, 5.0), torch.bfloat16),
+        (readme_check.Agreement(32, 0, float("inf"), 5.0), torch.float32),
     ]:
         with pytest.raises(ArtifactError, match=f"{found.different} of 32 answers differ"):
-            lines.check(found, dtype)
+            readme_check.check(found, dtype)

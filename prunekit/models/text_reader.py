@@ -13,7 +13,7 @@ from prunekit.support.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Join:
-    """A text alone, and the same text with an answer behind it, as token ids; without what a tokenizer adds around."""
+    """A text alone, and the same text with an answer behind it, as token ids without those that a tokenizer adds."""
 
     text: Ids
     whole: Ids
@@ -28,7 +28,7 @@ class Join:
         """How many tokens the two begin with in common."""
         pairs = zip(self.text, self.whole, strict=False)
         shorter = min(len(self.text), len(self.whole))
-        return next((position for position, (alone, both) in enumerate(pairs) if alone != both), shorter)
+        return next((index for index, (alone, both) in enumerate(pairs) if alone != both), shorter)
 
     @property
     def answer(self) -> Ids:
@@ -38,8 +38,6 @@ class Join:
 
 class TextReader:
     """A tokenizer as prunekit uses it.
-
-    opening, closing: the special tokens that it adds before and behind every text.
 
     Attributes:
         closes: whether a text keeps the closing ones (behind a decoder's text they would tell the model that all is
@@ -80,31 +78,31 @@ class TextReader:
         """The special tokens that the tokenizer adds behind every text."""
         return self._added[1]
 
-    def shown(self, ids: Ids) -> list[str]:
-        """Tokens by the names that the tokenizer has for them, each a piece of one line, blanks as U+2423."""
+    def token_names(self, ids: Ids) -> list[str]:
+        """The tokenizer's names of tokens, printable in one line, blanks as U+2423."""
         return [_visible(str(token)) for token in self.tokenizer.convert_ids_to_tokens(list(ids))]
 
-    def written(self, ids: Ids) -> str:
-        """What tokens stand for."""
+    def decoded(self, ids: Ids) -> str:
+        """The text that tokens stand for."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def shortened(self, text: str, tokens: int, *, plain: bool) -> str:
         """The text without (about, and at least one of) its last `tokens` tokens."""
-        asked = dict(add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain, verbose=False)
-        offsets = self.tokenizer(text, **asked)["offset_mapping"]
+        options = dict(add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain, verbose=False)
+        offsets = self.tokenizer(text, **options)["offset_mapping"]
         return text[: offsets[-tokens][0]] if 0 < tokens <= len(offsets) else ""
 
     def special(self, ids: Ids) -> list[int]:
-        """Which of the ids are special tokens; none is that for what is unknown, nor what is a word or mark."""
+        """Which of the ids are special tokens; the unknown token and tokens that are words or marks do not count."""
         return [] if self._special.isdisjoint(ids) else [token for token in ids if token in self._special]
 
     def content(self, ids: Ids) -> Ids:
-        """Which tokens say something, being more than a blank."""
+        """The tokens that are more than a blank."""
         return tuple(token for token in ids if not self._is_blank(token))
 
     @cached_property
     def unknown(self) -> int | None:
-        """The id of what the tokenizer does not know, or None where it can read anything."""
+        """The id of the unknown token, or None where the tokenizer can read anything."""
         rules = self.tokenizer.backend_tokenizer
         if not hasattr(rules.model, "unk_token"):  # a unigram model does not say it
             return None if self.tokenizer.unk_token_id is None else int(self.tokenizer.unk_token_id)
@@ -118,41 +116,39 @@ class TextReader:
 
     @cached_property
     def _special(self) -> frozenset[int]:
-        names = {
-            position: token.content for position, token in self.tokenizer.added_tokens_decoder.items() if token.special
-        }
+        names = {index: token.content for index, token in self.tokenizer.added_tokens_decoder.items() if token.special}
         names |= zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True)
         ends = {getattr(self.tokenizer, f"{name}_token_id") for name in ("bos", "eos", "cls", "sep")}
         # what is unknown may stand in any text, unless the same token also ends one
-        strange = names.keys() - ({self.unknown} - ends)
+        candidates = names.keys() - ({self.unknown} - ends)
         # a word or a mark ("!" for padding, a newline for the end) stands in texts as what it is
-        return frozenset(token for token in strange if len(names[token]) > 2 and not names[token].isalnum())
+        return frozenset(token for token in candidates if len(names[token]) > 2 and not names[token].isalnum())
 
     @cached_property
     def _added(self) -> tuple[Ids, Ids]:
-        """What the tokenizer adds before and behind a text, seen at one of which it reads something."""
+        """What the tokenizer adds before and behind a text, seen on one that it can read."""
         for text in ("a", "1", *self.tokenizer.get_vocab()):
             try:
-                read = self.tokenizer(text, return_special_tokens_mask=True)
+                encoded = self.tokenizer(text, return_special_tokens_mask=True)
             except Exception:  # noqa: S112 (a tokenizer may refuse any word; the next is tried)
                 continue
-            ids, added = tuple(read["input_ids"]), list(read["special_tokens_mask"])
+            ids, added = tuple(encoded["input_ids"]), list(encoded["special_tokens_mask"])
             if 0 in added:
                 first, last = added.index(0), len(added) - added[::-1].index(0)
                 return ids[:first], ids[last:]
-        raise ConfigError("the tokenizer reads no text at all; is its vocabulary empty?")
+        raise ConfigError("the tokenizer reads no text at all; check that its vocabulary is not empty")
 
-    def _read(self, **asked: Any) -> list[Ids]:
-        if [] in asked.values():
+    def _read(self, **arguments: Any) -> list[Ids]:
+        if [] in arguments.values():
             return []
         try:
-            return [tuple(ids) for ids in self.tokenizer(**asked, verbose=False)["input_ids"]]
+            return [tuple(ids) for ids in self.tokenizer(**arguments, verbose=False)["input_ids"]]
         except Exception as error:  # what the tokenizers library raises is a bare Exception
             raise DataError(f"the model's tokenizer cannot read these texts: {' '.join(str(error).split())}") from error
 
     def _is_blank(self, token: int) -> bool:
         if token not in self._blanks:
-            self._blanks[token] = not self.written((token,)).strip()
+            self._blanks[token] = not self.decoded((token,)).strip()
         return self._blanks[token]
 
     @cached_property
@@ -161,5 +157,5 @@ class TextReader:
 
 
 def _visible(token: str) -> str:
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in token)
-    return "".join(shown).replace(" ", "\u2423")
+    characters = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in token)
+    return "".join(characters).replace(" ", "\u2423")

@@ -1,6 +1,6 @@
-"""The proof of an export's README: its very lines are run, and must answer rows of a task as `eval` answers them.
+"""The check of an export's README: its code is run, and must answer rows of a task as `prunekit eval` does.
 
-What `eval` answers comes from the code that trained the ticket; what the lines answer, from PEFT and transformers.
+`eval` answers by the code that trained the ticket, the README's code by PEFT and transformers alone.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from prunekit.support.errors import ArtifactError
 from prunekit.support.seeding import generator
 from prunekit.tasks import Example
 
-# rows that are compared: so many of the longest, and others drawn by chance; answers to them at most
+# rows that are compared, how many of them are the longest, and how many answers they have at most
 _ROWS, _LONGEST, _ANSWERS = 32, 8, 512
-# by how much of the largest score the two may differ: rounding, where one reads rows in batches, the other one by one
+# how far the two may lie apart, as a part of the largest score: one reads rows in batches, the other one by one
 _ROUNDING, _NARROW_ROUNDING = 1e-4, 5e-2
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What was found over some rows.
+    """How far the README's code and `eval` agree over some rows.
 
     Attributes:
+        rows: how many were compared.
         different: how many are answered otherwise.
         difference: the largest of any two scores.
         largest: the largest score.
@@ -47,10 +48,10 @@ class Agreement:
 
     @property
     def sentence(self) -> str:
-        """For the user."""
+        """The comparison in one line for the user."""
         share = self.difference / self.largest if self.largest else 0.0
         return (
-            f"its README's lines against eval: {self.different} of {self.rows} answers differ, largest difference of "
+            f"its README's code against eval: {self.different} of {self.rows} answers differ, largest difference of "
             f"scores {self.difference:.2g} ({share:.1g} of the largest, {self.largest:.3g})"
         )
 
@@ -58,41 +59,44 @@ class Agreement:
 def sample(examples: Sequence[Example]) -> list[Example]:
     """The rows of a split that are compared: the longest, and some drawn by chance, the same each time."""
     order = sorted(examples, key=lambda example: (-len(example.text), example.index))
-    longest, rest = order[:_LONGEST], order[_LONGEST:]
-    drawn = torch.randperm(len(rest), generator=generator("export", "rows")).tolist()
-    rows = [*longest, *(rest[position] for position in drawn[: _ROWS - len(longest)])]
+    longest, others = order[:_LONGEST], order[_LONGEST:]
+    drawn = torch.randperm(len(others), generator=generator("export", "rows")).tolist()
+    rows = [*longest, *(others[index] for index in drawn[: _ROWS - len(longest)])]
     answers = accumulate(len(row.choices) for row in rows)
     return [row for row, count in zip(rows, answers, strict=True) if count <= _ANSWERS] or rows[:1]
 
 
-def compare(folder: Path, examples: Sequence[Example], expected: Sequence[Tensor], **given: Any) -> Agreement:
-    """Run the lines of the README in an adapter's folder on some rows.
+def compare(folder: Path, examples: Sequence[Example], expected: Sequence[Tensor], **values: Any) -> Agreement:
+    """Run the code of the README in an adapter's folder on some rows.
 
     Args:
+        folder: the adapter's.
+        examples: the rows.
         expected: the [C] scores of each row's choices, as `eval` has them.
-        given: what the lines are handed instead of loading it themselves, by its name there (`tokenizer` and `base`).
+        values: what the code is given instead of loading it, by its name there (`tokenizer` and `base`).
 
     Raises:
-        ArtifactError: where the lines fail.
+        ArtifactError: where the code fails.
     """
     try:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes on how to load, for whoever loads it by hand
-            lines = _defined(folder, {"folder": folder, **given})
-            theirs = [lines["scores"](row.fields, row.choices) for row in examples]
-            told = iter(theirs)
-            lines["scores"] = lambda fields, choices: next(told)  # what `answer` asks is known
-            chosen = [lines["answer"](row.fields, row.choices) for row in examples]
+            names = _defined(folder, {"folder": folder, **values})
+            scores = [names["scores"](row.fields, row.choices) for row in examples]
+            computed = iter(scores)
+            names["scores"] = lambda fields, choices: next(computed)  # `answer` need not compute them again
+            chosen = [names["answer"](row.fields, row.choices) for row in examples]
     except Exception as error:  # whatever PEFT, transformers and the model raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ArtifactError(f"not exported, since the lines of its README fail ({reason})") from error
-    return _agreement(expected, [torch.tensor(scores) for scores in theirs], chosen)
+        raise ArtifactError(f"not exported, since the code of its README fails ({reason})") from error
+    return _agreement(expected, [torch.tensor(scores) for scores in scores], chosen)
 
 
 def check(agreement: Agreement, dtype: torch.dtype) -> None:
-    """Whether the lines of a README answer as `eval` does.
+    """Refuse an export whose README answers otherwise than `eval`.
 
     Args:
+        agreement: of the comparison.
         dtype: what the model of `eval` computes in.
 
     Raises:
@@ -103,27 +107,33 @@ def check(agreement: Agreement, dtype: torch.dtype) -> None:
     if agreement.different == 0 and agreement.difference <= bar:
         return
     raise ArtifactError(
-        f"not exported: {agreement.sentence}; PEFT feeds the model other inputs than it was trained with here, so use "
-        "--to embeddings"
+        f"not exported: {agreement.sentence}; PEFT feeds the model other inputs than the prompt was trained with; "
+        "use --to embeddings"
     )
 
 
-def _agreement(ours: Sequence[Tensor], theirs: Sequence[Tensor], chosen: Sequence[int]) -> Agreement:
-    gaps = [float((own - other).abs().nan_to_num(torch.inf).max()) for own, other in zip(ours, theirs, strict=True)]
-    different = sum(int(own.argmax()) != choice for own, choice in zip(ours, chosen, strict=True))
-    return Agreement(len(ours), different, max(gaps), max(float(own.abs().max()) for own in ours))
+def _agreement(expected_scores: Sequence[Tensor], actual_scores: Sequence[Tensor], chosen: Sequence[int]) -> Agreement:
+    gaps = [
+        float((expected - actual).abs().nan_to_num(torch.inf).max())
+        for expected, actual in zip(expected_scores, actual_scores, strict=True)
+    ]
+    different = sum(int(expected.argmax()) != choice for expected, choice in zip(expected_scores, chosen, strict=True))
+    return Agreement(
+        len(expected_scores), different, max(gaps), max(float(expected.abs().max()) for expected in expected_scores)
+    )
 
 
-def _defined(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+def _defined(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """What the code of the README that prunekit wrote into a folder defines, in a module of its own.
 
     Args:
-        given: names that hold these values, in place of what the code assigns to them.
+        folder: where the README lies.
+        values: name -> value, in place of what the code assigns to it.
     """
     code = (folder / CARD).read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     tree = ast.parse(code)
     tree.body = [
-        line for line in tree.body if not (isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) in given)
+        line for line in tree.body if not (isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) in values)
     ]
     path = folder / "lines.py"
     path.write_text(ast.unparse(tree), encoding="utf-8")
@@ -131,7 +141,7 @@ def _defined(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    vars(module).update(given)
+    vars(module).update(values)
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)

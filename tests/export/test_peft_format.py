@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from prunekit import export
-from prunekit.export import Story, foreign
+from prunekit.export import TicketInfo, peft_format
 from prunekit.export.attach import attach
 from prunekit.support.errors import ArtifactError, ConfigError, DataError, PrunekitError
 
@@ -23,8 +23,8 @@ PLAIN = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_to
 
 def put(folder, tensors=None, **settings):
     """An adapter of two tokens, with other settings and further tensors."""
-    (folder / foreign.CONFIG).write_text(json.dumps(PLAIN | settings))
-    save_file({"prompt_embeddings": torch.ones(2, 32)} | (tensors or {}), folder / foreign.TENSORS)
+    (folder / peft_format.CONFIG).write_text(json.dumps(PLAIN | settings))
+    save_file({"prompt_embeddings": torch.ones(2, 32)} | (tensors or {}), folder / peft_format.TENSORS)
     return str(folder)
 
 
@@ -98,7 +98,7 @@ def test_every_setting_that_peft_has_was_looked_at():
     peft = pytest.importorskip("peft")
     for kind in (peft.PromptTuningConfig, peft.PromptEncoderConfig):
         names = {one.name for one in fields(kind)}
-        assert names <= foreign._WITHOUT_EFFECT | foreign._JUDGED
+        assert names <= peft_format._WITHOUT_EFFECT | peft_format._CHECKED
         assert {"num_virtual_tokens", "modules_to_save", "token_dim"} <= names
 
 
@@ -160,15 +160,15 @@ def test_the_decoders_rows_which_peft_never_reads_are_left_out(kind, tmp_path):
     bone = arch.frozen(kind)
     made = peft.get_peft_model(bone.model, peft.PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3))
     made.eval().save_pretrained(tmp_path)
-    assert load_file(tmp_path / foreign.TENSORS)["prompt_embeddings"].shape == (6, tiny.WIDTH)
+    assert load_file(tmp_path / peft_format.TENSORS)["prompt_embeddings"].shape == (6, tiny.WIDTH)
     ticket = export.read_adapter(str(tmp_path), pieces=4)
     assert ticket.mask.tokens == 3
     ids, begun = arch.texts()[5][None], torch.tensor([[0, 4]])
     with torch.no_grad():
         theirs = made(input_ids=ids, decoder_input_ids=begun).logits
         assert torch.equal(attach(bone.model, ticket)(ids, decoder_input_ids=begun).logits, theirs)
-    config = json.loads((tmp_path / foreign.CONFIG).read_bytes())
-    (tmp_path / foreign.CONFIG).write_text(json.dumps(config | {"num_transformer_submodules": 1}))
+    config = json.loads((tmp_path / peft_format.CONFIG).read_bytes())
+    (tmp_path / peft_format.CONFIG).write_text(json.dumps(config | {"num_transformer_submodules": 1}))
     refused(str(tmp_path), "num_virtual_tokens = 3", "[6, 32]")
 
 
@@ -179,8 +179,8 @@ def test_a_module_that_peft_trained_beside_the_prompt_is_refused(module, tmp_pat
     config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, modules_to_save=[module])
     peft.get_peft_model(model, config).save_pretrained(tmp_path)
     refused(str(tmp_path), module)
-    config = json.loads((tmp_path / foreign.CONFIG).read_bytes())
-    (tmp_path / foreign.CONFIG).write_text(json.dumps(config | {"modules_to_save": None}))
+    config = json.loads((tmp_path / peft_format.CONFIG).read_bytes())
+    (tmp_path / peft_format.CONFIG).write_text(json.dumps(config | {"modules_to_save": None}))
     refused(str(tmp_path), f"{module}.weight")  # its tensor is there still
 
 
@@ -194,7 +194,7 @@ def header(folder, **tensors):
         for name, (dtype, shape, size) in tensors.items()
     }
     text = json.dumps(facts).encode()
-    (folder / foreign.TENSORS).write_bytes(len(text).to_bytes(8, "little") + text)
+    (folder / peft_format.TENSORS).write_bytes(len(text).to_bytes(8, "little") + text)
 
 
 def test_a_small_file_that_claims_a_huge_prompt_is_refused_at_once(tmp_path):
@@ -205,7 +205,7 @@ def test_a_small_file_that_claims_a_huge_prompt_is_refused_at_once(tmp_path):
         (2**62, [2**62, 2**62], 0),
         (2, [2, 32], 256),
     ]:
-        (tmp_path / foreign.CONFIG).write_text(json.dumps(PLAIN | {"num_virtual_tokens": count}))
+        (tmp_path / peft_format.CONFIG).write_text(json.dumps(PLAIN | {"num_virtual_tokens": count}))
         header(tmp_path, prompt_embeddings=("F32", shape, size))
         start = time.monotonic()
         refused(str(tmp_path), kind=PrunekitError)
@@ -214,9 +214,9 @@ def test_a_small_file_that_claims_a_huge_prompt_is_refused_at_once(tmp_path):
 
 def test_a_sparse_file_of_a_whole_huge_prompt_is_refused_before_it_is_read(tmp_path):
     rows = 2**23
-    (tmp_path / foreign.CONFIG).write_text(json.dumps(PLAIN | {"num_virtual_tokens": rows}))
+    (tmp_path / peft_format.CONFIG).write_text(json.dumps(PLAIN | {"num_virtual_tokens": rows}))
     header(tmp_path, prompt_embeddings=("F32", [rows, 1024], rows * 4096))
-    path = tmp_path / foreign.TENSORS
+    path = tmp_path / peft_format.TENSORS
     try:
         os.truncate(path, path.stat().st_size + rows * 4096)
     except OSError:
@@ -228,19 +228,19 @@ def test_a_sparse_file_of_a_whole_huge_prompt_is_refused_before_it_is_read(tmp_p
 
 def test_a_header_that_is_longer_than_any_adapters_is_not_read(tmp_path):
     put(tmp_path)
-    path = tmp_path / foreign.TENSORS
+    path = tmp_path / peft_format.TENSORS
     path.write_bytes((2**26).to_bytes(8, "little") + b" " * 64)
     os.truncate(path, 2**26 + 8)
     refused(str(tmp_path), "more tensors than any adapter", kind=DataError)
 
 
-@pytest.mark.parametrize("name", [foreign.CONFIG, foreign.TENSORS, "prunekit.json"])
+@pytest.mark.parametrize("name", [peft_format.CONFIG, peft_format.TENSORS, "prunekit.json"])
 def test_a_pipe_or_a_folder_in_place_of_a_file_is_not_waited_for(name, tmp_path):
     bone = arch.frozen("gpt2")
     for number, make in enumerate((os.mkfifo, os.mkdir)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        for file, content in export.adapter_files(arch.ticket(bone), bone, Story()).items():
+        for file, content in export.adapter_files(arch.ticket(bone), bone, TicketInfo()).items():
             (folder / file).write_bytes(content)
         (folder / name).unlink()
         make(folder / name)
@@ -249,5 +249,5 @@ def test_a_pipe_or_a_folder_in_place_of_a_file_is_not_waited_for(name, tmp_path)
 
 def test_settings_of_many_megabytes_are_not_read(tmp_path):
     put(tmp_path)
-    os.truncate(tmp_path / foreign.CONFIG, 2**30)
-    refused(str(tmp_path), foreign.CONFIG, kind=DataError)
+    os.truncate(tmp_path / peft_format.CONFIG, 2**30)
+    refused(str(tmp_path), peft_format.CONFIG, kind=DataError)

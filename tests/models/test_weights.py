@@ -5,11 +5,11 @@ import tiny
 import torch
 
 from prunekit.engine import memory
-from prunekit.engine.cohort import Member, soft
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.train import train
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.run import run
-from prunekit.models import large, load
+from prunekit.models import load, weights
 from prunekit.support.errors import ConfigError
 
 # what of each tiny model lies on disk; the rest in main memory
@@ -28,19 +28,19 @@ def both(request, tmp_path_factory):
     folder = tiny.save_model(request.param, tmp_path_factory.mktemp("large") / "model")
     plain = load(str(folder))
     with pytest.MonkeyPatch.context() as patch:
-        told = large.weights
+        told = weights.loading_arguments
 
         def spread(*arguments):
             return told(*arguments) | {"device_map": ON_DISK[request.param]}
 
-        patch.setattr(large, "weights", spread)
+        patch.setattr(weights, "loading_arguments", spread)
         return plain, load(str(folder), device="auto")
 
 
 def judged(bone):
     cohort = [tiny.ticket(bone, seed=seed) for seed in range(2)]
     members = [Member(ticket) for ticket in cohort]
-    losses = bone.losses(soft(members), bone.batch([tiny.encoded(bone, tiny.examples(4))], every_choice=False))
+    losses = bone.losses(prompt_batch(members), bone.batch([tiny.encoded(bone, tiny.examples(4))], every_choice=False))
     losses.sum().backward()
     return losses.detach(), [one.grad for member in members for one in member.parameters()]
 
@@ -66,7 +66,7 @@ def test_a_spread_model_trains_with_its_layers_computed_again(both):
     memory.recompute_activations(spread)
     tickets = [[tiny.ticket(bone, seed=seed) for seed in range(2)] for bone in both]
     plan = tiny.plan(train_steps=3, evaluate_every=3)
-    ended = [train(some, bone, tiny.lessons(bone), plan) for some, bone in zip(tickets, both, strict=True)]
+    ended = [train(some, bone, tiny.training_data(bone), plan) for some, bone in zip(tickets, both, strict=True)]
     for one, other in zip(*ended, strict=True):
         mine, theirs = one.last.values.state["values"], other.last.values.state["values"]
         assert torch.allclose(mine, theirs, atol=1e-5)
@@ -89,16 +89,16 @@ def test_quantised_weights_are_refused_where_there_is_no_cuda(bits, tmp_path):
 
 
 def test_what_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr(large, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="accelerate is not installed; pip install accelerate bitsandbytes"):
-        large.weights("float32", "auto", 32)
+        weights.loading_arguments("float32", "auto", 32)
     with pytest.raises(ConfigError, match="bitsandbytes is not installed; pip install accelerate bitsandbytes"):
-        large.weights("8bit", "cuda", 32)
+        weights.loading_arguments("8bit", "cuda", 32)
 
 
 def test_quantised_weights_are_asked_for_by_their_bits(monkeypatch):
-    monkeypatch.setattr(large, "find_spec", lambda name: object())
-    four, eight = (large.weights(bits, "cuda:1", 32) for bits in ("4bit", "8bit"))
+    monkeypatch.setattr(weights, "find_spec", lambda name: object())
+    four, eight = (weights.loading_arguments(bits, "cuda:1", 32) for bits in ("4bit", "8bit"))
     assert four["quantization_config"].load_in_4bit
     assert eight["quantization_config"].load_in_8bit
     assert four["device_map"] == eight["device_map"] == {"": "cuda:1"}

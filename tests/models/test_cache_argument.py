@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 from transformers import DynamicCache
 
-from prunekit.models.keeping import keeping
+from prunekit.models.cache_argument import cache_argument
 
 
 def model(*names):
@@ -27,4 +27,4 @@ def model(*names):
 )  # fmt: skip
 def test_the_newest_name_that_the_model_takes(names, expected):
     cache = DynamicCache()
-    assert keeping(model(*names), cache) == ({expected: cache} if expected else {})
+    assert cache_argument(model(*names), cache) == ({expected: cache} if expected else {})
