@@ -5,7 +5,8 @@ import pandas as pd
 
 from prunekit.analysis import controls, curves, functional, overlap, spectra, training, unit_scores
 from prunekit.analysis.subjects import KEYS
-from prunekit.analysis.tables.importance import MEASURED, SCORED
+from prunekit.analysis.tables.measured import MEASURED
+from prunekit.analysis.tables.scores import SCORED
 
 NAN = float("nan")
 SEEDS = range(3)

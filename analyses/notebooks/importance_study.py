@@ -40,7 +40,7 @@ from IPython.display import SVG, display
 from prunekit.analysis import importance_conclusions, model_access, overlap, tables, unit_scores
 from prunekit.analysis.conclusions import as_table
 from prunekit.plots import importance, mask_overlap, score_agreement, score_histogram, token_map
-from prunekit.plots.picture import LackingError, Picture
+from prunekit.plots.figure import Figure, LackingError
 
 # %% tags=["parameters"]
 #: Run directory to be studied; by default a small one, packed beside this notebook.
@@ -57,10 +57,10 @@ for gap in tables.gaps(run)["line"]:
     print(f"not finished: {gap}")
 
 
-def show(picture: Picture) -> None:
+def show(figure: Figure) -> None:
     """The figure, or what the run lacks for it."""
     try:
-        display(SVG(data=picture.render(picture.table_of([run]), "svg", columns=2)))
+        display(SVG(data=figure.render(figure.table_of([run]), "svg", columns=2)))
     except LackingError as lack:
         print(f"not drawn: {lack}")
 
@@ -78,8 +78,8 @@ scores = tables.scores([run], stage)
 ranked = unit_scores.ranked(scores)
 first = ranked[(ranked["stage"] == "") & (ranked["level"] == "token") & ranked["kept"]]
 display(first.pivot_table(index=["seed", "token"], columns="kind", values="rank").astype(int))
-show(score_histogram.PICTURE)
-show(token_map.PICTURE)
+show(score_histogram.FIGURE)
+show(token_map.FIGURE)
 
 # %% [markdown]
 """
@@ -94,7 +94,7 @@ measured = tables.measured([run])
 beside = unit_scores.beside(scores, measured)
 exact = [kind for kind in ("leave-one-out", "shapley") if kind in set(measured["kind"])]
 print(f"measured exactly: {', '.join(exact) or f'nothing; run: prunekit score {RUN}/seed=0/round=00'}")
-show(importance.PICTURE)
+show(importance.FIGURE)
 if exact:
     display(beside[beside[exact[0]].notna()].sort_values(exact[0], ascending=False).head(20).round(4))
 
@@ -107,7 +107,7 @@ if exact:
 agreement = unit_scores.agreement(beside)
 against = agreement[agreement["first"].isin(exact) | agreement["second"].isin(exact)]
 display(against.groupby(["first", "second"])[["spearman", "spearman_low", "spearman_high", "kendall"]].mean().round(2))
-show(score_agreement.PICTURE)
+show(score_agreement.FIGURE)
 
 # %% [markdown]
 """
@@ -122,7 +122,7 @@ last = (
     mask_agreement[mask_agreement["round"] == mask_agreement["round"].max()] if len(mask_agreement) else mask_agreement
 )
 display(last)
-show(mask_overlap.PICTURE)
+show(mask_overlap.FIGURE)
 
 # %% [markdown]
 """

@@ -79,7 +79,7 @@ Lines are singular values, the band holds 95 % of Gaussian matrices of the same 
 
 # %%
 table = spectrum.table_of([run])
-display(SVG(data=spectrum.PICTURE.render(table, "svg", columns=2)))
+display(SVG(data=spectrum.FIGURE.render(table, "svg", columns=2)))
 
 # %% [markdown]
 """
@@ -120,7 +120,7 @@ snapshots = [tables.snapshots(run, int(str(subject.keys["seed"]))) for subject i
 path = training.path(snapshots, matrices=rank_conclusions.MATRICES, draws=99)
 entropy = path[path["measure"] == "entropy"]
 display(entropy.pivot_table(index="step", columns="matrix", values="value").round(2))
-display(SVG(data=rank_while_training.PICTURE.render(rank_while_training.table_of([run]), "svg", columns=2)))
+display(SVG(data=rank_while_training.FIGURE.render(rank_while_training.table_of([run]), "svg", columns=2)))
 
 # %% [markdown]
 """
@@ -144,7 +144,7 @@ nothing retrained. Random directions of the same space stand beside it.
 
 # %%
 curve = functional_rank.table_of([run])
-display(SVG(data=functional_rank.PICTURE.render(curve, "svg", columns=2)))
+display(SVG(data=functional_rank.FIGURE.render(curve, "svg", columns=2)))
 needed = functional.ranks(curve)
 display(needed.groupby(["of", "directions", "criterion"])[["rank", "full", "share"]].mean().round(2))
 
@@ -175,7 +175,7 @@ else:
 """
 
 # %%
-for stage in [name for name in run.stages() if name.startswith("prune-")]:
+for stage in [name for name in run.stages() if name.verb == "prune"]:
     pruned = training.pruning(tables.lineages(run, stage), matrices=rank_conclusions.MATRICES, draws=99)
     pruned = pruned[pruned["measure"] == "entropy"]
     print(stage)

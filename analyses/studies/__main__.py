@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,8 @@ from analyses.studies.effects import effects
 from analyses.studies.performing import Budget, StudyParts, perform, study_parts
 from analyses.studies.study import PAGE, PICTURE, PILOT, RESULTS, UNITS, Study
 from prunekit.plots import effects as picture
-from prunekit.plots.command import run as run_app
 from prunekit.support import atomic, terminal
+from prunekit.support.errors import PrunekitError
 
 Names = Annotated[list[str], typer.Argument(help="of the studies", metavar="NAME...")]
 Runs = Annotated[Path, typer.Option(help="where runs are kept; all studies share it")]
@@ -99,4 +100,7 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    run_app(app, "python -m analyses.studies", None)
+    try:
+        app(prog_name="python -m analyses.studies")
+    except PrunekitError as error:
+        sys.exit(f"analyses.studies: {error}")

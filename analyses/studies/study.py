@@ -15,7 +15,7 @@ import torch
 
 from analyses.studies.effects import Question
 from prunekit.analysis import tables
-from prunekit.runs.run import Run
+from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import DataError
 
 PLAN, PARTS, PAGE, PICTURE, RESULTS = "plan.md", "study.toml", "README.md", "effects.svg", "results"
@@ -77,7 +77,7 @@ class Study:
         return pd.read_csv(path) if path.exists() else None
 
 
-def runs_of(part_runs: PartRuns) -> list[Run]:
+def runs_of(part_runs: PartRuns) -> list[Snapshot]:
     """The runs of a part, each once."""
     return [tables.opened(path) for path in dict.fromkeys(path for path, _, _ in part_runs.runs)]
 

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from prunekit.cli.app import app
-from prunekit.plots.catalog import PICTURES
+from prunekit.plots.catalog import FIGURES
 
 _OPENING = """# The command line
 
@@ -25,7 +25,7 @@ def page() -> str:
     verbs = list(_verbs(typer.main.get_command(app), "prunekit"))
     rows = [[f"[`{name}`](#{_anchor(name)})", _help(verb)] for name, verb in verbs]
     figures = [
-        [_code(picture.name), escape(picture.shows, quote=False), _own_flags(picture.choices)] for picture in PICTURES
+        [_code(figure.name), escape(figure.shows, quote=False), _own_flags(figure.choices)] for figure in FIGURES
     ]
     parts = [_OPENING, _table(["verb", "what it does"], rows), *(_verb(name, verb) for name, verb in verbs)]
     parts += ["## Figures {#figures}", _table(["figure", "what it shows", "flags of its own"], figures)]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from prunekit.analysis import controls, tables
 from prunekit.analysis.control_conclusions import conclusions
-from prunekit.runs.run import Run
+from prunekit.runs.reader import RunReader
 from prunekit.support import terminal
 from prunekit.tasks.metrics import bounds
 
@@ -50,7 +50,7 @@ class ArmComparison:
         }
 
 
-def compare_arms(runs: Sequence[tuple[Run, str]], margin: float) -> ArmComparison:
+def compare_arms(runs: Sequence[tuple[RunReader, str]], margin: float) -> ArmComparison:
     """One stage of each run beside its controls.
 
     Args:

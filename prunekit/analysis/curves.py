@@ -37,7 +37,7 @@ def density(rounds: pd.DataFrame) -> pd.DataFrame:
     """The metric of each round and arm over its finished seeds.
 
     Args:
-        rounds: of `tables.rounds`. Trials of a search are left out; `tables.cells` has them.
+        rounds: of `tables.rounds`. Trials of a search are left out; `tables.trials` has them.
 
     Columns:
         `KEYS` without seed; metric (its name); tokens, pieces, cells (counts), density, parameters, seconds (means);

@@ -5,7 +5,6 @@ What a measurement on a run finds is written beside the run, and found there the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from prunekit.pruning.scores import SCORES, Level
 from prunekit.pruning.scores.leave_one_out import Ablation
 from prunekit.pruning.scores.shapley import most_subsets
 from prunekit.pruning.ticket import Ticket
-from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey
+from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey, Stage
 from prunekit.runs.run import Files, Run
 from prunekit.support import atomic
 from prunekit.support.digest import identity
@@ -146,23 +145,22 @@ def _changes(source: OpenedTicket, use: TicketInUse, flags: Mapping[str, Any]) -
 
 
 def _kept_beside_run(
-    run: Run, key: RunKey, use: TicketInUse, request: ScoreRequest, changes: Mapping[str, Any], progress: Progress
+    run: Run, prompt: RunKey, use: TicketInUse, request: ScoreRequest, changes: Mapping[str, Any], progress: Progress
 ) -> Importance:
     """A measurement on a round of a run: that which lies there, or else it is made and written."""
     settings = {**asdict(request), **changes}
-    stage = f"score-{identity(settings, 4)}"
-    place = RunKey(f"{stage}/{key.stage}".rstrip("/"), key.seed, key.round)
+    stage = Stage.of("score", identity(settings, 4))
+    key = RunKey(stage.inside(prompt.stage), prompt.seed, prompt.round)
     with run.locked():
         run.write_stage(stage, {name: value for name, value in settings.items() if value is not None})
-        if not run.done([place]):
+        if not run.done([key]):
             importance = _measured(use, request, progress)
             facts = importance.facts | {"rows": len(use.rows[importance.facts["split"]])}
             facts |= {"digests": provenance.digests(use.content), **changes}
             content = {IMPORTANCE: atomic.as_parquet(importance.table), FACTS: atomic.as_json(facts)}
-            environment.record(run, [place], use.experiment.machine.device)
-            run.commit([Files(place, content, {})])
-    table = pd.read_parquet(run.read(place, IMPORTANCE))
-    return Importance(table, json.loads(run.read(place, FACTS).read_bytes()), run.folder(place))
+            environment.record(run, [key], use.experiment.machine.device)
+            run.commit([Files(key, content, {})])
+    return Importance(run.table(key, IMPORTANCE), run.facts(key, FACTS), run.folder(key))
 
 
 def _measured(use: TicketInUse, request: ScoreRequest, progress: Progress) -> Importance:

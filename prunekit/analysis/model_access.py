@@ -21,8 +21,8 @@ from prunekit.prompts.mask import Mask
 from prunekit.prompts.methods import kind
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import round_files
-from prunekit.runs.paths import RunKey
-from prunekit.runs.run import Run
+from prunekit.runs.paths import DENSE, RunKey
+from prunekit.runs.reader import RunReader
 from prunekit.support.errors import ArtifactError, ConfigError
 from prunekit.tasks import Example, Task
 
@@ -35,7 +35,7 @@ _SEEDS = 1_000_000_000
 
 
 def evaluator(
-    run: Run,
+    run: RunReader,
     seed: int = 0,
     *,
     key: RunKey | None = None,
@@ -61,7 +61,7 @@ def evaluator(
         ConfigError: where the method also moves the input embeddings, which no values can replace, or model and task
             cannot be loaded.
     """
-    ticket = round_files.finished_ticket(run, key or RunKey("", seed, 0))
+    ticket = round_files.finished_ticket(run, key or RunKey(DENSE, seed, 0))
     if kind(ticket.method, ticket.state).moves_input:
         raise ConfigError(f'{run.path}: method "{ticket.method}" also moves the input; its values alone are no prompt')
     experiment = experiment_of(run)
@@ -82,7 +82,7 @@ def evaluator(
     return losses_and_metric
 
 
-def starts(run: Run) -> Callable[[int], Tensor]:
+def starts(run: RunReader) -> Callable[[int], Tensor]:
     """How a run starts its prompts: count -> [count, P, H], different starts of seeds that no run has.
 
     The same for the same count; each is drawn once.
@@ -102,7 +102,7 @@ def starts(run: Run) -> Callable[[int], Tensor]:
     return lambda count: torch.stack([start(number) for number in range(count)])
 
 
-def embedding(run: Run, model: FrozenModel | None = None) -> tuple[Tensor, list[str]]:
+def embedding(run: RunReader, model: FrozenModel | None = None) -> tuple[Tensor, list[str]]:
     """The input embeddings of a run's model, [V, H] in float32, and the V words they stand for.
 
     Args:
@@ -120,7 +120,7 @@ def embedding(run: Run, model: FrozenModel | None = None) -> tuple[Tensor, list[
     return model.embed(torch.arange(count)).detach().float().cpu(), words
 
 
-def experiment_of(run: Run) -> Experiment:
+def experiment_of(run: RunReader) -> Experiment:
     """The experiment that a run's settings describe.
 
     Raises:
@@ -136,7 +136,7 @@ def experiment_of(run: Run) -> Experiment:
 
 
 def _check_same(
-    run: Run, model: FrozenModel, task: Task | None = None, splits: Mapping[str, Sequence[Example]] | None = None
+    run: RunReader, model: FrozenModel, task: Task | None = None, splits: Mapping[str, Sequence[Example]] | None = None
 ) -> None:
     """Whether model, task and rows are still those that a run was made with; its figures would be of others."""
     provenance.check(

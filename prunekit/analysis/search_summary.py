@@ -8,7 +8,7 @@ import pandas as pd
 
 from prunekit.analysis import halving, tables
 from prunekit.pruning.schedule import rungs
-from prunekit.runs.run import Run
+from prunekit.runs.reader import RunReader
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class SearchSummary:
     """A search in short.
 
     Attributes:
-        trials: a row for each trial of each seed, as `tables.cells` makes it.
+        trials: a row for each trial of each seed, as `tables.trials` makes it.
         means: validation metric, mean over seeds: a row for each number of tokens, a column for each of pieces, the
             most first.
         chosen: a row for each seed's ticket: seed, tokens, density, validation, test.
@@ -29,9 +29,9 @@ class SearchSummary:
     halving: str | None
 
 
-def summarise_search(run: Run, stage: str) -> SearchSummary | None:
+def summarise_search(run: RunReader, stage: str) -> SearchSummary | None:
     """A search of a run in short; None where no trial is finished."""
-    trials = tables.cells(run, stage)
+    trials = tables.trials(run, stage)
     if trials.empty:
         return None
     finished = trials[trials["status"] == "done"]
@@ -43,7 +43,7 @@ def summarise_search(run: Run, stage: str) -> SearchSummary | None:
     return SearchSummary(trials, means, chosen, _halving(run, stage, trials))
 
 
-def _halving(run: Run, stage: str, trials: pd.DataFrame) -> str | None:
+def _halving(run: RunReader, stage: str, trials: pd.DataFrame) -> str | None:
     """What halving saved, or would have; None where it cannot be replayed (`paper` halves each of its lines apart)."""
     training = run.settings()["training"]
     steps, every = training["train_steps"], training["evaluate_every"]
@@ -51,12 +51,12 @@ def _halving(run: Run, stage: str, trials: pd.DataFrame) -> str | None:
     if dropped.any():
         updates, whole = int(trials["steps"].sum()), len(trials) * steps
         return (
-            f"successive halving: {updates} updates for {len(trials)} cells, {1 - updates / whole:.0%} less than "
+            f"successive halving: {updates} updates for {len(trials)} trials, {1 - updates / whole:.0%} less than "
             f"{steps} each; {int(dropped.sum())} dropped"
         )
     if not (trials["status"] == "done").any() or run.stage_settings(stage)["grid"] == "paper":
         return None
-    replayed = halving.replay(tables.curves(run, stage), rungs(steps, every))
+    replayed = halving.replay(tables.trial_curves(run, stage), rungs(steps, every))
     return (
         f"successive halving (--halving) would have saved {replayed['saving'].mean():.0%} of the updates, at a regret "
         f"of {replayed['regret'].mean():.3f} on validation (mean; largest {replayed['regret'].max():.3f})"

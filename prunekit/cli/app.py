@@ -8,6 +8,7 @@ from prunekit.cli import (
     compare,
     eval,
     export,
+    figures,
     import_,
     methods,
     predict,
@@ -39,5 +40,6 @@ app.command()(export.export)
 app.command("import")(import_.import_adapter)
 app.command()(methods.methods)
 app.command()(report.report)
+app.command()(figures.figures)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(runs.app, name="runs")

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from prunekit.analysis.search_summary import SearchSummary
-    from prunekit.runs.run import Run
+    from prunekit.runs.paths import Stage
+    from prunekit.runs.reader import RunReader
     from prunekit.runs.summary import RoundSummary
 
 _ROUND_COLUMNS = ("round", "seed", "tokens", "pieces", "density", "params", "validation", "test", "s", "ex/s")
 
 
-def print_run(run: Run, tolerance: float, *, stages: Sequence[str] | None = None, arms: bool = True) -> None:
+def print_run(run: RunReader, tolerance: float, *, stages: Sequence[str] | None = None, arms: bool = True) -> None:
     """The tables of a run's stages, and what was found.
 
     Args:
@@ -30,9 +31,7 @@ def print_run(run: Run, tolerance: float, *, stages: Sequence[str] | None = None
     Raises:
         ArtifactError: where a file of the run is damaged.
     """
-    from prunekit.runs.overview import with_times
-
-    results = with_times(run)
+    results = run.results(times=True)
     if results.empty:
         terminal.write(f"{run.path}: no finished round yet")
         return
@@ -44,31 +43,33 @@ def print_run(run: Run, tolerance: float, *, stages: Sequence[str] | None = None
     terminal.write(f"written to {run.path}")
 
 
-def _shown_stages(run: Run, results: pd.DataFrame) -> list[str]:
+def _shown_stages(run: RunReader, results: pd.DataFrame) -> list[Stage]:
     """The stages to show: every pruning and search, or else the dense round; and what `compare` chose."""
-    stages = [stage for stage in run.stages() if stage.startswith(("prune-", "search-"))]
-    dense = [""] if not stages and (results["stage"] == "").any() else []
-    return [*stages, *dense, *(stage for stage in run.stages() if stage.startswith("rates-"))]
+    from prunekit.runs.paths import DENSE
+
+    stages = [stage for stage in run.stages() if stage.is_pruned]
+    dense = [DENSE] if not stages and (results["stage"] == DENSE).any() else []
+    return [*stages, *dense, *(stage for stage in run.stages() if stage.is_chosen_rate)]
 
 
-def _print_stage(run: Run, stage: str, results: pd.DataFrame, tolerance: float) -> None:
+def _print_stage(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance: float) -> None:
     """One stage: the table of its rounds, or of its search, and what was found."""
-    if stage.startswith("search-"):
+    if stage.verb == "search":
         from prunekit.analysis.search_summary import summarise_search
 
         print_search(summarise_search(run, stage), stage, run.settings()["metric"])
         return
-    from prunekit.runs.paths import UNTRAINED
+    from prunekit.runs.paths import DENSE, UNTRAINED
 
     metric = run.settings()["metric"]
-    rates = stage.startswith("rates-")  # of `compare`, which has no dense round
-    rows = results[results["stage"].isin([stage] if rates else ["", stage]) & (results["arm"] == "")]
+    stages = [stage] if stage.is_chosen_rate else [DENSE, stage]  # `compare` has no dense round
+    rows = results[results["stage"].isin(stages) & (results["arm"] == "")]
     shuffled = ", trained on shuffled answers" if run.settings()["task"].get("labels") == "shuffled" else ""
     print_rounds(rows, metric, (stage or "dense") + shuffled)
     _print_conclusion(rows, results[results["stage"] == UNTRAINED], metric, tolerance)
 
 
-def _print_controls(run: Run, stage: str, results: pd.DataFrame, tolerance: float) -> None:
+def _print_controls(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance: float) -> None:
     """The tickets of a stage beside their controls, where any were trained."""
     from prunekit.pruning.controls import CONTROL_NAMES
 
@@ -135,7 +136,7 @@ def _print_conclusion(results: pd.DataFrame, untrained: pd.DataFrame, metric: st
 def print_search(search: SearchSummary | None, stage: str, metric: str) -> None:
     """The trials of a search: validation metric by kept tokens and pieces, what each seed chose, what halving does."""
     if search is None:
-        terminal.write(f"{stage}: no finished cell yet")
+        terminal.write(f"{stage}: no finished trial yet")
         return
     seeds = search.trials["seed"].nunique()
     columns = {"tokens": Column("tokens \\ pieces"), **{name: Column(str(name), digits(3)) for name in search.means}}
@@ -143,6 +144,6 @@ def print_search(search: SearchSummary | None, stage: str, metric: str) -> None:
     print_table(search.means.reset_index(), columns, title)
     chosen = {name: Column(name) for name in ("seed", "tokens")}
     chosen |= {name: Column(name, digits(3)) for name in ("density", "validation", "test")}
-    print_table(search.chosen, chosen, "chosen on validation; no other cell was looked at on test")
+    print_table(search.chosen, chosen, "chosen on validation; no other trial was looked at on test")
     if search.halving is not None:
         terminal.write(search.halving)

@@ -43,9 +43,9 @@ def show(run: Path, tolerance: Tolerance = 0.01, json: Json = False) -> None:
     """The rounds of a run and what was found."""
     from prunekit.cli.rounds import print_run
     from prunekit.runs.overview import facts_of
-    from prunekit.runs.run import Run
+    from prunekit.runs.snapshot import Snapshot
 
-    directory = Run.open(run)
+    directory = Snapshot.open(run)
     if json:
         facts = facts_of(directory, tolerance)
         terminal.write_json(facts | {"tickets": terminal.records(facts["tickets"])})

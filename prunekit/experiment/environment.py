@@ -14,8 +14,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prunekit import __version__
-from prunekit.runs import checksums
 from prunekit.runs.paths import ENVIRONMENT, RunKey
+from prunekit.runs.reader import RunReader
 from prunekit.runs.run import Run
 from prunekit.support.errors import ArtifactError
 
@@ -55,7 +55,7 @@ def current(device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def environments(run: Run) -> list[dict[str, Any]]:
+def environments(run: RunReader) -> list[dict[str, Any]]:
     """Every environment that rounds of a run were made in, in the order of their first use, with `rounds` of each.
 
     Raises:
@@ -64,7 +64,7 @@ def environments(run: Run) -> list[dict[str, Any]]:
     path = run.path / ENVIRONMENT
     if not path.exists():
         return []
-    facts = checksums.read_stamped(path, _REMEDY, run.path)
+    facts = run.environment(_REMEDY)
     if facts.get("run") != run.id:
         raise ArtifactError(f"{path}: belongs to another run; {_REMEDY}")
     try:
@@ -88,7 +88,7 @@ def record(run: Run, keys: Iterable[RunKey], device: str = "cpu") -> None:
     run.write_environment({"run": run.id, "environments": [entry for entry in others if entry["rounds"]]})
 
 
-def notes(run: Run, keys: Sequence[RunKey] | None = None, device: str = "cpu") -> list[str]:
+def notes(run: RunReader, keys: Sequence[RunKey] | None = None, device: str = "cpu") -> list[str]:
     """A line with the differences between this environment and those of a run's rounds; none where there are none.
 
     Args:

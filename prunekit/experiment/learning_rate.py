@@ -14,12 +14,12 @@ from pathlib import Path
 from prunekit.experiment.prepare import Prepared
 from prunekit.experiment.round_runner import Progress, RoundRunner, RoundSpec
 from prunekit.experiment.run import opened_run
-from prunekit.runs.paths import RunKey
+from prunekit.runs.paths import RunKey, Stage
 from prunekit.runs.run import Run
 from prunekit.support.digest import identity
 
 #: Where the trainings lie.
-RATES = "rates"
+RATES = Stage("rates")
 #: One training: its learning rate and seed.
 Key = tuple[float, int]
 
@@ -36,7 +36,7 @@ class RateSearch:
     """
 
     run: Run
-    stage: str
+    stage: Stage
     rates: Mapping[float, float]
     seeds: tuple[int, ...]
     chosen: float | None
@@ -55,7 +55,7 @@ def search_rates(prepared: Prepared, factors: Sequence[float], out: Path, progre
     rates = grid(prepared.plan.learning_rate, factors)
     with opened_run(prepared, out, progress) as (runner, cohorts):
         stage_settings = {"learning_rates": list(rates), "seeds": sorted(seeds)}
-        stage = f"{RATES}-{identity(stage_settings, 4)}"
+        stage = Stage.of(RATES, identity(stage_settings, 4))
         runner.directory.write_stage(RATES, {"holds": "trainings at one learning rate each, without test"})
         runner.directory.write_stage(stage, stage_settings)
         metrics = {key: value for rate in rates for key, value in _train(runner, rate, cohorts).items()}
@@ -105,4 +105,4 @@ def _train(runner: RoundRunner, rate: float, cohorts: Sequence[Sequence[int]]) -
 
 
 def _key(rate: float, seed: int) -> RunKey:
-    return RunKey(f"{RATES}/rate={rate:g}", seed, 0)
+    return RunKey(RATES.inside(f"rate={rate:g}"), seed, 0)

@@ -22,6 +22,7 @@ from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.init.source import Initialiser
 from prunekit.prompts.mask import Mask, piece_width
 from prunekit.pruning.ticket import State, Ticket, Values
+from prunekit.runs.paths import Stage
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
@@ -101,9 +102,9 @@ class Prepared:
         return width
 
     @property
-    def stage(self) -> str:
-        """The pruning's sub-directory, `prune-<id4>`."""
-        return f"prune-{identity(self.experiment.pruning.model_dump(mode='json'), 4)}"
+    def stage(self) -> Stage:
+        """The pruning's stage, `prune-<id4>`."""
+        return Stage.of("prune", identity(self.experiment.pruning.model_dump(mode="json"), 4))
 
     @property
     def search_settings(self) -> dict[str, Any]:
@@ -112,9 +113,9 @@ class Prepared:
         return pruning | self.experiment.search.model_dump(mode="json")
 
     @property
-    def search_stage(self) -> str:
-        """The search's sub-directory, `search-<id4>`."""
-        return f"search-{identity(self.search_settings, 4)}"
+    def search_stage(self) -> Stage:
+        """The search's stage, `search-<id4>`."""
+        return Stage.of("search", identity(self.search_settings, 4))
 
     @property
     def rows(self) -> list[Sequence[Encoded]]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from prunekit.prompts.factors import kaiming
 from prunekit.prompts.options import Decoder
 from prunekit.runs.round_files import finished_ticket
-from prunekit.runs.run import Run
+from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ConfigError, DivergedError
 from prunekit.support.seeding import generator
 
@@ -76,8 +76,8 @@ def source_prompts(names: Sequence[str], shape: tuple[int, int], model: str) -> 
     """
     values_by_digest: dict[str, Tensor] = {}
     for name in names:
-        run = Run.open(Path(name))
-        dense = [key for key in run.tickets() if not key.stage and run.result(key)["status"] == "done"]
+        run = Snapshot.open(Path(name))
+        dense = [key for key in run.tickets() if key.stage.is_dense and run.result(key)["status"] == "done"]
         if not dense:
             raise ConfigError(f"--subspace-from {name}: no finished dense prompt; run `prunekit tune` there first")
         for key in dense:

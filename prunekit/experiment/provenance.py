@@ -13,7 +13,7 @@ from typing import Any
 from prunekit.models import FrozenModel
 from prunekit.models.identity import DEFAULT, ModelIdentity
 from prunekit.pruning.ticket import Ticket
-from prunekit.runs.run import Run
+from prunekit.runs.reader import RunReader
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError
 from prunekit.tasks import Example, Task
@@ -85,7 +85,7 @@ def precision(model: Any) -> str:
     return str(model.dtype).removeprefix("torch.")
 
 
-def run_content(run: Run) -> dict[str, dict[str, str]]:
+def run_content(run: RunReader) -> dict[str, dict[str, str]]:
     """What a run was made with, from its settings; empty where they do not say."""
     return _checked(run.settings().get("content"))
 

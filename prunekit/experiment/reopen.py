@@ -21,6 +21,7 @@ from prunekit.experiment.settings import Experiment
 from prunekit.models import FrozenModel
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.paths import RunKey
+from prunekit.runs.reader import RunReader
 from prunekit.runs.round_files import locate, open_ticket
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
@@ -107,7 +108,7 @@ def opened(ticket: Ticket | Path | str) -> OpenedTicket:
     return OpenedTicket(open_ticket(Path(ticket)), str(ticket), run, key, settings_for_use(run))
 
 
-def settings_for_use(run: Run) -> dict[str, Any]:
+def settings_for_use(run: RunReader) -> dict[str, Any]:
     """What a run's tickets are used under where nothing else is said, by section."""
     settings = run.settings()
     return {section: settings[section] for section in SECTIONS}
@@ -191,7 +192,7 @@ def check_fit(ticket: Ticket, model: FrozenModel) -> None:
         raise ConfigError(f"the ticket's head is {wide} wide, the model's states {model.hidden_width}")
 
 
-def changed_settings(run: Run, flags: Mapping[str, Any]) -> dict[str, Any]:
+def changed_settings(run: RunReader, flags: Mapping[str, Any]) -> dict[str, Any]:
     """The given flags of model and task that are other than a run's own, by dotted name.
 
     A model, task or data of the same name that lies in another folder is the same.

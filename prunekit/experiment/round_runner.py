@@ -23,9 +23,9 @@ from prunekit.pruning.controls import CONTROLS
 from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
-from prunekit.runs import round_files
+from prunekit.runs import round_files, round_record
 from prunekit.runs.paths import RunKey
-from prunekit.runs.round_files import Outcome
+from prunekit.runs.round_record import RoundRecord
 from prunekit.runs.run import Files, Run
 from prunekit.support.errors import ArtifactError
 
@@ -116,7 +116,7 @@ class RoundRunner:
             tickets = [members[key] for key in cohort]
             trained = self._train(cohort, tickets, replace(spec, title=spec.title + part))
             contents = [
-                round_files.content(self._outcome(ticket, member))
+                round_record.content(self._round_record(ticket, member))
                 for ticket, member in zip(tickets, trained, strict=True)
             ]
             self._record(cohort)
@@ -145,8 +145,8 @@ class RoundRunner:
             files = []
             for key, (test, scores, diverged) in zip(cohort, measurements, strict=True):
                 metrics = {} if test is None else task.score(splits.test, test.chosen.tolist())
-                evaluation = round_files.TestEvaluation(splits.test, test, metrics, scores, diverged)
-                content = round_files.chosen(self.directory, chosen[key], evaluation)
+                evaluation = round_record.TestEvaluation(splits.test, test, metrics, scores, diverged)
+                content = round_record.chosen(self.directory, chosen[key], evaluation)
                 files.append(Files(key, content, timing))
             self._record(cohort)
             self.directory.commit(files)
@@ -235,12 +235,12 @@ class RoundRunner:
         result = evaluate(prompts, model, self.prepared.test)
         return [Evaluation(*row) for row in zip(result.losses, result.chosen, result.scores, strict=True)]
 
-    def _outcome(self, ticket: Ticket, member: TrainedMember) -> Outcome:
+    def _round_record(self, ticket: Ticket, member: TrainedMember) -> RoundRecord:
         """What is written about one member's round."""
         prepared = self.prepared
         splits, task = prepared.splits, prepared.task
         metrics = {} if member.test is None else task.score(splits.test, member.test.chosen.tolist())
-        return Outcome(
+        return RoundRecord(
             ticket=ticket,
             trained=member.trained,
             kept_at=member.kept_at,
@@ -276,8 +276,8 @@ def pack_cohorts(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunK
     """
 
     def order(key: RunKey) -> tuple[int, RunKey]:
-        stage, slash, control = key.stage.rpartition("/")
-        return -members[key].mask.tokens, key._replace(stage=stage + slash + _PACKED_AS.get(control, control))
+        stage = key.stage.top.inside(_PACKED_AS.get(key.stage.arm, key.stage.arm))
+        return -members[key].mask.tokens, key._replace(stage=stage)
 
     ordered = sorted(members, key=order)
     return [ordered[start : start + width] for start in range(0, len(ordered), width)]

@@ -24,7 +24,7 @@ from prunekit.pruning.schedule import Keep, rungs
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.distributed_run import run_at
-from prunekit.runs.paths import GRID, SETTINGS, UNTRAINED, RunKey
+from prunekit.runs.paths import DENSE, SETTINGS, UNTRAINED, RunKey, Stage
 from prunekit.runs.run import Run
 from prunekit.runs.store import Stored
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -199,7 +199,7 @@ def _prune(runner: RoundRunner, seeds: Sequence[int], keeps: Sequence[Keep]) -> 
 
     def learn(tickets: Sequence[Ticket]) -> list[RoundResult]:
         number = tickets[0].round
-        keys = [RunKey(prepared.stage if number else "", ticket.seed, number) for ticket in tickets]
+        keys = [RunKey(prepared.stage if number else DENSE, ticket.seed, number) for ticket in tickets]
         snapshots = prepared.snapshot_steps if number == 0 else ()
         spec = RoundSpec(f"round {number}", prepared.plan, snapshots)
         results = runner.learn(dict(zip(keys, tickets, strict=True)), spec)
@@ -236,7 +236,7 @@ def _train_trials(runner: RoundRunner, trials: Mapping[Trial, Ticket]) -> dict[T
 
 def _trial_key(prepared: Prepared, trial: Trial) -> RunKey:
     seed, keep = trial
-    return RunKey(f"{prepared.search_stage}/{GRID}/tokens={keep.tokens}-pieces={keep.pieces}", seed, 1)
+    return RunKey(prepared.search_stage.trial(keep.tokens, keep.pieces), seed, 1)
 
 
 def _halving(runner: RoundRunner, trials: Mapping[RunKey, Trial]) -> Callable[[Sequence[RunKey]], Cull] | None:
@@ -279,7 +279,7 @@ def _finish_search(runner: RoundRunner, result: SearchResult, controls: bool) ->
         arms = _trials_as_controls(prepared, result)
         trials = {(arm, seed): (seed, keep) for arm, keeps in arms.items() for seed, keep in keeps.items()}
         runner.finish(
-            {RunKey(f"{stage}/{arm}", seed, 1): _trial_key(prepared, trial) for (arm, seed), trial in trials.items()}
+            {RunKey(stage.inside(arm), seed, 1): _trial_key(prepared, trial) for (arm, seed), trial in trials.items()}
         )
     for seed, keep in result.chosen.items():
         tried = sum(trial[0] == seed for trial in result.results)
@@ -300,7 +300,7 @@ def _trials_as_controls(prepared: Prepared, result: SearchResult) -> dict[str, d
 
 
 def _train_controls(
-    runner: RoundRunner, stage: str, dense: Round, targets: Sequence[Target], without: Sequence[str] = ()
+    runner: RoundRunner, stage: Stage, dense: Round, targets: Sequence[Target], without: Sequence[str] = ()
 ) -> None:
     """The controls beside a stage's tickets; the test split is looked at in their last round."""
     prepared = runner.prepared
@@ -308,7 +308,7 @@ def _train_controls(
 
     def learn(tickets: Mapping[ControlKey, Ticket]) -> dict[ControlKey, RoundResult]:
         number = next(iter(tickets.values())).round
-        run_keys = {RunKey(f"{stage}/{name}", seed, number): (name, seed) for name, seed in tickets}
+        run_keys = {RunKey(stage.inside(name), seed, number): (name, seed) for name, seed in tickets}
         spec = RoundSpec(f"controls, round {number}", prepared.plan, test=number == last, score=False)
         results = runner.learn({run_key: tickets[key] for run_key, key in run_keys.items()}, spec)
         return {key: results[run_key] for run_key, key in run_keys.items()}

@@ -28,8 +28,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import pandas as pd
-
 from prunekit.experiment.round_runner import Progress
 from prunekit.runs.paths import LOG, SETTINGS, TRACKED, RunKey
 from prunekit.runs.run import Run
@@ -158,7 +156,7 @@ class _TrackedProgress:
                 self._show(key)
 
     def _show(self, key: RunKey) -> None:
-        table = pd.read_parquet(self._run.read(key, LOG))
+        table = self._run.table(key, LOG)
         points: dict[int, dict[str, float]] = defaultdict(dict)
         for row in table.to_dict("records"):
             points[int(row["step"])][f"{row['split']}/{row['metric']}"] = float(row["value"])

@@ -15,18 +15,18 @@ from prunekit.plots import (
     spectrum,
     token_map,
 )
-from prunekit.plots.picture import Picture
+from prunekit.plots.figure import Figure
 
-PICTURES: tuple[Picture, ...] = (
-    density_curve.PICTURE,
-    controls.PICTURE,
-    importance.PICTURE,
-    token_map.PICTURE,
-    score_histogram.PICTURE,
-    score_agreement.PICTURE,
-    mask_overlap.PICTURE,
-    spectrum.PICTURE,
-    rank_while_training.PICTURE,
-    functional_rank.PICTURE,
-    cost.PICTURE,
+FIGURES: tuple[Figure, ...] = (
+    density_curve.FIGURE,
+    controls.FIGURE,
+    importance.FIGURE,
+    token_map.FIGURE,
+    score_histogram.FIGURE,
+    score_agreement.FIGURE,
+    mask_overlap.FIGURE,
+    spectrum.FIGURE,
+    rank_while_training.FIGURE,
+    functional_rank.FIGURE,
+    cost.FIGURE,
 )

@@ -8,17 +8,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from prunekit.analysis import controls, tables
-from prunekit.plots import command, style
-from prunekit.plots.picture import LackingError, Picture, one_stage
+from prunekit.plots import style
+from prunekit.plots.figure import Figure, LackingError
+from prunekit.plots.run_choice import one_stage
 from prunekit.pruning.controls import CONTROL_NAMES
-from prunekit.runs.run import Run
+from prunekit.runs.reader import RunReader
 from prunekit.tasks.metrics import bounds
 
 # a pruning's or search's ticket is what the others are compared with
 _TICKET = "ticket"
 
 
-def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
+def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
     """The arms of the pruning or search of each run that has controls.
 
     Columns:
@@ -27,19 +28,19 @@ def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     Raises:
         LackingError: where a run has no controls, or several prunings with them.
     """
-    found = [(run, _stage(run, stage)) for run in runs]
+    stages = [(run, _stage(run, stage)) for run in runs]
     metrics = dict.fromkeys(str(run.settings()["metric"]) for run in runs)
-    return controls.describe(tables.joined(found), bounds=bounds(*metrics)).assign(metric=" / ".join(metrics))
+    return controls.describe(tables.joined(stages), bounds=bounds(*metrics)).assign(metric=" / ".join(metrics))
 
 
-def _stage(run: Run, stage: str | None) -> str:
+def _stage(run: RunReader, stage: str | None) -> str:
     results = run.results()
-    there = sorted(set(results.loc[results["arm"].isin(CONTROL_NAMES), "stage"]))
-    if not there:
+    stages = sorted(set(results.loc[results["arm"].isin(CONTROL_NAMES), "stage"]))
+    if not stages:
         raise LackingError(
             f"{run.path}: no controls; repeat the command that made it with --controls (and --seeds 6), it goes on"
         )
-    return there[0] if stage is None and len(there) == 1 else one_stage(run, stage)
+    return stages[0] if stage is None and len(stages) == 1 else one_stage(run, stage)
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
@@ -48,13 +49,12 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     scopes = list(dict.fromkeys(table["scope"]))
     most = table["units"].max()
     for number, scope in enumerate(scopes):
-        mine = table[table["scope"] == scope]
         shift = style.spread(number, len(scopes))
-        for row in mine.itertuples():
-            place = arms.index(row.arm) + shift
+        for row in table[table["scope"] == scope].itertuples():
+            height = arms.index(row.arm) + shift
             color = style.QUIET if row.arm in controls.BASE_LINES else style.SERIES[number]
-            ax.hlines(place, row.low, row.high, color=color, linewidth=1.4)
-            ax.plot(row.test, place, style.MARKERS[number], color=color, markeredgecolor="white", markeredgewidth=0.4)
+            ax.hlines(height, row.low, row.high, color=color, linewidth=1.4)
+            ax.plot(row.test, height, style.MARKERS[number], color=color, markeredgecolor="white", markeredgewidth=0.4)
         if len(scopes) > 1:
             ax.plot([], [], style.MARKERS[number], color=style.SERIES[number], label=style.short(scope, 24))
     ticket = table[(table["arm"] == _TICKET) & (table["scope"] == scopes[0])]["test"]
@@ -69,13 +69,10 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-PICTURE = Picture(
+FIGURE = Figure(
     "controls",
     "What the pruned ticket and its controls reach on the test split, with 95 % intervals over seeds.",
     table_of,
     draw,
     height=lambda table, columns: 0.7 + 0.165 * table["arm"].nunique() * max(1, table["scope"].nunique() * 0.7),
 )
-
-if __name__ == "__main__":
-    command.main(PICTURE)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from prunekit.plots import command, density_curve, naming, style
-from prunekit.plots.picture import Picture
-from prunekit.runs.run import Run
+from prunekit.plots import density_curve, naming, style
+from prunekit.plots.figure import Figure
+from prunekit.runs.reader import RunReader
 
 _MEASURES = {"parameters": "trained parameters", "seconds": "seconds of a round"}
 
 
-def table_of(runs: Sequence[Run]) -> pd.DataFrame:
+def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
     """The table of `prunekit.plots.density_curve`, with its columns and without its base lines.
 
     Raises:
@@ -47,12 +47,9 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-PICTURE = Picture(
+FIGURE = Figure(
     "cost",
     "Trained parameters of a prompt, and the seconds that a round of its whole cohort took, against density.",
     table_of,
     draw,
 )
-
-if __name__ == "__main__":
-    command.main(PICTURE)

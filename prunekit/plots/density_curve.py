@@ -9,15 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from prunekit.analysis import curves, tables
-from prunekit.plots import command, naming, style
-from prunekit.plots.picture import LackingError, Picture, name_of, one_stage
-from prunekit.runs.run import Run
+from prunekit.plots import naming, style
+from prunekit.plots.figure import Figure, LackingError
+from prunekit.plots.run_choice import name_of, one_stage
+from prunekit.runs.reader import RunReader
 
 _ROUND = ["run", "stage", "round"]
 _BARS = ["within", "non_inferior", "best"]
 
 
-def table_of(runs: Sequence[Run]) -> pd.DataFrame:
+def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
     """The tickets of every pruning and search, each behind its dense round, and the untrained prompt.
 
     Columns:
@@ -29,13 +30,13 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
     """
     rounds = tables.rounds(runs)
     density = curves.density(rounds)
-    mine = density[density["arm"].isin(["ticket", "untrained"])]
+    drawn = density[density["arm"].isin(["ticket", "untrained"])]
     for run in runs:
-        if not ((mine["run"] == name_of(run)) & (mine["arm"] == "ticket")).any():
+        if not ((drawn["run"] == name_of(run)) & (drawn["arm"] == "ticket")).any():
             one_stage(run, None)  # says what it lacks
             raise LackingError(f"{run.path}: no ticket came to its end; look at `prunekit runs show {run.path}`")
     bars = curves.smallest(rounds)[[*_ROUND, *_BARS]].assign(arm="ticket")
-    return mine.merge(bars, how="left", on=[*_ROUND, "arm"])
+    return drawn.merge(bars, how="left", on=[*_ROUND, "arm"])
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
@@ -73,12 +74,9 @@ def _base_lines(table: pd.DataFrame, ax: Axes) -> None:
         ax.axhline(reached, color=style.QUIET, linestyle=style.DASHES[1], label="untrained prompt")
 
 
-PICTURE = Picture(
+FIGURE = Figure(
     "density_curve",
     "The test metric against the density of the prompt, round by round, with 95 % intervals over seeds.",
     table_of,
     draw,
 )
-
-if __name__ == "__main__":
-    command.main(PICTURE)

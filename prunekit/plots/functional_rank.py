@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from prunekit.analysis import functional, tables
-from prunekit.plots import command, lines, naming, style
-from prunekit.plots.picture import LackingError, Picture
-from prunekit.runs.run import Run
+from prunekit.plots import lines, naming, style
+from prunekit.plots.figure import Figure, LackingError
+from prunekit.runs.reader import RunReader
 from prunekit.support.errors import ConfigError, DataError
 
 #: Draws of random directions beside a prompt's own; each costs as many evaluations as the prompt's.
@@ -25,7 +25,7 @@ _LINES = {
 }
 
 
-def table_of(runs: Sequence[Run]) -> pd.DataFrame:
+def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
     """The loss of the dense round's prompts on `validation`, cut to k directions; this loads the frozen model.
 
     Columns:
@@ -36,7 +36,7 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
         LackingError: where model or data are not where they were, or the method has no values to be cut.
     """
     try:
-        curve = pd.concat([one for run in runs for one in _curves(run)], ignore_index=True)
+        curve = pd.concat([curve for run in runs for curve in _curves(run)], ignore_index=True)
     except (ConfigError, DataError) as error:
         raise LackingError(str(error)) from error
     ranks = functional.ranks(curve)
@@ -46,7 +46,7 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
     return curve.merge(smallest, how="left", on=keys).assign(line=named)
 
 
-def _curves(run: Run) -> Iterator[pd.DataFrame]:
+def _curves(run: RunReader) -> Iterator[pd.DataFrame]:
     # with them come the models, which the other figures do without
     from prunekit.analysis import model_access
     from prunekit.experiment import prepare
@@ -82,7 +82,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-PICTURE = Picture(
+FIGURE = Figure(
     "functional_rank",
     "The loss that truncating a trained prompt to its largest k directions adds, without retraining, beside as many "
     "random directions; thin lines are seeds.",
@@ -90,6 +90,3 @@ PICTURE = Picture(
     draw,
     height=lines.height,
 )
-
-if __name__ == "__main__":
-    command.main(PICTURE)

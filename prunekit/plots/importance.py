@@ -10,9 +10,10 @@ from matplotlib.transforms import offset_copy
 
 from prunekit.analysis import tables
 from prunekit.analysis.subjects import KEYS
-from prunekit.plots import command, naming, style
-from prunekit.plots.picture import LackingError, Picture, one_run, one_seed
-from prunekit.runs.run import Run
+from prunekit.plots import naming, style
+from prunekit.plots.figure import Figure, LackingError
+from prunekit.plots.run_choice import one_run, one_seed
+from prunekit.runs.reader import RunReader
 
 LEFT_OUT, SHAPLEY = "leave-one-out", "shapley"
 # how far from a bar's middle the marks of its two measurements stand
@@ -21,7 +22,7 @@ _BESIDE = 0.18
 _MOST_TICKS, _LARGE = {1: 24, 2: 50}, 14
 
 
-def table_of(runs: Sequence[Run], seed: int | None = None) -> pd.DataFrame:
+def table_of(runs: Sequence[RunReader], seed: int | None = None) -> pd.DataFrame:
     """What leaving each kept token of one prompt out costs, and its Shapley value where that was measured.
 
     The prompt is the first that was measured: of the lowest seed, or the one that is asked for, the earliest round.
@@ -35,17 +36,17 @@ def table_of(runs: Sequence[Run], seed: int | None = None) -> pd.DataFrame:
         ConfigError: where `seed` is not there.
     """
     run = one_run(runs)
-    found = tables.measured([run])
-    found = found[(found["level"] == "token") & found["kept"].astype(bool)]
-    costs = found[found["kind"] == LEFT_OUT]
+    measured = tables.measured([run])
+    measured = measured[(measured["level"] == "token") & measured["kept"].astype(bool)]
+    costs = measured[measured["kind"] == LEFT_OUT]
     if costs.empty:
         raise LackingError(
             f"{run.path}: no token was left out; measure it: "
             f"prunekit score {run.path}/seed={seed or 0}/round=00 --kind leave-one-out"
         )
     first = one_seed(costs, run, seed).sort_values(["round", "stage", "arm"]).head(1)[list(KEYS)]
-    mine = found[found["kind"].isin([LEFT_OUT, SHAPLEY])].merge(first, on=list(KEYS))
-    most = mine.sort_values("examples", ascending=False, kind="stable").drop_duplicates(["kind", "token"])
+    of_prompt = measured[measured["kind"].isin([LEFT_OUT, SHAPLEY])].merge(first, on=list(KEYS))
+    most = of_prompt.sort_values("examples", ascending=False, kind="stable").drop_duplicates(["kind", "token"])
     return most.sort_values(["kind", "token"], kind="stable").reset_index(drop=True)
 
 
@@ -93,7 +94,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-PICTURE = Picture(
+FIGURE = Figure(
     "importance",
     "The loss that leaving each token of a prompt out adds, with 95 % intervals over examples; triangles mark "
     "tokens that are negative beyond chance (Holm over tokens).",
@@ -101,6 +102,3 @@ PICTURE = Picture(
     draw,
     height=lambda table, columns: 2.5 if columns == 1 else 2.8,
 )
-
-if __name__ == "__main__":
-    command.main(PICTURE)

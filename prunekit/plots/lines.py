@@ -44,14 +44,14 @@ def bundles(table: pd.DataFrame, ax: Axes, x: str, y: str, first: str, *, plain:
 def _bundle(part: pd.DataFrame, ax: Axes, columns: tuple[str, str], number: int, title: str, thin: bool) -> None:
     x, y = columns
     color, marker, dash = style.series(number)
-    lines = [one for _, one in part.groupby([name for name in _LINE if name in part], dropna=False)]
+    lines = [line for _, line in part.groupby([name for name in _LINE if name in part], dropna=False)]
     middle = part.pivot_table(index=x, values=[y, *(("low", "high") if _banded(part) else ())], aggfunc="median")
     # of all prompts or of none: who stopped earlier would make it jump
     middle = middle[part.groupby(x).size() == len(lines)]
     if _banded(part):
         ax.fill_between(middle.index, middle["low"], middle["high"], color=color, alpha=0.3, linewidth=0)
-    for one in lines if thin and len(lines) > 1 else ():
-        ax.plot(one[x], one[y], color=color, linewidth=0.4, alpha=0.55)
+    for line in lines if thin and len(lines) > 1 else ():
+        ax.plot(line[x], line[y], color=color, linewidth=0.4, alpha=0.55)
     every = -(-len(middle) // _MARKS)
     ax.plot(
         middle.index, middle[y], color=color, linestyle=dash, marker=marker, markevery=every, label=title,

@@ -8,14 +8,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from prunekit.analysis import overlap, tables
-from prunekit.plots import command, naming, style
-from prunekit.plots.picture import LackingError, Picture, one_stage
-from prunekit.runs.run import Run
+from prunekit.plots import naming, style
+from prunekit.plots.figure import Figure, LackingError
+from prunekit.plots.run_choice import one_stage
+from prunekit.runs.reader import RunReader
 
 _TITLES = {"token": "tokens", "cell": "cells"}
 
 
-def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
+def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
     """How much the masks of all seeds share in each round of a pruning or search.
 
     Columns:
@@ -25,15 +26,15 @@ def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
         LackingError: where a run has fewer than two seeds with a pruned ticket, or several prunings.
         ConfigError: where `stage` is not there.
     """
-    found = []
+    agreements = []
     for run in runs:
-        subjects = tables.subjects(run, one_stage(run, stage))
-        if len({one.keys["seed"] for one in subjects}) < 2:
+        prompts = tables.subjects(run, one_stage(run, stage))
+        if len({prompt.keys["seed"] for prompt in prompts}) < 2:
             raise LackingError(
                 f"{run.path}: fewer than two seeds have a pruned ticket; repeat the command that made it with --seeds 6"
             )
-        found.append(overlap.agreement(subjects))
-    return pd.concat(found, ignore_index=True)
+        agreements.append(overlap.agreement(prompts))
+    return pd.concat(agreements, ignore_index=True)
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
@@ -42,8 +43,8 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         color, marker, dash = style.series(number)
         line = part.sort_values("round")
         ax.fill_between(line["round"], line["low"], line["high"], color=color, alpha=0.2, linewidth=0)
-        level, _, rest = name.partition(", ")
-        title = ", ".join(filter(None, (_TITLES.get(level, level), rest)))
+        level, _, which = name.partition(", ")
+        title = ", ".join(filter(None, (_TITLES.get(level, level), which)))
         ax.plot(line["round"], line["jaccard"], color=color, marker=marker, linestyle=dash, label=title)
     ax.fill_between([], [], [], color=style.QUIET, alpha=0.3, linewidth=0, label="95 % of chance")
     style.whole(ax.xaxis)
@@ -54,13 +55,10 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-PICTURE = Picture(
+FIGURE = Figure(
     "mask_overlap",
     "The share of kept tokens and cells that two seeds have in common, round by round, over the band of as large "
     "masks drawn at random.",
     table_of,
     draw,
 )
-
-if __name__ == "__main__":
-    command.main(PICTURE)

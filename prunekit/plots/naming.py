@@ -19,7 +19,7 @@ def parts(table: pd.DataFrame, more: Sequence[str] = ()) -> Iterator[tuple[str, 
         more: columns that stand in every name, before those of `NAMING`.
     """
     chosen = list(more)
-    for key in (one for one in NAMING if one in table):
+    for key in (name for name in NAMING if name in table):
         if table.groupby([*chosen, key], dropna=False).ngroups > (_groups(table, chosen) if chosen else 1):
             chosen.append(key)
     if not chosen:

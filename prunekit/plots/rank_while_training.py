@@ -8,16 +8,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from prunekit.analysis import tables, training
-from prunekit.plots import command, lines, style
-from prunekit.plots.picture import LackingError, Picture
-from prunekit.runs.run import Run
+from prunekit.plots import lines, style
+from prunekit.plots.figure import Figure, LackingError
+from prunekit.runs.reader import RunReader
 
 MEASURE = "entropy"
 #: The name that rows of DPT's study have in place of a matrix.
 POSITIVE = "positive entries of Sigma"
 
 
-def table_of(runs: Sequence[Run]) -> pd.DataFrame:
+def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
     """The entropy rank at every snapshot of the dense round; for prompts U ReLU(Sigma) V also its positive entries.
 
     Columns:
@@ -28,15 +28,17 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
         LackingError: where a run has no snapshots.
     """
     snapshots = [
-        tables.snapshots(run, int(str(one.keys["seed"]))) for run in runs for one in tables.subjects(run)
+        tables.snapshots(run, int(str(prompt.keys["seed"]))) for run in runs for prompt in tables.subjects(run)
     ]  # fmt: skip
-    for found in snapshots:
-        if len(found.values) < 2:
-            raise LackingError(f"{found.keys['run']}: fewer than two snapshots; train with a smaller --evaluate-every")
+    for of_prompt in snapshots:
+        if len(of_prompt.values) < 2:
+            raise LackingError(
+                f"{of_prompt.keys['run']}: fewer than two snapshots; train with a smaller --evaluate-every"
+            )
     path = training.path(snapshots)
     # a change of nothing, at the start, has no rank and no p
     entropy = path[(path["measure"] == MEASURE) & path["p"].notna()]
-    positive = training.positive([one for one in snapshots if one.sigma is not None])
+    positive = training.positive([of_prompt for of_prompt in snapshots if of_prompt.sigma is not None])
     if positive.empty:
         return entropy.reset_index(drop=True)
     count = positive.rename(columns={"positive": "value"}).assign(matrix=POSITIVE, measure="count")
@@ -53,7 +55,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-PICTURE = Picture(
+FIGURE = Figure(
     "rank_while_training",
     "The effective (entropy) rank of prompts, of their change and of the centred prompt while they are trained, over "
     "the band of Gaussian matrices of equal shape; thin lines are seeds.",
@@ -61,6 +63,3 @@ PICTURE = Picture(
     draw,
     height=lines.height,
 )
-
-if __name__ == "__main__":
-    command.main(PICTURE)

@@ -8,16 +8,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from prunekit.analysis import tables, unit_scores
-from prunekit.plots import command, naming, style
-from prunekit.plots.picture import LackingError, Picture, name_of, one_stage
+from prunekit.plots import naming, style
+from prunekit.plots.figure import Figure, LackingError
+from prunekit.plots.run_choice import name_of, one_stage
 from prunekit.pruning.scores import MEASURED_SCORES, SCORES
-from prunekit.runs.run import Run
+from prunekit.runs.reader import RunReader
 
 REFERENCES = tuple(score.name for score in MEASURED_SCORES)
 _TITLES = {score.name: score.label for score in SCORES}
 
 
-def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
+def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
     """Agreement of every kind of score with what was measured, over the tokens of each measured prompt.
 
     Columns:
@@ -28,19 +29,19 @@ def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
         ConfigError: where `stage` is not there.
     """
     measured = tables.measured(runs)
-    mine = measured[(measured["level"] == "token") & measured["kind"].isin(REFERENCES)]
+    references = measured[(measured["level"] == "token") & measured["kind"].isin(REFERENCES)]
     for run in runs:
-        if name_of(run) not in set(mine["run"]):
+        if name_of(run) not in set(references["run"]):
             raise LackingError(
                 f"{run.path}: no token was left out; measure it: "
                 f"prunekit score {run.path}/seed=0/round=00 --kind leave-one-out (and --kind shapley)"
             )
     scores = [tables.scores([run], one_stage(run, stage) if tables.prunings(run) else None) for run in runs]
-    found = unit_scores.agreement(unit_scores.beside(pd.concat(scores, ignore_index=True), mine))
-    found = found[found["level"] == "token"]
-    turned = found.rename(columns={"first": "second", "second": "first"})
+    agreement = unit_scores.agreement(unit_scores.beside(pd.concat(scores, ignore_index=True), references))
+    agreement = agreement[agreement["level"] == "token"]
+    turned = agreement.rename(columns={"first": "second", "second": "first"})
     left_out, shapley = REFERENCES
-    both = pd.concat([found, turned], ignore_index=True)[list(found)]
+    both = pd.concat([agreement, turned], ignore_index=True)[list(agreement)]
     wanted = (both["first"] == left_out) | ((both["first"] == shapley) & (both["second"] != left_out))
     return both[wanted].reset_index(drop=True)
 
@@ -48,7 +49,7 @@ def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     """A row per score; filled marks are Spearman's rho with its 95 % interval, hollow ones Kendall's tau."""
     rows = [kind for kind in _TITLES if kind in set(table["second"])]
-    prompts = [one for _, one in table.groupby(["run", "stage", "arm", "seed", "round"], sort=False)]
+    prompts = [rows for _, rows in table.groupby(["run", "stage", "arm", "seed", "round"], sort=False)]
     series = [(kind, number) for kind in REFERENCES for number in range(len(prompts)) if kind in set(table["first"])]
     for place, (kind, number) in enumerate(series):
         color, marker = style.SERIES[REFERENCES.index(kind)], style.MARKERS[REFERENCES.index(kind)]
@@ -76,7 +77,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-PICTURE = Picture(
+FIGURE = Figure(
     "score_agreement",
     "Rank correlation of each score with what leaving tokens out costs and with their Shapley values, over the tokens "
     "of a prompt.",
@@ -84,6 +85,3 @@ PICTURE = Picture(
     draw,
     height=lambda table, columns: 1.0 + 0.24 * table["second"].nunique(),
 )
-
-if __name__ == "__main__":
-    command.main(PICTURE)

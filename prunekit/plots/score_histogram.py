@@ -9,16 +9,17 @@ import seaborn
 from matplotlib.axes import Axes
 
 from prunekit.analysis import tables
-from prunekit.plots import command, style
-from prunekit.plots.picture import Picture, one_stage
-from prunekit.runs.run import Run
+from prunekit.plots import style
+from prunekit.plots.figure import Figure
+from prunekit.plots.run_choice import one_stage
+from prunekit.runs.reader import RunReader
 
 _KEPT = "kept to the end"
 _GREYS = ("#ececec", "#cfcfcf", "#ababab", "#878787")
 _BINS = 16
 
 
-def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
+def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
     """The scores of all tokens in the dense round, of the kind that pruned, all seeds together.
 
     Columns:
@@ -31,9 +32,9 @@ def table_of(runs: Sequence[Run], stage: str | None = None) -> pd.DataFrame:
     """
     scores = pd.concat([tables.scores([run], one_stage(run, stage)) for run in runs], ignore_index=True)
     dense = (scores["level"] == "token") & (scores["round"] == 0)
-    mine = scores[dense & scores["pruned_by"]].reset_index(drop=True)
-    left = mine["dropped_in"].astype(int)
-    return mine.assign(fate=("dropped in round " + left.astype(str)).where(left > 0, _KEPT))
+    pruning = scores[dense & scores["pruned_by"]].reset_index(drop=True)
+    left = pruning["dropped_in"].astype(int)
+    return pruning.assign(fate=("dropped in round " + left.astype(str)).where(left > 0, _KEPT))
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
@@ -57,12 +58,9 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-PICTURE = Picture(
+FIGURE = Figure(
     "score_histogram",
     "How the scores of tokens are spread in the dense round, and which tokens pruning kept.",
     table_of,
     draw,
 )
-
-if __name__ == "__main__":
-    command.main(PICTURE)

@@ -8,14 +8,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from prunekit.analysis import spectra, tables
-from prunekit.plots import command, lines, style
-from prunekit.plots.picture import Picture
-from prunekit.runs.run import Run
+from prunekit.plots import lines, style
+from prunekit.plots.figure import Figure
+from prunekit.runs.reader import RunReader
 
 _NOTHING = 1e-12
 
 
-def table_of(runs: Sequence[Run]) -> pd.DataFrame:
+def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
     """Singular values of the dense round's prompts, with the band of Gaussian matrices.
 
     Columns:
@@ -27,8 +27,8 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     """A thin line per prompt, a thick one for their median; the band holds 95 % of random matrices."""
     # centring makes the last value exactly zero, which is not a finding
-    some = table[table["energy"] > _NOTHING]
-    lines.bundles(some, ax, "index", "singular_value", "matrix")
+    present = table[table["energy"] > _NOTHING]
+    lines.bundles(present, ax, "index", "singular_value", "matrix")
     style.whole(ax.xaxis)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("direction, largest first")
@@ -37,7 +37,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-PICTURE = Picture(
+FIGURE = Figure(
     "spectrum",
     "Singular values of trained prompts, of their change from the start and of the centred prompt, over the band of "
     "Gaussian matrices of equal shape and energy; thin lines are seeds.",
@@ -45,6 +45,3 @@ PICTURE = Picture(
     draw,
     height=lines.height,
 )
-
-if __name__ == "__main__":
-    command.main(PICTURE)

@@ -186,7 +186,7 @@ def legend_above(ax: Axes) -> None:
     handles, names = ax.get_legend_handles_labels()
     if handles:
         width = ax.figure.get_figwidth()
-        columns = next((one for one in range(len(names), 1, -1) if _across(names, one) <= width), 1)
+        columns = next((count for count in range(len(names), 1, -1) if _across(names, count) <= width), 1)
         ax.figure.legend(handles, names, loc="outside upper left", ncols=columns, columnspacing=1.2)
 
 

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 
 from prunekit.analysis import tables
-from prunekit.plots import command, naming, style
-from prunekit.plots.picture import Picture, one_run, one_seed, one_stage
-from prunekit.runs.run import Run
+from prunekit.plots import naming, style
+from prunekit.plots.figure import Figure
+from prunekit.plots.run_choice import one_run, one_seed, one_stage
+from prunekit.runs.reader import RunReader
 
 # dark enough that no kept cell looks like a dropped one, in grey too
 _KEPT = LinearSegmentedColormap.from_list("kept", ["#5aa2d4", "#2171b5", "#06224d"])
@@ -20,7 +21,7 @@ _DROPPED = ("#f3f3f3", "#e0e0e0", "#cccccc")
 _MOST_TICKS = 25
 
 
-def table_of(runs: Sequence[Run], seed: int | None = None, stage: str | None = None) -> pd.DataFrame:
+def table_of(runs: Sequence[RunReader], seed: int | None = None, stage: str | None = None) -> pd.DataFrame:
     """The cells of the last ticket of a seed, with the scores of their last round.
 
     Columns:
@@ -43,13 +44,13 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     kept = table["kept"].astype(bool)
     score = table.assign(score=table["score"].where(kept)).pivot(index="token", columns="piece", values="score")
     round_of = table.assign(left=table["dropped_in"].where(~kept)).pivot(index="token", columns="piece", values="left")
-    rounds = sorted({int(one) for one in table.loc[~kept, "dropped_in"]})
+    rounds = sorted({int(number) for number in table.loc[~kept, "dropped_in"]})
     greys = [_DROPPED[min(number, len(_DROPPED) - 1)] for number in range(len(rounds))]
     # a picture of one dot per cell: a path for each would make the file of a long prompt large
     tokens, pieces = score.shape
     flat = {"extent": (0, pieces, tokens, 0), "interpolation": "none", "aspect": "auto"}
     if rounds:
-        places = round_of.map(lambda one: np.nan if pd.isna(one) else rounds.index(int(one)))
+        places = round_of.map(lambda number: np.nan if pd.isna(number) else rounds.index(int(number)))
         ax.imshow(places, cmap=ListedColormap(greys), vmin=-0.5, vmax=len(rounds) - 0.5, **flat)
     mesh = ax.imshow(score, cmap=_KEPT, **flat)
     ax.hlines(range(tokens + 1), 0, pieces, color="white", linewidth=0.5)
@@ -73,7 +74,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-PICTURE = Picture(
+FIGURE = Figure(
     "token_map",
     "The cells of a pruned prompt, one row per token and one column per piece: the score of those that are kept, the "
     "round in which the others were dropped.",
@@ -81,6 +82,3 @@ PICTURE = Picture(
     draw,
     height=lambda table, columns: min(8.5, 1.0 + (0.11 if columns == 1 else 0.13) * table["token"].nunique()),
 )
-
-if __name__ == "__main__":
-    command.main(PICTURE)

@@ -1,80 +1,55 @@
-"""What is wrong with a run, all of it: compared with its journal, its manifests and its seals. Nothing is changed."""
+"""What is wrong with a run, all of it: compared with its journal, manifests and checksums. Nothing is changed."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 
 from prunekit.runs import checksums
-from prunekit.runs.journal import CURE, Journal, read_journal
+from prunekit.runs.journal import CURE, Journal, Marks
 from prunekit.runs.paths import (
+    DENSE,
     ENVIRONMENT,
     JOURNAL,
     MANIFEST,
     RESULTS,
     SETTINGS,
-    STAGE_SETTINGS,
     TIMING,
     TRACKED,
     UNTRAINED,
     RunKey,
     is_of_run,
 )
+from prunekit.runs.reader import RunReader
 from prunekit.support import atomic, reading
 from prunekit.support.errors import ArtifactError
 
 Value = TypeVar("Value")
-Marks = Mapping[str, str | None]
 
 _AGAIN = "restore it, or run the same command again"
 # files of a round that its manifest does not name, since no two runs share them
 _BESIDE = (MANIFEST, TIMING, ENVIRONMENT)
 
 
-class Kept(Protocol):
-    """What is asked of a run."""
-
-    path: Path
-
-    @property
-    def marks(self) -> dict[str, str | None]:
-        """Whose every file of it is."""
-
-    def assuming(self, marks: Marks) -> Kept:
-        """The same, taken to be whose it is not known to be."""
-
-    def manifest(self, key: RunKey) -> dict[str, Any]:
-        """Of a round."""
-
-    def timing(self, key: RunKey) -> dict[str, float]:
-        """Of a round."""
-
-    def stage_settings(self, stage: str) -> dict[str, Any]:
-        """Of a stage."""
-
-    def results(self, keys: Iterable[RunKey] | None = None) -> pd.DataFrame:
-        """One row per finished ticket."""
-
-
 @dataclass(frozen=True)
 class Audit:
-    """What was found.
+    """What is wrong with a run, and how much of it was compared.
 
     Attributes:
-        damaged: a line for each problem, with the path: what is there and is not right, and what is not there.
-        missing: a line for each problem, with the path: what is there and is not right, and what is not there.
-        files: of rounds, that were compared with their manifests.
-        rounds: that are there.
-        unfinished: that a process was putting in place when it ended; running again finishes them.
+        damaged: a line, with its path, for each thing that is there and is not right.
+        missing: a line, with its path, for each thing that is not there.
+        files: how many files of rounds were compared with their manifests.
+        rounds: how many rounds are there.
+        unfinished: rounds that a process was putting in place when it ended; running again finishes them.
     """
 
     damaged: tuple[str, ...]
@@ -89,13 +64,13 @@ class Audit:
         return (*self.damaged, *self.missing)
 
 
-def audited(run: Kept) -> Audit:
+def audited(run: RunReader) -> Audit:
     """Compare all that a run holds with all that it should hold."""
     return _Auditor(run).all()
 
 
 class _Auditor:
-    def __init__(self, run: Kept) -> None:
+    def __init__(self, run: RunReader) -> None:
         self.run, self.root = run, run.path
         self.damaged: list[str] = []
         self.missing: list[str] = []
@@ -111,7 +86,7 @@ class _Auditor:
         if marks is not None:
             self.run = self.run.assuming(marks)
         for key in self.keys:
-            self._round(key, known=marks is not None)
+            self._round(key, compare=marks is not None)
         if marks is not None:
             self._stages()
         if self.journal is not None:
@@ -122,7 +97,7 @@ class _Auditor:
         return Audit(damaged, missing, self.files, len(self.keys), len(pending))
 
     def _try(self, read: Callable[[], Value]) -> Value | None:
-        """What can be read, or None and a problem more."""
+        """What can be read, or None and one more problem."""
         try:
             return read()
         except ArtifactError as error:
@@ -135,28 +110,28 @@ class _Auditor:
         """Whose the files of this run must be: as the settings say, or, where they are damaged, the journal."""
         if not os.path.lexists(self.root / SETTINGS):
             self.missing.append(f"{self.root / SETTINGS}: missing; restore it")
-            own = None
+            marks = None
         else:
-            own = self._try(lambda: self.run.marks)
-        read = self._try(lambda: read_journal(self.root))
-        if read is None:
+            marks = self._try(lambda: self.run.marks)
+        written = self._try(self.run.written_journal)
+        if written is None:
             if not os.path.lexists(self.root / JOURNAL):
                 self.missing.append(
                     f"{self.root / JOURNAL}: no journal, so that what else is missing is not known; run the same "
                     "command again: it is made from the rounds that are there"
                 )
-            return own
-        self.journal, told = read
-        if own is not None and told != own:
-            self.damaged.append(f"{self.root / JOURNAL}: belongs to {told}, not to {own}; {CURE}")
+            return marks
+        self.journal, marks_of_journal = written
+        if marks is not None and marks_of_journal != marks:
+            self.damaged.append(f"{self.root / JOURNAL}: belongs to {marks_of_journal}, not to {marks}; {CURE}")
             self.journal = None
-        return own or told
+        return marks or marks_of_journal
 
     def _marks_of_rounds(self) -> Marks | None:
         """Whose the first sound round is, where nothing else says so."""
         for key in self.keys:
             try:
-                manifest = checksums.read_manifest(self.root / str(key) / MANIFEST, self.root)
+                manifest = self.run.written_manifest(key)
             except ArtifactError:
                 continue
             return {name: manifest[name] for name in ("run", "made_on")}
@@ -168,12 +143,12 @@ class _Auditor:
         if not os.path.lexists(self.root / ENVIRONMENT):
             self.missing += [f"{self.root / ENVIRONMENT}: missing; {_AGAIN}"] if began else []
             return
-        facts = self._try(lambda: checksums.read_stamped(self.root / ENVIRONMENT, _AGAIN, self.root))
+        environment = self._try(lambda: self.run.environment(_AGAIN))
         try:
-            own = self.run.marks["run"]
+            run_id = self.run.id
         except ArtifactError:
             return
-        if facts is not None and facts.get("run", own) != own:
+        if environment is not None and environment.get("run", run_id) != run_id:
             self.damaged.append(f"{self.root / ENVIRONMENT}: belongs to another run; {_AGAIN}")
 
     def _walk(self, folder: Path) -> None:
@@ -195,25 +170,25 @@ class _Auditor:
                 except ValueError:
                     self._walk(path)
 
-    def _round(self, key: RunKey, *, known: bool) -> None:
+    def _round(self, key: RunKey, *, compare: bool) -> None:
         """One round's files against its manifest, and that against the journal."""
         folder = self.root / str(key)
         names = {entry.name for entry in os.scandir(folder)}
         links = {entry.name for entry in os.scandir(folder) if entry.is_symlink()}
         self.damaged += [f"{folder / name}: a link; inside a run none is followed" for name in sorted(links)]
-        manifest = self._try(lambda: checksums.read_manifest(folder / MANIFEST, self.root))
+        manifest = self._try(lambda: self.run.written_manifest(key))
         if manifest is None:
             return
-        if known:
+        if compare:
             self._try(lambda: self.run.manifest(key))
         if self.journal is not None and not self.journal.allows(key, manifest["sha256"]):
-            listed = key in self.journal.rounds
-            said = "another round than the journal lists" if listed else "a round that the journal does not list"
-            self.damaged.append(f"{folder}: {said}; delete it and run the same command again")
+            in_journal = key in self.journal.rounds
+            what = "another round than the journal lists" if in_journal else "a round that the journal does not list"
+            self.damaged.append(f"{folder}: {what}; delete it and run the same command again")
         for name, facts in manifest["files"].items():
             if name in links:
                 continue
-            self._try(partial(checksums.read_listed, folder / name, facts, self.root))
+            self._try(partial(self.run.listed, folder / name, facts))
             self.files += 1
         for name in sorted(names - links - set(manifest["files"]) - set(_BESIDE)):
             self.damaged.append(f"{folder / name}: not of this round, whose manifest does not name it; take it away")
@@ -224,17 +199,16 @@ class _Auditor:
 
     def _stages(self) -> None:
         """The settings of every stage that has rounds; the dense round and the base line have none of their own."""
-        listed = [] if self.journal is None else [*self.journal.rounds, *self.journal.pending]
-        tops = {key.stage.partition("/")[0] for key in [*self.keys, *listed]} - {"", UNTRAINED}
-        alone = {path.parent.name for path in self.root.glob(f"*/{STAGE_SETTINGS}")}
-        for stage in sorted(tops | alone):
+        in_journal = [] if self.journal is None else [*self.journal.rounds, *self.journal.pending]
+        with_rounds = {key.stage.top for key in [*self.keys, *in_journal]}
+        for stage in sorted({*with_rounds, *self.run.stages()} - {DENSE, UNTRAINED}):
             if (self.root / stage).is_dir() and not (self.root / stage).is_symlink():  # else it is missing altogether
                 self._try(partial(self.run.stage_settings, stage))
 
     def _lost_rounds(self, journal: Journal) -> None:
         """Rounds that the journal lists and that are not there: one line for each folder that is gone with them."""
-        gone = Counter(_highest_missing(self.root, key) for key in set(journal.rounds) - set(self.keys))
-        for path, count in sorted(gone.items()):
+        lost = Counter(_highest_missing(self.root, key) for key in set(journal.rounds) - set(self.keys))
+        for path, count in sorted(lost.items()):
             if not path.is_symlink():
                 rounds = "a round" if count == 1 else f"{count} rounds"
                 self.missing.append(f"{path}: missing, with {rounds} that the journal lists; {_AGAIN}")
@@ -250,26 +224,26 @@ class _Auditor:
         content = self._try(lambda: reading.content(path, reading.TABLE, self.root))
         if content is None or hashlib.sha256(content).hexdigest() == written:
             return
-        if not self._is_of_rounds(content, known=written is not None):
+        if not self._is_of_rounds(content, in_journal=written is not None):
             self.damaged.append(
                 f"{path}: damaged, or not what the rounds give; delete it and run the same command again"
             )
 
-    def _is_of_rounds(self, content: bytes, *, known: bool) -> bool:
+    def _is_of_rounds(self, content: bytes, *, in_journal: bool) -> bool:
         """Whether a parquet file is what the rounds give, though not what the journal says was written last.
 
         A process may have ended between the two; it had the very bytes.
 
         Args:
-            known: whether the journal says anything.
+            in_journal: whether the journal says anything of the table.
         """
         held = _table(content)
         try:
             table = self.run.results()
         except (ArtifactError, OSError, ValueError):  # damaged rounds give none
-            return held is not None and not known
+            return held is not None and not in_journal
         wanted = atomic.as_parquet(table)
-        return content == wanted or (not known and held is not None and _same(held, wanted))
+        return content == wanted or (not in_journal and held is not None and _same(held, wanted))
 
 
 def _highest_missing(root: Path, key: RunKey) -> Path:

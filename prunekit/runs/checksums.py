@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from prunekit.runs.paths import MANIFEST, TIMING
+from prunekit.runs.paths import TIMING
 from prunekit.support import atomic, reading, toml
 from prunekit.support.digest import canonical
 from prunekit.support.errors import ArtifactError
@@ -86,7 +86,7 @@ def _content(path: Path, most: int, cure: str, root: Path | None) -> bytes:
 def manifest(facts: Mapping[str, Any], content: Mapping[str, bytes]) -> bytes:
     """The bytes of a round's manifest: what is told of the round, and size and sha256 of each file's content."""
     files = {
-        name: {"size": len(one), "sha256": hashlib.sha256(one).hexdigest()} for name, one in sorted(content.items())
+        name: {"size": len(held), "sha256": hashlib.sha256(held).hexdigest()} for name, held in sorted(content.items())
     }
     return stamped({**facts, "files": files})
 
@@ -96,8 +96,12 @@ def timing(seconds: Mapping[str, float], manifest: bytes) -> bytes:
     return stamped({**seconds, "manifest": json.loads(manifest)["sha256"]})
 
 
-def read_timing(folder: Path, root: Path | None = None) -> dict[str, float]:
+def read_timing(folder: Path, manifest: str, root: Path | None = None) -> dict[str, float]:
     """The times of the round in a folder; empty where the file is gone.
+
+    Args:
+        manifest: the digest of the round's manifest, which they name.
+        root: the run that it lies in, below which no link is followed.
 
     Raises:
         ArtifactError: where it is damaged, or another round's.
@@ -106,7 +110,7 @@ def read_timing(folder: Path, root: Path | None = None) -> dict[str, float]:
     if not os.path.lexists(path):
         return {}
     facts = read_stamped(path, cure, root)
-    if facts.get("manifest") != read_manifest(folder / MANIFEST, root)["sha256"]:
+    if facts.get("manifest") != manifest:
         raise ArtifactError(f"{path}: belongs to another round; {cure}")
     return {name: value for name, value in facts.items() if name not in ("manifest", "sha256")}
 
@@ -125,17 +129,17 @@ def read_manifest(path: Path, root: Path | None = None) -> dict[str, Any]:
     return facts
 
 
-def read_listed(path: Path, known: Mapping[str, Any], root: Path | None = None) -> bytes:
+def read_listed(path: Path, listed: Mapping[str, Any], root: Path | None = None) -> bytes:
     """The bytes of a file whose `size` and `sha256` a manifest holds; no more of it is read than that.
 
     Raises:
         ArtifactError: where it is missing, or other than that.
     """
     try:
-        content = reading.content(path, min(known["size"], reading.TENSORS), root)
+        content = reading.content(path, min(listed["size"], reading.TENSORS), root)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({reading.reason(error)}); {_AGAIN}") from error
-    if len(content) != known["size"] or hashlib.sha256(content).hexdigest() != known["sha256"]:
+    if len(content) != listed["size"] or hashlib.sha256(content).hexdigest() != listed["sha256"]:
         raise ArtifactError(f"{path}: damaged, it does not match its manifest; {_AGAIN}")
     return content
 

@@ -18,7 +18,7 @@ from prunekit.support.errors import ConfigError
 
 
 class DistributedRun(Run):
-    """A run directory as one process of a team sees it: all read, one writes what all came to."""
+    """A run directory as one process of a group sees it: all read, one writes what all came to."""
 
     team: ProcessGroup = ALONE
 
@@ -71,9 +71,9 @@ class DistributedRun(Run):
 
     def write_results(self) -> pd.DataFrame:
         """By rank 0; the rows of `results`."""
-        found = super().write_results() if self.team.leads else self.results()
+        table = super().write_results() if self.team.leads else self.results()
         self.team.says(True)
-        return found
+        return table
 
 
 def run_at(team: ProcessGroup, out: Path | Stored, name: str, run_id: str) -> Run:
@@ -89,6 +89,5 @@ def run_at(team: ProcessGroup, out: Path | Stored, name: str, run_id: str) -> Ru
     if team.size == 1:
         return Run.at(out, name, run_id)
     run = DistributedRun.at(out, name, run_id)
-    assert isinstance(run, DistributedRun)
     run.team = team
     return run

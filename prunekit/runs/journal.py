@@ -1,4 +1,4 @@
-"""What a run should hold: a small sealed file at its root that names every committed round, so that a lost one is seen.
+"""What a run should hold: a small file at its root that names every committed round, so that a lost one is seen.
 
 It is rewritten whole before and after a cohort's round is put in place. Between the two the round is *pending*: as much
 of it may be there as there is. No time is in it, so that a resumed run ends in the same bytes.
@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from prunekit.runs import checksums
 from prunekit.runs.paths import JOURNAL, RunKey
 from prunekit.support.errors import ArtifactError
+
+#: Whose a file is: the run's id, and the digest of the machine settings that it began with.
+Marks = Mapping[str, str | None]
 
 CURE = "delete it and run the same command again: it is made from the rounds that are there"
 
@@ -62,7 +65,7 @@ class Journal:
         """Whether a round with such a manifest may stand at a place."""
         return digest in (self.rounds.get(key), self.pending.get(key))
 
-    def to_bytes(self, marks: Mapping[str, str | None]) -> bytes:
+    def to_bytes(self, marks: Marks) -> bytes:
         """The file's content; marks: whose journal it is."""
         named = {
             "rounds": {str(key): digest for key, digest in self.rounds.items()},
@@ -71,7 +74,7 @@ class Journal:
         return checksums.stamped({**marks, **named, "results": self.results, "environment": self.environment})
 
 
-def read_journal(run: Path) -> tuple[Journal, dict[str, str | None]] | None:
+def read_journal(run: Path) -> tuple[Journal, Marks] | None:
     """The journal of a run directory and whose it is; None where it has none.
 
     Raises:
@@ -82,11 +85,11 @@ def read_journal(run: Path) -> tuple[Journal, dict[str, str | None]] | None:
         return None
     facts = checksums.read_stamped(path, CURE, run)
     try:
-        known = _Facts.model_validate(facts)
-        found = Journal(_keys(known.rounds), _keys(known.pending), known.results, known.environment)
+        written = _Facts.model_validate(facts)
+        journal = Journal(_keys(written.rounds), _keys(written.pending), written.results, written.environment)
     except (ValidationError, ValueError) as error:
         raise ArtifactError(f"{path}: not a journal of this version of prunekit; {CURE}") from error
-    return found, {"run": known.run, "made_on": known.made_on}
+    return journal, {"run": written.run, "made_on": written.made_on}
 
 
 def _keys(named: Mapping[str, Any]) -> dict[RunKey, str]:

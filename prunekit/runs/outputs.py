@@ -77,7 +77,7 @@ def check_folder(folder: Path, files: Mapping[str, bytes], *, overwrite: bool, i
 
 
 def is_page(content: bytes) -> bool:
-    """Whether it is a page that `test` wrote."""
+    """Whether it is a page that `report` wrote."""
     return GENERATOR in content[:4096]
 
 
@@ -118,9 +118,9 @@ def is_exported(path: Path, side: str) -> bool:
 
 def _check_not_of_run(path: Path) -> None:
     real = path.resolve()
-    for above in real.parents:
-        if (above / SETTINGS).is_file() and is_of_run(real.relative_to(above).parts[0]):
-            raise ConfigError(f"--out {path}: lies among the files of the run {above}; name another place")
+    for folder in real.parents:
+        if (folder / SETTINGS).is_file() and is_of_run(real.relative_to(folder).parts[0]):
+            raise ConfigError(f"--out {path}: lies among the files of the run {folder}; name another place")
 
 
 def _content(path: Path) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +13,9 @@ import pandas as pd
 from prunekit.runs import summary
 from prunekit.runs.audit import Audit
 from prunekit.runs.journal import read_journal
-from prunekit.runs.paths import MANIFEST, SETTINGS, UNTRAINED, RunKey
-from prunekit.runs.run import Run
+from prunekit.runs.paths import MANIFEST, SETTINGS, UNTRAINED
+from prunekit.runs.reader import RunReader
+from prunekit.runs.snapshot import Snapshot
 from prunekit.runs.summary import RoundSummary
 from prunekit.support.errors import ArtifactError, PrunekitError
 
@@ -32,7 +32,7 @@ def runs_in(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if path.is_dir() and _was_run(path)]
 
 
-def facts_of(run: Run, tolerance: float, stages: Sequence[str] | None = None) -> dict[str, Any]:
+def facts_of(run: RunReader, tolerance: float, stages: Sequence[str] | None = None) -> dict[str, Any]:
     """What a run came to: its tickets with times, its rounds over seeds, the best of them.
 
     Args:
@@ -40,7 +40,7 @@ def facts_of(run: Run, tolerance: float, stages: Sequence[str] | None = None) ->
         stages: of these alone.
     """
     metric = run.settings()["metric"]
-    results = with_times(run)
+    results = run.results(times=True)
     if stages is not None and not results.empty:
         results = results[results["stage"].isin([*stages, UNTRAINED])]
     rounds = summary.summarise(results, metric)
@@ -53,19 +53,6 @@ def facts_of(run: Run, tolerance: float, stages: Sequence[str] | None = None) ->
         "rounds": [asdict(entry) for entry in rounds],
         "best": None if best is None else asdict(best),
     }
-
-
-def with_times(run: Run) -> pd.DataFrame:
-    """A run's results with seconds and examples_per_second of each ticket's round; NaN where its timing is gone."""
-    table = run.results()
-    keys = [
-        RunKey("/".join(filter(None, (row["stage"], row["arm"]))), row["seed"], row["round"])
-        for row in table.to_dict("records")
-    ]
-    timings = [run.timing(key) for key in keys]
-    for name in ("seconds", "examples_per_second"):
-        table[name] = [timing.get(name, math.nan) for timing in timings]
-    return table
 
 
 @dataclass(frozen=True)
@@ -102,7 +89,7 @@ class RunComparison:
         rounds: of each run.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[RunReader, ...]
     settings: pd.DataFrame
     rounds: tuple[list[RoundSummary], ...]
 
@@ -126,7 +113,7 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
     Raises:
         ArtifactError: where a path is no run, or damaged.
     """
-    runs = tuple(Run.open(path) for path in paths)
+    runs = tuple(Snapshot.open(path) for path in paths)
     settings = [_flat(run.settings()) for run in runs]
     names = sorted({name for flat in settings for name in flat})
     differing = [name for name in names if len({str(flat.get(name)) for flat in settings}) > 1]
@@ -138,7 +125,7 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
 
 def _listed(path: Path) -> dict[str, Any]:
     """A run's row: its seeds and how many tickets are finished, or the first thing that is wrong."""
-    run = Run(path)
+    run = Snapshot(path)
     try:
         return {"run": str(path), "seeds": list(run.settings()["seeds"]), "finished_tickets": len(run.tickets())}
     except (PrunekitError, OSError, KeyError, TypeError) as error:
@@ -150,15 +137,15 @@ def _was_run(path: Path) -> bool:
     if os.path.lexists(path / SETTINGS):
         return True
     try:
-        read = read_journal(path)
+        written = read_journal(path)
     except ArtifactError:
         return True
-    begun = read is not None and bool(read[0].rounds)
+    begun = written is not None and bool(written[0].rounds)
     return begun or any(True for _ in path.glob(f"seed=*/round=*/{MANIFEST}"))
 
 
 def _audit(path: Path) -> Audit:
-    return Run(path).audit() if _was_run(path) else Audit((f"{path}: not a run, nor a folder of runs",))
+    return Snapshot(path).audit() if _was_run(path) else Audit((f"{path}: not a run, nor a folder of runs",))
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every name in a run directory: its files, and the places of its rounds."""
+"""Every name in a run directory: its files, its stages, and where its rounds lie."""
 
 from __future__ import annotations
 
@@ -23,11 +23,6 @@ PREDICTIONS = "predictions.parquet"
 IMPORTANCE = "importance.parquet"
 FACTS = "facts.json"
 
-#: The stage of the base line: a prompt that stays at its start (and, on encoders, a trained head).
-UNTRAINED = "untrained"
-#: Where the cells of a search lie inside its stage.
-GRID = "grid"
-
 #: Event files of `--track tensorboard`, in folders named after the rounds that they show.
 TRACKED = "tensorboard"
 
@@ -35,7 +30,8 @@ TRACKED = "tensorboard"
 _FILES = (SETTINGS, ENVIRONMENT, RESULTS, JOURNAL, ".lock", ".holder")
 _FOLDERS = re.compile(r"seed=\d+|untrained|rates|(?:prune|search|score|rates|eval)-[0-9a-f]+")
 
-_PLACE = re.compile(r"(?:(?P<stage>.+)/)?seed=(?P<seed>\d+)/round=(?P<round>\d+)")
+_KEY = re.compile(r"(?:(?P<stage>.+)/)?seed=(?P<seed>\d+)/round=(?P<round>\d+)")
+_GRID = "grid/"
 
 
 def is_of_run(name: str) -> bool:
@@ -43,29 +39,112 @@ def is_of_run(name: str) -> bool:
     return name in _FILES or _FOLDERS.fullmatch(name) is not None
 
 
-class RunKey(NamedTuple):
+class Stage(str):
+    """What a round belongs to, which is also the folder that it lies in: text such as "prune-1a2b/random".
+
+    "" is the dense round that all verbs share; "untrained" the base line, a prompt that stays at its start;
+    "prune-1a2b" and "search-1a2b" hold the tickets of one pruning or search, with a control or a trial of the search in
+    a folder inside; "score-1a2b/prune-3c4d" what `prunekit score` measured of the prompts of prune-3c4d;
+    "rates/rate=0.1" the trainings at one learning rate.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, verb: str, digest: str) -> Stage:
+        """The stage of a verb whose settings have this digest."""
+        return cls(f"{verb}-{digest}")
+
+    def inside(self, name: str) -> Stage:
+        """What lies in a folder of this stage: a control, or of a scoring another stage; "" is the stage itself."""
+        return Stage("/".join(filter(None, (self, name))))
+
+    def trial(self, tokens: int, pieces: int) -> Stage:
+        """What this search tried with so many tokens and pieces kept."""
+        return self.inside(f"{_GRID}tokens={tokens}-pieces={pieces}")
+
+    @property
+    def top(self) -> Stage:
+        """The stage without what lies inside: its folder at the run's root."""
+        return Stage(self.partition("/")[0])
+
+    @property
+    def arm(self) -> str:
+        """What lies inside: a control's name, or "" for the tickets themselves."""
+        return self.partition("/")[2]
+
+    @property
+    def measured(self) -> Stage:
+        """Of a scoring: the stage whose prompts were measured."""
+        return Stage(self.arm)
+
+    @property
+    def verb(self) -> str:
+        """Which verb made it: "prune", "search", "score", "rates" or "untrained"; "" of the dense round."""
+        return self.top.partition("-")[0]
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is the dense round that all verbs share."""
+        return not self
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether a pruning or a search made it."""
+        return self.verb in ("prune", "search")
+
+    @property
+    def is_chosen_rate(self) -> bool:
+        """Whether it holds the tickets of the learning rate that `compare` chose, which have no dense round."""
+        return self.startswith("rates-")
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is one of the ratios that a search tried."""
+        return is_trial(self.arm)
+
+
+DENSE = Stage()
+UNTRAINED = Stage("untrained")
+
+
+def is_trial(arm: str) -> bool:
+    """Whether an entry of the column `arm` is one of the ratios that a search tried."""
+    return arm.startswith(_GRID)
+
+
+class _RunKey(NamedTuple):
+    stage: Stage
+    seed: int
+    round: int
+
+
+class RunKey(_RunKey):
     """Where one member's round lies in a run.
 
     Attributes:
-        stage: "" for the dense round 0 that all verbs share; else a folder such as prune-1a2b, or one inside it for
-            another arm of the same stage, such as prune-1a2b/random.
+        stage: what the round belongs to; a string will do.
+        seed: of the member.
+        round: 0 is dense.
     """
 
-    stage: str
-    seed: int
-    round: int
+    __slots__ = ()
+
+    def __new__(cls, stage: str, seed: int, round: int) -> RunKey:
+        """A key whose stage is a `Stage`."""
+        return super().__new__(cls, Stage(stage), seed, round)
 
     def __str__(self) -> str:
         return f"{self.stage}/seed={self.seed}/round={self.round:02d}".lstrip("/")
 
     @classmethod
     def parse(cls, path: Path) -> RunKey:
-        """The place of a path inside a run.
+        """The key of a path inside a run.
 
         Raises:
             ValueError: where it is none.
         """
-        found = _PLACE.fullmatch(path.as_posix())
-        if found is None:
+        parts = _KEY.fullmatch(path.as_posix())
+        if parts is None:
             raise ValueError(f"{path} is not the place of a round")
-        return cls(found["stage"] or "", int(found["seed"]), int(found["round"]))
+        return cls(parts["stage"] or "", int(parts["seed"]), int(parts["round"]))

@@ -25,7 +25,11 @@ class Store:
     """A folder of an object store, by its URL; objects have names such as run/seed=0/round=00/result.json."""
 
     def __init__(self, url: str) -> None:
-        """Nothing is asked of the store yet. Raises: ConfigError where fsspec cannot make anything of the URL."""
+        """Nothing is asked of the store yet.
+
+        Raises:
+            ConfigError: where fsspec cannot make anything of the URL.
+        """
         import fsspec
 
         self.url = url
@@ -44,12 +48,12 @@ class Store:
         """
         try:
             self._system.invalidate_cache()
-            found = self._system.find(self._path(folder))
+            paths = self._system.find(self._path(folder))
         except FileNotFoundError:
             return set()
         except Exception as error:  # every store has errors of its own
             raise ConfigError(f"--store {self.url}: cannot be reached: {_in_line(error)}") from error
-        names = [str(one).removeprefix(f"{self._root}/") for one in found]
+        names = [str(path).removeprefix(f"{self._root}/") for path in paths]
         return {name for name in names if ".." not in PurePosixPath(name).parts}  # it is made a path here
 
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
@@ -58,16 +62,16 @@ class Store:
         Raises:
             PrunekitError: naming one that is there and cannot be read.
         """
-        asked = list(names)
+        names = list(names)
         # whole, though by the call for ranges: the one for whole objects takes [ and * in a name for a pattern
-        found = self._system.cat_ranges([self._path(name) for name in asked], None, None) if asked else []
-        read = {}
-        for name, content in zip(asked, found, strict=True):
+        answers = self._system.cat_ranges([self._path(name) for name in names], None, None) if names else []
+        contents = {}
+        for name, content in zip(names, answers, strict=True):
             if isinstance(content, bytes):
-                read[name] = content
+                contents[name] = content
             elif not isinstance(content, FileNotFoundError):
                 raise PrunekitError(f"{self.url}/{name}: cannot be read: {_in_line(content)}") from content
-        return read
+        return contents
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Put objects, in any order."""
@@ -135,7 +139,6 @@ class StoredRun(Run):
 def stored_at(out: Stored, name: str, run_id: str) -> Run:
     """As `Run.at`, with a store."""
     run = StoredRun.at(out.folder, name, run_id)
-    assert isinstance(run, StoredRun)
     run.store = out.store
     return run
 
@@ -151,29 +154,29 @@ def fetch(
         names: the objects of the store, as listed.
         only: files of a round to bring beside its manifest; None for all.
     """
-    made = Run(folder / run)
-    found = {name: key for name in names if (key := _place_of(name, run)) is not None}
+    target = Run(folder / run)
+    manifests = {name: key for name in names if (key := _key_of(name, run)) is not None}
     # who goes on with a run adds to its environments
     _bring(store, [f"{run}/{SETTINGS}", *([f"{run}/{ENVIRONMENT}"] if only is None else [])], folder)
     files, keys = [], []
-    for name in _bring(store, found, folder):
-        keys.append(found[name])
+    for name in _bring(store, manifests, folder):
+        keys.append(manifests[name])
         listed = _listed(folder / name)
         files += [f"{name.removesuffix(MANIFEST)}{file}" for file in listed if only is None or file in only]
     _bring(store, files, folder)
     left_out = []
     for key in sorted(keys, key=lambda key: (key.round, key)):  # each follows one of an earlier round
         try:
-            for file in made.manifest(key)["files"]:
+            for file in target.manifest(key)["files"]:
                 if only is None or file in only:
-                    made.read(key, file)
+                    target.content(key, file)
         except ArtifactError:
-            shutil.rmtree(made.folder(key))
+            shutil.rmtree(target.folder(key))
             left_out.append(f"{run}/{key}")
-    if len(left_out) == len(keys) and made.path.exists():
-        shutil.rmtree(made.path)  # settings without a round are no run yet
-    elif only is None and (made.path / SETTINGS).exists():
-        _bring_rest(store, made, names)
+    if len(left_out) == len(keys) and target.path.exists():
+        shutil.rmtree(target.path)  # settings without a round are no run yet
+    elif only is None and (target.path / SETTINGS).exists():
+        _bring_rest(store, target, names)
     return left_out
 
 
@@ -201,8 +204,8 @@ def _drop_unless(path: Path, read: Callable[[], object]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _place_of(name: str, run: str) -> RunKey | None:
-    """The place of a round, where an object is the manifest of one of a run."""
+def _key_of(name: str, run: str) -> RunKey | None:
+    """The key of a round, where an object is the manifest of one of a run."""
     inside = PurePosixPath(name.removeprefix(f"{run}/"))
     if not name.startswith(f"{run}/") or inside.name != MANIFEST:
         return None

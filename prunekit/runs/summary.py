@@ -1,11 +1,13 @@
-"""What a run found, from its results table: rows per round, the interval over seeds, the smallest good ticket."""
+"""What a run came to, from its results table: a row per round, the interval over seeds, the smallest good ticket."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
 
+from prunekit.runs.paths import Stage
 from prunekit.support.statistics import cut, t_interval
 from prunekit.tasks.metrics import bounds
 
@@ -14,13 +16,21 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class RoundSummary:
-    """One round over its seeds. density: kept cells / (P * K).  validation, test: means of the primary metric.
+    """One round over its seeds.
 
     Attributes:
-        low: the 95 % t-interval of the report mean over seeds, cut at what the metric can be, None with fewer than two,
-            or with equal ones.
-        high: the 95 % t-interval of the report mean over seeds, cut at what the metric can be, None with fewer than
-            two, or with equal ones.
+        stage: as in the results table.
+        round: 0 is dense.
+        seeds: how many came to their end.
+        tokens: kept.
+        pieces: kept per token, at most.
+        cells: kept.
+        density: kept cells / (P * K).
+        validation: mean of the primary metric.
+        test: mean of the primary metric.
+        low: lower end of the 95 % t interval of `test` over seeds, cut at what the metric can be; None with fewer than
+            two seeds, or with equal ones.
+        high: its upper end.
     """
 
     stage: str
@@ -36,18 +46,18 @@ class RoundSummary:
     high: float | None
 
 
-def summarise(results: pd.DataFrame, metric: str) -> list[RoundSummary]:
-    """One entry per round of the dense stage and of each pruning, diverged members and other arms left out."""
+def summarise(results: pd.DataFrame, metric: str, verbs: Collection[str] = ("prune",)) -> list[RoundSummary]:
+    """One entry per round of the dense stage and of each stage of `verbs`, diverged members and controls left out."""
     if results.empty:
         return []
-    rounds = (results["arm"] == "") & results["stage"].str.fullmatch("(prune-.*)?")
-    done = results[rounds & (results["status"] == "done")]
-    return [_round(rows, metric) for _, rows in done.groupby(["stage", "round"], sort=True)]
+    rounds = (results["arm"] == "") & results["stage"].map(lambda stage: Stage(stage).verb in ("", *verbs))
+    ended = results[rounds & (results["status"] == "done")]
+    return [_round(rows, metric) for _, rows in ended.groupby(["stage", "round"], sort=True)]
 
 
 def smallest(rounds: list[RoundSummary], tolerance: float) -> RoundSummary | None:
     """The round of fewest cells whose mean on `validation` is at most `tolerance` below dense; dense itself counts."""
-    dense = next((one for one in rounds if one.round == 0), None)
+    dense = next((entry for entry in rounds if entry.round == 0), None)
     if dense is None:
         return None
     good = [
@@ -67,7 +77,7 @@ def within(difference: float, tolerance: float) -> bool:
 
 
 def sentence(best: RoundSummary, dense: RoundSummary, metric: str, tolerance: float) -> str:
-    """What was found, in one plain sentence."""
+    """The smallest good ticket beside the dense prompt, in one plain sentence."""
     if best.round == 0:
         return (
             f"No pruned ticket stayed within {tolerance} of dense on validation {metric} "
@@ -82,9 +92,10 @@ def sentence(best: RoundSummary, dense: RoundSummary, metric: str, tolerance: fl
     )
 
 
-def interval(one: RoundSummary) -> str:
+def interval(summary: RoundSummary) -> str:
     """The mean on test, with its interval over seeds where there is one."""
-    return f"{one.test:.3f}" if one.low is None else f"{one.test:.3f} [{one.low:.3f}, {one.high:.3f}]"
+    mean = f"{summary.test:.3f}"
+    return mean if summary.low is None else f"{mean} [{summary.low:.3f}, {summary.high:.3f}]"
 
 
 def not_learning(results: pd.DataFrame, metric: str) -> str | None:

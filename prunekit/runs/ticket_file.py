@@ -27,7 +27,7 @@ from prunekit.support.errors import ArtifactError, ConfigError
 
 _METADATA = "prunekit"
 _FORMAT = 1
-# the names of `models.Place`, which would bring transformers along
+# the names of `models.Position`, which would bring transformers along
 _POSITIONS = ("first", "suffix", "after-cls")
 #: Numbers in a prompt: far above any real one, far below what a small file of factors could ask for.
 MOST_NUMBERS = 2**28
@@ -49,7 +49,20 @@ def load_ticket(path: Path | str) -> Ticket:
     Raises:
         ArtifactError: naming the file where it is missing, damaged or not a ticket.
     """
-    tensors, facts = unpack(Path(path))
+    return read_ticket(_content(Path(path)), Path(path))
+
+
+def read_ticket(content: bytes, path: Path) -> Ticket:
+    """The ticket that the bytes of its file hold.
+
+    Args:
+        content: of the file.
+        path: which errors name.
+
+    Raises:
+        ArtifactError: where the content is damaged or not a ticket.
+    """
+    tensors, facts = unpacked(content, path)
     try:
         mask = Mask(tensors["mask.token"], tensors["mask.piece"])
         masks = ("mask.token", "mask.piece")
@@ -80,8 +93,8 @@ def check(ticket: Ticket) -> None:
     Raises:
         ValueError: and the errors of torch and of `prompts` on the first thing that is wrong.
     """
-    known = {"dropped_as": get_args(DroppedAs), "position": _POSITIONS, "method": tuple(METHODS)}
-    for name, options in known.items():
+    allowed = {"dropped_as": get_args(DroppedAs), "position": _POSITIONS, "method": tuple(METHODS)}
+    for name, options in allowed.items():
         if getattr(ticket, name) not in options:
             raise ValueError(f"{name} {str(getattr(ticket, name))[:40]!r} is none of {', '.join(options)}")
     for name in ("round", "seed"):
@@ -122,8 +135,21 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         ArtifactError: naming the file where it is missing, damaged or of another kind.
     """
+    return unpacked(_content(path), path)
+
+
+def unpacked(content: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts that the bytes of a file hold, where `pack` made them.
+
+    Args:
+        content: of the file.
+        path: which errors name.
+
+    Raises:
+        ArtifactError: where the content is damaged or of another kind.
+    """
     try:
-        content = reading.tensors(path)
+        reading.check_tensors(content)
         header = json.loads(reading.metadata(content).get(_METADATA, "null"))
         tensors = load(content)
         if not isinstance(header, dict) or header.get("format") != _FORMAT:
@@ -132,9 +158,16 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         # the very bytes that this content has, its sha256 among them, so that no flipped bit anywhere goes unseen
         if pack(tensors, facts) != content:
             raise ArtifactError(f"{path}: damaged, its content does not match its sha256; restore it or run again")
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise ArtifactError(f"{path}: cannot be read ({reading.reason(error)})") from error
     return tensors, facts
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return reading.tensors(path)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({reading.reason(error)})") from error
 
 
 def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:

@@ -58,14 +58,21 @@ def tensors(path: Path, max_bytes: int = TENSORS) -> bytes:
     try:
         size = _size(handle, path, max_bytes)
         first = _read(handle, min(size, 8), path)
-        length = int.from_bytes(first, "little")
-        if len(first) < 8 or not 0 < length <= min(size - 8, _HEADER):
-            raise ValueError("no table of tensors at its beginning")
+        length = _table_length(first, size)
         table = _read(handle, length, path)
-        _check_table(table, size - 8 - length)
+        _check_table(table, size)
         return first + table + _read(handle, size - 8 - length, path)
     finally:
         os.close(handle)
+
+
+def check_tensors(content: bytes) -> None:
+    """Refuse the bytes of a safetensors file whose table of tensors does not fit its size.
+
+    Raises:
+        ValueError: where it claims more than there is.
+    """
+    _check_table(content[8 : 8 + _table_length(content[:8], len(content))], len(content))
 
 
 def check_model(folder: Path) -> None:
@@ -174,9 +181,17 @@ def _json(content: bytes) -> Any:
         raise ValueError("its table of tensors is nested too deeply") from error
 
 
-def _check_table(content: bytes, size: int) -> None:
-    """Refuse a table whose tensors, empty ones too, do not lie within `size` bytes."""
-    table = _json(content)
+def _table_length(first: bytes, size: int) -> int:
+    """Bytes of the table of tensors, from the first 8 of a file of so many bytes."""
+    length = int.from_bytes(first, "little")
+    if len(first) < 8 or not 0 < length <= min(size - 8, _HEADER):
+        raise ValueError("no table of tensors at its beginning")
+    return length
+
+
+def _check_table(content: bytes, file_size: int) -> None:
+    """Refuse a table whose tensors, empty ones too, do not lie within the file behind it."""
+    table, size = _json(content), file_size - 8 - len(content)
     if not isinstance(table, dict):
         raise ValueError("its table of tensors is not a JSON object")
     for name, facts in table.items():

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from prunekit.analysis import curves
-from prunekit.analysis.tables.results import ROUNDS
+from prunekit.analysis.tables.rounds import ROUNDS
 
 NAN = float("nan")
 DENSITY = {0: 1.0, 1: 0.5, 2: 0.25}

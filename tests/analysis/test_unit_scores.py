@@ -8,7 +8,8 @@ from scipy import stats
 
 from prunekit.analysis import unit_scores
 from prunekit.analysis.subjects import KEYS
-from prunekit.analysis.tables.importance import MEASURED, SCORED
+from prunekit.analysis.tables.measured import MEASURED
+from prunekit.analysis.tables.scores import SCORED
 from prunekit.analysis.unit_scores import agreement, beside, nearest_words, ranked
 from prunekit.support.errors import DataError
 from prunekit.support.seeding import generator

@@ -76,7 +76,7 @@ def found(folder, tmp_path_factory):
 
 def test_the_grid_shows_the_mean_of_every_cell(found):
     stage = stage_of(found.run)
-    tried = tables.cells(found.run, stage)
+    tried = tables.trials(found.run, stage)
     assert set(tried["status"]) == {"done"}
     rows = table(found.shown, f"{stage}: validation accuracy by what is kept, mean of 2 seeds")
     means = tried.groupby(["tokens", "pieces"])["validation"].mean()
@@ -271,7 +271,7 @@ def test_halving_prints_what_it_saved(folder, tmp_path):
     made = call("search", folder, tmp_path, "--halving", "--grid=full", **(SEARCH | dict(evaluate_every=1, seeds=1)))
     assert made.code == 0
     (run,) = made.runs
-    tried = tables.cells(run, stage_of(run))
+    tried = tables.trials(run, stage_of(run))
     # 16 cells make one update (an eighth and a quarter of four), 8 a second, 4 the other two
     assert sorted(tried["steps"]) == [1] * 8 + [2] * 4 + [4] * 4
     assert "successive halving: 32 updates for 16 cells, 50% less than 4 each; 12 dropped" in made.out

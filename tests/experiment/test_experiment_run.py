@@ -12,7 +12,7 @@ from prunekit.models.encoder import Encoder
 from prunekit.pruning.lottery import find_tickets
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
-from prunekit.runs.ticket_file import load_ticket
+from prunekit.runs.round_files import starting_ticket
 from prunekit.support.errors import ConfigError
 
 
@@ -40,7 +40,7 @@ def test_the_whole_pipeline_runs_on_every_architecture(kind, folder, tmp_path):
 
 def ticket_at(made, seed, number):
     key = RunKey(made.stages()[-1] if number else "", seed, number)
-    return load_ticket(made.read(key, "ticket.safetensors"))
+    return starting_ticket(made, key)
 
 
 def rounds(made):
@@ -101,7 +101,7 @@ def test_the_ticket_of_a_round_starts_from_the_named_values(folder, tmp_path):
     for rewind in ("trained", "init", "4", "reinit"):
         made, _ = run("gpt2", folder, tmp_path, rewind=rewind)
         stage = next(s for s in made.stages() if s and str(made.stage_settings(s)["rewind"]) == rewind)
-        starts[rewind] = load_ticket(made.read(RunKey(stage, 0, 2), "ticket.safetensors")).state["values"]
+        starts[rewind] = starting_ticket(made, RunKey(stage, 0, 2)).state["values"]
         kept = round_files.kept_values(made, RunKey(stage, 0, 1)).state["values"]
         if rewind == "trained":
             assert torch.equal(starts[rewind], kept)
@@ -188,10 +188,9 @@ def test_the_report_split_is_looked_at_once_per_finished_ticket(folder, tmp_path
 
 
 def test_predictions_give_the_reported_metric(folder, tmp_path):
-    import pandas as pd
 
     made, _ = run("bert", folder, tmp_path, prune=False)
-    table = pd.read_parquet(made.read(RunKey("", 0, 0), "predictions.parquet"))
+    table = made.table(RunKey("", 0, 0), "predictions.parquet")
     result = made.result(RunKey("", 0, 0))
     for split in ("validation", "test"):
         rows = table[table["split"] == split]

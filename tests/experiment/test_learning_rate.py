@@ -1,4 +1,3 @@
-import pandas as pd
 import pytest
 import tiny
 
@@ -65,7 +64,7 @@ def test_every_seed_is_trained_at_every_rate_and_report_is_seen_at_the_chosen_on
     means = cells.groupby("arm")["validation_accuracy"].mean()
     assert means[f"rate={found.chosen:g}"] == means.max()
     for seed in (0, 1):
-        seen = set(pd.read_parquet(found.run.read(RunKey("rates/rate=0.005", seed, 0), "predictions.parquet"))["split"])
+        seen = set(found.run.table(RunKey("rates/rate=0.005", seed, 0), "predictions.parquet")["split"])
         assert seen == {"validation"}
 
 
@@ -74,11 +73,9 @@ def test_rates_are_what_they_say(folder, tmp_path):
     prepared = ready(folder, seeds=1)
     search(prepared, tmp_path)
     made = run.run(prepared, tmp_path, tiny.Quiet(), prune=False)
-    one, own = (
-        pd.read_parquet(made.read(key, "log.parquet")) for key in (RunKey("rates/rate=0.05", 0, 0), RunKey("", 0, 0))
-    )
+    one, own = (made.table(key, "log.parquet") for key in (RunKey("rates/rate=0.05", 0, 0), RunKey("", 0, 0)))
     assert one.equals(own)
-    other = pd.read_parquet(made.read(RunKey("rates/rate=0.5", 0, 0), "log.parquet"))
+    other = made.table(RunKey("rates/rate=0.5", 0, 0), "log.parquet")
     assert not other.equals(own)
 
 

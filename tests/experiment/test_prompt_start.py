@@ -12,8 +12,9 @@ from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
+from prunekit.runs.round_files import starting_ticket
 from prunekit.runs.run import Run
-from prunekit.runs.ticket_file import load_ticket, save_ticket
+from prunekit.runs.ticket_file import save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError
 
 pytestmark = pytest.mark.usefixtures("no_flushing")
@@ -68,7 +69,7 @@ def test_a_dense_ticket_is_where_every_seed_starts(source, folder):
 def test_a_pruned_ticket_gives_its_tokens_its_zeros_and_room_for_new_ones(source, folder):
     kind, made, pruned = source
     prepared, plain = ready(folder, kind, init_from=made.folder(pruned)), ready(folder, kind)
-    mask = load_ticket(made.read(pruned, "ticket.safetensors")).mask
+    mask = starting_ticket(made, pruned).mask
     kept = round_files.kept_values(made, pruned).state["values"]
     assert (mask.tokens, mask.cells) == (2, 6)
     for seed in (0, 1):
@@ -216,7 +217,7 @@ def test_a_search_starts_from_the_ticket_that_a_search_on_another_task_chose(fol
     one = Run.open(next((tmp_path / "one").iterdir()))
     (stage,) = (name for name in one.stages() if name)
     chosen = RunKey(stage, 0, 1)
-    mask = load_ticket(one.read(chosen, "ticket.safetensors")).mask
+    mask = starting_ticket(one, chosen).mask
     kept = round_files.kept_values(one, chosen).state["values"] * mask.expand(WIDTH)
     assert mask.density < 1  # or nothing would be left to see
 
@@ -227,7 +228,7 @@ def test_a_search_starts_from_the_ticket_that_a_search_on_another_task_chose(fol
     two = Run.open(next((tmp_path / "two").iterdir()))
     assert two.settings()["prompt"]["init_from"] == str(one.folder(chosen))
     assert two.settings()["task"]["name"] == str(other / "toy.toml")
-    starting = [load_ticket(two.read(RunKey("", seed, 0), "ticket.safetensors")) for seed in (0, 1)]
+    starting = [starting_ticket(two, RunKey("", seed, 0)) for seed in (0, 1)]
     for ticket in starting:
         assert ticket.mask.density == 1
         assert torch.equal(ticket.state["values"][mask.token], kept[mask.token])

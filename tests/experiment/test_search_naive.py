@@ -19,7 +19,7 @@ from prunekit.experiment.run import GRID
 from prunekit.experiment.settings import Experiment
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
-from prunekit.runs.ticket_file import load_ticket
+from prunekit.runs.round_files import starting_ticket
 
 pytestmark = pytest.mark.gate
 
@@ -172,7 +172,7 @@ def test_every_cell_has_the_mask_the_counts_and_the_metric_of_the_naive_search(m
         result = run.result(key)
         kept, cell = reading.cells[result["tokens"], result["pieces"]]
         assert result["cells"] == result["tokens"] * result["pieces"] == sum(map(len, kept.values()))
-        ticket = load_ticket(run.read(key, "ticket.safetensors"))
+        ticket = starting_ticket(run, key)
         assert ticket.mask.piece.tolist() == [[k in kept.get(row, ()) for k in range(K)] for row in range(P)], key
         assert ticket.mask.token.tolist() == [row in kept for row in range(P)]
         assert torch.equal(ticket.state["values"], start)

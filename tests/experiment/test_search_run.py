@@ -4,7 +4,6 @@ import os
 from dataclasses import replace
 from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 import tiny
 import torch
@@ -223,7 +222,7 @@ def test_the_report_split_is_looked_at_for_the_chosen_ticket_alone(grid, ready, 
     assert len(cells) == SEEDS * (7 if grid == "paper" else 16)
     assert cells["test_accuracy"].isna().all()
     for key in made.rounds():
-        splits = set(pd.read_parquet(made.read(key, "predictions.parquet"))["split"])
+        splits = set(made.table(key, "predictions.parquet")["split"])
         assert splits == ({"validation"} if f"/{GRID}/" in key.stage else {"validation", "test"})
         assert made.result(key)["test"].keys() == (splits - {"validation"} and {"accuracy"})
     looks.clear()
@@ -280,7 +279,7 @@ def test_the_chosen_ticket_is_its_cell_with_report_and_scores(controlled):
         assert wanted.pop("test") == {}
         assert result == wanted
         for name in ("ticket.safetensors", "trained.safetensors", "log.parquet"):
-            assert made.read(key, name).read_bytes() == made.read(cell, name).read_bytes()
+            assert made.content(key, name) == made.content(cell, name)
         assert "scores.safetensors" not in made.manifest(cell)["files"]
 
 
@@ -293,7 +292,7 @@ def test_report_and_scores_of_what_was_chosen_are_its_own(controlled):
             ticket = round_files.finished_ticket(made, key)
             with torch.no_grad():
                 found = tiny.evaluate(prompt_batch([Member(ticket)]), prepared.model, prepared.test)
-            answers = pd.read_parquet(made.read(key, "predictions.parquet")).query("split == 'test'")
+            answers = made.table(key, "predictions.parquet").query("split == 'test'")
             assert answers["choice"].tolist() == found.chosen[0].tolist()
             assert answers["loss"].to_numpy() == pytest.approx(found.losses[0].numpy(), rel=1e-5)
             norms = Magnitude().of(ticket)
@@ -320,9 +319,9 @@ def test_halving_does_what_its_replay_on_the_full_search_foretells(ready, tmp_pa
     settings = dict(grid="full", train_steps=8, evaluate_every=2)
     full, halved = ready(**settings), ready(**settings, halving="true")
     made = search(full, tmp_path)
-    foretold = halving.replay(tables.curves(made, full.search_stage), rungs(8, 2)).set_index("seed")
+    foretold = halving.replay(tables.trial_curves(made, full.search_stage), rungs(8, 2)).set_index("seed")
     made = search(halved, tmp_path)
-    tried = tables.cells(made, halved.search_stage)
+    tried = tables.trials(made, halved.search_stage)
     for seed in range(SEEDS):
         mine = tried[tried["seed"] == seed]
         assert len(mine) == 16
@@ -363,7 +362,7 @@ def test_seeds_that_diverge_have_no_search_and_the_others_go_on(more, poisoned, 
     made = search(prepared, tmp_path, controls=True)
     results = made.results()
     assert set(results[results["stage"] == prepared.search_stage]["seed"]) == {0, 1} - poisoned
-    assert tables.cells(made, prepared.search_stage).empty == (poisoned == {0, 1})
+    assert tables.trials(made, prepared.search_stage).empty == (poisoned == {0, 1})
     arms = tables.arms(made, prepared.search_stage)
     assert arms[arms["arm"] == "dense"]["test"].isna().tolist() == [seed in poisoned for seed in (0, 1)]
     before = tiny.contents(made.path)

@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 
 import architectures as arch
-import pandas as pd
 import pytest
 import tiny
 import torch
@@ -23,6 +22,7 @@ from prunekit.experiment.prepare import prepare
 from prunekit.export import TicketInfo
 from prunekit.export.attach import attach
 from prunekit.runs.paths import RunKey
+from prunekit.runs.round_files import starting_ticket
 from prunekit.runs.ticket_file import load_ticket, save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError
 
@@ -268,7 +268,7 @@ def agrees(made, position, prepared, tmp_path):
     pytest.importorskip("peft")
     out = tmp_path / "adapter"
     assert call("export", made.folder(position), f"--out={out}") == 0
-    table = pd.read_parquet(made.read(position, "predictions.parquet"))
+    table = made.table(position, "predictions.parquet")
     table = table[table["split"] == "test"].set_index("example")
     fields = [dict(one.fields) for one in prepared.splits.test]
     ours = [int(table.loc[one.index, "choice"]) for one in prepared.splits.test]
@@ -422,7 +422,7 @@ def test_without_the_runs_data_the_logits_alone_are_compared_and_that_is_said(ru
 
 def test_prune_goes_on_from_an_imported_prompt(run, folder, tmp_path):
     made, position = run
-    given = load_ticket(made.read(position, "ticket.safetensors"))
+    given = starting_ticket(made, position)
     path = tmp_path / "a.ticket"
     from prunekit.runs.round_files import finished_ticket
 

@@ -1,9 +1,11 @@
-"""Make a version's golden files: `PYTHONPATH=.:tests python tests/golden/make.py tests/golden/VERSION`.
+"""Make a version's golden files: `python tests/golden/make.py tests/golden/VERSION`.
 
 Once a version is released its files are never made again; a later version gets a folder of its own beside them.
 
 A run of every verb that leaves files, tickets by themselves, and what each reader finds in them.
 """
+
+# ruff: noqa: E402, the folders of the tests are on the path first
 
 from __future__ import annotations
 
@@ -13,6 +15,9 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(folder) for folder in (TESTS.parent, TESTS, TESTS / "system")]
 
 import tiny
 from test_golden import findings
@@ -62,4 +67,5 @@ def make(target: Path) -> None:
 
 
 if __name__ == "__main__":
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
     make(Path(sys.argv[1]).resolve())

@@ -18,7 +18,7 @@ from prunekit.models import Encoded, load, suffix
 from prunekit.models.decoder import Decoder
 from prunekit.models.text_cache import TextCache
 from prunekit.runs.paths import RunKey
-from prunekit.runs.ticket_file import load_ticket
+from prunekit.runs.round_files import starting_ticket
 from prunekit.support.errors import ConfigError
 
 DECODERS = ("gpt2", "llama", "opt", "neox", "stories260k")
@@ -386,7 +386,7 @@ def finished(folder, out, prune=True, **more):
 
 def test_a_run_that_was_interrupted_meets_texts_in_another_order_and_ends_in_the_same_bytes(tmp_path):
     whole = finished(tmp_path, tmp_path / "whole")
-    assert load_ticket(whole.read(RunKey("", 0, 0), "ticket.safetensors")).position == "suffix"
+    assert starting_ticket(whole, RunKey("", 0, 0)).position == "suffix"
     finished(tmp_path, tmp_path / "twice", prune=False)
     again = finished(tmp_path, tmp_path / "twice")
     assert tiny.contents(again.path) == tiny.contents(whole.path)

@@ -78,17 +78,18 @@ def test_a_manifest_of_another_form_is_refused_though_its_sum_is_right(tmp_path,
 
 
 def test_times_belong_to_their_round(tmp_path):
+    digests = {}
     for name in ("one", "two"):
         folder = tmp_path / name
         folder.mkdir()
         manifest = checksums.manifest(FACTS, {"a.txt": name.encode()})
-        (folder / "MANIFEST.json").write_bytes(manifest)
+        digests[name] = json.loads(manifest)["sha256"]
         (folder / "timing.json").write_bytes(checksums.timing({"seconds": 1.5}, manifest))
-    assert checksums.read_timing(tmp_path / "one") == {"seconds": 1.5}
+    assert checksums.read_timing(tmp_path / "one", digests["one"]) == {"seconds": 1.5}
     (tmp_path / "two" / "timing.json").replace(tmp_path / "one" / "timing.json")
     with pytest.raises(ArtifactError, match=r"timing\.json: belongs to another round; delete it"):
-        checksums.read_timing(tmp_path / "one")
-    assert checksums.read_timing(tmp_path / "two") == {}
+        checksums.read_timing(tmp_path / "one", digests["one"])
+    assert checksums.read_timing(tmp_path / "two", digests["two"]) == {}
     (tmp_path / "one" / "timing.json").write_text(json.dumps({"seconds": 2}))
     with pytest.raises(ArtifactError, match=r"damaged, .*; delete it"):
-        checksums.read_timing(tmp_path / "one")
+        checksums.read_timing(tmp_path / "one", digests["one"])

@@ -8,7 +8,8 @@ from prunekit.experiment import run
 from prunekit.experiment.prepare import prepare
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
-from prunekit.runs.ticket_file import load_ticket, save_ticket
+from prunekit.runs.round_files import starting_ticket
+from prunekit.runs.ticket_file import save_ticket
 from prunekit.support.errors import ArtifactError
 
 DENSE = RunKey("", 0, 0)
@@ -35,7 +36,7 @@ def test_kept_values_are_those_of_the_best_evaluation(made):
     _, learned = round_files.load(made, DENSE, "absolute", "accuracy")
     kept = round_files.kept_values(made, DENSE)
     assert torch.equal(kept.state["values"], learned.snapshots[result["kept_step"]].state["values"])
-    log = __import__("pandas").read_parquet(made.read(DENSE, "log.parquet"))
+    log = made.table(DENSE, "log.parquet")
     accuracy = log[(log["split"] == "validation") & (log["metric"] == "accuracy") & (log["step"] > 0)]
     assert result["kept_step"] == accuracy.loc[accuracy["value"].idxmax(), "step"]  # idxmax: the earliest of equals
 
@@ -45,7 +46,7 @@ def test_a_finished_ticket_carries_mask_and_kept_values(made):
     ticket = round_files.finished_ticket(made, key)
     assert ticket.mask.tokens == 2
     assert torch.equal(ticket.state["values"], round_files.kept_values(made, key).state["values"])
-    assert ticket != load_ticket(made.read(key, "ticket.safetensors"))
+    assert ticket != starting_ticket(made, key)
 
 
 def test_a_ticket_opens_from_its_round_and_from_its_file(made, tmp_path):

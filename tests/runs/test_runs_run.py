@@ -44,7 +44,7 @@ def test_a_committed_round_is_done_and_reads_back(tmp_path):
     assert run.done(DENSE)
     assert run.done(PRUNED)
     assert not run.done([*DENSE, RunKey("", 0, 1)])
-    assert run.read(DENSE[0], "log.txt").read_bytes() == b"log x"
+    assert run.content(DENSE[0], "log.txt") == b"log x"
     assert run.rounds() == [*DENSE, *PRUNED]
     assert run.timing(DENSE[1]) == {"seconds": 1.5}
     assert run.verify() == 8
@@ -234,7 +234,7 @@ def test_a_round_that_is_a_link_is_refused_by_name_when_it_is_read(name, tmp_pat
     path.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     wanted = f"{re.escape(str(path))}.*a link"
     key = RunKey.parse(path.relative_to(run.path)) if "round" in name else DENSE[0]
-    for read in (run.rounds, run.results, run.verify, lambda: run.read(key, "log.txt"), lambda: run.manifest(key)):
+    for read in (run.rounds, run.results, run.verify, lambda: run.content(key, "log.txt"), lambda: run.manifest(key)):
         with pytest.raises(ArtifactError, match=wanted):
             read()
 
@@ -254,7 +254,7 @@ def test_a_file_that_is_larger_than_its_manifest_says_is_not_read(tmp_path):
     with (run.folder(DENSE[0]) / "log.txt").open("ab") as file:
         file.truncate(10 * 2**30)
     with pytest.raises(ArtifactError, match=r"log\.txt: cannot be read \(it holds 10,737,418,240 bytes"):
-        run.read(DENSE[0], "log.txt")
+        run.content(DENSE[0], "log.txt")
 
 
 def test_a_new_run_is_flushed_in_every_folder_above_it(tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ import json
 import math
 import re
 
-import pandas as pd
 import pytest
 import tiny
 import torch
@@ -66,7 +65,7 @@ def findings(folder):
             found["scores"] = {kind: of({"token": one.token, "piece": one.piece}) for kind, one in scores.items()}
         for name in names:
             if name.endswith(".parquet"):
-                read = pd.read_parquet(run.read(place, name))
+                read = run.table(place, name)
                 found[name] = [len(read), *read.columns]
         found["seconds"] = sorted(run.timing(place))
         rounds[str(place)] = found

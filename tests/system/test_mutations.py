@@ -99,7 +99,7 @@ def read(run, path):
             return round_files.load_scores(run, key)
         case "ticket.safetensors" | "snapshots.safetensors":
             return round_files.load(run, key, "absolute", "accuracy")
-    return run.read(key, path.name)
+    return run.content(key, path.name)
 
 
 def damaged(path, content, load):
@@ -196,9 +196,9 @@ def test_a_round_that_was_made_again_does_not_carry_those_that_followed_it(made,
     copy = Run(tmp_path / "run")
     shutil.copytree(run.path, copy.path)
     key = RunKey("", 0, 0)
-    files = {name: copy.read(key, name).read_bytes() for name in copy.manifest(key)["files"]}
+    files = {name: copy.content(key, name) for name in copy.manifest(key)["files"]}
     other = RunKey("", 1, 0)
-    more = {name: copy.read(other, name).read_bytes() for name in copy.manifest(other)["files"]}
+    more = {name: copy.content(other, name) for name in copy.manifest(other)["files"]}
     result = as_json(copy.result(key) | {"reason": "made again"})
     copy.commit([Files(key, files | {"result.json": result}, {}), Files(other, more, {})])
     with pytest.raises(ArtifactError, match="made from another round 0"):

@@ -1,6 +1,5 @@
 """Real models on real tasks, from ../shared; skipped with a reason where that folder is absent."""
 
-import pandas as pd
 import pytest
 import tiny
 import torch
@@ -54,7 +53,7 @@ def test_minilm_learns_every_superglue_task_and_reports_its_metrics(name, shared
     result = made.result(DENSE)
     assert sorted(result["test"]) == sorted(METRICS.get(name, ["accuracy"]))
     assert all(0 <= value <= 1 for value in result["test"].values())
-    log = pd.read_parquet(made.read(DENSE, "log.parquet"))
+    log = made.table(DENSE, "log.parquet")
     losses = log[(log["split"] == "train") & (log["metric"] == "loss")]["value"].tolist()
     assert losses[-1] < losses[0]
 

@@ -13,7 +13,7 @@ from analyses.studies.study import UNITS, PartRuns, Study, Tables, on_all_cores,
 from prunekit.analysis import functional, model_access, ranks, tables, training
 from prunekit.analysis.subjects import PromptRecord
 from prunekit.experiment import prepare
-from prunekit.runs.run import Run
+from prunekit.runs.snapshot import Snapshot
 
 _SOURCE = "DPT, sections 1 and 3"
 #: A rank is low where it is markedly below noise's: by a quarter of it.
@@ -147,7 +147,7 @@ def _needed_of(path: Path) -> pd.DataFrame:
     return curves[curves["criterion"].isin(["loss", "metric"])]
 
 
-def _curves(run: Run, subjects: Sequence[PromptRecord]) -> Iterator[pd.DataFrame]:
+def _curves(run: Snapshot, subjects: Sequence[PromptRecord]) -> Iterator[pd.DataFrame]:
     model = prepare.model_of(model_access.experiment_of(run))
     for subject in subjects:
         seed = int(str(subject.keys["seed"]))

@@ -1,19 +1,23 @@
 """Runs on disk to long tables and matrices: the one place of the analyses that reads files.
 
 Whatever is missing, half finished or damaged is one ArtifactError, or a row of `gaps`; nothing here trains, or loads a
-model.
+model. Each function takes runs as `opened` hands them out: every file of theirs is read and checked once.
 """
 
-from prunekit.analysis.tables.importance import measured, scores
+from prunekit.analysis.tables.arms import ARM_COLUMNS, arms, joined
+from prunekit.analysis.tables.gaps import gaps
+from prunekit.analysis.tables.logs import logs
+from prunekit.analysis.tables.measured import measured
+from prunekit.analysis.tables.predictions import predictions
 from prunekit.analysis.tables.prompts import lineages, snapshots, subjects
-from prunekit.analysis.tables.results import gaps, logs, opened, prunings, rounds
-from prunekit.analysis.tables.stages import ARM_COLUMNS, arms, cells, curves, joined, predictions
+from prunekit.analysis.tables.rounds import rounds
+from prunekit.analysis.tables.run_columns import opened, prunings
+from prunekit.analysis.tables.scores import scores
+from prunekit.analysis.tables.trials import trial_curves, trials
 
 __all__ = [
     "ARM_COLUMNS",
     "arms",
-    "cells",
-    "curves",
     "gaps",
     "joined",
     "lineages",
@@ -26,4 +30,6 @@ __all__ = [
     "scores",
     "snapshots",
     "subjects",
+    "trial_curves",
+    "trials",
 ]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from prunekit.experiment.api.run import Run
 from prunekit.experiment.api.ticket import Ticket
-from prunekit.runs import run as runs
 from prunekit.runs.paths import SETTINGS
+from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ConfigError
 
 
@@ -25,8 +25,8 @@ def load(path: Path | str, stage: str | None = None) -> Run | Ticket:
     folder = Path(path)
     if not (folder / SETTINGS).is_file():
         return Ticket.load(folder)
-    directory = runs.Run.open(folder)
-    stages = [name for name in directory.stages() if name.startswith(("prune-", "search-"))]
+    directory = Snapshot.open(folder)
+    stages = [pruned for pruned in directory.stages() if pruned.is_pruned]
     if stage is not None:
         if stage and stage not in directory.stages():
             raise ConfigError(f"{path}: has no stage {stage}; there are {', '.join(directory.stages())}")

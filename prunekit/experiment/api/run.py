@@ -10,10 +10,10 @@ import pandas as pd
 
 from prunekit.experiment.api.ticket import Ticket
 from prunekit.experiment.reopen import settings_for_use
-from prunekit.runs import run as runs
 from prunekit.runs import summary
-from prunekit.runs.paths import UNTRAINED, RunKey
+from prunekit.runs.paths import DENSE, UNTRAINED, RunKey, Stage
 from prunekit.runs.round_files import finished_ticket
+from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ArtifactError
 
 
@@ -60,7 +60,7 @@ class Run:
             ArtifactError: where nothing finished.
         """
         finished = self.results[(self.results["arm"] == "") & (self.results["status"] == "done")]
-        if self.stage.startswith("search-"):
+        if Stage(self.stage).verb == "search":
             rows = finished[finished["stage"] == self.stage]
         else:
             smallest = summary.smallest(self.rounds, self.tolerance)
@@ -84,9 +84,9 @@ class Run:
             raise ArtifactError(f'{self.path}: no arm "{arm}" {self._there_is("arm", arms)}')
         if not arm or round or (tickets["round"] == 0).any():  # other arms begin at the dense round of the ticket
             self._check_there(tickets, seed, round)
-            stage = "/".join(part for part in (self.stage, arm) if part) if round or arm else ""
+            stage = Stage(self.stage).inside(arm) if round or arm else DENSE
         else:
-            stage = ""
+            stage = DENSE
         ticket = finished_ticket(self.directory, RunKey(stage, seed, round))
         return Ticket.of(ticket, settings_for_use(self.directory))
 
@@ -112,6 +112,6 @@ class Run:
         return f"{where}: {available}{more}"
 
     @property
-    def directory(self) -> runs.Run:
-        """The directory, opened: every file of it, checked as it is read."""
-        return runs.Run.open(self.path)
+    def directory(self) -> Snapshot:
+        """The directory as it is now: every file of it is checked as it is read."""
+        return Snapshot.open(self.path)

@@ -19,6 +19,7 @@ from prunekit.experiment.progress import progress_of
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.run import directory_of, run, search
 from prunekit.experiment.settings import Experiment
+from prunekit.runs.paths import DENSE
 from prunekit.support.errors import ConfigError, DivergedError
 
 Verb = Literal["tune", "prune", "search"]
@@ -172,7 +173,7 @@ def _trained(
         else:
             prune = verb == "prune"
             directory = run(prepared, out, tracked, prune=prune, controls=options.controls)
-            stage = prepared.stage if prune else ""
+            stage = prepared.stage if prune else DENSE
     return Run(directory.path, stage, options.tolerance)
 
 

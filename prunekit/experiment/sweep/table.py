@@ -12,28 +12,25 @@ from prunekit.experiment.settings import Experiment
 from prunekit.experiment.sweep.grid import Grid
 from prunekit.experiment.sweep.jobs import Outcome
 from prunekit.runs import summary
-from prunekit.runs.paths import UNTRAINED, RunKey
-from prunekit.runs.run import Run
+from prunekit.runs.paths import DENSE, UNTRAINED, RunKey, Stage
+from prunekit.runs.reader import RunReader
+from prunekit.runs.snapshot import Snapshot
 
 RESULTS = "results.parquet"
 
 
-def places_of(run: Run, stage: str, seeds: Sequence[int], *, controls: bool) -> list[RunKey]:
+def places_of(run: RunReader, stage: str, seeds: Sequence[int], *, controls: bool) -> list[RunKey]:
     """The tickets of a run that belong to one experiment: its dense rounds, base line and stage.
 
     Args:
-        controls: also the arms beside the stage's tickets. A search's cells stay in the run's own table.
+        controls: also the arms beside the stage's tickets. A search's trials stay in the run's own table.
     """
-    arms = f"{stage}/"
-    return [
-        place
-        for place in run.tickets()
-        if place.seed in seeds
-        and (
-            place.stage in ("", UNTRAINED, stage)
-            or (controls and stage and place.stage.startswith(arms) and "/" not in place.stage.removeprefix(arms))
-        )
-    ]
+
+    def is_wanted(of_round: Stage) -> bool:
+        is_control = bool(stage) and of_round.top == stage and bool(of_round.arm) and not of_round.is_trial
+        return of_round in (DENSE, UNTRAINED, stage) or (controls and is_control)
+
+    return [key for key in run.tickets() if key.seed in seeds and is_wanted(key.stage)]
 
 
 def results(out: Path, grid: Grid, outcomes: Mapping[Experiment, Outcome]) -> pd.DataFrame:
@@ -70,15 +67,15 @@ def experiment_row(
         runs: the folder of its run directory.
         tolerance: how far below dense on validation the smallest good ticket may be.
     """
-    metric = Run.open(runs / outcome.run).settings()["metric"]
+    metric = Snapshot.open(runs / outcome.run).settings()["metric"]
     stages = tickets["stage"].isin(["", UNTRAINED, outcome.stage])
     rows = tickets[(tickets["directory"] == outcome.run) & stages]
-    rounds = summary.summarise(rows.assign(stage=rows["stage"].str.replace("search-", "prune-")), metric)
+    rounds = summary.summarise(rows, metric, verbs=("prune", "search"))
     front: dict[str, Any] = {**grid.values(experiment), "metric": metric, "seeds": len(experiment.seeds)}
     front["stopped"] = int((rows["status"] == "diverged").sum())
     if not rounds:
         return front
-    best = rounds[-1] if outcome.stage.startswith("search-") else summary.smallest(rounds, tolerance)
+    best = rounds[-1] if Stage(outcome.stage).verb == "search" else summary.smallest(rounds, tolerance)
     best = best or rounds[0]
     members = rows[(rows["round"] == best.round) & (rows["arm"] == "") & rows["stage"].isin(["", outcome.stage])]
     density = float(members[members["status"] == "done"]["density"].mean())  # of a search every seed has its own
@@ -92,7 +89,7 @@ def experiment_row(
 
 
 def _rows(out: Path, grid: Grid, experiment: Experiment, outcome: Outcome) -> pd.DataFrame:
-    tickets = Run.open(out / outcome.run).results([RunKey.parse(Path(place)) for place in outcome.places])
+    tickets = Snapshot.open(out / outcome.run).results([RunKey.parse(Path(place)) for place in outcome.places])
     front: dict[str, Any] = {
         "directory": outcome.run,
         "task": experiment.task.name,

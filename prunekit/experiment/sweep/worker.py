@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from prunekit.experiment.settings import Experiment, MachineSettings
 from prunekit.experiment.sweep.jobs import Job, Outcome, Task, receipt, receipt_name, write_receipt
+from prunekit.runs.paths import DENSE
 from prunekit.support.errors import BusyError, PrunekitError
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _run(job: Job, task: Task, count: TrainingCount, out: Path) -> Outcome:
         directory, stage = search(prepared, place, count, controls=job.controls), prepared.search_stage
     else:
         directory = run(prepared, place, count, prune=job.verb == "prune", controls=job.controls)
-        stage = prepared.stage if job.verb == "prune" else ""
+        stage = prepared.stage if job.verb == "prune" else DENSE
     settled = MachineSettings.model_validate(directory.settings()["machine"])
     if settled.checkpointing or settled != prepared.experiment.machine:
         _last.clear()  # the run changed the model, its device or the threads

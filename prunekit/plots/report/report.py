@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prunekit.experiment.api.run import Run
-from prunekit.plots.report import build, page
+from prunekit.plots.report import build, html
 
 
 def report(
@@ -36,6 +36,6 @@ def report(
     several = [runs] if isinstance(runs, Run | Path | str) else runs
     paths = [run.path if isinstance(run, Run) else Path(run) for run in several]
     if out is None:
-        return page.render(build.build(paths, tolerance, with_model=with_model))
+        return html.render(build.build(paths, tolerance, with_model=with_model))
     written = build.write(paths, Path(out), tolerance, with_model=with_model, overwrite=overwrite)
-    return page.render(written)
+    return html.render(written)

@@ -65,49 +65,49 @@ def _copied(element: ElementTree.Element, prefix: str) -> ElementTree.Element:
 
 
 def _attributes(element: ElementTree.Element, prefix: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     for key, value in element.attrib.items():
         name = _local(key)
         if name == "style":
-            found |= _properties(value)
+            attributes |= _properties(value)
         elif name == "href":
-            found["href"] = _reference(value, prefix)
+            attributes["href"] = _reference(value, prefix)
         elif name == "id":
-            found["id"] = f"{prefix}{value}"
+            attributes["id"] = f"{prefix}{value}"
         elif name in _ATTRIBUTES:
-            found[name] = value
+            attributes[name] = value
         elif name not in {"type", "space"}:
             raise ValueError(f"a drawing holds the attribute {name}")
-    if any("url(" in value.replace(" ", "").lower() and not _OWN.fullmatch(value) for value in found.values()):
+    if any("url(" in value.replace(" ", "").lower() and not _INSIDE.fullmatch(value) for value in attributes.values()):
         raise ValueError("a drawing refers to something outside itself")
-    return {name: _OWN.sub(rf"url(#{prefix}\1)", value) for name, value in found.items()}
+    return {name: _INSIDE.sub(rf"url(#{prefix}\1)", value) for name, value in attributes.items()}
 
 
-_OWN = re.compile(r"url\(#([\w-]+)\)")
+_INSIDE = re.compile(r"url\(#([\w-]+)\)")
 
 
 def _properties(style: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    properties: dict[str, str] = {}
     for part in filter(str.strip, style.split(";")):
-        name, _, value = (one.strip() for one in part.partition(":"))
+        name, _, value = map(str.strip, part.partition(":"))
         if name == "font":
-            found |= _font(value)
+            properties |= _font(value)
         elif name in _PROPERTIES:
-            found[name] = value
+            properties[name] = value
         else:
             raise ValueError(f"a drawing holds the style {name}")
-    return found
+    return properties
 
 
 def _font(short: str) -> dict[str, str]:
     """The parts of a `font` property such as `italic 700 7.5px 'DejaVu Sans', sans-serif`."""
-    known = re.fullmatch(r"(?P<kind>(?:(?:italic|oblique|bold|normal|\d+) )*)(?P<size>[\d.]+px) [^<>]+", short)
-    if known is None:
+    font = re.fullmatch(r"(?P<kind>(?:(?:italic|oblique|bold|normal|\d+) )*)(?P<size>[\d.]+px) [^<>]+", short)
+    if font is None:
         raise ValueError(f"a drawing holds the font {short}")
-    found = {"font-size": known["size"], "font-family": _FAMILY}
-    for word in known["kind"].split():
-        found |= {"font-style": word} if word in ("italic", "oblique") else {"font-weight": word}
-    return found
+    properties = {"font-size": font["size"], "font-family": _FAMILY}
+    for word in font["kind"].split():
+        properties |= {"font-style": word} if word in ("italic", "oblique") else {"font-weight": word}
+    return properties
 
 
 def _reference(value: str, prefix: str) -> str:

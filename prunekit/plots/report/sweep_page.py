@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from prunekit.experiment.sweep.sweep import SweepResult
-from prunekit.plots.report.page import render
-from prunekit.plots.report.parts import Block, Column, Page, Section, number, significant, table_of
+from prunekit.plots.report.html import render
+from prunekit.plots.report.page_parts import Block, Column, Page, Section, number, significant, table_of
 
 # rows of the table of tickets that a page holds; all of them are in the parquet file
 _MOST = 500

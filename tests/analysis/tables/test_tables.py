@@ -256,13 +256,13 @@ def test_cells_by_hand(tmp_path):
     made.add("search-1/grid/tokens=1-pieces=2", 1, tokens=1, pieces=2, cells=2, steps=4, test=None,
              status="dropped at step 4", validation={"accuracy": 0.2})  # fmt: skip
     made.add("search-2/grid/tokens=1-pieces=1", 1, test=None)
-    found = tables.cells(made.run, "search-1")
+    found = tables.trials(made.run, "search-1")
     assert list(found.columns) == ["seed", "tokens", "pieces", "cells", "validation", "steps", "status"]
     assert sorted(found.itertuples(index=False, name=None)) == [
         (0, 1, 2, 2, 0.2, 4, "dropped at step 4"),
         (0, 2, 1, 2, 0.6, 7, "done"),
     ]
-    assert tables.cells(made.run, "search-3").empty
+    assert tables.trials(made.run, "search-3").empty
 
 
 def test_curves_by_hand(tmp_path):
@@ -276,10 +276,10 @@ def test_curves_by_hand(tmp_path):
     ]
     made = Made(tmp_path).add("", 0, log=log).add("search-1", 1, log=log)
     made.add("search-1/grid/tokens=2-pieces=1", 1, tokens=2, pieces=1, log=log, test=None)
-    found = tables.curves(made.run, "search-1")
+    found = tables.trial_curves(made.run, "search-1")
     assert list(found.columns) == ["seed", "tokens", "pieces", "step", "validation"]
     assert list(found.itertuples(index=False, name=None)) == [(0, 2, 1, 2, 0.4), (0, 2, 1, 4, 0.3)]
-    none = tables.curves(made.run, "search-2")
+    none = tables.trial_curves(made.run, "search-2")
     assert none.empty
     assert list(none.columns) == list(found.columns)
 

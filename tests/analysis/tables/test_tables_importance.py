@@ -6,7 +6,8 @@ import tiny
 
 from prunekit.analysis import tables, unit_scores
 from prunekit.analysis.measure import score
-from prunekit.analysis.tables import importance
+from prunekit.analysis.tables.measured import MEASURED
+from prunekit.analysis.tables.scores import SCORED
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.runs import round_files
@@ -27,7 +28,7 @@ def scores(made):
 
 
 def test_every_kind_of_every_round_is_there(made, scores):
-    assert list(scores.columns) == list(importance.SCORED)
+    assert list(scores.columns) == list(SCORED)
     groups = scores.groupby(["seed", "round", "kind", "level"]).size()
     assert len(groups) == 2 * 3 * 5 * 2
     assert set(groups.xs("token", level="level")) == {4}
@@ -77,13 +78,13 @@ def test_magnitude_is_the_norm_of_what_was_kept(scores):
 def test_measurements_stand_beside_scores(made, scores, capsys):
     run, prepared = made
     assert tables.measured([run]).empty
-    assert list(tables.measured([run]).columns) == list(importance.MEASURED)
+    assert list(tables.measured([run]).columns) == list(MEASURED)
     dense, pruned = run.folder(RunKey("", 0, 0)), run.folder(RunKey(prepared.stage, 0, 2))
     score(dense, quiet=True)
     score(dense, kind="shapley", quiet=True)
     score(pruned, level="piece", quiet=True)
     found = tables.measured([run])
-    assert list(found.columns) == list(importance.MEASURED)
+    assert list(found.columns) == list(MEASURED)
     assert found.groupby(["kind", "level", "round"]).size().to_dict() == {
         ("leave-one-out", "piece", 2): 16, ("leave-one-out", "token", 0): 4, ("shapley", "token", 0): 4,
     }  # fmt: skip

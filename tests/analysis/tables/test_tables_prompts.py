@@ -8,9 +8,8 @@ from prunekit.analysis import tables, training
 from prunekit.analysis.subjects import KEYS
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
-from prunekit.runs.paths import SNAPSHOTS, TICKET, TRAINED, RunKey
-from prunekit.runs.round_files import finished_ticket
-from prunekit.runs.ticket_file import load_ticket
+from prunekit.runs.paths import SNAPSHOTS, TRAINED, RunKey
+from prunekit.runs.round_files import finished_ticket, starting_ticket
 from prunekit.support.errors import ArtifactError
 
 
@@ -25,10 +24,6 @@ def made(folder):
     return run_of(folder, "out", seeds=2)
 
 
-def ticket(run, key, name=TICKET):
-    return load_ticket(run.read(key, name))
-
-
 def test_the_dense_prompts_are_as_they_were_kept(made):
     run, _ = made
     found = tables.subjects(run)
@@ -37,7 +32,7 @@ def test_the_dense_prompts_are_as_they_were_kept(made):
     for one in found:
         key = RunKey("", one.keys["seed"], 0)
         assert torch.equal(one.values, finished_ticket(run, key).state["values"])
-        assert torch.equal(one.start, ticket(run, key).state["values"])
+        assert torch.equal(one.start, starting_ticket(run, key).state["values"])
         assert torch.equal(one.origin, one.start)
         assert one.mask.density == 1
         assert one.matrix("change").abs().max() > 0

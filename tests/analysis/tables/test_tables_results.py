@@ -6,11 +6,13 @@ from test_tables import Made
 
 from prunekit.analysis import tables
 from prunekit.analysis.subjects import KEYS
-from prunekit.analysis.tables import results
+from prunekit.analysis.tables.gaps import GAPS
+from prunekit.analysis.tables.logs import LOGS
+from prunekit.analysis.tables.rounds import ROUNDS
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.runs.paths import RunKey
-from prunekit.runs.run import Run
+from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ArtifactError
 
 pytestmark = pytest.mark.usefixtures("no_flushing")
@@ -41,7 +43,7 @@ def test_a_row_for_each_finished_ticket_with_its_keys(tmp_path):
     run = made(tmp_path / "one").add("", 0, test=0.8, **MORE).add("untrained", 0, **MORE).add(STAGE, 1, **MORE)
     run.add(f"{STAGE}/random", 1, **MORE)
     found = tables.rounds([run.run])
-    assert list(found.columns) == list(results.ROUNDS)
+    assert list(found.columns) == list(ROUNDS)
     assert found[["run", "task", "model", "method", "labels", "stage", "arm", "seed", "round"]].to_numpy().tolist() == [
         ["one", "a", "m", "direct", "given", "", "dense", 0, 0],
         ["one", "a", "m", "direct", "given", STAGE, "ticket", 0, 1],
@@ -129,7 +131,7 @@ def test_an_opened_run_is_the_run(tmp_path):
 def test_a_whole_run_has_no_gaps(tmp_path):
     found = tables.gaps(whole(tmp_path, (0, 1)).run)
     assert found.empty
-    assert list(found.columns) == list(results.GAPS)
+    assert list(found.columns) == list(GAPS)
 
 
 def test_what_is_not_finished_is_named_seed_by_seed(tmp_path):
@@ -192,7 +194,7 @@ def test_logs_have_every_entry_but_those_of_cells(tmp_path):
     log = [(2, "train", "loss", 1.5), (2, "validation", "accuracy", 0.4)]
     run = made(tmp_path).add("", 0, log=log).add("search-1/grid/tokens=2-pieces=1", 1, log=log).add(STAGE, 1, log=log)
     found = tables.logs([run.run])
-    assert list(found.columns) == list(results.LOGS)
+    assert list(found.columns) == list(LOGS)
     assert found["arm"].tolist() == ["dense", "dense", "ticket", "ticket"]
     assert found["value"].tolist() == [1.5, 0.4] * 2
 
@@ -209,4 +211,4 @@ def test_a_real_run_is_read_whole(tmp_path):
     assert tables.gaps(run).empty
     assert set(tables.logs([run])["split"]) >= {"validation"}
     assert list(found.columns[: len(KEYS)]) == list(KEYS)
-    assert isinstance(run, Run)
+    assert isinstance(run, Snapshot)

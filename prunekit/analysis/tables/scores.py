@@ -1,0 +1,114 @@
+"""The scores of tokens and pieces by which the rounds of a run were pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from prunekit.analysis.subjects import KEYS
+from prunekit.analysis.tables.run_columns import key_columns, prunings, run_columns
+from prunekit.prompts.mask import Mask
+from prunekit.runs import round_files
+from prunekit.runs.paths import DENSE, SCORES, RunKey, Stage
+from prunekit.runs.reader import RunReader
+from prunekit.support.errors import ArtifactError
+
+SCORED = (
+    *KEYS, "kind", "level", "token", "piece", "score", "kept", "next_kept", "dropped_in", "norm", "pruned_by",
+)  # fmt: skip
+
+
+def scores(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
+    """The scores of every round of one pruning, the dense round's first, with what became of each token and piece.
+
+    Args:
+        stage: such as "prune-1a2b"; by default the only one of each run, or the dense round alone where it has none. ""
+            is the dense round alone.
+
+    Columns:
+        `KEYS`; kind ("absolute", "signed", "squared", "magnitude", "random"); level ("token", "piece"); token; piece
+            (-1 at level token); score (larger = keep; NaN where dropped already); kept (bool: in this round); next_kept
+            (boolean: in the next; NA where there is none); dropped_in (the first round without it, -1 where it is never
+            dropped); norm (L2 of the trained values, 0 where dropped); pruned_by (bool: the kind by which this stage
+            prunes).
+
+    Raises:
+        ArtifactError: where a run has no scores, has several stages to choose from, or is damaged.
+    """
+    tables = []
+    for run in runs:
+        of_run = list(_of_run(run, _chosen(run, stage)))
+        if not of_run:
+            raise ArtifactError(f"{run.path}: no finished round has scores")
+        tables += of_run
+    whole: pd.DataFrame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return whole.reindex(columns=list(SCORED))
+
+
+def _of_run(run: RunReader, stage: Stage) -> Iterator[pd.DataFrame]:
+    """A table for each round with scores, seed by seed and in the order of the rounds."""
+    columns, pruned_by = run_columns(run), None if stage.is_dense else run.stage_settings(stage).get("score")
+    keys = [key for key in run.tickets() if key.stage in (DENSE, stage)]
+    for seed in sorted({key.seed for key in keys if key.stage.is_dense}):
+        rounds = sorted((key for key in keys if key.seed == seed), key=lambda key: key.round)
+        masks = {key.round: round_files.starting_ticket(run, key).mask for key in rounds}
+        for key in rounds:
+            if SCORES in run.manifest(key)["files"]:
+                for table in _of_round(run, key, masks):
+                    yield table.assign(**key_columns(columns, key), pruned_by=table["kind"] == pruned_by)
+
+
+def _chosen(run: RunReader, stage: str | None) -> Stage:
+    """The stage that is asked for, or the only one with tickets."""
+    stages = [pruning for pruning in prunings(run) if any(key.stage == pruning for key in run.tickets())]
+    if stage is None and len(stages) > 1:
+        raise ArtifactError(f"{run.path}: has {', '.join(stages)}; name one of them")
+    if stage and stage not in stages:
+        raise ArtifactError(f"{run.path}: has no finished round of {stage}; it has {', '.join(stages) or 'none'}")
+    if stage is None:
+        return stages[0] if stages else DENSE
+    return Stage(stage)
+
+
+def _of_round(run: RunReader, key: RunKey, masks: Mapping[int, Mask]) -> Iterator[pd.DataFrame]:
+    """A table for each kind of score and level."""
+    with torch.no_grad():
+        values, _ = round_files.finished_ticket(run, key).prompt()()
+    for kind, scores in round_files.load_scores(run, key).items():
+        size = values.shape[1] // scores.piece.shape[1]
+        norms = {"token": values.norm(dim=1), "piece": values.unflatten(1, (-1, size)).norm(dim=2)}
+        for level, score in (("token", scores.token), ("piece", scores.piece)):
+            units = _units(level, masks, key.round)
+            yield units.assign(
+                kind=kind,
+                level=level,
+                score=np.where(units["kept"].to_numpy(), score.flatten().double().numpy(), np.nan),
+                norm=norms[level].flatten().double().numpy(),
+            )
+
+
+def _units(level: str, masks: Mapping[int, Mask], number: int) -> pd.DataFrame:
+    """Every token (and piece) with what becomes of it: token, piece, kept, next_kept, dropped_in."""
+
+    def flags(mask: Mask) -> torch.Tensor:
+        return mask.token if level == "token" else mask.piece
+
+    now = flags(masks[number])
+    indices = np.indices(now.shape).reshape(now.dim(), -1)
+    dropped = torch.full(now.shape, -1)
+    for later, mask in sorted(masks.items(), reverse=True):
+        dropped[~flags(mask)] = later  # the earliest is written last
+    following: Any = pd.NA if number + 1 not in masks else flags(masks[number + 1]).flatten().numpy()
+    return pd.DataFrame(
+        {
+            "token": indices[0],
+            "piece": indices[1] if level == "piece" else -1,
+            "kept": now.flatten().numpy(),
+            "next_kept": pd.array(np.broadcast_to(following, now.numel()).tolist(), dtype="boolean"),
+            "dropped_in": dropped.flatten().numpy(),
+        }
+    )

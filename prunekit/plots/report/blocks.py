@@ -1,0 +1,223 @@
+"""The parts of a run's section on a page: a block a question, and what is missing where it would stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from prunekit.analysis import controls, functional, overlap, ranks, tables, unit_scores
+from prunekit.analysis.conclusions import as_table
+from prunekit.analysis.control_conclusions import conclusions
+from prunekit.analysis.importance_conclusions import importance_study
+from prunekit.analysis.nulls import Starts
+from prunekit.analysis.rank_conclusions import MATRICES, rank_study
+from prunekit.experiment import environment
+from prunekit.plots.report import commands, page_tables
+from prunekit.plots.report.drawn_figures import DrawnFigures
+from prunekit.plots.report.page_parts import Block, Missing, Table
+from prunekit.runs.paths import DENSE, Stage
+from prunekit.runs.reader import RunReader
+from prunekit.tasks.metrics import bounds
+
+_OF_ROUNDS = ("density_curve", "cost")
+_OF_CONTROLS = ("controls",)
+_OF_RANK = ("spectrum", "rank_while_training", "functional_rank")
+_OF_TOKENS = ("importance", "token_map", "score_histogram", "score_agreement", "mask_overlap")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the section of a run is made of.
+
+    Attributes:
+        run: which.
+        anchor: of the section; those of its blocks begin with it.
+        results: the run's results table.
+        figures: drawn, and lacking.
+        tolerance: how far below dense, on validation, a ticket may be; also the margin of equivalence.
+        with_model: whether the frozen model is evaluated again.
+        twin: the same run on shuffled labels, where it is on the page.
+    """
+
+    run: RunReader
+    anchor: str
+    results: pd.DataFrame
+    figures: DrawnFigures
+    tolerance: float
+    with_model: bool
+    twin: RunReader | None
+
+    @property
+    def metric(self) -> str:
+        """The primary one."""
+        return str(self.run.settings()["metric"])
+
+
+def blocks_of(material: Material) -> list[Block]:
+    """All blocks of a run's section, in their order, but the last: that of `settings`."""
+    questions: tuple[Callable[[Material], Iterator[Block]], ...] = (_rounds, _controls, _rank, _tokens, _further)
+    return [block for blocks in questions for block in blocks(material)]
+
+
+def settings(run: RunReader, anchor: str) -> Block:
+    """Every setting of a run and its stages, and under which versions its rounds were made."""
+    by_stage = [page_tables.settings(run.settings(), "Every setting, as it was resolved")]
+    by_stage += [
+        page_tables.settings(run.stage_settings(stage), f"Settings of {stage}")
+        for stage in run.stages()
+        if not stage.is_dense
+    ]
+    return Block("Settings and environment", f"{anchor}-settings", tables=[*by_stage, *_environment(run)])
+
+
+def over_all_tasks(runs: Sequence[RunReader], tolerance: float) -> list[Block]:
+    """The primary comparison over all tasks, where each run has one stage of tickets with controls."""
+    compared = []
+    for run in runs:
+        results = run.results()
+        of_controls = results[results["arm"].isin(set(controls.LABELS))]
+        if of_controls.empty:
+            return []
+        compared.append((run, str(of_controls["stage"].max())))
+    tasks = {run.settings()["task"]["name"] for run in runs}
+    if len(runs) < 2 or len(tasks) < len(runs):
+        return []
+    metrics = dict.fromkeys(str(run.settings()["metric"]) for run in runs)
+    conclusions, comparisons = _compared(tables.joined(compared), tuple(metrics), tolerance)
+    return [Block("Over all tasks", "all-tasks", conclusions, comparisons)]
+
+
+def is_shuffled(run: RunReader) -> bool:
+    """Whether a run was trained on shuffled labels."""
+    return bool(run.settings()["task"].get("labels") == "shuffled")
+
+
+def _rounds(material: Material) -> Iterator[Block]:
+    rounds = tables.rounds([material.run])
+    for stage in tables.prunings(material.run) or [DENSE]:
+        if stage.verb == "search":
+            title, stage_tables = f"Trials of {stage}", page_tables.searched(material.run, stage, material.metric)
+        else:
+            title = "The dense round" if stage.is_dense else f"Rounds of {stage}"
+            of_stage = rounds[rounds["stage"].isin([DENSE, stage]) & rounds["arm"].isin(["dense", "ticket"])]
+            means = page_tables.rounds(material.results, stage, material.metric)
+            stage_tables = [means, page_tables.seeds(of_stage, material.metric)]
+        yield Block(title, f"{material.anchor}-rounds-{stage or 'dense'}", tables=stage_tables)
+    figures, missing = material.figures.of(*_OF_ROUNDS)
+    if figures or missing:
+        yield Block("Density and its cost", f"{material.anchor}-density", figures=figures, missing=missing)
+
+
+def _controls(material: Material) -> Iterator[Block]:
+    """One block per stage with controls; where no stage has any, what they would take."""
+    stages, results = tables.prunings(material.run), material.results
+    compared = [stage for stage in stages if set(results.loc[results["stage"] == stage, "arm"]) & set(controls.LABELS)]
+    figures, missing = material.figures.of(*_OF_CONTROLS)
+    for stage in compared:
+        arms = tables.joined([(material.run, stage)])
+        conclusions, comparisons = _compared(arms, (material.metric,), material.tolerance)
+        title = f"Is the ticket of {stage} better than its controls?"
+        drawn = figures if stage == compared[-1] else ()
+        yield Block(title, f"{material.anchor}-controls-{stage}", conclusions, comparisons, drawn)
+    if stages and not compared:
+        why = "without controls nothing says that pruning did it: the same updates may do as well on the whole prompt"
+        command = commands.to_go_on(material.run, stages[-1], "--controls")
+        lacking = [Missing("Controls", why, command), *missing[1:]]
+        yield Block("Controls", f"{material.anchor}-controls", missing=lacking)
+
+
+def _compared(arms: pd.DataFrame, metrics: Sequence[str], tolerance: float) -> tuple[list[str], list[Table]]:
+    """What the comparisons of arms conclude, and their tables."""
+    comparisons = controls.compare(arms, margin=tolerance)
+    described = controls.describe(arms, bounds=bounds(*metrics))
+    return conclusions(comparisons), page_tables.compared(described, comparisons, " / ".join(metrics))
+
+
+def _rank(material: Material) -> Iterator[Block]:
+    """The answers of the rank study, as far as this run and its twin on shuffled labels can give them."""
+    run, twin = material.run, material.twin
+    starts: Starts | None = None
+    against: tuple[str, ...] = ranks.NOISE
+    if material.with_model:
+        from prunekit.analysis import model_access
+
+        starts, against = model_access.starts(run), (*against, "initialisation")
+    measured = ranks.table(tables.subjects(run), matrices=MATRICES, against=against, starts=starts)
+    groups = pd.DataFrame() if twin is None else _against_twin(measured, twin)
+    curve = material.figures.frames.get("functional_rank")
+    used = pd.DataFrame() if curve is None else functional.ranks(curve)
+    answers = as_table(rank_study(ranks.verdicts(measured), used, groups))
+    figures, missing = material.figures.of(*_OF_RANK)
+    if twin is None and not is_shuffled(run):
+        why = "without the same run on shuffled labels, what training does by itself cannot be told from the task"
+        missing.append(Missing("Shuffled labels", why, commands.to_go_on(run, DENSE, "--labels", "shuffled")))
+    answer_table = page_tables.answers(answers, "Answers computed from this run; the notebook rank_study shows how")
+    title, anchor = "Is the learned prompt of low rank?", f"{material.anchor}-rank"
+    yield Block(title, anchor, tables=[answer_table], figures=figures, missing=missing)
+
+
+def _against_twin(measured: pd.DataFrame, twin: RunReader) -> pd.DataFrame:
+    control = ranks.table(tables.subjects(twin), matrices=MATRICES, against=("gaussian",))
+    groups = ranks.groups(measured, control)
+    return groups[groups["measure"] == "entropy"]
+
+
+def _tokens(material: Material) -> Iterator[Block]:
+    """What each token is worth, and the answers of the importance study."""
+    run, stage = material.run, _last_pruning(material.run)
+    measured = tables.measured([run])
+    scores = tables.scores([run], stage)
+    beside = unit_scores.beside(scores[scores["level"] == "token"], measured)
+    answers = importance_study(beside, unit_scores.agreement(beside), _overlap(run, stage))
+    caption = "Answers computed from this run; the notebook importance_study shows how"
+    figures, missing = material.figures.of(*_OF_TOKENS)
+    seed = run.settings()["seeds"][0]
+    lacking = [
+        Missing(name, "it was not measured on this run", commands.to_score(run, seed, kind))
+        for kind, name in (("leave-one-out", "What leaving each token out costs"), ("shapley", "Shapley values"))
+        if kind not in set(measured["kind"])
+    ]
+    yield Block(
+        "Which tokens matter?",
+        f"{material.anchor}-tokens",
+        tables=[page_tables.answers(as_table(answers), caption)],
+        figures=figures,
+        further=page_tables.importance(measured),
+        missing=[*missing, *lacking],
+    )
+
+
+def _last_pruning(run: RunReader) -> Stage | None:
+    """The last stage, by name, with a finished ticket."""
+    finished = {key.stage for key in run.tickets()}
+    return max((stage for stage in tables.prunings(run) if stage in finished), default=None)
+
+
+def _overlap(run: RunReader, stage: str | None) -> pd.DataFrame:
+    """Agreement of the masks of a stage's last round; empty where there is none."""
+    agreement = overlap.agreement(tables.subjects(run, stage)) if stage else pd.DataFrame()
+    return agreement[agreement["round"] == agreement["round"].max()] if len(agreement) else agreement
+
+
+def _further(material: Material) -> Iterator[Block]:
+    """Figures that no other block shows."""
+    elsewhere = {*_OF_ROUNDS, *_OF_CONTROLS, *_OF_RANK, *_OF_TOKENS}
+    figures, missing = material.figures.of(*(name for name in material.figures.names if name not in elsewhere))
+    if figures or missing:
+        yield Block("Further figures", f"{material.anchor}-further", figures=figures, missing=missing)
+
+
+def _environment(run: RunReader) -> list[Any]:
+    """The versions and the machine of every round; a table for each environment that any was made in."""
+    environments = environment.environments(run)
+    if not environments:
+        return [page_tables.settings({"versions": "not known"}, "Versions and machine")]
+    if len(environments) == 1:
+        whole = {name: value for name, value in environments[0].items() if name != "rounds"}
+        return [page_tables.settings(whole, "Versions and machine")]
+    return [
+        page_tables.settings(entry, f"Versions and machine of {len(entry['rounds'])} rounds") for entry in environments
+    ]

@@ -1,0 +1,87 @@
+"""What a run came to, in plain sentences with numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from prunekit.runs import summary
+from prunekit.runs.paths import DENSE, UNTRAINED
+from prunekit.runs.reader import RunReader
+from prunekit.runs.summary import RoundSummary
+from prunekit.support import statistics
+from prunekit.tasks.metrics import bounds
+
+
+def findings(run: RunReader, results: pd.DataFrame, tolerance: float) -> list[str]:
+    """What was reached: the dense prompt beside its base lines, then each pruning and each search."""
+    metric = str(run.settings()["metric"])
+    rounds = summary.summarise(results, metric)
+    dense = next((entry for entry in rounds if entry.stage == DENSE and entry.round == 0), None)
+    if dense is None:
+        return ["No dense round came to its end: nothing is found."]
+    sentences = [_dense(results, dense, metric)]
+    for stage in run.stages():
+        if stage.verb == "prune":
+            sentences.append(_pruned(stage, rounds_of(rounds, stage), tolerance, metric))
+        elif stage.verb == "search":
+            sentences += _searched(results, stage, dense, metric)
+    return sentences
+
+
+def rounds_of(rounds: Sequence[RoundSummary], stage: str) -> list[RoundSummary]:
+    """Those of a stage, behind the dense round."""
+    return [entry for entry in rounds if entry.stage in (DENSE, stage)]
+
+
+def _dense(results: pd.DataFrame, dense: RoundSummary, metric: str) -> str:
+    tickets = results[(results["stage"] == DENSE) & (results["status"] == "done")]
+    line = (
+        f"The dense prompt ({dense.tokens} tokens) reaches test {metric} {_reached(dense)}; always giving the most "
+        f"common answer reaches {tickets['majority_test'].mean():.3f}"
+    )
+    untrained = results[results["stage"] == UNTRAINED]
+    if len(untrained):
+        head = " with a trained head" if untrained["head_parameters"].any() else ""
+        line += f", the untrained prompt{head} {untrained[f'test_{metric}'].mean():.3f}"
+    return f"{line}."
+
+
+def _pruned(stage: str, rounds: list[RoundSummary], tolerance: float, metric: str) -> str:
+    dense, last = rounds[0], rounds[-1]
+    best = summary.smallest(rounds, tolerance)
+    if last is dense:
+        return f"{stage}: no round is finished."
+    if best is None or best is dense:
+        return (
+            f"{stage}: no pruned ticket stayed within {tolerance:g} of dense on validation; the last, of {last.tokens} "
+            f"tokens x {last.pieces} pieces, reaches test {metric} {_reached(last)}."
+        )
+    return (
+        f"{stage}: the smallest ticket within {tolerance:g} of dense on validation is that of round {best.round}, "
+        f"{best.tokens} tokens x {best.pieces} pieces, {best.density:.1%} of the dense prompt's cells; it reaches "
+        f"test {metric} {_reached(best)} against {_reached(dense)} dense."
+    )
+
+
+def _searched(results: pd.DataFrame, stage: str, dense: RoundSummary, metric: str) -> Iterator[str]:
+    chosen = results[(results["stage"] == stage) & (results["arm"] == "") & (results["status"] == "done")]
+    if chosen.empty:
+        yield f"{stage}: nothing is chosen yet."
+        return
+    reached = chosen[f"test_{metric}"]
+    strata = [reached.to_numpy(dtype=float)]
+    low, high = statistics.cut(statistics.t_interval(strata, summary.CONFIDENCE), bounds(metric))
+    interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"
+    yield (
+        f"{stage}: the tickets chosen on validation keep {chosen['tokens'].min()} to {chosen['tokens'].max()} tokens, "
+        f"{chosen['density'].mean():.1%} of the cells (mean of {len(chosen)} seed{'s' * (len(chosen) > 1)}); they "
+        f"reach test {metric} {reached.mean():.3f}{interval} against {_reached(dense)} dense."
+    )
+
+
+def _reached(entry: RoundSummary) -> str:
+    interval = summary.interval(entry)
+    return f"{interval} (mean of {entry.seeds} seeds, 95 % interval)" if entry.low is not None else interval

@@ -1,0 +1,170 @@
+"""What a page is made of: tables, figures and sentences, ready to be shown and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+Format = Callable[[Any], str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        label: its heading.
+        show: a value as text, for values that are there.
+    """
+
+    label: str
+    show: Format = str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: its text, and the key it is sorted by, in the column's units (None: nothing is there, sorted last)."""
+
+    text: str
+    key: float | str | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption; the first column names the row.
+
+    Attributes:
+        numeric: which columns are flush right.
+        left_out: rows of the same table that are not shown.
+    """
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    numeric: Sequence[bool]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with its caption and the table that was drawn; `wide`: it takes the whole width."""
+
+    title: str
+    caption: str
+    drawing: Markup
+    table: Table
+    wide: bool
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a page could show and this run does not hold: why, and the command that would make it, where one would."""
+
+    what: str
+    why: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a run's section: what is said, the tables and figures that show it, and long tables behind them."""
+
+    title: str
+    anchor: str
+    sentences: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+    further: Sequence[Table] = ()
+    missing: Sequence[Missing] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """All about one run.
+
+    Attributes:
+        name: of the run.
+        anchor: of the section, unlike any other of the page.
+        request: what was asked for, as (name, answer).
+        findings: sentences.
+        warnings: sentences.
+        blocks: tables and figures.
+    """
+
+    name: str
+    anchor: str
+    request: Sequence[tuple[str, str]]
+    findings: Sequence[str]
+    warnings: Sequence[str]
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole page.
+
+    Attributes:
+        across: what several runs say together, where there are several.
+        lead: a sentence at either end.
+        foot: a sentence at either end.
+    """
+
+    title: str
+    lead: str
+    sections: Sequence[Section]
+    across: Sequence[Block]
+    foot: str
+
+
+def table_of(frame: pd.DataFrame, columns: Mapping[str, Column], caption: str, most: int | None = None) -> Table:
+    """A data frame as a table: the named columns that it has, in this order; `most` rows of it."""
+    present = {name: column for name, column in columns.items() if name in frame}
+    first = frame if most is None else frame.head(most)
+    rows = [
+        [_cell(value, column) for value, column in zip(line, present.values(), strict=True)]
+        for line in first[list(present)].itertuples(index=False, name=None)
+    ]
+    numeric = [pd.api.types.is_numeric_dtype(frame[name]) and frame[name].dtype != bool for name in present]
+    return Table(caption, list(present.values()), rows, numeric, len(frame) - len(first))
+
+
+def pairs(values: Mapping[str, Any], caption: str, heads: tuple[str, str] = ("setting", "value")) -> Table:
+    """Names and values as a table of two columns."""
+    rows = [[Cell(name, name), _cell(value, Column(""))] for name, value in values.items()]
+    return Table(caption, [Column(heads[0]), Column(heads[1])], rows, [False, False])
+
+
+def number(digits: int, sign: str = "") -> Format:
+    """Shows so many digits after the point."""
+    return lambda value: f"{value:{sign}.{digits}f}"
+
+
+def significant(value: Any) -> str:
+    """Shows a number with three significant digits."""
+    return f"{value:.3g}"
+
+
+def probability(value: Any) -> str:
+    """Shows a p."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def yes_no(value: Any) -> str:
+    """Shows a truth."""
+    return "yes" if value else "no"
+
+
+def _cell(value: Any, column: Column) -> Cell:
+    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+        return Cell("", None)
+    text = column.show(value)
+    if isinstance(value, bool):
+        return Cell(text, float(value))
+    try:
+        return Cell(text, float(value))
+    except (TypeError, ValueError):
+        return Cell(text, text)

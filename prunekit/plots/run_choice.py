@@ -1,0 +1,92 @@
+"""Which runs, stage and seed a figure shows, and what of them is unfinished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from prunekit.analysis import tables
+from prunekit.plots.figure import LackingError
+from prunekit.runs.paths import Stage
+from prunekit.runs.reader import RunReader
+from prunekit.runs.snapshot import Snapshot
+from prunekit.support.errors import ConfigError
+
+
+def opened(paths: Sequence[Path]) -> list[Snapshot]:
+    """Run directories, each with a finished round.
+
+    Raises:
+        ArtifactError: where one is none, or is damaged.
+        ConfigError: where two have one name, by which tables tell them apart.
+    """
+    runs = [tables.opened(path) for path in paths]
+    for number, run in enumerate(runs):
+        if name_of(run) in map(name_of, runs[:number]):
+            raise ConfigError(f"{run.path}: two runs have this name; name each run once, or rename one of the folders")
+    return runs
+
+
+def name_of(run: RunReader) -> str:
+    """What tables call a run."""
+    return run.path.resolve().name
+
+
+def unfinished(runs: Sequence[RunReader]) -> str:
+    """What of the runs has not come to its end, for the picture to say; "" where all has."""
+    return "; ".join(filter(None, (_unfinished(run) for run in runs)))
+
+
+def _unfinished(run: RunReader) -> str:
+    arms: dict[tuple[str, str, str], list[str]] = {}
+    for (stage, arm, reason), rows in tables.gaps(run).groupby(["stage", "arm", "reason"], sort=False):
+        seeds = f"seed{'s' * (len(rows) > 1)} {', '.join(map(str, rows['seed']))}"
+        where = (str(stage or "dense round"), seeds, str(reason))
+        arms.setdefault(where, []).append("" if arm == "dense" else f" {arm}")
+    lines = [f"{stage}{','.join(which)} of {seeds} {reason}" for (stage, seeds, reason), which in arms.items()]
+    return f"{name_of(run)}: {'; '.join(lines)}" if lines else ""
+
+
+def one_run(runs: Sequence[RunReader]) -> RunReader:
+    """The run of a figure that shows one prompt.
+
+    Raises:
+        LackingError: where there are several.
+    """
+    if len(runs) > 1:
+        raise LackingError(f"it shows one prompt, and {len(runs)} runs are named; name one of them")
+    return runs[0]
+
+
+def one_stage(run: RunReader, stage: str | None) -> Stage:
+    """The pruning or search of a run that a figure shows: the one that is asked for, or the only one.
+
+    Raises:
+        LackingError: where there is none or several.
+        ConfigError: where the run has not what is asked for.
+    """
+    finished = {key.stage for key in run.tickets()}
+    stages = [pruning for pruning in tables.prunings(run) if pruning in finished]
+    if stage is not None and stage not in stages:
+        raise ConfigError(f"--stage {stage}: {run.path} has finished tickets of {', '.join(stages) or 'no pruning'}")
+    if not stages:
+        raise LackingError(
+            f"{run.path}: no pruned ticket; repeat the command that made it as `prunekit prune --rounds 3`"
+        )
+    if stage is None and len(stages) > 1:
+        raise LackingError(f"{run.path}: has {', '.join(stages)}; choose one of them with --stage")
+    return Stage(stage) if stage else stages[0]
+
+
+def one_seed(table: pd.DataFrame, run: RunReader, seed: int | None) -> pd.DataFrame:
+    """The rows of a seed, or of the first there is.
+
+    Raises:
+        ConfigError: where the table has no such seed.
+    """
+    seeds = sorted(int(value) for value in set(table["seed"]))
+    if seed is not None and seed not in seeds:
+        raise ConfigError(f"--seed {seed}: {run.path} has what this figure shows of seeds {', '.join(map(str, seeds))}")
+    return table[table["seed"] == (seeds[0] if seed is None else seed)]

@@ -1,0 +1,187 @@
+"""One member's round as it is written: from what was learned to the bytes of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from prunekit.pruning.scores import Scores
+from prunekit.pruning.ticket import Ticket, Values
+from prunekit.runs import paths
+from prunekit.runs.paths import RunKey
+from prunekit.runs.reader import RunReader
+from prunekit.runs.ticket_file import pack, ticket_bytes
+from prunekit.support import atomic
+from prunekit.tasks import Example
+
+if TYPE_CHECKING:  # they import transformers, and who only writes records needs none
+    from prunekit.engine.evaluate import Evaluation
+    from prunekit.engine.train import Checkpoint, Trained
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """All that is written about one member's round.
+
+    Attributes:
+        importance: scores by kind, empty where training diverged.
+        majority: by split, the primary metric of the best answer that ignores the text.
+        pruned_by: the kind of score that made the mask, None in the dense round.
+    """
+
+    ticket: Ticket
+    trained: Trained
+    kept_at: Checkpoint
+    importance: Mapping[str, Scores]
+    validation: Sequence[Example]
+    test: Sequence[Example]
+    test_evaluation: Evaluation | None
+    test_metrics: Mapping[str, float]
+    majority: Mapping[str, float]
+    pruned_by: str | None
+    run: str
+
+
+def content(record: RoundRecord) -> dict[str, bytes]:
+    """The files of a round, bytes by name; no file but `timing.json`, which is not here, holds a time."""
+    trained = record.trained
+    files = {
+        paths.TICKET: ticket_bytes(record.ticket),
+        paths.TRAINED: pack(
+            _prefixed("best", trained.best.values) | _prefixed("last", trained.last.values),
+            {"best_step": trained.best.step, "last_step": trained.last.step, "kept_step": record.kept_at.step},
+        ),
+        paths.LOG: atomic.as_parquet(_log(trained)),
+        paths.PREDICTIONS: atomic.as_parquet(_predictions(record)),
+        paths.RESULT: atomic.as_json(_result(record)),
+    }
+    if record.importance:
+        files[paths.SCORES] = _packed_scores(record.importance)
+    if trained.snapshots:
+        tensors: dict[str, Any] = {}
+        for step, values in trained.snapshots.items():
+            tensors |= _prefixed(str(step), values)
+        files[paths.SNAPSHOTS] = pack(tensors, {"steps": sorted(trained.snapshots)})
+    return files
+
+
+@dataclass(frozen=True)
+class TestEvaluation:
+    """What was measured of a ticket that was chosen among others.
+
+    Attributes:
+        examples: of the test split.
+        test: losses and answers on them, or None where it diverged.
+        metrics: by name, on them.
+        importance: scores by kind.
+        diverged: why there is neither test nor importance, or None.
+    """
+
+    examples: Sequence[Example]
+    test: Evaluation | None
+    metrics: Mapping[str, float]
+    importance: Mapping[str, Scores]
+    diverged: str | None
+
+
+def chosen(run: RunReader, key: RunKey, look: TestEvaluation) -> dict[str, bytes]:
+    """The files of a ticket that was chosen among others: those of its round, with its look at the test split.
+
+    Args:
+        run: where the round lies.
+        key: of the round that it is a copy of.
+        look: what was measured on the test split.
+    """
+    files = {name: run.content(key, name) for name in (paths.TICKET, paths.TRAINED, paths.LOG)}
+    before = run.table(key, paths.PREDICTIONS)
+    tables = [before[before["split"] == "validation"]]
+    result = run.result(key) | {"test": dict(look.metrics), "chosen_from": str(key.stage)}
+    if look.test is not None:
+        tables.append(_predicted("test", look.examples, look.test))
+    if look.importance:
+        files[paths.SCORES] = _packed_scores(look.importance)
+    if look.diverged is not None:
+        result |= {"status": "diverged", "reason": look.diverged}
+    return files | {
+        paths.PREDICTIONS: atomic.as_parquet(pd.concat(tables)),
+        paths.RESULT: atomic.as_json(result),
+    }
+
+
+def _packed_scores(importance: Mapping[str, Scores]) -> bytes:
+    tensors = {f"{kind}.token": scores.token for kind, scores in importance.items()}
+    tensors |= {f"{kind}.piece": scores.piece for kind, scores in importance.items()}
+    return pack(tensors, {"examples": {kind: scores.examples for kind, scores in importance.items()}})
+
+
+def _log(trained: Trained) -> pd.DataFrame:
+    rows = [(entry.step, entry.split, entry.metric, entry.value) for entry in trained.log]
+    return pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
+
+
+def _predictions(record: RoundRecord) -> pd.DataFrame:
+    """One row per example of `validation` (at the kept values) and of `test`."""
+    parts = [
+        ("validation", record.validation, record.kept_at.evaluation),
+        ("test", record.test, record.test_evaluation),
+    ]
+    tables = [
+        _predicted(split, examples, evaluation) for split, examples, evaluation in parts if evaluation is not None
+    ]
+    columns = ["split", "example", "choice", "gold", "loss", "score"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def _predicted(split: str, examples: Sequence[Example], evaluation: Evaluation) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "split": split,
+            "example": [example.index for example in examples],
+            "choice": evaluation.chosen.tolist(),
+            "gold": [list(example.gold) for example in examples],
+            "loss": evaluation.losses.tolist(),
+            "score": evaluation.scores.tolist(),
+        }
+    )
+
+
+def _result(record: RoundRecord) -> dict[str, Any]:
+    """One row of the results table; metrics are nested by split."""
+    ticket, trained = record.ticket, record.trained
+    mask = ticket.mask
+    head = sum(value.numel() for value in (ticket.head or {}).values())
+    return {
+        "run": record.run,
+        "seed": ticket.seed,
+        "round": ticket.round,
+        "status": _status(trained),
+        "reason": trained.diverged,
+        "rewind": str(ticket.rewind),
+        "dropped_as": ticket.dropped_as,
+        "method": ticket.method,
+        "pruned_by": record.pruned_by,
+        "tokens": mask.tokens,
+        "pieces": int(mask.piece.sum(dim=1).max()),
+        "cells": mask.cells,
+        "density": mask.density,
+        "parameters": ticket.prompt().prompt.trainable(mask),
+        "head_parameters": head,
+        "steps": trained.steps,
+        "kept_step": record.kept_at.step,
+        "validation": dict(record.kept_at.metrics),
+        "test": dict(record.test_metrics),
+        "majority": dict(record.majority),
+    }
+
+
+def _status(trained: Trained) -> str:
+    if trained.diverged:
+        return "diverged"
+    return "done" if trained.dropped_at is None else f"dropped at step {trained.dropped_at}"
+
+
+def _prefixed(prefix: str, values: Values) -> dict[str, Any]:
+    return {f"{prefix}/{name}": tensor for name, tensor in values.flat().items()}
