@@ -271,7 +271,7 @@ def _verbs(architecture: Architecture, root: Path, model: Any, result: Result) -
     given = (model, tokenizer(architecture.family))
     run = pk.prune(*given, rounds=1, keep_tokens=2, keep_pieces=2, out=root / "runs", **more)
     more |= dict(grid="token", seeds=1)
-    _same_search(*(pk.search_ratios(*given, width=width, out=root / f"{width}", **more) for width in (1, 8)), result)
+    _same_search(*(pk.search(*given, width=width, out=root / f"{width}", **more) for width in (1, 8)), result)
     frozen = _loaded(root / "model", PLACES[architecture.family][0], architecture)
     examples = frozen.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
     leave_one_out(run.ticket(seed=0, round=1), frozen, examples, "token")
