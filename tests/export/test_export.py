@@ -116,10 +116,10 @@ def test_embeddings_hold_the_slots_and_say_which_are_hidden():
     tensors = load(files["prompt_embeddings.safetensors"])
     assert tensors["prompt_embeddings"].shape == (arch.TOKENS, tiny.WIDTH)
     assert torch.equal(tensors["present"], ticket.mask.token)
-    assert json.loads(files["prunekit.json"])["ticket"]["key"] == "suffix"
+    assert json.loads(files["prunekit.json"])["ticket"]["position"] == "suffix"
 
 
-@pytest.mark.parametrize(("key", "method"), [("first", "dept"), ("suffix", "direct")])
+@pytest.mark.parametrize(("position", "method"), [("first", "dept"), ("suffix", "direct")])
 def test_prompt_embeds_are_what_a_server_must_read(position, method):
     bone = arch.frozen("llama", position=position)
     ticket = arch.ticket(bone, method, arch.MASKS["pieces"])
