@@ -11,7 +11,7 @@ import typer
 
 from analyses.studies import catalog, pages, planning
 from analyses.studies.effects import effects
-from analyses.studies.performing import Asked, Budget, asked, perform
+from analyses.studies.performing import Budget, StudyParts, perform, study_parts
 from analyses.studies.study import PAGE, PICTURE, PILOT, RESULTS, UNITS, Study
 from prunekit.plots import effects as picture
 from prunekit.plots.command import run as run_app
@@ -38,7 +38,7 @@ def pilot(
     """Run studies on a few seeds of their own: for the spread of their units, and for what is chosen beforehand."""
     budget = Budget(runs / PILOT, shared.resolve(), workers, device)
     for study in map(catalog.named, names):
-        _write_tables(study, PILOT, asked(study.folder, pilot=True), budget)
+        _write_tables(study, PILOT, study_parts(study.folder, pilot=True), budget)
 
 
 @app.command()
@@ -62,7 +62,7 @@ def run(
     """Run studies, or go on with them; then write their tables and pages."""
     budget = Budget(runs, shared.resolve(), workers, device)
     for study in map(catalog.named, names):
-        _write_tables(study, RESULTS, asked(study.folder), budget)
+        _write_tables(study, RESULTS, study_parts(study.folder), budget)
         write_page(study)
     write_front()
 
@@ -78,8 +78,8 @@ def write_pages() -> None:
 def write_page(study: Study) -> None:
     """A study's page, and its picture where there are results."""
     if (study.folder / RESULTS / f"{UNITS}.csv").exists():
-        found = effects(study.questions, study.tables()[UNITS])
-        atomic.replace(study.folder / PICTURE, picture.render(found, salt=study.name))
+        answers = effects(study.questions, study.tables()[UNITS])
+        atomic.replace(study.folder / PICTURE, picture.render(answers, salt=study.name))
     atomic.replace(study.folder / PAGE, pages.page(study).encode())
 
 
@@ -88,7 +88,7 @@ def write_front() -> None:
     atomic.replace(catalog.HERE / PAGE, pages.front(catalog.STUDIES).encode())
 
 
-def _write_tables(study: Study, folder: str, wanted: Asked, budget: Budget) -> None:
+def _write_tables(study: Study, folder: str, wanted: StudyParts, budget: Budget) -> None:
     for name, table in study.collect(perform(study.name, wanted.parts, budget)).items():
         _write_csv(study.folder / folder / f"{name}.csv", wanted.only(table))
 

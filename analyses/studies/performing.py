@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import Field
 
-from analyses.studies.study import PARTS, Found, pool
+from analyses.studies.study import PARTS, PartRuns, pool
 from prunekit.analysis.measure import score
 from prunekit.analysis.model_access import experiment_of
 from prunekit.experiment.settings import Settings
@@ -35,7 +35,7 @@ class Score(Settings):
     level: Literal["token", "piece"] = "token"
     examples: int | None = None
     permutations: int = 16
-    given: dict[str, str] = Field({}, description="flags of `prunekit score` beside these")
+    flags: dict[str, str] = Field({}, description="flags of `prunekit score` beside these")
     only: dict[str, tuple[Any, ...]] = Field(
         {}, description="dotted settings that an experiment must have: one of these"
     )
@@ -82,7 +82,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudyParts:
     """What a study's file asks for: its parts, each for the same seeds but where it names its own."""
 
     parts: tuple[Part, ...]
@@ -94,7 +94,7 @@ class Asked:
         return table if column is None else table[table[column].isin(self.seeds)].reset_index(drop=True)
 
 
-def asked(folder: Path, *, pilot: bool = False) -> Asked:
+def study_parts(folder: Path, *, pilot: bool = False) -> StudyParts:
     """What the file in a study's folder asks for; of the pilot the parts that its `[pilot]` table names, and its seeds.
 
     A part with `pilot = true` is the pilot's alone, such as one that finds the learning rates of the others; one with
@@ -116,10 +116,10 @@ def asked(folder: Path, *, pilot: bool = False) -> Asked:
         scores = tuple(toml.parse(wanted, Score, where=f"{path}: {name}") for wanted in settings.pop("score", []))
         if name in pilots["parts"] if pilot else not of_pilot:
             parts.append(Part(name, {"seeds": list(seeds[:count])} | settings, scores))
-    return Asked(tuple(parts), seeds)
+    return StudyParts(tuple(parts), seeds)
 
 
-def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Found]:
+def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, PartRuns]:
     """Run what is not finished of every part; returns what there is.
 
     Args:
@@ -137,7 +137,7 @@ def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Foun
         result.check_ended()
         grid = result.grid
         runs = tuple(_finished(grid, budget.runs))
-        parts[part.name] = Found(part.name, runs, grid.experiments[0].seeds)
+        parts[part.name] = PartRuns(part.name, runs, grid.experiments[0].seeds)
         for experiment, (run, _, stage) in zip(grid.experiments, runs, strict=True):
             label = f"{part.name}: {grid.label(experiment)}"
             values |= {_RUN % label: str(run), _STAGE % label: str(run / stage)}
@@ -150,7 +150,7 @@ def _finished(grid: Grid, runs: Path) -> Iterator[tuple[Path, Mapping[str, Any],
         yield runs / outcome.run, grid.values(experiment), outcome.stage
 
 
-def _measure(parts: Sequence[tuple[Part, Found]], budget: Budget) -> None:
+def _measure(parts: Sequence[tuple[Part, PartRuns]], budget: Budget) -> None:
     """Measure importance on all prompts of all parts; what was measured before is found again at once."""
     by_run: dict[Path, list[Measuring]] = {}
     for part, finished in parts:
@@ -176,8 +176,8 @@ def _measure(parts: Sequence[tuple[Part, Found]], budget: Budget) -> None:
 def _prompts(run: Run, seeds: Sequence[int], wanted: Score) -> list[Measuring]:
     """The prompts of a run that are measured, each with how."""
     stage = "" if wanted.on == "dense" else UNTRAINED
-    arguments = wanted.model_dump(exclude={"on", "given", "only"}) | wanted.given
-    arguments["allow_changed"] = bool(wanted.given)
+    arguments = wanted.model_dump(exclude={"on", "flags", "only"}) | wanted.flags
+    arguments["allow_changed"] = bool(wanted.flags)
     keys = [key for key in run.tickets() if (key.stage, key.round) == (stage, 0) and key.seed in seeds]
     return [(run.folder(key), arguments) for key in keys if run.result(key)["status"] == "done"]
 

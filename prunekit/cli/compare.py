@@ -62,12 +62,12 @@ def print_comparison(comparison: Comparison) -> None:
     """Task by task: every method at its chosen rate, then at all rates."""
     trainings = comparison.trainings
     for task, methods in comparison.table.groupby("task", sort=False):
-        metric, own = comparison.metrics[str(task)], trainings[trainings["task"] == task]
-        shuffled = ", shuffled answers" if (own["labels"] == "shuffled").any() else ""
+        metric, of_task = comparison.metrics[str(task)], trainings[trainings["task"] == task]
+        shuffled = ", shuffled answers" if (of_task["labels"] == "shuffled").any() else ""
         print_methods(methods, f"{task}{shuffled}: {metric} at the rate chosen on validation, seconds of one training")
         terminal.write(f"always the most common answer: test {metric} {methods['majority'].mean():.3f}")
         if len(comparison.factors) > 1:
-            print_rates(own, metric)
+            print_rates(of_task, metric)
 
 
 def print_methods(table: pd.DataFrame, title: str) -> None:

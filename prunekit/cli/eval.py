@@ -26,6 +26,6 @@ def evaluate(
     if json:
         terminal.write_json(facts)
         return
-    shown = {name: value for name, value in facts.items() if name != "differs"}
-    cells = [f"{value:.4f}" if isinstance(value, float) else str(value) for value in shown.values()]
-    terminal.show(list(shown), [cells])
+    metrics = {name: value for name, value in facts.items() if name != "differs"}
+    cells = [f"{value:.4f}" if isinstance(value, float) else str(value) for value in metrics.values()]
+    terminal.show(list(metrics), [cells])

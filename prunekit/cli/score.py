@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # rows of the table that a terminal shows; the file holds all
-_SHOWN = 40
+_MOST_ROWS = 40
 _COLUMNS = {
     "token": Column("token"),
     "piece": Column("piece"),
@@ -72,10 +72,10 @@ def print_scores(table: pd.DataFrame, facts: Mapping[str, Any]) -> None:
     import pandas as pd
 
     order = table[table["kept"]].sort_values("score", ascending=False, kind="stable")
-    half, cut = _SHOWN // 2, len(order) > _SHOWN
-    shown = pd.concat([order.head(half), order.tail(half)]) if cut else order
+    half, cut = _MOST_ROWS // 2, len(order) > _MOST_ROWS
+    rows = pd.concat([order.head(half), order.tail(half)]) if cut else order
     title = f"{facts['kind']} per {facts['level']} on {facts['examples']} examples of {facts['split']}; larger = keep"
-    print_table(shown, _COLUMNS, title, gap=half if cut else None)
+    print_table(rows, _COLUMNS, title, gap=half if cut else None)
     if cut:
         terminal.write(f"the {half} best and the {half} worst of {len(order)} are shown")
     for line in _sentences(facts, len(order)):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prunekit.experiment.sweep.forecast import SweepForecast
     from prunekit.experiment.sweep.jobs import Outcome
 
-_SHOWN = 60
+_MOST_ROWS = 60
 # whose density and test a row shows
 _WHICH = {
     "prune": "density, test: of the smallest ticket within {tolerance} of dense on validation; 1 is the dense prompt",
@@ -96,11 +96,11 @@ def print_sweep(table: pd.DataFrame, verb: str, tolerance: float, screen: termin
     if "stopped" in table and not table["stopped"].any():
         left_out.add("stopped")
     columns = {name: Column(str(name).rpartition(".")[2]) for name in table if name not in left_out}
-    print_table(table.head(_SHOWN), columns)
+    print_table(table.head(_MOST_ROWS), columns)
     if "density" in columns:
         terminal.write(_WHICH[verb].format(tolerance=tolerance))
-    if len(table) > _SHOWN:
-        screen.say(f"{len(table) - _SHOWN} more are in the table")
+    if len(table) > _MOST_ROWS:
+        screen.say(f"{len(table) - _MOST_ROWS} more are in the table")
 
 
 def _print_forecast(outlook: SweepForecast, screen: terminal.Screen, *, json: bool) -> None:
@@ -108,9 +108,9 @@ def _print_forecast(outlook: SweepForecast, screen: terminal.Screen, *, json: bo
         terminal.write_json(outlook.facts)
         return
     columns = {name: Column(name) for name in ("experiment", "run", "state", "tickets")}
-    print_table(outlook.table.head(_SHOWN), columns | {"minutes at most": Column("minutes at most", digits(1))})
-    if len(outlook.table) > _SHOWN:
-        screen.say(f"{len(outlook.table) - _SHOWN} more are listed by --json")
+    print_table(outlook.table.head(_MOST_ROWS), columns | {"minutes at most": Column("minutes at most", digits(1))})
+    if len(outlook.table) > _MOST_ROWS:
+        screen.say(f"{len(outlook.table) - _MOST_ROWS} more are listed by --json")
     terminal.write(
         f"{outlook.left} of {len(outlook.table)} would run: at most {outlook.minutes:.1f} worker minutes, "
         f"{outlook.wall_minutes:.1f} minutes on {outlook.workers} worker(s), starting them left out; nothing was "

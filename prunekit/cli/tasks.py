@@ -42,11 +42,11 @@ def show(
     """One text as a model reads it, the answers as tokens (with --model), and how long texts are."""
     from prunekit.experiment.task_preview import preview
 
-    shown = preview({**settings, "task": task})
+    result = preview({**settings, "task": task})
     if json:
-        terminal.write_json(shown.facts)
+        terminal.write_json(result.facts)
     else:
-        print_preview(shown)
+        print_preview(result)
 
 
 def print_preview(preview: TaskPreview) -> None:

@@ -38,7 +38,7 @@ class Part:
 def pruning_parts(prepared: Prepared, controls: bool) -> list[Part]:
     """The rounds of `prune`, and its controls."""
     seeds = len(prepared.experiment.seeds)
-    keeps = prepared.keeps
+    keeps = prepared.experiment.keeps()
     parts = [
         _dense(prepared),
         *(Part(f"round {n}", str(k.tokens), str(k.pieces), seeds) for n, k in enumerate(keeps, 1)),
@@ -80,7 +80,7 @@ def parts(prepared: Prepared, verb: Literal["tune", "prune", "search"], controls
         case "prune":
             return pruning_parts(prepared, controls)
         case "tune":
-            return pruning_parts(replace(prepared, keeps=()), False)
+            return [_dense(prepared)]
 
 
 def minutes(prepared: Prepared, parts: Sequence[Part], rates: tuple[float, float] | None = None) -> list[float]:

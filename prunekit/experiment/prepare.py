@@ -21,7 +21,6 @@ from prunekit.experiment.settings import SCHEMA, Experiment, TrainingSettings
 from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.init.source import Initialiser
 from prunekit.prompts.mask import Mask, piece_width
-from prunekit.pruning.schedule import Keep, Schedule
 from prunekit.pruning.ticket import State, Ticket, Values
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError
@@ -46,7 +45,6 @@ class Prepared:
         training_data: the encoded rows to train on and to choose by.
         test: the encoded test split.
         plan: how prompts are trained.
-        keeps: what each round after the dense one keeps.
         initialiser: makes the starting values of round 0.
         fresh_initialiser: the same without a ticket that values are transferred from.
         prompt_factory: makes a prompt of the method from such values.
@@ -65,7 +63,6 @@ class Prepared:
     training_data: TrainingData
     test: Sequence[Encoded]
     plan: Plan
-    keeps: tuple[Keep, ...]
     initialiser: Initialiser
     fresh_initialiser: Initialiser
     prompt_factory: PromptFactory
@@ -228,7 +225,6 @@ def _assembled(
         training_data=TrainingData(train, validation, measure=lambda chosen: task.score(splits.validation, chosen)),
         test=test,
         plan=Plan(**experiment.training.model_dump(exclude={"keep"}), model_dropout=experiment.model.model_dropout),
-        keeps=_keeps(experiment),
         initialiser=initialiser,
         fresh_initialiser=fresh_initialiser,
         prompt_factory=factory,
@@ -390,15 +386,10 @@ def _resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Expe
     )
 
 
-def _keeps(experiment: Experiment) -> tuple[Keep, ...]:
-    pruning, prompt = experiment.pruning, experiment.prompt
-    schedule = Schedule.geometric(pruning.rounds, pruning.keep_tokens, pruning.keep_pieces)
-    return schedule.keeps(prompt.tokens, prompt.pieces)
-
-
 def _check(prepared: Prepared) -> None:
     """Refuse settings that this model cannot follow."""
     settings = prepared.experiment
+    settings.keeps()  # counts that keep nothing are refused
     piece_width(prepared.model.width, settings.prompt.pieces)
     if settings.pruning.dropped_as == "hide" and not prepared.model.can_hide:
         raise ConfigError(

@@ -19,6 +19,7 @@ from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Checkpoint, Cull, Trained, train
 from prunekit.experiment import environment
 from prunekit.experiment.prepare import Prepared
+from prunekit.pruning.controls import CONTROLS
 from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
@@ -265,9 +266,7 @@ class RoundRunner:
         }
 
 
-# Members of one length stand in the order that their controls' first names gave. It decides how sums are rounded, so
-# another order would end in other last bits.
-_ORDER = {"reinit": "fresh", "short-prompt": "length", "complement": "reversed"}
+_PACKED_AS = {control.name: control.packed_as or control.name for control in CONTROLS}
 
 
 def pack_cohorts(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunKey]]:
@@ -278,7 +277,7 @@ def pack_cohorts(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunK
 
     def order(key: RunKey) -> tuple[int, RunKey]:
         stage, slash, control = key.stage.rpartition("/")
-        return -members[key].mask.tokens, key._replace(stage=stage + slash + _ORDER.get(control, control))
+        return -members[key].mask.tokens, key._replace(stage=stage + slash + _PACKED_AS.get(control, control))
 
     ordered = sorted(members, key=order)
     return [ordered[start : start + width] for start in range(0, len(ordered), width)]

@@ -49,14 +49,15 @@ def run(
     """
     with opened_run(prepared, out, progress) as (runner, cohorts):
         prepared = runner.prepared
+        keeps = prepared.experiment.keeps() if prune else ()
         if prune:
             runner.directory.write_stage(prepared.stage, prepared.experiment.pruning.model_dump(mode="json"))
         for seeds in cohorts:
-            rounds = _prune(runner, seeds, prepared.keeps if prune else ())
+            rounds = _prune(runner, seeds, keeps)
             _untrained(runner, seeds)
             if controls and prune:
-                last = [ticket for ticket in rounds[-1].tickets if rounds[-1].number == len(prepared.keeps)]
-                targets = [Target(ticket, prepared.keeps) for ticket in last]
+                last = [ticket for ticket in rounds[-1].tickets if rounds[-1].number == len(keeps)]
+                targets = [Target(ticket, keeps) for ticket in last]
                 _train_controls(runner, prepared.stage, rounds[0], targets)
     return runner.directory
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from prunekit.prompts import Method
 from prunekit.prompts.init import Init
+from prunekit.pruning.schedule import Keep, Schedule
 from prunekit.pruning.scores import PRUNING_SCORES
 
 SCHEMA = 1
@@ -273,6 +274,16 @@ class Experiment(Settings):
     search: SearchSettings = SearchSettings()
     machine: MachineSettings = MachineSettings()
     seeds: tuple[Seed, ...] = Field((0,), description="seeds of initialisation and data order")
+
+    def keeps(self) -> tuple[Keep, ...]:
+        """What each round after the dense one keeps, in counts: from the whole prompt down to the pruning's targets.
+
+        Raises:
+            ConfigError: where a count is zero or larger than what there is.
+        """
+        pruning, prompt = self.pruning, self.prompt
+        schedule = Schedule.geometric(pruning.rounds, pruning.keep_tokens, pruning.keep_pieces)
+        return schedule.keeps(prompt.tokens, prompt.pieces)
 
     @model_validator(mode="after")
     def _alike_on_all_processes(self) -> Experiment:

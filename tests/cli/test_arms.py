@@ -281,14 +281,14 @@ def test_halving_prints_what_it_saved(folder, tmp_path):
     assert set(dropped["arm"].str.partition("/")[0]) == {GRID}
 
 
-def test_a_lineage_that_stopped_ends_with_code_1_and_a_table_of_what_there_is(folder, tmp_path):
+def test_a_seed_that_stopped_ends_with_code_1_and_a_table_of_what_there_is(folder, tmp_path):
     wild = SEARCH | dict(learning_rate=1e25, clip_norm=1e30)
     made = call("search", folder, tmp_path, "--controls", **wild)
     assert made.code == 1
     assert "no finished cell yet" in made.out
     assert "no unit has both, so the ticket cannot be called better" in made.out
     assert "no pair of ticket and dense continued to compare example by example" in made.out
-    assert made.err.splitlines()[-1].startswith("prunekit: 2 lineage(s) stopped, the first is seed 0 in round 0")
+    assert made.err.splitlines()[-1].startswith("prunekit: 2 training(s) stopped, the first is seed 0 in round 0")
 
 
 def test_a_search_all_of_whose_cells_diverged_can_be_shown(tmp_path, capsys):

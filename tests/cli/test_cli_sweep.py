@@ -1,19 +1,23 @@
 """`prunekit sweep` on this machine: the pool of processes, its table, what it says."""
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 
 import fsspec
 import pandas as pd
 import pytest
 import tiny
+from rich.console import Console
 from sweeps import read, serial, written
 from tiny import call
 
-from prunekit.cli.sweep import print_sweep
+import prunekit as pk
+from prunekit.cli.sweep import _counted, print_sweep
 from prunekit.engine import memory
 from prunekit.experiment import dry_run, prepare
 from prunekit.experiment.sweep import engines, table
@@ -55,6 +59,39 @@ def test_a_sweep_ends_with_a_table_of_all_its_tickets(swept):
     page = (result(folder).parent / "report.html").read_text()
     assert "The sweep grid" in page
     assert "4 of 4 experiments are finished, in 2 run directories." in page
+
+
+def test_the_library_returns_what_the_verb_prints_and_prints_nothing(swept, capsys):
+    folder, file, _, _ = swept
+    assert call("sweep", file, f"--out={folder / 'runs'}", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    of_file = pk.sweep(file, out=folder / "runs", quiet=True)
+    of_table = pk.sweep(tomllib.loads(file.read_text()), out=folder / "runs", quiet=True)
+    assert capsys.readouterr() == ("", "")
+    assert list(of_file.rows) == list(of_table.rows) == facts["experiments"]
+    assert str(of_file.folder / "results.parquet") == str(of_table.folder / "results.parquet") == facts["table"]
+    assert (len(of_file.table), len(of_file.tickets), of_file.failures) == (4, 12, ())
+
+
+def test_a_terminal_counts_what_has_ended_and_what_failed():
+    screen = Screen()
+    screen.console = Console(file=io.StringIO(), force_terminal=True, width=100, highlight=False, markup=False)
+    with _counted(screen, 3) as count:
+        count(Outcome("k", "first-animal, dpt", run="run-1"))
+        count(Outcome("l", "alike-mood, dpt", failed="no room"))
+    assert "2/3" in screen.console.file.getvalue()
+    assert "experiments, 1 failed" in screen.console.file.getvalue()
+
+
+def test_an_outcome_is_said_in_a_line_that_cannot_steer_the_terminal():
+    ended = Outcome("k", "first-animal, dpt", run="run-1", trained=3, seconds=12.0, worker="host 13")
+    assert ended.sentence == "first-animal, dpt: run-1 (3 training(s), 12 s, host 13)"
+    assert Outcome("k", "dpt", failed="no room").sentence == "dpt: failed: no room (0 training(s), 0 s, worker gone)"
+    screen = Screen()
+    screen.console = Console(file=io.StringIO(), force_terminal=True, width=100, highlight=False, markup=False)
+    screen.say(Outcome("k", "\x1b]0;title\x07[bold]", run="run-1").sentence)
+    assert "\x1b]0;title" not in screen.console.file.getvalue()
+    assert "[bold]" in screen.console.file.getvalue()
 
 
 def test_its_table_is_that_of_one_process_byte_for_byte(swept, tmp_path):

@@ -14,6 +14,7 @@ from prunekit.experiment.run import directory_of, run
 from prunekit.runs.round_files import open_ticket
 from prunekit.runs.ticket_file import save_ticket
 from prunekit.support.errors import ConfigError
+from prunekit.support.terminal import Screen
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def used(made, place, **more):
 
 
 def opened_on(path, settings, splits=("test",), allow_changed=False):
-    with in_use(opened(path), settings, splits, progress=tiny.Quiet(), allow_changed=allow_changed) as use:
+    with in_use(opened(path), settings, splits, progress=Screen(), allow_changed=allow_changed) as use:
         return use
 
 

@@ -77,7 +77,7 @@ def outcomes(name: Name, jobs: Sequence[Job], resources: Resources, folder: Path
 
 
 def _read(text: str) -> list[Outcome]:
-    return [Outcome.from_table(one) for one in json.loads(text)]
+    return [Outcome.from_table(entry) for entry in json.loads(text)]
 
 
 def _lost(job: Job, why: str) -> list[Outcome]:
@@ -101,9 +101,9 @@ def _local(jobs: Sequence[Job], resources: Resources) -> Outcomes:
                 if waiting:
                     job = waiting.popleft()
                     running[_handed(job, pools, slot, resources)] = (slot, job)
-            done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
+            ended, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
             outcomes: list[Outcome] = []
-            for future in done:
+            for future in ended:
                 slot, job = running.pop(future)
                 try:
                     outcomes += _read(future.result())
@@ -149,14 +149,14 @@ def _end(pools: dict[int, ProcessPoolExecutor], before: set[Any], grace: float) 
     Args:
         grace: seconds in which they may go by themselves.
     """
-    own = set(multiprocessing.active_children()) - before
+    children = set(multiprocessing.active_children()) - before
     for pool in pools.values():
         pool.shutdown(wait=False, cancel_futures=True)
-    _join(own, grace)
-    for child in own:
+    _join(children, grace)
+    for child in children:
         child.terminate()
-    _join(own, _GRACE)
-    for child in own:
+    _join(children, _GRACE)
+    for child in children:
         child.kill()  # one that was stopped hears nothing else
         child.join()
     pools.clear()
@@ -182,8 +182,8 @@ def _begin(device: int | None, sharing: int) -> None:
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.join,), daemon=True).start()
     if device is not None:
-        known = os.environ.get("CUDA_VISIBLE_DEVICES")
-        os.environ["CUDA_VISIBLE_DEVICES"] = known.split(",")[device] if known else str(device)
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[device] if visible else str(device)
         share_gpu(sharing)
 
 
@@ -213,9 +213,9 @@ def _ray(jobs: Sequence[Job], resources: Resources) -> Outcomes:
         pending = {task.remote(job.to_text()): job for job in jobs}
         try:
             while pending:
-                done = _ended(ray, list(pending))
-                yield [outcome for ref in done for outcome in _fetched(ray, ref, pending.pop(ref))]
-                if not done:
+                ended = _ended(ray, list(pending))
+                yield [outcome for ref in ended for outcome in _fetched(ray, ref, pending.pop(ref))]
+                if not ended:
                     time.sleep(_TICK)
         finally:
             for ref in pending:
@@ -226,7 +226,7 @@ def _ray(jobs: Sequence[Job], resources: Resources) -> Outcomes:
 
 def _connect(ray: Any, resources: Resources) -> None:
     """Join a cluster, or start Ray here for as long as the sweep lasts."""
-    own = {
+    local = {
         "num_cpus": resources.workers * resources.threads,
         "num_gpus": resources.workers * resources.gpus,
         "include_dashboard": False,
@@ -234,7 +234,7 @@ def _connect(ray: Any, resources: Resources) -> None:
     }
     try:
         _knock(resources.address)
-        ray.init(address=resources.address or "local", log_to_driver=False, **({} if resources.address else own))
+        ray.init(address=resources.address or "local", log_to_driver=False, **({} if resources.address else local))
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"--engine ray --address {resources.address}: cannot be reached: {reason}") from error
@@ -243,10 +243,10 @@ def _connect(ray: Any, resources: Resources) -> None:
 def _ended(ray: Any, pending: list[Any]) -> list[Any]:
     """Those that are done by now. It is not waited inside Ray, whose core swallows what a signal's handler raises."""
     try:
-        done: list[Any] = ray.wait(pending, num_returns=len(pending), timeout=0)[0]
+        ended: list[Any] = ray.wait(pending, num_returns=len(pending), timeout=0)[0]
     except SystemError as error:
         raise error.__cause__ or error.__context__ or error from None
-    return done
+    return ended
 
 
 def _knock(address: str | None) -> None:
@@ -320,9 +320,9 @@ def _slurm(jobs: Sequence[Job], resources: Resources, folder: Path, cluster: str
         raise ConfigError(f"--engine slurm: {' '.join(str(error).split())}") from error
     try:
         while pending:
-            done = [handle for handle in pending if handle.done()]
-            yield [outcome for handle in done for outcome in _collected(handle, pending.pop(handle))]
-            if pending and not done:
+            ended = [handle for handle in pending if handle.done()]
+            yield [outcome for handle in ended for outcome in _collected(handle, pending.pop(handle))]
+            if pending and not ended:
                 time.sleep(_TICK)
     finally:
         for handle in pending:

@@ -63,7 +63,7 @@ class TrainingCount:
     @contextmanager
     def track(self, title: str, total: int, unit: str = "updates") -> Iterator[Callable[[int], None]]:
         """One training."""
-        yield lambda done: None
+        yield lambda steps: None
         self.trained += 1
 
 

@@ -48,7 +48,7 @@ def html(result: SweepResult) -> str:
         Block("Tickets", "tickets", further=[table_of(tickets, columns, "every finished ticket", _MOST)]),
     ]
     options = grid.options
-    asked = [
+    request = [
         ("verb", options.verb + (" with controls" if options.controls else "")),
         ("what varies", ", ".join(grid.varied) or "nothing"),
         ("experiments", str(len(grid.experiments))),
@@ -60,7 +60,7 @@ def html(result: SweepResult) -> str:
     warnings.append(
         "Rows beside each other are no test: the best of many is partly luck. `--controls` and seeds decide."
     )
-    section = Section(result.name, "sweep", asked, [finished], warnings, blocks)
+    section = Section(result.name, "sweep", request, [finished], warnings, blocks)
     lead = "Many experiments with soft prompts on frozen language models, from one grid."
     foot = "Made by prunekit; `prunekit report RUN` makes a page of a run. Nothing here is loaded from elsewhere."
     return render(Page(f"The sweep {result.name}", lead, [section], [], foot))
