@@ -78,9 +78,11 @@ def _t5_encoder(config: Any, tokens: int) -> RoundRunner:
 
 def _t5_decoder(config: Any, tokens: int, length: int) -> RoundRunner:
     inner = config.num_heads * config.d_kv
-    own = _linear(length, 4 * config.d_model * inner + _t5_feed_forward(config)) + _attention(length, length, inner)
+    self_attention = _linear(length, 4 * config.d_model * inner + _t5_feed_forward(config)) + _attention(
+        length, length, inner
+    )
     cross = _linear(length, 2 * config.d_model * inner) + _linear(tokens, 2 * config.d_model * inner)
-    layer = own + cross + _attention(length, tokens, inner)
+    layer = self_attention + cross + _attention(length, tokens, inner)
     return layer.times(config.num_decoder_layers) + _linear(length, config.d_model * config.vocab_size)
 
 

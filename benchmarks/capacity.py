@@ -47,12 +47,18 @@ ROUNDS, UPDATES, EVALUATIONS, ROWS = 4, 300, 11, 400
 _BATCH = 16
 _MEMBERS, _TEXTS = (1, 2, SEEDS, 2 * SEEDS, 4 * SEEDS), (16, 64)
 # updates after which the values of one member of a narrow and of a wide cohort are compared
-_APART = 20
+_PACKED_UPDATES = 20
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the page. ready: seconds to load it and make an experiment of it ready, the process being there."""
+    """A model of the page.
+
+    Attributes:
+        name: on the page.
+        model: the frozen model.
+        ready: seconds to load it and prepare an experiment of it in a process that runs.
+    """
 
     name: str
     model: FrozenModel
@@ -61,11 +67,11 @@ class Model:
     @property
     def parameters(self) -> int:
         """Weights of the frozen model."""
-        return sum(one.numel() for one in self.model.model.parameters())
+        return sum(weight.numel() for weight in self.model.model.parameters())
 
 
 class Quiet:
-    """A watch that says nothing."""
+    """Progress that is reported nowhere."""
 
     def say(self, line: str) -> None:
         """Nothing."""
@@ -74,26 +80,33 @@ class Quiet:
         """Nothing."""
         from contextlib import nullcontext
 
-        return nullcontext(lambda done: None)
+        return nullcontext(lambda completed: None)
 
 
-def models(folder: Path | None) -> list[Model]:
+def load_models(folder: Path | None) -> list[Model]:
     """The embedded model, and the folders of others where there are any; float32, on the CPU."""
-    positions = [MODEL_PATH, *(sorted(one for one in folder.iterdir() if one.is_dir()) if folder else [])]
-    found = []
-    for position in positions:
-        began = time.process_time()
-        frozen = load(str(position), precision="float32")
-        frozen.digest()
-        name = "testbed" if position == MODEL_PATH else position.name
-        found.append(Model(name, frozen, time.process_time() - began))
-    return sorted(found, key=lambda model: model.parameters)
+    paths = [
+        MODEL_PATH,
+        *(
+            sorted(folder_of_model for folder_of_model in folder.iterdir() if folder_of_model.is_dir())
+            if folder
+            else []
+        ),
+    ]
+    loaded = []
+    for path in paths:
+        started = time.process_time()
+        model = load(str(path), precision="float32")
+        model.digest()
+        name = "testbed" if path == MODEL_PATH else path.name
+        loaded.append(Model(name, model, time.process_time() - started))
+    return sorted(loaded, key=lambda model: model.parameters)
 
 
-def update_table(found: Sequence[Model], repeats: int) -> list[list[str]]:
+def update_table(models: Sequence[Model], repeats: int) -> list[list[str]]:
     """Milliseconds of an update per ticket, by S and T, and the memory that it takes."""
     rows = []
-    for model in found:
+    for model in models:
         for text in _TEXTS:
             cells = [f"{_update(model, members, text, repeats) / members * 1000:.1f}" for members in _MEMBERS]
             rows.append([model.name, f"{model.parameters / 1e6:.1f} M", str(text), *cells, _memory(model, text)])
@@ -116,10 +129,10 @@ def _evaluation(model: Model, members: int, text: int) -> float:
     """Seconds of evaluating a cohort on one example."""
     point = Point(text=text, members=members)
     rows, cohort = point.rows(model.model), point.cohort(model.model)
-    began = time.process_time()
+    started = time.process_time()
     with torch.no_grad():
         evaluate(prompt_batch([Member(ticket) for ticket in cohort]), model.model, rows)
-    return (time.process_time() - began) / len(rows)
+    return (time.process_time() - started) / len(rows)
 
 
 def round_seconds(model: Model, members: int, repeats: int) -> float:
@@ -135,10 +148,10 @@ def _memory(model: Model, text: int) -> str:
     return f"{kept / 2**20:.0f}"
 
 
-def apart(found: Sequence[Model]) -> list[list[str]]:
+def packing_differences(models: Sequence[Model]) -> list[list[str]]:
     """How far a ticket's values are from those that it comes to in a cohort twice as wide, relative to the largest."""
     rows = []
-    for model in found:
+    for model in models:
         narrow, wide = _values(model, SEEDS), _values(model, 2 * SEEDS)
         rows.append([model.name, f"{float((narrow - wide).abs().max() / narrow.abs().max()):.0e}"])
     return rows
@@ -150,14 +163,14 @@ def _values(model: Model, members: int) -> torch.Tensor:
     rows = point.rows(model.model)
     data = TrainingData(rows, rows[:1], lambda chosen: {"accuracy": 0.0})
     rate = 0.2 * model.model.embedding_rms  # the one that "auto" gives
-    plan = Plan(_APART, _APART, _APART, _BATCH, learning_rate=rate, head_learning_rate=3e-3)
+    plan = Plan(_PACKED_UPDATES, _PACKED_UPDATES, _PACKED_UPDATES, _BATCH, learning_rate=rate, head_learning_rate=3e-3)
     return train(point.cohort(model.model), model.model, data, plan)[0].last.values.state["values"]
 
 
-def on_the_wire(found: Sequence[Model]) -> list[list[str]]:
+def on_the_wire(models: Sequence[Model]) -> list[list[str]]:
     """Bytes that an update of a cohort of six gives into a sum over processes (torchrun)."""
     rows = []
-    for model in found:
+    for model in models:
         numbers = SEEDS * 20 * model.model.width + SEEDS
         rows.append([model.name, str(model.model.width), f"{numbers}", f"{4 * numbers / 1024:.0f} kB"])
     return rows
@@ -173,11 +186,11 @@ def on_disk_and_in_time(folder: Path) -> dict[str, float]:
         "seeds": 2,
     }
     prepared = prepare(Experiment.model_validate(settings))
-    began = time.process_time()
-    made = run(prepared, folder, Quiet())
-    spent = time.process_time() - began
-    tickets = made.tickets()
-    size = sum(one.stat().st_size for one in made.path.rglob("*") if one.is_file())
+    started = time.process_time()
+    finished_run = run(prepared, folder, Quiet())
+    spent = time.process_time() - started
+    tickets = finished_run.tickets()
+    size = sum(path.stat().st_size for path in finished_run.path.rglob("*") if path.is_file())
     return {"bytes": size / len(tickets), "beside": 2 * spent / len(tickets), "width": prepared.model.width}
 
 
@@ -185,32 +198,37 @@ def start_seconds(repeats: int) -> float:
     """CPU seconds until a new process has imported what a worker needs."""
     code = "import time, prunekit.experiment.run, prunekit.experiment.prepare; print(time.process_time())"
     command = [sys.executable, "-c", code]
-    told = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(repeats)]
-    return median(map(float, told))
+    outputs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(repeats)]
+    return median(map(float, outputs))
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as jobs. seconds: of each job, in the order in which jobs go out."""
+    """A study as jobs.
+
+    Attributes:
+        title: how it is cut into jobs.
+        seconds: of each job, in the order in which jobs go out.
+    """
 
     title: str
     seconds: list[float]
 
 
-def studies(found: Sequence[Model], beside: float, repeats: int) -> list[Study]:
+def studies(models: Sequence[Model], beside: float, repeats: int) -> list[Study]:
     """The thousand runs as cohorts of six seeds, and as single seeds. beside: seconds of a round outside training."""
     whole, single = [], []
-    for model in found:
+    for model in models:
         fixed, runs = model.ready + ROUNDS * beside, TASKS * METHODS
         whole += [fixed + ROUNDS * round_seconds(model, SEEDS, repeats)] * runs
         single += [fixed + ROUNDS * round_seconds(model, 1, repeats)] * (runs * SEEDS)
     return [Study("cohorts of 6 seeds", whole), Study("one seed a job", single)]
 
 
-def study_table(found: Sequence[Study], start: float, handing: float) -> list[list[str]]:
+def study_table(studies: Sequence[Study], start: float, handing: float) -> list[list[str]]:
     """Hours, speed-up and share of workers at work, by number of workers."""
     rows = []
-    for study in found:
+    for study in studies:
         alone = spread(study.seconds, 1, start=start, handing=handing)
         for order, seconds in (("as given", study.seconds), ("longest first", sorted(study.seconds, reverse=True))):
             for workers in WORKERS:
@@ -231,48 +249,60 @@ def main(
 ) -> None:
     """Measure, simulate, print the page."""
     torch.set_num_threads(1)
-    found = models(models_in)
+    models = load_models(models_in)
     start = start_seconds(repeats)
     with tempfile.TemporaryDirectory() as folder:
         small = on_disk_and_in_time(Path(folder))
-    study = studies(found, small["beside"], repeats)
-    facts = {
-        "command": command("capacity"),
-        **machine(1, "cpu"),
-        "unless named": f"CPU seconds, one thread, float32, batch {_BATCH}, P = 20; medians of {repeats}",
-        "busy": f"{os.getloadavg()[0]:.0f} processes wanted a core when it ended",
-        "a new worker": f"{start:.1f} s until it has imported what it needs, then "
-        + ", ".join(f"{model.ready:.1f} s for {model.name}" for model in found),
-        "on disk": f"{small['bytes'] / 1024:.0f} kB per ticket of the testbed (P = 20, H = {small['width']:.0f})",
-        "beside training": f"{small['beside']:.2f} s per round of two seeds on the testbed: scoring, test, writing",
-    }
-    parts = [
-        "## Milliseconds of an update, per ticket, and memory that it keeps for its backward pass",
-        table(
-            ["model", "weights", "T", *[f"S = {one}" for one in _MEMBERS], "MB a member"], update_table(found, repeats)
-        ),
-        f"## Experiments packed into one cohort: {SEEDS} members beside {SEEDS} others, after {_APART} updates",
-        "What packing gains is the step from S = 6 to S = 12 and 24 above. What it costs: a ticket's values depend on "
-        "who is beside it, by as much of its largest value as this:",
-        table(["model", "apart"], apart(found)),
-        "## Numbers that an update of six members sums over processes (torchrun)",
-        table(["model", "H", "numbers", "bytes"], on_the_wire(found)),
-        f"## {TASKS} tasks x {len(found)} models x {METHODS} methods x {SEEDS} seeds, simulated",
-        f"{ROUNDS} rounds of {UPDATES} updates and {EVALUATIONS} evaluations of {ROWS} rows each; every worker has "
-        "a core of its own, as quick as the one measured here.",
-        table(
-            ["jobs are", "jobs", "order", "workers", "hours", "times as fast", "at work"],
-            study_table(study, start, handing),
-        ),
-        limits(study, start),
-    ]
+    jobs = studies(models, small["beside"], repeats)
+    facts = {"command": command("capacity"), **machine(1, "cpu"), **_facts(models, small, start, repeats)}
+    parts = [*_measured(models, repeats), *_simulated(models, jobs, start, handing)]
     publish("What a study takes", facts, parts, out)
 
 
-def limits(found: Sequence[Study], start: float) -> str:
+def _facts(models: Sequence[Model], small: dict[str, float], start: float, repeats: int) -> dict[str, str]:
+    """How and where it was measured, and the costs beside training."""
+    loading = ", ".join(f"{model.ready:.1f} s for {model.name}" for model in models)
+    return {
+        "unless named": f"CPU seconds, one thread, float32, batch {_BATCH}, P = 20; medians of {repeats}",
+        "busy": f"{os.getloadavg()[0]:.0f} processes wanted a core when it ended",
+        "a new worker": f"{start:.1f} s until it has imported what it needs, then {loading}",
+        "on disk": f"{small['bytes'] / 1024:.0f} kB per ticket of the testbed (P = 20, H = {small['width']:.0f})",
+        "beside training": f"{small['beside']:.2f} s per round of two seeds on the testbed: scoring, test, writing",
+    }
+
+
+def _measured(models: Sequence[Model], repeats: int) -> list[str]:
+    """The tables of measured costs."""
+    columns = ["model", "weights", "T", *[f"S = {members}" for members in _MEMBERS], "MB a member"]
+    return [
+        "## Milliseconds of an update, per ticket, and memory that it keeps for its backward pass",
+        table(columns, update_table(models, repeats)),
+        f"## Experiments packed into one cohort: {SEEDS} members beside {SEEDS} others, "
+        f"after {_PACKED_UPDATES} updates",
+        "What packing gains is the step from S = 6 to S = 12 and 24 above. What it costs: a ticket's values depend on "
+        "who is beside it, by as much of its largest value as this:",
+        table(["model", "apart"], packing_differences(models)),
+        "## Numbers that an update of six members sums over processes (torchrun)",
+        table(["model", "H", "numbers", "bytes"], on_the_wire(models)),
+    ]
+
+
+def _simulated(models: Sequence[Model], jobs: Sequence[Study], start: float, handing: float) -> list[str]:
+    """The tables of the simulated study."""
+    columns = ["jobs are", "jobs", "order", "workers", "hours", "times as fast", "at work"]
+    return [
+        f"## {TASKS} tasks x {len(models)} models x {METHODS} methods x {SEEDS} seeds, simulated",
+        f"{ROUNDS} rounds of {UPDATES} updates and {EVALUATIONS} evaluations of {ROWS} rows each; every worker has "
+        "a core of its own, as quick as the one measured here.",
+        table(columns, study_table(jobs, start, handing)),
+        limits(jobs, start),
+    ]
+
+
+def limits(studies: Sequence[Study], start: float) -> str:
     """Where more workers stop helping, and why."""
     lines = []
-    for study in found:
+    for study in studies:
         longest, total = max(study.seconds), sum(study.seconds)
         lines.append(
             f"- {study.title}: no number of workers ends before the longest job, {longest / 60:.1f} minutes; that is "

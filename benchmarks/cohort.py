@@ -18,7 +18,7 @@ import torch
 import typer
 
 from benchmarks import arithmetic
-from benchmarks.measure import Progress, Spread, interleaved, machine, matrix_rate
+from benchmarks.measure import Spread, Stopwatch, interleaved, machine, matrix_rate
 from benchmarks.ours import Ours
 from benchmarks.page import command, publish, table
 from benchmarks.peer import Peer
@@ -36,9 +36,9 @@ Shape = Literal["base", "small", "tiny"]
 
 def update_seconds(side: Side, starts: list[Start], updates: int) -> float:
     """Seconds of one update of one ticket, evaluations left out."""
-    side.watch.reset()
+    side.stopwatch.reset()
     side.train(starts, updates, DENSE)
-    return side.watch.seconds[DENSE] / updates / len(starts)
+    return side.stopwatch.seconds[DENSE] / updates / len(starts)
 
 
 def flops(job: Job, config: object) -> float:
@@ -70,24 +70,13 @@ def main(
         job = prepare("t5-small-shape", folder, folder, range(members), shape=SHAPES[shape])
         # one evaluation of a few rows, before the updates and after them, on a clock of its own
         job = replace(job, device=device, threads=threads, evaluate_every=updates, validation_examples=16)
-        sides: dict[str, Side] = {
-            TUNED: Peer(job, Progress(device), tuned=True),
-            OURS: Ours(job, Progress(device), "bfloat16"),
-        }
-        rows = job.rows()
-        few = rows | {"validation": rows["validation"][:16]}
         counts = {TUNED: 1, OURS: members}
-        for side in sides.values():
-            side.encode(few)
-        given = {name: starts(side, job, counts[name]) for name, side in sides.items()}
-        measure: Callable[[str], float] = lambda name: update_seconds(sides[name], given[name], updates)  # noqa: E731
-        took = interleaved(list(sides), measure, repeats)
-        work = flops(job, sides[TUNED].model.config)  # type: ignore[attr-defined]  # the peer holds one
+        seconds, work = _interleaved_updates(job, counts, updates, repeats)
     rate = matrix_rate(torch.bfloat16, device)
-    ratio = Spread.of([one / other for one, other in zip(took[TUNED], took[OURS], strict=True)])
+    ratio = Spread.of([tuned / ours for tuned, ours in zip(seconds[TUNED], seconds[OURS], strict=True)])
     lines = [
-        [name, str(counts[name]), f"{1 / median(seconds):.1f}", f"{work / median(seconds) / rate:.2f}"]
-        for name, seconds in took.items()
+        [name, str(counts[name]), f"{1 / median(values):.1f}", f"{work / median(values) / rate:.2f}"]
+        for name, values in seconds.items()
     ]
     facts = {
         "command": command("cohort"),
@@ -99,8 +88,25 @@ def main(
     if device == "cpu":
         facts["open"] = "the bar is for a GPU, with the base shape and 32 members; none was at hand for this page"
     header = ["side", "tickets side by side", "ticket updates / s", "part of the matrix rate"]
-    said = f"{OURS} / {TUNED}, ticket updates per second: {ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
-    publish("A cohort against one ticket at a time", facts, [table(header, lines), said], out)
+    summary = f"{OURS} / {TUNED}, ticket updates per second: {ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+    publish("A cohort against one ticket at a time", facts, [table(header, lines), summary], out)
+
+
+def _interleaved_updates(
+    job: Job, counts: dict[str, int], updates: int, repeats: int
+) -> tuple[dict[str, list[float]], float]:
+    """Seconds of one update of one ticket, by side and repeat; and the FLOP that such an update takes."""
+    sides: dict[str, Side] = {
+        TUNED: Peer(job, Stopwatch(job.device), tuned=True),
+        OURS: Ours(job, Stopwatch(job.device), "bfloat16"),
+    }
+    rows = job.rows()
+    for side in sides.values():
+        side.encode(rows | {"validation": rows["validation"][:16]})
+    prompts = {name: starts(side, job, counts[name]) for name, side in sides.items()}
+    measure: Callable[[str], float] = lambda name: update_seconds(sides[name], prompts[name], updates)  # noqa: E731
+    seconds = interleaved(list(sides), measure, repeats)
+    return seconds, flops(job, sides[TUNED].model.config)  # type: ignore[attr-defined]  # the peer holds one
 
 
 if __name__ == "__main__":

@@ -29,13 +29,13 @@ EAGER, COMPILED = "as loaded", "compiled"
 _POINTS = [Point(kept=kept, text=text, examples=16) for kept in (20, 5) for text in (24, 64)]
 
 
-def compiled(frozen: FrozenModel) -> FrozenModel:
+def compiled(model: FrozenModel) -> FrozenModel:
     """The same model, its model compiled at the first call of every kind."""
-    model = frozen.model
-    parts = [model, model.get_encoder()] if frozen.config.is_encoder_decoder else [model]  # type: ignore[operator]
+    module = model.model
+    parts = [module, module.get_encoder()] if model.config.is_encoder_decoder else [module]  # type: ignore[operator]
     for part in parts:
         part.compile(dynamic=True)  # type: ignore[no-untyped-call]
-    return frozen
+    return model
 
 
 def warm_up(model: FrozenModel) -> float:
@@ -82,9 +82,11 @@ def main(
     }
     lost, gain = first[COMPILED] - first[EAGER], sum(gains) / len(gains)
     even = f"made up for after {lost / gain:.0f} of them" if gain > 0 else "never made up for"
-    said = f"Warm-up: {first[COMPILED]:.0f} s compiled, {first[EAGER]:.0f} s as loaded; at the mean gain above, {even}."
+    warm_up = (
+        f"Warm-up: {first[COMPILED]:.0f} s compiled, {first[EAGER]:.0f} s as loaded; at the mean gain above, {even}."
+    )
     header = ["ms of one", *sides, "as loaded / compiled"]
-    publish("A compiled model", facts, [table(header, rows), said], out)
+    publish("A compiled model", facts, [table(header, rows), warm_up], out)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ _MIB = 2**20
 Result = TypeVar("Result")
 
 
-class Progress:
+class Stopwatch:
     """Seconds and calls by phase. A phase inside another stops the outer one's clock: no second is counted twice."""
 
     def __init__(self, device: str = "cpu") -> None:
@@ -114,13 +114,13 @@ def _rate(
     product: Callable[[Tensor, Tensor], Tensor], size: int, dtype: torch.dtype, device: str, seconds: float
 ) -> float:
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    watch, turns = Progress(device), 0
+    stopwatch, turns = Stopwatch(device), 0
     product(left, right)  # warm-up
-    while watch.total < seconds:
-        with watch("product"):
+    while stopwatch.total < seconds:
+        with stopwatch("product"):
             product(left, right)
         turns += 1
-    return 2.0 * size**3 * turns / watch.total
+    return 2.0 * size**3 * turns / stopwatch.total
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def interleaved(points: Sequence[str], measure: Callable[[str], float], repeats:
     A first round is thrown away: libraries set up each new shape when they first meet it.
     """
     rounds = [{point: measure(point) for point in points} for _ in range(repeats + 1)]
-    return {point: [found[point] for found in rounds[1:]] for point in points}
+    return {point: [measured[point] for measured in rounds[1:]] for point in points}
 
 
 def machine(threads: int, device: str) -> dict[str, str]:

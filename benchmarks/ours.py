@@ -10,7 +10,7 @@ from unittest import mock
 
 import torch
 
-from benchmarks.measure import Progress
+from benchmarks.measure import Stopwatch
 from benchmarks.presets import Job, Rows
 from benchmarks.protocol import EVALUATE, RoundResult, Start
 from prunekit.engine.cohort import Member
@@ -32,8 +32,8 @@ class Ours:
         precision: "float32" or "bfloat16", of the model's weights; prompts, heads and optimiser are float32.
     """
 
-    def __init__(self, job: Job, watch: Progress, precision: Any) -> None:
-        self.job, self.watch = job, watch
+    def __init__(self, job: Job, stopwatch: Stopwatch, precision: Any) -> None:
+        self.job, self.stopwatch = job, stopwatch
         # "first": where PEFT puts the prompt, and where it reads an encoder's answer
         self.model = load(job.model, precision=precision, device=job.device, position="first")
         self.training_data = TrainingData([], [], lambda chosen: {})
@@ -42,11 +42,11 @@ class Ours:
         """Every text once."""
         encoded = {}
         for split, part in rows.items():
-            some = [
-                Example(position, "{text}", {"text": row["text"]}, tuple(row["choices"]), (row["label"],))
-                for position, row in enumerate(part)
+            examples = [
+                Example(index, "{text}", {"text": row["text"]}, tuple(row["choices"]), (row["label"],))
+                for index, row in enumerate(part)
             ]
-            encoded[split] = self.model.encode(some, own_choices=False, prompt_tokens=self.job.prompt_tokens)
+            encoded[split] = self.model.encode(examples, own_choices=False, prompt_tokens=self.job.prompt_tokens)
         gold = [row["label"] for row in rows["validation"]]
 
         def measure(chosen: list[int]) -> dict[str, float]:
@@ -64,9 +64,9 @@ class Ours:
     def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[RoundResult]:
         """All as one cohort, `job.width` at a time through the model."""
         cohort, width = [self._ticket(start) for start in starts], self.job.width or None
-        with self.watch(phase), self._watched():
+        with self.stopwatch(phase), self._watched():
             trained = train(cohort, self.model, self.training_data, self.plan(steps), width=width)
-        return [_learned(one) for one in trained]
+        return [_learned(member) for member in trained]
 
     def score(self, start: Start) -> Scores:
         """One pass, texts of like length together."""
@@ -100,7 +100,7 @@ class Ours:
     @contextmanager
     def _watched(self) -> Iterator[None]:
         """The evaluations inside a training, timed as such."""
-        with mock.patch("prunekit.engine.train.evaluate", self.watch.wrap(EVALUATE, evaluate)):
+        with mock.patch("prunekit.engine.train.evaluate", self.stopwatch.wrap(EVALUATE, evaluate)):
             yield
 
 

@@ -66,9 +66,9 @@ def check_fairness(outcomes: Outcomes) -> None:
     Raises:
         RuntimeError: naming what differs.
     """
-    sides = {side: found for side, found in outcomes.items() if side != RATE}
+    sides = {side: outcome for side, outcome in outcomes.items() if side != RATE}
     for fact in _SAME:
-        values = {side: found[fact] for side, found in sides.items()}
+        values = {side: outcome[fact] for side, outcome in sides.items()}
         if len(set(values.values())) > 1:
             raise RuntimeError(f"not the same work: {fact} is {values}")
 
@@ -190,13 +190,13 @@ def _accuracy(report: Report) -> str:
     rows = []
     for name, group in groups.items():
         for side in report.sides:
-            own = [_mean_accuracy(repeat[side], group) for repeat in report.repeats]
+            accuracies = [_mean_accuracy(repeat[side], group) for repeat in report.repeats]
             count = report.job.validation_examples
-            low, high = wilson(fmean(own) * count, count)
-            row = [name, side, f"{fmean(own):.3f} [{low:.3f}, {high:.3f}]"]
+            low, high = wilson(fmean(accuracies) * count, count)
+            row = [name, side, f"{fmean(accuracies):.3f} [{low:.3f}, {high:.3f}]"]
             if PEER in report.sides and side != PEER:
                 theirs = [_mean_accuracy(repeat[PEER], group) for repeat in report.repeats]
-                gap, low, high = mean_interval([one - other for one, other in zip(own, theirs, strict=True)])
+                gap, low, high = mean_interval([ours - their for ours, their in zip(accuracies, theirs, strict=True)])
                 row.append(f"{gap:+.3f} [{low:+.3f}, {high:+.3f}]")
             else:
                 row.append("")
@@ -205,8 +205,8 @@ def _accuracy(report: Report) -> str:
     return table(header, rows) + "\n\nAfter the last update of each prompt, on the validation rows; nothing is chosen."
 
 
-def _mean_accuracy(found: Mapping[str, Any], group: slice) -> float:
-    return fmean(list(found["accuracies"].values())[group])
+def _mean_accuracy(outcome: Mapping[str, Any], group: slice) -> float:
+    return fmean(list(outcome["accuracies"].values())[group])
 
 
 def _differences(report: Report) -> str:
@@ -234,7 +234,7 @@ def _differences(report: Report) -> str:
 
 
 def _quotients(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    return [one / other for one, other in zip(above, below, strict=True)]
+    return [dividend / divisor for dividend, divisor in zip(above, below, strict=True)]
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -33,7 +33,7 @@ from transformers import (
     default_data_collator,
 )
 
-from benchmarks.measure import Progress
+from benchmarks.measure import Stopwatch
 from benchmarks.presets import Job, Rows
 from benchmarks.protocol import EVALUATE, RoundResult, Start, signed_slopes, zero_head
 from prunekit.prompts.mask import Mask
@@ -52,8 +52,8 @@ class Peer:
             float32), dropout set to zero, wide evaluation batches, and no loss beside generated answers.
     """
 
-    def __init__(self, job: Job, watch: Progress, *, tuned: bool) -> None:
-        self.job, self.watch, self.tuned = job, watch, tuned
+    def __init__(self, job: Job, stopwatch: Stopwatch, *, tuned: bool) -> None:
+        self.job, self.stopwatch, self.tuned = job, stopwatch, tuned
         self.tokenizer = AutoTokenizer.from_pretrained(job.model)
         self.seq2seq = bool(AutoConfig.from_pretrained(job.model).is_encoder_decoder)
         self.fixed = job.padding == "max_length" and not tuned
@@ -73,10 +73,12 @@ class Peer:
         """Both splits as datasets of token ids; the tuned peer sorts the validation split by length."""
         for split, part in rows.items():
             table = Dataset.from_list([{name: row[name] for name in ("text", "label", "answer")} for row in part])
-            made = table.map(self._encoded, batched=True, remove_columns=table.column_names, load_from_cache_file=False)
+            encoded = table.map(
+                self._encoded, batched=True, remove_columns=table.column_names, load_from_cache_file=False
+            )
             if self.tuned and split == "validation":
-                made = made.select(np.argsort([len(ids) for ids in made["input_ids"]], kind="stable"))
-            self.data[split] = made
+                encoded = encoded.select(np.argsort([len(ids) for ids in encoded["input_ids"]], kind="stable"))
+            self.data[split] = encoded
 
     def start(self) -> Start:
         """The job's starting prompt, as the model holds it."""
@@ -101,7 +103,7 @@ class Peer:
             self.model.zero_grad(set_to_none=True)
             self.model(**batch).loss.backward()
             assert self.prompt.grad is not None
-            values, gradient = self._own(self.prompt.detach()), self._own(self.prompt.grad)
+            values, gradient = self._used_rows(self.prompt.detach()), self._used_rows(self.prompt.grad)
             of_token, of_piece = signed_slopes(values.double().cpu(), gradient.double().cpu(), self.job.pieces)
             token, piece = token + of_token.abs(), piece + of_piece.abs()
         return Scores(token / len(rows), piece / len(rows), len(rows))
@@ -110,7 +112,7 @@ class Peer:
         """Token ids of the training texts."""
         rows = self.data["train"]
         pairs = zip(rows["input_ids"], rows["attention_mask"], strict=True)
-        return [[one for one, real in zip(ids, mask, strict=True) if real] for ids, mask in pairs]
+        return [[token for token, real in zip(ids, mask, strict=True) if real] for ids, mask in pairs]
 
     # ---- how it is done
 
@@ -128,49 +130,49 @@ class Peer:
 
     def _encoded(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         fixed: dict[str, Any] = {"padding": "max_length", "max_length": self.job.max_length} if self.fixed else {}
-        made = dict(self.tokenizer(rows["text"], truncation=self.fixed, **fixed))
-        made["labels"] = self._labels(rows["answer"]) if self.seq2seq else rows["label"]
-        return {name: made[name] for name in ("input_ids", "attention_mask", "labels")}
+        encoded = dict(self.tokenizer(rows["text"], truncation=self.fixed, **fixed))
+        encoded["labels"] = self._labels(rows["answer"]) if self.seq2seq else rows["label"]
+        return {name: encoded[name] for name in ("input_ids", "attention_mask", "labels")}
 
     def _labels(self, answers: list[str]) -> list[list[int]]:
         width = self.job.answer_tokens if self.fixed else 0
         ids = self.tokenizer(text_target=answers)["input_ids"]
-        return [[*one, *[_IGNORED] * (width - len(one))] for one in ids]
+        return [[*answer, *[_IGNORED] * (width - len(answer))] for answer in ids]
 
     def _collator(self) -> Any:
         if self.fixed:
             return default_data_collator
         return DataCollatorForSeq2Seq(self.tokenizer) if self.seq2seq else DataCollatorWithPadding(self.tokenizer)
 
-    def _own(self, table: Tensor) -> Tensor:
+    def _used_rows(self, table: Tensor) -> Tensor:
         """The P rows that are used; PEFT keeps as many again for a decoder, and never reads them."""
         return table[: self.job.prompt_tokens]
 
     def _put(self, start: Start) -> None:
         with torch.no_grad():
             masked = start.values * start.mask.expand(start.values.shape[1])
-            self._own(self.prompt).copy_(masked)
+            self._used_rows(self.prompt).copy_(masked)
             for name, value in (start.head or {}).items():
                 getattr(self.head, name).copy_(value)
 
     def _values(self) -> tuple[Tensor, dict[str, Tensor] | None]:
-        values = self._own(self.prompt).detach().cpu().clone()
+        values = self._used_rows(self.prompt).detach().cpu().clone()
         if self.head is None:
             return values, None
         return values, {name: value.detach().cpu().clone() for name, value in self.head.named_parameters()}
 
     def _train(self, start: Start, steps: int, phase: str) -> RoundResult:
-        with self.watch(phase):
+        with self.stopwatch(phase):
             self._put(start)
             keep = start.mask.expand(start.values.shape[1]).to(self.prompt)
-            trainer = self._trainer(steps, _KeepMasked(self._own(self.prompt), keep))
-            trainer.watch, trainer.found = self.watch, []
+            trainer = self._trainer(steps, _KeepMasked(self._used_rows(self.prompt), keep))
+            trainer.stopwatch, trainer.evaluations = self.stopwatch, []
             trainer.train()
-        metrics = trainer.found
+        metrics = trainer.evaluations
         return RoundResult(
             *self._values(),
-            accuracies=tuple(one["eval_accuracy"] for one in metrics),
-            losses=tuple(one.get("eval_loss") for one in metrics),
+            accuracies=tuple(metric["eval_accuracy"] for metric in metrics),
+            losses=tuple(metric.get("eval_loss") for metric in metrics),
             updates=trainer.state.global_step,
         )
 
@@ -180,7 +182,7 @@ class Peer:
             kind = _TunedSeq2SeqTrainer if self.tuned else _WatchedSeq2SeqTrainer
         optimizer = self._optimizer()
         warmup = max(1, math.ceil(self.job.warmup_fraction * steps))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: min(1.0, (done + 1) / warmup))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warmup))
         trainer = kind(
             model=self.model,
             args=self._arguments(steps),
@@ -209,7 +211,7 @@ class Peer:
             max_grad_norm=job.clip_norm,
             save_strategy="no",
             logging_strategy="no",
-            test_to=[],
+            report_to=[],
             disable_tqdm=True,
             label_names=["labels"],
             seed=job.seed,
@@ -226,26 +228,26 @@ class Peer:
             groups.append({"params": list(self.head.parameters()), "lr": self.job.head_learning_rate})
         return torch.optim.AdamW(groups, weight_decay=self.job.weight_decay)
 
-    def _matches(self, found: EvalPrediction) -> dict[str, float]:
+    def _matches(self, prediction: EvalPrediction) -> dict[str, float]:
         """The share of generated texts that are the answer."""
         texts = []
-        for table in (found.predictions, found.label_ids):
+        for table in (prediction.predictions, prediction.label_ids):
             ids = np.where(table == _IGNORED, self.tokenizer.pad_token_id, table)
             texts.append([text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)])
-        return {"accuracy": float(np.mean([one == other for one, other in zip(*texts, strict=True)]))}
+        return {"accuracy": float(np.mean([text == answer for text, answer in zip(*texts, strict=True)]))}
 
 
 class _Watched:
     """A Trainer whose evaluations are timed apart from its training, and kept."""
 
-    watch: Progress
-    found: list[dict[str, float]]
+    stopwatch: Stopwatch
+    evaluations: list[dict[str, float]]
 
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
         """Trainer's own evaluation."""
-        with self.watch(EVALUATE):
+        with self.stopwatch(EVALUATE):
             metrics: dict[str, float] = super().evaluate(*arguments, **options)  # type: ignore[misc]
-        self.found.append(metrics)
+        self.evaluations.append(metrics)
         return metrics
 
 
@@ -283,5 +285,5 @@ def _no_dropout() -> dict[str, float]:
     return {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
-def _accuracy(found: EvalPrediction) -> dict[str, float]:
-    return {"accuracy": float((np.argmax(found.predictions, axis=-1) == found.label_ids).mean())}
+def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
+    return {"accuracy": float((np.argmax(prediction.predictions, axis=-1) == prediction.label_ids).mean())}

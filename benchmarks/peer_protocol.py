@@ -46,17 +46,17 @@ def main(  # noqa: PLR0913 (a command's options)
         folder = Path(name)
         job = prepare(preset, folder, shared, range(repeats), scale)
         job = replace(job, device=device, threads=threads, padding=padding, width=width)
-        found = list(_repeats(job, chosen, repeats))
+        outcomes = list(_repeats(job, chosen, repeats))
         config = AutoConfig.from_pretrained(job.model)
         command = shlex.join(["python", "-m", "benchmarks.peer_protocol", *sys.argv[1:]])
-        page = render(Report(job, config, found, command, machine(threads, device)))
+        page = render(Report(job, config, outcomes, command, machine(threads, device)))
     print(page)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(page, encoding="utf-8")
         # where this machine keeps things is nobody's business
         facts = asdict(job) | {"model": Path(job.model).name, "folder": ""}
-        raw = {"job": facts, "command": command, "repeats": found}
+        raw = {"job": facts, "command": command, "repeats": outcomes}
         out.with_suffix(".json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
 
 
@@ -65,13 +65,13 @@ def _repeats(job: Job, sides: Sequence[str], repeats: int) -> Iterator[dict[str,
     path = Path(job.folder) / "job.json"
     for seed in range(repeats):
         replace(job, seed=seed).save(path)
-        found = {}
+        outcomes = {}
         for side in (*sides, RATE):
             began = time.perf_counter()
-            found[side] = run(side, path, job.threads)
+            outcomes[side] = run(side, path, job.threads)
             print(f"repeat {seed}: {side}, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        check_fairness(found)
-        yield found
+        check_fairness(outcomes)
+        yield outcomes
 
 
 if __name__ == "__main__":

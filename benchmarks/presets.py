@@ -137,7 +137,7 @@ def prepare(
         save_t5(Path(job.model), **(shape or {}))
     model = load(job.model)
     splits = _random_rows(job) if name == "t5-small-shape" else _task_rows(name, job, shared)
-    data = {part: [_row(one, model) for one in rows] for part, rows in splits.items()}
+    data = {part: [_row(example, model) for example in rows] for part, rows in splits.items()}
     (folder / "data.json").write_text(json.dumps(data))
     draw = from_vocabulary(model.embed, model.ordinary_ids())
     shape = (job.prompt_tokens, model.width)
@@ -170,12 +170,12 @@ def save_t5(folder: Path, **shape: int) -> None:
 
 def random_examples(count: int, tokens: int, vocabulary: int, name: str) -> list[Example]:
     """Texts of random words, `tokens` long with their end token; the labels alternate."""
-    found = []
+    examples = []
     for index in range(count):
         ids = torch.randint(5, vocabulary, (tokens - 1,), generator=generator(name, index)).tolist()
         text = " ".join(f"w{number}" for number in ids)
-        found.append(Example(index, "{text}", {"text": text}, ("yes", "no"), (index % 2,)))
-    return found
+        examples.append(Example(index, "{text}", {"text": text}, ("yes", "no"), (index % 2,)))
+    return examples
 
 
 def _preset(name: Name, folder: Path, shared: Path) -> Job:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Progress, peak, reset_peak
+from benchmarks.measure import Stopwatch, peak, reset_peak
 from benchmarks.presets import Job, Rows
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.prune import prune_mask
@@ -50,9 +50,9 @@ class RoundResult:
 
 
 class Side(Protocol):
-    """One way to do the work. Everything a side does is timed by phase on the watch it was made with."""
+    """One way to do the work. Everything a side does is timed by phase by its stopwatch."""
 
-    watch: Progress
+    stopwatch: Stopwatch
 
     def encode(self, rows: Rows) -> None:
         """Turn the texts of both splits into token ids, in place of those before."""
@@ -107,24 +107,24 @@ def perform(side: Side, job: Job) -> Outcome:
     rows = job.rows()
     _warm_up(side, rows, job)
     held = reset_peak(job.device)
-    with side.watch(ENCODE):
+    with side.stopwatch(ENCODE):
         side.encode(rows)
     start = side.start()
     dense = side.train([start], job.dense_steps, DENSE)[0]
-    with side.watch(SCORE):
+    with side.stopwatch(SCORE):
         scores = side.score(Start(start.mask, dense.values, dense.head))
-    found = {"dense": dense}
+    results = {"dense": dense}
     tokens = [prune_mask(start.mask, scores, Keep(count, job.pieces)) for count in job.keep_tokens]
-    found |= _retrained(side, job, tokens, dense)
-    best = max(tokens, key=lambda mask: (found[label(mask)].accuracies[-1], -mask.tokens))
+    results |= _retrained(side, job, tokens, dense)
+    best = max(tokens, key=lambda mask: (results[label(mask)].accuracies[-1], -mask.tokens))
     pieces = [prune_mask(best, scores, Keep(best.tokens, count)) for count in job.keep_pieces]
-    found |= _retrained(side, job, pieces, dense)
+    results |= _retrained(side, job, pieces, dense)
     return Outcome(
-        seconds=dict(side.watch.seconds),
-        calls=dict(side.watch.calls),
-        accuracies={name: learned.accuracies[-1] for name, learned in found.items()},
-        updates=sum(learned.updates for learned in found.values()),
-        evaluations=sum(len(learned.accuracies) for learned in found.values()),
+        seconds=dict(side.stopwatch.seconds),
+        calls=dict(side.stopwatch.calls),
+        accuracies={name: learned.accuracies[-1] for name, learned in results.items()},
+        updates=sum(learned.updates for learned in results.values()),
+        evaluations=sum(len(learned.accuracies) for learned in results.values()),
         start_loss=dense.losses[0],
         start_digest=hashlib.sha256(start.values.float().cpu().numpy().tobytes()).hexdigest(),
         rows_digest=hashlib.sha256(repr(sorted(map(tuple, side.ids()))).encode()).hexdigest(),
@@ -156,11 +156,11 @@ def _warm_up(side: Side, rows: Rows, job: Job) -> None:
     start = side.start()
     side.train([start], 1, DENSE)
     side.score(start)
-    side.watch.reset()
+    side.stopwatch.reset()
 
 
 def _retrained(side: Side, job: Job, masks: Sequence[Mask], dense: RoundResult) -> dict[str, RoundResult]:
     """Every mask retrained from the dense prompt's trained values, by name."""
     starts = [Start(mask, dense.values, dense.head) for mask in masks]
     learned = side.train(starts, job.retrain_steps, RETRAIN)
-    return {label(mask): one for mask, one in zip(masks, learned, strict=True)}
+    return {label(mask): result for mask, result in zip(masks, learned, strict=True)}

@@ -22,7 +22,7 @@ import torch
 import typer
 
 from benchmarks import arithmetic
-from benchmarks.measure import Fit, Progress, Spread, fit_exponent, interleaved, machine
+from benchmarks.measure import Fit, Spread, Stopwatch, fit_exponent, interleaved, machine
 from benchmarks.page import command, publish, table
 from benchmarks.presets import save_t5
 from benchmarks.protocol import zero_head
@@ -75,7 +75,7 @@ class Point:
         answers = ((), ()) if model.answers_by_head else ((5, 1), (6, 1))
         high = min(1000, int(model.config.vocab_size))
         draws = torch.randint(5, high, (self.examples, self.text), generator=generator("rows", self.text))
-        return [Encoded(position, tuple(ids), answers, position % 2) for position, ids in enumerate(draws.tolist())]
+        return [Encoded(index, tuple(ids), answers, index % 2) for index, ids in enumerate(draws.tolist())]
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ def evaluation_seconds(model: FrozenModel, point: Point) -> float:
     rows = point.rows(model)
     with torch.no_grad():
         prompts = prompt_batch([Member(ticket, model.device) for ticket in point.cohort(model)])
-    watch = Progress(model.device.type)
-    with watch("evaluate"):
+    stopwatch = Stopwatch(model.device.type)
+    with stopwatch("evaluate"):
         evaluate(prompts, model, rows)
-    return watch.total
+    return stopwatch.total
 
 
 def epoch_work(model: FrozenModel, point: Point) -> float | None:
@@ -151,26 +151,26 @@ def epoch_work(model: FrozenModel, point: Point) -> float | None:
         return None
 
 
-def measured(model: FrozenModel, one: Series, repeats: int) -> str:
+def measured(model: FrozenModel, line: Series, repeats: int) -> str:
     """The rows of one series, as a table."""
-    points = dict(zip(map(str, one.sizes), one.points, strict=True))
+    points = dict(zip(map(str, line.sizes), line.points, strict=True))
     costs = {}
     for name, seconds in (("update", update_seconds), ("evaluation", evaluation_seconds)):
         costs[name] = interleaved(list(points), partial(_at, seconds, model, points), repeats)
-    if one.name.startswith("N"):  # an epoch's cost: its updates
+    if line.name.startswith("N"):  # an epoch's cost: its updates
         for size, values in costs["update"].items():
             costs["update"][size] = [value * points[size].examples / _BATCH for value in values]
-    if not one.fitted:
+    if not line.fitted:
         costs[f"a training: {_TRAINING[0]} updates, {_TRAINING[1]} rows evaluated"] = _trainings(costs, points)
     rows = [[name, *[f"{1000 * median(by_size[size]):.1f}" for size in points]] for name, by_size in costs.items()]
     for row, by_size in zip(rows, costs.values(), strict=True):
-        row.append(_exponent(one.sizes, by_size) if one.fitted else _relative(by_size))
-    work = [epoch_work(model, point) for point in one.points]
+        row.append(_exponent(line.sizes, by_size) if line.fitted else _relative(by_size))
+    work = [epoch_work(model, point) for point in line.points]
     if all(work):
-        whole = [value * point.members for value, point in zip(work, one.points, strict=True) if value]
-        last = _text(fit_exponent(one.sizes, whole)) if one.fitted else f"{whole[0] / whole[-1]:.2f}"
+        whole = [value * point.members for value, point in zip(work, line.points, strict=True) if value]
+        last = _text(fit_exponent(line.sizes, whole)) if line.fitted else f"{whole[0] / whole[-1]:.2f}"
         rows.append(["arithmetic of an epoch, GFLOP", *[f"{value / 1e9:.1f}" for value in whole], last])
-    header = [f"ms by {one.name}", *points, "exponent [95 %]" if one.fitted else "first / last"]
+    header = [f"ms by {line.name}", *points, "exponent [95 %]" if line.fitted else "first / last"]
     return table(header, rows)
 
 
@@ -190,7 +190,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         if model is None:
             save_t5(Path(folder), **_SHAPE)
-        frozen = load(str(model or folder), precision=precision, device=device)
+        frozen_model = load(str(model or folder), precision=precision, device=device)
     facts = {
         "command": command("scaling"),
         **machine(threads, device),
@@ -199,8 +199,8 @@ def main(
         "density": f"texts of {_SENTENCE} tokens, the mean of SST-2's sentences",
     }
     parts = []
-    for one in (one for one in series(scale) if only in one.name):
-        parts.append(measured(frozen, one, repeats))
+    for line in (line for line in series(scale) if only in line.name):
+        parts.append(measured(frozen_model, line, repeats))
         print(parts[-1], file=sys.stderr, flush=True)
     publish("What an update and an evaluation cost", facts, parts, out)
 
@@ -234,7 +234,7 @@ def _text(fit: Fit) -> str:
 
 def _relative(by_size: dict[str, list[float]]) -> str:
     first, *_, last = by_size.values()
-    spread = Spread.of([one / other for one, other in zip(first, last, strict=True)])
+    spread = Spread.of([earlier / later for earlier, later in zip(first, last, strict=True)])
     return f"{spread.median:.2f} [{spread.low:.2f}, {spread.high:.2f}]"
 
 

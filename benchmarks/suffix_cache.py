@@ -40,19 +40,19 @@ FIRST, MEMORY, FILES = "before whole rows (first)", "behind texts in memory", "b
 def three_times(model: Any) -> dict[str, Decoder]:
     """One model three times: the uncached prefix prompt, and the suffix prompt with its texts on either tier."""
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"?": 0}, unk_token="?")))
-    made: dict[str, Decoder] = {}
+    decoders: dict[str, Decoder] = {}
     tiers: dict[str, tuple[Position, int]] = {FIRST: ("first", 0), MEMORY: ("suffix", 2**20), FILES: ("suffix", 0)}
     for name, (position, room) in tiers.items():
         bone = wrap(model, tokenizer, position=position, text_cache_mb=room)
         assert isinstance(bone, Decoder)
-        made[name] = bone
-    return made
+        decoders[name] = bone
+    return decoders
 
 
 def rows(count: int, tokens: int, vocabulary: int) -> list[Encoded]:
     """Random texts of exactly T tokens, with two answers of one token."""
     draws = torch.randint(5, vocabulary, (count, tokens), generator=generator("texts", tokens)).tolist()
-    return [Encoded(position, tuple(ids), ((5,), (6,)), position % 2) for position, ids in enumerate(draws)]
+    return [Encoded(index, tuple(ids), ((5,), (6,)), index % 2) for index, ids in enumerate(draws)]
 
 
 def ticket(bone: Decoder, prompt: int) -> Ticket:
@@ -108,17 +108,18 @@ def main(
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     sides = three_times(GPT2LMHeadModel(GPT2Config(n_layer=layers)))
-    some = rows(examples, text, 50257)
+    encoded = rows(examples, text, 50257)
     starts = {name: ticket(bone, prompt) for name, bone in sides.items()}
-    read = {name: reading_seconds(sides[name], starts[name], some) for name in (MEMORY, FILES)}
-    took = interleaved(list(sides), lambda name: step_seconds(sides[name], starts[name], some, batch), repeats)
+    read = {name: reading_seconds(sides[name], starts[name], encoded) for name in (MEMORY, FILES)}
+    took = interleaved(list(sides), lambda name: step_seconds(sides[name], starts[name], encoded, batch), repeats)
 
     facts = {
         "command": command("suffix_cache"),
         **machine(threads, "cpu"),
         "model": f"GPT-2 of random weights, {layers} layers, width 768, float32",
         "rows": f"T = {text}, P = {prompt}, B = {batch}, N = {examples}; {repeats} repeats, interleaved",
-        "losses": f"at most {difference(sides[MEMORY], starts[MEMORY], some[:batch]):.0e} (relative) from whole rows'",
+        "losses": f"at most {difference(sides[MEMORY], starts[MEMORY], encoded[:batch]):.0e} (relative) "
+        "from those of whole rows",
     }
     publish("Suffix prompts behind cached texts", facts, [_steps(took), _texts(read, sides, examples)], out)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import Progress, matrix_rate
+from benchmarks.measure import Stopwatch, matrix_rate
 from benchmarks.presets import Job
 from benchmarks.protocol import Side, perform
 
@@ -34,22 +34,22 @@ def run(side: str, job: Path, threads: int) -> dict[str, Any]:
     result = job.with_suffix(".result.json")
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"}
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.worker", side, str(job), str(result)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{side} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    found: dict[str, Any] = json.loads(result.read_text())
-    return found
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if process.returncode != 0:
+        raise RuntimeError(f"{side} failed:\n{process.stdout[-2000:]}\n{process.stderr[-4000:]}")
+    outcome: dict[str, Any] = json.loads(result.read_text())
+    return outcome
 
 
-def build(side: str, job: Job, watch: Progress) -> Side:
+def build(side: str, job: Job, stopwatch: Stopwatch) -> Side:
     """The side, its model loaded."""
     if side in (PEER, TUNED):
         from benchmarks.peer import Peer
 
-        return Peer(job, watch, tuned=side == TUNED)
+        return Peer(job, stopwatch, tuned=side == TUNED)
     from benchmarks.ours import Ours
 
-    return Ours(job, watch, PRECISIONS[side])
+    return Ours(job, stopwatch, PRECISIONS[side])
 
 
 def main() -> None:
@@ -59,10 +59,10 @@ def main() -> None:
     torch.set_num_threads(job.threads)
     torch.manual_seed(job.seed)
     if side == RATE:
-        found: dict[str, Any] = {name: matrix_rate(getattr(torch, name), job.device) for name in PRECISIONS.values()}
+        outcome: dict[str, Any] = {name: matrix_rate(getattr(torch, name), job.device) for name in PRECISIONS.values()}
     else:
-        found = perform(build(side, job, Progress(job.device)), job).as_dict()
-    Path(target).write_text(json.dumps(found))
+        outcome = perform(build(side, job, Stopwatch(job.device)), job).as_dict()
+    Path(target).write_text(json.dumps(outcome))
 
 
 if __name__ == "__main__":

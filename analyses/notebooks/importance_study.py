@@ -117,8 +117,10 @@ Two masks share tokens by chance; only what is above the band is agreement.
 """
 
 # %%
-found = overlap.agreement(tables.subjects(run, stage)) if stage else pd.DataFrame()
-last = found[found["round"] == found["round"].max()] if len(found) else found
+mask_agreement = overlap.agreement(tables.subjects(run, stage)) if stage else pd.DataFrame()
+last = (
+    mask_agreement[mask_agreement["round"] == mask_agreement["round"].max()] if len(mask_agreement) else mask_agreement
+)
 display(last)
 show(mask_overlap.PICTURE)
 
@@ -145,5 +147,5 @@ display(near.round(3))
 conclusions = importance_conclusions.importance_study(beside, agreement, last)
 with pd.option_context("display.max_colwidth", None):
     display(as_table(conclusions))
-for one in conclusions:
-    print(f"{one.question} {one.answer.upper()}. {one.sentence}")
+for conclusion in conclusions:
+    print(f"{conclusion.question} {conclusion.answer.upper()}. {conclusion.sentence}")

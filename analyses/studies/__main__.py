@@ -78,8 +78,8 @@ def write_pages() -> None:
 def write_page(study: Study) -> None:
     """A study's page, and its picture where there are results."""
     if (study.folder / RESULTS / f"{UNITS}.csv").exists():
-        found = effects(study.questions, study.tables()[UNITS])
-        atomic.replace(study.folder / PICTURE, picture.render(found, salt=study.name))
+        answers = effects(study.questions, study.tables()[UNITS])
+        atomic.replace(study.folder / PICTURE, picture.render(answers, salt=study.name))
     atomic.replace(study.folder / PAGE, pages.page(study).encode())
 
 

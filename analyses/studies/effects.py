@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from prunekit.analysis import verdicts
 from prunekit.support import statistics
 from prunekit.support.errors import DataError
 
@@ -24,14 +25,13 @@ ACCURACY = "accuracy"
 #: Of a p that decides.
 ALPHA = 0.05
 
-Verdict = Literal["holds", "does not hold", "cannot be said", "no verdict"]
-
 UNITS = ("question", "stratum", "unit", "arm", "value")
 EFFECTS = (
     "question", "claim", "source", "compared", "family", "strata", "units", "first", "second", "difference", "low",
     "high", "least", "most", "further_low", "further_high", "p", "p_corrected", "p_equivalence", "margin", "measure",
-    "direction", "found", "verdict",
+    "direction", "outcome", "verdict",
 )  # fmt: skip
+_LARGER, _SMALLER = "larger", "smaller"
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Question:
         name: short, of its rows in the table of units.
         claim: the sentence that is tested.
         source: who makes it, or OWN.
-        first: arms; the claim holds where the first is larger than the second, by `direction` = 1, smaller by -1.
-        second: arms; the claim holds where the first is larger than the second, by `direction` = 1, smaller by -1.
+        first: an arm.
+        second: the arm that it is compared with; the claim is that the first is larger (`direction` 1) or smaller (-1).
         margin: the smallest difference that the study can tell, in units of the value; two arms closer than it are
             equivalent.
         measure: what the value is, such as ACCURACY or "share of tokens".
@@ -74,9 +74,9 @@ def units(question: str, table: pd.DataFrame, arm: str, value: str = "test", uni
 
     Args:
         table: one row per task, unit and arm.
-        arm: its columns.
-        value: its columns.
-        unit: its columns.
+        arm: its column of arms.
+        value: its column of what is compared.
+        unit: its column of units.
 
     Columns:
         question; stratum (task); unit (seed); arm; value. What has no finite value is left out.
@@ -84,7 +84,7 @@ def units(question: str, table: pd.DataFrame, arm: str, value: str = "test", uni
     Raises:
         DataError: where an arm has two values for one unit.
     """
-    made = pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "question": question,
             "stratum": table["task"].astype(str),
@@ -93,9 +93,10 @@ def units(question: str, table: pd.DataFrame, arm: str, value: str = "test", uni
             "value": table[value].astype(float),
         }
     )
-    finite: pd.DataFrame = made[np.isfinite(made["value"])].reset_index(drop=True)
-    if finite.duplicated(["stratum", "unit", "arm"]).any():
-        first = finite[finite.duplicated(["stratum", "unit", "arm"])].iloc[0]
+    finite: pd.DataFrame = rows[np.isfinite(rows["value"])].reset_index(drop=True)
+    repeated = finite[finite.duplicated(["stratum", "unit", "arm"])]
+    if len(repeated):
+        first = repeated.iloc[0]
         raise DataError(f"{question}: {first['arm']} has two values for unit {first['unit']} of {first['stratum']}")
     return finite
 
@@ -110,8 +111,13 @@ def between(questions: Sequence[Question], table: pd.DataFrame, value: str = "te
     Columns:
         those of `units`.
     """
-    made = [units(one.name, table[table["arm"].isin([one.first, one.second])], "arm", value) for one in questions]
-    return pd.concat(made, ignore_index=True)
+    return pd.concat(
+        [
+            units(question.name, table[table["arm"].isin([question.first, question.second])], "arm", value)
+            for question in questions
+        ],
+        ignore_index=True,
+    )
 
 
 def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
@@ -127,37 +133,40 @@ def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
             differences); further_low, further_high (95 % t interval of those means: for further strata); intervals are
             cut at what a difference can be; p (sign flip); p_corrected (NaN for the primary); p_equivalence (two
             one-sided tests within +-margin); margin; measure; direction (1 where "larger" is claimed, -1 for
-            "smaller"); found ("all n equal", "larger", "smaller", "equivalent", "not shown"); verdict ("holds", "does
-            not hold", "cannot be said"; "no verdict" of a question that does not decide, which still counts in the
-            correction).
+            "smaller"); outcome ("all n equal", "larger", "smaller", "equivalent within m", "inconclusive"); verdict
+            ("holds", "other way", "equivalent within m", "inconclusive"; "no verdict" of a question that does not
+            decide, which still counts in the correction).
     """
-    rows: list[dict[str, Any]] = []
-    for number, question in enumerate(questions):
-        pairs = _pairs(table, question)
-        strata = [(one["first"] - one["second"]).to_numpy().round(12) for one in pairs.values()]
-        ends = _possible(question.measure)
-        low, high = statistics.cut(statistics.t_interval(strata, 0.95), ends)
-        further_low, further_high = statistics.cut(statistics.strata_interval(strata, 0.95), ends)
-        means = [float(one.mean()) for one in strata] or [float("nan")]
-        sides = {
-            side: statistics.estimate([one[side].to_numpy() for one in pairs.values()]) for side in ("first", "second")
-        }
-        rows.append({
-            "question": question.name, "claim": question.claim, "source": question.source,
-            "compared": question.compared, "family": "corrected" if number else "primary", "strata": len(strata),
-            "units": sum(map(len, strata)), **sides, "difference": statistics.estimate(strata), "low": low, "high":
-            high,
-            "least": min(means), "most": max(means), "further_low": further_low, "further_high": further_high,
-            "p": statistics.sign_flip(strata), "p_equivalence": statistics.equivalence(strata, question.margin),
-            "margin": question.margin, "measure": question.measure, "direction": question.direction,
-            "found": f"all {sum(map(len, strata))} equal" if statistics.all_equal(strata) else "",
-        })  # fmt: skip
-    corrected = [float("nan"), *statistics.holm(np.array([row["p"] for row in rows[1:]]))]
-    for row, question, p in zip(rows, questions, corrected, strict=True):
-        row["p_corrected"] = p
-        row["verdict"] = verdict(_found(row), question.direction) if question.decides else "no verdict"
-        row["found"] = row["found"] or _found(row)
-    return pd.DataFrame(rows, columns=list(EFFECTS))
+    rows = [_tested(question, _pairs(table, question)) for question in questions]
+    corrected = statistics.holm(np.array([row["p"] for row in rows[1:]]))
+    families = zip(rows, questions, (float("nan"), *corrected), strict=True)
+    for number, (row, question, p) in enumerate(families):
+        row["family"], row["p_corrected"] = "corrected" if number else "primary", p
+        outcome = _outcome(row)
+        row["verdict"] = verdict(outcome, question.direction) if question.decides else verdicts.NO_VERDICT
+        row["outcome"] = row["outcome"] or outcome
+    return pd.DataFrame(rows)[list(EFFECTS)]
+
+
+def _tested(question: Question, pairs: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """A row of `effects` but for what depends on the other questions."""
+    strata = [(of_stratum["first"] - of_stratum["second"]).to_numpy().round(12) for of_stratum in pairs.values()]
+    possible = _possible(question.measure)
+    low, high = statistics.cut(statistics.t_interval(strata, 0.95), possible)
+    further_low, further_high = statistics.cut(statistics.strata_interval(strata, 0.95), possible)
+    means = [float(differences.mean()) for differences in strata] or [float("nan")]
+    units_in_all = sum(map(len, strata))
+    return {
+        "question": question.name, "claim": question.claim, "source": question.source,
+        "compared": question.compared, "strata": len(strata), "units": units_in_all,
+        "first": statistics.estimate([of_stratum["first"].to_numpy() for of_stratum in pairs.values()]),
+        "second": statistics.estimate([of_stratum["second"].to_numpy() for of_stratum in pairs.values()]),
+        "difference": statistics.estimate(strata), "low": low, "high": high, "least": min(means), "most": max(means),
+        "further_low": further_low, "further_high": further_high, "p": statistics.sign_flip(strata),
+        "p_equivalence": statistics.equivalence(strata, question.margin), "margin": question.margin,
+        "measure": question.measure, "direction": question.direction,
+        "outcome": verdicts.all_equal(units_in_all) if statistics.all_equal(strata) else "",
+    }  # fmt: skip
 
 
 def _possible(measure: str) -> tuple[float, float]:
@@ -172,42 +181,40 @@ def deciding(row: Mapping[Any, Any]) -> float:
     return float(row["p"] if row["family"] == "primary" else row["p_corrected"])
 
 
-def verdict(found: str, direction: int) -> Verdict:
-    """Of a claim of a difference: shown, or shown to be absent or the other way round, or neither.
+def verdict(outcome: str, direction: int) -> str:
+    """Of a claim of a difference: that it holds, that the difference goes the other way, or what else was found.
 
     Args:
+        outcome: "larger", "smaller", or one of the verdicts that have no direction.
         direction: 1 where the claim is "larger", -1 where it is "smaller".
     """
-    match found, direction:
-        case ("larger", 1) | ("smaller", -1):
-            return "holds"
-        case "not shown", _:
-            return "cannot be said"
-        case _:
-            return "does not hold"
+    if outcome not in (_LARGER, _SMALLER):
+        return outcome
+    return verdicts.HOLDS if (outcome == _LARGER) == (direction == 1) else verdicts.OTHER_WAY
 
 
 def deviations(question: Question, table: pd.DataFrame) -> list[float]:
-    """Of the paired differences within each stratum: what a pilot tells of the spread."""
+    """Of the paired differences within each stratum: what a pilot says of the spread."""
     pairs = _pairs(table, question).values()
-    return [float((one["first"] - one["second"]).std(ddof=1)) for one in pairs]
+    return [float((of_stratum["first"] - of_stratum["second"]).std(ddof=1)) for of_stratum in pairs]
 
 
 def _pairs(table: pd.DataFrame, question: Question) -> Mapping[str, pd.DataFrame]:
     """By stratum: the units that have both arms, columns first and second."""
-    mine = table[table["question"] == question.name]
-    wide = mine.pivot(index=["stratum", "unit"], columns="arm", values="value")
+    rows = table[table["question"] == question.name]
+    wide = rows.pivot(index=["stratum", "unit"], columns="arm", values="value")
     wide = wide.reindex(columns=[question.first, question.second]).dropna()
     wide.columns = pd.Index(["first", "second"])
-    return {str(name): one for name, one in wide.groupby(level="stratum")}
+    return {str(stratum): pairs for stratum, pairs in wide.groupby(level="stratum")}
 
 
-def _found(row: Mapping[Any, Any]) -> str:
+def _outcome(row: Mapping[Any, Any]) -> str:
+    """Which way the difference goes, where that is beyond chance and of a size that matters."""
     if row["units"] < FEWEST_UNITS:
-        return "not shown"
+        return verdicts.INCONCLUSIVE
     # a difference below the smallest of interest, however sure, is no support for a claim
     if row["p_equivalence"] < ALPHA:
-        return "equivalent"
+        return verdicts.equivalent(row["margin"])
     if deciding(row) < ALPHA:
-        return "larger" if row["difference"] > 0 else "smaller"
-    return "not shown"
+        return _LARGER if row["difference"] > 0 else _SMALLER
+    return verdicts.INCONCLUSIVE

@@ -10,9 +10,10 @@ import pandas as pd
 from analyses.studies.effects import ALPHA, FEWEST_UNITS, POINT, deciding, effects
 from analyses.studies.planning import ENOUGH
 from analyses.studies.study import PAGE, PARTS, PICTURE, PLAN, UNITS, Study
+from prunekit.analysis import verdicts
 from prunekit.support.errors import DataError
 
-_SHOWN = {
+_COLUMNS = {
     "claim": "claim",
     "compared": "compared",
     "family": "",
@@ -27,16 +28,22 @@ _SHOWN = {
     "verdict": "verdict",
 }
 
+# the order of the verdicts in a headline: what speaks against a claim comes first
+_EQUIVALENT = "equivalent"
+_AGAINST = (verdicts.OTHER_WAY, _EQUIVALENT)
+_ORDER = (*_AGAINST, verdicts.HOLDS, verdicts.INCONCLUSIVE, verdicts.NO_VERDICT)
 # which way a difference went that has no verdict
 _OTHER_WAY, _AS_CLAIMED, _BY_CHANCE = "beyond chance, the other way", "beyond chance, as claimed", "not beyond chance"
 _RULES = (
-    "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one command. A "
-    f"verdict takes at least {FEWEST_UNITS} units, the test split, a simulated power of {ENOUGH:g} at the smallest "
-    f"difference of interest (in accuracy {POINT:g}, one point), and a p below {ALPHA:g} (Holm's over all questions of "
-    "a study but its primary one); *does not hold* takes equivalence within that smallest difference, or a difference "
-    "the other way. Every verdict is about the mean of the tasks, training subsets or models (strata) of its study, as "
-    "its interval is, for further seeds of the same; p, from flipped signs, is larger where strata differ. From where "
-    "to where single strata reach stands beside it, and its page has the interval for further strata."
+    "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one "
+    f"command. A verdict takes at least {FEWEST_UNITS} units, the test split, a simulated power of {ENOUGH:g} "
+    f"at the smallest difference of interest (in accuracy {POINT:g}, one point), and a p below {ALPHA:g} "
+    "(Holm's over all questions of a study but its primary one). A claim *holds* where the difference is as "
+    "claimed, and goes the *other way* where it is the reverse; two arms are *equivalent within* that smallest "
+    "difference where they are shown to be closer; all else is *inconclusive*. Every verdict is about the mean "
+    "of the tasks, training subsets or models (strata) of its study, as its interval is, for further seeds of "
+    "the same; p, from flipped signs, is larger where strata differ. From where to where single strata reach "
+    "stands beside it, and its page has the interval for further strata."
 )
 _DESCRIBED = (
     "## Measured, without a verdict\n\nOn the testbed a prompt learns its task whole or hardly at all, so that only "
@@ -55,38 +62,41 @@ def page(study: Study) -> str:
     try:
         tables = study.tables()
     except DataError:
-        return "\n\n".join([*parts, "*Planned; not run yet.*", plan, *_power(study), _made(command)]) + "\n"
-    found = effects(study.questions, tables[UNITS])
-    parts += [headline(found), f"![Effects]({PICTURE})", plan, *_power(study), "## What came out", _effects(found)]
+        return "\n\n".join([*parts, "*Planned; not run yet.*", plan, *_power(study), _origin(command)]) + "\n"
+    answers = effects(study.questions, tables[UNITS])
+    parts += [headline(answers), f"![Effects]({PICTURE})", plan, *_power(study), "## What came out", _effects(answers)]
     for title, table in study.describe(tables):
         parts += [f"### {title}", markdown(table)]
-    return "\n\n".join([*parts, _made(command)]) + "\n"
+    return "\n\n".join([*parts, _origin(command)]) + "\n"
 
 
-def headline(found: pd.DataFrame) -> str:
-    """The answers in sentences, those against what was claimed first; what has no verdict after those that have one."""
-    rows = found.to_dict("records")
-    said = [
-        _answer(row, f"**{outcome}**", "Against", outcome == "does not hold") + "."
-        for outcome in ("does not hold", "holds", "cannot be said")
+def headline(answers: pd.DataFrame) -> str:
+    """The answers in sentences, those against what was claimed first; what has no verdict after those that have one.
+
+    Args:
+        answers: of `effects`.
+    """
+    rows = sorted(answers.to_dict("records"), key=lambda row: _ORDER.index(_kind(row)))
+    sentences = [
+        _answer(row, f"**{row['verdict']}**", "Against", contradicted=_kind(row) in _AGAINST) + "."
         for row in rows
-        if row["verdict"] == outcome
+        if row["verdict"] != verdicts.NO_VERDICT
     ]
-    described = [
-        _answer(row, way, "against", way == _OTHER_WAY)
+    undecided = [
+        _answer(row, way, "against", contradicted=way == _OTHER_WAY)
         for way in (_OTHER_WAY, _AS_CLAIMED, _BY_CHANCE)
         for row in rows
-        if row["verdict"] == "no verdict" and seen(row) == way
+        if row["verdict"] == verdicts.NO_VERDICT and way_of(row) == way
     ]
-    if described:
-        said.append(
-            "Measured without a verdict, for want of power at one point of accuracy: " + "; ".join(described) + "."
+    if undecided:
+        sentences.append(
+            "Measured without a verdict, for want of power at one point of accuracy: " + "; ".join(undecided) + "."
         )
-    return " ".join([*said, *_both_ways(rows)])
+    return " ".join([*sentences, *_both_ways(answers.to_dict("records"))])
 
 
-def seen(row: Mapping[Any, Any]) -> str:
-    """What a row of `effects` shows whatever its margin is: which way its difference is, where that is no chance."""
+def way_of(row: Mapping[Any, Any]) -> str:
+    """Which way the difference of a row of `effects` goes, whatever its margin, where that is no chance."""
     if not deciding(row) < ALPHA:
         return _BY_CHANCE
     return _AS_CLAIMED if row["difference"] * row["direction"] > 0 else _OTHER_WAY
@@ -98,19 +108,19 @@ def front(studies: Sequence[Study]) -> str:
     for study in studies:
         target = f"{study.folder.name}/{PAGE}"
         try:
-            found = effects(study.questions, study.tables()[UNITS])
+            answers = effects(study.questions, study.tables()[UNITS])
         except DataError:
             claims = "; ".join(question.claim for question in study.questions)
             planned.append({"study": f"[{study.title}]({target})", "claims": claims})
             continue
-        for row in found.to_dict("records"):
+        for row in answers.to_dict("records"):
             cells = {
                 "claim": f"[{row['claim']}]({target})",
                 "source": row["source"],
                 "measured": f"{row['measure']}: {row['compared']}",
             }
-            if row["verdict"] == "no verdict":
-                described.append(cells | {"seen": seen(row), "size of effect": _size(row)})
+            if row["verdict"] == verdicts.NO_VERDICT:
+                described.append(cells | {"seen": way_of(row), "size of effect": _size(row)})
             else:
                 decided.append(cells | {"verdict": f"**{row['verdict']}**", "size of effect": _size(row)})
     parts = ["# Which claims hold"]
@@ -127,7 +137,12 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _answer(row: Mapping[Any, Any], outcome: str, against: str, contradicted: bool) -> str:
+def _kind(row: Mapping[Any, Any]) -> str:
+    """The verdict without its margin."""
+    return _EQUIVALENT if verdicts.is_equivalent(row["verdict"]) else str(row["verdict"])
+
+
+def _answer(row: Mapping[Any, Any], outcome: str, against: str, *, contradicted: bool) -> str:
     lead = f"{against} {row['source']}: " if contradicted else ""
     return f"{lead}*{row['claim']}* — {outcome} ({_size(row)})"
 
@@ -137,7 +152,7 @@ def _both_ways(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
     mixed = [
         f"*{row['claim']}*"
         for row in rows
-        if row["verdict"] != "no verdict" and row["least"] < -row["margin"] and row["most"] > row["margin"]
+        if row["verdict"] != verdicts.NO_VERDICT and row["least"] < -row["margin"] and row["most"] > row["margin"]
     ]
     if not mixed:
         return []
@@ -147,15 +162,15 @@ def _both_ways(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
     ]
 
 
-def _effects(found: pd.DataFrame) -> str:
+def _effects(answers: pd.DataFrame) -> str:
     rows = []
-    for row in found.to_dict("records"):
+    for row in answers.to_dict("records"):
         p = _p(row["p"]) if row["family"] == "primary" else f"{_p(row['p_corrected'])} (Holm)"
         rows.append(row | {
             "difference": _difference(row), "range": _range(row), "p": p, "p_equivalence": _p(row["p_equivalence"]),
             "further": f"[{row['further_low']:z.3f}, {row['further_high']:z.3f}]",
         })  # fmt: skip
-    table = pd.DataFrame(rows)[list(_SHOWN)].rename(columns=_SHOWN)
+    table = pd.DataFrame(rows)[list(_COLUMNS)].rename(columns=_COLUMNS)
     return markdown(table)
 
 
@@ -192,7 +207,7 @@ def _p(value: float) -> str:
     return f"{value:.{digits}g}"
 
 
-def _made(command: str) -> str:
+def _origin(command: str) -> str:
     return (
         f"Made by `{command}` from [{PARTS}]({PARTS}); the tables are in [results](results). "
         "`python -m analyses.studies pages` writes the page again from them."

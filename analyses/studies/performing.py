@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import Field
 
-from analyses.studies.study import PARTS, Found, pool
+from analyses.studies.study import PARTS, PartRuns, pool
 from prunekit.analysis.measure import score
 from prunekit.analysis.model_access import experiment_of
 from prunekit.experiment.settings import Settings
@@ -119,7 +119,7 @@ def study_parts(folder: Path, *, pilot: bool = False) -> StudyParts:
     return StudyParts(tuple(parts), seeds)
 
 
-def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Found]:
+def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, PartRuns]:
     """Run what is not finished of every part; returns what there is.
 
     Args:
@@ -137,7 +137,7 @@ def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Foun
         result.check_ended()
         grid = result.grid
         runs = tuple(_finished(grid, budget.runs))
-        parts[part.name] = Found(part.name, runs, grid.experiments[0].seeds)
+        parts[part.name] = PartRuns(part.name, runs, grid.experiments[0].seeds)
         for experiment, (run, _, stage) in zip(grid.experiments, runs, strict=True):
             label = f"{part.name}: {grid.label(experiment)}"
             values |= {_RUN % label: str(run), _STAGE % label: str(run / stage)}
@@ -150,7 +150,7 @@ def _finished(grid: Grid, runs: Path) -> Iterator[tuple[Path, Mapping[str, Any],
         yield runs / outcome.run, grid.values(experiment), outcome.stage
 
 
-def _measure(parts: Sequence[tuple[Part, Found]], budget: Budget) -> None:
+def _measure(parts: Sequence[tuple[Part, PartRuns]], budget: Budget) -> None:
     """Measure importance on all prompts of all parts; what was measured before is found again at once."""
     by_run: dict[Path, list[Measuring]] = {}
     for part, finished in parts:

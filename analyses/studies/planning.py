@@ -10,7 +10,7 @@ from analyses.studies.study import Study
 from prunekit.analysis import power
 from prunekit.support.errors import DataError
 
-#: A question with less is given more units, or cut.
+#: A question with less gets more units, or cut.
 ENOUGH = 0.8
 POWER = ("question", "strata", "units_each", "pilot_units", "deviation", "effect", "difference", "equivalence")
 
@@ -35,12 +35,12 @@ def simulated(study: Study, units_each: int, draws: int = 500) -> pd.DataFrame:
         if not spread or not np.isfinite(spread).all():
             raise DataError(f"{study.name}: the pilot has no two units in every stratum for {question.name}")
         family = max(1, len(study.questions) - 1) if number else 1
-        found = power.simulate(
+        simulated_power = power.simulate(
             spread, units_each, question.margin, comparisons=family, alpha=ALPHA, draws=draws, seed=number
         )
-        mine = pilot[(pilot["question"] == question.name) & (pilot["arm"] == question.first)]
+        pilot_units = pilot[(pilot["question"] == question.name) & (pilot["arm"] == question.first)]
         rows.append((
-            question.name, len(spread), units_each, len(mine), float(np.mean(spread)), question.margin,
-            found.difference, found.equivalence,
+            question.name, len(spread), units_each, len(pilot_units), float(np.mean(spread)), question.margin,
+            simulated_power.difference, simulated_power.equivalence,
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(POWER))

@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Found:
+class PartRuns:
     """What one part of a study left: its finished experiments.
 
     Attributes:
@@ -57,7 +57,7 @@ class Study:
     title: str
     folder: Path
     questions: tuple[Question, ...]
-    collect: Callable[[Mapping[str, Found]], dict[str, pd.DataFrame]]
+    collect: Callable[[Mapping[str, PartRuns]], dict[str, pd.DataFrame]]
     describe: Callable[[Tables], Sequence[tuple[str, pd.DataFrame]]]
 
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -66,10 +66,10 @@ class Study:
         Raises:
             DataError: where there are none yet, or the table of units is missing.
         """
-        found = {path.stem: pd.read_csv(path) for path in sorted((self.folder / RESULTS).glob("*.csv"))}
-        if UNITS not in found:
+        results = {path.stem: pd.read_csv(path) for path in sorted((self.folder / RESULTS).glob("*.csv"))}
+        if UNITS not in results:
             raise DataError(f"{self.folder / RESULTS}: no results yet; make them with python -m analyses.studies run")
-        return found
+        return results
 
     def pilot(self) -> pd.DataFrame | None:
         """The units of the pilot, a row each, or None where none was run."""
@@ -77,9 +77,9 @@ class Study:
         return pd.read_csv(path) if path.exists() else None
 
 
-def runs_of(found: Found) -> list[Run]:
+def runs_of(part_runs: PartRuns) -> list[Run]:
     """The runs of a part, each once."""
-    return [tables.opened(path) for path in dict.fromkeys(path for path, _, _ in found.runs)]
+    return [tables.opened(path) for path in dict.fromkeys(path for path, _, _ in part_runs.runs)]
 
 
 def pool(workers: int) -> ProcessPoolExecutor:
@@ -89,10 +89,10 @@ def pool(workers: int) -> ProcessPoolExecutor:
     )
 
 
-def on_all_cores(work: Callable[[Item], pd.DataFrame], items: Sequence[Item]) -> pd.DataFrame:
-    """The rows that `work` makes of each item, such as a run directory, in order; a core works on one at a time."""
+def on_all_cores(function: Callable[[Item], pd.DataFrame], items: Sequence[Item]) -> pd.DataFrame:
+    """The rows that `function` makes of each item, such as a run directory, in order; a core works on one at a time."""
     with pool(len(os.sched_getaffinity(0))) as workers:
-        rows: pd.DataFrame = pd.concat(workers.map(work, items), ignore_index=True)
+        rows: pd.DataFrame = pd.concat(workers.map(function, items), ignore_index=True)
     return rows
 
 
@@ -127,13 +127,13 @@ def in_subsets(arms: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         arms: rows of `reached`.
     """
     return [
-        ("Report accuracy by training subset, means over seeds", by_task(arms)),
+        ("Test accuracy by training subset, means over seeds", by_task(arms)),
         ("Size, updates and test accuracy, means over all", sizes(arms)),
     ]
 
 
 def reached(
-    found: Found, arm: str | None = None, named: Callable[[Mapping[str, Any]], str] | None = None
+    part_runs: PartRuns, arm: str | None = None, named: Callable[[Mapping[str, Any]], str] | None = None
 ) -> pd.DataFrame:
     """What one arm of every experiment of a part came to, or all: `tables.arms`' columns, models by their last name.
 
@@ -143,13 +143,13 @@ def reached(
         arm: such as "ticket" or "dense"; None for all, by their own names.
         named: settings of an experiment -> what the study calls that one arm, which keeps its own name by default.
     """
-    made = []
-    for path, settings, stage in found.runs:
-        mine = tables.arms(tables.opened(path), stage)
+    by_run = []
+    for path, settings, stage in part_runs.runs:
+        arms = tables.arms(tables.opened(path), stage)
         if arm is not None:
-            mine = mine[mine["arm"] == arm].assign(arm=named(settings) if named else arm)
-        made.append(by_subset(mine, settings))
-    table: pd.DataFrame = pd.concat(made, ignore_index=True)
+            arms = arms[arms["arm"] == arm].assign(arm=named(settings) if named else arm)
+        by_run.append(by_subset(arms, settings))
+    table: pd.DataFrame = pd.concat(by_run, ignore_index=True)
     return table.assign(model=table["model"].map(lambda path: Path(path).name))
 
 

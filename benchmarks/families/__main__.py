@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.families import table
-from benchmarks.families.apart import Order, tried
 from benchmarks.families.catalogue import Architecture, architectures
+from benchmarks.families.isolated import TrialOptions, try_all
 from benchmarks.families.measure import FAULTS, Result
 from benchmarks.measure import machine
 
@@ -36,16 +36,16 @@ def main(
         raise typer.BadParameter(f"use one of {', '.join(FAULTS)}", param_hint="--plant")
     chosen = _chosen(only)
     results.parent.mkdir(parents=True, exist_ok=True)
-    done = {result.name: result for result in _read(results)}
-    missing = [architecture for architecture in chosen if _is_missing(done.get(architecture.name), verbs)]
+    by_name = {result.name: result for result in _read(results)}
+    missing = [architecture for architecture in chosen if _is_missing(by_name.get(architecture.name), verbs)]
     with results.open("a", encoding="utf-8") as file:
-        order: Any = Order(plant, verbs, seconds)  # type: ignore[arg-type]  # checked above
-        for number, result in enumerate(tried(missing, jobs, order), 1):
-            done[result.name] = result
+        options: Any = TrialOptions(plant, verbs, seconds)  # type: ignore[arg-type]  # checked above
+        for number, result in enumerate(try_all(missing, jobs, options), 1):
+            by_name[result.name] = result
             file.write(result.line() + "\n")
             file.flush()
             print(f"{number} of {len(missing)}: {result.name}: {result.outcome} {result.reason}", flush=True)
-    ordered = [done[architecture.name] for architecture in chosen]
+    ordered = [by_name[architecture.name] for architecture in chosen]
     print(table.counted(ordered))
     if page:
         facts = machine(1, "cpu")

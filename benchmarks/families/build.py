@@ -80,8 +80,8 @@ def check(architecture: Architecture, model: Any) -> None:
 
 def one_line(error: BaseException) -> str:
     """An error as one short line: its first line that says something, and the next one where it announces that."""
-    said = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    return f"{type(error).__name__}: {' '.join(said[: 2 if said[0].endswith(':') else 1])}"[:300]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    return f"{type(error).__name__}: {' '.join(lines[: 2 if lines[0].endswith(':') else 1])}"[:300]
 
 
 def _loader(architecture: Architecture) -> Any:

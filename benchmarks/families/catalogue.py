@@ -19,7 +19,7 @@ Family = Literal["decoder", "encoder-decoder", "encoder"]
 FAMILIES: tuple[Family, ...] = ("decoder", "encoder-decoder", "encoder")
 
 # what a model that is no text encoder asks for in its `forward`
-_OTHERS_ASK = {
+_OTHER_INPUTS = {
     "past_key_values", "use_cache", "pixel_values", "pixel_values_videos", "image", "visual_feats", "input_features",
     "input_values", "spectrogram_labels", "speaker_id",
 }  # fmt: skip
@@ -60,16 +60,16 @@ def _encoders() -> Iterator[str]:
         causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not masked
         if causal or kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
             continue
-        asked = _asked(kind)
-        if "input_ids" in asked and (masked or not asked & _OTHERS_ASK):
+        arguments = _forward_arguments(kind)
+        if "input_ids" in arguments and (masked or not arguments & _OTHER_INPUTS):
             yield kind
 
 
-def _asked(kind: str) -> set[str]:
+def _forward_arguments(kind: str) -> set[str]:
     """What the `forward` of a kind's bare model takes; nothing where its class cannot be imported here."""
     try:
-        found: Any = MODEL_MAPPING[CONFIG_MAPPING[kind]]
-        model = found[0] if isinstance(found, tuple) else found
+        entry: Any = MODEL_MAPPING[CONFIG_MAPPING[kind]]
+        model = entry[0] if isinstance(entry, tuple) else entry
         return set(inspect.signature(model.forward).parameters)
     except (ImportError, ValueError, KeyError):  # a package that is not here, or a name without a class
         return set()

@@ -37,6 +37,12 @@ Fault = Literal["scale", "positions", "padding"]
 FAULTS: tuple[Fault, ...] = ("scale", "positions", "padding")
 PLACES = {"decoder": ("first", "suffix"), "encoder-decoder": ("first",), "encoder": ("after-cls", "first")}
 
+# what a trial at load says of rows that may not share a forward pass, by `Traits.together`
+_SEPARATE = {
+    "rows": "prompts of unequal length go one by one",
+    "lengths": "rows of unequal length go one by one",
+    "alone": "every row goes by itself",
+}
 # part of the largest logit by which float32 answers may differ
 BAR = 1e-5
 # part of the largest score by which answers after a few updates may differ with what was trained beside them
@@ -115,34 +121,34 @@ def measure(architecture: Architecture, fault: Fault | None = None, *, verbs: bo
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            _tried(architecture, Path(name), result, fault, verbs)
+            _try(architecture, Path(name), result, fault, verbs)
         except NotBuiltError as error:
             result.outcome, result.reason = "not tried", str(error)
         except PrunekitError as error:
-            result.outcome, result.reason = "refused", _said(error)
+            result.outcome, result.reason = "refused", _without_folder(error)
         except Exception as error:
             result.outcome, result.reason, result.trace = "CRASH", one_line(error), traceback.format_exc()
     result.seconds = round(time.monotonic() - began, 1)
     return result
 
 
-def _tried(architecture: Architecture, root: Path, result: Result, fault: Fault | None, verbs: bool) -> None:
+def _try(architecture: Architecture, root: Path, result: Result, fault: Fault | None, verbs: bool) -> None:
     folder = root / "model"
     build(architecture, folder)
     model = loaded(architecture, folder)
     first, *others = PLACES[architecture.family]
-    frozen = _loaded(folder, first, architecture)
-    if frozen.traits.apart:
-        result.outcome, result.reason = "works one by one", frozen.traits.apart
-    compared(frozen, model, architecture, result, fault)
+    frozen_model = _loaded(folder, first, architecture)
+    if frozen_model.traits.together != "batch":
+        result.outcome, result.reason = "works one by one", _SEPARATE[frozen_model.traits.together]
+    compared(frozen_model, model, architecture, result, fault)
     for position in others:
         try:
-            there = _loaded(folder, position, architecture)
+            other_model = _loaded(folder, position, architecture)
         except PrunekitError as error:
-            result.positions[position] = f"refused: {_said(error)}"
+            result.positions[position] = f"refused: {_without_folder(error)}"
             continue
-        compared(there, model, architecture, result, fault)
-        result.positions[position] = there.traits.apart or "works"
+        compared(other_model, model, architecture, result, fault)
+        result.positions[position] = _SEPARATE.get(other_model.traits.together, "works")
     result.verbs = verbs and result.outcome != "WRONG"
     if result.verbs:
         _verbs(architecture, root, model, result)
@@ -157,37 +163,41 @@ def _loaded(folder: Path, position: str, architecture: Architecture) -> FrozenMo
 # ---- against the plain model
 
 
-def compared(frozen: FrozenModel, model: Any, architecture: Architecture, result: Result, fault: Fault | None) -> None:
+def compared(
+    frozen_model: FrozenModel, model: Any, architecture: Architecture, result: Result, fault: Fault | None
+) -> None:
     """Choice scores of prunekit against those of the plain model: a row alone, rows beside each other, members too."""
     if fault is not None:
-        plant(frozen, architecture, fault)
+        plant(frozen_model, architecture, fault)
     words = prompt_ids(model)
-    tickets = [_worded(frozen, words, kept) for kept in _KEPT]
-    examples = frozen.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
+    tickets = [_worded(frozen_model, words, kept) for kept in _KEPT]
+    examples = frozen_model.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
     plain = reader(model, architecture, tickets[0])
-    prompts = [[word for word, there in zip(words, kept, strict=True) if there] for kept in _KEPT]
-    pairs = [[plain.scores(ids, one.text, one.choices) for one in examples] for ids in prompts]
+    prompts = [[word for word, keeps in zip(words, kept, strict=True) if keeps] for kept in _KEPT]
+    pairs = [[plain.scores(ids, example.text, example.choices) for example in examples] for ids in prompts]
     right = torch.stack([torch.stack([scores for scores, _ in row]) for row in pairs])  # [S, B, C]
     largest = max(size for row in pairs for _, size in row)
 
     def answers(members: Sequence[int], rows: Sequence[int]) -> Tensor:
-        prompts = prompt_batch([Member(tickets[number], frozen.device) for number in members])
+        prompts = prompt_batch([Member(tickets[number], frozen_model.device) for number in members])
         with torch.no_grad():
-            return frozen.logits(prompts, frozen.batch([[examples[row] for row in rows]], every_choice=True))
+            return frozen_model.logits(
+                prompts, frozen_model.batch([[examples[row] for row in rows]], every_choice=True)
+            )
 
     count = range(len(examples))
-    tried: dict[str, Callable[[], Tensor]] = {
+    checks: dict[str, Callable[[], Tensor]] = {
         "no prompt": lambda: answers([2], [3]) - right[2:, 3:],
         "one row": lambda: answers([0], [3]) - right[:1, 3:],
         "short row": lambda: answers([0], [0]) - right[:1, :1],
         "rows beside": lambda: answers([0], count) - right[:1],
         "members beside": lambda: answers([0, 1, 2], count) - right,
     }
-    for name, difference in tried.items():
-        apart = float(difference().abs().max()) / largest
-        result.differences[f"{frozen.position}, {name}"] = apart
-        if not apart <= BAR:
-            result.fault(f"{frozen.position}, {name}: answers differ by {apart:.1e} of the largest logit")
+    for name, difference in checks.items():
+        gap = float(difference().abs().max()) / largest
+        result.differences[f"{frozen_model.position}, {name}"] = gap
+        if not gap <= BAR:
+            result.fault(f"{frozen_model.position}, {name}: answers differ by {gap:.1e} of the largest logit")
 
 
 def reader(model: Any, architecture: Architecture, ticket: Ticket) -> Reader:
@@ -197,16 +207,18 @@ def reader(model: Any, architecture: Architecture, ticket: Ticket) -> Reader:
     return Reader(model, architecture.family, ticket.position, head, start)
 
 
-def plant(frozen: FrozenModel, architecture: Architecture, fault: Fault) -> None:
+def plant(frozen_model: FrozenModel, architecture: Architecture, fault: Fault) -> None:
     """A fault in what the model is fed: embeddings of another scale, positions left out, padding that is seen."""
-    model: Any = frozen.model
+    model: Any = frozen_model.model
     fed = {
         "decoder": lambda: model.base_model,
         "encoder-decoder": lambda: model.get_encoder(),
         "encoder": lambda: model,
     }
 
-    def spoiled(module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def spoiled(
+        module: Any, positional: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         named = dict(named)
         if fault == "scale" and named.get("inputs_embeds") is not None:
             named["inputs_embeds"] = named["inputs_embeds"] * 1.1
@@ -214,7 +226,7 @@ def plant(frozen: FrozenModel, architecture: Architecture, fault: Fault) -> None
             named.pop("position_ids", None)
         if fault == "padding" and named.get("attention_mask") is not None:
             named["attention_mask"] = torch.ones_like(named["attention_mask"])
-        return given, named
+        return positional, named
 
     match architecture.family:
         case "decoder":
@@ -250,7 +262,7 @@ def _worded(model: FrozenModel, words: Sequence[int], kept: Sequence[bool]) -> T
 
 
 def _text(number: int, length: int) -> str:
-    return " ".join(f"w{(number * 37 + position * 11) % 480}" for position in range(length))
+    return " ".join(f"w{(number * 37 + index * 11) % 480}" for index in range(length))
 
 
 def _examples() -> list[Example]:
@@ -267,14 +279,16 @@ def _examples() -> list[Example]:
 def _verbs(architecture: Architecture, root: Path, model: Any, result: Result) -> None:
     """Prune, search under two widths, score, attach and export."""
     task = _save_task(root / "toy")
-    more = _SETTINGS | dict(task=str(task), data=str(task.parent))
-    given = (model, tokenizer(architecture.family))
-    run = pk.prune(*given, rounds=1, keep_tokens=2, keep_pieces=2, out=root / "runs", **more)
-    more |= dict(grid="token", seeds=1)
-    _same_search(*(pk.search(*given, width=width, out=root / f"{width}", **more) for width in (1, 8)), result)
-    frozen = _loaded(root / "model", PLACES[architecture.family][0], architecture)
-    examples = frozen.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
-    leave_one_out(run.ticket(seed=0, round=1), frozen, examples, "token")
+    settings = _SETTINGS | dict(task=str(task), data=str(task.parent))
+    loaded_model = (model, tokenizer(architecture.family))
+    run = pk.prune(*loaded_model, rounds=1, keep_tokens=2, keep_pieces=2, out=root / "runs", **settings)
+    settings |= dict(grid="token", seeds=1)
+    _same_search(
+        *(pk.search(*loaded_model, width=width, out=root / f"{width}", **settings) for width in (1, 8)), result
+    )
+    frozen_model = _loaded(root / "model", PLACES[architecture.family][0], architecture)
+    examples = frozen_model.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
+    leave_one_out(run.ticket(seed=0, round=1), frozen_model, examples, "token")
     _attached(architecture, root, model, result)
     _exported(architecture, root, model, run, result)
 
@@ -344,10 +358,10 @@ def _exported(architecture: Architecture, root: Path, model: Any, run: pk.Run, r
         run.ticket(seed=0, round=1).export(root / "adapter", model, words)
         result.export = "proved equal"
     except PrunekitError as error:
-        result.export = f"refused: {_said(error)}"
+        result.export = f"refused: {_without_folder(error)}"
 
 
-def _said(error: PrunekitError) -> str:
+def _without_folder(error: PrunekitError) -> str:
     """What prunekit says, without the temporary folder of the model: "folder (Class): ..." becomes "Class: ..."."""
     return re.sub(r"\S*/model \((\w+)\)", r"\1", str(error))
 

@@ -58,12 +58,12 @@ class Reader:
                 return self._classified(_placed(prompt, text, self.position))
             return self._next(prompt, text, ())
 
-    def _next(self, prompt: Ids, text: Ids, said: Ids) -> Tensor:
+    def _next(self, prompt: Ids, text: Ids, begun: Ids) -> Tensor:
         row = _placed(prompt, text, self.position)
         if self.family == "decoder":
-            logits: Tensor = self.model(input_ids=torch.tensor([[*row, *said]])).logits
+            logits: Tensor = self.model(input_ids=torch.tensor([[*row, *begun]])).logits
         else:
-            before = torch.tensor([[self.start, *said]])
+            before = torch.tensor([[self.start, *begun]])
             logits = self.model(input_ids=torch.tensor([row]), decoder_input_ids=before).logits
         return logits[0, -1].float()
 

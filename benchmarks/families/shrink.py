@@ -63,9 +63,9 @@ _PER_LAYER = re.compile(r"layer|block|pattern|types|freq|window|ratio")
 
 def tiny_config(kind: str, family: str) -> Any:
     """The configuration of a model type at a width of 32, with the ids of `build.tokenizer`."""
-    found = CONFIG_MAPPING[kind]
-    changes = _shrunk(found().to_dict()) | _as_family(kind, family)
-    return found(**_merged(changes, OVERRIDES.get(kind, {})))
+    config_class = CONFIG_MAPPING[kind]
+    changes = _shrunk(config_class().to_dict()) | _as_family(kind, family)
+    return config_class(**_merged(changes, OVERRIDES.get(kind, {})))
 
 
 def _shrunk(settings: Mapping[str, Any]) -> dict[str, Any]:

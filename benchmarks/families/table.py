@@ -60,9 +60,9 @@ def page(results: Sequence[Result], facts: Mapping[str, str]) -> str:
     rows = [[outcome, counts[outcome], _MEANING[outcome]] for outcome in _ORDER if counts[outcome]]
     parts.append(table(["outcome", "architectures", "which means"], rows))
     for family in FAMILIES:
-        own = [result for result in results if result.family == family]
-        if own:
-            parts += [f"## {_TITLES[family]}", table(["architecture", "outcome", "why", "into PEFT"], _rows(own))]
+        of_family = [result for result in results if result.family == family]
+        if of_family:
+            parts += [f"## {_TITLES[family]}", table(["architecture", "outcome", "why", "into PEFT"], _rows(of_family))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -50,8 +50,8 @@ def accuracy(
     """Share of rows whose best-scored choice is the label, with this instruction before each passage."""
     texts = with_instruction(instruction, rows)
     gold = torch.tensor([choices.index(row["label"]) for row in rows])
-    found = [choice_scores(model, tokenizer, part, choices).argmax(1).cpu() for part in _parts(texts, batch)]
-    return (torch.cat(found) == gold).double().mean().item()
+    choices_made = [choice_scores(model, tokenizer, part, choices).argmax(1).cpu() for part in _parts(texts, batch)]
+    return (torch.cat(choices_made) == gold).double().mean().item()
 
 
 @torch.no_grad()

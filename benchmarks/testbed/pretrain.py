@@ -167,12 +167,12 @@ def train(
 def seen_accuracies(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
     """Accuracy of each pretrained task under its canonical instruction, on passages pretraining never sees."""
     model.eval()
-    found = {}
+    accuracies = {}
     for task in SEEN:
         rows = examples(task.name, "validation", LOG_ROWS)
-        found[task.name] = round(accuracy(model, tokenizer, rows, task.choices, task.instructions[0]), 3)
+        accuracies[task.name] = round(accuracy(model, tokenizer, rows, task.choices, task.instructions[0]), 3)
     model.train()
-    return found
+    return accuracies
 
 
 def pretrain(out: Path, steps: int = STEPS, seed: int = 0, device: str = "cpu", threads: int = 2) -> list[LogRow]:

@@ -72,8 +72,8 @@ class Instrument:
         for size in range(1, most_words + 1):
             words = instruction_words() if size <= 2 else tuple(SYNONYMS)
             sequences = [" ".join(sequence) for sequence in product(words, repeat=size)]
-            found = quick_accuracies(self.model, self.tokenizer, rows[:SEARCH_ROWS], task.choices, sequences)
-            scored += zip(found, sequences, strict=True)
+            accuracies = quick_accuracies(self.model, self.tokenizer, rows[:SEARCH_ROWS], task.choices, sequences)
+            scored += zip(accuracies, sequences, strict=True)
         finalists = [sequence for _, sequence in sorted(scored, key=lambda pair: -pair[0])[:FINALISTS]]
         return self.best_of(task, [*task.instructions, *finalists], rows)
 

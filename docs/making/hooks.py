@@ -28,11 +28,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made, and the pictures and tables that they show."""
-    borrowed = outside.read(ROOT)
-    texts = {"command-line.md": command_line.page(), **reference.pages(ROOT), **borrowed.texts}
+    outside_pages = outside.read(ROOT)
+    texts = {"command-line.md": command_line.page(), **reference.pages(ROOT), **outside_pages.texts}
     for uri, text in texts.items():
         files.append(File.generated(config, uri, content=text))
-    for uri, path in borrowed.copies.items():
+    for uri, path in outside_pages.copies.items():
         files.append(File.generated(config, uri, abs_src_path=str(path)))
     return files
 

@@ -29,10 +29,13 @@ _NO_STUDY = "# Studies\n\nNo study is finished yet. Plans and results will stand
 
 
 @dataclass(frozen=True)
-class Borrowed:
-    """What is shown of the repository, beside docs/.
+class OutsidePages:
+    """What the site shows of the repository outside docs/.
 
-    texts: place on the site -> Markdown.  copies: place on the site -> file.  studies: their part of the navigation.
+    Attributes:
+        texts: place on the site -> Markdown.
+        copies: place on the site -> file.
+        studies: their part of the navigation.
     """
 
     texts: dict[str, str]
@@ -40,7 +43,7 @@ class Borrowed:
     studies: list[Any]
 
 
-def read(root: Path) -> Borrowed:
+def read(root: Path) -> OutsidePages:
     """Everything outside docs/ that the site shows, links already leading to its pages."""
     places = dict(_places(root))
     outer = {path: uri for path, uri in places.items() if not path.startswith("docs/")}
@@ -52,13 +55,17 @@ def read(root: Path) -> Borrowed:
     }
     texts.setdefault("studies/index.md", _NO_STUDY)
     pages = sorted(uri for uri in texts if uri.startswith("studies/") and uri != "studies/index.md")
-    return Borrowed(texts, copies, ["studies/index.md", *pages])
+    return OutsidePages(texts, copies, ["studies/index.md", *pages])
 
 
 def relinked(text: str, path: str, places: dict[str, str], uri: str) -> str:
     """The Markdown of a file of the repository, its links fit for the place `uri` on the site.
 
-    path: where the file lies.  places: path -> place on the site of all that is shown.
+    Args:
+        text: of the file.
+        path: where the file lies.
+        places: path -> place on the site of all that is shown.
+        uri: its own place on the site.
     """
 
     def link(match: re.Match[str]) -> str:

@@ -64,14 +64,14 @@ _API = """# prunekit
 
 def modules(root: Path) -> dict[str, Path]:
     """Every module of the reference, by dotted name, in reading order; a package by its `__init__.py`."""
-    return {name: path for package in PACKAGES for name, path in _of(root, package)}
+    return {name: path for package in PACKAGES for name, path in _module_paths(root, package)}
 
 
-def _of(root: Path, package: Package) -> Iterator[tuple[str, Path]]:
+def _module_paths(root: Path, package: Package) -> Iterator[tuple[str, Path]]:
     folder = root / "prunekit" / package.name
-    shown = [folder / f"{name}.py" for name in package.modules]
-    shown = [path if path.exists() else path.with_suffix("") / "__init__.py" for path in shown]
-    paths = shown or [path for path in sorted(folder.rglob("*.py")) if not path.name.startswith("_")]
+    chosen = [folder / f"{name}.py" for name in package.modules]
+    chosen = [path if path.exists() else path.with_suffix("") / "__init__.py" for path in chosen]
+    paths = chosen or [path for path in sorted(folder.rglob("*.py")) if not path.name.startswith("_")]
     order = [folder / "lottery.py", folder / "prune.py", folder / "mask.py"]
     for path in sorted(paths, key=lambda path: order.index(path) if path in order else len(order)):
         parts = path.relative_to(root).with_suffix("").parts
@@ -97,7 +97,7 @@ def pages(root: Path) -> dict[str, str]:
     for package in PACKAGES:
         about = f"{package.about[0].upper()}{package.about[1:]}."
         rows = [f"## prunekit.{package.name}\n\n{about}\n\n| module | what it is |\n| --- | --- |"]
-        for name, path in _of(root, package):
+        for name, path in _module_paths(root, package):
             texts[f"reference/{name}.md"] = _page(name, path, set(interface.values()))
             rows.append(f"| [`{name}`]({name}.md) | {_about(path)} |")
         parts.append("\n".join(rows))
@@ -107,7 +107,7 @@ def pages(root: Path) -> dict[str, str]:
 def navigation(root: Path) -> list[Any]:
     """The reference's part of the navigation."""
     sections = [
-        {package.name: [{_short(name): f"reference/{name}.md"} for name, _ in _of(root, package)]}
+        {package.name: [{_short(name): f"reference/{name}.md"} for name, _ in _module_paths(root, package)]}
         for package in PACKAGES
     ]
     return ["reference/index.md", {"prunekit": "reference/prunekit.md"}, *sections]
@@ -129,7 +129,7 @@ def _page(name: str, path: Path, elsewhere: set[str]) -> str:
     """A module's page; what is shown with the public interface is not shown again."""
     defined = [node.name for node in _tree(path).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     values = [] if path.name == "__init__.py" else _documented_values(path)
-    members = [own for own in defined if not own.startswith("_") and f"{name}.{own}" not in elsewhere]
+    members = [member for member in defined if not member.startswith("_") and f"{name}.{member}" not in elsewhere]
     return f"# {name}\n\n::: {name}\n    options:\n      members: {json.dumps([*values, *members])}\n"
 
 

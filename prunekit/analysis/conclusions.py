@@ -12,15 +12,15 @@ import pandas as pd
 
 from prunekit.support.errors import DataError
 
-Answer = Literal["yes", "hardly", "no", "not shown", "not measured"]
+Answer = Literal["yes", "hardly", "no", "inconclusive", "not measured"]
 
 
 @dataclass(frozen=True)
 class Conclusion:
     """A question, its answer, and the sentence that says so with numbers.
 
-    "hardly": shown, but of a size that does not matter. "not shown" is not "no": the numbers leave it open. "not
-    measured": there are none.
+    "hardly": beyond chance, but of a size that does not matter. "inconclusive" is not "no": the numbers leave it open.
+    "not measured": there are none.
     """
 
     question: str
@@ -28,9 +28,9 @@ class Conclusion:
     sentence: str
 
 
-def as_table(found: list[Conclusion]) -> pd.DataFrame:
+def as_table(conclusions: list[Conclusion]) -> pd.DataFrame:
     """Columns: question, answer, sentence (str)."""
-    rows = [(one.question, one.answer, one.sentence) for one in found]
+    rows = [(conclusion.question, conclusion.answer, conclusion.sentence) for conclusion in conclusions]
     return pd.DataFrame(rows, columns=["question", "answer", "sentence"])
 
 
@@ -54,11 +54,11 @@ def one_row(table: pd.DataFrame, **wanted: Any) -> dict[str, Any] | None:
     Raises:
         DataError: where there are several: a conclusion is about one prompt per seed.
     """
-    found = rows(table, **wanted)
-    if len(found) > 1:
+    matching = rows(table, **wanted)
+    if len(matching) > 1:
         names = ", ".join(f"{name} {value}" for name, value in wanted.items())
-        raise DataError(f"{len(found)} rows for {names}; give the table of one run, stage, arm and round")
-    return {str(name): value for name, value in found.iloc[0].items()} if len(found) else None
+        raise DataError(f"{len(matching)} rows for {names}; give the table of one run, stage, arm and round")
+    return {str(name): value for name, value in matching.iloc[0].items()} if len(matching) else None
 
 
 def refuse_several(table: pd.DataFrame, *names: str) -> None:

@@ -13,14 +13,14 @@ from prunekit.support.statistics import cut, t_interval
 from prunekit.tasks.metrics import bounds
 
 OVER_SEEDS = tuple(key for key in KEYS if key != "seed")
-LINEAGE = tuple(key for key in OVER_SEEDS if key != "round")
+STAGE = tuple(key for key in OVER_SEEDS if key != "round")
 MEANS = ("tokens", "pieces", "cells", "density", "parameters", "seconds")
 DENSITY = (
     *OVER_SEEDS, "metric", *MEANS, "seeds", "validation", "validation_low", "validation_high", "test", "low", "high",
     "majority_test",
 )  # fmt: skip
 AREA = (
-    *LINEAGE, "metric", "seeds", "from_density", "area", "low", "high", "dense", "difference", "difference_low",
+    *STAGE, "metric", "seeds", "from_density", "area", "low", "high", "dense", "difference", "difference_low",
     "difference_high",
 )  # fmt: skip
 SMALLEST = (
@@ -36,7 +36,7 @@ def density(rounds: pd.DataFrame) -> pd.DataFrame:
     """The metric of each round and arm over its finished seeds.
 
     Args:
-        rounds: of `tables.rounds`. Cells of a search are left out; `tables.cells` has them.
+        rounds: of `tables.rounds`. Trials of a search are left out; `tables.cells` has them.
 
     Columns:
         `KEYS` without seed; metric (its name); tokens, pieces, cells (counts), density, parameters, seconds (means);
@@ -46,12 +46,12 @@ def density(rounds: pd.DataFrame) -> pd.DataFrame:
             none.
     """
     rows = []
-    for keys, found in _with_dense(rounds).groupby([*OVER_SEEDS, "metric"], sort=False):
-        validation, test = (found[name].to_numpy(dtype=float) for name in ("validation", "test"))
+    for keys, of_round in _with_dense(rounds).groupby([*OVER_SEEDS, "metric"], sort=False):
+        validation, test = (of_round[name].to_numpy(dtype=float) for name in ("validation", "test"))
         rows.append((
-            *keys, *(float(found[name].mean()) for name in MEANS), len(found), validation.mean(),
+            *keys, *(float(of_round[name].mean()) for name in MEANS), len(of_round), validation.mean(),
             *_interval(validation, str(keys[-1])), test.mean(), *_interval(test, str(keys[-1])),
-            float(found["majority_test"].mean()),
+            float(of_round["majority_test"].mean()),
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(DENSITY))
 
@@ -69,20 +69,22 @@ def area(rounds: pd.DataFrame) -> pd.DataFrame:
     """
     tickets = _with_dense(rounds)
     rows = []
-    for keys, found in tickets[tickets["arm"] == "ticket"].groupby([*LINEAGE, "metric"], sort=False):
-        number = found["round"].nunique()
-        whole = [one.sort_values("density") for _, one in found.groupby("seed") if one["round"].nunique() == number]
-        whole = [one for one in whole if np.ptp(one["density"]) > 0]  # a schedule may keep everything
-        if not whole:
+    for keys, of_stage in tickets[tickets["arm"] == "ticket"].groupby([*STAGE, "metric"], sort=False):
+        number = of_stage["round"].nunique()
+        seeds = [
+            seed.sort_values("density") for _, seed in of_stage.groupby("seed") if seed["round"].nunique() == number
+        ]
+        seeds = [seed for seed in seeds if np.ptp(seed["density"]) > 0]  # a schedule may keep everything
+        if not seeds:
             continue
-        widths = [float(np.ptp(one["density"])) for one in whole]
+        widths = [float(np.ptp(seed["density"])) for seed in seeds]
         areas = np.array([
-            np.trapezoid(one["test"], one["density"]) / width for one, width in zip(whole, widths, strict=True)
+            np.trapezoid(seed["test"], seed["density"]) / width for seed, width in zip(seeds, widths, strict=True)
         ])  # fmt: skip
-        dense = np.array([float(one["test"].iloc[-1]) for one in whole])
-        lowest = float(np.mean([one["density"].iloc[0] for one in whole]))
+        dense = np.array([float(seed["test"].iloc[-1]) for seed in seeds])
+        lowest = float(np.mean([seed["density"].iloc[0] for seed in seeds]))
         rows.append((
-            *keys, len(whole), lowest, areas.mean(), *_interval(areas, str(keys[-1])), dense.mean(),
+            *keys, len(seeds), lowest, areas.mean(), *_interval(areas, str(keys[-1])), dense.mean(),
             (areas - dense).mean(), *_interval(areas - dense, str(keys[-1]), difference=True),
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(AREA))
@@ -107,13 +109,15 @@ def smallest(rounds: pd.DataFrame, *, tolerance: float = 0.01, alpha: float = 0.
     """
     tickets = _with_dense(rounds)
     rows = []
-    for keys, found in tickets[tickets["arm"] == "ticket"].groupby([*LINEAGE, "metric"], sort=False):
-        dense = found[found["round"] == 0].set_index("seed")
-        named = dict(zip((*LINEAGE, "metric"), keys, strict=True))
-        mine = [_against(one.set_index("seed"), dense, tolerance, alpha) for _, one in found.groupby("round")]
-        full = [one for one in mine if one["within"] and one["seeds"] == len(dense)]
-        best = min(full, key=lambda one: (one["cells"], one["round"]), default=None)
-        rows += [named | one | {"best": one is best} for one in mine]
+    for keys, of_stage in tickets[tickets["arm"] == "ticket"].groupby([*STAGE, "metric"], sort=False):
+        dense = of_stage[of_stage["round"] == 0].set_index("seed")
+        names = dict(zip((*STAGE, "metric"), keys, strict=True))
+        losses = [
+            _against(of_round.set_index("seed"), dense, tolerance, alpha) for _, of_round in of_stage.groupby("round")
+        ]
+        full = [loss for loss in losses if loss["within"] and loss["seeds"] == len(dense)]
+        best = min(full, key=lambda loss: (loss["cells"], loss["round"]), default=None)
+        rows += [names | loss | {"best": loss is best} for loss in losses]
     return pd.DataFrame(rows).reindex(columns=list(SMALLEST)) if rows else pd.DataFrame(columns=list(SMALLEST))
 
 
@@ -125,14 +129,14 @@ def _interval(values: np.ndarray[Any, Any], metric: str, *, difference: bool = F
 
 
 def _with_dense(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Finished rounds without cells, the dense one of each run at the head of each of its stages."""
-    done = rounds[(rounds["status"] == "done") & ~rounds["arm"].str.startswith("grid")]
-    parts = [one for one in _lineages(done) if len(one)]
-    return pd.concat(parts, ignore_index=True) if parts else done
+    """Finished rounds without a search's trials, the dense one of each run at the head of each of its stages."""
+    finished = rounds[(rounds["status"] == "done") & ~rounds["arm"].str.startswith("grid")]
+    parts = [part for part in _by_stage(finished) if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else finished
 
 
-def _lineages(done: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    for _, run in done.groupby(list(_RUN), sort=False):
+def _by_stage(finished: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    for _, run in finished.groupby(list(_RUN), sort=False):
         dense = run[run["arm"] == "dense"]
         stages = list(dict.fromkeys(run.loc[run["arm"] == "ticket", "stage"]))
         if not stages:
@@ -142,22 +146,23 @@ def _lineages(done: pd.DataFrame) -> Iterator[pd.DataFrame]:
         yield run[run["arm"] != "dense"]
 
 
-def _against(found: pd.DataFrame, dense: pd.DataFrame, tolerance: float, alpha: float) -> dict[str, object]:
-    both = [seed for seed in found.index if seed in dense.index]
-    mine, other = found.loc[both], dense.loc[both]
+def _against(of_round: pd.DataFrame, dense: pd.DataFrame, tolerance: float, alpha: float) -> dict[str, Any]:
+    """A round's row of `smallest`, but for `best`; both tables by seed."""
+    seeds = [seed for seed in of_round.index if seed in dense.index]
+    pruned, whole = of_round.loc[seeds], dense.loc[seeds]
     # rounded, so that 0.9 - 0.8 is a tenth, and within a tolerance of one
-    difference = (mine["validation"] - other["validation"]).round(12).to_numpy(dtype=float)
+    difference = (pruned["validation"] - whole["validation"]).round(12).to_numpy(dtype=float)
     lower = t_interval([difference], 1 - 2 * alpha)[0] if difference.size else float("nan")
     certain = difference.size > 1 and (bool(np.ptp(difference) > 0) or 2.0**-difference.size <= alpha)
-    whole = int(found["round"].iloc[0]) == 0  # dense is no worse than itself
+    number = int(of_round["round"].iloc[0])
     return {
-        "round": int(found["round"].iloc[0]),
-        **{name: float(found[name].mean()) for name in ("tokens", "pieces", "cells", "density")},
-        "seeds": len(both),
+        "round": number,
+        **{name: float(of_round[name].mean()) for name in ("tokens", "pieces", "cells", "density")},
+        "seeds": len(seeds),
         "difference": float(difference.mean()) if difference.size else float("nan"),
         "lower": lower,
         "within": bool(difference.size and difference.mean() >= -tolerance),
-        "non_inferior": whole or bool(certain and lower >= -tolerance),
-        "test": float(mine["test"].mean()),
-        "dense_test": float(other["test"].mean()),
+        "non_inferior": number == 0 or bool(certain and lower >= -tolerance),  # dense is no worse than itself
+        "test": float(pruned["test"].mean()),
+        "dense_test": float(whole["test"].mean()),
     }

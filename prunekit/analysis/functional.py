@@ -1,8 +1,8 @@
 """How many directions a prompt really uses: cut it to k of them, look at loss and metric again, train nothing.
 
 A spectrum counts directions by their length; a model may ignore a long one and need a short one. Here the model itself
-is asked. It is given as a function, so that nothing in this file knows one;
-`prunekit.analysis.model_access.evaluator` makes it.
+answers. It comes as a function, so that nothing in this file knows one; `prunekit.analysis.model_access.evaluator`
+makes it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor
 
 from prunekit.analysis.subjects import KEYS, PromptRecord, centred
 from prunekit.support.seeding import generator
+from prunekit.support.statistics import t_intervals
 
 #: Prompts [S, P, H] -> losses of N examples [S, N], and the primary metric [S].
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -72,21 +72,21 @@ def curve(
     """
     tables = []
     for part in of:
-        cut, rest = _part(subject, part)
+        cut, kept = _part(subject, part)
         full = min(cut.shape)
         counts = list(range(full + 1)) if ks is None else [min(k, full) for k in ks]
         counts = sorted(dict.fromkeys(counts))
         basis = torch.linalg.svd(cut, full_matrices=False).Vh
         turned = [_rotation(full, seed, part, draw) @ basis for draw in range(random)]
         cohort = [subject.matrix("values")[None]]
-        cohort += [rest + truncated(cut, counts, rows) for rows in (basis, *turned)]
-        losses, metric = _asked(evaluate, _spread(torch.cat(cohort), subject))
+        cohort += [kept + truncated(cut, counts, rows) for rows in (basis, *turned)]
+        losses, metric = _evaluated(evaluate, _spread(torch.cat(cohort), subject))
         for draw in range(-1, random):
             start = 1 + (draw + 1) * len(counts)
-            some = slice(start, start + len(counts))
-            found = _compared(losses[0], losses[some], metric[0], metric[some])
+            drawn = slice(start, start + len(counts))
+            columns = _compared(losses[0], losses[drawn], metric[0], metric[drawn])
             keys = {**subject.keys, "of": part, "directions": "singular" if draw < 0 else "random", "draw": draw}
-            tables.append(pd.DataFrame({**keys, "k": counts, **found}))
+            tables.append(pd.DataFrame({**keys, "k": counts, **columns}))
     return pd.concat(tables, ignore_index=True).reindex(columns=list(CURVE)) if tables else pd.DataFrame(columns=CURVE)
 
 
@@ -106,8 +106,8 @@ def ranks(curves: pd.DataFrame, *, tolerance: float = 0.01, metric_tolerance: fl
             tolerance; rank (NaN where not even the largest k is within); full (largest k); share (rank / full).
     """
     rows = []
-    for keys, found in curves.groupby([*KEYS, "of", "directions", "draw"], sort=False, dropna=False):
-        each = found.sort_values("k")
+    for keys, of_part in curves.groupby([*KEYS, "of", "directions", "draw"], sort=False, dropna=False):
+        each = of_part.sort_values("k")
         good = {
             "loss": (each["difference"] <= tolerance, tolerance),
             "loss interval": (each["high"] <= tolerance, tolerance),
@@ -152,7 +152,7 @@ def _spread(kept: Tensor, subject: PromptRecord) -> Tensor:
     return whole
 
 
-def _asked(evaluate: Evaluate, cohort: Tensor) -> tuple[Tensor, Tensor]:
+def _evaluated(evaluate: Evaluate, cohort: Tensor) -> tuple[Tensor, Tensor]:
     losses, metric = evaluate(cohort)
     if losses.dim() != 2 or len(losses) != len(cohort) or losses.shape[1] < 2 or metric.shape != (len(cohort),):
         raise ValueError(
@@ -166,14 +166,12 @@ def _asked(evaluate: Evaluate, cohort: Tensor) -> tuple[Tensor, Tensor]:
 
 def _compared(whole: Tensor, losses: Tensor, reached: Tensor, metric: Tensor) -> dict[str, np.ndarray]:
     difference = (losses - whole).numpy()
-    mean = difference.mean(axis=1)
-    count = difference.shape[1]
-    margin = stats.t.ppf(0.975, count - 1) * difference.std(axis=1, ddof=1) / count**0.5
+    low, high = t_intervals(difference, 0.95)
     return {
         "loss": losses.mean(dim=1).numpy(),
-        "difference": mean,
-        "low": mean - margin,
-        "high": mean + margin,
+        "difference": difference.mean(axis=1),
+        "low": low,
+        "high": high,
         "metric": metric.numpy(),
         "metric_difference": (metric - reached).numpy(),
     }

@@ -17,6 +17,7 @@ from prunekit.analysis.conclusions import (
     span,
     unmeasured,
 )
+from prunekit.pruning.scores import Absolute
 from prunekit.support import statistics
 
 #: A cost or gain of fewer nats per example than this is of no size.
@@ -35,8 +36,8 @@ def importance_study(beside: pd.DataFrame, agreement: pd.DataFrame, overlap: pd.
     They are about the first round of which some prompt was measured, the dense one where it was.
 
     Args:
-        beside: of `unit_scores`, level "token" is used.
-        agreement: of `unit_scores`, level "token" is used.
+        beside: of `unit_scores.beside`; level "token" is used.
+        agreement: of `unit_scores.agreement`; level "token" is used.
         overlap: of `overlap.agreement`, the last round of one pruning. Empty tables are allowed.
     """
     refuse_several(overlap, "round", "stage", "arm")
@@ -60,15 +61,19 @@ def few_matter(beside: pd.DataFrame) -> Conclusion:
     each = tokens.groupby("seed").size()
     needed = tokens[(tokens["low"] > 0) & (tokens["leave-one-out"] >= NATS)]
     counts = needed.groupby("seed").size().reindex(each.index, fill_value=0)
-    said = f"{span(counts)} of {span(each)} tokens are needed ({seeds(len(each))}; each costs {NATS:g} nats or more)"
+    sentence = (
+        f"{span(counts)} of {span(each)} tokens are needed ({seeds(len(each))}; each costs {NATS:g} nats or more)"
+    )
     if needed.empty:
-        said += ": none is missed alone, which tokens that stand in for each other would show too."
-        return Conclusion(question, "not shown", capital(said))
+        sentence += ": none is missed alone, which tokens that stand in for each other would show too."
+        return Conclusion(question, "inconclusive", capital(sentence))
     best = needed.sort_values("leave-one-out", kind="stable").iloc[-1]
-    said += f"; most of all token {int(best['token'])} of seed {int(best['seed'])}, {best['leave-one-out']:.3f} nats"
+    sentence += (
+        f"; most of all token {int(best['token'])} of seed {int(best['seed'])}, {best['leave-one-out']:.3f} nats"
+    )
     if len(needed) / len(tokens) <= FEW_SHARE:
-        return Conclusion(question, "yes", f"{capital(said)}.")
-    return Conclusion(question, "no", f"{capital(said)}: more than {FEW_SHARE:.0%} of all.")
+        return Conclusion(question, "yes", f"{capital(sentence)}.")
+    return Conclusion(question, "no", f"{capital(sentence)}: more than {FEW_SHARE:.0%} of all.")
 
 
 def harmful(beside: pd.DataFrame) -> Conclusion:
@@ -80,45 +85,43 @@ def harmful(beside: pd.DataFrame) -> Conclusion:
     tested = tokens[tokens["negative"].notna()]
     negative = tested[tested["negative"].astype(bool)]
     if negative.empty:
-        said = f"Leaving out any one of {len(tested)} kept tokens is not shown to lower the loss."
-        return Conclusion(question, "no", said)
-    said = f"Leaving out {len(negative)} of {len(tested)} kept tokens, one at a time, lowers the loss on validation"
+        sentence = f"Leaving out any one of {len(tested)} kept tokens is not shown to lower the loss."
+        return Conclusion(question, "no", sentence)
+    sentence = f"Leaving out {len(negative)} of {len(tested)} kept tokens, one at a time, lowers the loss on validation"
     confirmed = negative[negative["confirmed"].eq(True).fillna(False).astype(bool)]
     if confirmed.empty:
-        return Conclusion(question, "not shown", f"{said}, none of them on test.")
+        return Conclusion(question, "inconclusive", f"{sentence}, none of them on test.")
     gain = -float(confirmed["leave-one-out"].min())
-    said += f", {len(confirmed)} of them on test too (by {gain:.3f} nats at most)"
+    sentence += f", {len(confirmed)} of them on test too (by {gain:.3f} nats at most)"
     if gain < NATS:
-        return Conclusion(question, "hardly", f"{said}: beyond chance, but less than {NATS:g} nats.")
-    return Conclusion(question, "yes", f"{said}.")
+        return Conclusion(question, "hardly", f"{sentence}: beyond chance, but less than {NATS:g} nats.")
+    return Conclusion(question, "yes", f"{sentence}.")
 
 
 def gradient_agrees(agreement: pd.DataFrame, exact: str) -> Conclusion:
     """Whether the gradient score that prunes ranks tokens as an exact score does, seed by seed."""
     question = f"Does the gradient score rank tokens as {_EXACT[exact]}?"
     tokens = rows(agreement, level="token")
-    pairs = [rows(tokens, first=one, second=other) for one, other in (("absolute", exact), (exact, "absolute"))]
-    found = pd.concat(pairs)
-    if found.empty or found["spearman"].isna().all():
+    names = (Absolute.name, exact)
+    pairs = pd.concat([rows(tokens, first=first, second=second) for first, second in (names, names[::-1])])
+    if pairs.empty or pairs["spearman"].isna().all():
         return unmeasured(question, _EXACT[exact])
-    found = found[found["spearman"].notna()]
-    rho = found["spearman"].to_numpy(dtype=float)
-    low, high = statistics.t_interval([rho], 0.95) if rho.size > 1 else found[["spearman_low", "spearman_high"]].iloc[0]
-    low, high = max(low, -1.0), min(high, 1.0)
+    pairs = pairs[pairs["spearman"].notna()]
+    rho = pairs["spearman"].to_numpy(dtype=float)
+    low, high = statistics.t_interval([rho], 0.95) if rho.size > 1 else pairs[["spearman_low", "spearman_high"]].iloc[0]
+    low, high = statistics.cut((low, high), (-1.0, 1.0))
     over = "over seeds" if rho.size > 1 else "over tokens"
-    said = (
-        f"Spearman {rho.mean():z.2f} [{low:z.2f}, {high:z.2f}], Kendall {found['kendall'].mean():z.2f} "
+    sentence = (
+        f"Spearman {rho.mean():z.2f} [{low:z.2f}, {high:z.2f}], Kendall {pairs['kendall'].mean():z.2f} "
         f"({seeds(rho.size)}, 95 % interval {over})"
     )
     if low > 0:
-        return (
-            Conclusion(question, "hardly", f"{said}: weakly.")
-            if high <= WEAK
-            else Conclusion(question, "yes", f"{said}.")
-        )
+        if high <= WEAK:
+            return Conclusion(question, "hardly", f"{sentence}: weakly.")
+        return Conclusion(question, "yes", f"{sentence}.")
     if high <= WEAK:
-        return Conclusion(question, "no", f"{said}: it cannot be taken for it.")
-    return Conclusion(question, "not shown", f"{said}.")
+        return Conclusion(question, "no", f"{sentence}: it cannot be taken for it.")
+    return Conclusion(question, "inconclusive", f"{sentence}.")
 
 
 def seeds_agree(overlap: pd.DataFrame) -> Conclusion:
@@ -127,22 +130,22 @@ def seeds_agree(overlap: pd.DataFrame) -> Conclusion:
     row = one_row(overlap, level="token")
     if row is None or pd.isna(row["jaccard"]):
         return unmeasured(question, "a pruned ticket of a second seed")
-    said = (
+    sentence = (
         f"Two of {seeds(row['seeds'])} share {row['jaccard']:.2f} of their tokens (Jaccard); chance gives "
         f"{row['expected']:.2f} [{row['low']:.2f}, {row['high']:.2f}], p = {probability(row['p'])}"
     )
     if row["p"] < 0.05:
-        return Conclusion(question, "yes", f"{said}.")
+        return Conclusion(question, "yes", f"{sentence}.")
     if row["jaccard"] < row["low"]:
-        return Conclusion(question, "no", f"{said}: less than chance.")
-    return Conclusion(question, "not shown", f"{said}: as chance does.")
+        return Conclusion(question, "no", f"{sentence}: less than chance.")
+    return Conclusion(question, "inconclusive", f"{sentence}: as chance does.")
 
 
 def _measured_round(beside: pd.DataFrame) -> dict[str, Any]:
     """Stage, arm and round of the first prompts with an exact score; nothing where there are none."""
     exact = [kind for kind in _EXACT if kind in beside]
-    there = beside[beside[exact].notna().any(axis=1)] if exact else beside.head(0)
-    if there.empty:
+    measured = beside[beside[exact].notna().any(axis=1)] if exact else beside.head(0)
+    if measured.empty:
         return {}
-    first = there.sort_values(["round", "stage", "arm"], kind="stable").iloc[0]
+    first = measured.sort_values(["round", "stage", "arm"], kind="stable").iloc[0]
     return {name: first[name] for name in ("stage", "arm", "round")}

@@ -18,7 +18,7 @@ import torch
 from prunekit.analysis import token_importance
 from prunekit.engine import ablation
 from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
-from prunekit.experiment import environment, sameness
+from prunekit.experiment import environment, provenance
 from prunekit.experiment.prepare import encode
 from prunekit.experiment.progress import progress_of
 from prunekit.experiment.reopen import OpenedTicket, TicketInUse, changed_settings, in_use, opened
@@ -141,7 +141,7 @@ def _changes(source: OpenedTicket, use: TicketInUse, flags: Mapping[str, Any]) -
     return {
         "changed": changed_settings(source.run, flags),
         "differs": list(use.differences),
-        "digests": sameness.digests(use.content),
+        "digests": provenance.digests(use.content),
     }
 
 
@@ -157,7 +157,7 @@ def _kept_beside_run(
         if not run.done([place]):
             importance = _measured(use, request, progress)
             facts = importance.facts | {"rows": len(use.rows[importance.facts["split"]])}
-            facts |= {"digests": sameness.digests(use.content), **changes}
+            facts |= {"digests": provenance.digests(use.content), **changes}
             content = {IMPORTANCE: atomic.as_parquet(importance.table), FACTS: atomic.as_json(facts)}
             environment.record(run, [place], use.experiment.machine.device)
             run.commit([Files(place, content, {})])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
-from prunekit.experiment import sameness
+from prunekit.experiment import provenance
 from prunekit.experiment.prepare import Prepared, encode, model_of, prepare, task_of
 from prunekit.experiment.settings import Experiment
 from prunekit.models import Encoded, FrozenModel
@@ -50,7 +50,8 @@ def evaluator(
     taken as they are, dropped pieces too. Prompts go through the model side by side.
 
     Args:
-        seed: whose dense prompt is replaced. place: the round whose prompt is, instead.
+        seed: whose dense prompt is replaced.
+        key: the round whose prompt is, instead.
         split: "validation" by default, since `test` is looked at once.
         examples: the first so many; all by default.
         model: the run's, where it is loaded already.
@@ -67,15 +68,15 @@ def evaluator(
     task, splits = task_of(experiment)
     model = model or model_of(experiment)
     _check_same(run, model, task, {split: splits.parts[split]})
-    some = splits.parts[split][:examples]
-    rows = encode(model, task, some, len(ticket.mask.token))
+    evaluated = splits.parts[split][:examples]
+    rows = encode(model, task, evaluated, len(ticket.mask.token))
 
     def losses_and_metric(values: Tensor) -> tuple[Tensor, Tensor]:
-        found = [
-            _judged(ticket, values[start : start + _WIDTH], model, rows) for start in range(0, len(values), _WIDTH)
+        blocks = [
+            _answers(ticket, values[start : start + _WIDTH], model, rows) for start in range(0, len(values), _WIDTH)
         ]
-        losses, chosen = (torch.cat(parts) for parts in zip(*found, strict=True))
-        metric = [task.score(some, one)[task.metrics[0]] for one in chosen.tolist()]
+        losses, chosen = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+        metric = [task.score(evaluated, choices)[task.metrics[0]] for choices in chosen.tolist()]
         return losses, torch.tensor(metric, dtype=torch.float64)
 
     return losses_and_metric
@@ -92,13 +93,13 @@ def starts(run: Run) -> Callable[[int], Tensor]:
         DataError: where model and task cannot be loaded.
     """
     prepared = prepare(experiment_of(run))
-    sameness.check(run.path, sameness.of_run(run), prepared.content, allow_changed=False)
+    provenance.check(run.path, provenance.run_content(run), prepared.content, allow_changed=False)
 
     @cache
-    def one(number: int) -> Tensor:
+    def start(number: int) -> Tensor:
         return _start(prepared, _SEEDS + number)
 
-    return lambda count: torch.stack([one(number) for number in range(count)])
+    return lambda count: torch.stack([start(number) for number in range(count)])
 
 
 def embedding(run: Run, model: FrozenModel | None = None) -> tuple[Tensor, list[str]]:
@@ -138,18 +139,20 @@ def _check_same(
     run: Run, model: FrozenModel, task: Task | None = None, splits: Mapping[str, Sequence[Example]] | None = None
 ) -> None:
     """Whether model, task and rows are still those that a run was made with; its figures would be of others."""
-    sameness.check(run.path, sameness.of_run(run), sameness.content(model, task, splits), allow_changed=False)
+    provenance.check(
+        run.path, provenance.run_content(run), provenance.content(model, task, splits), allow_changed=False
+    )
 
 
-def _judged(ticket: Ticket, values: Tensor, model: FrozenModel, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+def _answers(ticket: Ticket, values: Tensor, model: FrozenModel, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
     """Losses and choices [S, N] of values [S, P, H] in the place of a ticket's."""
     token = ticket.mask.token
     mask = Mask(token, token[:, None].expand(-1, ticket.mask.piece.shape[1]).clone())
     plain = replace(ticket, method="direct", mask=mask)
-    members = [Member(replace(plain, state={"values": one}), model.device) for one in values]
+    members = [Member(replace(plain, state={"values": prompt}), model.device) for prompt in values]
     with torch.no_grad():
-        found = evaluate(prompt_batch(members), model, rows)
-    return found.losses, found.chosen
+        evaluation = evaluate(prompt_batch(members), model, rows)
+    return evaluation.losses, evaluation.chosen
 
 
 def _start(prepared: Prepared, seed: int) -> Tensor:

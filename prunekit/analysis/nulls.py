@@ -1,4 +1,4 @@
-"""What a spectrum looks like where nothing was learned: singular values of random matrices beside a given one.
+"""What a spectrum looks like where nothing was learned: singular values of random matrices beside a prompt's own.
 
 A null is matched to a matrix in its shape, its dropped pieces and its centring. All rank measures are free of scale, so
 that Gaussian noise needs no variance. The shuffles keep what noise of equal entries does not have: permuting the
@@ -116,7 +116,7 @@ def _alike(kept: NDArray[np.bool_]) -> list[tuple[NDArray[Any], ...]]:
     """Index grids of the kept entries of those lines that keep the same ones, so that they are permuted as a block."""
     patterns, group = np.unique(kept, axis=0, return_inverse=True)
     rows = [np.flatnonzero(group.ravel() == number) for number in range(len(patterns))]
-    return [np.ix_(one, np.flatnonzero(line)) for one, line in zip(rows, patterns, strict=True) if line.any()]
+    return [np.ix_(row, np.flatnonzero(line)) for row, line in zip(rows, patterns, strict=True) if line.any()]
 
 
 def _started(subject: PromptRecord, name: str, starts: Starts, draws: int) -> Iterator[Tensor]:
@@ -149,5 +149,5 @@ def _by_gram(matrices: Tensor) -> Tensor:
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
     gram = matrices.mT @ matrices if tall else matrices @ matrices.mT
-    found: Tensor = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(-1)
-    return found
+    values: Tensor = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(-1)
+    return values

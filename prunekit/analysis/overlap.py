@@ -1,7 +1,7 @@
 """Do seeds keep the same tokens and pieces? Agreement of masks, against what chance gives masks of that size.
 
 Two masks that keep half of 20 tokens share 5 by chance, a Jaccard index of a third: only what is above that is
-agreement. Rounds of one lineage are nested by construction: they always agree, and their p would mean nothing.
+agreement. Rounds of one seed are nested by construction: they always agree, and their p would mean nothing.
 """
 
 from __future__ import annotations
@@ -61,18 +61,18 @@ def pairs(subjects: Sequence[PromptRecord], *, draws: int = 9999, seed: int = 0)
     """
     rows = []
     for family, members in _families(subjects):
-        for one, other in combinations(members, 2):
-            seeds, rounds = (one.keys["seed"], other.keys["seed"]), (one.keys["round"], other.keys["round"])
+        for first, second in combinations(members, 2):
+            seeds, rounds = ((first.keys[key], second.keys[key]) for key in ("seed", "round"))
             if (seeds[0] == seeds[1]) == (rounds[0] == rounds[1]):
                 continue
             between = "seeds" if rounds[0] == rounds[1] else "rounds"
-            mine, theirs = one.mask.piece.numpy(), other.mask.piece.numpy()
-            nested = between == "rounds" and bool((mine <= theirs).all() or (theirs <= mine).all())
-            for level, found in _levels(mine, theirs, draws, seed):
-                index, expected = (_jaccard(found, count) for count in (found.shared, found.expected))
+            left, right = first.mask.piece.numpy(), second.mask.piece.numpy()
+            nested = between == "rounds" and bool((left <= right).all() or (right <= left).all())
+            for level, overlap in _levels(left, right, draws, seed):
+                index, expected = (_jaccard(overlap, count) for count in (overlap.shared, overlap.expected))
                 rows.append((
-                    *family, between, *seeds, *rounds, level, found.kept, found.other_kept, found.shared, index,
-                    found.expected, expected, float("nan") if nested else found.p, nested,
+                    *family, between, *seeds, *rounds, level, overlap.kept, overlap.other_kept, overlap.shared, index,
+                    overlap.expected, expected, float("nan") if nested else overlap.p, nested,
                 ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(PAIRS))
 
@@ -92,8 +92,8 @@ def agreement(subjects: Sequence[PromptRecord], *, draws: int = 1999, seed: int 
     """
     rows = []
     for family, members in _families(subjects):
-        for number in sorted({int(one.keys["round"]) for one in members}):
-            masks = np.stack([one.mask.piece.numpy() for one in members if one.keys["round"] == number])
+        for number in sorted({int(member.keys["round"]) for member in members}):
+            masks = np.stack([member.mask.piece.numpy() for member in members if member.keys["round"] == number])
             if len(masks) < 2:
                 continue
             random = np.random.default_rng(seed_of("overlap", seed))
@@ -109,28 +109,29 @@ def agreement(subjects: Sequence[PromptRecord], *, draws: int = 1999, seed: int 
 
 def _families(subjects: Sequence[PromptRecord]) -> Iterator[tuple[tuple[object, ...], list[PromptRecord]]]:
     """Subjects of one run, stage and arm that drop something, by seed and round."""
-    found: dict[tuple[object, ...], list[PromptRecord]] = {}
-    for one in subjects:
-        if not bool(one.mask.piece.all()):
-            found.setdefault(tuple(one.keys[key] for key in FAMILY), []).append(one)
-    for family, members in found.items():
-        yield family, sorted(members, key=lambda one: (int(one.keys["seed"]), int(one.keys["round"])))
+    families: dict[tuple[object, ...], list[PromptRecord]] = {}
+    for subject in subjects:
+        if not bool(subject.mask.piece.all()):
+            families.setdefault(tuple(subject.keys[key] for key in FAMILY), []).append(subject)
+    for family, members in families.items():
+        yield family, sorted(members, key=lambda member: (int(member.keys["seed"]), int(member.keys["round"])))
 
 
-def _levels(mine: Cells, theirs: Cells, draws: int, seed: int) -> Iterator[tuple[str, _Overlap]]:
-    tokens, pieces = mine.shape
-    one, other = mine.any(axis=1), theirs.any(axis=1)
-    both = one & other
-    a, b, shared = int(one.sum()), int(other.sum()), int(both.sum())
+def _levels(left: Cells, right: Cells, draws: int, seed: int) -> Iterator[tuple[str, _Overlap]]:
+    """Of two masks [P, K] the overlap at each level."""
+    tokens, pieces = left.shape
+    left_tokens, right_tokens = left.any(axis=1), right.any(axis=1)
+    both = left_tokens & right_tokens
+    a, b, shared = int(left_tokens.sum()), int(right_tokens.sum()), int(both.sum())
     p = float(stats.hypergeom.sf(shared - 1, tokens, a, b))
     yield "token", _Overlap(a, b, shared, a * b / tokens, p)
-    left, right = mine[both].sum(axis=1), theirs[both].sum(axis=1)
-    shared = int((mine & theirs).sum())
-    chance = _sum_of_hypergeometrics(pieces, left, right)[shared:].sum() if both.any() else np.nan
-    expected = float((left * right).sum() / pieces)
-    yield "piece", _Overlap(int(left.sum()), int(right.sum()), shared, expected, float(min(chance, 1.0)))
-    cells = int(mine.sum()), int(theirs.sum())
-    drawn = _shared_cells(mine.sum(axis=1), theirs.sum(axis=1), pieces, draws, seed)
+    left_pieces, right_pieces = left[both].sum(axis=1), right[both].sum(axis=1)
+    shared = int((left & right).sum())
+    chance = _sum_of_hypergeometrics(pieces, left_pieces, right_pieces)[shared:].sum() if both.any() else np.nan
+    expected = float((left_pieces * right_pieces).sum() / pieces)
+    yield "piece", _Overlap(int(left_pieces.sum()), int(right_pieces.sum()), shared, expected, float(min(chance, 1.0)))
+    cells = int(left.sum()), int(right.sum())
+    drawn = _shared_cells(left.sum(axis=1), right.sum(axis=1), pieces, draws, seed)
     p = nulls.as_high(shared, drawn)
     yield "cell", _Overlap(*cells, shared, cells[0] * cells[1] / (tokens * pieces), p)
 
@@ -139,8 +140,8 @@ def _sum_of_hypergeometrics(pieces: int, left: NDArray[Any], right: NDArray[Any]
     """Chances of 0, 1, ... shared pieces in all, of tokens that keep left[i] and right[i] of so many pieces each."""
     total = np.ones(1)
     for a, b in zip(left, right, strict=True):
-        one: NDArray[np.float64] = stats.hypergeom.pmf(np.arange(min(a, b) + 1), pieces, a, b)
-        total = np.convolve(total, one)
+        chances: NDArray[np.float64] = stats.hypergeom.pmf(np.arange(min(a, b) + 1), pieces, a, b)
+        total = np.convolve(total, chances)
     return total
 
 
@@ -149,16 +150,16 @@ def _shared_cells(left: NDArray[Any], right: NDArray[Any], pieces: int, draws: i
     random = np.random.default_rng(seed_of("overlap", seed))
     placed = random.permuted(np.repeat(right[None], draws, axis=0), axis=1)
     counts = np.broadcast_to(left, placed.shape)
-    found: NDArray[np.float64] = random.hypergeometric(counts, pieces - counts, placed).sum(axis=1).astype(np.float64)
-    return found
+    shared: NDArray[np.float64] = random.hypergeometric(counts, pieces - counts, placed).sum(axis=1).astype(np.float64)
+    return shared
 
 
 def _placed(masks: Cells, draws: int, random: np.random.Generator) -> Cells:
     """[draws, S, P, K]: each mask with its tokens, and the pieces of each, placed at random."""
     drawn = random.permuted(np.repeat(masks[None], draws, axis=0), axis=3)
     order = random.random(drawn.shape[:3]).argsort(axis=2)
-    found: Cells = np.take_along_axis(drawn, order[..., None], axis=2)
-    return found
+    placed: Cells = np.take_along_axis(drawn, order[..., None], axis=2)
+    return placed
 
 
 def _mean_jaccard(masks: Cells, level: str) -> NDArray[np.float64]:
@@ -168,11 +169,11 @@ def _mean_jaccard(masks: Cells, level: str) -> NDArray[np.float64]:
     shared = (counts @ counts.transpose(0, 2, 1)).astype(np.float64)  # [N, S, S]
     kept = np.diagonal(shared, axis1=1, axis2=2)
     either = kept[:, :, None] + kept[:, None, :] - shared
-    one, other = np.triu_indices(masks.shape[1], k=1)
-    found: NDArray[np.float64] = (shared / either)[:, one, other].mean(axis=1)
-    return found
+    first, second = np.triu_indices(masks.shape[1], k=1)
+    means: NDArray[np.float64] = (shared / either)[:, first, second].mean(axis=1)
+    return means
 
 
-def _jaccard(found: _Overlap, shared: float) -> float:
-    either = found.kept + found.other_kept - shared
+def _jaccard(overlap: _Overlap, shared: float) -> float:
+    either = overlap.kept + overlap.other_kept - shared
     return shared / either if either else float("nan")

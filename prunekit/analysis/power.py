@@ -18,7 +18,7 @@ class Power:
     """Shares of simulated studies, in [0, 1].
 
     Attributes:
-        difference: that find a true difference of the size asked about.
+        difference: that find a true difference of the size in question.
         equivalence: that find two equal arms equivalent within it.
         false: that find a difference where there is none.
     """
@@ -46,7 +46,7 @@ def simulate(
         effect: the smallest of interest; the margin of equivalence too.
         comparisons: in the family; the first of Holm's correction is what the smallest p must pass, so this is a lower
             bound for the others.
-        draws: simulated studies; a share of 0.8 of 500 is known to +-0.035.
+        draws: simulated studies; a share of 0.8 of 500 is accurate to +-0.035.
 
     Raises:
         ValueError: without strata, or with fewer than two units in each.
@@ -54,16 +54,16 @@ def simulate(
     if not deviations or units < 2:
         raise ValueError("name the deviation of at least one stratum, and two units or more in each")
     random = np.random.default_rng(seed)
-    found = np.zeros(3)
+    counts = np.zeros(3)
     for number in range(draws):
         noise = [random.normal(0.0, deviation, units) for deviation in deviations]
-        shifted = [one + effect for one in noise]
-        found += (
+        shifted = [differences + effect for differences in noise]
+        counts += (
             statistics.sign_flip(shifted, number, flips=_FLIPS) * comparisons < alpha,
             statistics.equivalence(noise, effect) < alpha,
             statistics.sign_flip(noise, number, flips=_FLIPS) * comparisons < alpha,
         )
-    return Power(*(found / draws))
+    return Power(*(counts / draws))
 
 
 def units_for(
@@ -85,8 +85,8 @@ def units_for(
     """
 
     def enough(units: int) -> bool:
-        found = simulate(deviations, units, effect, comparisons=comparisons, alpha=alpha, draws=200)
-        return min(found.difference, found.equivalence) >= power
+        simulated = simulate(deviations, units, effect, comparisons=comparisons, alpha=alpha, draws=200)
+        return min(simulated.difference, simulated.equivalence) >= power
 
     low, high = 1, 2  # too few, perhaps enough
     while not enough(high):

@@ -30,7 +30,7 @@ _WHAT = {
 }
 #: A rank that is lower than its null beyond chance is "hardly" so where it is more than this share of the null's.
 MARKED = 0.75
-#: Matrices that the study asks about.
+#: Matrices that the study is about.
 MATRICES = tuple(_WHAT)
 # of the verdicts, as `prunekit.analysis.ranks` has it
 _ALPHA = 0.01
@@ -47,10 +47,10 @@ def rank_study(verdicts: pd.DataFrame, functional: pd.DataFrame, groups: pd.Data
     """
     refuse_several(verdicts, "round", "stage", "arm", "measure")
     refuse_several(functional, "round", "stage", "arm")
-    found = [lower_than_noise(verdicts, matrix) for matrix in _WHAT]
-    found += [functional_rank(functional, of) for of in ("values", "change")]
-    found += [explained_by_start(verdicts), lower_than_shuffled(groups)]
-    return [*found, _low_rank(found)]
+    conclusions = [lower_than_noise(verdicts, matrix) for matrix in _WHAT]
+    conclusions += [functional_rank(functional, of) for of in ("values", "change")]
+    conclusions += [explained_by_start(verdicts), lower_than_shuffled(groups)]
+    return [*conclusions, _low_rank(conclusions)]
 
 
 def lower_than_noise(verdicts: pd.DataFrame, matrix: str) -> Conclusion:
@@ -69,19 +69,19 @@ def explained_by_start(verdicts: pd.DataFrame) -> Conclusion:
     row = one_row(verdicts, matrix="values", null="initialisation")
     if row is None:
         return unmeasured(question, "the rank of other starts")
-    said = f"the trained prompt has {_against(row, 'prompts fresh from the same initialiser')}"
+    sentence = f"the trained prompt has {_against(row, 'prompts fresh from the same initialiser')}"
     noise = one_row(verdicts, matrix="values", null="noise")
     if noise is not None and _lower(noise) != "yes":
         return Conclusion(
-            question, "no", f"There is nothing to explain, its rank is not shown to be markedly low; {said}."
+            question, "no", f"There is nothing to explain, its rank is not shown to be markedly low; {sentence}."
         )
     match _lower(row):
         case "yes":
-            return Conclusion(question, "no", f"Training took the rank well below that of its start: {said}.")
-        case "not shown":
-            return Conclusion(question, "not shown", f"The start may explain it: {said}.")
+            return Conclusion(question, "no", f"Training took the rank well below that of its start: {sentence}.")
+        case "inconclusive":
+            return Conclusion(question, "inconclusive", f"The start may explain it: {sentence}.")
         case _:
-            return Conclusion(question, "yes", f"The start is of as low a rank, or nearly: {said}.")
+            return Conclusion(question, "yes", f"The start is of as low a rank, or nearly: {sentence}.")
 
 
 def lower_than_shuffled(groups: pd.DataFrame) -> Conclusion:
@@ -90,49 +90,49 @@ def lower_than_shuffled(groups: pd.DataFrame) -> Conclusion:
     row = one_row(groups, matrix="change")
     if row is None:
         return unmeasured(question, "a run on shuffled labels")
-    said = (
+    sentence = (
         f"Its {row['measure']} rank is {row['value']:.2f} with the true labels ({seeds(row['seeds'])}) and "
         f"{row['control_value']:.2f} with shuffled ones ({seeds(row['control_seeds'])}), p = {probability(row['p'])}"
     )
     if row["low_rank"]:
-        return Conclusion(question, "yes", f"{said}: the task makes it low.")
+        return Conclusion(question, "yes", f"{sentence}: the task makes it low.")
     if row["difference"] >= 0:
-        return Conclusion(question, "no", f"{said}: training on shuffled labels ends as low.")
+        return Conclusion(question, "no", f"{sentence}: training on shuffled labels ends as low.")
     few = f"; so few seeds cannot go below {probability(row['smallest_p'])}" if row["smallest_p"] > _ALPHA else ""
-    return Conclusion(question, "not shown", f"{said}{few}.")
+    return Conclusion(question, "inconclusive", f"{sentence}{few}.")
 
 
 def functional_rank(functional: pd.DataFrame, of: str) -> Conclusion:
     """Whether few directions of a matrix, nothing retrained, do what all of them do."""
     question = f"Is the functional rank of {_WHAT[of]} low?"
-    mine = rows(functional, of=of, criterion="loss")
-    singular = rows(mine, directions="singular")
+    of_matrix = rows(functional, of=of, criterion="loss")
+    singular = rows(of_matrix, directions="singular")
     ranks = singular["rank"].dropna() if len(singular) else pd.Series(dtype=float)
     if ranks.empty:
         return unmeasured(question, f"the functional rank of {_WHAT[of]}")
     full, tolerance = int(singular["full"].max()), singular["tolerance"].iloc[0]
-    said = f"{span(ranks)} of {full} directions keep the loss within {tolerance:g} ({seeds(len(ranks))})"
-    random = rows(mine, directions="random")
+    sentence = f"{span(ranks)} of {full} directions keep the loss within {tolerance:g} ({seeds(len(ranks))})"
+    random = rows(of_matrix, directions="random")
     if len(random) and random["rank"].notna().any():
-        said += f"; random directions need {span(random['rank'].dropna())}"
+        sentence += f"; random directions need {span(random['rank'].dropna())}"
     if (ranks == 0).all():
         what = "the prompt changes nothing here" if of == "values" else "training changed nothing that the loss sees"
-        return Conclusion(question, "not shown", f"No direction is needed at all: {what}.")
+        return Conclusion(question, "inconclusive", f"No direction is needed at all: {what}.")
     shares = ranks / full
     if shares.max() <= LOW_SHARE:
-        return Conclusion(question, "yes", f"{capital(said)}: at most {LOW_SHARE:.0%} in every seed.")
+        return Conclusion(question, "yes", f"{capital(sentence)}: at most {LOW_SHARE:.0%} in every seed.")
     if shares.min() > LOW_SHARE:
-        return Conclusion(question, "no", f"{capital(said)}: more than {LOW_SHARE:.0%} in every seed.")
-    return Conclusion(question, "not shown", f"{capital(said)}: the seeds lie on both sides of {LOW_SHARE:.0%}.")
+        return Conclusion(question, "no", f"{capital(sentence)}: more than {LOW_SHARE:.0%} in every seed.")
+    return Conclusion(question, "inconclusive", f"{capital(sentence)}: the seeds lie on both sides of {LOW_SHARE:.0%}.")
 
 
-def _low_rank(found: Sequence[Conclusion]) -> Conclusion:
+def _low_rank(conclusions: Sequence[Conclusion]) -> Conclusion:
     """The claim as a whole: what was learned is low in its spectrum, and low for the model that reads it."""
     question = "Is the learned prompt of low rank?"
-    by = {one.question: one.answer for one in found}
-    learned = by[f"Is {_WHAT['change']} of lower rank than noise?"]
-    used = by[f"Is the functional rank of {_WHAT['change']} low?"]
-    control = by["Is the change of lower rank than that of training on shuffled labels?"]
+    answers = {conclusion.question: conclusion.answer for conclusion in conclusions}
+    learned = answers[f"Is {_WHAT['change']} of lower rank than noise?"]
+    used = answers[f"Is the functional rank of {_WHAT['change']} low?"]
+    control = answers["Is the change of lower rank than that of training on shuffled labels?"]
     match learned, used:
         case "yes", "yes":
             end = {
@@ -141,27 +141,31 @@ def _low_rank(found: Sequence[Conclusion]) -> Conclusion:
             }.get(control, "whether the task or training makes it so was not settled: confirmed as far as it goes.")
             return Conclusion(question, "yes", f"What training added is low in its spectrum and to the model, {end}")
         case "yes", "no":
-            said = "Its spectrum is low, yet the model needs many directions: refuted where it counts."
-            return Conclusion(question, "no", said)
+            sentence = "Its spectrum is low, yet the model needs many directions: refuted where it counts."
+            return Conclusion(question, "no", sentence)
         case (("hardly" | "no"), "yes"):
-            said = "Few directions do the work, but as a matrix it is no lower than noise, or hardly: low in use alone."
-            return Conclusion(question, "hardly", said)
-        case (("hardly" | "no" | "not shown"), "no"):
-            said = "What training added is of low rank neither in its spectrum nor to the model: refuted on this run."
-            return Conclusion(question, "no", said)
-        case (("hardly" | "no"), "not shown"):
-            said = (
+            sentence = (
+                "Few directions do the work, but as a matrix it is no lower than noise, or hardly: low in use alone."
+            )
+            return Conclusion(question, "hardly", sentence)
+        case (("hardly" | "no" | "inconclusive"), "no"):
+            sentence = (
+                "What training added is of low rank neither in its spectrum nor to the model: refuted on this run."
+            )
+            return Conclusion(question, "no", sentence)
+        case (("hardly" | "no"), "inconclusive"):
+            sentence = (
                 "What training added is not of low rank in its spectrum, nor in every seed to the model: not confirmed."
             )
-            return Conclusion(question, "no", said)
+            return Conclusion(question, "no", sentence)
         case _:
-            return Conclusion(question, "not shown", "A part of the evidence is missing or undecided: open.")
+            return Conclusion(question, "inconclusive", "A part of the evidence is missing or undecided: open.")
 
 
 def _lower(row: dict[str, Any]) -> Answer:
-    """Two things are asked: beyond chance, and of a size."""
+    """Lower beyond chance, and by a size that matters."""
     if row["share"] <= MARKED:
-        return "yes" if row["low_rank"] else "not shown"
+        return "yes" if row["low_rank"] else "inconclusive"
     return "hardly" if row["low_rank"] else "no"
 
 

@@ -74,18 +74,18 @@ def table(
     rows = []
     for subject in subjects:
         for name in matrices:
-            mine = subject.matrix(name)
-            found = {one: float(value) for one, value in _measured(singular_values(mine), mine).items()}
+            matrix = subject.matrix(name)
+            measures = {kind: float(value) for kind, value in _measured(singular_values(matrix), matrix).items()}
             for null in (*against, *([SHUFFLED] if controls else [])):
                 drawn = _of_controls(controls, name) if null == SHUFFLED else _of_null(
                     null, subject, name, draws, seed, starts
                 )  # fmt: skip
-                for one, value in found.items():
-                    low, median, high = nulls.band(drawn[one])
-                    p = nulls.as_low(value, drawn[one]) if value else float("nan")
+                for kind, value in measures.items():
+                    low, median, high = nulls.band(drawn[kind])
+                    p = nulls.as_low(value, drawn[kind]) if value else float("nan")
                     rows.append((
-                        *(subject.keys[key] for key in KEYS), name, one, value, largest_rank(subject.keep, name), null,
-                        low, median, high, p, drawn[one].size,
+                        *(subject.keys[key] for key in KEYS), name, kind, value, largest_rank(subject.keep, name), null,
+                        low, median, high, p, drawn[kind].size,
                     ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(TABLE))
 
@@ -102,7 +102,7 @@ def edges(
     """How many directions stand out of noise.
 
     Noise is scaled to have the matrix's own median singular value, which a few large directions hardly move, and once
-    more without those that were found; where half of all directions or more are large, they are taken for noise, and
+    more without those; where half of all directions or more are large, they are taken for noise, and
     the count is too small. A direction of length t in noise of deviation sigma can be seen from about
     t = sigma (P H)^(1/4) on, and no count sees a weaker one.
 
@@ -132,11 +132,11 @@ def edges(
             s = singular_values(subject.matrix(name)).numpy()[:rank]
             s = np.where(s > s.max(initial=0.0) * max(subject.keep.shape) * EPSILON, s, 0.0)  # rounding is no noise
             sigma, limit = edge(s, subject.keep, name)
-            found = []
+            by_null = []
             for null in against:
                 drawn = nulls.singular_values(null, subject, name, draws=draws, seed=seed).numpy()[:, :rank]
-                found.append(_above_noise(s, drawn, alpha))
-            counts, limits, chances = zip(*found, strict=True)
+                by_null.append(_above_noise(s, drawn, alpha))
+            counts, limits, chances = zip(*by_null, strict=True)
             spikes, noise_edge, p = min(counts), max(limits), max(chances)
             above = float((s > limit).sum()) if limit == limit else float("nan")
             rows.append((
@@ -159,19 +159,19 @@ def verdicts(ranks: pd.DataFrame, *, of: str = "entropy", alpha: float = 0.01) -
             combination over seeds, which holds for these seeds of this run); low_rank (bool: p <= alpha). NaN and False
             where the matrices are zero.
     """
-    mine = ranks[(ranks["measure"] == of) & (ranks["null"] != SHUFFLED)]
-    noise = mine[mine["null"].isin(NOISE)]
+    compared = ranks[(ranks["measure"] == of) & (ranks["null"] != SHUFFLED)]
+    noise = compared[compared["null"].isin(NOISE)]
     if set(noise["null"]) == set(NOISE):
         hardest = noise.sort_values(["p", "median"], ascending=[False, True], kind="stable")
         hardest = hardest.groupby([*KEYS, "matrix"], sort=False, dropna=False).head(1)
-        mine = pd.concat([mine, hardest.assign(null=ALL_NOISE)])
+        compared = pd.concat([compared, hardest.assign(null=ALL_NOISE)])
     rows = []
-    for keys, found in mine.groupby([*OVER_SEEDS, "matrix", "measure", "null"], sort=False):
-        p = found["p"].dropna().to_numpy(dtype=float)
+    for keys, seeds in compared.groupby([*OVER_SEEDS, "matrix", "measure", "null"], sort=False):
+        p = seeds["p"].dropna().to_numpy(dtype=float)
         joined = float(stats.combine_pvalues(p, method="fisher").pvalue) if p.size else float("nan")
-        value, median = float(found["value"].mean()), float(found["median"].mean())
+        value, median = float(seeds["value"].mean()), float(seeds["median"].mean())
         rows.append((
-            *keys, len(found), int((p <= alpha).sum()), value, median, value / median if median else float("nan"),
+            *keys, len(seeds), int((p <= alpha).sum()), value, median, value / median if median else float("nan"),
             joined, joined <= alpha,
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(VERDICTS))
@@ -181,8 +181,8 @@ def groups(ranks: pd.DataFrame, control: pd.DataFrame, *, alpha: float = 0.01) -
     """Whether training on the true labels ends at lower ranks than training on shuffled ones; seeds are the units.
 
     Args:
-        ranks: what `table` returned for each; only values are compared, the nulls in them are not.
-        control: what `table` returned for each; only values are compared, the nulls in them are not.
+        ranks: what `table` returned for true labels; only values are compared, not the nulls.
+        control: the same for shuffled labels.
 
     Columns:
         task, model, method, stage, arm, round, matrix, measure; seeds, control_seeds (int); value, control_value,
@@ -194,17 +194,17 @@ def groups(ranks: pd.DataFrame, control: pd.DataFrame, *, alpha: float = 0.01) -
         DataError: where a side has two values for one seed.
     """
     by = [*GROUPED, "matrix", "measure"]
-    sides = [_values(one, by) for one in (ranks, control)]
+    sides = [_values(table, by) for table in (ranks, control)]
     rows = []
     for keys in dict.fromkeys(sides[0].index):
         if keys not in sides[1].index:
             continue
-        mine, other = (np.asarray(side.loc[[keys]], dtype=float) for side in sides)
-        p = _lower(mine, other)
-        smallest = 1 / min(comb(mine.size + other.size, mine.size), _MOST_SPLITS + 1)
-        difference = float(mine.mean() - other.mean())
+        true, shuffled = (np.asarray(side.loc[[keys]], dtype=float) for side in sides)
+        p = _lower(true, shuffled)
+        smallest = 1 / min(comb(true.size + shuffled.size, true.size), _MOST_SPLITS + 1)
+        difference = float(true.mean() - shuffled.mean())
         rows.append((
-            *keys, mine.size, other.size, mine.mean(), other.mean(), difference, p, smallest, p <= alpha,
+            *keys, true.size, shuffled.size, true.mean(), shuffled.mean(), difference, p, smallest, p <= alpha,
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(GROUPS))
 
@@ -220,9 +220,9 @@ def _above_noise(singular: Floats, drawn: Floats, alpha: float) -> tuple[int, fl
     draws = len(drawn)
     ratio = np.sort(drawn[:, 0] / np.median(drawn, axis=1))
     largest = ratio[draws - int(alpha * (draws + 1) + 1e-9)]
-    spikes, found, limit = 0, -1, 0.0
-    while found < spikes < singular.size:
-        found, limit = spikes, float(largest * np.median(singular[min(spikes, singular.size // 2) :]))
+    spikes, before, limit = 0, -1, 0.0
+    while before < spikes < singular.size:
+        before, limit = spikes, float(largest * np.median(singular[min(spikes, singular.size // 2) :]))
         spikes = max(spikes, int((singular > limit).sum()))
     middle = float(np.median(singular))
     p = nulls.as_high(float(singular[0]) / middle, ratio) if middle else 1 / (draws + 1)
@@ -237,13 +237,13 @@ def _of_null(
     null: str, subject: PromptRecord, name: str, draws: int, seed: int, starts: Starts | None
 ) -> dict[str, Floats]:
     drawn = nulls.singular_values(null, subject, name, draws=draws, seed=seed, starts=starts)
-    return {one: value.numpy() for one, value in measure(drawn, max(subject.keep.shape)).items()}
+    return {kind: value.numpy() for kind, value in measure(drawn, max(subject.keep.shape)).items()}
 
 
 def _of_controls(controls: Sequence[PromptRecord], name: str) -> dict[str, Floats]:
     matrices = [subject.matrix(name) for subject in controls]
-    found = [_measured(singular_values(one), one) for one in matrices]
-    return {one: torch.stack([each[one] for each in found]).numpy() for one in MEASURES}
+    measures = [_measured(singular_values(matrix), matrix) for matrix in matrices]
+    return {kind: torch.stack([of_prompt[kind] for of_prompt in measures]).numpy() for kind in MEASURES}
 
 
 def _values(ranks: pd.DataFrame, by: list[str]) -> pd.Series[Any]:
@@ -254,15 +254,15 @@ def _values(ranks: pd.DataFrame, by: list[str]) -> pd.Series[Any]:
     return each.set_index(by)["value"]
 
 
-def _lower(mine: Floats, other: Floats) -> float:
+def _lower(first: Floats, second: Floats) -> float:
     """The chance that seeds shared at random between two groups give a first mean as low."""
-    joined = np.concatenate([mine, other])
-    reached = mine.sum() + TIE * np.abs(joined).sum()
-    if comb(joined.size, mine.size) <= _MOST_SPLITS:
-        sums = np.array([joined[list(some)].sum() for some in combinations(range(joined.size), mine.size)])
+    joined = np.concatenate([first, second])
+    reached = first.sum() + TIE * np.abs(joined).sum()
+    if comb(joined.size, first.size) <= _MOST_SPLITS:
+        sums = np.array([joined[list(group)].sum() for group in combinations(range(joined.size), first.size)])
         return float(np.mean(sums <= reached))
     random = np.random.default_rng(0)
-    sums = random.permuted(np.repeat(joined[None], _MOST_SPLITS, axis=0), axis=1)[:, : mine.size].sum(axis=1)
+    sums = random.permuted(np.repeat(joined[None], _MOST_SPLITS, axis=0), axis=1)[:, : first.size].sum(axis=1)
     return float((1 + np.count_nonzero(sums <= reached)) / (1 + _MOST_SPLITS))
 
 

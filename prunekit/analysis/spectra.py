@@ -48,8 +48,8 @@ def singular_values(matrices: Tensor) -> Tensor:
     """
     if not bool(torch.isfinite(matrices).all()):
         raise DivergedError("NaN or infinite entries have no singular values")
-    found: Tensor = torch.linalg.svdvals(matrices.double())
-    return found
+    values: Tensor = torch.linalg.svdvals(matrices.double())
+    return values
 
 
 def measure(singular: Tensor, longest: int) -> dict[str, Tensor]:
@@ -60,23 +60,23 @@ def measure(singular: Tensor, longest: int) -> dict[str, Tensor]:
     """
     s = singular.double()
     largest = s.amax(dim=-1, keepdim=True)
-    some = largest.squeeze(-1) > 0
+    not_zero = largest.squeeze(-1) > 0
     scaled = s / torch.where(largest > 0, largest, 1.0)  # no square underflows
     square = scaled**2
     total = square.sum(dim=-1)
-    safe = torch.where(some, total, 1.0)
-    share = scaled / torch.where(some, scaled.sum(dim=-1), 1.0)[..., None]
+    safe = torch.where(not_zero, total, 1.0)
+    share = scaled / torch.where(not_zero, scaled.sum(dim=-1), 1.0)[..., None]
     cumulative = square.sort(dim=-1, descending=True).values.cumsum(dim=-1) / safe[..., None]
-    found = {
+    measures = {
         "numerical": (scaled > longest * EPSILON).sum(dim=-1).double(),
         "stable": total,
         "entropy": torch.special.entr(share).sum(dim=-1).exp(),
-        "participation": total**2 / torch.where(some, (square**2).sum(dim=-1), 1.0),
+        "participation": total**2 / torch.where(not_zero, (square**2).sum(dim=-1), 1.0),
     }
     for percent in (90, 95, 99):
         short = (cumulative < percent / 100 * (1 - _TIE)).sum(dim=-1) + 1
-        found[f"energy_{percent}"] = short.double()
-    return {name: torch.where(some, value, 0.0) for name, value in found.items()}
+        measures[f"energy_{percent}"] = short.double()
+    return {name: torch.where(not_zero, value, 0.0) for name, value in measures.items()}
 
 
 def spectrum(
@@ -104,7 +104,7 @@ def spectrum(
             value; NaN where pieces are dropped). A row for each index and null.
     """
     tables = [
-        _one(subject, name, null, draws, seed, starts)
+        _of_matrix(subject, name, null, draws, seed, starts)
         for subject in subjects
         for name in matrices
         for null in against
@@ -112,7 +112,9 @@ def spectrum(
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(SPECTRUM))
 
 
-def _one(subject: PromptRecord, name: str, null: str, draws: int, seed: int, starts: Starts | None) -> pd.DataFrame:
+def _of_matrix(
+    subject: PromptRecord, name: str, null: str, draws: int, seed: int, starts: Starts | None
+) -> pd.DataFrame:
     s = singular_values(subject.matrix(name)).numpy()
     drawn = nulls.singular_values(null, subject, name, draws=draws, seed=seed, starts=starts).numpy()
     norm = np.sqrt((s**2).sum())
@@ -141,10 +143,10 @@ def edge(singular: np.ndarray[Any, np.dtype[np.float64]], keep: Tensor, name: st
     if rank < 1:
         return float("nan"), float("nan")
     sigma = limit = 0.0
-    large, found = 0, -1
-    while found < large < rank:
+    large, before = 0, -1
+    while before < large < rank:
         # what is left of a matrix without its largest directions is noise of a smaller shape
-        found, rows, columns = large, rank - large, longest - large
+        before, rows, columns = large, rank - large, longest - large
         sigma = float(np.median(singular[large:rank])) / np.sqrt(columns * _median_square(rows / columns))
         limit = sigma * (np.sqrt(rows) + np.sqrt(columns))
         large = max(large, min(int((singular[:rank] > limit).sum()), rank // 2))

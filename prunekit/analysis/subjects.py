@@ -55,12 +55,12 @@ class PromptRecord:
             raise ValueError(f'no matrix is called "{name}"; there are {", ".join(MATRICES)}')
         match name.removesuffix(CENTRED):
             case "values":
-                found = self.values.double()
+                matrix = self.values.double()
             case "start":
-                found = self.origin.double()
+                matrix = self.origin.double()
             case _:
-                found = self.values.double() - self.origin.double()
-        kept = found[self.mask.token] * self.keep
+                matrix = self.values.double() - self.origin.double()
+        kept = matrix[self.mask.token] * self.keep
         if not bool(torch.isfinite(kept).all()):
             which = ", ".join(f"{key} {self.keys[key]}" for key in ("run", "seed", "round") if key in self.keys)
             raise DivergedError(f"the {name} of {which} hold NaN or infinite numbers, which have no spectrum")
@@ -101,12 +101,12 @@ def largest_rank(keep: Tensor, name: str) -> int:
 
 
 def plain(values: Tensor, origin: Tensor | None = None, keys: Mapping[str, Any] | None = None) -> PromptRecord:
-    """A subject of values [P, H] alone, nothing dropped; for matrices that come from no run.
+    """A prompt of values [P, H] alone, nothing dropped; for matrices that come from no run.
 
     Args:
         origin: [P, H], zeros by default.
-        keys: those that are known; the others are empty.
+        keys: some of `KEYS`; the others are empty.
     """
     start = torch.zeros_like(values) if origin is None else origin
-    known = dict.fromkeys(KEYS, "") | {"seed": 0, "round": 0} | dict(keys or {})
-    return PromptRecord(known, values, start, start, Mask.full(len(values), 1))
+    all_keys = dict.fromkeys(KEYS, "") | {"seed": 0, "round": 0} | dict(keys or {})
+    return PromptRecord(all_keys, values, start, start, Mask.full(len(values), 1))

@@ -65,14 +65,14 @@ def exponents(
                 nothing = float("nan")
                 rows.append((*keys, nothing, 0, *[nothing] * 7, "too few values"))
                 continue
-            found = fit(squares)
+            law = fit(squares)
             noise = nulls.singular_values("gaussian", subject, name, draws=draws, seed=seed).numpy()[:, :rank]
             null = fit(noise**2).exponent
-            exponent = float(found.exponent[0])
-            fits, p = _goodness(squares[0], found, draws, seed), nulls.as_low(exponent, null)
+            exponent = float(law.exponent[0])
+            fits, p = _goodness(squares[0], law, draws, seed), nulls.as_low(exponent, null)
             finding = "no power law" if fits <= _REFUTED else "as noise" if p > alpha else "heavier than noise"
             rows.append((
-                *keys, exponent, int(found.points[0]), float(found.smallest[0]), float(found.ks[0]), fits,
+                *keys, exponent, int(law.points[0]), float(law.smallest[0]), float(law.ks[0]), fits,
                 *nulls.band(null), p, finding,
             ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -97,18 +97,18 @@ def fit(samples: Floats) -> Fit:
         rank = np.arange(points)
         ks = np.maximum(np.abs(above - rank / points), np.abs(above - (rank + 1) / points)).max(axis=1)
         better = np.isfinite(exponent) & (ks < best.ks)
-        found = (exponent, falling[:, points - 1], ks, np.full(len(samples), float(points)))
-        best = Fit(*(np.where(better, new, old) for new, old in zip(found, best, strict=True)))
+        tried = (exponent, falling[:, points - 1], ks, np.full(len(samples), float(points)))
+        best = Fit(*(np.where(better, new, old) for new, old in zip(tried, best, strict=True)))
     return best
 
 
-def _goodness(sample: Floats, found: Fit, draws: int, seed: int) -> float:
+def _goodness(sample: Floats, law: Fit, draws: int, seed: int) -> float:
     """The chance that a sample of the fitted law, its body drawn from the sample's own, fits as badly."""
     random = np.random.default_rng(seed_of("power law", seed))
-    exponent, smallest, points = float(found.exponent[0]), float(found.smallest[0]), int(found.points[0])
+    exponent, smallest, points = float(law.exponent[0]), float(law.smallest[0]), int(law.points[0])
     body = sample[sample < smallest]
     shape = (draws, sample.size)
     drawn = smallest * (1 - random.random(shape)) ** (-1 / (exponent - 1))
     if body.size:
         drawn = np.where(random.random(shape) < points / sample.size, drawn, random.choice(body, shape))
-    return nulls.as_high(float(found.ks[0]), fit(drawn).ks)
+    return nulls.as_high(float(law.ks[0]), fit(drawn).ks)

@@ -4,10 +4,7 @@ XPrompt (Ma et al. 2022, section 1) calls a token negative where the prompt does
 absolute values and cannot tell such a token from a needed one; what leaving it out costs each example
 (`prunekit.engine.ablation`) can. Of many units some lie below zero by chance alone: so each is tested, the tests are
 corrected for their number, and what was chosen on one split is tested again on another.
-
-Scores beside these costs, how far they agree, and the nearest words are in `prunekit.analysis.unit_scores`, whose
-functions can
-be had here too.
+Scores beside these costs, how far they agree, and the nearest words are in `prunekit.analysis.unit_scores`.
 """
 
 from __future__ import annotations
@@ -19,11 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from prunekit.analysis.unit_scores import agreement, beside, nearest_words, ranked
 from prunekit.support.seeding import seed_of
-from prunekit.support.statistics import TIE, Floats, holm
+from prunekit.support.statistics import TIE, Floats, holm, t_intervals
 
 # sign flips drawn at a time: 40 MB of signs for 5,000 examples
 _BLOCK = 1000
@@ -113,16 +108,14 @@ def _checked(costs: ArrayLike) -> Floats:
 
 def _tested(costs: Floats, alpha: float, resamples: int, seed: int) -> pd.DataFrame:
     """Columns cost, low, high, p, p_corrected, passed; a row for each row of costs."""
-    count, examples = costs.shape
-    mean = costs.mean(axis=1)
-    margin = stats.t.ppf(0.975, examples - 1) * costs.std(axis=1, ddof=1) / examples**0.5
-    p = _sign_flip(costs, max(resamples, ceil(count / alpha)), seed)
+    low, high = t_intervals(costs, 0.95)
+    p = _sign_flip(costs, max(resamples, ceil(len(costs) / alpha)), seed)
     corrected = holm(p)
     return pd.DataFrame(
         {
-            "cost": mean,
-            "low": mean - margin,
-            "high": mean + margin,
+            "cost": costs.mean(axis=1),
+            "low": low,
+            "high": high,
             "p": p,
             "p_corrected": corrected,
             "passed": corrected < alpha,
@@ -144,6 +137,3 @@ def _sign_flip(costs: Floats, resamples: int, seed: int) -> Floats:
         signs = draw.integers(2, size=shape, dtype=np.int8) * 2.0 - 1.0
         as_low += (signs @ costs.T <= limit).sum(axis=0)
     return as_low / (resamples + 1)
-
-
-__all__ = ["agreement", "beside", "confirm", "nearest_words", "negative", "ranked"]

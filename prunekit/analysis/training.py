@@ -34,16 +34,16 @@ def path(
             against "gaussian").
     """
     tables = []
-    for one in prompts:
-        steps = sorted(one.values)
-        found = ranks.table(
-            [replace(one.at(step), keys={**one.keys, "round": step}) for step in steps],
+    for prompt in prompts:
+        steps = sorted(prompt.values)
+        measured = ranks.table(
+            [replace(prompt.at(step), keys={**prompt.keys, "round": step}) for step in steps],
             matrices=matrices,
             against=("gaussian",),
             draws=draws,
             seed=seed,
-        )  # the step rides in place of the round, which is that of the snapshots
-        tables.append(found.assign(step=found["round"], round=one.keys["round"]))
+        )  # the step stands in place of the round, which is that of the snapshots
+        tables.append(measured.assign(step=measured["round"], round=prompt.keys["round"]))
     return _joined(tables, PATH)
 
 
@@ -55,13 +55,13 @@ def positive(prompts: Sequence[Snapshots]) -> pd.DataFrame:
             numerical (rank of P, which `positive` bounds from above, since U and V do not stay orthogonal).
     """
     rows = []
-    for one in prompts:
-        for step, sigma in sorted((one.sigma or {}).items()):
-            values = one.values[step]
+    for prompt in prompts:
+        for step, sigma in sorted((prompt.sigma or {}).items()):
+            values = prompt.values[step]
             rank = measure(singular_values(values), max(values.shape))["numerical"]
             alive = sigma > 0
             rows.append((
-                *(one.keys[key] for key in KEYS), step, int(alive.sum()), float(sigma[alive].double().sum()),
+                *(prompt.keys[key] for key in KEYS), step, int(alive.sum()), float(sigma[alive].double().sum()),
                 len(sigma), int(rank),
             ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(POSITIVE))
@@ -84,12 +84,12 @@ def pruning(
     """
     tables = []
     for when in ("pruned", "trained"):
-        some = [replace(one, values=one.start) if when == "pruned" else one for one in subjects]
-        found = ranks.table(some, matrices=matrices, against=("gaussian",), draws=draws, seed=seed)
-        tables.append(found.assign(when=when))
+        prompts = [replace(prompt, values=prompt.start) if when == "pruned" else prompt for prompt in subjects]
+        measured = ranks.table(prompts, matrices=matrices, against=("gaussian",), draws=draws, seed=seed)
+        tables.append(measured.assign(when=when))
     return _joined(tables, PRUNING)
 
 
 def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
-    found = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    return found.reindex(columns=list(columns))
+    joined = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return joined.reindex(columns=list(columns))

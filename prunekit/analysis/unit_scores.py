@@ -1,8 +1,7 @@
 """Importance seen from several sides: scores beside what leaving a unit out costs, and the words that lie nearest.
 
 A score is an estimate; leave-one-out and Shapley values are measured (`prunekit.engine.ablation`). Whether a score
-ranks units
-as the measurement does is a question of rank correlation, with an interval, since 20 tokens tell little.
+ranks units as the measurement does is a question of rank correlation, with an interval, since 20 tokens tell little.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from prunekit.analysis import nulls
 from prunekit.analysis.subjects import KEYS
-from prunekit.pruning.scores import MEASURED_SCORES, SCORES
+from prunekit.pruning.scores import MEASURED_SCORES, SCORES, LeaveOneOut
 from prunekit.support.errors import DataError
 from prunekit.support.seeding import generator
 
@@ -47,16 +46,16 @@ def ranked(scores: pd.DataFrame) -> pd.DataFrame:
             NaN at level token), units (how many are ranked).
     """
     group = [*KEYS, "kind", "level"]
-    found = scores.copy()
-    found["rank"] = found.groupby(group, sort=False)["score"].rank(method="min", ascending=False)
-    inside = found.groupby([*group, "token"], sort=False)["score"].rank(method="min", ascending=False)
-    found["rank_in_token"] = inside.where(found["level"] == "piece")
-    found["units"] = found.groupby(group, sort=False)["score"].transform("count").astype(int)
-    return found
+    table = scores.copy()
+    table["rank"] = table.groupby(group, sort=False)["score"].rank(method="min", ascending=False)
+    inside = table.groupby([*group, "token"], sort=False)["score"].rank(method="min", ascending=False)
+    table["rank_in_token"] = inside.where(table["level"] == "piece")
+    table["units"] = table.groupby(group, sort=False)["score"].transform("count").astype(int)
+    return table
 
 
 def beside(scores: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """One row for each token and each piece, with everything that is known of its importance side by side.
+    """One row for each token and each piece, with everything that was measured of its importance side by side.
 
     Args:
         scores: of `tables.scores`.
@@ -65,7 +64,7 @@ def beside(scores: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
 
     Columns:
         `KEYS`; level, token, piece (-1 at level token); kept (bool), norm, dropped_in; a column for each of `KINDS`
-            (NaN where it is not known); low, high (95 % interval of leave-one-out over examples, not corrected);
+            (NaN where it was not measured); low, high (95 % interval of leave-one-out over examples, not corrected);
             negative (of leave-one-out; NA where not measured); confirmed (on test as well; NA).
 
     Raises:
@@ -75,18 +74,18 @@ def beside(scores: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
         raise DataError("a unit has two scores of one kind; give one stage of each run")
     wide = scores.pivot(index=list(UNIT), columns="kind", values="score").reset_index()
     facts = scores.drop_duplicates(list(UNIT))[[*UNIT, "kept", "norm", "dropped_in"]]
-    found = facts.merge(wide, on=list(UNIT), how="left", sort=False)
+    table = facts.merge(wide, on=list(UNIT), how="left", sort=False)
     for kind in MEASURED:
-        mine = measured[measured["kind"] == kind].sort_values("examples", ascending=False, kind="stable")
-        mine = mine.drop_duplicates(list(UNIT)).rename(columns={"score": kind})
-        more = ["low", "high", "negative", "confirmed"] if kind == "leave-one-out" else []
-        found = found.merge(mine[[*UNIT, kind, *more]], on=list(UNIT), how="left", sort=False)
+        of_kind = measured[measured["kind"] == kind].sort_values("examples", ascending=False, kind="stable")
+        of_kind = of_kind.drop_duplicates(list(UNIT)).rename(columns={"score": kind})
+        more = ["low", "high", "negative", "confirmed"] if kind == LeaveOneOut.name else []
+        table = table.merge(of_kind[[*UNIT, kind, *more]], on=list(UNIT), how="left", sort=False)
     columns = [*UNIT, "kept", "norm", "dropped_in", *KINDS, "low", "high", "negative", "confirmed"]
-    return found.reindex(columns=columns).astype({"negative": "boolean", "confirmed": "boolean"})
+    return table.reindex(columns=columns).astype({"negative": "boolean", "confirmed": "boolean"})
 
 
 def agreement(units: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
-    """How alike two kinds of importance rank the kept units, for every two that are known.
+    """How alike two kinds of importance rank the kept units, for every two that there are.
 
     Args:
         units: of `beside`.
@@ -99,10 +98,10 @@ def agreement(units: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
             corrected).
     """
     rows = []
-    for keys, found in units[units["kept"]].groupby([*KEYS, "level"], sort=False):
-        known = [kind for kind in KINDS if found[kind].notna().any()]
-        for first, second in combinations(known, 2):
-            both = found[[first, second]].dropna().to_numpy(dtype=float)
+    for keys, of_prompt in units[units["kept"]].groupby([*KEYS, "level"], sort=False):
+        kinds = [kind for kind in KINDS if of_prompt[kind].notna().any()]
+        for first, second in combinations(kinds, 2):
+            both = of_prompt[[first, second]].dropna().to_numpy(dtype=float)
             count = len(both)
             if count < 3 or not np.ptp(both, axis=0).all():
                 spearman = kendall = (float("nan"),) * 4
@@ -126,7 +125,7 @@ def nearest_words(
     draws: int = 199,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The words whose embeddings point most nearly where a token does: a hint, and nothing more.
+    """The words whose embeddings point most nearly as a token does: a hint, and nothing more.
 
     Every vector has a nearest word, and prompts that are trained hardly ever mean theirs. So each is set against what
     random directions have for nearest; and against where it came from, since a prompt that started as words lies near
@@ -160,10 +159,10 @@ def nearest_words(
     best = noise.amax(dim=1).double().numpy()
     low, median, high = nulls.band(best)
     cosines = _unit(vectors) @ unit.T
-    began = [""] * len(values) if start is None else [words[one] for one in (_unit(start.float()) @ unit.T).argmax(1)]
+    began = [""] * len(values) if start is None else [words[word] for word in (_unit(start.float()) @ unit.T).argmax(1)]
     rows = []
     for token, (vector, row) in enumerate(zip(vectors, cosines, strict=True)):
-        # |p - e|^2 of a vector of this norm, whose cosine with e is known
+        # |p - e|^2 of a vector of this norm, with a cosine to e
         size = vector.norm()
         apart = (size**2 + sizes**2 - 2 * size * sizes * noise).amin(dim=1).clamp(min=0).sqrt()
         near = row.topk(min(top, len(words)))
@@ -177,8 +176,8 @@ def nearest_words(
 
 def _unit(vectors: Tensor) -> Tensor:
     """[N, H] of length 1; zeros stay zeros."""
-    found: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-    return found
+    units: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    return units
 
 
 def _interval(value: float, error: float, count: int, confidence: float) -> tuple[float, float, float]:

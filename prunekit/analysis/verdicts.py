@@ -2,7 +2,7 @@
 
 *holds*: the difference is as claimed, beyond chance. *other way*: beyond chance, against the claim. *equivalent within
 m*: closer than the margin m, beyond doubt. *inconclusive*: none of these is shown. Where no unit differs at all, that
-is said instead: *all n equal*.
+is said instead: *all n equal*. What was measured without the power to decide has *no verdict*.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 HOLDS = "holds"
 OTHER_WAY = "other way"
 INCONCLUSIVE = "inconclusive"
+NO_VERDICT = "no verdict"
+_EQUIVALENT = "equivalent within "
 
 
 def equivalent(margin: float) -> str:
@@ -18,12 +20,12 @@ def equivalent(margin: float) -> str:
     Args:
         margin: in units of the measure.
     """
-    return f"equivalent within {margin:g}"
+    return f"{_EQUIVALENT}{margin:g}"
 
 
 def is_equivalent(verdict: str) -> bool:
     """Whether a verdict is one of equivalence, within whatever margin."""
-    return verdict.startswith("equivalent within ")
+    return verdict.startswith(_EQUIVALENT)
 
 
 def all_equal(units: int) -> str:

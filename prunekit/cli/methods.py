@@ -19,12 +19,12 @@ def methods(
 ) -> None:
     """List the parameterisations of a prompt, with what each trains on the chosen model."""
     from prunekit.experiment.prepare import model_of
-    from prunekit.experiment.prompt_method import listed
+    from prunekit.experiment.prompt_method import list_methods
 
     flags = {name: value for name, value in settings.items() if value is not None}
     # any task does: only the model is asked
     width = model_of(settings_io.experiment(None, {"task": "testbed/first-animal"} | flags)).width
-    descriptions = listed(prompt_tokens, width)
+    descriptions = list_methods(prompt_tokens, width)
     if json:
         terminal.write_json(descriptions)
         return

@@ -36,7 +36,7 @@ def leave_one_out(
     level: Level = "token",
     *,
     only: Tensor | None = None,
-    tick: Callable[[int], None] = lambda done: None,
+    tick: Callable[[int], None] = lambda count: None,
 ) -> Ablation:
     """What leaving out each kept token, or each kept piece of each kept token, does to each example, exactly.
 
@@ -55,7 +55,7 @@ def shapley(
     permutations: int = 16,
     level: Level = "token",
     seed: int = 0,
-    tick: Callable[[int], None] = lambda done: None,
+    tick: Callable[[int], None] = lambda count: None,
 ) -> ShapleyValues:
     """Shapley values of the kept units; the arguments are those of `prunekit.pruning.scores.Shapley.measure`.
 

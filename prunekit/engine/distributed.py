@@ -55,19 +55,20 @@ class ProcessGroup:
         message = torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(self.device)
         torch.distributed.all_reduce(message)
         self.sent += message.numel()
-        for tensor, summed in zip(tensors, message.split([one.numel() for one in tensors]), strict=True):
+        for tensor, summed in zip(tensors, message.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.detach().copy_(summed.view(tensor.shape))
 
     def add_gradients(self, modules: Sequence[nn.Module]) -> None:
         """Put the sums of gradients over all processes in their place."""
         if self.size > 1:
-            self.add(*[one.grad for module in modules for one in module.parameters() if one.grad is not None])
+            weights = [weight for module in modules for weight in module.parameters()]
+            self.add(*[weight.grad for weight in weights if weight.grad is not None])
 
     def total(self, count: int) -> int:
         """The sum of a count over all processes."""
-        told = torch.tensor([count])
-        self.add(told)
-        return int(told.item())
+        total = torch.tensor([count])
+        self.add(total)
+        return int(total.item())
 
     def says(self, answer: bool) -> bool:
         """Rank 0's answer, for all; who comes last makes the others wait."""
@@ -77,8 +78,8 @@ class ProcessGroup:
         """Raises: PrunekitError where the processes have not come to the same bytes."""
         if self.size == 1:
             return
-        own = torch.tensor([int(digest[start : start + 8], 16) for start in range(0, 64, 8)], device=self.device)
-        least, most = own.clone(), own.clone()
+        words = torch.tensor([int(digest[start : start + 8], 16) for start in range(0, 64, 8)], device=self.device)
+        least, most = words.clone(), words.clone()
         torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
         torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
         if not torch.equal(least, most):
@@ -126,24 +127,24 @@ def team() -> ProcessGroup:
 
 def evaluate(prompts: PromptBatch, model: FrozenModel, examples: Sequence[Encoded]) -> Evaluation:
     """As `prunekit.engine.evaluate.evaluate`, each process of the team doing its part of the examples."""
-    us = team()
-    part = alone.evaluate(prompts, model, us.part(examples))
-    if us.size == 1:
+    group = team()
+    part = alone.evaluate(prompts, model, group.part(examples))
+    if group.size == 1:
         return part
     shape = (prompts.members, len(examples))
     whole = Evaluation(torch.zeros(shape), torch.zeros(shape, dtype=torch.long), torch.zeros(shape))
-    for own, all_of_it in zip(vars(part).values(), vars(whole).values(), strict=True):
-        all_of_it[:, us.rank :: us.size] = own
-    us.add(whole.losses, whole.scores)
-    us.add(whole.chosen)
+    for of_part, of_all in zip(vars(part).values(), vars(whole).values(), strict=True):
+        of_all[:, group.rank :: group.size] = of_part
+    group.add(whole.losses, whole.scores)
+    group.add(whole.chosen)
     return whole
 
 
 def from_leader(team: ProcessGroup, numbers: Sequence[int]) -> list[int]:
     """Rank 0's numbers, for all."""
-    told = torch.tensor([number if team.leads else 0 for number in numbers])
-    team.add(told)
-    return [int(number) for number in told]
+    sums = torch.tensor([number if team.leads else 0 for number in numbers])
+    team.add(sums)
+    return [int(number) for number in sums]
 
 
 __all__ = ["ALONE", "ProcessGroup", "evaluate", "from_leader", "join", "team"]

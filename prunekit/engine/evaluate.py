@@ -16,7 +16,7 @@ _ROWS = 128
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Losses and scores Float[S, N], and chosen Int[S, N], the place of each example's best-ranked choice.
+    """Losses and scores Float[S, N], and chosen Int[S, N], the index of each example's best-ranked choice.
 
     Of one member alone, all three are [N].
     """
@@ -30,44 +30,44 @@ def evaluate(prompts: PromptBatch, model: FrozenModel, examples: Sequence[Encode
     """Losses and choices of every member on all examples, in the given order; batches are cut by length."""
     shape = (prompts.members, len(examples))
     losses, scores, chosen = torch.empty(shape), torch.empty(shape), torch.empty(shape, dtype=torch.long)
-    for places, judged in _judged(prompts, model, examples):
-        best = judged.logits.max(dim=-1)
-        losses[:, places] = judged.losses.float().cpu()
-        scores[:, places] = best.values.float().cpu()
-        chosen[:, places] = best.indices.cpu()
+    for indices, answers in _answers(prompts, model, examples):
+        best = answers.logits.max(dim=-1)
+        losses[:, indices] = answers.losses.float().cpu()
+        scores[:, indices] = best.values.float().cpu()
+        chosen[:, indices] = best.indices.cpu()
     return Evaluation(losses, chosen, scores)
 
 
 def choice_scores(prompts: PromptBatch, model: FrozenModel, examples: Sequence[Encoded]) -> list[Tensor]:
     """Of each example the scores [S, C] of its own C choices, of which `evaluate` chooses the best."""
     scores = [torch.empty(0)] * len(examples)
-    for places, judged in _judged(prompts, model, examples):
-        for row, place in enumerate(places):
-            scores[place] = judged.logits[:, row, : len(examples[place].choices)].float().cpu()
+    for indices, answers in _answers(prompts, model, examples):
+        for row, index in enumerate(indices):
+            scores[index] = answers.logits[:, row, : len(examples[index].choices)].float().cpu()
     return scores
 
 
-def _judged(
+def _answers(
     prompts: PromptBatch, model: FrozenModel, examples: Sequence[Encoded]
 ) -> Iterator[tuple[list[int], Predictions]]:
     """Which examples a batch holds, and what the members answer to them."""
-    order = sorted(range(len(examples)), key=lambda place: (examples[place].length, place))
-    for places in _chunks(order, examples, model, prompts.members):
-        batch = model.batch([[examples[place] for place in places]], every_choice=True)
+    order = sorted(range(len(examples)), key=lambda index: (examples[index].length, index))
+    for indices in _chunks(order, examples, model, prompts.members):
+        batch = model.batch([[examples[index] for index in indices]], every_choice=True)
         with torch.no_grad():
-            judged = model.forward(prompts, batch)
-        yield places, judged
+            answers = model.forward(prompts, batch)
+        yield indices, answers
 
 
 def _chunks(order: list[int], examples: Sequence[Encoded], model: FrozenModel, members: int) -> Iterator[list[int]]:
     """Places in `order`, cut so that a batch has about _ROWS rows."""
     chunk: list[int] = []
     rows = 1
-    for place in order:
-        rows = max(rows, len(model.layout(examples[place], every_choice=True).inputs))
+    for index in order:
+        rows = max(rows, len(model.layout(examples[index], every_choice=True).inputs))
         if chunk and (len(chunk) + 1) * rows * members > _ROWS:
             yield chunk
-            chunk, rows = [], len(model.layout(examples[place], every_choice=True).inputs)
-        chunk.append(place)
+            chunk, rows = [], len(model.layout(examples[index], every_choice=True).inputs)
+        chunk.append(index)
     if chunk:
         yield chunk

@@ -19,8 +19,9 @@ class Plan:
     Attributes:
         train_steps: optimiser updates.
         evaluate_every: updates between evaluations on validation.
-        patience: evaluations without a better one before a member stops. Learning rates are per update; warmup_fraction
-            is of train_steps.
+        patience: evaluations without a better one before a member stops.
+        learning_rate: of the prompt, per update.
+        warmup_fraction: of train_steps.
         train_prompt: with False the prompt stays frozen at its start and only a head learns (a base line).
     """
 
@@ -48,11 +49,13 @@ class MemberOptimizer:
     def __init__(self, member: Member, plan: Plan) -> None:
         # each part's parameters, and its rate; the numbers of a method that move the input may have their own
         prompt = member.masked.prompt
-        own = {id(getattr(prompt, name)) for name in prompt.offset_parameters}
-        offset = plan.learning_rate if prompt.offset_rate is None else prompt.offset_rate.beside(plan.learning_rate)
+        offsets = {id(getattr(prompt, name)) for name in prompt.offset_parameters}
+        offset_rate = (
+            plan.learning_rate if prompt.offset_rate is None else prompt.offset_rate.beside(plan.learning_rate)
+        )
         parts = [
-            (plan.learning_rate, [one for one in prompt.parameters() if id(one) not in own]),
-            (offset, [one for one in prompt.parameters() if id(one) in own]),
+            (plan.learning_rate, [weight for weight in prompt.parameters() if id(weight) not in offsets]),
+            (offset_rate, [weight for weight in prompt.parameters() if id(weight) in offsets]),
             (plan.head_learning_rate, list(member.head.parameters())),
         ]
         self.pairs = [(weight, nn.Parameter(weight.data.view(-1))) for _, weights in parts for weight in weights]
@@ -62,9 +65,9 @@ class MemberOptimizer:
         self.inner = _optimizer([{"params": flat} for _, flat in filled], plan)
         self.warmup_steps = max(1, math.ceil(plan.warmup_fraction * plan.train_steps))
 
-    def step(self, done: int) -> None:
-        """One update, `done` updates having been made."""
-        factor = min(1.0, (done + 1) / self.warmup_steps)
+    def step(self, updates: int) -> None:
+        """One update, after `updates` earlier ones."""
+        factor = min(1.0, (updates + 1) / self.warmup_steps)
         for group, rate in zip(self.inner.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         for weight, vector in self.pairs:  # the vector shares the weight's storage
@@ -80,7 +83,7 @@ def _optimizer(groups: list[dict[str, Any]], plan: Plan) -> torch.optim.Optimize
             from transformers.optimization import Adafactor
 
             fixed = dict(scale_parameter=False, relative_step=False, warmup_init=False)  # else it ignores the rate
-            made: torch.optim.Optimizer = Adafactor(
+            adafactor: torch.optim.Optimizer = Adafactor(
                 groups, lr=plan.learning_rate, weight_decay=plan.weight_decay, **fixed
             )
-            return made
+            return adafactor

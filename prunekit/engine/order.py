@@ -19,12 +19,14 @@ _PART = 4
 
 
 def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, number: int, epoch: int) -> list[list[int]]:
-    """The batches of one epoch of a member, as places in `lengths`, each of min(batch_size, N) examples.
+    """The batches of one epoch of a member, as indices into `lengths`, each of min(batch_size, N) examples.
 
     Args:
         lengths: tokens of each of the N examples.
-        number: the round. What does not fill a batch is left out of the epoch; the permutation is another in every
-            epoch, so that each example has its turn.
+        number: the round.
+
+    What does not fill a batch is left out of the epoch; the permutation is another in every epoch, so that each example
+    has its turn.
     """
     size = min(batch_size, len(lengths))
     shuffled = torch.randperm(len(lengths), generator=generator("order", seed, number, epoch)).tolist()
@@ -35,8 +37,8 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, number: in
         window = sorted(shuffled[start : start + span], key=lengths.__getitem__)
         cut = [window[first : first + size] for first in range(0, len(window), size)]
         # named without the seed: members side by side see short and long texts at the same updates
-        turns = torch.randperm(len(cut), generator=generator("batches", number, epoch, start)).tolist()
-        batches += [cut[turn] for turn in turns]
+        order = torch.randperm(len(cut), generator=generator("batches", number, epoch, start)).tolist()
+        batches += [cut[number] for number in order]
     return batches
 
 

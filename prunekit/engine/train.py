@@ -22,7 +22,7 @@ from prunekit.support.seeding import seed_of
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What is learned from and chosen on.
+    """What a prompt is trained on and chosen on.
 
     Attributes:
         measure: chosen places [N] on validation -> metrics by name; the first is the one that chooses.
@@ -64,7 +64,7 @@ class Trained:
         best: its best evaluation on validation (ties: the earliest); where it never came to one, the start.
         last: its last evaluation.
         steps: updates made.
-        snapshots: values at the steps that were asked for.
+        snapshots: values at the steps that were named.
         diverged: what became NaN or infinite, where and when, or None.
         dropped_at: the step at which `cull` ended it.
     """
@@ -100,8 +100,9 @@ def train(
         snapshots: steps (updates made) at which values are copied.
         tick: called with the updates made.
         width: how many go through the model at once, all where it is None.
-        cull: asked after every evaluation which members are trained no further (successive halving). Where this process
-            has joined a team, it reads its part of every batch.
+        cull: says after every evaluation which members are trained no further (successive halving).
+
+    Where this process has joined a group, it reads its part of every batch.
     """
     learners = [_Learner(ticket, plan, model.device, set(snapshots)) for ticket in cohort]
     _evaluate(learners, model, data, 0, width)
@@ -113,8 +114,8 @@ def train(
             _update(group, model, data, plan, step)
         if (step + 1) % plan.evaluate_every == 0 or step + 1 == plan.train_steps:
             _evaluate([learner for learner in active if learner.active], model, data, step + 1, width)
-            for place in cull(step + 1, [learner.standing for learner in learners]):
-                learners[place].drop(step + 1)
+            for index in cull(step + 1, [learner.standing for learner in learners]):
+                learners[index].drop(step + 1)
         tick(step + 1)
     return [learner.trained() for learner in learners]
 
@@ -126,7 +127,7 @@ class _Learner:
     ticket: Ticket
     plan: Plan
     device: torch.device
-    asked: set[int]
+    snapshot_steps: set[int]
     log: list[LogEntry] = field(default_factory=list)
     snapshots: dict[int, Values] = field(default_factory=dict)
     recent: list[float] = field(default_factory=list)
@@ -145,12 +146,12 @@ class _Learner:
 
     def draw(self, examples: Sequence[Encoded], step: int) -> list[Encoded]:
         """The examples of one update."""
-        epoch, turn = divmod(step, batches_per_epoch(len(examples), self.plan.batch_size))
+        epoch, number = divmod(step, batches_per_epoch(len(examples), self.plan.batch_size))
         if self.epoch[0] != epoch:
             lengths = [example.length for example in examples]
             ticket = self.ticket
             self.epoch = epoch, epoch_batches(lengths, self.plan.batch_size, ticket.seed, ticket.round, epoch)
-        return [examples[place] for place in self.epoch[1][turn]]
+        return [examples[index] for index in self.epoch[1][number]]
 
     def step(self, loss: float) -> None:
         """One update from the gradients as they stand."""
@@ -200,14 +201,14 @@ class _Learner:
         return Trained(self.ticket, self.best, self.last, self.steps, self.snapshots, log, *ends)
 
     def _snapshot(self) -> None:
-        if self.steps in self.asked:
+        if self.steps in self.snapshot_steps:
             self.snapshots[self.steps] = self.member.values()
 
 
 def _update(learners: Sequence[_Learner], model: FrozenModel, data: TrainingData, plan: Plan, step: int) -> None:
     """One optimiser update of every learner; one whose loss is not finite stops without touching the others."""
     rows = [learner.draw(data.train, step) for learner in learners]
-    batch = model.batch([team().part(own) for own in rows], every_choice=False)
+    batch = model.batch([team().part(examples) for examples in rows], every_choice=False)
     with _dropout(model, plan.model_dropout, learners, step):
         losses = model.losses(prompt_batch([learner.member for learner in learners]), batch).mean(dim=1)  # [S]
         losses = losses * team().share(len(rows[0]))
@@ -240,9 +241,9 @@ def _evaluate(
         with torch.no_grad():
             prompts = prompt_batch([learner.member for learner in group])
         result = evaluate(prompts, model, data.validation)
-        for place, learner in enumerate(group):
-            own = Evaluation(result.losses[place], result.chosen[place], result.scores[place])
-            learner.record(own, data.measure(own.chosen.tolist()), step)
+        for index, learner in enumerate(group):
+            member = Evaluation(result.losses[index], result.chosen[index], result.scores[index])
+            learner.record(member, data.measure(member.chosen.tolist()), step)
 
 
 def _primary(metrics: Mapping[str, float]) -> float:

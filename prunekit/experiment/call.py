@@ -35,9 +35,9 @@ def experiment_of(
         if name not in names:
             raise ConfigError(f'unknown setting "{name}"; {nearest(name, names)}')
     flags = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
-    named = _named(model) | ({} if task is None else {"task": str(task)})
-    flags = {name: value for name, value in flags.items() if value is not None}
-    return settings_io.experiment(None, named | flags, deepcopy(dict(defaults or {})))
+    naming = _named(model) | ({} if task is None else {"task": str(task)})
+    stated = {name: value for name, value in flags.items() if value is not None}
+    return settings_io.experiment(None, naming | stated, deepcopy(dict(defaults or {})))
 
 
 def _named(model: Any) -> dict[str, str]:

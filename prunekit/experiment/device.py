@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -14,8 +15,8 @@ from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
 
 
-def use(settings: MachineSettings) -> None:
-    """Put the number of CPU threads in force, and join the other processes where there are any.
+def apply(settings: MachineSettings) -> None:
+    """Set the number of CPU threads, and join the other processes where there are any.
 
     Raises:
         ConfigError: where another number of processes was started.
@@ -28,10 +29,10 @@ def use(settings: MachineSettings) -> None:
 
 
 def device(settings: MachineSettings) -> str:
-    """The device's name, once it was found to be there.
+    """The name of the device, which is checked to exist.
 
     Raises:
-        ConfigError: where it is not.
+        ConfigError: where it does not.
     """
     shared = settings.processes > 1 and settings.device == "cuda"
     name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if shared else settings.device
@@ -39,71 +40,76 @@ def device(settings: MachineSettings) -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"--device {settings.device}: {str(error).splitlines()[0]}; use cpu, or a device that is there"
+            f"--device {settings.device}: {str(error).splitlines()[0]}; use cpu, or a device that this machine has"
         ) from error
     return name
 
 
-def put(model: FrozenModel, settings: MachineSettings) -> None:
-    """Bring the weights to the device, but for those that were given their place when they were loaded."""
+def move_model(model: FrozenModel, settings: MachineSettings) -> None:
+    """Move the weights to the device, unless they were spread or quantised when they were loaded."""
     if not model.spread and not getattr(model.model, "is_quantized", False):
         model.model.to(device(settings))
 
 
-def with_width(
-    settings: MachineSettings,
-    first: Ticket,
-    model: FrozenModel,
-    examples: Sequence[Encoded],
-    batch_size: int,
-    counts: memory.Counts,
-) -> MachineSettings:
-    """With width = "auto" settled from the memory at hand; where not one member fits, activations are recomputed.
+@dataclass(frozen=True)
+class Update:
+    """One update of one prompt, as its memory is counted.
+
+    Attributes:
+        ticket: a dense one, the largest there will be.
+        model: the frozen model.
+        examples: the training examples.
+        batch_size: how many of them an update reads.
+        counts: activation bytes that were counted on this model and these examples before; added to.
+    """
+
+    ticket: Ticket
+    model: FrozenModel
+    examples: Sequence[Encoded]
+    batch_size: int
+    counts: memory.Counts
+
+    def activation_bytes(self, checkpointing: bool) -> int:
+        """What it keeps in memory, counted once."""
+        shapes = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(self.ticket.state.items()))
+        key = (self.ticket.method, shapes, self.batch_size, checkpointing)
+        if key not in self.counts:
+            self.counts[key] = memory.activation_bytes(self.ticket, self.model, self.examples, self.batch_size)
+        return self.counts[key]
+
+
+def resolve_width(settings: MachineSettings, update: Update) -> MachineSettings:
+    """The settings with width = "auto" resolved by free memory; where no member fits, activations are recomputed.
 
     Args:
-        first: a dense ticket, the largest there will be.
-        counts: what was counted on this model and these examples before, and is added to.
+        settings: of the machine.
+        update: what each member needs.
 
     Raises:
-        ConfigError: where even so none fits, or a batch is smaller than the team.
+        ConfigError: where even so none fits, or a batch has fewer examples than there are processes.
     """
-    if (rows := min(batch_size, len(examples))) < settings.processes:
+    if (rows := min(update.batch_size, len(update.examples))) < settings.processes:
         raise ConfigError(f"--processes {settings.processes}: a batch of {rows} has no example for each process")
     if settings.width == "auto":
-        settings = _by_memory(settings, first, model, examples, batch_size, counts)
-    return _agreed(settings)
+        settings = _width_by_memory(settings, update)
+    return _shared_by_processes(settings)
 
 
-def _agreed(settings: MachineSettings) -> MachineSettings:
-    """What rank 0 settled, for all processes of a team."""
+def _shared_by_processes(settings: MachineSettings) -> MachineSettings:
+    """The settings of rank 0, for all processes of a group."""
     width, checkpointing = distributed.from_leader(
         distributed.team(), [int(settings.width), int(settings.checkpointing)]
     )
     return settings.model_copy(update={"width": width, "checkpointing": bool(checkpointing)})
 
 
-def _by_memory(
-    settings: MachineSettings,
-    first: Ticket,
-    model: FrozenModel,
-    examples: Sequence[Encoded],
-    batch_size: int,
-    counts: memory.Counts,
-) -> MachineSettings:
-    shapes = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(first.state.items()))
-
-    def counted(checkpointing: bool) -> int:
-        facts = (first.method, shapes, batch_size, checkpointing)
-        if facts not in counts:
-            counts[facts] = memory.activation_bytes(first, model, examples, batch_size)
-        return counts[facts]
-
-    checkpointing = settings.checkpointing
-    needed = counted(checkpointing)
+def _width_by_memory(settings: MachineSettings, update: Update) -> MachineSettings:
+    model, checkpointing = update.model, settings.checkpointing
+    needed = update.activation_bytes(checkpointing)
     width = memory.width(needed, model.device)
     if not width and not checkpointing:
         memory.recompute_activations(model)
-        needed, checkpointing = counted(True), True
+        needed, checkpointing = update.activation_bytes(True), True
         width = memory.width(needed, model.device)
     if not width:
         free = memory.free_bytes(model.device)

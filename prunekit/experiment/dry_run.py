@@ -1,4 +1,4 @@
-"""`--dry-run`: what would be done, and how long it may take, from a few updates that are thrown away."""
+"""`--dry-run`: what would be trained, and how long it may take, from a few updates that are thrown away."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Part:
 
     Attributes:
         title: what they are.
-        tokens: what they keep, as words where it differs.
-        pieces: what they keep, as words where it differs.
+        tokens: how many tokens they keep, in words where it differs.
+        pieces: how many pieces they keep, in words where it differs.
         tickets: how many, over all seeds.
         share: of the updates of a full training that each makes at most.
     """
@@ -45,30 +45,30 @@ def pruning_parts(prepared: Prepared, controls: bool) -> list[Part]:
     ]
     if not (controls and keeps):
         return parts
-    trainings = _trainings(prepared, len(keeps)) * seeds
+    trainings = _control_trainings(prepared, len(keeps)) * seeds
     return [*parts, Part("controls", f"about {keeps[-1].tokens}", str(keeps[-1].pieces), trainings)]
 
 
 def search_parts(prepared: Prepared, controls: bool) -> list[Part]:
-    """The cells of `search`, and its controls."""
-    settings, seeds = prepared.experiment, len(prepared.experiment.seeds)
-    tokens, pieces = settings.prompt.tokens, settings.prompt.pieces
-    share = _halved(prepared) if settings.search.halving else 1.0
+    """The trials of `search`, and its controls."""
+    experiment, seeds = prepared.experiment, len(prepared.experiment.seeds)
+    tokens, pieces = experiment.prompt.tokens, experiment.prompt.pieces
+    share = _halving_share(prepared) if experiment.search.halving else 1.0
     lines = {
         "token": Part("token ratios", _range(line(tokens)), str(pieces), seeds * len(line(tokens)), share),
         "piece": Part("piece ratios", str(tokens), _range(line(pieces)), seeds * len(line(pieces)), share),
         "full": Part("all pairs", _range(line(tokens)), _range(line(pieces)), seeds * len(grid(tokens, pieces)), share),
     }
-    further = Part("piece ratios", "as chosen", _range(line(pieces)[1:]), seeds * (len(line(pieces)) - 1), share)
-    asked = settings.search.grid
-    parts = [_dense(prepared), lines["token"] if asked == "paper" else lines[asked]]
-    if asked == "paper":
-        parts.append(further)
+    piece_line = Part("piece ratios", "as chosen", _range(line(pieces)[1:]), seeds * (len(line(pieces)) - 1), share)
+    grid_name = experiment.search.grid
+    parts = [_dense(prepared), lines["token"] if grid_name == "paper" else lines[grid_name]]
+    if grid_name == "paper":
+        parts.append(piece_line)
         if controls:
-            parts.append(replace(further, title="piece-only row", tokens=str(tokens)))
+            parts.append(replace(piece_line, title="piece-only row", tokens=str(tokens)))
     if controls:
-        in_grid = 0 if settings.search.halving else 1  # dense continued is a cell, unless halving may stop it
-        parts.append(Part("controls", "as chosen", "as chosen", seeds * (_trainings(prepared, 1) - in_grid)))
+        in_grid = 0 if experiment.search.halving else 1  # dense continued is a trial, unless halving may stop it
+        parts.append(Part("controls", "as chosen", "as chosen", seeds * (_control_trainings(prepared, 1) - in_grid)))
     return parts
 
 
@@ -84,21 +84,23 @@ def parts(prepared: Prepared, verb: Literal["tune", "prune", "search"], controls
 
 
 def minutes(prepared: Prepared, parts: Sequence[Part], rates: tuple[float, float] | None = None) -> list[float]:
-    """At most so many minutes for each part: pruned tickets are quicker, and some stop early.
+    """An upper bound of the minutes of each part: pruned tickets are quicker, and some stop early.
 
     Args:
-        rates: what `timed` found for the same model, task and prompt, where that is known.
+        prepared: the experiment.
+        parts: what would be trained.
+        rates: the result of `timed` for the same model, task and prompt, where there is one.
     """
     plan = prepared.plan
     update, evaluation = rates or timed(prepared)
     evaluations = plan.train_steps // plan.evaluate_every + 1
-    looked_at = len(prepared.training_data.validation) * evaluations + len(prepared.test)
-    each = (update * plan.train_steps + evaluation * looked_at) / 60
-    return [each * part.tickets * part.share for part in parts]
+    examples = len(prepared.training_data.validation) * evaluations + len(prepared.test)
+    full = (update * plan.train_steps + evaluation * examples) / 60
+    return [full * part.tickets * part.share for part in parts]
 
 
-def pace(prepared: Prepared) -> str:
-    """Equal for experiments whose updates and evaluations take as long, so that one `timed` does for all of them."""
+def timing_key(prepared: Prepared) -> str:
+    """A digest that is equal for experiments whose updates and evaluations take equally long."""
     settings = prepared.experiment
     # where values start and how they are cut into pieces changes no shape
     prompt = settings.prompt.model_dump(mode="json", exclude={"init", "init_text", "init_from", "pieces"})
@@ -112,7 +114,7 @@ def _members(prepared: Prepared) -> int:
     return min(prepared.width, max(len(prepared.experiment.seeds), 2))
 
 
-def _trainings(prepared: Prepared, rounds: int) -> int:
+def _control_trainings(prepared: Prepared, rounds: int) -> int:
     """Trainings of the controls beside one ticket of so many rounds."""
     rewind = prepared.experiment.pruning.rewind
     return sum(len(control.rounds(rounds, rewind)) for control in CONTROLS)
@@ -120,17 +122,17 @@ def _trainings(prepared: Prepared, rounds: int) -> int:
 
 def _dense(prepared: Prepared) -> Part:
     prompt = prepared.experiment.prompt
-    whole = Keep(prompt.tokens, prompt.pieces)
-    return Part("round 0", str(whole.tokens), str(whole.pieces), len(prepared.experiment.seeds))
+    full = Keep(prompt.tokens, prompt.pieces)
+    return Part("round 0", str(full.tokens), str(full.pieces), len(prepared.experiment.seeds))
 
 
-def _halved(prepared: Prepared) -> float:
-    """The mean share of the updates that a cell makes under successive halving."""
+def _halving_share(prepared: Prepared) -> float:
+    """The mean share of the updates that a trial makes under successive halving."""
     plan = prepared.plan
-    alive, share, before = 1.0, 0.0, 0
+    alive, share, previous = 1.0, 0.0, 0
     for rung in (*rungs(plan.train_steps, plan.evaluate_every), plan.train_steps):
-        share += alive * (rung - before) / plan.train_steps
-        alive, before = alive / 2, rung
+        share += alive * (rung - previous) / plan.train_steps
+        alive, previous = alive / 2, rung
     return share
 
 
@@ -142,13 +144,13 @@ def timed(prepared: Prepared) -> tuple[float, float]:
     """Seconds per ticket of one update, and of evaluating one example, side by side as they would be trained."""
     members = _members(prepared)
     tickets = [prepared.dense(seed) for seed in range(members)]
-    few = prepared.training_data.validation[:16]
-    nothing = replace(prepared.training_data, validation=few, measure=lambda chosen: {"none": 0.0})
+    examples = prepared.training_data.validation[:16]
+    data = replace(prepared.training_data, validation=examples, measure=lambda chosen: {"none": 0.0})
     plan = replace(prepared.plan, train_steps=3, evaluate_every=3)
-    began = time.perf_counter()
-    evaluate(prompt_batch([Member(ticket, prepared.model.device) for ticket in tickets]), prepared.model, few)
-    evaluation = time.perf_counter() - began
-    began = time.perf_counter()
-    train(tickets, prepared.model, nothing, plan)
-    update = max(0.0, time.perf_counter() - began - 2 * evaluation) / 3
-    return update / members, evaluation / len(few) / members
+    started = time.perf_counter()
+    evaluate(prompt_batch([Member(ticket, prepared.model.device) for ticket in tickets]), prepared.model, examples)
+    evaluation = time.perf_counter() - started
+    started = time.perf_counter()
+    train(tickets, prepared.model, data, plan)
+    update = max(0.0, time.perf_counter() - started - 2 * evaluation) / 3
+    return update / members, evaluation / len(examples) / members

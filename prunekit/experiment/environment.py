@@ -1,6 +1,6 @@
-"""Under which versions, on which machine each round of a run was made: `environment.json`.
+"""Versions and machine that each round of a run was made with: `environment.json`.
 
-None of it decides what a round is of, but all of it can move its last digits: it is recorded and said, never refused.
+None of it is part of a run's identity, but all of it can change last digits: it is recorded and noted, never refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PACKAGES = (
     "torch", "transformers", "tokenizers", "accelerate", "bitsandbytes", "datasets", "numpy", "pandas", "safetensors",
     "scikit-learn",
 )  # fmt: skip
-_CURE = "delete it; under which versions rounds were made is then no longer known"
+_REMEDY = "delete it; the versions that rounds were made with are then no longer recorded"
 
 
 class _Environment(BaseModel):
@@ -42,8 +42,8 @@ class _Environment(BaseModel):
 
 
 def current(device: str = "cpu") -> dict[str, Any]:
-    """Versions, machine, and what of it numbers may depend on: processor, its instructions, threads, device."""
-    packages = {"prunekit": __version__} | {name: found for name in _PACKAGES if (found := _version(name))}
+    """Versions, and what of the machine numbers may depend on: processor, its instructions, threads, device."""
+    packages = {"prunekit": __version__} | {name: installed for name in _PACKAGES if (installed := _version(name))}
     return {
         "python": platform.python_version(),
         "machine": platform.platform(),
@@ -55,7 +55,7 @@ def current(device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def of_rounds(run: Run) -> list[dict[str, Any]]:
+def environments(run: Run) -> list[dict[str, Any]]:
     """Every environment that rounds of a run were made in, in the order of their first use, with `rounds` of each.
 
     Raises:
@@ -64,52 +64,57 @@ def of_rounds(run: Run) -> list[dict[str, Any]]:
     path = run.path / ENVIRONMENT
     if not path.exists():
         return []
-    facts = checksums.read_stamped(path, _CURE, run.path)
+    facts = checksums.read_stamped(path, _REMEDY, run.path)
     if facts.get("run") != run.id:
-        raise ArtifactError(f"{path}: belongs to another run; {_CURE}")
+        raise ArtifactError(f"{path}: belongs to another run; {_REMEDY}")
     try:
         return [_Environment.model_validate(entry).model_dump() for entry in facts["environments"]]
     except (KeyError, TypeError, ValidationError) as error:
-        raise ArtifactError(f"{path}: not the environments of a run of this version; {_CURE}") from error
+        raise ArtifactError(f"{path}: not the environments of a run of this version; {_REMEDY}") from error
 
 
 def record(run: Run, keys: Iterable[RunKey], device: str = "cpu") -> None:
-    """Write down that rounds are made in this environment; called before they are committed, so that none goes without.
+    """Record that rounds are made in this environment; called before they are committed, so that each has a record.
 
     A round that is made again belongs to the environment that made it last.
     """
     now, names = current(device), sorted(map(str, keys))
-    others = [entry | {"rounds": [one for one in entry["rounds"] if one not in names]} for entry in of_rounds(run)]
-    same = next((entry for entry in others if _facts(entry) == now), None)
-    if same is None:
+    others = [entry | {"rounds": [key for key in entry["rounds"] if key not in names]} for entry in environments(run)]
+    entry_now = next((entry for entry in others if _facts(entry) == now), None)
+    if entry_now is None:
         others.append(now | {"rounds": names})
     else:
-        same["rounds"] = sorted([*same["rounds"], *names])
+        entry_now["rounds"] = sorted([*entry_now["rounds"], *names])
     run.write_environment({"run": run.id, "environments": [entry for entry in others if entry["rounds"]]})
 
 
 def notes(run: Run, keys: Sequence[RunKey] | None = None, device: str = "cpu") -> list[str]:
-    """A line that says in what this environment differs from those of a run's rounds; none where it does not.
+    """A line with the differences between this environment and those of a run's rounds; none where there are none.
 
-    places: of these rounds alone.
+    Args:
+        run: the run.
+        keys: of these rounds alone; None for all.
+        device: of this environment.
     """
     names = None if keys is None else set(map(str, keys))
     now = _flat(current(device))
-    before: dict[str, set[str]] = {}
+    earlier: dict[str, set[str]] = {}
     try:
-        entries = of_rounds(run)
-    except ArtifactError as error:  # what is asked for can do without
+        entries = environments(run)
+    except ArtifactError as error:  # a use of the run can do without
         return [f"note: {error}"]
     for entry in entries:
         if names is None or names & set(entry["rounds"]):
             for name, value in _flat(entry).items():
                 if value != now.get(name, "none"):
-                    before.setdefault(name, set()).add(value)
-    if not before:
+                    earlier.setdefault(name, set()).add(value)
+    if not earlier:
         return []
-    told = (f"{name} {' and '.join(sorted(values))} (now {now.get(name, 'none')})" for name, values in before.items())
-    which = "it was" if keys is not None and len(keys) == 1 else "rounds of this run were"
-    return [f"note: {which} made under {', '.join(told)}; numbers can differ in their last digits"]
+    changes = (
+        f"{name} {' and '.join(sorted(values))} (now {now.get(name, 'none')})" for name, values in earlier.items()
+    )
+    subject = "it was" if keys is not None and len(keys) == 1 else "rounds of this run were"
+    return [f"note: {subject} made with {', '.join(changes)}; numbers can differ in their last digits"]
 
 
 def _facts(entry: Mapping[str, Any]) -> dict[str, Any]:

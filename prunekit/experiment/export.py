@@ -14,7 +14,7 @@ from torch import Tensor
 
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import choice_scores
-from prunekit.experiment import sameness
+from prunekit.experiment import provenance
 from prunekit.experiment.call import frozen_model, is_loaded
 from prunekit.experiment.prepare import encode, model_of, task_of
 from prunekit.experiment.reopen import OpenedTicket, check_fit, check_unchanged
@@ -157,13 +157,13 @@ def export_ticket(
     experiment = source.experiment({**settings, "precision": settings.get("precision") or "float32"}, model, task)
     metrics = {} if source.run is None or source.key is None else source.run.result(source.key).get("test", {})
     # a precision that was chosen here and not asked for is no other model
-    apart = () if settings.get("precision") else ("precision",)
+    ignored = () if settings.get("precision") else ("precision",)
 
     def compare(frozen: FrozenModel | None) -> None:
-        content = {} if frozen is None else sameness.content(frozen)
+        content = {} if frozen is None else provenance.content(frozen)
         with suppress(PrunekitError):  # a task that is gone is left out, here as in the story
-            content |= sameness.of_task(load_task(experiment.task.name, experiment.task.data))
-        check_unchanged(source, content, progress, allow_changed=request.allow_changed, apart=apart)
+            content |= provenance.task_content(load_task(experiment.task.name, experiment.task.data))
+        check_unchanged(source, content, progress, allow_changed=request.allow_changed, ignored=ignored)
 
     with _loaded(model, tokenizer, experiment) as loaded:
         files, proof = _files(source.ticket, experiment, story_of(experiment, metrics), request, compare, loaded)
@@ -250,8 +250,8 @@ def _proved(
         files, expected = _expected(folder, ticket, experiment, story, compare, loaded)
         agreement = None
         if expected.rows:
-            parts = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
-            agreement = readme_check.compare(folder, expected.rows, expected.scores, **parts)
+            values = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
+            agreement = readme_check.compare(folder, expected.rows, expected.scores, **values)
             readme_check.check(agreement, expected.dtype)
         check(expected.logits)
     return files, Proof(expected.logits, agreement, expected.missing)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from prunekit.experiment import dry_run
-from prunekit.experiment.learning_rate import RATES, Found, grid, search_rates
+from prunekit.experiment.learning_rate import RATES, RateSearch, grid, search_rates
 from prunekit.experiment.prepare import Prepared, prepare
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
@@ -228,11 +228,11 @@ def _introduce(prepared: Sequence[Prepared], factors: Sequence[float], progress:
     for note in dict.fromkeys(note for candidate in prepared for note in candidate.notes):
         progress.say(note)
     for candidate in prepared:
-        for note in candidate.making.notes:
+        for note in candidate.prompt_factory.notes:
             progress.say(f"{candidate.experiment.prompt.method}: {note}")
 
 
-def _trainings(prepared: Prepared, search: Found) -> pd.DataFrame:
+def _trainings(prepared: Prepared, search: RateSearch) -> pd.DataFrame:
     """One row per training: what was reached on validation, and at the chosen rate on test."""
     settings, metric = prepared.experiment, prepared.task.metrics[0]
     results = search.run.results()
@@ -266,7 +266,7 @@ def _trainings(prepared: Prepared, search: Found) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _seconds(search: Found) -> float:
+def _seconds(search: RateSearch) -> float:
     """Mean seconds of one training at the chosen rate; members that trained side by side share their time."""
     if search.chosen is None:
         return math.nan
@@ -275,7 +275,7 @@ def _seconds(search: Found) -> float:
     return math.fsum(each) / len(each) if each else math.nan
 
 
-def _write(trainings: pd.DataFrame, searches: Sequence[Found], factors: Sequence[float], out: Path) -> Path:
+def _write(trainings: pd.DataFrame, searches: Sequence[RateSearch], factors: Sequence[float], out: Path) -> Path:
     """The table of all trainings, without times, and where they lie."""
     runs = [str(search.run.path.relative_to(out)) for search in searches]
     facts = {"runs": runs, "stages": [search.stage for search in searches], "factors": list(factors)}

@@ -15,7 +15,7 @@ from prunekit import models
 from prunekit.engine import memory
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import TrainingData
-from prunekit.experiment import device, prompt_method, prompt_start, sameness
+from prunekit.experiment import device, prompt_method, prompt_start, provenance
 from prunekit.experiment.prompt_method import PromptFactory
 from prunekit.experiment.settings import SCHEMA, Experiment, TrainingSettings
 from prunekit.models import Encoded, FrozenModel
@@ -39,16 +39,21 @@ class Prepared:
 
     Attributes:
         experiment: its settings with every "auto" resolved.
+        task: what is asked.
+        splits: its examples.
+        model: the frozen model.
+        training_data: the encoded rows to train on and to choose by.
         test: the encoded test split.
-        initialise: makes the starting values of round 0.
-        draw: makes new ones, the same but for what a transferred ticket gives.
-        making: how the method makes a prompt of them.
-        head: the one that a ticket brings along (--from).
+        plan: how prompts are trained.
+        initialiser: makes the starting values of round 0.
+        fresh_initialiser: the same without a ticket that values are transferred from.
+        prompt_factory: makes a prompt of the method from such values.
+        head: that of the ticket that the prompt starts from (--from), if any.
         digests: sha256 of model, data, task, and of the tickets that the prompt is made from.
-        content: what model, task and data are, by name, for whoever uses the run later.
-        counts: bytes of training steps that were counted on the rows, shared by preparations on the same.
-        first: a dense ticket of the size that all have.
-        other_model: in what the model of the ticket that the prompt starts from was another.
+        content: what model, task and data are, by name, for later uses of the run.
+        counts: activation bytes by kind of training step, shared by experiments on the same rows.
+        example_ticket: a dense ticket, of the size that all have.
+        other_model: how the model of the ticket that the prompt starts from differs from this one.
     """
 
     experiment: Experiment
@@ -58,27 +63,27 @@ class Prepared:
     training_data: TrainingData
     test: Sequence[Encoded]
     plan: Plan
-    initialise: Initialiser
-    draw: Initialiser
-    making: PromptFactory
+    initialiser: Initialiser
+    fresh_initialiser: Initialiser
+    prompt_factory: PromptFactory
     head: State | None
     digests: dict[str, str]
-    content: sameness.Content
+    content: provenance.Content
     counts: memory.Counts
-    first: Ticket | None = None
+    example_ticket: Ticket | None = None
     other_model: Sequence[str] = ()
 
     @property
     def id(self) -> str:
         """Eight hex digits over all that determines round 0; the same for the same content on every machine."""
         settings = self.experiment.model_dump(mode="json")
-        named = {
+        left_out = {
             "model": {"name", "revision", "text_cache_mb"},
             "task": {"name", "data", "revision"},
             "prompt": {"init_from", "start_from", "subspace_from"},
             "training": (),
         }
-        parts = {key: {k: v for k, v in settings[key].items() if k not in left} for key, left in named.items()}
+        parts = {key: {k: v for k, v in settings[key].items() if k not in names} for key, names in left_out.items()}
         return identity({"schema": SCHEMA, "digests": self.digests, **parts})
 
     @property
@@ -124,22 +129,22 @@ class Prepared:
     @property
     def duplicates(self) -> dict[str, int]:
         """Rows that are in several splits or contradict others, by what they are; dealt labels contradict nothing."""
-        found = duplicates(self.splits)
+        counts = duplicates(self.splits)
         shuffled = self.experiment.task.labels == "shuffled"
-        return {name: count for name, count in found.items() if not (shuffled and name == "contradicting")}
+        return {name: count for name, count in counts.items() if not (shuffled and name == "contradicting")}
 
     @property
     def notes(self) -> list[str]:
         """What stands against the data and against the ticket that the prompt starts from, a line each."""
         lines = sentences(self.duplicates, self.splits.sizes)
         if self.other_model:
-            lines.append(f"the ticket to start from was made with another: {sameness.in_line(self.other_model)}")
+            lines.append(f"the ticket to start from was made with another: {provenance.one_line(self.other_model)}")
         return [f"note: {line}" for line in lines]
 
     def dense(self, seed: int) -> Ticket:
         """The ticket of round 0: a full mask and the starting values of a seed."""
         prompt = self.experiment.prompt
-        values = self._start(self.initialise, "init", seed)
+        values = self._start(self.initialiser, "init", seed)
         origin = {
             "task": self.experiment.task.name,
             "model": self.experiment.model.name,
@@ -158,46 +163,61 @@ class Prepared:
         )
 
     def fresh(self, ticket: Ticket) -> Values:
-        """New starting values for a ticket, other than those of its round 0, and owing nothing to a transfer."""
-        return self._start(self.draw, "fresh", ticket.seed, ticket.round)
+        """New starting values for a ticket, unlike those of its round 0 and without any transferred ones."""
+        return self._start(self.fresh_initialiser, "fresh", ticket.seed, ticket.round)
 
     def _start(self, initialise: Initialiser, *names: object) -> Values:
         settings, draw = self.experiment.prompt, generator(*names)
         values = initialise(draw, (settings.tokens, self.model.width))
-        return Values(self.making.start(values, draw), self.model.new_head(_fixed_choices(self.task)))
+        return Values(self.prompt_factory.start(values, draw), self.model.new_head(_fixed_choices(self.task)))
 
 
 def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prepared | None = None) -> Prepared:
     """Load model, task and data; resolve and check every setting.
 
     Args:
-        model: that of `model_of` for the same model and machine settings, where it is loaded already.
-        like: what was prepared on it before; where task and prompt length are the same, its rows are taken over.
+        experiment: the settings, some of them "auto".
+        model: the result of `model_of` for the same model and machine settings, where it is loaded already.
+        like: an experiment prepared on that model before; its rows are reused where task and prompt length are equal.
 
     Raises:
-        ConfigError: each one line; nothing has been written.
-        DataError: each one line; nothing has been written.
+        ConfigError: in one line; nothing has been written.
+        DataError: in one line; nothing has been written.
     """
     experiment = prompt_start.sized(experiment)
-    asked = (model, experiment.task, experiment.prompt.tokens)
-    known = like if like and asked == (like.model, like.experiment.task, like.experiment.prompt.tokens) else None
-    task, splits = (known.task, known.splits) if known else task_of(experiment)
+    reused = like if like and _has_same_rows(like, experiment, model) else None
+    task, splits = (reused.task, reused.splits) if reused else task_of(experiment)
     model = model or model_of(experiment)
-    if known is None:
+    if reused is None:
         models.check_gradient(model)
     experiment = _resolved(experiment, model, len(splits.train))
-    source = prompt_start.source(experiment.prompt, model)
     parts = (splits.train, splits.validation, splits.test)
-    rows = known.rows if known else [encode(model, task, part, experiment.prompt.tokens) for part in parts]
+    rows = reused.rows if reused else [encode(model, task, part, experiment.prompt.tokens) for part in parts]
+    prepared = _assembled(experiment, model, task, splits, rows, reused)
+    _check(prepared)
+    return _with_machine(prepared, reused)
+
+
+def _has_same_rows(like: Prepared, experiment: Experiment, model: FrozenModel | None) -> bool:
+    """Whether the encoded rows of a prepared experiment are those of this one."""
+    before = (like.model, like.experiment.task, like.experiment.prompt.tokens)
+    return before == (model, experiment.task, experiment.prompt.tokens)
+
+
+def _assembled(
+    experiment: Experiment,
+    model: FrozenModel,
+    task: Task,
+    splits: Splits,
+    rows: Sequence[Sequence[Encoded]],
+    reused: Prepared | None,
+) -> Prepared:
+    """The resolved experiment with all that its prompts are made and trained with."""
+    source = prompt_start.source(experiment.prompt, model)
     train, validation, test = rows
-    longest = known.making.options.input_tokens if known else _longest(experiment, rows)
-    alike = known if known and _starts_alike(known.experiment, experiment) else None
-    making = alike.making if alike else prompt_method.making(experiment.prompt, model, train, longest)
-    first_values = (
-        prompt_start.initialiser(experiment.prompt, model, task, source) if alike is None else alike.initialise
-    )
-    model_digest, content = (known.digests["model"], known.content) if known else _identified(model, task, splits)
-    prepared = Prepared(
+    initialiser, fresh_initialiser, factory = _prompt_parts(experiment, model, task, rows, source, reused)
+    model_digest, content = (reused.digests["model"], reused.content) if reused else _identified(model, task, splits)
+    return Prepared(
         experiment=experiment,
         task=task,
         splits=splits,
@@ -205,34 +225,58 @@ def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prep
         training_data=TrainingData(train, validation, measure=lambda chosen: task.score(splits.validation, chosen)),
         test=test,
         plan=Plan(**experiment.training.model_dump(exclude={"keep"}), model_dropout=experiment.model.model_dropout),
-        initialise=first_values,
-        draw=alike.draw if alike else prompt_start.initialiser(experiment.prompt, model, task),
-        making=making,
+        initialiser=initialiser,
+        fresh_initialiser=fresh_initialiser,
+        prompt_factory=factory,
         head=prompt_start.head(experiment.prompt, source, model.new_head(_fixed_choices(task))),
         digests={
             "model": model_digest,
             "data": splits.digest,
             "task": task.digest(),
             **prompt_start.digests(experiment.prompt, source),
-            **making.digests,
+            **factory.digests,
         },
-        counts=known.counts if known else {},
+        counts=reused.counts if reused else {},
         content=content,
-        other_model=sameness.differences(sameness.of_model(source), content) if source else (),
+        other_model=provenance.differences(provenance.ticket_model_content(source), content) if source else (),
     )
-    _check(prepared)
-    first = alike.first if alike and alike.first else prepared.dense(0)
-    size, counts = prepared.plan.batch_size, prepared.counts
-    settled = device.with_width(experiment.machine, first, model, train, size, counts)
-    return replace(prepared, experiment=experiment.model_copy(update={"machine": settled}), first=first)
 
 
-def _starts_alike(one: Experiment, other: Experiment) -> bool:
+def _prompt_parts(
+    experiment: Experiment,
+    model: FrozenModel,
+    task: Task,
+    rows: Sequence[Sequence[Encoded]],
+    source: Ticket | None,
+    reused: Prepared | None,
+) -> tuple[Initialiser, Initialiser, PromptFactory]:
+    """Initialiser, fresh initialiser and factory of the prompts; those of `reused` where prompts start alike."""
+    if reused and _starts_alike(reused.experiment, experiment):
+        return reused.initialiser, reused.fresh_initialiser, reused.prompt_factory
+    longest = reused.prompt_factory.options.input_tokens if reused else _longest(experiment, rows)
+    factory = prompt_method.prompt_factory(experiment.prompt, model, rows[0], longest)
+    initialiser = prompt_start.initialiser(experiment.prompt, model, task, source)
+    return initialiser, prompt_start.initialiser(experiment.prompt, model, task), factory
+
+
+def _with_machine(prepared: Prepared, reused: Prepared | None) -> Prepared:
+    """The experiment with the width that the memory allows."""
+    alike = reused if reused and _starts_alike(reused.experiment, prepared.experiment) else None
+    ticket = alike.example_ticket if alike and alike.example_ticket else prepared.dense(0)
+    update = device.Update(
+        ticket, prepared.model, prepared.training_data.train, prepared.plan.batch_size, prepared.counts
+    )
+    machine = device.resolve_width(prepared.experiment.machine, update)
+    experiment = prepared.experiment.model_copy(update={"machine": machine})
+    return replace(prepared, experiment=experiment, example_ticket=ticket)
+
+
+def _starts_alike(experiment: Experiment, other: Experiment) -> bool:
     """Whether prompts start alike, and from nothing that lies in files, which may change meanwhile."""
-    prompt = one.prompt
+    prompt = experiment.prompt
     from_files = prompt.init_from or prompt.start_from or prompt.subspace_from
     where = ("device", "threads")  # what is measured is rounded otherwise on another machine
-    alike = all(getattr(one.machine, name) == getattr(other.machine, name) for name in where)
+    alike = all(getattr(experiment.machine, name) == getattr(other.machine, name) for name in where)
     return not from_files and prompt == other.prompt and alike
 
 
@@ -257,23 +301,23 @@ def move(prepared: Prepared, experiment: Experiment) -> Prepared:
 
     What the method measured is measured again, since another device or number of threads rounds otherwise.
     """
-    device.use(experiment.machine)
-    device.put(prepared.model, experiment.machine)
+    device.apply(experiment.machine)
+    device.move_model(prepared.model, experiment.machine)
     if experiment.machine.checkpointing and not prepared.experiment.machine.checkpointing:
         memory.recompute_activations(prepared.model)
     if experiment.machine == prepared.experiment.machine:
         return replace(prepared, experiment=experiment)
-    longest = prepared.making.options.input_tokens
-    making = prompt_method.making(experiment.prompt, prepared.model, prepared.training_data.train, longest)
-    return replace(prepared, experiment=experiment, making=making)
+    longest = prepared.prompt_factory.options.input_tokens
+    factory = prompt_method.prompt_factory(experiment.prompt, prepared.model, prepared.training_data.train, longest)
+    return replace(prepared, experiment=experiment, prompt_factory=factory)
 
 
 def task_of(experiment: Experiment) -> tuple[Task, Splits]:
     """The task that an experiment names, and its three splits.
 
     Raises:
-        ConfigError: where task or data cannot be used as asked.
-        DataError: where task or data cannot be used as asked.
+        ConfigError: where the settings of task or data cannot work.
+        DataError: where task or data cannot be read.
     """
     settings = experiment.task
     task = load_task(settings.name, settings.data)
@@ -297,30 +341,30 @@ def model_of(experiment: Experiment) -> FrozenModel:
         DataError: where there is no such model.
         ConfigError: where model or device cannot be used as asked.
     """
-    device.use(experiment.machine)
-    model = experiment.model
-    frozen = models.load(
-        str(MODEL_PATH) if model.name == "testbed" else model.name,
-        revision=model.revision,
-        position=model.position,
-        ranking=model.ranking,
-        max_input_tokens=model.max_input_tokens,
-        precision=model.quantize or model.precision,
+    device.apply(experiment.machine)
+    settings = experiment.model
+    model = models.load(
+        str(MODEL_PATH) if settings.name == "testbed" else settings.name,
+        revision=settings.revision,
+        position=settings.position,
+        ranking=settings.ranking,
+        max_input_tokens=settings.max_input_tokens,
+        precision=settings.quantize or settings.precision,
         device=experiment.machine.device_map or device.device(experiment.machine),
-        text_cache_mb=model.text_cache_mb,
+        text_cache_mb=settings.text_cache_mb,
     )
-    if experiment.machine.checkpointing or frozen.spread:  # else all layers that were fetched would stay
-        memory.recompute_activations(frozen)
-    return frozen
+    if experiment.machine.checkpointing or model.spread:  # else all layers that were fetched would stay
+        memory.recompute_activations(model)
+    return model
 
 
-def _identified(frozen: FrozenModel, task: Task, splits: Splits) -> tuple[str, sameness.Content]:
+def _identified(model: FrozenModel, task: Task, splits: Splits) -> tuple[str, provenance.Content]:
     """The model's digest, and what model, task and data are by name."""
-    model = frozen.identity()
-    return model.digest, sameness.content(frozen, task, splits.parts, model=model)
+    identity = model.identity()
+    return identity.digest, provenance.content(model, task, splits.parts, model=identity)
 
 
-def _resolved(experiment: Experiment, frozen: FrozenModel, examples: int) -> Experiment:
+def _resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Experiment:
     """The experiment with every "auto" replaced by its value."""
     training = experiment.training
     ten_epochs = 10 * -(-examples // training.batch_size)
@@ -328,28 +372,28 @@ def _resolved(experiment: Experiment, frozen: FrozenModel, examples: int) -> Exp
     every = max(1, steps // 10) if training.evaluate_every == "auto" else training.evaluate_every
     rate = training.learning_rate
     if rate == "auto":
-        adamw = prompt_method.auto_rate(experiment.prompt, frozen.embedding_rms)
+        adamw = prompt_method.auto_rate(experiment.prompt, model.embedding_rms)
         rate = _ADAFACTOR_RATE if training.optimizer == "adafactor" else adamw
-    found = {"train_steps": steps, "evaluate_every": every, "learning_rate": rate}
+    training_update = {"train_steps": steps, "evaluate_every": every, "learning_rate": rate}
     threads = experiment.machine.threads or torch.get_num_threads()
-    model = {"position": frozen.position, "precision": str(frozen.model.dtype).removeprefix("torch.")}
+    model_update = {"position": model.position, "precision": str(model.model.dtype).removeprefix("torch.")}
     return experiment.model_copy(
         update={
-            "model": experiment.model.model_copy(update=model),
-            "training": TrainingSettings.model_validate(training.model_dump() | found),
+            "model": experiment.model.model_copy(update=model_update),
+            "training": TrainingSettings.model_validate(training.model_dump() | training_update),
             "machine": experiment.machine.model_copy(update={"threads": threads}),
         }
     )
 
 
 def _check(prepared: Prepared) -> None:
-    """What only shows once model and settings are together."""
+    """Refuse settings that this model cannot follow."""
     settings = prepared.experiment
     settings.keeps()  # counts that keep nothing are refused
     piece_width(prepared.model.width, settings.prompt.pieces)
     if settings.pruning.dropped_as == "hide" and not prepared.model.can_hide:
         raise ConfigError(
-            "absent = hide: this model sees tokens that are hidden from it (it does not follow attention_mask); use "
+            "dropped_as = hide: this model does not follow attention_mask, so that it would read dropped tokens; use "
             "--dropped-as remove or zero"
         )
     steps = prepared.snapshot_steps

@@ -20,7 +20,7 @@ class Silent:
 
     def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Callable[[int], None]]:
         """Nothing."""
-        return nullcontext(lambda steps: None)
+        return nullcontext(lambda completed: None)
 
 
 def progress_of(quiet: bool) -> Progress:

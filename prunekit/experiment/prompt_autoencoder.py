@@ -2,8 +2,8 @@
 
 Encoder Linear(P H -> D); decoder Linear(D -> 768), tanh, Linear(768 -> P H), the authors' shapes. Theirs is trained on
 200 x reconstruction error + the tasks' own loss, through the language model. Ours is trained on reconstruction alone: a
-run directory holds prompts and not the data of their tasks, and the second term would tie a run to all of them. What
-reconstructs a prompt to the last digit also keeps its task loss; how far from that it stays is said (`Fitted.error`).
+run directory holds prompts and not the data of their tasks, and the second term would tie a run to all of them. A
+prompt that is reconstructed to the last digit keeps its task loss; the remaining error is `Fitted.error`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ _NEGLIGIBLE = 1e-6
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Trained prompts: values [N, P, H], ordered by their digests, so that it does not matter how runs are named.
+class SourcePrompts:
+    """Trained prompts, ordered by their digests, so that the names of runs do not matter.
 
     Attributes:
+        values: [N, P, H].
         runs: how many runs they are from.
         digest: sha256 over all of them.
     """
@@ -50,31 +51,37 @@ class Sources:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted decoder.  error: of reconstruction, squared, as a share of the prompts' spread around their mean."""
+    """A fitted decoder.
+
+    Attributes:
+        decoder: from a code to a prompt.
+        error: squared error of reconstruction, as a share of the prompts' spread around their mean.
+    """
 
     decoder: Decoder
     error: float
 
 
-def sources(names: Sequence[str], shape: tuple[int, int], model: str) -> Sources:
+def source_prompts(names: Sequence[str], shape: tuple[int, int], model: str) -> SourcePrompts:
     """The dense prompts, as trained, of every seed of some finished runs.
 
     Args:
-        shape: P and H of the prompts that are wanted.
+        names: of the runs.
+        shape: P and H that the prompts must have.
         model: digest of the model that they were trained on.
 
     Raises:
-        ArtifactError: where a name is no run.
+        ArtifactError: where a name is not a run.
         ConfigError: where its prompts do not fit.
     """
-    found: dict[str, Tensor] = {}
+    values_by_digest: dict[str, Tensor] = {}
     for name in names:
         run = Run.open(Path(name))
-        dense = [place for place in run.tickets() if not place.stage and run.result(place)["status"] == "done"]
+        dense = [key for key in run.tickets() if not key.stage and run.result(key)["status"] == "done"]
         if not dense:
             raise ConfigError(f"--subspace-from {name}: no finished dense prompt; run `prunekit tune` there first")
-        for place in dense:
-            ticket = finished_ticket(run, place)
+        for key in dense:
+            ticket = finished_ticket(run, key)
             if ticket.origin.get("model_digest") != model:
                 raise ConfigError(f"--subspace-from {name}: its prompts were trained on another model (or precision)")
             values = ticket.prompt().prompt.materialise()
@@ -83,32 +90,33 @@ def sources(names: Sequence[str], shape: tuple[int, int], model: str) -> Sources
                     f"--subspace-from {name}: prompts of {len(values)} tokens x {values.shape[1]}, this one has "
                     f"{shape[0]} x {shape[1]}; name runs of the same length and model"
                 )
-            found[hashlib.sha256(values.numpy().tobytes()).hexdigest()] = values
-    order = sorted(found)
+            values_by_digest[hashlib.sha256(values.numpy().tobytes()).hexdigest()] = values
+    order = sorted(values_by_digest)
     digest = hashlib.sha256("".join(order).encode()).hexdigest()
-    return Sources(torch.stack([found[one] for one in order]), len(names), digest)
+    return SourcePrompts(torch.stack([values_by_digest[digest] for digest in order]), len(names), digest)
 
 
-def dimension_for(prompts: int, asked: int | None) -> int:
-    """The subspace's dimension: as asked, else the largest that makes sense, at most the paper's `DIMENSION`.
+def dimension_for(prompts: int, requested: int | None) -> int:
+    """The subspace's dimension: as requested, else the largest that makes sense, at most the paper's `DIMENSION`.
 
     Args:
         prompts: how many it is fitted to.
+        requested: None for the default.
 
     Raises:
-        ConfigError: where so many dimensions would hold every source prompt by heart.
+        ConfigError: where so many dimensions would reproduce every source prompt exactly.
     """
-    most = prompts - 1  # a plane through N points has N - 1 dimensions, and holds all of them
-    if most < 2:
+    limit = prompts - 1  # a plane through N points has N - 1 dimensions, and holds all of them
+    if limit < 2:
         raise ConfigError(
             f"--subspace-from: {prompts} trained prompt{'s' * (prompts != 1)} share no subspace; name runs that hold "
             "at least 3 in all (many tasks, or seeds)"
         )
-    dimension = min(DIMENSION, most - 1) if asked is None else asked
-    if dimension >= most:
+    dimension = min(DIMENSION, limit - 1) if requested is None else requested
+    if dimension >= limit:
         raise ConfigError(
-            f"--dimension {dimension} is too many for {prompts} trained prompts, which lie in {most} anyway; give "
-            f"{most - 1} or less, or name more runs with --subspace-from"
+            f"--dimension {dimension} is too many for {prompts} trained prompts, which lie in {limit} anyway; give "
+            f"{limit - 1} or less, or name more runs with --subspace-from"
         )
     return dimension
 
@@ -117,8 +125,8 @@ def fit(values: Tensor, dimension: int) -> Fitted:
     """Fit the autoencoder to values [N, P, H]; the same values always give the same decoder.
 
     It is fitted in the coordinates of the prompts around their mean, K = N - 1 of them or fewer, and put back: all that
-    the encoder reads of a prompt, and all that the best decoder can be right about, lies there. The code's unit is
-    settled too: over the source prompts it has mean 0 and RMS 1.
+    the encoder reads of a prompt, and all that the best decoder can be right about, lies there. The code is
+    standardised: over the source prompts it has mean 0 and RMS 1.
 
     Raises:
         DivergedError: where a value is NaN or infinite.
@@ -159,7 +167,9 @@ def _trained(points: Tensor, dimension: int) -> tuple[nn.Linear, nn.Linear, nn.L
     encoder, inner, outer = (
         _linear(*shape, points, draw) for shape in ((width, dimension), (dimension, INNER), (INNER, width))
     )
-    optimizer = torch.optim.Adam([part for one in (encoder, inner, outer) for part in one.parameters()], lr=_RATE)
+    optimizer = torch.optim.Adam(
+        [weight for layer in (encoder, inner, outer) for weight in layer.parameters()], lr=_RATE
+    )
     for _ in range(_STEPS):
         optimizer.zero_grad(set_to_none=True)
         loss = (outer(torch.tanh(inner(encoder(points)))) - points).square().mean()
@@ -170,8 +180,8 @@ def _trained(points: Tensor, dimension: int) -> tuple[nn.Linear, nn.Linear, nn.L
 
 def _linear(width: int, height: int, like: Tensor, draw: torch.Generator) -> nn.Linear:
     """As torch starts it, from a generator of our own; biases at zero."""
-    made: nn.Linear = nn.utils.skip_init(nn.Linear, width, height, dtype=like.dtype)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, width, height, dtype=like.dtype)
     with torch.no_grad():
-        made.weight.copy_(kaiming(draw, (height, width), like))
-        made.bias.zero_()
-    return made
+        layer.weight.copy_(kaiming(draw, (height, width), like))
+        layer.bias.zero_()
+    return layer

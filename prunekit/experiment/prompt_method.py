@@ -28,8 +28,11 @@ class PromptFactory:
     """How the fresh prompts of a run are made.
 
     Attributes:
-        digests: of what they are made from beside model, task and data.
-        notes: what a user is told of it, in lines.
+        method: the method's name.
+        options: its hyper-parameters.
+        context: what it needs of the model or of earlier runs.
+        digests: of what prompts are made from other than model, task and data.
+        notes: lines for the user.
     """
 
     method: Method
@@ -43,16 +46,20 @@ class PromptFactory:
         return dict(methods.start(self.method, values, draw, self.options, self.context).state_dict())
 
 
-def making(settings: PromptSettings, model: FrozenModel, train: Sequence[Encoded], input_tokens: int) -> PromptFactory:
+def prompt_factory(
+    settings: PromptSettings, model: FrozenModel, train: Sequence[Encoded], input_tokens: int
+) -> PromptFactory:
     """How a run's prompts are made; measures queries and keys (bilinear), fits a subspace (intrinsic).
 
     Args:
+        settings: of the prompt.
+        model: the frozen model.
         train: the encoded training examples.
         input_tokens: the longest input there will be.
 
     Raises:
-        ConfigError: where a setting cannot be met.
-        ArtifactError: where a setting cannot be met.
+        ConfigError: where a setting cannot work.
+        ArtifactError: where a run that it names cannot be used.
     """
     options = _options(settings, input_tokens)
     if settings.subspace_from and not (settings.method == "intrinsic" and settings.subspace == "decoder"):
@@ -72,23 +79,23 @@ def auto_rate(settings: PromptSettings, embedding_rms: float) -> float:
     return _kind(settings.method, settings.subspace).auto_rate.on(embedding_rms)
 
 
-def listed(tokens: int, width: int) -> list[dict[str, Any]]:
+def list_methods(tokens: int, width: int) -> list[dict[str, Any]]:
     """Every method, with what it trains of P = `tokens` on a model H = `width` wide, at its defaults.
 
     Where a default rank is more than such a prompt can use, the largest that it can is taken. What the decoder of an
-    intrinsic prompt trains depends on its runs; listed is the paper's largest dimension.
+    intrinsic prompt trains depends on its runs; the list gives the paper's largest dimension.
     """
-    found = []
+    rows = []
     for method in METHODS:
-        made = _at_defaults(method, tokens, width)
-        found.append(
+        prompt = _at_defaults(method, tokens, width)
+        rows.append(
             {
                 "method": method,
-                "parameters": made.trainable(Mask.full(tokens, 1)),
+                "parameters": prompt.trainable(Mask.full(tokens, 1)),
                 "description": (methods.kind(method).__doc__ or "").splitlines()[0],
             }
         )
-    return found
+    return rows
 
 
 def _at_defaults(method: Method, tokens: int, width: int) -> Prompt:
@@ -108,15 +115,15 @@ def _intrinsic(settings: PromptSettings, model: FrozenModel, options: Options) -
             "with prompts of the same length, whose subspace it learns in (or --subspace random, its control)"
         )
     shape = (settings.tokens, model.width)
-    found = prompt_autoencoder.sources(settings.subspace_from, shape, model.digest())
-    dimension = prompt_autoencoder.dimension_for(len(found.values), settings.dimension)
-    fitted = prompt_autoencoder.fit(found.values, dimension)
+    source = prompt_autoencoder.source_prompts(settings.subspace_from, shape, model.digest())
+    dimension = prompt_autoencoder.dimension_for(len(source.values), settings.dimension)
+    fitted = prompt_autoencoder.fit(source.values, dimension)
     note = (
-        f"a subspace of {dimension} dimensions, fitted to {len(found.values)} prompts of {found.runs} runs: "
+        f"a subspace of {dimension} dimensions, fitted to {len(source.values)} prompts of {source.runs} runs: "
         f"{fitted.error:.1%} of their spread is lost"
     )
     return PromptFactory(
-        "intrinsic", options, Context(decoder=fitted.decoder), {"subspace_from": found.digest}, (note,)
+        "intrinsic", options, Context(decoder=fitted.decoder), {"subspace_from": source.digest}, (note,)
     )
 
 

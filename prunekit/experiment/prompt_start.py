@@ -104,7 +104,7 @@ def head(settings: PromptSettings, origin: Ticket | None, fresh: State | None) -
     """
     if origin is None or settings.start_from is None:
         return None
-    sizes = [None if one is None else tuple(one["weight"].shape) for one in (origin.head, fresh)]
+    sizes = [None if tensors is None else tuple(tensors["weight"].shape) for tensors in (origin.head, fresh)]
     if sizes[0] != sizes[1]:
         raise ConfigError(
             f"--from {settings.start_from}: its head has shape {sizes[0]}, this task and model need {sizes[1]}; "

@@ -13,7 +13,7 @@ import torch
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.evaluate import evaluate as evaluate_prompts
-from prunekit.experiment import environment, sameness, settings_io
+from prunekit.experiment import environment, provenance, settings_io
 from prunekit.experiment.call import experiment_of, frozen_model, is_loaded
 from prunekit.experiment.prepare import encode, task_of
 from prunekit.experiment.round_runner import Progress
@@ -54,16 +54,16 @@ class OpenedTicket:
         """The settings to use it under: those that it was made under, with the given flags over them."""
         if self.settings:
             return experiment_of(model, task, flags, self.settings)
-        origin, answering = self.ticket.origin, dict[str, Any](sameness.settings_of(self.ticket))
+        origin, answering = self.ticket.origin, dict[str, Any](provenance.ticket_settings(self.ticket))
         answering["position"] = self.ticket.position
         if not is_loaded(model):
             answering |= {name: origin.get(name) for name in ("model", "model_revision")}
-        return experiment_of(model, origin.get("task") if task is None else task, answering | _without_none(flags))
+        return experiment_of(model, origin.get("task") if task is None else task, answering | _stated(flags))
 
     @property
-    def content(self) -> sameness.Content:
+    def content(self) -> provenance.Content:
         """What it was made with, as its run or it itself tells."""
-        return sameness.of_ticket(self.ticket) if self.run is None else sameness.of_run(self.run)
+        return provenance.ticket_content(self.ticket) if self.run is None else provenance.run_content(self.run)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class TicketInUse:
     model: FrozenModel
     rows: Mapping[str, Sequence[Example]]
     differences: Sequence[str]
-    content: sameness.Content
+    content: provenance.Content
 
     def answers(self, examples: Sequence[Example]) -> Evaluation:
         """What the model answers with the ticket: losses, choices and scores [1, N]."""
@@ -143,7 +143,7 @@ def in_use(
         task, rows = load_task(experiment.task.name, experiment.task.data), {}
     with frozen_model(model, tokenizer, experiment) as frozen:
         check_fit(source.ticket, frozen)
-        content = sameness.content(frozen, task, rows)
+        content = provenance.content(frozen, task, rows)
         differences = check_unchanged(
             source, content, progress, allow_changed=allow_changed, device=experiment.machine.device
         )
@@ -152,25 +152,25 @@ def in_use(
 
 def check_unchanged(
     source: OpenedTicket,
-    content: sameness.Content,
+    content: provenance.Content,
     progress: Progress,
     *,
     allow_changed: bool,
     device: str = "cpu",
-    apart: Collection[str] = (),
+    ignored: Collection[str] = (),
 ) -> list[str]:
     """In what a use differs from what a ticket was made with; it is said.
 
     Args:
         content: what is used now.
-        apart: fields of `answering` that may differ.
+        ignored: fields of `answering` that may differ.
 
     Raises:
         ConfigError: where it differs and that is not allowed.
     """
-    differences = sameness.check(source.name, source.content, content, allow_changed=allow_changed, apart=apart)
+    differences = provenance.check(source.name, source.content, content, allow_changed=allow_changed, ignored=ignored)
     if differences:
-        progress.say(f"note: not what it was made with, and used all the same: {sameness.in_line(differences)}")
+        progress.say(f"note: not what it was made with, and used all the same: {provenance.one_line(differences)}")
     if source.run is not None and source.key is not None:
         for line in environment.notes(source.run, [source.key], device):
             progress.say(line)
@@ -197,8 +197,8 @@ def changed_settings(run: Run, flags: Mapping[str, Any]) -> dict[str, Any]:
     A model, task or data of the same name that lies in another folder is the same.
     """
     before, now = (
-        settings_io.experiment(None, overriding, settings_for_use(run)).model_dump(mode="json")
-        for overriding in ({}, _without_none(flags))
+        settings_io.experiment(None, stated, settings_for_use(run)).model_dump(mode="json")
+        for stated in ({}, _stated(flags))
     )
     return {
         f"{section}.{name}": value
@@ -214,5 +214,5 @@ def _same(setting: str, before: Any, now: Any) -> bool:
     return bool(before == now)
 
 
-def _without_none(flags: Mapping[str, Any]) -> dict[str, Any]:
+def _stated(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Cohorts at work on a run: what is done already is loaded; the rest is trained, judged, scored and committed."""
+"""The rounds of a run, cohort by cohort: finished ones are loaded, others trained, evaluated, scored, committed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Checkpoint, Cull, Trained, train
 from prunekit.experiment import environment
 from prunekit.experiment.prepare import Prepared
+from prunekit.pruning.controls import CONTROLS
 from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
@@ -30,10 +31,10 @@ from prunekit.support.errors import ArtifactError
 
 
 class Progress(Protocol):
-    """Whoever looks on: lines of text, and the progress of long work."""
+    """Where a run reports lines of text and the progress of long work."""
 
     def say(self, line: str) -> None:
-        """One line."""
+        """Print one line."""
 
     def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Callable[[int], None]]:
         """Work of `total` steps, each a `unit`; call what comes back with the steps done."""
@@ -49,8 +50,8 @@ class RoundSpec:
         snapshots: steps whose values are kept.
         test: whether the test split is looked at.
         score: whether importance is measured.
-        cull: makes, from the cohort's places, the rule by which members are dropped while they train; the whole cohort
-            is then trained and committed as one.
+        cull: makes, from the cohort's run keys, the rule by which members are dropped while they train; all members
+            are then trained and committed as one cohort.
     """
 
     title: str
@@ -63,12 +64,12 @@ class RoundSpec:
 
 @dataclass(frozen=True)
 class TrainedMember(RoundResult):
-    """A learned ticket with all that is written about it.
+    """A trained ticket with all that is written about it.
 
     Attributes:
         trained: its training.
         kept_at: the checkpoint whose values were kept.
-        test: its one look at the test split, None where it had none.
+        test: its one evaluation on the test split, None where it had none.
         importance: scores of every kind, empty where it has none.
         timing: seconds and rates.
     """
@@ -80,8 +81,8 @@ class TrainedMember(RoundResult):
     timing: dict[str, float]
 
 
-class _Judged(NamedTuple):
-    """The look at the test split and all scores of a finished ticket, or why there are none."""
+class _Measurement(NamedTuple):
+    """Test evaluation and scores of a finished ticket, or why there are none."""
 
     test: Evaluation | None
     importance: Mapping[str, Scores]
@@ -89,180 +90,186 @@ class _Judged(NamedTuple):
 
 
 class RoundRunner:
-    """The turns of one run. `loaded` counts the members that were done before."""
+    """Trains and commits the rounds of one run.
 
-    def __init__(self, directory: Run, prepared: Prepared, watch: Progress) -> None:
-        self.directory, self.prepared, self.progress = directory, prepared, watch
+    Attributes:
+        directory: the run.
+        prepared: its experiment.
+        progress: where lines and progress go.
+        loaded: how many members were finished before.
+    """
+
+    def __init__(self, directory: Run, prepared: Prepared, progress: Progress) -> None:
+        self.directory, self.prepared, self.progress = directory, prepared, progress
         self.loaded = 0
 
-    def learn(self, members: Mapping[RunKey, Ticket], turn: RoundSpec) -> dict[RunKey, RoundResult]:
+    def learn(self, members: Mapping[RunKey, Ticket], spec: RoundSpec) -> dict[RunKey, RoundResult]:
         """Train every member, in cohorts; each cohort is committed as soon as it is finished, or loaded if it was."""
-        width = len(members) if turn.cull else self.prepared.width
-        learned: dict[RunKey, RoundResult] = {}
-        cohorts = packed(members, width)
+        width = len(members) if spec.cull else self.prepared.width
+        results: dict[RunKey, RoundResult] = {}
+        cohorts = pack_cohorts(members, width)
         for number, cohort in enumerate(cohorts, start=1):
             if self.directory.done(cohort):
-                learned |= {key: self._load(key, members[key]) for key in cohort}
+                results |= {key: self._load(key, members[key]) for key in cohort}
                 continue
             part = f" ({number} of {len(cohorts)})" if len(cohorts) > 1 else ""
             tickets = [members[key] for key in cohort]
-            done = self._train(cohort, tickets, replace(turn, title=turn.title + part))
+            trained = self._train(cohort, tickets, replace(spec, title=spec.title + part))
             contents = [
-                round_files.content(self._outcome(ticket, one)) for ticket, one in zip(tickets, done, strict=True)
+                round_files.content(self._outcome(ticket, member))
+                for ticket, member in zip(tickets, trained, strict=True)
             ]
             self._record(cohort)
             self.directory.commit(
-                [Files(*row) for row in zip(cohort, contents, (one.timing for one in done), strict=True)]
+                [Files(*row) for row in zip(cohort, contents, (member.timing for member in trained), strict=True)]
             )
-            learned |= dict(zip(cohort, done, strict=True))
-        return learned
+            results |= dict(zip(cohort, trained, strict=True))
+        return results
 
     def finish(self, chosen: Mapping[RunKey, RunKey]) -> None:
-        """Look at the test split with tickets that were chosen among others, and score them.
+        """Evaluate tickets that were chosen among others on the test split, and score them.
 
         Args:
-            chosen: new place -> the place of the finished round that it is a copy of.
+            chosen: new run key -> the run key of the finished round that it copies.
         """
-        tickets = {new: self.finished(old) for new, old in chosen.items()}
-        for cohort in packed(tickets, self.prepared.width):
+        tickets = {key: self.finished(source) for key, source in chosen.items()}
+        for cohort in pack_cohorts(tickets, self.prepared.width):
             if self.directory.done(cohort):
                 self.loaded += len(cohort)
                 continue
-            began = time.perf_counter()
-            kept = [tickets[key] for key in cohort]
-            judged = self._judged(kept, test=True, score=True)
-            timing = {"seconds": time.perf_counter() - began, "members": len(cohort)}
+            started = time.perf_counter()
+            finished = [tickets[key] for key in cohort]
+            measurements = self._measure(finished, test=True, score=True)
+            timing = {"seconds": time.perf_counter() - started, "members": len(cohort)}
             splits, task = self.prepared.splits, self.prepared.task
             files = []
-            for key, (test, scores, diverged) in zip(cohort, judged, strict=True):
+            for key, (test, scores, diverged) in zip(cohort, measurements, strict=True):
                 metrics = {} if test is None else task.score(splits.test, test.chosen.tolist())
-                looked = round_files.TestEvaluation(splits.test, test, metrics, scores, diverged)
-                content = round_files.chosen(self.directory, chosen[key], looked)
+                evaluation = round_files.TestEvaluation(splits.test, test, metrics, scores, diverged)
+                content = round_files.chosen(self.directory, chosen[key], evaluation)
                 files.append(Files(key, content, timing))
             self._record(cohort)
             self.directory.commit(files)
 
-    def scores(self, kept: Sequence[Ticket]) -> list[dict[str, Scores]]:
+    def scores(self, finished: Sequence[Ticket]) -> list[dict[str, Scores]]:
         """Every score of finished tickets by name, on the training examples."""
         model = self.prepared.model
-        return all_scores(kept, model, scoring_batches(model, self.prepared.training_data.train))
+        return all_scores(finished, model, scoring_batches(model, self.prepared.training_data.train))
 
     def finished(self, key: RunKey) -> Ticket:
         """The ticket of a finished round: its mask and the values that were kept."""
         return round_files.finished_ticket(self.directory, key)
 
     def _record(self, cohort: Sequence[RunKey]) -> None:
-        """Under which versions and on which machine the rounds of a cohort are made."""
+        """Write down versions and machine that the rounds of a cohort are made with."""
         environment.record(self.directory, cohort, self.prepared.experiment.machine.device)
 
     def _load(self, key: RunKey, ticket: Ticket) -> RoundResult:
         kind = self.prepared.experiment.pruning.score
-        found, learned = round_files.load(self.directory, key, kind, self.prepared.task.metrics[0])
-        if found != ticket:
+        saved, result = round_files.load(self.directory, key, kind, self.prepared.task.metrics[0])
+        if saved != ticket:
             raise ArtifactError(
                 f"{self.directory.folder(key)}: made from another ticket than the rounds before it give; delete it "
                 "and run again"
             )
         self.loaded += 1
-        return learned
+        return result
 
-    def _train(self, cohort: Sequence[RunKey], tickets: Sequence[Ticket], turn: RoundSpec) -> list[TrainedMember]:
-        """Train a cohort; look at the test split once, score what was kept, where the turn asks for it."""
+    def _train(self, cohort: Sequence[RunKey], tickets: Sequence[Ticket], spec: RoundSpec) -> list[TrainedMember]:
+        """Train a cohort, then evaluate it on the test split once and score it, as the spec says."""
         prepared = self.prepared
-        began = time.perf_counter()
-        with self.progress.track(turn.title, turn.plan.train_steps) as tick:
+        started = time.perf_counter()
+        with self.progress.track(spec.title, spec.plan.train_steps) as tick:
             trained = train(
                 tickets,
                 prepared.model,
                 prepared.training_data,
-                turn.plan,
-                snapshots=turn.snapshots,
+                spec.plan,
+                snapshots=spec.snapshots,
                 tick=tick,
                 width=self.prepared.width,
-                cull=turn.cull(cohort) if turn.cull else lambda step, standings: (),
+                cull=spec.cull(cohort) if spec.cull else lambda step, standings: (),
             )
-        training = time.perf_counter() - began
-        kept_at = [one.last if prepared.experiment.training.keep == "last" else one.best for one in trained]
-        sound = [key for key, one in enumerate(trained) if one.diverged is None and one.dropped_at is None]
-        kept = [tickets[key].at(kept_at[key].values) for key in sound]
-        judged = dict(zip(sound, self._judged(kept, test=turn.test, score=turn.score), strict=True))
-        for key, found in judged.items():
-            trained[key] = replace(trained[key], diverged=found.diverged)
-        timing = self._timing(trained, training, time.perf_counter() - began)
+        training_seconds = time.perf_counter() - started
+        kept_at = [member.last if prepared.experiment.training.keep == "last" else member.best for member in trained]
+        sound = [index for index, member in enumerate(trained) if member.diverged is None and member.dropped_at is None]
+        finished = [tickets[index].at(kept_at[index].values) for index in sound]
+        measurements = dict(zip(sound, self._measure(finished, test=spec.test, score=spec.score), strict=True))
+        for index, measured in measurements.items():
+            trained[index] = replace(trained[index], diverged=measured.diverged)
+        timing = self._timing(trained, training_seconds, time.perf_counter() - started)
         kind, metric = prepared.experiment.pruning.score, prepared.task.metrics[0]
         return [
             TrainedMember(
-                kept=kept_at[key].values,
-                validation=kept_at[key].metrics[metric] if key in sound and one.diverged is None else None,
-                scores=judged[key].importance.get(kind) if key in judged else None,
-                snapshots=one.snapshots,
-                trained=one,
-                kept_at=kept_at[key],
-                test=judged[key].test if key in judged else None,
-                importance=judged[key].importance if key in judged else {},
+                kept=kept_at[index].values,
+                validation=kept_at[index].metrics[metric] if index in sound and member.diverged is None else None,
+                scores=measurements[index].importance.get(kind) if index in measurements else None,
+                snapshots=member.snapshots,
+                trained=member,
+                kept_at=kept_at[index],
+                test=measurements[index].test if index in measurements else None,
+                importance=measurements[index].importance if index in measurements else {},
                 timing=timing,
             )
-            for key, one in enumerate(trained)
+            for index, member in enumerate(trained)
         ]
 
-    def _judged(self, kept: Sequence[Ticket], *, test: bool, score: bool) -> list[_Judged]:
-        """What is measured of finished tickets. One for which anything is not finite ends here; the others go on."""
-        reports = self._test(kept) if kept and test else [None] * len(kept)
-        importance = self.scores(kept) if kept and score else [{} for _ in kept]
-        found = []
-        for one, scores in zip(reports, importance, strict=True):
-            if one is not None and not torch.isfinite(one.losses).all():
-                found.append(_Judged(None, {}, "a loss on the test split became NaN or infinite"))
+    def _measure(self, finished: Sequence[Ticket], *, test: bool, score: bool) -> list[_Measurement]:
+        """Test evaluation and scores of finished tickets; one with a number that is not finite counts as diverged."""
+        evaluations = self._test(finished) if finished and test else [None] * len(finished)
+        importance = self.scores(finished) if finished and score else [{} for _ in finished]
+        measurements = []
+        for evaluation, scores in zip(evaluations, importance, strict=True):
+            if evaluation is not None and not torch.isfinite(evaluation.losses).all():
+                measurements.append(_Measurement(None, {}, "a loss on the test split became NaN or infinite"))
             elif score and not scores:
-                found.append(_Judged(None, {}, NOT_FINITE))
+                measurements.append(_Measurement(None, {}, NOT_FINITE))
             else:
-                found.append(_Judged(one, scores, None))
-        return found
+                measurements.append(_Measurement(evaluation, scores, None))
+        return measurements
 
-    def _test(self, kept: Sequence[Ticket]) -> list[Evaluation]:
+    def _test(self, finished: Sequence[Ticket]) -> list[Evaluation]:
         model = self.prepared.model
         with torch.no_grad():
-            prompts = prompt_batch([Member(ticket, model.device) for ticket in kept])
+            prompts = prompt_batch([Member(ticket, model.device) for ticket in finished])
         result = evaluate(prompts, model, self.prepared.test)
         return [Evaluation(*row) for row in zip(result.losses, result.chosen, result.scores, strict=True)]
 
-    def _outcome(self, ticket: Ticket, learned: TrainedMember) -> Outcome:
+    def _outcome(self, ticket: Ticket, member: TrainedMember) -> Outcome:
         """What is written about one member's round."""
         prepared = self.prepared
         splits, task = prepared.splits, prepared.task
-        test = {} if learned.test is None else task.score(splits.test, learned.test.chosen.tolist())
+        metrics = {} if member.test is None else task.score(splits.test, member.test.chosen.tolist())
         return Outcome(
             ticket=ticket,
-            trained=learned.trained,
-            kept_at=learned.kept_at,
-            importance=learned.importance,
+            trained=member.trained,
+            kept_at=member.kept_at,
+            importance=member.importance,
             validation=splits.validation,
             test=splits.test,
-            test_evaluation=learned.test,
-            test_metrics=test,
+            test_evaluation=member.test,
+            test_metrics=metrics,
             majority={"validation": task.majority(splits.validation), "test": task.majority(splits.test)},
             pruned_by=prepared.experiment.pruning.score if ticket.round else None,
             run=prepared.id,
         )
 
-    def _timing(self, trained: Sequence[Trained], training: float, whole: float) -> dict[str, float]:
+    def _timing(self, trained: Sequence[Trained], training_seconds: float, seconds: float) -> dict[str, float]:
         """Of the whole cohort: it goes through the model as one."""
-        examples = sum(one.steps for one in trained) * self.prepared.plan.batch_size
+        examples = sum(member.steps for member in trained) * self.prepared.plan.batch_size
         return {
-            "seconds": whole,
-            "training_seconds": training,
-            "examples_per_second": examples / training,
+            "seconds": seconds,
+            "training_seconds": training_seconds,
+            "examples_per_second": examples / training_seconds,
             "peak_memory_mb": memory.peak_memory_mb(),
             "members": len(trained),
         }
 
 
-# Members of one length stand in the order that their controls' first names gave. It decides how sums are rounded, so
-# another order would end in other last bits.
-_ORDER = {"reinit": "fresh", "short-prompt": "length", "complement": "reversed"}
+_PACKED_AS = {control.name: control.packed_as or control.name for control in CONTROLS}
 
 
-def packed(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunKey]]:
+def pack_cohorts(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunKey]]:
     """Cohorts of at most `width`: members with as many tokens side by side, so that few rows are padding.
 
     A function of the members alone, so that a resumed run cuts them alike.
@@ -270,7 +277,7 @@ def packed(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunKey]]:
 
     def order(key: RunKey) -> tuple[int, RunKey]:
         stage, slash, control = key.stage.rpartition("/")
-        return -members[key].mask.tokens, key._replace(stage=stage + slash + _ORDER.get(control, control))
+        return -members[key].mask.tokens, key._replace(stage=stage + slash + _PACKED_AS.get(control, control))
 
     ordered = sorted(members, key=order)
     return [ordered[start : start + width] for start in range(0, len(ordered), width)]

@@ -12,7 +12,7 @@ from prunekit.engine.distributed import team
 from prunekit.engine.gradient_scores import NOT_FINITE
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Cull
-from prunekit.experiment import environment, sameness
+from prunekit.experiment import environment, provenance
 from prunekit.experiment.prepare import Prepared, move
 from prunekit.experiment.round_runner import Progress, RoundRunner, RoundSpec, TrainedMember
 from prunekit.experiment.settings import MachineSettings
@@ -32,60 +32,66 @@ from prunekit.support.errors import ArtifactError, ConfigError
 _UNITS = ("tokens", "pieces")
 
 
-def run(prepared: Prepared, out: Path | Stored, watch: Progress, *, prune: bool = True, controls: bool = False) -> Run:
+def run(
+    prepared: Prepared, out: Path | Stored, progress: Progress, *, prune: bool = True, controls: bool = False
+) -> Run:
     """Run an experiment, or finish one that was interrupted: what is done already is loaded, not done again.
 
     Args:
-        out: the folder that holds runs, where wanted with a store.
+        prepared: the experiment.
+        out: the folder that holds runs, or that folder with an object store.
+        progress: where lines and progress go.
         prune: with False, only the dense round and its base line are done.
         controls: also train what the last round's ticket is compared with.
 
     Raises:
         PrunekitError: in one line; everything finished before it stays on disk and valid.
     """
-    with begun(prepared, out, watch) as (work, cohorts):
-        prepared = work.prepared
+    with opened_run(prepared, out, progress) as (runner, cohorts):
+        prepared = runner.prepared
         keeps = prepared.experiment.keeps() if prune else ()
         if prune:
-            work.directory.write_stage(prepared.stage, prepared.experiment.pruning.model_dump(mode="json"))
+            runner.directory.write_stage(prepared.stage, prepared.experiment.pruning.model_dump(mode="json"))
         for seeds in cohorts:
-            rounds = _prune(work, seeds, keeps)
-            _untrained(work, seeds)
+            rounds = _prune(runner, seeds, keeps)
+            _untrained(runner, seeds)
             if controls and prune:
                 last = [ticket for ticket in rounds[-1].tickets if rounds[-1].number == len(keeps)]
                 targets = [Target(ticket, keeps) for ticket in last]
-                _train_controls(work, prepared.stage, rounds[0], targets)
-    return work.directory
+                _train_controls(runner, prepared.stage, rounds[0], targets)
+    return runner.directory
 
 
-def search(prepared: Prepared, out: Path | Stored, watch: Progress, *, controls: bool = False) -> Run:
+def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, controls: bool = False) -> Run:
     """The ratio search of XPrompt: try a grid of token and piece counts for every seed, choose on `validation`.
 
     Args:
+        prepared: the experiment.
+        out: as of `run`.
+        progress: as of `run`.
         controls: also train what the chosen ticket is compared with. Otherwise as `run`.
     """
-    with begun(prepared, out, watch) as (work, cohorts):
-        settings = work.prepared.experiment
-        asked = settings.search
-        work.directory.write_stage(prepared.search_stage, prepared.search_settings)
+    with opened_run(prepared, out, progress) as (runner, cohorts):
+        settings = runner.prepared.experiment.search
+        runner.directory.write_stage(prepared.search_stage, prepared.search_settings)
         for seeds in cohorts:
-            dense = _prune(work, seeds, ())[0]
-            _untrained(work, seeds)
+            dense = _prune(runner, seeds, ())[0]
+            _untrained(runner, seeds)
             result = search_ratios(
                 dense,
-                asked.grid,
-                lambda trials: _train_trials(work, trials),
-                _rewinding(work.prepared),
+                settings.grid,
+                lambda trials: _train_trials(runner, trials),
+                _rewinding(runner.prepared),
                 piece_line=controls,
-                rescore=(lambda trials: _rescored(work, trials)) if asked.rescore_pieces else None,
+                rescore=(lambda trials: _rescored(runner, trials)) if settings.rescore_pieces else None,
             )
-            _finish_search(work, result, controls)
+            _finish_search(runner, result, controls)
             if controls:
                 targets = [Target(result.tickets[trial], (trial[1],)) for trial in result.chosen.items()]
                 # the grid's own trial with nothing dropped is that control, unless halving may have stopped it
-                without = () if asked.halving else (DenseContinued.name,)
-                _train_controls(work, work.prepared.search_stage, dense, targets, without)
-    return work.directory
+                without = () if settings.halving else (DenseContinued.name,)
+                _train_controls(runner, runner.prepared.search_stage, dense, targets, without)
+    return runner.directory
 
 
 def directory_of(prepared: Prepared, out: Path) -> Path:
@@ -97,74 +103,84 @@ def directory_of(prepared: Prepared, out: Path) -> Path:
     try:
         return Run.at(out, prepared.name, prepared.id).path
     except ConfigError as error:
-        told = sameness.differences(sameness.of_run(Run(out)), prepared.content)
-        raise ConfigError(f"{error}; it was made with another: {sameness.in_line(told)}" if told else error) from error
+        differences = provenance.differences(provenance.run_content(Run(out)), prepared.content)
+        reason = f"{error}; it was made with another: {provenance.one_line(differences)}" if differences else error
+        raise ConfigError(reason) from error
 
 
 @contextmanager
-def begun(prepared: Prepared, out: Path | Stored, watch: Progress) -> Iterator[tuple[RoundRunner, list[list[int]]]]:
-    """A run locked, settled and, in the end, with its results table; yields its work and its cohorts of seeds."""
+def opened_run(
+    prepared: Prepared, out: Path | Stored, progress: Progress
+) -> Iterator[tuple[RoundRunner, list[list[int]]]]:
+    """Lock a run and resolve its cohorts; in the end, write its results table.
+
+    Yields:
+        The runner of its rounds, and its cohorts of seeds.
+    """
     directory = run_at(team(), out, prepared.name, prepared.id)
     with directory.locked():
-        prepared, cohorts = _settle(directory, prepared, watch)
-        work = RoundRunner(directory, prepared, watch)
-        yield work, cohorts
-        if work.loaded:
-            watch.say(f"{work.loaded} finished ticket(s) were there already, in {directory.path}")
+        prepared, cohorts = _resolve_cohorts(directory, prepared, progress)
+        runner = RoundRunner(directory, prepared, progress)
+        yield runner, cohorts
+        if runner.loaded:
+            progress.say(f"{runner.loaded} finished ticket(s) were there already, in {directory.path}")
         directory.write_results()
 
 
-def _settle(directory: Run, prepared: Prepared, watch: Progress) -> tuple[Prepared, list[list[int]]]:
-    """Write the settings, or impose those of the run that is there; returns the cohorts that hold the asked seeds.
+def _resolve_cohorts(directory: Run, prepared: Prepared, progress: Progress) -> tuple[Prepared, list[list[int]]]:
+    """Write the settings of a new run, or take those of an existing one; returns the cohorts of the experiment's seeds.
 
-    Cohorts, device and threads are settled once: another batch shape would round otherwise, and training amplifies
+    Cohorts, device and threads are chosen once: another batch shape would round otherwise, and training amplifies
     that. Seeds that are new form new cohorts.
     """
     experiment = prepared.experiment
     cohorts: list[list[int]] = []
-    for line in [] if (directory.path / SETTINGS).exists() else _alike(directory.path.parent, prepared):
-        watch.say(line)
+    for line in [] if (directory.path / SETTINGS).exists() else _similar_runs(directory.path.parent, prepared):
+        progress.say(line)
     if (directory.path / SETTINGS).exists():
-        known = directory.settings()
-        cohorts = known["cohorts"]
-        machine = MachineSettings.model_validate(known["machine"])
+        settings = directory.settings()
+        cohorts = settings["cohorts"]
+        machine = MachineSettings.model_validate(settings["machine"])
         for name in ("processes", "device_map"):
             if (before := getattr(machine, name)) != getattr(experiment.machine, name):
-                raise ConfigError(f"{directory.path}: begun with {name} = {before}; give the same again")
+                raise ConfigError(f"{directory.path}: begun with {name} = {before}; use the same")
         if machine != experiment.machine:
-            watch.say(f"resuming as the run began: {machine.device}, {machine.threads} threads, width {machine.width}")
+            progress.say(
+                f"resuming as the run began: {machine.device}, {machine.threads} threads, width {machine.width}"
+            )
         experiment = experiment.model_copy(update={"machine": machine})
         prepared = move(prepared, experiment)
         for line in environment.notes(directory, device=machine.device):
-            watch.say(line)
-    known_seeds = {seed for cohort in cohorts for seed in cohort}
-    new = [seed for seed in experiment.seeds if seed not in known_seeds]
+            progress.say(line)
+    seen_seeds = {seed for cohort in cohorts for seed in cohort}
+    new_seeds = [seed for seed in experiment.seeds if seed not in seen_seeds]
     width = prepared.width
-    cohorts += [new[start : start + width] for start in range(0, len(new), width)]
-    if new:
+    cohorts += [new_seeds[start : start + width] for start in range(0, len(new_seeds), width)]
+    if new_seeds:
         directory.write_settings(_settings(prepared, cohorts))  # last: what has settings is a run
     return prepared, [cohort for cohort in cohorts if set(cohort) & set(experiment.seeds)]
 
 
-def _alike(folder: Path, prepared: Prepared) -> list[str]:
-    """A line for each run with the same settings that is there, of another model, data, task or precision.
+def _similar_runs(folder: Path, prepared: Prepared) -> list[str]:
+    """A line for each run in the folder with the same settings but another model, data, task or precision.
 
-    Who meant to go on with one of them learns here why another run begins.
+    It says why a new run begins where the user may have meant to resume that one.
     """
-    own, lines = _asked(prepared.experiment.model_dump(mode="json")), []
+    named, lines = _naming_settings(prepared.experiment.model_dump(mode="json")), []
     for path in sorted(folder.glob(f"{prepared.name.rpartition('-')[0]}-*/{SETTINGS}")):
         try:
-            known = Run(path.parent).settings()
-            told = sameness.differences(sameness.of_run(Run(path.parent)), prepared.content)
-            same = _asked(known) == own
-        except (ArtifactError, KeyError):  # it is not this run's to complain of another's damage
+            settings = Run(path.parent).settings()
+            differences = provenance.differences(provenance.run_content(Run(path.parent)), prepared.content)
+            is_same = _naming_settings(settings) == named
+        except (ArtifactError, KeyError):  # damage to another run is not this one's to report
             continue
-        if told and same:
-            lines.append(f"note: a new run, since {path.parent.name} was made with another: {sameness.in_line(told)}")
+        if differences and is_same:
+            listed = provenance.one_line(differences)
+            lines.append(f"note: a new run, since {path.parent.name} was made with another: {listed}")
     return lines
 
 
-def _asked(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _naming_settings(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The settings by which a user names a run, without those that are not set and what a machine may choose."""
     return {
         section: {name: value for name, value in settings[section].items() if value is not None and name != "precision"}
@@ -177,44 +193,44 @@ def _rewinding(prepared: Prepared) -> Rewinding:
     return Rewinding(pruning.rewind, pruning.dropped_as, prepared.fresh)
 
 
-def _prune(work: RoundRunner, seeds: Sequence[int], keeps: Sequence[Keep]) -> list[Round]:
+def _prune(runner: RoundRunner, seeds: Sequence[int], keeps: Sequence[Keep]) -> list[Round]:
     """The dense round of one cohort of seeds, then a round per entry of `keeps`."""
-    prepared = work.prepared
+    prepared = runner.prepared
 
     def learn(tickets: Sequence[Ticket]) -> list[RoundResult]:
         number = tickets[0].round
         keys = [RunKey(prepared.stage if number else "", ticket.seed, number) for ticket in tickets]
         snapshots = prepared.snapshot_steps if number == 0 else ()
-        turn = RoundSpec(f"round {number}", prepared.plan, snapshots)
-        learned = work.learn(dict(zip(keys, tickets, strict=True)), turn)
-        return [learned[key] for key in keys]
+        spec = RoundSpec(f"round {number}", prepared.plan, snapshots)
+        results = runner.learn(dict(zip(keys, tickets, strict=True)), spec)
+        return [results[key] for key in keys]
 
     rounds = []
-    for made in find_tickets([prepared.dense(seed) for seed in seeds], keeps, learn, _rewinding(prepared)):
-        rounds.append(made)
-        _announce(f"round {made.number}", made.tickets, made.results, work)
+    for finished in find_tickets([prepared.dense(seed) for seed in seeds], keeps, learn, _rewinding(prepared)):
+        rounds.append(finished)
+        _announce(f"round {finished.number}", finished.tickets, finished.results, runner)
     return rounds
 
 
-def _untrained(work: RoundRunner, seeds: Sequence[int]) -> None:
+def _untrained(runner: RoundRunner, seeds: Sequence[int]) -> None:
     """The base line: the prompt stays at its start; on encoders a head learns to read what that makes of the text."""
-    prepared = work.prepared
+    prepared = runner.prepared
     plan: Plan = replace(prepared.plan, train_prompt=False)
     if not prepared.model.answers_by_head:
         plan = replace(plan, train_steps=0)
     tickets = {RunKey(UNTRAINED, seed, 0): prepared.dense(seed) for seed in seeds}
     # with dropout a frozen prompt and a text give another state each time
     with nullcontext() if plan.model_dropout else prepared.model.caching_states():
-        work.learn(tickets, RoundSpec("untrained prompt", plan, score=False))
+        runner.learn(tickets, RoundSpec("untrained prompt", plan, score=False))
 
 
-def _train_trials(work: RoundRunner, trials: Mapping[Trial, Ticket]) -> dict[Trial, RoundResult]:
+def _train_trials(runner: RoundRunner, trials: Mapping[Trial, Ticket]) -> dict[Trial, RoundResult]:
     """Train the trials of a search. None of them sees the test split, and scores are those of the dense round."""
-    prepared = work.prepared
+    prepared = runner.prepared
     run_keys = {_trial_key(prepared, trial): trial for trial in trials}
     members = {run_key: trials[trial] for run_key, trial in run_keys.items()}
-    spec = RoundSpec("search", prepared.plan, test=False, score=False, cull=_halving(work, run_keys))
-    results = work.learn(members, spec)
+    spec = RoundSpec("search", prepared.plan, test=False, score=False, cull=_halving(runner, run_keys))
+    results = runner.learn(members, spec)
     return {trial: results[run_key] for run_key, trial in run_keys.items()}
 
 
@@ -223,10 +239,10 @@ def _trial_key(prepared: Prepared, trial: Trial) -> RunKey:
     return RunKey(f"{prepared.search_stage}/{GRID}/tokens={keep.tokens}-pieces={keep.pieces}", seed, 1)
 
 
-def _halving(work: RoundRunner, trials: Mapping[RunKey, Trial]) -> Callable[[Sequence[RunKey]], Cull] | None:
+def _halving(runner: RoundRunner, trials: Mapping[RunKey, Trial]) -> Callable[[Sequence[RunKey]], Cull] | None:
     """The rule of successive halving, each seed on its own; None where the search goes without."""
-    plan = work.prepared.plan
-    if not work.prepared.experiment.search.halving:
+    plan = runner.prepared.plan
+    if not runner.prepared.experiment.search.halving:
         return None
     when = rungs(plan.train_steps, plan.evaluate_every)
 
@@ -243,75 +259,80 @@ def _halving(work: RoundRunner, trials: Mapping[RunKey, Trial]) -> Callable[[Seq
     return rule
 
 
-def _rescored(work: RoundRunner, trials: Sequence[Trial]) -> dict[Trial, Scores]:
+def _rescored(runner: RoundRunner, trials: Sequence[Trial]) -> dict[Trial, Scores]:
     """Importance of finished trials at the values that they kept; none of one whose gradients are not finite."""
-    kept = [work.finished(_trial_key(work.prepared, trial)) for trial in trials]
-    by_trial = dict(zip(trials, work.scores(kept), strict=True))
+    kept = [runner.finished(_trial_key(runner.prepared, trial)) for trial in trials]
+    by_trial = dict(zip(trials, runner.scores(kept), strict=True))
     for (seed, _), scores in by_trial.items():
         if not scores:
-            work.progress.say(f"seed {seed} stopped: {NOT_FINITE}")
-    kind = work.prepared.experiment.pruning.score
+            runner.progress.say(f"seed {seed} stopped: {NOT_FINITE}")
+    kind = runner.prepared.experiment.pruning.score
     return {trial: scores[kind] for trial, scores in by_trial.items() if scores}
 
 
-def _finish_search(work: RoundRunner, result: SearchResult, controls: bool) -> None:
-    """The test split is looked at with what was chosen, once."""
-    stage, prepared = work.prepared.search_stage, work.prepared
+def _finish_search(runner: RoundRunner, result: SearchResult, controls: bool) -> None:
+    """Evaluate the chosen tickets on the test split, once."""
+    stage, prepared = runner.prepared.search_stage, runner.prepared
     # by itself, so that controls that are asked for later do not change which tickets share a batch with it
-    work.finish({RunKey(stage, trial[0], 1): _trial_key(prepared, trial) for trial in result.chosen.items()})
+    runner.finish({RunKey(stage, trial[0], 1): _trial_key(prepared, trial) for trial in result.chosen.items()})
     if controls:
-        prompt = prepared.experiment.prompt
-        whole = Keep(prompt.tokens, prompt.pieces)
-        arms = dict(result.best_of_line)
-        if not prepared.experiment.search.halving:
-            ended = (seed for seed in result.chosen if result.results[seed, whole].validation is not None)
-            arms[DenseContinued.name] = dict.fromkeys(ended, whole)
+        arms = _trials_as_controls(prepared, result)
         trials = {(arm, seed): (seed, keep) for arm, keeps in arms.items() for seed, keep in keeps.items()}
-        work.finish(
+        runner.finish(
             {RunKey(f"{stage}/{arm}", seed, 1): _trial_key(prepared, trial) for (arm, seed), trial in trials.items()}
         )
     for seed, keep in result.chosen.items():
         tried = sum(trial[0] == seed for trial in result.results)
-        work.progress.say(
+        runner.progress.say(
             f"seed {seed}: {keep.tokens} tokens x {keep.pieces} pieces chosen of {tried}, "
             f"validation {prepared.task.metrics[0]} {result.results[seed, keep].validation:.3f}"
         )
 
 
+def _trials_as_controls(prepared: Prepared, result: SearchResult) -> dict[str, dict[int, Keep]]:
+    """The trials that are controls of the chosen ones: name of the control -> seed -> what it keeps."""
+    arms = {name: dict(keeps) for name, keeps in result.best_of_line.items()}
+    if not prepared.experiment.search.halving:
+        full = Keep(prepared.experiment.prompt.tokens, prepared.experiment.prompt.pieces)
+        ended = (seed for seed in result.chosen if result.results[seed, full].validation is not None)
+        arms[DenseContinued.name] = dict.fromkeys(ended, full)
+    return arms
+
+
 def _train_controls(
-    work: RoundRunner, stage: str, dense: Round, targets: Sequence[Target], without: Sequence[str] = ()
+    runner: RoundRunner, stage: str, dense: Round, targets: Sequence[Target], without: Sequence[str] = ()
 ) -> None:
     """The controls beside a stage's tickets; the test split is looked at in their last round."""
-    prepared = work.prepared
-    last = max((one.ticket.round for one in targets), default=0)
+    prepared = runner.prepared
+    last = max((target.ticket.round for target in targets), default=0)
 
     def learn(tickets: Mapping[ControlKey, Ticket]) -> dict[ControlKey, RoundResult]:
         number = next(iter(tickets.values())).round
         run_keys = {RunKey(f"{stage}/{name}", seed, number): (name, seed) for name, seed in tickets}
-        turn = RoundSpec(f"controls, round {number}", prepared.plan, test=number == last, score=False)
-        learned = work.learn({run_key: tickets[key] for run_key, key in run_keys.items()}, turn)
-        return {key: learned[run_key] for run_key, key in run_keys.items()}
+        spec = RoundSpec(f"controls, round {number}", prepared.plan, test=number == last, score=False)
+        results = runner.learn({run_key: tickets[key] for run_key, key in run_keys.items()}, spec)
+        return {key: results[run_key] for run_key, key in run_keys.items()}
 
     ended = train_controls(dense, targets, learn, _rewinding(prepared), without=without)
     for control in CONTROLS:
         pairs = [pair for key, pair in ended.items() if key[0] == control.name]
         if pairs:
-            _announce(control.name, [ticket for ticket, _ in pairs], [learned for _, learned in pairs], work)
+            _announce(control.name, [ticket for ticket, _ in pairs], [results for _, results in pairs], runner)
 
 
-def _announce(title: str, tickets: Sequence[Ticket], learned: Sequence[RoundResult], work: RoundRunner) -> None:
+def _announce(title: str, tickets: Sequence[Ticket], results: Sequence[RoundResult], runner: RoundRunner) -> None:
     """One line per finished round, and one per member that diverged in it."""
-    counts = {(one.mask.tokens, int(one.mask.piece.sum(dim=1).max())) for one in tickets}
-    kept = " x ".join(_span(column, unit) for column, unit in zip(zip(*counts, strict=True), _UNITS, strict=True))
-    reached = [one.validation for one in learned if one.validation is not None]
-    line = f"{title}: {kept}"
-    if reached:
-        metric = work.prepared.task.metrics[0]
-        line += f", validation {metric} {sum(reached) / len(reached):.3f} (mean of {len(reached)})"
-    work.progress.say(line)
-    for ticket, one in zip(tickets, learned, strict=True):
-        if isinstance(one, TrainedMember) and one.trained.diverged:
-            work.progress.say(f"seed {ticket.seed} stopped in {title}: {one.trained.diverged}")
+    counts = {(ticket.mask.tokens, int(ticket.mask.piece.sum(dim=1).max())) for ticket in tickets}
+    sizes = " x ".join(_span(column, unit) for column, unit in zip(zip(*counts, strict=True), _UNITS, strict=True))
+    values = [result.validation for result in results if result.validation is not None]
+    line = f"{title}: {sizes}"
+    if values:
+        metric = runner.prepared.task.metrics[0]
+        line += f", validation {metric} {sum(values) / len(values):.3f} (mean of {len(values)})"
+    runner.progress.say(line)
+    for ticket, result in zip(tickets, results, strict=True):
+        if isinstance(result, TrainedMember) and result.trained.diverged:
+            runner.progress.say(f"seed {ticket.seed} stopped in {title}: {result.trained.diverged}")
 
 
 def _span(counts: Sequence[int], unit: str) -> str:

@@ -1,6 +1,6 @@
-"""Every knob, as small frozen models without torch; `Experiment` composes them.
+"""Every setting, in small frozen models without torch; `Experiment` composes them.
 
-"auto" values are resolved once, from the model and the task; what they became is written to the run.
+"auto" values are resolved once, from the model and the task, and written to the run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 
 
 def within(least: int, most: int, why: str) -> BeforeValidator:
-    """A whole number from `least` to `most`; what is neither a number nor in these bounds is told so.
+    """A whole number from `least` to `most`; anything else is refused with the bounds.
 
     Args:
         why: what forbids more, in a few words.
@@ -95,7 +95,7 @@ class ModelSettings(Settings):
         None, description="frozen weights in whole numbers, by bitsandbytes; on CUDA alone"
     )
     text_cache_mb: Annotated[int, within(0, 1_048_576, "that is a tebibyte")] = Field(
-        2048, description="place = suffix: memory for what was read of texts, in MiB; more goes to temporary files"
+        2048, description="position = suffix: memory for cached texts, in MiB; more goes to temporary files"
     )
 
 
@@ -219,7 +219,7 @@ class PruningSettings(Settings):
     )
     rewind: (
         Annotated[int, within(0, 10_000_000, "no dense round has so many steps")] | Literal["trained", "init", "reinit"]
-    ) = Field("trained", description="trained, init, a step of the dense round, or fresh (a control)")
+    ) = Field("trained", description="trained, init, a step of the dense round, or reinit (a control)")
     dropped_as: Literal["remove", "hide", "zero"] = Field("remove", description="what stands for a dropped token")
 
 
@@ -273,7 +273,7 @@ class Experiment(Settings):
     pruning: PruningSettings = PruningSettings()
     search: SearchSettings = SearchSettings()
     machine: MachineSettings = MachineSettings()
-    seeds: tuple[Seed, ...] = Field((0,), description="seeds; one lineage each")
+    seeds: tuple[Seed, ...] = Field((0,), description="seeds of initialisation and data order")
 
     def keeps(self) -> tuple[Keep, ...]:
         """What each round after the dense one keeps, in counts: from the whole prompt down to the pruning's targets.

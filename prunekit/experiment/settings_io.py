@@ -36,9 +36,13 @@ def with_settings(*sections: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         hints = get_type_hints(command, include_extras=True)
         parameters = inspect.signature(command).parameters.values()
-        own = [one.replace(annotation=hints[one.name]) for one in parameters if one.kind is not one.VAR_KEYWORD]
-        made = [_parameter(*place) for section in sections for place in _settings(section)]
-        command.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
+        declared = [
+            parameter.replace(annotation=hints[parameter.name])
+            for parameter in parameters
+            if parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        flags = [_parameter(*field) for section in sections for field in _fields_of(section)]
+        command.__signature__ = inspect.Signature([*declared, *flags])  # type: ignore[attr-defined]
         return command
 
     return decorate
@@ -52,13 +56,13 @@ def experiment(file: Path | None, flags: dict[str, Any], table: dict[str, Any] |
     """
     table = toml.read_table(file) if file else dict(table or {})
     where = str(file) if file else "settings"
-    for place, name in _places().items():
+    for path, name in _flags_by_path().items():
         value = flags.get(_variable(name))
         if value is None:
             continue
-        section, _, key = place.rpartition(".")
-        (_section(table, section, where) if section else table)[key] = value
-    _refuse_half_a_choice(table, where)
+        section, _, field = path.rpartition(".")
+        (_section(table, section, where) if section else table)[field] = value
+    _refuse_model_without_task(table, where)
     return toml.parse(table, Experiment, where, rename=flag)
 
 
@@ -79,50 +83,50 @@ def experiments(file: Path | None, flags: dict[str, Any]) -> list[Experiment]:
 
 def _section(table: dict[str, Any], name: str, where: str) -> dict[str, Any]:
     """A section of a table, made where it is missing."""
-    found: Any = table.setdefault(name, {})
-    if not isinstance(found, dict):
+    content: Any = table.setdefault(name, {})
+    if not isinstance(content, dict):
         raise ConfigError(
-            f'{where}: "{name}" is a section of settings, not {str(found)[:40]!r}; write [{name}] above them'
+            f'{where}: "{name}" is a section of settings, not {str(content)[:40]!r}; write [{name}] above them'
         )
-    return found
+    return content
 
 
-def _refuse_half_a_choice(table: dict[str, Any], where: str) -> None:
-    """The embedded model and task are defaults of each other, not of another model's task or another task's model."""
+def _refuse_model_without_task(table: dict[str, Any], where: str) -> None:
+    """Refuse a model without a task or a task without a model: the embedded ones are defaults of each other alone."""
     model, task = (_section(table, section, where).get("name") for section in ("model", "task"))
     if model is None and task is not None and not str(task).startswith("testbed/"):
-        raise ConfigError(f'{where}: no model is named for task "{task}": add --model (a local folder or a Hub name)')
+        raise ConfigError(f'{where}: task "{task}" needs a model: add --model (a local folder or a Hub name)')
     if task is None and model not in (None, "testbed"):
-        known = "a name from `prunekit tasks`, or a file"
-        raise ConfigError(f'{where}: no task is named for model "{model}": add --task ({known})')
+        choices = "a name from `prunekit tasks`, or a file"
+        raise ConfigError(f'{where}: model "{model}" needs a task: add --task ({choices})')
 
 
-def flag(place: str) -> str:
+def flag(path: str) -> str:
     """The flag that sets a field, such as --keep-tokens for pruning.keep_tokens."""
-    names = _places()
-    return f"--{names[place]}" if place in names else place
+    names = _flags_by_path()
+    return f"--{names[path]}" if path in names else path
 
 
 def names() -> frozenset[str]:
     """What every setting is called in Python: its flag with underscores, such as keep_tokens."""
-    return frozenset(map(_variable, _places().values()))
+    return frozenset(map(_variable, _flags_by_path().values()))
 
 
 def _variable(name: str) -> str:
-    """A flag's name in Python; `from` is a word of its own there, so that it becomes `from_`."""
+    """A flag's name in Python; `from`, a keyword there, becomes `from_`."""
     plain = name.replace("-", "_")
     return f"{plain}_" if iskeyword(plain) else plain
 
 
 @cache
-def _places() -> dict[str, str]:
-    """Dotted place of every setting -> its flag's name."""
+def _flags_by_path() -> dict[str, str]:
+    """Dotted path of every setting, such as pruning.keep_tokens -> the name of its flag."""
     sections = ("", "model", "task", "prompt", "training", "pruning", "search", "machine")
-    places = (f"{section}.{name}".lstrip(".") for section in sections for name, _ in _fields(section))
-    return {place: _NAMES.get(place, place.rpartition(".")[2].replace("_", "-")) for place in places}
+    paths = (f"{section}.{name}".lstrip(".") for section in sections for name, _ in _fields(section))
+    return {path: _NAMES.get(path, path.rpartition(".")[2].replace("_", "-")) for path in paths}
 
 
-def _settings(section: str) -> list[tuple[str, str, FieldInfo]]:
+def _fields_of(section: str) -> list[tuple[str, str, FieldInfo]]:
     """(section, name, field) of a section, or of the one field that "section.field" names."""
     section, _, only = section.partition(".")
     return [(section, name, field) for name, field in _fields(section) if only in ("", name)]
@@ -138,10 +142,10 @@ def _fields(section: str) -> list[tuple[str, FieldInfo]]:
 
 
 def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
-    place = f"{section}.{name}".lstrip(".")
-    flag = _places()[place]
+    path = f"{section}.{name}".lstrip(".")
+    flag = _flags_by_path()[path]
     kind = bool if field.annotation is bool else str
-    default = "" if field.is_required() or field.default is None else f" (default: {_shown(field.default)})"
+    default = "" if field.is_required() or field.default is None else f" (default: {_default_text(field.default)})"
     option = typer.Option(
         f"--{flag}",
         help=f"{field.description or ''}{default}",
@@ -157,18 +161,18 @@ def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     )
 
 
-def _shown(value: Any) -> str:
+def _default_text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _metavar(annotation: Any) -> str:
-    """What a flag takes, such as trained|init|fresh|INT."""
+    """What a flag takes, such as trained|init|reinit|INT."""
     if get_origin(annotation) is Annotated:
         return _metavar(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
         return "|".join(map(str, get_args(annotation)))
-    parts = [_metavar(one) for one in get_args(annotation) if one not in (type(None), ...)]
-    known = {int: "INT", float: "NUMBER", str: "TEXT"}
-    words = parts or [known.get(annotation, "TEXT")]
+    parts = [_metavar(argument) for argument in get_args(annotation) if argument not in (type(None), ...)]
+    kinds = {int: "INT", float: "NUMBER", str: "TEXT"}
+    words = parts or [kinds.get(annotation, "TEXT")]
     # literals read best before the open kinds
-    return "|".join(sorted(dict.fromkeys(words), key=lambda word: word in known.values()))
+    return "|".join(sorted(dict.fromkeys(words), key=lambda word: word in kinds.values()))

@@ -1,4 +1,4 @@
-"""Numbers of a run handed on while it runs: to TensorBoard, or to anything that can `begin`, `log` and `end`.
+"""The numbers of a run while it runs, sent elsewhere: to TensorBoard, or to anything that can `begin`, `log` and `end`.
 
 The run's own files are the truth; a tracker is shown what each round wrote there as soon as it is finished, so that
 nothing of training depends on it. Weights & Biases, for example, is this much, in a file my_tracker.py beside you:
@@ -40,16 +40,16 @@ _COUNTS = ("tokens", "pieces", "density", "parameters")
 
 
 class Tracker(Protocol):
-    """Whoever keeps numbers elsewhere; called from one thread."""
+    """Keeps the numbers of a run elsewhere; called from one thread."""
 
     def begin(self, run: Path, settings: Mapping[str, Any]) -> None:
-        """A run begins or is taken up again; what it finished before is shown again."""
+        """A run begins or is resumed; rounds that it finished before are logged again."""
 
     def log(self, series: str, step: int, values: Mapping[str, float]) -> None:
         """Values after `step` updates, named such as train/loss; series: a round, such as seed=0/round=00."""
 
     def end(self) -> None:
-        """Nothing more will come."""
+        """The run has ended."""
 
 
 class TensorBoard:
@@ -69,11 +69,11 @@ class TensorBoard:
         self._folder = Path()
 
     def begin(self, run: Path, settings: Mapping[str, Any]) -> None:
-        """Where the event files go."""
+        """Set the folder of the event files."""
         self._folder = run / TRACKED
 
     def log(self, series: str, step: int, values: Mapping[str, float]) -> None:
-        """A point of each curve."""
+        """Add a point to each curve."""
         if series not in self._open:
             folder = self._folder / series
             self._open[series] = None if folder.exists() else self._writer(str(folder))
@@ -103,50 +103,50 @@ def tracker(name: str) -> Tracker:
         raise ConfigError(f"--track {name}: use tensorboard, or module:class of your own tracker")
     sys.path.insert(0, "")  # a file beside the user, as `python -m` would find it
     try:
-        made: Tracker = getattr(importlib.import_module(module), attribute)()
+        instance: Tracker = getattr(importlib.import_module(module), attribute)()
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"--track {name}: cannot be imported ({error})") from error
     finally:
         sys.path.remove("")
-    missing = [part for part in ("begin", "log", "end") if not callable(getattr(made, part, None))]
+    missing = [part for part in ("begin", "log", "end") if not callable(getattr(instance, part, None))]
     if missing:
         raise ConfigError(f"--track {name}: a tracker has begin, log and end; this one lacks {', '.join(missing)}")
-    return made
+    return instance
 
 
 @contextmanager
-def followed(watch: Progress, run: Path, shown: Tracker | None) -> Iterator[Progress]:
-    """The watch to give to a run: it also shows a tracker every round that is finished; itself where there is none."""
-    if shown is None:
-        yield watch
+def with_tracker(progress: Progress, run: Path, tracker: Tracker | None) -> Iterator[Progress]:
+    """Progress that also logs every finished round to a tracker; the given one itself where there is no tracker."""
+    if tracker is None:
+        yield progress
         return
-    following = _Following(watch, run, shown)
+    tracked = _TrackedProgress(progress, run, tracker)
     try:
-        yield following
-        following.catch_up()
+        yield tracked
+        tracked.catch_up()
     finally:
-        shown.end()
+        tracker.end()
 
 
-class _Following:
-    """A watch that looks for finished rounds whenever something is said, which is after every one."""
+class _TrackedProgress:
+    """Progress that looks for finished rounds at each line, since one is printed after every round."""
 
-    def __init__(self, watch: Progress, run: Path, shown: Tracker) -> None:
-        self._watch, self._run, self._tracker = watch, Run(run), shown
+    def __init__(self, progress: Progress, run: Path, tracker: Tracker) -> None:
+        self._progress, self._run, self._tracker = progress, Run(run), tracker
         self._seen: set[RunKey] = set()
         self._begun = False
 
     def say(self, line: str) -> None:
-        """One line, and what was finished since the last."""
-        self._watch.say(line)
+        """Print one line, and log what was finished since the last."""
+        self._progress.say(line)
         self.catch_up()
 
     def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Callable[[int], None]]:
-        """The watch's own."""
-        return self._watch.track(title, total, unit)
+        """The progress of the wrapped one."""
+        return self._progress.track(title, total, unit)
 
     def catch_up(self) -> None:
-        """Show the rounds that were not shown yet."""
+        """Log the rounds that were not logged yet."""
         if not (self._run.path / SETTINGS).exists():
             return
         if not self._begun:

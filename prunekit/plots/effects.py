@@ -5,11 +5,19 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
+from prunekit.analysis import verdicts
 from prunekit.plots import style
 
 # towards what is claimed: a larger or a smaller value
 _SIDES = {1: ">", -1: "<"}
-_COLORS = {"holds": style.BLUE, "does not hold": style.RED, "cannot be said": style.QUIET, "no verdict": style.INK}
+_EQUIVALENT = "equivalent"
+_COLORS = {
+    verdicts.HOLDS: style.BLUE,
+    verdicts.OTHER_WAY: style.RED,
+    _EQUIVALENT: style.SAND,
+    verdicts.INCONCLUSIVE: style.QUIET,
+    verdicts.NO_VERDICT: style.INK,
+}
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
@@ -22,20 +30,20 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     """
     ax.axvspan(-1, 1, color=style.FAINT, linewidth=0)
     ax.axvline(0, color=style.INK, linewidth=0.6)
-    seen: set[str] = set()
+    labelled: set[str] = set()
     for place, row in enumerate(table.to_dict("records")):
         side = row["direction"]
         towards = None if place else "claimed side"
         ax.plot(side, place, _SIDES[side], color=style.INK, fillstyle="none", markeredgewidth=0.6, label=towards)
-        number = list(_COLORS).index(row["verdict"])
-        label = row["verdict"] if row["verdict"] not in seen else None
-        seen.add(row["verdict"])
+        verdict = _EQUIVALENT if verdicts.is_equivalent(row["verdict"]) else row["verdict"]
+        label = None if verdict in labelled else verdict
+        labelled.add(verdict)
         names = ("least", "low", "difference", "high", "most")
         least, low, middle, high, most = (row[name] / row["margin"] for name in names)
-        color = _COLORS[row["verdict"]]
+        color, marker = _COLORS[verdict], style.MARKERS[list(_COLORS).index(verdict)]
         ax.hlines(place, least, most, color=style.QUIET, linewidth=0.6, label=None if place else "single strata")
         ax.hlines(place, low, high, color=color, linewidth=1.4)
-        ax.plot(middle, place, style.MARKERS[number], color=color, linestyle="none", label=label)
+        ax.plot(middle, place, marker, color=color, linestyle="none", label=label)
     style.ticks(ax.yaxis, [f"{row.question}: {row.compared}" for row in table.itertuples()], most=60)
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_xlabel("difference, over the smallest that the study was planned to tell (95 % interval)")

@@ -39,8 +39,8 @@ class Values:
         """The inverse of `flat`."""
         parts: dict[str, dict[str, Tensor]] = {"state": {}, "head": {}}
         for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
+            part, _, parameter = name.partition(".")
+            parts[part][parameter] = tensor
         return cls(parts["state"], parts["head"] or None)
 
 
@@ -57,7 +57,7 @@ class Ticket:
         dropped_as: what stands for a dropped token.
         position: where in the input the prompt goes.
         seed: fixes initialisation and data order.
-        origin: names and digests (model, task, run) for whoever finds the file.
+        origin: names and digests (model, task, run) for whoever meets the file.
     """
 
     mask: Mask

@@ -1,8 +1,8 @@
 """Tests and intervals for paired differences: arrays in, numbers out, nothing about prompts.
 
 `strata` holds one array per task, of one number per unit. The estimate is the mean of the means of the strata, so that
-every task counts the same whatever its number of seeds; all spread is spread within strata. What is found holds for
-further units of the same strata (other seeds on these tasks), not for further strata (other tasks).
+every task counts the same whatever its number of seeds; all spread is spread within strata. What is inferred holds
+for further units of the same strata (other seeds on these tasks), not for further strata (other tasks).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TIE = 1e-10  # relative: sums of the same differences in another order are equal
 
 def estimate(strata: Strata) -> float:
     """The mean of the means of the strata; NaN without any unit."""
-    return float(np.mean([np.mean(one) for one in strata])) if strata else float("nan")
+    return float(np.mean([np.mean(values) for values in strata])) if strata else float("nan")
 
 
 def sign_flip(strata: Strata, seed: int = 0, flips: int = RANDOM_FLIPS) -> float:
@@ -37,7 +37,7 @@ def sign_flip(strata: Strata, seed: int = 0, flips: int = RANDOM_FLIPS) -> float
         flips: how many random ones.
     """
     # the estimate as a sum over units: flipping a unit flips its term
-    terms = np.concatenate([one / (one.size * len(strata)) for one in strata]) if strata else np.zeros(0)
+    terms = np.concatenate([values / (values.size * len(strata)) for values in strata]) if strata else np.zeros(0)
     reached = abs(terms.sum()) - TIE * np.abs(terms).sum()
     if terms.size > EXACT_UNITS:
         signs = np.random.default_rng(seed).integers(0, 2, (flips, terms.size), dtype=np.int8) * 2 - 1
@@ -73,8 +73,16 @@ def holm(p: Floats) -> Floats:
 def t_interval(strata: Strata, confidence: float) -> tuple[float, float]:
     """The t interval of the estimate; NaN where a stratum has fewer than two units."""
     error, freedom = _standard_error(strata)
-    reach = stats.t.ppf((1 + confidence) / 2, freedom) * error
-    return estimate(strata) - float(reach), estimate(strata) + float(reach)
+    reach = float(_t_reach(error, freedom, confidence))
+    return estimate(strata) - reach, estimate(strata) + reach
+
+
+def t_intervals(samples: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """The t interval of the mean of each row of `samples` [rows, units]: lows and highs [rows]."""
+    units = samples.shape[1]
+    mean, deviation = samples.mean(axis=1), samples.std(axis=1, ddof=1)
+    reach = _t_reach(deviation, units - 1, confidence) / units**0.5
+    return mean - reach, mean + reach
 
 
 def cut(interval: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:
@@ -89,7 +97,7 @@ def cut(interval: tuple[float, float], bounds: tuple[float, float]) -> tuple[flo
 
 def all_equal(strata: Strata) -> bool:
     """Whether every single difference is 0, which no test needs to tell."""
-    return bool(strata) and all(not one.any() for one in strata)
+    return bool(strata) and all(not values.any() for values in strata)
 
 
 def strata_interval(strata: Strata, confidence: float) -> tuple[float, float]:
@@ -97,7 +105,7 @@ def strata_interval(strata: Strata, confidence: float) -> tuple[float, float]:
 
     For further strata, such as other tasks, were these a random choice of them; wide where strata differ or are few.
     """
-    return t_interval([np.array([one.mean() for one in strata])] if strata else [], confidence)
+    return t_interval([np.array([values.mean() for values in strata])] if strata else [], confidence)
 
 
 def equivalence(strata: Strata, margin: float) -> float:
@@ -112,7 +120,7 @@ def equivalence(strata: Strata, margin: float) -> float:
     if np.isnan(error):
         return 1.0
     if error == 0:
-        return float(2.0 ** -sum(one.size for one in strata)) if abs(mean) < margin else 1.0
+        return float(2.0 ** -sum(values.size for values in strata)) if abs(mean) < margin else 1.0
     return float(max(stats.t.sf((mean + margin) / error, freedom), stats.t.cdf((mean - margin) / error, freedom)))
 
 
@@ -122,25 +130,25 @@ def bootstrap_interval(strata: Strata, confidence: float, seed: int, resamples: 
     Too narrow with few units, which the sign-flip test is not: for normal differences a nominal 95 % holds the truth in
     51 % of cases with 2 units, 71 % with 3, 84 % with 6, 91 % with 10, 92 % with 20 (measured, 1000 cases each).
     """
-    if not strata or min(one.size for one in strata) < 2:
+    if not strata or min(values.size for values in strata) < 2:
         return float("nan"), float("nan")
-    if all(np.ptp(one) == 0 for one in strata):
+    if all(np.ptp(values) == 0 for values in strata):
         return estimate(strata), estimate(strata)
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         tuple(strata), _mean_of_means, vectorized=True, method="BCa", confidence_level=confidence,
         n_resamples=resamples, random_state=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)
 
 
-def mcnemar(only_one: int, only_other: int) -> float:
-    """Exact two-sided McNemar p: are the examples that only one side has right split evenly? 1 where there are none.
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided McNemar p: are the examples that a single side has right split evenly? 1 where there are none.
 
     Args:
-        only_one: how many examples the one side alone has right, and the other.
-        only_other: how many examples the one side alone has right, and the other.
+        only_first: how many examples the first side alone has right.
+        only_second: how many examples the second side alone has right.
     """
-    return float(stats.binomtest(only_one, only_one + only_other).pvalue) if only_one + only_other else 1.0
+    return float(stats.binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
 
 
 def clustered_interval(
@@ -160,18 +168,23 @@ def clustered_interval(
     return float(low), float(high)
 
 
+def _t_reach(error: Any, freedom: float, confidence: float) -> Any:
+    """Half the width of a t interval, from one standard error or from many."""
+    return stats.t.ppf((1 + confidence) / 2, freedom) * error
+
+
 def _standard_error(strata: Strata) -> tuple[float, float]:
     """Of the estimate, from variances within strata, and its degrees of freedom (Welch and Satterthwaite)."""
-    if not strata or min(one.size for one in strata) < 2:
+    if not strata or min(values.size for values in strata) < 2:
         return float("nan"), float("nan")
     # equal values have no variance, whatever the rounding of their mean
-    parts = np.array([0.0 if np.ptp(one) == 0 else one.var(ddof=1) / one.size for one in strata])
+    parts = np.array([0.0 if np.ptp(values) == 0 else values.var(ddof=1) / values.size for values in strata])
     if not parts.any():
         return 0.0, 1.0
     shares = parts / parts.sum()
-    freedom = 1 / np.sum(shares**2 / np.array([one.size - 1 for one in strata]))
+    freedom = 1 / np.sum(shares**2 / np.array([values.size - 1 for values in strata]))
     return float(np.sqrt(parts.sum()) / len(strata)), float(freedom)
 
 
 def _mean_of_means(*samples: Any, axis: int = -1) -> Any:
-    return sum(np.mean(one, axis=axis) for one in samples) / len(samples)
+    return sum(np.mean(sample, axis=axis) for sample in samples) / len(samples)

@@ -12,13 +12,14 @@ ARMS = (
     ("rewind", "trained", "init", -0.03, 1),
     ("sign", "a", "b", 0.0, 5),
     ("coarse", "c", "d", 0.2, 1),
+    ("close", "e", "f", 0.0, 0.1),
 )
 #: Of these the second arm is claimed to be the larger one.
 SMALLER = {"sign"}
 
 
 def table():
-    """As a study makes it, of eight seeds each: two differences, one that is not shown, and one without a verdict."""
+    """As a study makes it, of eight seeds each: two differences, and one each uncertain, undecided, small."""
     questions = [
         Question(
             name, "a claim", "a source", first, second, 0.1 if name == "coarse" else 0.01, -1 if name in SMALLER else 1
@@ -39,16 +40,14 @@ ROWS = table()
 
 def test_every_comparison_and_verdict_is_named():
     picture = effects.render(ROWS, "study").decode()
-    assert set(ROWS["verdict"]) == {"holds", "does not hold", "cannot be said", "no verdict"}
+    assert set(ROWS["verdict"]) == {"holds", "other way", "inconclusive", "no verdict", "equivalent within 0.01"}
     for text in (
         "primary: ticket less dense continued",
         "rewind: trained less init",
         "sign: a less b",
         "coarse: c less d",
-        "holds",
-        "does not hold",
-        "cannot be said",
-        "no verdict",
+        "close: e less f",
+        *("holds", "other way", "inconclusive", "no verdict", "equivalent"),
     ):
         assert text in picture
 
@@ -61,12 +60,12 @@ def test_strata_and_intervals_are_drawn_in_smallest_differences_of_interest():
     from matplotlib.figure import Figure
 
     rows = ROWS.assign(
-        low=[0.01, -0.05, -0.02, 0.1], high=[0.03, -0.01, 0.02, 0.3],
-        least=[-0.02, -0.06, 0.0, 0.0], most=[0.04, 0.0, 0.0, 0.4],
+        low=[0.01, -0.05, -0.02, 0.1, 0], high=[0.03, -0.01, 0.02, 0.3, 0],
+        least=[-0.02, -0.06, 0.0, 0.0, 0], most=[0.04, 0.0, 0.0, 0.4, 0],
     )  # fmt: skip
     ax = effects.draw(rows, Figure().add_subplot())
     assert [tuple(one.get_segments()[0][:, 0].round(6)) for one in ax.collections] == [
-        (-2, 4), (1, 3), (-6, 0), (-5, -1), (0, 0), (-2, 2), (0, 4), (1, 3),
+        (-2, 4), (1, 3), (-6, 0), (-5, -1), (0, 0), (-2, 2), (0, 4), (1, 3), (0, 0), (0, 0),
     ]  # fmt: skip
 
 
@@ -76,5 +75,5 @@ def test_a_mark_at_the_margin_points_to_the_side_that_is_claimed():
     ax = effects.draw(ROWS, Figure().add_subplot())
     marks = [line for line in ax.lines if line.get_marker() in "<>"]
     assert [(*line.get_xydata()[0], line.get_marker()) for line in marks] == [
-        (1, 0, ">"), (1, 1, ">"), (-1, 2, "<"), (1, 3, ">"),
+        (1, 0, ">"), (1, 1, ">"), (-1, 2, "<"), (1, 3, ">"), (1, 4, ">"),
     ]  # fmt: skip

@@ -62,7 +62,7 @@ def test_its_page_and_picture_are_what_its_tables_give(name):
 def test_no_verdict_rests_on_few_units_or_little_power(name):
     study = STUDIES[name]
     found = effects(study.questions, study.tables()[UNITS])
-    decided = found[~found["verdict"].isin(["cannot be said", "no verdict"])]
+    decided = found[~found["verdict"].isin(["inconclusive", "no verdict"])]
     assert (decided["units"] >= FEWEST_UNITS).all()
     assert (decided["margin"][decided["measure"] == ACCURACY] <= POINT).all()
     power = pd.read_csv(study.folder / "power.csv")
@@ -100,7 +100,7 @@ def test_the_front_page_keeps_apart_what_has_a_verdict_what_was_measured_and_wha
 def test_what_was_measured_without_a_verdict_says_which_way_it_went(tmp_path, difference, way):
     study = ran(tmp_path, difference, 0.1)
     (row,) = effects(study.questions, study.tables()[UNITS]).to_dict("records")
-    assert (row["verdict"], pages.seen(row)) == ("no verdict", way)
+    assert (row["verdict"], pages.way_of(row)) == ("no verdict", way)
     said = pages.headline(pd.DataFrame([row]))
     assert "without a verdict" in said
     assert f"— {way} (" in said
@@ -116,7 +116,7 @@ def test_a_verdict_about_a_mean_that_hides_strata_of_interest_says_so(margin, sa
     ]  # fmt: skip
     question = Question("q", "a is larger", "someone", "a", "b", margin, measure="share")
     found = effects([question], pd.DataFrame(rows, columns=list(UNITS_COLUMNS)))
-    assert found["verdict"].item() == "does not hold"
+    assert found["verdict"].item() == f"equivalent within {margin:g}"
     assert "12 units in 2 strata, -0.050 to +0.050" in pages.headline(found)
     assert ("single strata go both ways" in pages.headline(found)) == said
 
@@ -238,7 +238,7 @@ def test_a_study_runs_from_pilot_to_pages_and_goes_on_where_it_was(small, tmp_pa
     command.run([small.name], runs, tmp_path)
     assert set(small.tables()["counts"]["arm"]) == {"trained", "untrained", "shuffled"}
     page = (small.folder / PAGE).read_bytes()
-    assert b"cannot be said" in page  # two units decide nothing
+    assert b"inconclusive" in page  # two units decide nothing
     assert (tmp_path / PAGE).read_text().count(f"({small.folder.name}/{PAGE})") == len(small.questions)
     capfd.readouterr()
     command.run([small.name], runs, tmp_path)

@@ -26,13 +26,13 @@ def test_a_clear_difference_holds_with_the_numbers_of_a_paired_t_test():
     low, high = stats.ttest_1samp(0.3 + noise, 0).confidence_interval(0.95)
     assert (row["low"], row["high"]) == pytest.approx((low, high))
     assert row["p"] == 2 / 2**10
-    assert (row["found"], row["verdict"], row["family"]) == ("larger", "holds", "primary")
+    assert (row["outcome"], row["verdict"], row["family"]) == ("larger", "holds", "primary")
     assert row["first"] - row["second"] == pytest.approx(row["difference"])
 
 
-def test_the_other_way_round_does_not_hold():
+def test_a_difference_against_the_claim_goes_the_other_way():
     rows = table("q", np.linspace(0.2, 0.3, 8), np.linspace(0.7, 0.9, 8))
-    assert effects([asked()], rows)["verdict"].item() == "does not hold"
+    assert effects([asked()], rows)["verdict"].item() == "other way"
     assert effects([asked(direction=-1)], rows)["verdict"].item() == "holds"
 
 
@@ -40,7 +40,7 @@ def test_a_sure_difference_of_no_size_is_no_support():
     noise = np.random.default_rng(1).normal(0, 0.001, 12)
     (row,) = effects([asked()], table("q", 0.51 + noise, [0.5] * 12)).to_dict("records")
     assert row["p"] < 0.05
-    assert (row["found"], row["verdict"]) == ("equivalent", "does not hold")
+    assert row["outcome"] == row["verdict"] == f"equivalent within {row['margin']:g}"
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "share"])
@@ -48,7 +48,7 @@ def test_a_sure_difference_of_no_size_is_no_support():
 def test_accuracy_has_a_verdict_at_one_point_or_none(measure, margin):
     (row,) = effects([asked(margin=margin, measure=measure)], table("q", [0.9] * 8, [0.5] * 8)).to_dict("records")
     assert row["measure"] == measure
-    assert row["found"] == "larger"
+    assert row["outcome"] == "larger"
     assert row["verdict"] == ("no verdict" if (measure, margin) == ("accuracy", 0.1) else "holds")
 
 
@@ -61,7 +61,7 @@ def test_what_has_no_verdict_counts_in_the_correction():
 
 def test_five_units_decide_nothing():
     rows = table("q", [0.9, 0.91, 0.92, 0.93, 0.94], [0.1] * 5)
-    assert effects([asked()], rows)["verdict"].item() == "cannot be said"
+    assert effects([asked()], rows)["verdict"].item() == "inconclusive"
 
 
 def test_all_but_the_primary_are_corrected_together():
@@ -89,7 +89,7 @@ def test_tasks_count_alike_whatever_their_number_of_seeds():
 def test_strata_stand_beside_their_mean():
     apart = pd.concat([table("q", value + np.linspace(-0.01, 0.01, 6), [0.0] * 6, str(value)) for value in (-0.3, 0.3)])
     (row,) = effects([asked()], apart).to_dict("records")
-    assert row["found"] == "equivalent"
+    assert row["outcome"].startswith("equivalent within")
     assert (row["least"], row["most"]) == pytest.approx((-0.3, 0.3))
     further = stats.t.interval(0.95, 1, loc=0, scale=stats.sem([-0.3, 0.3]))
     assert (row["further_low"], row["further_high"]) == pytest.approx(np.clip(further, -1, 1))
@@ -102,18 +102,18 @@ def test_units_without_a_partner_are_left_out():
     assert effects([asked()], rows)["units"].item() == 7
 
 
-def test_a_question_without_any_unit_cannot_be_said():
+def test_a_question_without_any_unit_is_inconclusive():
     (row,) = effects([asked()], table("another", [1.0], [0.0])).to_dict("records")
-    assert (row["units"], row["verdict"]) == (0, "cannot be said")
+    assert (row["units"], row["verdict"]) == (0, "inconclusive")
 
 
 @pytest.mark.parametrize(
-    ("found", "direction", "said"),
-    [("larger", 1, "holds"), ("smaller", -1, "holds"), ("larger", -1, "does not hold"), ("smaller", 1, "does not hold"),
-     ("equivalent", 1, "does not hold"), ("not shown", 1, "cannot be said"), ("not shown", -1, "cannot be said")],
+    ("outcome", "direction", "expected"),
+    [("larger", 1, "holds"), ("smaller", -1, "holds"), ("larger", -1, "other way"), ("smaller", 1, "other way"),
+     ("equivalent within 0.1", 1, "equivalent within 0.1"), ("inconclusive", -1, "inconclusive")],
 )  # fmt: skip
-def test_verdicts(found, direction, said):
-    assert verdict(found, direction) == said
+def test_verdicts(outcome, direction, expected):
+    assert verdict(outcome, direction) == expected
 
 
 def test_deviations_are_those_of_paired_differences():

@@ -51,8 +51,8 @@ def overlap(jaccard=0.6, p=0.001, **more):
         (beside(1.5, 0.01, 0.0, -0.2), "yes", "1 of 4 tokens are needed (1 seed; each costs 0.01 nats or more); most "
          "of all token 0 of seed 0, 1.500 nats"),
         (beside(1.5, 0.5, 0.4, None), "no", "3 of 3 tokens are needed (1 seed; each costs 0.01 nats or more)"),
-        (beside(0.05, 0.01, 0.0), "not shown", "0 of 3 tokens are needed"),
-        (beside(0.009, 0.008, width=0.001), "not shown", "0 of 2 tokens are needed"),
+        (beside(0.05, 0.01, 0.0), "inconclusive", "0 of 3 tokens are needed"),
+        (beside(0.009, 0.008, width=0.001), "inconclusive", "0 of 2 tokens are needed"),
         (pd.concat([beside(1.0, 0.0), beside(0.5, 2.0, seed=1)]), "no", "1 to 2 of 2 tokens are needed (2 seeds"),
         (pd.concat([beside(0.0, 0.0, 0.0), beside(0.0, 2.0, 0.0, seed=1)]), "yes", "0 to 1 of 3 tokens"),
         (beside(None, None), "not measured", "what leaving each token out costs"),
@@ -71,7 +71,7 @@ def test_whether_few_tokens_matter(table, wanted, said):
     [
         (beside(0.5, -0.1, -0.2, negative=[1, 2], confirmed=[1]), "yes", "Leaving out 2 of 3 kept tokens, one at a "
          "time, lowers the loss on validation, 1 of them on test too (by 0.100 nats at most)."),
-        (beside(-0.2, -0.1, negative=[0, 1]), "not shown", "lowers the loss on validation, none of them on test"),
+        (beside(-0.2, -0.1, negative=[0, 1]), "inconclusive", "lowers the loss on validation, none of them on test"),
         (beside(-0.2, -0.004, negative=[0, 1], confirmed=[1]), "hardly", "(by 0.004 nats at most): beyond chance, but"),
         (beside(0.5, -0.1), "no", "any one of 2 kept tokens is not shown"),
         (beside(0.5, negative=[0]).assign(negative=pd.NA), "not measured", "leaving each token out"),
@@ -91,11 +91,11 @@ ONE = (float("nan"), float("nan"), float("nan"))
     ("seeds", "wanted"),
     [
         ([(0.8, 0.5, 0.9)], "yes"),
-        ([(0.8, -0.1, 0.9)], "not shown"),
+        ([(0.8, -0.1, 0.9)], "inconclusive"),
         ([(0.2, -0.3, 0.4)], "no"),
         ([(0.3, 0.1, 0.45)], "hardly"),
         ([(0.8, -0.1, 0.9), (0.7, -0.2, 0.9), (0.75, 0.1, 0.9)], "yes"),  # three seeds say more than each
-        ([(0.8, 0.5, 0.9), (0.2, -0.2, 0.6)], "not shown"),
+        ([(0.8, 0.5, 0.9), (0.2, -0.2, 0.6)], "inconclusive"),
         ([(-0.5, -0.8, -0.1), (-0.4, -0.8, 0.1), (-0.6, -0.9, -0.2)], "no"),
         ([(0.3, 0.0, 0.5), (0.32, 0.0, 0.5), (0.28, 0.0, 0.5)], "hardly"),
         ([ONE, (0.8, 0.5, 0.9)], "yes"),
@@ -128,7 +128,7 @@ def test_other_pairs_of_scores_say_nothing():
     ("table", "wanted", "said"),
     [
         (overlap(), "yes", "Two of 6 seeds share 0.60 of their tokens (Jaccard); chance gives 0.30 [0.20, 0.40], "),
-        (overlap(0.3, 0.5), "not shown", "as chance does"),
+        (overlap(0.3, 0.5), "inconclusive", "as chance does"),
         (overlap(0.1, 0.99), "no", "less than chance"),
         (overlap(float("nan"), float("nan")), "not measured", "a second seed"),
         (NOTHING, "not measured", "a second seed"),

@@ -15,7 +15,7 @@ NOTHING = pd.DataFrame()
 
 def verdict(matrix, null="noise", answer="yes", **more):
     """A row of `ranks.verdicts` of six seeds that leads to an answer."""
-    value = {"yes": 4.0, "hardly": 9.0, "not shown": 7.0, "no": 9.9}[answer]
+    value = {"yes": 4.0, "hardly": 9.0, "inconclusive": 7.0, "no": 9.9}[answer]
     low = answer in ("yes", "hardly")
     facts = {"stage": "", "arm": "dense", "round": 0, "matrix": matrix, "measure": "entropy", "null": null, "seeds": 6}
     facts |= {"called": 6 if low else 0, "value": value, "median": 10.0, "share": value / 10}
@@ -62,7 +62,7 @@ def answer(found, question):
 
 
 @pytest.mark.parametrize("matrix", MATRICES)
-@pytest.mark.parametrize("wanted", ["yes", "hardly", "no", "not shown"])
+@pytest.mark.parametrize("wanted", ["yes", "hardly", "no", "inconclusive"])
 def test_a_matrix_against_noise(matrix, wanted):
     found = rank_conclusions.lower_than_noise(pd.DataFrame([verdict(matrix, answer=wanted)]), matrix)
     assert found.answer == wanted
@@ -92,9 +92,9 @@ def test_the_sentence_holds_the_numbers_of_the_table():
         ("yes", "hardly", "yes", "The start is of as low a rank, or nearly"),
         ("yes", "yes", "no", "Training took the rank well below that of its start"),
         ("hardly", "yes", "no", "There is nothing to explain"),
-        ("yes", "not shown", "not shown", "The start may explain it"),
+        ("yes", "inconclusive", "inconclusive", "The start may explain it"),
         ("no", "no", "no", "There is nothing to explain"),
-        ("not shown", "yes", "no", "There is nothing to explain"),
+        ("inconclusive", "yes", "no", "There is nothing to explain"),
     ],
 )
 def test_whether_the_start_explains_it(values, start, wanted, said):
@@ -113,8 +113,8 @@ def test_the_start_is_judged_without_noise_too():
     [
         (shuffled("yes"), "yes", "the task makes it low"),
         (shuffled("no"), "no", "training on shuffled labels ends as low"),
-        (shuffled("not shown"), "not shown", "p = 0.4."),
-        (shuffled("not shown", smallest_p=0.05), "not shown", "so few seeds cannot go below 0.05."),
+        (shuffled("inconclusive"), "inconclusive", "p = 0.4."),
+        (shuffled("inconclusive", smallest_p=0.05), "inconclusive", "so few seeds cannot go below 0.05."),
     ],
 )
 def test_against_shuffled_labels(row, wanted, said):
@@ -129,8 +129,8 @@ def test_against_shuffled_labels(row, wanted, said):
     [
         ((1, 5), "yes", "1 to 5 of 20 directions keep the loss within 0.01 (2 seeds): at most 25%"),
         ((6, 20), "no", "6 to 20 of 20 directions keep the loss within 0.01 (2 seeds): more than 25%"),
-        ((5, 6), "not shown", "the seeds lie on both sides of 25%"),
-        ((0, 0), "not shown", "No direction is needed at all"),
+        ((5, 6), "inconclusive", "the seeds lie on both sides of 25%"),
+        ((0, 0), "inconclusive", "No direction is needed at all"),
         ((0, 2), "yes", "0 to 2 of 20 directions"),
         ((math.nan, 3), "yes", "3 of 20 directions keep the loss within 0.01 (1 seed)"),
         ((math.nan, math.nan), "not measured", "Not measured: the functional rank"),
@@ -163,21 +163,21 @@ def test_random_directions_are_named_beside():
     [
         ("yes", (2, 3), shuffled("yes"), "yes", "confirmed, and due to the task"),
         ("yes", (2, 3), shuffled("no"), "yes", "due to training rather than to the task"),
-        ("yes", (2, 3), shuffled("not shown"), "yes", "confirmed as far as it goes"),
+        ("yes", (2, 3), shuffled("inconclusive"), "yes", "confirmed as far as it goes"),
         ("yes", (2, 3), NOTHING, "yes", "confirmed as far as it goes"),
         ("yes", (12, 13), NOTHING, "no", "refuted where it counts"),
         ("no", (12, 13), NOTHING, "no", "refuted on this run"),
         ("no", (5, 6), NOTHING, "no", "not confirmed"),
         ("hardly", (5, 6), NOTHING, "no", "not confirmed"),
-        ("not shown", (12, 13), NOTHING, "no", "refuted on this run"),
+        ("inconclusive", (12, 13), NOTHING, "no", "refuted on this run"),
         ("hardly", (12, 13), NOTHING, "no", "refuted on this run"),
         ("no", (2, 3), NOTHING, "hardly", "low in use alone"),
         ("hardly", (2, 3), NOTHING, "hardly", "low in use alone"),
-        ("not shown", (2, 3), NOTHING, "not shown", "missing or undecided"),
-        ("not shown", (5, 6), NOTHING, "not shown", "missing or undecided"),
-        ("yes", (5, 6), NOTHING, "not shown", "missing or undecided"),
-        ("yes", (0, 0), NOTHING, "not shown", "missing or undecided"),
-        ("yes", (), NOTHING, "not shown", "missing or undecided"),
+        ("inconclusive", (2, 3), NOTHING, "inconclusive", "missing or undecided"),
+        ("inconclusive", (5, 6), NOTHING, "inconclusive", "missing or undecided"),
+        ("yes", (5, 6), NOTHING, "inconclusive", "missing or undecided"),
+        ("yes", (0, 0), NOTHING, "inconclusive", "missing or undecided"),
+        ("yes", (), NOTHING, "inconclusive", "missing or undecided"),
     ],
 )
 def test_the_claim(change, used, groups, wanted, said):
@@ -188,21 +188,21 @@ def test_the_claim(change, used, groups, wanted, said):
 
 
 def test_every_combination_has_an_answer():
-    ranks = {"yes": (2,), "no": (15,), "not shown": (5, 6), "not measured": ()}
+    ranks = {"yes": (2,), "no": (15,), "inconclusive": (5, 6), "not measured": ()}
     controls = {"yes": shuffled("yes"), "no": shuffled("no"), "not measured": NOTHING}
-    for change, used, control in product(("yes", "hardly", "no", "not shown"), ranks, controls):
+    for change, used, control in product(("yes", "hardly", "no", "inconclusive"), ranks, controls):
         rows = functional(*ranks[used]) if ranks[used] else NOTHING
         found = rank_study(verdicts(change), rows, controls[control])
         assert answer(found, "Is the change from its start of lower rank").answer == change
         assert answer(found, "functional rank of the change").answer == used
         assert answer(found, "shuffled labels").answer == control
-        assert found[-1].answer in ("yes", "hardly", "no", "not shown")
+        assert found[-1].answer in ("yes", "hardly", "no", "inconclusive")
 
 
 def test_nothing_measured_is_said_to_be_so():
     found = rank_study(NOTHING, NOTHING, NOTHING)
     assert {one.answer for one in found[:-1]} == {"not measured"}
-    assert found[-1].answer == "not shown"
+    assert found[-1].answer == "inconclusive"
 
 
 def test_tables_of_several_prompts_are_refused():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from prunekit.analysis import token_importance, unit_scores
+from prunekit.analysis import unit_scores
 from prunekit.analysis.subjects import KEYS
 from prunekit.analysis.tables.importance import MEASURED, SCORED
 from prunekit.analysis.unit_scores import agreement, beside, nearest_words, ranked
@@ -34,11 +34,6 @@ def measured(values, kind="leave-one-out", examples=100, **more):
         for unit, score in enumerate(values)
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(MEASURED)).astype({"negative": "boolean", "confirmed": "boolean"})
-
-
-def test_token_importance_has_them_too():
-    assert token_importance.agreement is unit_scores.agreement
-    assert token_importance.nearest_words is unit_scores.nearest_words
 
 
 # ---- ranks

@@ -46,7 +46,7 @@ def peer(job: Job, tuned: bool = False):
     pytest.importorskip("peft")
     from benchmarks.peer import Peer
 
-    return Peer(job, measure.Progress(), tuned=tuned)
+    return Peer(job, measure.Stopwatch(), tuned=tuned)
 
 
 def started(side, job: Job):
@@ -118,13 +118,13 @@ def test_wilson_and_student_intervals_are_the_textbook_ones():
 def test_no_second_is_counted_twice(monkeypatch):
     now = iter([0.0, 1.0, 3.0, 3.5, 4.0, 9.0])  # train from 0 to 3.5, in it evaluate from 1 to 3
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(now))
-    watch = measure.Progress()
-    with watch("train"), watch("evaluate"):
+    stopwatch = measure.Stopwatch()
+    with stopwatch("train"), stopwatch("evaluate"):
         pass
-    assert watch.seconds == {"train": 1.5, "evaluate": 2.0}
-    assert watch.wrap("evaluate", lambda one: one)(7) == 7
-    assert watch.calls == {"train": 1, "evaluate": 2}
-    assert watch.total == 8.5
+    assert stopwatch.seconds == {"train": 1.5, "evaluate": 2.0}
+    assert stopwatch.wrap("evaluate", lambda one: one)(7) == 7
+    assert stopwatch.calls == {"train": 1, "evaluate": 2}
+    assert stopwatch.total == 8.5
 
 
 def test_points_take_turns_after_a_warm_up():
@@ -172,7 +172,7 @@ def test_a_preset_has_rows_and_a_start_for_every_seed(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_every_side_does_the_same_work_from_the_same_start(job):
     sides = {PEER: peer(job), TUNED: peer(job, tuned=True)}
-    sides[OURS] = Ours(job, measure.Progress(), "bfloat16")
+    sides[OURS] = Ours(job, measure.Stopwatch(), "bfloat16")
     found = {side: protocol.perform(one, job).as_dict() for side, one in sides.items()}
     page.check_fairness(found)
     for outcome in found.values():
@@ -185,7 +185,7 @@ def test_every_side_does_the_same_work_from_the_same_start(job):
 
 @pytest.mark.filterwarnings("ignore")
 def test_losses_and_scores_of_the_peer_and_prunekit_are_equal_at_the_same_values(job):
-    theirs, ours = peer(job), Ours(job, measure.Progress(), "float32")
+    theirs, ours = peer(job), Ours(job, measure.Stopwatch(), "float32")
     start, own = started(theirs, job), started(ours, job)
     assert torch.equal(start.values, own.values)
     theirs._put(start)

@@ -39,6 +39,6 @@ def test_a_small_real_run_is_measured(tmp_path, monkeypatch):
 
 def test_a_wider_cohort_rounds_otherwise_and_that_is_measured():
     model = Model("tiny", tiny.frozen("gpt2"), 0.0)
-    ((name, difference),) = capacity.apart([model])
+    ((name, difference),) = capacity.packing_differences([model])
     assert name == "tiny"
     assert 0 <= float(difference) < 1

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.families import __main__ as command
 from benchmarks.families import table
-from benchmarks.families.apart import Order, tried
 from benchmarks.families.build import NotBuiltError, build, loaded, tokenizer
 from benchmarks.families.catalogue import Architecture, architectures
+from benchmarks.families.isolated import TrialOptions, try_all
 from benchmarks.families.measure import BAR, FAULTS, Result, measure
 from benchmarks.families.shrink import BOTH_WAYS, OVERRIDES, PAD, PADDING, tiny_config
 
@@ -102,7 +102,7 @@ def test_an_architecture_that_reads_ids_alone_is_refused_by_name():
 
 
 def test_a_limit_of_time_ends_one_architecture_and_not_the_others():
-    (result,) = tried([LLAMA], 1, Order(verbs=False, seconds=0))
+    (result,) = try_all([LLAMA], 1, TrialOptions(verbs=False, seconds=0))
     assert (result.outcome, result.reason) == ("CRASH", "not done after 0 s")
 
 
@@ -143,5 +143,5 @@ def test_the_committed_page_is_made_of_the_committed_figures():
 @pytest.mark.slow
 @pytest.mark.timeout(3 * 3600)
 def test_no_architecture_is_silently_wrong():
-    wrong = [one for one in tried(architectures(), 2, Order()) if one.outcome in ("WRONG", "CRASH")]
+    wrong = [one for one in try_all(architectures(), 2, TrialOptions()) if one.outcome in ("WRONG", "CRASH")]
     assert not wrong, "\n".join(f"{one.name}: {one.outcome} {one.reason}" for one in wrong)

@@ -39,14 +39,14 @@ def by_round(directory):
     """Round -> the version of torch and the instructions that it was made with."""
     return {
         name: (entry["packages"]["torch"], entry["instructions"])
-        for entry in environment.of_rounds(directory)
+        for entry in environment.environments(directory)
         for name in entry["rounds"]
     }
 
 
 def test_every_round_of_a_run_is_in_one_environment(asked, tmp_path):
     made = run(prepare(asked), tmp_path / "runs", tiny.Quiet())
-    (entry,) = environment.of_rounds(made)
+    (entry,) = environment.environments(made)
     assert entry["rounds"] == sorted(str(key) for key in made.rounds())
     assert entry["packages"].keys() >= {"prunekit", "torch", "transformers"}
     assert entry["threads"] == 1 and entry["instructions"] and entry["device"] == "cpu"
@@ -59,7 +59,7 @@ def test_a_resumed_run_says_and_records_where_its_later_rounds_were_made(asked, 
     quiet = tiny.Quiet()
     second = run(prepare(asked), tmp_path / "runs", quiet)
     assert second.path == first.path
-    (said,) = [line for line in quiet.lines if "made under" in line]
+    (said,) = [line for line in quiet.lines if "made with" in line]
     assert "torch" in said and "(now 9.9)" in said and "(now NEON)" in said
     assert "last digits" in said
     after = by_round(second)
@@ -73,7 +73,7 @@ def test_rounds_made_in_one_environment_are_the_same_bytes_resumed_or_not(asked,
     run(prepare(asked), tmp_path / "parts", tiny.Quiet(), prune=False)
     parts = run(prepare(asked), tmp_path / "parts", tiny.Quiet())
     assert tiny.contents(parts.path) == tiny.contents(whole.path)
-    assert environment.of_rounds(parts) == environment.of_rounds(whole)
+    assert environment.environments(parts) == environment.environments(whole)
 
 
 def test_a_round_that_is_made_again_belongs_to_the_environment_that_made_it_last(asked, tmp_path, elsewhere):
@@ -85,15 +85,15 @@ def test_a_round_that_is_made_again_belongs_to_the_environment_that_made_it_last
     assert found[str(DENSE)][1] == "NEON"
     assert {name for name, (_, instructions) in found.items() if instructions == "NEON"} == {str(DENSE)}
     environment.record(made, [RunKey("untrained", 0, 0)])
-    assert len(environment.of_rounds(made)) == 1, "an environment without a round is gone"
+    assert len(environment.environments(made)) == 1, "an environment without a round is gone"
 
 
 def test_a_score_is_recorded_too_and_says_where_its_ticket_was_made(asked, tmp_path, elsewhere, capsys):
     made = run(prepare(asked), tmp_path / "runs", tiny.Quiet(), prune=False)
     elsewhere(packages={"transformers": "9.9"})
     assert call("score", made.folder(DENSE), "--kind=magnitude") == 0
-    assert "note: it was made under transformers" in capsys.readouterr().err
-    entry = environment.of_rounds(made)[-1]
+    assert "note: it was made with transformers" in capsys.readouterr().err
+    entry = environment.environments(made)[-1]
     assert entry["packages"]["transformers"] == "9.9"
     assert [name.startswith("score-") for name in entry["rounds"]] == [True]
 
@@ -103,7 +103,7 @@ def test_the_same_environment_is_not_spoken_of(asked, tmp_path):
     assert environment.notes(made) == []
     quiet = tiny.Quiet()
     run(prepare(asked), tmp_path / "runs", quiet, prune=False)
-    assert not any("made under" in line for line in quiet.lines)
+    assert not any("made with" in line for line in quiet.lines)
 
 
 def test_a_damaged_or_foreign_file_is_named_and_stops_no_reader_of_tickets(asked, tmp_path):
@@ -120,8 +120,8 @@ def test_a_damaged_or_foreign_file_is_named_and_stops_no_reader_of_tickets(asked
     ):
         path.write_bytes(content)
         with pytest.raises(ArtifactError, match=r"environment.json: .*delete it"):
-            environment.of_rounds(Run.open(made.path))
+            environment.environments(Run.open(made.path))
         (line,) = environment.notes(Run.open(made.path))
         assert line.startswith("note: ") and "environment.json" in line
     path.unlink()
-    assert environment.of_rounds(made) == environment.notes(made) == []
+    assert environment.environments(made) == environment.notes(made) == []

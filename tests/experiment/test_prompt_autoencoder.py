@@ -121,7 +121,7 @@ def source(folder):
 
 def test_the_dense_prompts_of_every_seed_are_read_as_they_were_trained(source):
     run, prepared = source
-    found = prompt_autoencoder.sources([str(run.path)], SHAPE, prepared.digests["model"])
+    found = prompt_autoencoder.source_prompts([str(run.path)], SHAPE, prepared.digests["model"])
     assert found.values.shape == (3, *SHAPE)
     assert found.runs == 1
     starts = torch.stack([prepared.dense(seed).state["values"] for seed in range(3)])
@@ -132,25 +132,25 @@ def test_it_does_not_matter_how_or_in_which_order_runs_are_named(folder, source)
     run, prepared = source
     other, _ = tuned(folder, "other", seeds="7,8", learning_rate=0.2)
     digest = prepared.digests["model"]
-    one = prompt_autoencoder.sources([str(run.path), str(other.path)], SHAPE, digest)
-    two = prompt_autoencoder.sources([str(other.path), str(run.path), str(run.path)], SHAPE, digest)
+    one = prompt_autoencoder.source_prompts([str(run.path), str(other.path)], SHAPE, digest)
+    two = prompt_autoencoder.source_prompts([str(other.path), str(run.path), str(run.path)], SHAPE, digest)
     assert torch.equal(one.values, two.values)
     assert one.digest == two.digest
-    assert one.digest != prompt_autoencoder.sources([str(run.path)], SHAPE, digest).digest
+    assert one.digest != prompt_autoencoder.source_prompts([str(run.path)], SHAPE, digest).digest
 
 
 def test_runs_that_do_not_fit_are_named_with_the_way_out(folder, source, tmp_path):
     run, prepared = source
     digest = prepared.digests["model"]
     with pytest.raises(ConfigError, match=r"prompts of 4 tokens x 32, this one has 5 x 32; name runs of the same"):
-        prompt_autoencoder.sources([str(run.path)], (5, tiny.WIDTH), digest)
+        prompt_autoencoder.source_prompts([str(run.path)], (5, tiny.WIDTH), digest)
     with pytest.raises(ConfigError, match="trained on another model"):
-        prompt_autoencoder.sources([str(run.path)], SHAPE, "other")
+        prompt_autoencoder.source_prompts([str(run.path)], SHAPE, "other")
     with pytest.raises(ArtifactError, match="not a run directory"):
-        prompt_autoencoder.sources([str(tmp_path)], SHAPE, digest)
+        prompt_autoencoder.source_prompts([str(tmp_path)], SHAPE, digest)
     moving, _ = tuned(folder, "moving", method="dept", rank=2)
     with pytest.raises(ConfigError, match='method "dept" has no static prompt'):
-        prompt_autoencoder.sources([str(moving.path)], SHAPE, digest)
+        prompt_autoencoder.source_prompts([str(moving.path)], SHAPE, digest)
     (tmp_path / "experiment.toml").write_text('id = "x"\n')
     with pytest.raises(ConfigError, match="no finished dense prompt; run `prunekit tune` there first"):
-        prompt_autoencoder.sources([str(tmp_path)], SHAPE, digest)
+        prompt_autoencoder.source_prompts([str(tmp_path)], SHAPE, digest)

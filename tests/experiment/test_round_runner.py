@@ -8,7 +8,7 @@ import torch
 
 from prunekit.experiment import round_runner
 from prunekit.experiment.prepare import prepare
-from prunekit.experiment.round_runner import RoundRunner, RoundSpec, packed
+from prunekit.experiment.round_runner import RoundRunner, RoundSpec, pack_cohorts
 from prunekit.prompts.mask import Mask
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
@@ -35,9 +35,9 @@ def test_cohorts_hold_members_of_like_length_and_do_not_depend_on_their_order(wo
         return replace(dense, mask=tiny.masked([key < tokens for key in range(4)]))
 
     given = {RunKey("", seed, 0): of(tokens) for seed, tokens in enumerate([1, 4, 2, 4, 1])}
-    cut = packed(given, 2)
+    cut = pack_cohorts(given, 2)
     assert [[key.seed for key in cohort] for cohort in cut] == [[1, 3], [2, 0], [4]]
-    assert packed(dict(reversed(given.items())), 2) == cut
+    assert pack_cohorts(dict(reversed(given.items())), 2) == cut
 
 
 def test_what_is_done_is_loaded_and_never_trained_again(work, monkeypatch):

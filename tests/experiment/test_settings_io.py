@@ -48,5 +48,5 @@ def test_a_wrong_value_names_its_flag(given, said):
 
 
 def test_every_setting_has_one_flag():
-    names = list(settings_io._places().values())
+    names = list(settings_io._flags_by_path().values())
     assert len(names) == len(set(names))

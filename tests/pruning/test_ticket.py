@@ -24,7 +24,7 @@ def ticket(**changes) -> Ticket:
         {"values": torch.randn(3, 4, generator=draw)},
         {"weight": torch.randn(2, 4, generator=draw), "bias": torch.randn(2, generator=draw)},
         rewind="trained", round=2, dropped_as="hide", position="after-cls", seed=7,
-        origin={"task": "sst2", "data": {"name": "ä", "sha256": "ab"}, "loss": 0.25, "none": None, "list": [1, 2]},
+        origin={"task": "sst2", "digests": {"name": "ä", "sha256": "ab"}, "loss": 0.25, "none": None, "list": [1, 2]},
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -75,7 +75,7 @@ def test_tickets_can_be_compared():
 
 
 def test_the_same_ticket_gives_the_same_bytes_whatever_the_order_of_its_parts():
-    turned = {"list": [1, 2], "none": None, "loss": 0.25, "data": {"sha256": "ab", "name": "ä"}, "task": "sst2"}
+    turned = {"list": [1, 2], "none": None, "loss": 0.25, "digests": {"sha256": "ab", "name": "ä"}, "task": "sst2"}
     head = ticket().head
     assert ticket_bytes(ticket(origin=turned, head=dict(reversed(head.items())))) == ticket_bytes(ticket())
     assert ticket_bytes(ticket(seed=8)) != ticket_bytes(ticket())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analyses.studies.effects import LEARNED, Question, between
-from analyses.studies.study import UNITS, Found, Study, Tables, by_subset, by_task
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, by_subset, by_task
 from prunekit.analysis import tables
 
 # method: who claims that it beats plain prompt tuning
@@ -43,12 +43,12 @@ def questions(margin: float, where: str = "") -> tuple[Question, ...]:
 QUESTIONS = questions(LEARNED)
 
 
-def collect(found: Mapping[str, Found], asked: Sequence[Question] = QUESTIONS) -> dict[str, pd.DataFrame]:
+def collect(parts: Mapping[str, PartRuns], answering: Sequence[Question] = QUESTIONS) -> dict[str, pd.DataFrame]:
     """Every training, of which the questions are about those at each method's best rate."""
-    trainings = pd.concat([_trainings(part) for part in found.values()], ignore_index=True)
+    trainings = pd.concat([_trainings(part) for part in parts.values()], ignore_index=True)
     chosen = best_rates(trainings)
     arms = chosen.assign(arm=chosen["method"])
-    return {UNITS: between(asked, arms), "trainings": trainings}
+    return {UNITS: between(answering, arms), "trainings": trainings}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
@@ -60,7 +60,7 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     )  # fmt: skip
     return [
         ("Learning rate, parameters, seconds of one training, and test accuracy over all tasks", rows.reset_index()),
-        ("Report accuracy by task, means over seeds", by_task(chosen, arm="method")),
+        ("Test accuracy by task, means over seeds", by_task(chosen, arm="method")),
     ]
 
 
@@ -76,18 +76,18 @@ def best_rates(trainings: pd.DataFrame) -> pd.DataFrame:
     return trainings.merge(best[["method", "rate"]], on=["method", "rate"])
 
 
-def _trainings(found: Found) -> pd.DataFrame:
+def _trainings(part_runs: PartRuns) -> pd.DataFrame:
     """Columns: task, method, rate, seed, parameters, seconds, validation, test."""
-    made = []
-    for path, settings, _ in found.runs:
+    by_run = []
+    for path, settings, _ in part_runs.runs:
         rounds = tables.rounds([tables.opened(path)])
         rounds = by_subset(rounds[rounds["arm"] == "dense"], settings)
         # members that are trained side by side share their seconds
-        made.append(
+        by_run.append(
             rounds.assign(rate=settings["training.learning_rate"], seconds=rounds["seconds"] / rounds["members"])
         )
     columns = ["task", "method", "rate", "seed", "parameters", "seconds", "validation", "test"]
-    return pd.concat(made, ignore_index=True)[columns]
+    return pd.concat(by_run, ignore_index=True)[columns]
 
 
 STUDY = Study("family", "The family of parameterisations", Path(__file__).parent, QUESTIONS, collect, describe)

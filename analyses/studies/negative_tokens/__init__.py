@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.studies.effects import Question, units
-from analyses.studies.study import UNITS, Found, Study, Tables, runs_of
+from analyses.studies.effects import Question
+from analyses.studies.effects import units as units_of
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, runs_of
 from prunekit.analysis import tables
 
 _CLAIM = "XPrompt, sections 1 and 3"
@@ -33,21 +34,21 @@ QUESTIONS = (
 )  # fmt: skip
 
 
-def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     """Counts per prompt, and the shares that the questions are about."""
-    given, shuffled = (_on(found["prompts"], labels) for labels in ("given", "shuffled"))
-    # what a prompt of shuffled labels does is measured on the given ones too
-    each = [_counts(given, "trained", "token"), _counts(shuffled, "shuffled", "token", {"task.labels": "given"})]
+    true, shuffled = (_on(parts["prompts"], labels) for labels in ("given", "shuffled"))
+    # what a prompt of shuffled labels does is measured on the true ones too
+    each = [_counts(true, "trained", "token"), _counts(shuffled, "shuffled", "token", {"task.labels": "given"})]
     tokens = pd.concat(each, ignore_index=True)
-    pieces = _counts(given, "trained", "piece")
+    pieces = _counts(true, "trained", "piece")
     trained = tokens["arm"] == "trained"
-    made = [
-        units("tokens", _with_none(tokens[trained]), "arm", "confirmed_share"),
-        units("pieces", _with_none(pieces), "arm", "confirmed_share"),
-        units("tokens by training", tokens[tokens["arm"] != "shuffled"], "arm", "confirmed_share"),
-        units("tokens by the task", tokens[tokens["arm"] != "untrained"], "arm", "confirmed_share"),
+    of_questions = [
+        units_of("tokens", _with_none(tokens[trained]), "arm", "confirmed_share"),
+        units_of("pieces", _with_none(pieces), "arm", "confirmed_share"),
+        units_of("tokens by training", tokens[tokens["arm"] != "shuffled"], "arm", "confirmed_share"),
+        units_of("tokens by the task", tokens[tokens["arm"] != "untrained"], "arm", "confirmed_share"),
     ]
-    return {UNITS: pd.concat(made, ignore_index=True), "counts": pd.concat([tokens, pieces], ignore_index=True)}
+    return {UNITS: pd.concat(of_questions, ignore_index=True), "counts": pd.concat([tokens, pieces], ignore_index=True)}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
@@ -61,13 +62,13 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     return [("Negative on validation, confirmed on test (means over prompts; gains in nats)", rows.reset_index())]
 
 
-def _on(found: Found, labels: str) -> Found:
+def _on(part_runs: PartRuns, labels: str) -> PartRuns:
     """The prompts that were trained on such labels."""
-    return replace(found, runs=tuple(one for one in found.runs if one[1]["task.labels"] == labels))
+    return replace(part_runs, runs=tuple(run for run in part_runs.runs if run[1]["task.labels"] == labels))
 
 
-def _counts(found: Found, name: str, level: str, changed: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """One row per prompt, of one level of units; the trained prompts' arm is given its name.
+def _counts(part_runs: PartRuns, name: str, level: str, changed: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """One row per prompt, of one level of units; the trained prompts' arm is called by that name.
 
     Args:
         changed: of `tables.measured`.
@@ -77,17 +78,17 @@ def _counts(found: Found, name: str, level: str, changed: Mapping[str, str] | No
             (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0 where there is
             none).
     """
-    measured = tables.measured(runs_of(found), changed, partial=True)
+    measured = tables.measured(runs_of(part_runs), changed, partial=True)
     measured = measured[(measured["kind"] == "leave-one-out") & (measured["level"] == level)]
     measured = measured[measured["kept"].astype(bool)]
     measured["arm"] = measured["arm"].map({"dense": name, "untrained": "untrained"})
     rows = []
-    for keys, mine in measured.groupby(_KEYS, sort=False):
-        confirmed = mine["confirmed"].fillna(False).astype(bool)
-        negative = mine["negative"].fillna(False).astype(bool)
-        gain = float(-mine.loc[confirmed, "test_cost"].min()) if confirmed.any() else 0.0
+    for keys, units in measured.groupby(_KEYS, sort=False):
+        confirmed = units["confirmed"].fillna(False).astype(bool)
+        negative = units["negative"].fillna(False).astype(bool)
+        gain = float(-units.loc[confirmed, "test_cost"].min()) if confirmed.any() else 0.0
         rows.append(dict(zip(_KEYS, keys, strict=True)) | {
-            "units": len(mine), "negative": int(negative.sum()), "confirmed": int(confirmed.sum()),
+            "units": len(units), "negative": int(negative.sum()), "confirmed": int(confirmed.sum()),
             "confirmed_share": confirmed.mean(), "largest_gain": gain,
         })  # fmt: skip
     return pd.DataFrame(rows)

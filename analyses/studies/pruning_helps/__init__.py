@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import OWN, POINT, Question, between
-from analyses.studies.study import UNITS, Found, Study, Tables, by_task, reached, sizes
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, by_task, reached, sizes
 
 _SOURCE = "XPrompt, Table 1 and Figure 5"
 _LOTTERY = "Frankle and Carbin"
@@ -24,8 +24,8 @@ _LEARNED = 0.15
 _CLAIMS = {
     "dense-continued": "The pruned ticket beats the dense prompt trained as long",
     "random": "Scores choose better than chance: the ticket beats a random mask of its size",
-    "complement": "What is pruned is worth less: the ticket beats the reversed mask",
-    "short-prompt": "The ticket beats a fresh prompt of its length",
+    "complement": "What is pruned is worth less: the ticket beats its complement",
+    "short-prompt": "The ticket beats a new prompt as short",
 }
 _ON_SST2 = Question("SST-2", f"SST-2: {_CLAIMS[_DENSE]}", _SOURCE, _TICKET, _DENSE, POINT)
 _CONTROLS = tuple(Question(arm, f"Testbed: {claim}", _SOURCE, _TICKET, arm, _LEARNED) for arm, claim in _CLAIMS.items())
@@ -45,34 +45,34 @@ _SETTINGS = tuple(
 QUESTIONS = (_ON_SST2, *_CONTROLS, *_SETTINGS)
 
 
-def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     """What the ticket, its controls and its other settings came to."""
-    real = _real(found["real"])
-    controls = reached(found["controls"])
-    settings = pd.concat([controls[controls["arm"] == _TICKET], reached(found["settings"], _TICKET, _name)])
-    made = [between((_ON_SST2,), real), between(_CONTROLS, controls), between(_SETTINGS, settings)]
-    return {UNITS: pd.concat(made, ignore_index=True), "real": real, "controls": controls, "settings": settings}
+    real = _real(parts["real"])
+    controls = reached(parts["controls"])
+    settings = pd.concat([controls[controls["arm"] == _TICKET], reached(parts["settings"], _TICKET, _name)])
+    of_questions = [between((_ON_SST2,), real), between(_CONTROLS, controls), between(_SETTINGS, settings)]
+    return {UNITS: pd.concat(of_questions, ignore_index=True), "real": real, "controls": controls, "settings": settings}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     """What every arm and every setting reached."""
     titles = {"real": "SST-2", "controls": "The ticket and its controls", "settings": "Other settings"}
-    found = []
+    titled = []
     for name, title in titles.items():
-        found.append((f"{title}: test accuracy, means over seeds", by_task(results[name])))
-        found.append((f"{title}: size, updates and test accuracy, means over all", sizes(results[name])))
-    return found
+        titled.append((f"{title}: test accuracy, means over seeds", by_task(results[name])))
+        titled.append((f"{title}: size, updates and test accuracy, means over all", sizes(results[name])))
+    return titled
 
 
-def _real(found: Found) -> pd.DataFrame:
+def _real(part_runs: PartRuns) -> pd.DataFrame:
     """The arms on SST-2."""
-    made = []
-    for one in found.runs:
-        mine = replace(found, runs=(one,))
-        made.append(reached(mine, _TICKET, _arm))
-        if _arm(one[1]) == _TICKET:  # the dense prompt is the same beside dense continued
-            made.append(reached(mine, "dense"))
-    return pd.concat(made, ignore_index=True)
+    arms = []
+    for run in part_runs.runs:
+        single = replace(part_runs, runs=(run,))
+        arms.append(reached(single, _TICKET, _arm))
+        if _arm(run[1]) == _TICKET:  # the dense prompt is the same beside dense continued
+            arms.append(reached(single, "dense"))
+    return pd.concat(arms, ignore_index=True)
 
 
 def _arm(settings: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import Question, units
-from analyses.studies.study import UNITS, Found, Study, Tables, on_all_cores, runs_of
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, on_all_cores, runs_of
 from prunekit.analysis import functional, model_access, ranks, tables, training
 from prunekit.analysis.subjects import PromptRecord
 from prunekit.experiment import prepare
@@ -60,19 +60,19 @@ QUESTIONS = (
 )  # fmt: skip
 
 
-def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     """Ranks as shares of noise's, directions that the model needs, entries of Sigma alive, and all of it by setting."""
-    # the pilot has neither other settings nor pruned prompts, of which nothing is asked
-    parts = [name for name in ("true", "shuffled", "settings", "pruned") if name in found]
-    spectra = pd.concat([_shares(found[name], name) for name in parts], ignore_index=True)
-    needed = _needed(found["true"])
-    sigma = pd.concat([_alive(found[f"singular {name}"], name) for name in ("true", "shuffled")], ignore_index=True)
+    # the pilot has neither other settings nor pruned prompts, about which there is no question
+    names = [name for name in ("true", "shuffled", "settings", "pruned") if name in parts]
+    spectra = pd.concat([_shares(parts[name], name) for name in names], ignore_index=True)
+    needed = _needed(parts["true"])
+    sigma = pd.concat([_alive(parts[f"singular {name}"], name) for name in ("true", "shuffled")], ignore_index=True)
     true = spectra[spectra["part"] == "true"]
     change = spectra[spectra["matrix"] == "change"]
     labels = {"true": "true labels", "shuffled": "shuffled labels"}
     both = change[change["part"].isin(labels)].assign(arm=lambda table: table["part"].map(labels))
     ended = sigma.assign(arm=sigma["part"].map(labels))
-    made = [
+    of_questions = [
         units("prompt", _beside(true[true["matrix"] == "values"], "prompt", "noise", 1.0), "arm", "share"),
         units("change", _beside(true[true["matrix"] == "change"], "change", "noise", 1.0), "arm", "share"),
         units("functional", _beside(needed[needed["of"] == "values"], "needed", "a quarter", 0.25), "arm", "share"),
@@ -82,7 +82,7 @@ def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
         ),
         units("sigma and the task", ended, "arm", "share"),
     ]
-    return {UNITS: pd.concat(made, ignore_index=True), "spectra": spectra, "needed": needed, "sigma": sigma}
+    return {UNITS: pd.concat(of_questions, ignore_index=True), "spectra": spectra, "needed": needed, "sigma": sigma}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
@@ -102,13 +102,13 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
-def _shares(found: Found, part: str) -> pd.DataFrame:
+def _shares(part_runs: PartRuns, part: str) -> pd.DataFrame:
     """Columns: part, setting, task, seed, matrix; rank (entropy), share (of the hardest noise null's), test.
 
     Of pruned prompts the kept cells alone, after the last round.
     """
-    made = []
-    for path, settings, stage in found.runs:
+    by_run = []
+    for path, settings, stage in part_runs.runs:
         run = tables.opened(path)
         subjects = tables.subjects(run, stage if part == "pruned" else "")
         last = max(subject.keys["round"] for subject in subjects)
@@ -120,9 +120,9 @@ def _shares(found: Found, part: str) -> pd.DataFrame:
         measured = measured.assign(share=measured["value"] / measured["median"], setting=setting, part=part)
         arms = tables.arms(run, stage)
         arms = arms[arms["arm"] == ("ticket" if part == "pruned" else "dense")]
-        made.append(measured.merge(arms[["seed", "test"]], on="seed").rename(columns={"value": "rank"}))
+        by_run.append(measured.merge(arms[["seed", "test"]], on="seed").rename(columns={"value": "rank"}))
     columns = ["part", "setting", "task", "seed", "matrix", "rank", "share", "test"]
-    table = pd.concat(made, ignore_index=True)[columns]
+    table = pd.concat(by_run, ignore_index=True)[columns]
     return table.sort_values(columns[:5], kind="stable", ignore_index=True)
 
 
@@ -133,9 +133,9 @@ def _setting(settings: Mapping[str, Any]) -> str:
     return ", ".join(named) or "standard"
 
 
-def _needed(found: Found) -> pd.DataFrame:
+def _needed(part_runs: PartRuns) -> pd.DataFrame:
     """Columns: task, seed, of, criterion; rank and share of directions from which on nothing is lost."""
-    table = on_all_cores(_needed_of, [run.path for run in runs_of(found)])
+    table = on_all_cores(_needed_of, [run.path for run in runs_of(part_runs)])
     # what is not within the tolerance even whole needs all it has
     table = table.assign(share=table["share"].fillna(1.0))
     return table[["task", "seed", "of", "criterion", "rank", "share"]]
@@ -143,8 +143,8 @@ def _needed(found: Found) -> pd.DataFrame:
 
 def _needed_of(path: Path) -> pd.DataFrame:
     run = tables.opened(path)
-    made = pd.concat([functional.ranks(curve) for curve in _curves(run, tables.subjects(run))], ignore_index=True)
-    return made[made["criterion"].isin(["loss", "metric"])]
+    curves = pd.concat([functional.ranks(curve) for curve in _curves(run, tables.subjects(run))], ignore_index=True)
+    return curves[curves["criterion"].isin(["loss", "metric"])]
 
 
 def _curves(run: Run, subjects: Sequence[PromptRecord]) -> Iterator[pd.DataFrame]:
@@ -156,15 +156,15 @@ def _curves(run: Run, subjects: Sequence[PromptRecord]) -> Iterator[pd.DataFrame
         yield functional.curve(subject, evaluate)
 
 
-def _alive(found: Found, part: str) -> pd.DataFrame:
+def _alive(part_runs: PartRuns, part: str) -> pd.DataFrame:
     """Columns: part, task, seed, share (of Sigma's entries that are positive after the last update)."""
-    made = []
-    for run in runs_of(found):
+    by_run = []
+    for run in runs_of(part_runs):
         seeds = [int(str(subject.keys["seed"])) for subject in tables.subjects(run)]
         counts = training.positive([tables.snapshots(run, seed) for seed in seeds])
         last = counts.sort_values("step").groupby("seed").tail(1)
-        made.append(last.assign(part=part, share=last["positive"] / last["largest"]))
-    return pd.concat(made, ignore_index=True)[["part", "task", "seed", "share"]]
+        by_run.append(last.assign(part=part, share=last["positive"] / last["largest"]))
+    return pd.concat(by_run, ignore_index=True)[["part", "task", "seed", "share"]]
 
 
 def _beside(table: pd.DataFrame, arm: str, other: str, value: float) -> pd.DataFrame:

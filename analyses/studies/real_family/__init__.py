@@ -9,14 +9,14 @@ import pandas as pd
 
 from analyses.studies import family
 from analyses.studies.effects import POINT
-from analyses.studies.study import Found, Study
+from analyses.studies.study import PartRuns, Study
 
 QUESTIONS = family.questions(POINT, "SST-2: ")
 
 
-def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     """As in the study of the family."""
-    return family.collect(found, QUESTIONS)
+    return family.collect(parts, QUESTIONS)
 
 
 STUDY = Study("real-family", "The family, on a real model", Path(__file__).parent, QUESTIONS, collect, family.describe)

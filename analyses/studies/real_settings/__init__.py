@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import OWN, POINT, Question, between
-from analyses.studies.study import UNITS, Found, Study, Tables, in_subsets, reached
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, in_subsets, reached
 
 _SOURCE = "XPrompt, Table 1 and Figure 5"
 _LOTTERY = "Frankle and Carbin"
@@ -18,15 +18,15 @@ _TICKET, _ROUNDS, _DENSE = "ticket", "three rounds", "dense as long"
 QUESTIONS = tuple(
     Question(name, f"SST-2: {claim}", source, first, second, POINT)
     for name, claim, source, first, second in (
-        ("short-prompt", "The ticket beats a fresh prompt of its length", _SOURCE, _TICKET, "short-prompt"),
+        ("short-prompt", "The ticket beats a new prompt as short", _SOURCE, _TICKET, "short-prompt"),
         (
             "complement",
-            "What is pruned is worth less: the ticket beats the reversed mask",
+            "What is pruned is worth less: the ticket beats its complement",
             _SOURCE,
             _TICKET,
             "complement",
         ),
-        ("reinit", "The ticket beats its mask on fresh values", _LOTTERY, _TICKET, "reinit"),
+        ("reinit", "The ticket beats its mask on new values", _LOTTERY, _TICKET, "reinit"),
         ("rounds", "Pruning in three rounds beats pruning at once", _LOTTERY, _ROUNDS, _TICKET),
         ("rounds or dense", "Three rounds beat the dense prompt trained as long", _SOURCE, _ROUNDS, _DENSE),
         ("late", "Trained values beat those of half of the training", OWN, _TICKET, "late"),
@@ -39,9 +39,9 @@ QUESTIONS = tuple(
 )
 
 
-def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     """What the ticket, its controls and its other settings came to."""
-    arms = pd.concat([reached(found["controls"]), reached(found["settings"], _TICKET, _name)], ignore_index=True)
+    arms = pd.concat([reached(parts["controls"]), reached(parts["settings"], _TICKET, _name)], ignore_index=True)
     return {UNITS: between(QUESTIONS, arms), "arms": arms}
 
 

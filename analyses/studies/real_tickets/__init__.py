@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import OWN, POINT, Question, between
-from analyses.studies.study import UNITS, Found, Study, Tables, in_subsets, reached
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, in_subsets, reached
 
 _SOURCE = "XPrompt, Table 1 and Figure 5"
 _TICKET = "ticket"
@@ -25,9 +25,9 @@ QUESTIONS = tuple(
 )
 
 
-def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     """What the ticket and the other tickets of the same dense prompts reached."""
-    tickets = reached(found["tickets"], _TICKET, _arm)
+    tickets = reached(parts["tickets"], _TICKET, _arm)
     return {UNITS: between(QUESTIONS, tickets), "tickets": tickets}
 
 

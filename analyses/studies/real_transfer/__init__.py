@@ -9,14 +9,14 @@ import pandas as pd
 
 from analyses.studies import transfer
 from analyses.studies.effects import POINT
-from analyses.studies.study import Found, Study
+from analyses.studies.study import PartRuns, Study
 
 QUESTIONS = transfer.questions(POINT, "SST-2 and Subj: ")
 
 
-def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
+def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     """As in the study of transfer."""
-    return transfer.collect(found, QUESTIONS)
+    return transfer.collect(parts, QUESTIONS)
 
 
 STUDY = Study(

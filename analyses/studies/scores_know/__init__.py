@@ -11,7 +11,7 @@ import pandas as pd
 from analyses.studies.effects import LEARNED, OWN, Question, between
 from analyses.studies.scores_know import exact
 from analyses.studies.scores_know.planted import found_words
-from analyses.studies.study import UNITS, Found, Study, Tables, by_task, on_all_cores, reached, runs_of
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, by_task, on_all_cores, reached, runs_of
 
 _SOURCE = "XPrompt, section 3.2"
 #: Smallest differences of interest: of a rank correlation; of a share of planted words.
@@ -35,7 +35,7 @@ _RANKS = tuple(
         ("ranks, square", "Squares rank tokens better than absolute values", OWN, "squared", "absolute"),
     )
 )
-# of the report accuracy of the tickets that each score picks
+# of the test accuracy of the tickets that each score picks
 _TICKETS = tuple(
     Question(name, claim, source, first, second, LEARNED)
     for name, claim, source, first, second in (
@@ -56,11 +56,11 @@ _PLANTED = tuple(
 QUESTIONS = (*_RANKS, *_TICKETS, *_PLANTED)
 
 
-def collect(found: Mapping[str, Found]) -> dict[str, pd.DataFrame]:
-    """Rank correlations per prompt, the tickets of every score, and what is found of planted words."""
-    prompts = found["trained"]
+def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
+    """Rank correlations per prompt, the tickets of every score, and what is parts of planted words."""
+    prompts = parts["trained"]
     agreement = on_all_cores(partial(exact.agreement, seeds=prompts.seeds), [run.path for run in runs_of(prompts)])
-    tickets = reached(found["tickets"], "ticket", lambda settings: str(settings["pruning.score"]))
+    tickets = reached(parts["tickets"], "ticket", lambda settings: str(settings["pruning.score"]))
     planted = found_words(prompts.seeds)
     return {
         UNITS: compared(agreement, tickets, planted),
@@ -79,10 +79,10 @@ def compared(agreement: pd.DataFrame, tickets: pd.DataFrame, planted: pd.DataFra
     left_out = agreement[agreement["with"] == "leave-one-out"]
     chance = left_out[left_out["arm"] == "absolute"].assign(arm=_CHANCE, spearman=0.0)
     left_out = pd.concat([left_out, chance], ignore_index=True)
-    made = [
+    of_questions = [
         between(_RANKS, left_out, "spearman"), between(_TICKETS, tickets), between(_PLANTED, planted, "found"),
     ]  # fmt: skip
-    return pd.concat(made, ignore_index=True)
+    return pd.concat(of_questions, ignore_index=True)
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
@@ -93,7 +93,7 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     ).reset_index()
     return [
         ("Spearman's rank correlation with what was measured, means over prompts", correlations),
-        ("Report accuracy of the tickets that each score picks", by_task(tickets)),
+        ("Test accuracy of the tickets that each score picks", by_task(tickets)),
         ("Share of an instruction's words among the best-scored tokens", by_task(planted, "found")),
     ]
 

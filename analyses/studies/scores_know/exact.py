@@ -42,5 +42,5 @@ def _rows(run: Run, seeds: tuple[int, ...]) -> Iterator[tuple[str, int, str, str
         worth = {"leave-one-out": leave_one_out(ticket, model, rows).costs.mean(dim=1), "shapley": values}
         for kind, scores in load_scores(run, key).items():
             for name, exact in worth.items():
-                found = stats.spearmanr(scores.token.numpy(), exact.numpy()).statistic
-                yield task.name, key.seed, kind, name, float(found)
+                rho = stats.spearmanr(scores.token.numpy(), exact.numpy()).statistic
+                yield task.name, key.seed, kind, name, float(rho)

@@ -42,38 +42,38 @@ def found_words(seeds: Sequence[int], examples: int = 32, fillers: int = 4) -> p
         task; seed; arm (a kind of score; "leave-one-out"; or "chance", the mean of all orders of the tokens); found
             (share of the instruction's I words among the I tokens of the highest score).
     """
-    known = [one.name for one in TASKS if not one.held_out]
-    table = on_all_cores(partial(_found, seeds=seeds, examples=examples, fillers=fillers), known)
+    names = [task.name for task in TASKS if not task.held_out]
+    table = on_all_cores(partial(_of_task, seeds=seeds, examples=examples, fillers=fillers), names)
     return table.groupby(["task", "seed", "arm"], sort=False)["found"].mean().reset_index()
 
 
-def _found(name: str, *, seeds: Sequence[int], examples: int, fillers: int) -> pd.DataFrame:
+def _of_task(name: str, *, seeds: Sequence[int], examples: int, fillers: int) -> pd.DataFrame:
     """Columns: those of `found_words`, of one task of the testbed, a row for each filler."""
-    bone = models.load(str(MODEL_PATH))
+    model = models.load(str(MODEL_PATH))
     task = load_task(f"testbed/{name}")
     splits = load_splits(task, data=None, train_examples=examples, validation_examples=1, test_examples=1)
-    encoded = encode(bone, task, splits.train, _TOKENS)
+    encoded = encode(model, task, splits.train, _TOKENS)
     rows = []
     for seed, number in product(seeds, range(fillers)):
-        ticket, needed = planted(bone, find_task(name).instructions[0], seed * fillers + number)
+        ticket, needed = planted(model, find_task(name).instructions[0], seed * fillers + number)
         rows.append((task.name, seed, "chance", len(needed) / _TOKENS))
-        for arm, score in _scores(bone, ticket, encoded).items():
+        for arm, score in _scores(model, ticket, encoded).items():
             top = set(score.topk(len(needed)).indices.tolist())
             rows.append((task.name, seed, arm, len(top & needed) / len(needed)))
     return pd.DataFrame(rows, columns=["task", "seed", "arm", "found"])
 
 
-def planted(bone: FrozenModel, instruction: str, seed: int) -> tuple[Ticket, set[int]]:
-    """A dense ticket of the padded instruction's own embeddings, and the places of the instruction's words in it."""
+def planted(model: FrozenModel, instruction: str, seed: int) -> tuple[Ticket, set[int]]:
+    """A dense ticket of the padded instruction's own embeddings, and the indices of the instruction's words in it."""
     words = padded(instruction, seed=seed).split()
-    ids = [bone.tokenizer.convert_tokens_to_ids(word) for word in words]
-    needed = {place for place, word in enumerate(words) if word in instruction.split()}
-    ticket = Ticket(Mask.full(len(words), 1), {"values": bone.embed(torch.tensor(ids))}, None, seed=seed)
+    ids = [model.tokenizer.convert_tokens_to_ids(word) for word in words]
+    needed = {index for index, word in enumerate(words) if word in instruction.split()}
+    ticket = Ticket(Mask.full(len(words), 1), {"values": model.embed(torch.tensor(ids))}, None, seed=seed)
     return ticket, needed
 
 
-def _scores(bone: FrozenModel, ticket: Ticket, rows: list[Encoded]) -> Mapping[str, Tensor]:
+def _scores(model: FrozenModel, ticket: Ticket, rows: list[Encoded]) -> Mapping[str, Tensor]:
     """Scores of the tokens [P] by kind."""
-    (estimates,) = all_scores([ticket], bone, scoring_batches(bone, rows))
-    costs = leave_one_out(ticket, bone, rows).costs.mean(dim=1)
+    (estimates,) = all_scores([ticket], model, scoring_batches(model, rows))
+    costs = leave_one_out(ticket, model, rows).costs.mean(dim=1)
     return {**{kind: scores.token for kind, scores in estimates.items()}, "leave-one-out": costs}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analyses.studies.effects import LEARNED, Question, between
-from analyses.studies.study import UNITS, Found, Study, Tables, reached
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, reached
 
 _SOURCE = "XPrompt, section 4.5; SPoT"
 
@@ -33,12 +33,12 @@ def questions(margin: float, where: str = "") -> tuple[Question, ...]:
 QUESTIONS = questions(LEARNED)
 
 
-def collect(found: Mapping[str, Found], asked: Sequence[Question] = QUESTIONS) -> dict[str, pd.DataFrame]:
+def collect(parts: Mapping[str, PartRuns], answering: Sequence[Question] = QUESTIONS) -> dict[str, pd.DataFrame]:
     """One row per target task, seed and start; and what the prompts were that are started from."""
-    each = [reached(found[arm], "dense").assign(arm=arm) for arm in ("fresh", "dense", "pruned")]
+    each = [reached(parts[arm], "dense").assign(arm=arm) for arm in ("fresh", "dense", "pruned")]
     starts = pd.concat(each, ignore_index=True)
-    sources = reached(found["source"])
-    return {UNITS: between(asked, starts), "starts": starts, "sources": sources}
+    sources = reached(parts["source"])
+    return {UNITS: between(answering, starts), "starts": starts, "sources": sources}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
@@ -46,10 +46,10 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     starts, sources = results["starts"], results["sources"]
     return [
         (
-            "Report accuracy by start, means over seeds (where a source has dropped a token, a fresh one starts)",
+            "Test accuracy by start, means over seeds (where a source has dropped a token, a fresh one starts)",
             _by_task(starts),
         ),
-        ("Report accuracy of the sources on their own tasks", _by_task(sources)),
+        ("Test accuracy of the sources on their own tasks", _by_task(sources)),
     ]
 
 

@@ -146,7 +146,7 @@ def introduce(prepared: Prepared, progress: Progress) -> None:
     )
     if settings.task.labels == "shuffled":
         progress.say("the answers of train and validation are shuffled, those of test are true: a null of training")
-    for note in (*prepared.notes, *prepared.making.notes):
+    for note in (*prepared.notes, *prepared.prompt_factory.notes):
         progress.say(note)
     try:
         export.check_exportable(prepared.dense(0), prepared.model)
@@ -166,12 +166,12 @@ def _trained(
     tracker: tracking.Tracker | None,
 ) -> Run:
     out = Path(options.out)
-    with tracking.followed(progress, directory_of(prepared, out), tracker) as followed:
+    with tracking.with_tracker(progress, directory_of(prepared, out), tracker) as tracked:
         if verb == "search":
-            directory, stage = search(prepared, out, followed, controls=options.controls), prepared.search_stage
+            directory, stage = search(prepared, out, tracked, controls=options.controls), prepared.search_stage
         else:
             prune = verb == "prune"
-            directory = run(prepared, out, followed, prune=prune, controls=options.controls)
+            directory = run(prepared, out, tracked, prune=prune, controls=options.controls)
             stage = prepared.stage if prune else ""
     return Run(directory.path, stage, options.tolerance)
 

@@ -70,7 +70,7 @@ class _Pace:
     seconds: dict[str, tuple[float, float]]
 
     def of(self, prepared: Any) -> tuple[float, float]:
-        alike = dry_run.pace(prepared)
+        alike = dry_run.timing_key(prepared)
         if alike not in self.seconds:
             self.seconds[alike] = dry_run.timed(prepared)
         return self.seconds[alike]

@@ -247,7 +247,7 @@ def _settings(run: Run, anchor: str) -> Block:
 
 def _environment(run: Run) -> list[Any]:
     """The versions and the machine of every round; a table for each environment that any was made in."""
-    found = environment.of_rounds(run)
+    found = environment.environments(run)
     if not found:
         return [sheets.settings({"versions": "not known"}, "Versions and machine")]
     if len(found) == 1:

@@ -29,12 +29,15 @@ class Control(ABC):
         label: as tables for people and figures spell it.
         description: one line.
         starts_anew: whether it begins with new values in a round 0 of its own, and not with the dense prompt's.
+        packed_as: what orders it among members of one length that share a batch, where that is not its name. It
+            decides how sums are rounded, so that another order would end in other last bits.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
     description: ClassVar[str]
     starts_anew: ClassVar[bool] = False
+    packed_as: ClassVar[str | None] = None
 
     def rounds(self, last: int, rewind: Rewind) -> range:
         """The rounds in which it is trained beside a ticket of round `last`, so that both have seen as many updates.

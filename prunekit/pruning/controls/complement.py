@@ -13,6 +13,7 @@ class Complement(Control):
     name = "complement"
     label = "complement mask"
     description = "the tokens and pieces that were dropped"
+    packed_as = "reversed"
 
     def exists(self, density: float) -> bool:
         """A ticket that dropped nothing has no complement."""

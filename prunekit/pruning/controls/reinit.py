@@ -15,6 +15,7 @@ class Reinit(Control):
     label = "same mask, new values"
     description = "the ticket's mask on new values"
     starts_anew = True
+    packed_as = "fresh"
 
     def rounds(self, last: int, rewind: Rewind) -> range:
         """None beside a ticket that was itself rewound to new values: it is its own control."""

@@ -17,6 +17,7 @@ class ShortPrompt(Control):
     label = "new prompt, as short"
     description = "a new prompt of as many whole tokens as the ticket has"
     starts_anew = True
+    packed_as = "length"
 
     def mask(self, target: Target, before: Ticket, number: int) -> Mask:
         """All pieces of the tokens that the ticket keeps."""

@@ -54,7 +54,7 @@ class LeaveOneOut(MeasuredScore):
         level: Level = "token",
         *,
         only: Tensor | None = None,
-        tick: Callable[[int], None] = lambda done: None,
+        tick: Callable[[int], None] = lambda count: None,
     ) -> Ablation:
         """Leave out each kept token, or each kept piece; a token whose last piece is left out goes with it.
 
@@ -64,7 +64,7 @@ class LeaveOneOut(MeasuredScore):
         """
         units = kept_units(mask, level)
         units = units if only is None else units & only
-        whole = evaluate([mask.piece], lambda done: None)
+        whole = evaluate([mask.piece], lambda count: None)
         parts = evaluate([*(mask.piece & ~cells_of(mask, units))], tick)
         losses, chosen = (values[0] for values in whole)
         without = []

@@ -59,7 +59,7 @@ class Shapley(MeasuredScore):
         *,
         permutations: int = 16,
         seed: int = 0,
-        tick: Callable[[int], None] = lambda done: None,
+        tick: Callable[[int], None] = lambda count: None,
     ) -> ShapleyValues:
         """Values of the kept units, by sampled permutations.
 
@@ -86,7 +86,7 @@ class Shapley(MeasuredScore):
         subsets = list(range(most)) if exact else sorted({subset for order in orders for subset in _prefixes(order)})
         repeated = most - len(subsets)
         parts = [cells[[bool(subset >> unit & 1) for unit in range(count)]].any(dim=0) for subset in subsets]
-        losses, _ = evaluate(parts, lambda done: tick(repeated + done))
+        losses, _ = evaluate(parts, lambda count: tick(repeated + count))
         worth = dict(zip(subsets, (-losses.double().mean(dim=1)).tolist(), strict=True))
         zeros = units.double().new_zeros(count)
         values, error = units.double().new_zeros(2, *units.shape)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
-from prunekit.analysis import tables, token_importance
+from prunekit.analysis import tables, unit_scores
 from prunekit.analysis.measure import score
 from prunekit.analysis.tables import importance
 from prunekit.experiment import run as experiment
@@ -55,7 +55,7 @@ def test_scores_are_those_of_the_record_and_nan_where_dropped(made, scores):
 
 def test_the_worst_by_the_pruning_score_is_what_goes(scores):
     """Fates agree with ranks: what round 1 lacks is what round 0 ranked last."""
-    ranked = token_importance.ranked(scores[scores["pruned_by"]])
+    ranked = unit_scores.ranked(scores[scores["pruned_by"]])
     tokens = ranked[(ranked["level"] == "token") & (ranked["round"] == 0)]
     for _, mine in tokens.groupby("seed"):
         assert mine.loc[mine["rank"] <= 3, "next_kept"].all()
@@ -92,11 +92,11 @@ def test_measurements_stand_beside_scores(made, scores, capsys):
     tokens = found[found["level"] == "token"]
     assert (tokens["piece"] == -1).all()
     assert tokens.loc[tokens["kind"] == "leave-one-out", ["low", "high", "p"]].notna().all(axis=None)
-    units = token_importance.beside(scores, found)
+    units = unit_scores.beside(scores, found)
     mine = units[(units["level"] == "token") & (units["round"] == 0) & (units["seed"] == 0)]
     assert mine[["absolute", "magnitude", "leave-one-out", "shapley"]].notna().all(axis=None)
     assert len(units) == 2 * 3 * (4 + 16)
-    agreed = token_importance.agreement(units)
+    agreed = unit_scores.agreement(units)
     both = agreed[(agreed["first"] == "absolute") & (agreed["second"] == "leave-one-out")]
     assert sorted(both["units"]) == [4, 4]  # of the dense tokens, and of the 2 x 2 pieces that are left
     assert np.isfinite(agreed["units"]).all()

@@ -19,7 +19,7 @@ _GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Order:
+class TrialOptions:
     """What is tried of an architecture, and under which limits.
 
     Attributes:
@@ -35,35 +35,35 @@ class Order:
     gib: int = 12
 
 
-def tried(chosen: Sequence[Architecture], jobs: int, order: Order) -> Iterator[Result]:
+def try_all(chosen: Sequence[Architecture], jobs: int, options: TrialOptions) -> Iterator[Result]:
     """Results in the order asked for; jobs: processes side by side."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
 
-    def alone(architecture: Architecture) -> Result:
-        ours, its = context.Pipe(duplex=False)
-        process = context.Process(target=_in_child, args=(its, architecture, order))
-        began = time.monotonic()
+    def try_isolated(architecture: Architecture) -> Result:
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_in_child, args=(theirs, architecture, options))
+        started = time.monotonic()
         process.start()
-        its.close()
+        theirs.close()
         try:
-            if ours.poll(order.seconds):
+            if ours.poll(options.seconds):
                 result: Result = ours.recv()
                 return result
-            reason = f"not done after {order.seconds} s"
+            reason = f"not done after {options.seconds} s"
         except EOFError:
             reason = "the process ended without a result"
         finally:
             process.kill()
             process.join()
-        took = round(time.monotonic() - began, 1)
-        return Result(architecture.kind, architecture.family, "CRASH", reason, seconds=took)
+        seconds = round(time.monotonic() - started, 1)
+        return Result(architecture.kind, architecture.family, "CRASH", reason, seconds=seconds)
 
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(alone, chosen)
+        yield from pool.map(try_isolated, chosen)
 
 
-def _in_child(answer: Connection, architecture: Architecture, order: Order) -> None:
+def _in_child(connection: Connection, architecture: Architecture, options: TrialOptions) -> None:
     """In the process of one architecture: try it and send what was found."""
-    resource.setrlimit(resource.RLIMIT_AS, (order.gib * _GIB, order.gib * _GIB))
-    answer.send(measure(architecture, order.fault, verbs=order.verbs))
+    resource.setrlimit(resource.RLIMIT_AS, (options.gib * _GIB, options.gib * _GIB))
+    connection.send(measure(architecture, options.fault, verbs=options.verbs))

@@ -7,7 +7,7 @@ import pytest
 import tiny
 from tiny import call
 
-from prunekit.experiment import environment, sameness
+from prunekit.experiment import environment, provenance
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.reopen import SPLITS, in_use, opened
 from prunekit.experiment.run import directory_of, run
@@ -213,7 +213,7 @@ def test_another_version_or_processor_is_said_and_not_refused(name, inside, valu
     now = now | ({inside: now[inside] | {name: value}} if inside else {name: value})
     monkeypatch.setattr(environment, "current", lambda device="cpu": now)
     assert used(made, place).differences == []
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "made under" in line]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "made with" in line]
     assert f"{name} " in line and f"(now {value})" in line
 
 
@@ -235,7 +235,7 @@ def test_several_changes_are_told_in_one_line(made, place):
 
 def test_a_long_value_is_shown_where_it_begins_to_differ(made, place):
     place.say("{sentence} :", "a" * 90 + " {sentence} :")
-    long = sameness.differences(
+    long = provenance.differences(
         {"task": {"template": "x" * 200 + "one"}}, {"task": {"template": "x" * 200 + "two and more"}}
     )
     assert len(long[0]) < 200 and "one" in long[0] and "two" in long[0]
