@@ -36,7 +36,7 @@ def followed(folder, out, shown, **more):
     prepared = prepare(tiny.experiment("gpt2", folder, **more))
     path = Run.at(out, prepared.name, prepared.id).path
     watch = tiny.Quiet()
-    with tracking.followed(watch, path, shown) as watching:
+    with tracking.with_tracker(watch, path, shown) as watching:
         return experiment.run(prepared, out, watching), prepared, watch
 
 
@@ -69,14 +69,14 @@ def test_rounds_are_shown_as_soon_as_they_are_done(folder, tmp_path):
 
     prepared = prepare(tiny.experiment("gpt2", folder))
     path = Run.at(tmp_path, prepared.name, prepared.id).path
-    with tracking.followed(Looking(), path, shown) as watching:
+    with tracking.with_tracker(Looking(), path, shown) as watching:
         experiment.run(prepared, tmp_path, watching)
     assert seen["round 1"] == {"begin", "seed=0/round=00"}
 
 
 def test_without_a_tracker_the_watch_is_itself():
     watch = tiny.Quiet()
-    with tracking.followed(watch, None, None) as same:
+    with tracking.with_tracker(watch, None, None) as same:
         assert same is watch
 
 

@@ -356,7 +356,7 @@ STRANGE_FACTS = {
     "rewind": [None, [], {}, 1.5, True],
     "round": [-1, "1", None, 1.0, True, 2**70],
     "dropped_as": ["gone", "", None, 3, [], "\x1b[31m", "x" * 10_000],
-    "key": ["last", None, 0, {}],
+    "position": ["last", None, 0, {}],
     "method": ["nope", None, [], "residual", "dept", "__init__"],
     "seed": [-1, "0", None, 0.5, 2**64],
     "origin": [None, [], "x", {"task": 3}, {"model": []}],
@@ -423,7 +423,7 @@ def forged(folder):
             text = json.dumps(header).encode()
             path = folder / f"shape-{number}-{end}.safetensors"
             path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
-    facts = {"rewind": "trained", "round": 1, "dropped_as": "remove", "key": "first", "seed": 0, "origin": {}}
+    facts = {"rewind": "trained", "round": 1, "dropped_as": "remove", "position": "first", "seed": 0, "origin": {}}
     size = 2**17
     masks = {"mask.token": torch.ones(size, dtype=torch.bool), "mask.piece": torch.ones(size, 1, dtype=torch.bool)}
     factors = {"state.left": torch.ones(size, 1), "state.right": torch.ones(1, size)}  # 1 MB that would be 64 GB
