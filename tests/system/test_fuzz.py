@@ -123,7 +123,9 @@ def test_any_table_is_an_experiment_or_a_config_error(table):
 @quick
 @given(
     given_flags=st.dictionaries(
-        st.sampled_from(sorted({name.replace("-", "_") for name in settings_io._flags_by_path().values()})), words, max_size=6
+        st.sampled_from(sorted({name.replace("-", "_") for name in settings_io._flags_by_path().values()})),
+        words,
+        max_size=6,
     )
 )
 def test_any_flags_are_experiments_or_a_config_error(given_flags):
