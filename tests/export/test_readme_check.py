@@ -153,7 +153,7 @@ def marian(scale):
 
 
 def refused(bone, ticket, folder):
-    with pytest.raises(ArtifactError, match=r"not exported: its README's lines against eval: \d+ of 7 answers differ"):
+    with pytest.raises(ArtifactError, match=r"not exported: its README's code against eval: \d+ of 7 answers differ"):
         readme_check.check(compared(bone, ticket, folder), torch.float32)
 
 
@@ -186,7 +186,7 @@ def test_lines_that_fail_end_in_one_line(tmp_path):
     files = export.adapter_files(arch.ticket(bone), bone, TicketInfo(template=TEMPLATE, choices=CHOICES))
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ArtifactError, match="the lines of its README fail") as failed:
+    with pytest.raises(ArtifactError, match="the code of its README fails") as failed:
         readme_check.compare(tmp_path, rows()[:1], [torch.zeros(2)], tokenizer=bone.tokenizer, base=None)
     assert "\n" not in str(failed.value)
 
