@@ -16,6 +16,7 @@ import pytest
 import tiny
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from prunekit.plots.picture import LackingError, opened, suffix_of, unfinished
 from roots import ROOT
 
 from prunekit.experiment import run as experiment
@@ -23,7 +24,6 @@ from prunekit.experiment.prepare import prepare
 from prunekit.plots import __main__ as everything
 from prunekit.plots import command, style
 from prunekit.plots.catalog import PICTURES
-from prunekit.plots.picture import LackingError, opened, suffix_of, unfinished
 from prunekit.support.errors import ArtifactError, ConfigError
 
 BY_NAME = {picture.name: picture for picture in PICTURES}
