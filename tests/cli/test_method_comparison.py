@@ -10,8 +10,6 @@ from prunekit.cli.method_comparison import FACTORS, parse_factors, parse_methods
 from prunekit.experiment import round_runner
 from prunekit.support.errors import ConfigError
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
-
 
 def called(folder, out, *more, kind="gpt2", code=0, **settings):
     given = dict(rounds=None, keep_tokens=None, keep_pieces=None, learning_rate=None, rank=2, bottleneck=8, seeds=2)

@@ -19,8 +19,6 @@ from prunekit.experiment.prepare import prepare
 from prunekit.runs.ticket_file import load_ticket, save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
-
 SMALL = dict(prompt_tokens=4, pieces=4, train_steps=6, evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05)
 SMALL |= dict(rounds=2, keep_tokens=2, precision="float32", quiet=True)
 

@@ -1,6 +1,5 @@
 """A search on disk: what is trained and looked at, and that an interrupted one ends like one that was not."""
 
-import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -22,7 +21,7 @@ from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
 
-pytestmark = [pytest.mark.gate, pytest.mark.usefixtures("no_flushing")]
+pytestmark = pytest.mark.gate
 
 SEEDS = 2
 
@@ -64,7 +63,6 @@ def asked(monkeypatch):
 def controlled(ready, tmp_path_factory):
     """One search with controls, and how many members looked at the test split, look by look."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
         seen = spied(patch)
         made = search(ready(), tmp_path_factory.mktemp("controlled"), controls=True)
     return SimpleNamespace(run=made, looks=seen, prepared=ready())

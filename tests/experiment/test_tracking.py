@@ -13,8 +13,6 @@ from prunekit.experiment.prepare import prepare
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
-
 
 class Kept:
     """A tracker that keeps what it is shown."""

@@ -31,7 +31,6 @@ from prunekit.support.errors import ArtifactError, ConfigError, PrunekitError
 from prunekit.support.terminal import Screen
 
 SIDE, TENSORS, CONFIG = "prunekit.json", "adapter_model.safetensors", "adapter_config.json"
-pytestmark = pytest.mark.usefixtures("no_flushing")
 
 
 def adapter(folder, kind="gpt2", seed=0, mask="pieces"):

@@ -25,9 +25,6 @@ from prunekit.plots.report import sweep_page
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
-
-
 # ---- code
 
 

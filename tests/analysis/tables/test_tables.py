@@ -20,8 +20,6 @@ from prunekit.runs.run import Files, Run
 from prunekit.support import atomic
 from prunekit.support.errors import ArtifactError
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
-
 NAN = float("nan")
 STAGE = "prune-ab12"
 
