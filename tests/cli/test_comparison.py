@@ -18,7 +18,7 @@ from prunekit.runs.run import Run
 
 pytestmark = pytest.mark.gate
 
-SEARCH = dict(rounds=None, keep_tokens=None, train_steps=4, seeds=2)
+SEARCH = dict(rounds=None, keep_tokens=None, train_steps=2, seeds=2)
 MADE = ("ticket", "token-only", "piece-only", *ARMS)
 
 
