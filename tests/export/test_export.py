@@ -27,7 +27,7 @@ from prunekit.runs.ticket_file import load_ticket, save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError
 
 # PEFT's and transformers' own warnings are others in every version
-pytestmark = [pytest.mark.usefixtures("no_flushing"), pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def written(folder, files):

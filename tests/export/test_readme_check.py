@@ -99,9 +99,10 @@ def test_they_join_text_and_answer_as_the_run_did(separator, end, tmp_path):
     agrees(compared(bone, arch.ticket(bone), tmp_path, template=f"w1 {{first}} {{second}} {end}", separator=separator))
 
 
-@pytest.mark.parametrize("end", ["Answer:", "Answer: ", "Answer:\n", "Answer"])
-@pytest.mark.parametrize("choices", [("yes", "no, it is not"), None])
-@pytest.mark.parametrize("separator", [" ", "\n"])
+@pytest.mark.parametrize(
+    ("end", "choices", "separator"),
+    tiny.pairwise(("Answer:", "Answer: ", "Answer:\n", "Answer"), (("yes", "no, it is not"), None), (" ", "\n")),
+)
 def test_a_real_tokenizer_joins_alike(separator, end, choices, shared, tmp_path):
     from prunekit.models import load
 
