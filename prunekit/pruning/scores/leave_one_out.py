@@ -62,8 +62,7 @@ class LeaveOneOut(MeasuredScore):
             only: Bool[P], or Bool[P, K] at level "piece": the units to leave out, all by default.
             tick: called with the ablations done; there are as many as units.
         """
-        units = kept_units(mask, level)
-        units = units if only is None else units & only
+        units = kept_units(mask, level) & (True if only is None else only)
         whole = evaluate([mask.piece], lambda count: None)
         parts = evaluate([*(mask.piece & ~cells_of(mask, units))], tick)
         losses, chosen = (values[0] for values in whole)
