@@ -123,7 +123,7 @@ def test_the_rounds_are_those_of_the_run(whole):
     results = Run(SMALL_RUN).results()
     dense = results[(results["stage"] == "") & (results["round"] == 0)]
     labels = [column.label for column in means.columns]
-    assert means.rows[0][labels.index("report")].key == pytest.approx(dense["test_accuracy"].mean())
+    assert means.rows[0][labels.index("test")].key == pytest.approx(dense["test_accuracy"].mean())
     finished = results[results["stage"].str.fullmatch("(prune-.*)?")]
     assert len(seeds.rows) == len(finished)
 

@@ -8,6 +8,7 @@ import pytest
 
 from prunekit.plots.report.caveats import ENOUGH_SEEDS, caveats
 from prunekit.plots.report.findings import findings
+from prunekit.runs.paths import Stage
 
 NAN = float("nan")
 
@@ -26,7 +27,7 @@ def run(*stages, seeds=6, validation=1000, test=1000):
     """What of a run is asked."""
     settings = {"metric": "accuracy", "seeds": list(range(seeds))}
     settings |= {"examples": {"train": 64, "validation": validation, "test": test}}
-    return SimpleNamespace(settings=lambda: settings, stages=lambda: ["", *stages])
+    return SimpleNamespace(settings=lambda: settings, stages=lambda: [Stage(), *map(Stage, stages)])
 
 
 def table(*rows):

@@ -1,5 +1,5 @@
 import pandas as pd
-from test_found import row
+from test_findings import row
 
 from prunekit.plots.report import page_tables
 

@@ -6,7 +6,7 @@ import shutil
 import chromium
 import pytest
 from small import SMALL_RUN
-from test_page import PAYLOADS, whole
+from test_html import PAYLOADS, whole
 
 from prunekit.experiment import environment
 from prunekit.plots.report import build, html
