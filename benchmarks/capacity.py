@@ -277,7 +277,8 @@ def _measured(models: Sequence[Model], repeats: int) -> list[str]:
     return [
         "## Milliseconds of an update, per ticket, and memory that it keeps for its backward pass",
         table(columns, update_table(models, repeats)),
-        f"## Experiments packed into one cohort: {SEEDS} members beside {SEEDS} others, after {_PACKED_UPDATES} updates",
+        f"## Experiments packed into one cohort: {SEEDS} members beside {SEEDS} others, "
+        f"after {_PACKED_UPDATES} updates",
         "What packing gains is the step from S = 6 to S = 12 and 24 above. What it costs: a ticket's values depend on "
         "who is beside it, by as much of its largest value as this:",
         table(["model", "apart"], packing_differences(models)),

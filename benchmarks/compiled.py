@@ -29,13 +29,13 @@ EAGER, COMPILED = "as loaded", "compiled"
 _POINTS = [Point(kept=kept, text=text, examples=16) for kept in (20, 5) for text in (24, 64)]
 
 
-def compiled(frozen: FrozenModel) -> FrozenModel:
+def compiled(model: FrozenModel) -> FrozenModel:
     """The same model, its model compiled at the first call of every kind."""
-    model = frozen.model
-    parts = [model, model.get_encoder()] if frozen.config.is_encoder_decoder else [model]  # type: ignore[operator]
+    module = model.model
+    parts = [module, module.get_encoder()] if model.config.is_encoder_decoder else [module]  # type: ignore[operator]
     for part in parts:
         part.compile(dynamic=True)  # type: ignore[no-untyped-call]
-    return frozen
+    return model
 
 
 def warm_up(model: FrozenModel) -> float:

@@ -43,8 +43,8 @@ class Ours:
         encoded = {}
         for split, part in rows.items():
             examples = [
-                Example(position, "{text}", {"text": row["text"]}, tuple(row["choices"]), (row["label"],))
-                for position, row in enumerate(part)
+                Example(index, "{text}", {"text": row["text"]}, tuple(row["choices"]), (row["label"],))
+                for index, row in enumerate(part)
             ]
             encoded[split] = self.model.encode(examples, own_choices=False, prompt_tokens=self.job.prompt_tokens)
         gold = [row["label"] for row in rows["validation"]]

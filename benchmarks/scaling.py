@@ -75,7 +75,7 @@ class Point:
         answers = ((), ()) if model.answers_by_head else ((5, 1), (6, 1))
         high = min(1000, int(model.config.vocab_size))
         draws = torch.randint(5, high, (self.examples, self.text), generator=generator("rows", self.text))
-        return [Encoded(position, tuple(ids), answers, position % 2) for position, ids in enumerate(draws.tolist())]
+        return [Encoded(index, tuple(ids), answers, index % 2) for index, ids in enumerate(draws.tolist())]
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         if model is None:
             save_t5(Path(folder), **_SHAPE)
-        frozen = load(str(model or folder), precision=precision, device=device)
+        frozen_model = load(str(model or folder), precision=precision, device=device)
     facts = {
         "command": command("scaling"),
         **machine(threads, device),
@@ -200,7 +200,7 @@ def main(
     }
     parts = []
     for line in (line for line in series(scale) if only in line.name):
-        parts.append(measured(frozen, line, repeats))
+        parts.append(measured(frozen_model, line, repeats))
         print(parts[-1], file=sys.stderr, flush=True)
     publish("What an update and an evaluation cost", facts, parts, out)
 

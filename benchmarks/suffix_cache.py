@@ -52,7 +52,7 @@ def three_times(model: Any) -> dict[str, Decoder]:
 def rows(count: int, tokens: int, vocabulary: int) -> list[Encoded]:
     """Random texts of exactly T tokens, with two answers of one token."""
     draws = torch.randint(5, vocabulary, (count, tokens), generator=generator("texts", tokens)).tolist()
-    return [Encoded(position, tuple(ids), ((5,), (6,)), position % 2) for position, ids in enumerate(draws)]
+    return [Encoded(index, tuple(ids), ((5,), (6,)), index % 2) for index, ids in enumerate(draws)]
 
 
 def ticket(bone: Decoder, prompt: int) -> Ticket:

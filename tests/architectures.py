@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import lru_cache
 
 import tiny
@@ -69,11 +70,14 @@ def tokenizer(kind: str):
 
 
 def frozen(kind: str, **options) -> FrozenModel:
-    """A fresh wrap; encoders with the prompt first, as PEFT has it."""
-    from copy import deepcopy
-
+    """A fresh copy of the wrapped model; encoders with the prompt first, as PEFT has it."""
     position = "first" if kind in ENCODERS else "auto"
-    return wrap(deepcopy(model(kind)), tokenizer(kind), **(dict(position=position) | options))
+    return tiny.copied(_wrapped(kind, **(dict(position=position) | options)))
+
+
+@lru_cache
+def _wrapped(kind: str, **options) -> FrozenModel:
+    return wrap(deepcopy(model(kind)), tokenizer(kind), **options)
 
 
 MASKS = {

@@ -9,6 +9,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import pytest
 import torch
+from forks import Forks
 from guard import sitecustomize as guard
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -28,6 +29,7 @@ def pytest_configure(config):
 
 def pytest_sessionstart():
     torch.set_num_threads(1)  # the same sums on every machine, and quicker for tiny tensors
+    os.fsync = lambda handle: None  # nobody pulls the plug here, and waiting for the disk takes long
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +76,8 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("tiny")
 
 
-@pytest.fixture
-def no_flushing(monkeypatch):
-    """Nobody pulls the plug here, and waiting for the disk would take longer than everything else."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
+@pytest.fixture(scope="session")
+def forks():
+    """A process that starts runs of the command line in milliseconds."""
+    with Forks() as server:
+        yield server

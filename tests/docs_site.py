@@ -17,9 +17,7 @@ if str(MAKING) not in sys.path:
 
 
 def built(tmp_path_factory) -> Path:
-    """The folder of the site, every warning an error; $PRUNEKIT_SITE names one that the gate has built already."""
-    if "PRUNEKIT_SITE" in os.environ:
-        return ROOT / os.environ["PRUNEKIT_SITE"]
+    """The folder of the site, every warning an error."""
     base = tmp_path_factory.getbasetemp()
     home = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one for all workers
     with FileLock(home / "site.lock"):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -22,9 +23,9 @@ class Forks:
     def __init__(self) -> None:
         here = Path(__file__)
         places = [str(here.parents[1]), str(here.parent), os.environ.get("PYTHONPATH", "")]
-        own = os.environ | {"PYTHONPATH": ":".join(filter(None, places)), "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"PYTHONPATH": ":".join(filter(None, places)), "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, str(here)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own
+            [sys.executable, str(here)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
     def __enter__(self) -> Forks:
@@ -36,18 +37,62 @@ class Forks:
         self.process.stdin.close()
         self.process.stdout.close()
 
+    def ask(self, **request) -> SimpleNamespace:
+        """One request, one answer."""
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return SimpleNamespace(**json.loads(self.process.stdout.readline()))
+
     def run(self, arguments, out, **how) -> SimpleNamespace:
         """Run `prunekit` with arguments, writing below the folder `out`.
 
         how: after and signal: the signal that is sent after so many seconds.  point and number: where it kills itself,
         the n-th time.  refuse and errno: the number of the operation that fails, and with what.  points: a file for the
-        names of all points.  limit: bytes that a file may have at most.
+        names of all points.  limit: bytes that a file may have at most.  code: Python to run instead of `prunekit`.
         Returns code (negative: the signal), said (standard error), wrote (standard output) and seconds.
         """
-        request = {"arguments": [str(one) for one in arguments], "out": str(out), **how}
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return SimpleNamespace(**json.loads(self.process.stdout.readline()))
+        return self.ask(arguments=[str(word) for word in arguments], out=str(out), **how)
+
+    def start(self, arguments, out, **how) -> Started:
+        """Begin a run and do not wait for it."""
+        return Started(self, self.run(arguments, out, going=True, **how).process, Path(out))
+
+
+class Started:
+    """A run that goes on, with what `subprocess.Popen` offers of it."""
+
+    def __init__(self, forks: Forks, pid: int, out: Path) -> None:
+        self.forks, self.pid, self.out = forks, pid, out
+        self.returncode = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self.forks.ask(poll=self.pid).code
+        return self.returncode
+
+    def wait(self, timeout: float = 60) -> int:
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            time.sleep(0.02)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def communicate(self, timeout: float = 60) -> tuple[str, str]:
+        self.wait(timeout)
+        return said_and_wrote(self.out)[::-1]
+
+
+def said_and_wrote(out: Path) -> tuple[str, str]:
+    """Standard error and standard output of a run."""
+    return out.with_suffix(".err").read_text(), out.with_suffix(".out").read_text()
 
 
 def serve() -> None:
@@ -57,7 +102,8 @@ def serve() -> None:
     preload()
     for line in sys.stdin:
         request = json.loads(line)
-        os.write(answers, (json.dumps(answer(request)) + "\n").encode())
+        reply = poll(request["poll"]) if "poll" in request else answer(request)
+        os.write(answers, (json.dumps(reply) + "\n").encode())
 
 
 def preload() -> None:
@@ -72,58 +118,82 @@ def preload() -> None:
     torch.set_num_threads(1)
 
 
+def poll(child: int) -> dict:
+    """The exit code of a run that was begun, None while it goes on."""
+    ended, status = os.waitpid(child, os.WNOHANG)
+    return {"code": os.waitstatus_to_exitcode(status) if ended else None}
+
+
 def answer(request: dict) -> dict:
-    """One run: its exit code, what it said and how long it took."""
+    """One run: its exit code, what it said and how long it took; of one that goes on, its process."""
     out = Path(request["out"])
     out.mkdir(parents=True, exist_ok=True)
-    said, wrote = out.with_suffix(".err"), out.with_suffix(".out")
-    for path in (said, wrote):  # who is killed at once has opened neither
-        path.write_text("")
+    for suffix in (".err", ".out"):  # who is killed at once has opened neither
+        out.with_suffix(suffix).write_text("")
     began = time.perf_counter()
     child = os.fork()
     if not child:
-        run(request, out, said, wrote)
+        run(request, out)
+    if "going" in request:
+        return {"process": child}
     if "after" in request:
         time.sleep(request["after"])
         os.kill(child, request["signal"])  # it may have ended, but nobody has waited for it yet
     _, status = os.waitpid(child, 0)
-    return {
-        "code": os.waitstatus_to_exitcode(status),
-        "said": said.read_text(),
-        "wrote": wrote.read_text(),
-        "seconds": time.perf_counter() - began,
-    }
+    said, wrote = said_and_wrote(out)
+    seconds = time.perf_counter() - began
+    return {"code": os.waitstatus_to_exitcode(status), "said": said, "wrote": wrote, "seconds": seconds}
 
 
-def run(request: dict, out: Path, said: Path, wrote: Path) -> None:
+def run(request: dict, out: Path) -> None:
     """The child's part; does not return."""
-    import faults
-
-    from prunekit.cli import main
-
     code = 70
     try:
-        for number, path in ((1, wrote), (2, said)):
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-            os.dup2(handle, number)
-        if "limit" in request:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"], request["limit"]))
-        if "point" in request:
-            faults.install(faults.Ending(out, request["point"], request["number"]))
-        elif "refuse" in request:
-            faults.install(faults.Failing(out, request["refuse"], request["errno"]))
-        elif "points" in request:
-            faults.install(faults.Listing(out, Path(request["points"])))
-        else:
-            os.fsync = lambda handle: None
+        for number, suffix in ((0, None), (1, ".out"), (2, ".err")):
+            path = out.with_suffix(suffix) if suffix else os.devnull
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), number)
+        watch_disk(request, out)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        main.main(request["arguments"])
+        fork_workers()
+        if "code" in request:
+            sys.argv = ["-c", *request["arguments"]]
+            exec(request["code"], {"__name__": "__main__"})
+            code = 0
+        else:
+            from prunekit.cli import main
+
+            main.main(request["arguments"])
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
+    except KeyboardInterrupt:
+        code = 130
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def watch_disk(request: dict, out: Path) -> None:
+    """Let operations on the disk be refused, listed, or the last that the process does, as asked."""
+    import faults
+
+    if "limit" in request:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"], request["limit"]))
+    if "point" in request:
+        faults.install(faults.Ending(out, request["point"], request["number"]))
+    elif "refuse" in request:
+        faults.install(faults.Failing(out, request["refuse"], request["errno"]))
+    elif "points" in request:
+        faults.install(faults.Listing(out, Path(request["points"])))
+    else:
+        os.fsync = lambda handle: None
+
+
+def fork_workers() -> None:
+    """A sweep's workers are forked too, and begin as new processes do: with no handler of who started them."""
+    real = multiprocessing.get_context
+    multiprocessing.get_context = lambda name=None: real("fork" if name == "spawn" else name)
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 if __name__ == "__main__":

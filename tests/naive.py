@@ -55,18 +55,24 @@ def slots(ticket, gamma: Tensor | None = None, zeta: Tensor | None = None) -> tu
 
 def scores(kind: str, bone, ticket, examples, form) -> tuple[Tensor, Tensor]:
     """Token [P] and piece [P, K]: mean over examples of form(dL/dgamma), form(dL/dzeta), one example at a time."""
+    token, piece = slopes(kind, bone, ticket, examples)
+    return form(token).mean(dim=0), form(piece).mean(dim=0)
+
+
+def slopes(kind: str, bone, ticket, examples) -> tuple[Tensor, Tensor]:
+    """dL/dgamma [N, P] and dL/dzeta [N, P, K] of each example."""
     count, pieces = ticket.mask.piece.shape
     dtype = ticket.state["values"].dtype
-    token, piece = torch.zeros(count, dtype=torch.float64), torch.zeros(count, pieces, dtype=torch.float64)
+    token, piece = [], []
     for example in examples:
         gamma = torch.ones(count, dtype=dtype, requires_grad=True)
         zeta = torch.ones(count, pieces, dtype=dtype, requires_grad=True)
         prompt, there = slots(ticket, gamma, zeta)
         hidden = None if bool(there.all()) else there
         d_gamma, d_zeta = torch.autograd.grad(loss(kind, bone, prompt, example, ticket.head, hidden), (gamma, zeta))
-        token += form(d_gamma.double())
-        piece += form(d_zeta.double())
-    return token / len(examples), piece / len(examples)
+        token.append(d_gamma.double())
+        piece.append(d_zeta.double())
+    return torch.stack(token), torch.stack(piece)
 
 
 def _embedded(model, ids) -> Tensor:

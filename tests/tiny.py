@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import lru_cache
-from itertools import product
+from itertools import combinations, product
+from operator import getitem
 
 import pytest
 import torch
@@ -105,10 +107,19 @@ def model(kind: str, seed: int = 0):
 
 
 def frozen(kind: str, *, dtype: torch.dtype = torch.float32, **options) -> FrozenModel:
-    """A fresh wrap of the tiny model, so that no test sees another's settings."""
-    from copy import deepcopy
+    """A fresh copy of the wrapped tiny model, so that no test sees another's settings."""
+    return copied(_wrapped(kind, dtype, **options))
 
+
+@lru_cache
+def _wrapped(kind: str, dtype: torch.dtype, **options) -> FrozenModel:
+    """Wrapped once, since what may be done with a model is tried at every wrap."""
     return wrap(deepcopy(model(kind)).to(dtype), tokenizer(kind), **options)
+
+
+def copied(bone: FrozenModel) -> FrozenModel:
+    """A model of its own, with the tokenizer of all."""
+    return deepcopy(bone, {id(bone.tokenizer): bone.tokenizer})
 
 
 def examples(count: int = 16, choices: tuple[str, ...] = ("good", "bad"), short: int = 3) -> list[Example]:
@@ -171,6 +182,24 @@ def plan(**changes) -> Plan:
 def pairs(*lists):
     """Every combination, for parametrize."""
     return list(product(*lists))
+
+
+def at_night(*values, gate=1):
+    """Values for parametrize, of which the gate tries the first so many, and the nightly list all."""
+    return [pytest.param(value, marks=() if place < gate else pytest.mark.slow) for place, value in enumerate(values)]
+
+
+def pairwise(*lists):
+    """Every combination, for parametrize: the gate tries a few that hold every pair of values, the nightly list all."""
+    lists = [list(values) for values in lists]
+    rows = list(product(*(range(len(values)) for values in lists)))
+    pairs = {row: set(combinations(enumerate(row), 2)) for row in rows}
+    missing, few = set().union(*pairs.values()), set()
+    while missing:
+        row = max(rows, key=lambda row: len(pairs[row] & missing))
+        few.add(row)
+        missing -= pairs[row]
+    return [pytest.param(*map(getitem, lists, row), marks=() if row in few else pytest.mark.slow) for row in rows]
 
 
 # ---- the same on disk, for whole runs

@@ -137,18 +137,18 @@ def _try(architecture: Architecture, root: Path, result: Result, fault: Fault | 
     build(architecture, folder)
     model = loaded(architecture, folder)
     first, *others = PLACES[architecture.family]
-    frozen = _loaded(folder, first, architecture)
-    if frozen.traits.together != "batch":
-        result.outcome, result.reason = "works one by one", _SEPARATE[frozen.traits.together]
-    compared(frozen, model, architecture, result, fault)
+    frozen_model = _loaded(folder, first, architecture)
+    if frozen_model.traits.together != "batch":
+        result.outcome, result.reason = "works one by one", _SEPARATE[frozen_model.traits.together]
+    compared(frozen_model, model, architecture, result, fault)
     for position in others:
         try:
-            other_frozen = _loaded(folder, position, architecture)
+            other_model = _loaded(folder, position, architecture)
         except PrunekitError as error:
             result.positions[position] = f"refused: {_without_folder(error)}"
             continue
-        compared(other_frozen, model, architecture, result, fault)
-        result.positions[position] = _SEPARATE.get(other_frozen.traits.together, "works")
+        compared(other_model, model, architecture, result, fault)
+        result.positions[position] = _SEPARATE.get(other_model.traits.together, "works")
     result.verbs = verbs and result.outcome != "WRONG"
     if result.verbs:
         _verbs(architecture, root, model, result)
@@ -163,13 +163,15 @@ def _loaded(folder: Path, position: str, architecture: Architecture) -> FrozenMo
 # ---- against the plain model
 
 
-def compared(frozen: FrozenModel, model: Any, architecture: Architecture, result: Result, fault: Fault | None) -> None:
+def compared(
+    frozen_model: FrozenModel, model: Any, architecture: Architecture, result: Result, fault: Fault | None
+) -> None:
     """Choice scores of prunekit against those of the plain model: a row alone, rows beside each other, members too."""
     if fault is not None:
-        plant(frozen, architecture, fault)
+        plant(frozen_model, architecture, fault)
     words = prompt_ids(model)
-    tickets = [_worded(frozen, words, kept) for kept in _KEPT]
-    examples = frozen.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
+    tickets = [_worded(frozen_model, words, kept) for kept in _KEPT]
+    examples = frozen_model.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
     plain = reader(model, architecture, tickets[0])
     prompts = [[word for word, keeps in zip(words, kept, strict=True) if keeps] for kept in _KEPT]
     pairs = [[plain.scores(ids, example.text, example.choices) for example in examples] for ids in prompts]
@@ -177,9 +179,11 @@ def compared(frozen: FrozenModel, model: Any, architecture: Architecture, result
     largest = max(size for row in pairs for _, size in row)
 
     def answers(members: Sequence[int], rows: Sequence[int]) -> Tensor:
-        prompts = prompt_batch([Member(tickets[number], frozen.device) for number in members])
+        prompts = prompt_batch([Member(tickets[number], frozen_model.device) for number in members])
         with torch.no_grad():
-            return frozen.logits(prompts, frozen.batch([[examples[row] for row in rows]], every_choice=True))
+            return frozen_model.logits(
+                prompts, frozen_model.batch([[examples[row] for row in rows]], every_choice=True)
+            )
 
     count = range(len(examples))
     checks: dict[str, Callable[[], Tensor]] = {
@@ -191,9 +195,9 @@ def compared(frozen: FrozenModel, model: Any, architecture: Architecture, result
     }
     for name, difference in checks.items():
         gap = float(difference().abs().max()) / largest
-        result.differences[f"{frozen.position}, {name}"] = gap
+        result.differences[f"{frozen_model.position}, {name}"] = gap
         if not gap <= BAR:
-            result.fault(f"{frozen.position}, {name}: answers differ by {gap:.1e} of the largest logit")
+            result.fault(f"{frozen_model.position}, {name}: answers differ by {gap:.1e} of the largest logit")
 
 
 def reader(model: Any, architecture: Architecture, ticket: Ticket) -> Reader:
@@ -203,9 +207,9 @@ def reader(model: Any, architecture: Architecture, ticket: Ticket) -> Reader:
     return Reader(model, architecture.family, ticket.position, head, start)
 
 
-def plant(frozen: FrozenModel, architecture: Architecture, fault: Fault) -> None:
+def plant(frozen_model: FrozenModel, architecture: Architecture, fault: Fault) -> None:
     """A fault in what the model is fed: embeddings of another scale, positions left out, padding that is seen."""
-    model: Any = frozen.model
+    model: Any = frozen_model.model
     fed = {
         "decoder": lambda: model.base_model,
         "encoder-decoder": lambda: model.get_encoder(),
@@ -258,7 +262,7 @@ def _worded(model: FrozenModel, words: Sequence[int], kept: Sequence[bool]) -> T
 
 
 def _text(number: int, length: int) -> str:
-    return " ".join(f"w{(number * 37 + position * 11) % 480}" for position in range(length))
+    return " ".join(f"w{(number * 37 + index * 11) % 480}" for index in range(length))
 
 
 def _examples() -> list[Example]:
@@ -282,9 +286,9 @@ def _verbs(architecture: Architecture, root: Path, model: Any, result: Result) -
     _same_search(
         *(pk.search(*loaded_model, width=width, out=root / f"{width}", **settings) for width in (1, 8)), result
     )
-    frozen = _loaded(root / "model", PLACES[architecture.family][0], architecture)
-    examples = frozen.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
-    leave_one_out(run.ticket(seed=0, round=1), frozen, examples, "token")
+    frozen_model = _loaded(root / "model", PLACES[architecture.family][0], architecture)
+    examples = frozen_model.encode(_examples(), own_choices=False, prompt_tokens=len(_PROMPT))
+    leave_one_out(run.ticket(seed=0, round=1), frozen_model, examples, "token")
     _attached(architecture, root, model, result)
     _exported(architecture, root, model, run, result)
 

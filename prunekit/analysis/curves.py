@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from prunekit.analysis.subjects import KEYS
+from prunekit.runs.summary import within
 from prunekit.support.statistics import cut, t_interval
 from prunekit.tasks.metrics import bounds
 
@@ -161,7 +162,7 @@ def _against(of_round: pd.DataFrame, dense: pd.DataFrame, tolerance: float, alph
         "seeds": len(seeds),
         "difference": float(difference.mean()) if difference.size else float("nan"),
         "lower": lower,
-        "within": bool(difference.size and difference.mean() >= -tolerance),
+        "within": bool(difference.size and within(difference.mean(), tolerance)),
         "non_inferior": number == 0 or bool(certain and lower >= -tolerance),  # dense is no worse than itself
         "test": float(pruned["test"].mean()),
         "dense_test": float(whole["test"].mean()),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -127,7 +128,9 @@ def _flat(entry: Mapping[str, Any]) -> dict[str, str]:
     return plain | {str(name): str(value) for name, value in entry.get("packages", {}).items()}
 
 
+@cache
 def _version(name: str) -> str | None:
+    """Read once: a package's metadata is a long text, and no process gets another version of it."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -150,7 +150,7 @@ def _choose_pieces(
     }
     # from the chosen masks: new scores choose among pieces, not among tokens again
     trials.run(keeps, scores, {seed: trials.tickets[seed, keep].mask for seed, keep in tokens.items()})
-    chosen = {}
+    chosen: dict[int, Keep] = {}
     for seed, counts in keeps.items():
         chosen |= best({trial: result for trial, result in trials.results.items() if trial[0] == seed}, counts)
     return chosen

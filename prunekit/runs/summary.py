@@ -6,9 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
 
 from prunekit.runs.paths import Stage
+from prunekit.support.statistics import cut, t_interval
 from prunekit.tasks.metrics import bounds
 
 CONFIDENCE = 0.95
@@ -60,9 +60,20 @@ def smallest(rounds: list[RoundSummary], tolerance: float) -> RoundSummary | Non
     dense = next((entry for entry in rounds if entry.round == 0), None)
     if dense is None:
         return None
-    least = dense.validation - tolerance
-    good = [entry for entry in rounds if entry.seeds == dense.seeds and entry.validation >= least]
+    good = [
+        entry
+        for entry in rounds
+        if entry.seeds == dense.seeds and within(entry.validation - dense.validation, tolerance)
+    ]
     return min(good, key=lambda entry: (entry.cells, entry.round))
+
+
+def within(difference: float, tolerance: float) -> bool:
+    """Whether a metric that differs by so much from the dense prompt's is at most `tolerance` below it.
+
+    Rounded, so that 0.8 is within 0.1 of 0.9.
+    """
+    return round(difference, 12) >= -tolerance
 
 
 def sentence(best: RoundSummary, dense: RoundSummary, metric: str, tolerance: float) -> str:
@@ -105,9 +116,7 @@ def _round(rows: pd.DataFrame, metric: str) -> RoundSummary:
     test = rows[f"test_{metric}"]
     low = high = None
     if len(rows) > 1 and test.std() > 0:
-        ends = stats.t.interval(CONFIDENCE, len(rows) - 1, loc=test.mean(), scale=stats.sem(test))
-        least, most = bounds(metric)
-        low, high = max(least, float(ends[0])), min(most, float(ends[1]))
+        low, high = cut(t_interval([test.to_numpy(dtype=float)], CONFIDENCE), bounds(metric))
     first = rows.iloc[0]
     return RoundSummary(
         stage=str(first["stage"]),

@@ -36,7 +36,7 @@ def parse(text: str) -> Any:
     )
 
 
-def check_alike(rows: Iterable[Row], places: Iterable[str], names: Iterable[str]) -> None:
+def check_alike(rows: Iterable[Row], locations: Iterable[str], names: Iterable[str]) -> None:
     """Refuse a field that holds a text in one row and a number, say, in another; what is missing is left out.
 
     Raises:
@@ -44,15 +44,15 @@ def check_alike(rows: Iterable[Row], places: Iterable[str], names: Iterable[str]
     """
     names = tuple(names)
     first: dict[str, tuple[str, str]] = {}
-    for row, where in zip(rows, places, strict=True):
+    for row, here in zip(rows, locations, strict=True):
         for name in names:
             kind = _kind(row.get(name))
             if kind is None:
                 continue
-            first_kind, place = first.setdefault(name, (kind, where))
+            first_kind, location = first.setdefault(name, (kind, here))
             if kind != first_kind:
                 raise DataError(
-                    f'{where}: the field "{name}" must hold values of one type: {kind} here, {first_kind} in {place}'
+                    f'{here}: the field "{name}" must hold values of one type: {kind} here, {first_kind} in {location}'
                 )
 
 

@@ -19,9 +19,7 @@ Metric = Callable[[Sequence[Example], Sequence[int]], float]
 
 def accuracy(examples: Sequence[Example], chosen: Sequence[int]) -> float:
     """The share of examples whose chosen answer is a right one."""
-    from sklearn.metrics import accuracy_score
-
-    return float(accuracy_score(_targets(examples, chosen), list(chosen)))
+    return fmean(choice in example.gold for example, choice in zip(examples, chosen, strict=True))
 
 
 def macro_f1(examples: Sequence[Example], chosen: Sequence[int]) -> float:

@@ -21,12 +21,12 @@ class Source:
     Attributes:
         name: the file or Hub split in short, such as "train.jsonl".
         rows: its rows as published.
-        places: what names each row in errors, such as "data/rte/train.jsonl:7".
+        locations: what names each row in errors, such as "data/rte/train.jsonl:7".
     """
 
     name: str
     rows: list[dict[str, Any]]
-    places: list[str]
+    locations: list[str]
 
 
 def read_folder(folder: Path) -> dict[str, Source]:
@@ -60,11 +60,11 @@ def read_jsonl(path: Path) -> Source:
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise DataError(f"{path}: holds no rows")
-    places = [f"{path}:{number}" for number, _ in numbered]
-    rows = [_parse(line, place) for (_, line), place in zip(numbered, places, strict=True)]
+    locations = [f"{path}:{number}" for number, _ in numbered]
+    rows = [_parse(line, location) for (_, line), location in zip(numbered, locations, strict=True)]
     if not any(rows):
         raise DataError(f"{path}: its rows have no fields")
-    return Source(path.name, rows, places)
+    return Source(path.name, rows, locations)
 
 
 def read_hub(hub: Hub, revision: str | None) -> dict[str, Source]:
@@ -101,15 +101,15 @@ def _hub_source(hub: Hub, split: str, dataset: Any) -> Source:
     return Source(name, rows, [f"{name} row {number}" for number in range(len(rows))])
 
 
-def _parse(line: bytes, place: str) -> dict[str, Any]:
+def _parse(line: bytes, location: str) -> dict[str, Any]:
     try:
         row = fields.parse(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise DataError(f"{place}: not a line of JSON: {error}; save the file as UTF-8") from error
+        raise DataError(f"{location}: not a line of JSON: {error}; save the file as UTF-8") from error
     except ValueError as error:
-        raise DataError(f"{place}: not a line of JSON: {error}") from error
+        raise DataError(f"{location}: not a line of JSON: {error}") from error
     except RecursionError as error:
-        raise DataError(f"{place}: not a line of JSON that can be read: it is nested too deeply") from error
+        raise DataError(f"{location}: not a line of JSON that can be read: it is nested too deeply") from error
     if not isinstance(row, dict):
-        raise DataError(f"{place}: a row must be a JSON object, not {str(row)[:40]!r}")
+        raise DataError(f"{location}: a row must be a JSON object, not {str(row)[:40]!r}")
     return row

@@ -136,10 +136,10 @@ def _sources(task: Task, data: str | None, revision: str | None) -> dict[str, So
 
 
 def _examples(task: Task, source: Source, *, labelled: bool = True) -> list[Example]:
-    fields.check_alike(source.rows, source.places, task.read_fields(labelled=labelled))
+    fields.check_alike(source.rows, source.locations, task.read_fields(labelled=labelled))
     examples: list[Example] = []
-    for row, place in zip(source.rows, source.places, strict=True):
-        examples += task.examples(row, len(examples), place, labelled=labelled)
+    for row, location in zip(source.rows, source.locations, strict=True):
+        examples += task.examples(row, len(examples), location, labelled=labelled)
     if not examples:
         raise DataError(f"{source.name}: its rows hold no examples")
     return examples
@@ -175,7 +175,7 @@ def _labelled(part: _Part) -> bool:
 
 
 def _no_labels(task: Task, train: Source) -> str:
-    row = next(flat_rows(task.transform, train.rows[0], train.places[0]))
+    row = next(flat_rows(task.transform, train.rows[0], train.locations[0]))
     if task.label in row:
         return f'{train.name}: every label in the field "{task.label}" is missing or -1'
     return f'{train.name}: no label field "{task.label}"; {nearest(task.label, row)}'

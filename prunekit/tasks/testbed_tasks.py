@@ -38,8 +38,8 @@ def read_testbed(name: str) -> dict[str, Source]:
     sources = {}
     for split, (part, count) in _SIZES.items():
         rows = examples(name, part, count)
-        places = [f"testbed/{name} {part}:{number}" for number in range(1, len(rows) + 1)]
-        sources[split] = Source(f"the grammar's {part} split", [dict(row) for row in rows], places)
+        locations = [f"testbed/{name} {part}:{number}" for number in range(1, len(rows) + 1)]
+        sources[split] = Source(f"the grammar's {part} split", [dict(row) for row in rows], locations)
     return sources
 
 

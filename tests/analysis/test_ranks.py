@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import torch
 from scipy import stats
 from test_spectra import matrix
@@ -50,11 +51,11 @@ def of_kind(kind, seed):
     return noise(seed)
 
 
-SLOWER = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("uniform", "unequal rows", "unequal columns")]
+NOISES = tiny.at_night("gaussian", "uniform", "unequal rows", "unequal columns")
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("kind", ["gaussian", *SLOWER])
+@pytest.mark.parametrize("kind", NOISES)
 def test_pure_noise_is_called_of_low_rank_in_at_most_10_of_200_seeds(kind):
     """At alpha = 0.01, each seed alone, by the entropy rank against the hardest noise null and against each of them."""
     table = ranks.table([seeded(of_kind(kind, seed), seed) for seed in range(200)], matrices=("values",))
@@ -65,7 +66,7 @@ def test_pure_noise_is_called_of_low_rank_in_at_most_10_of_200_seeds(kind):
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("kind", ["gaussian", *SLOWER])
+@pytest.mark.parametrize("kind", NOISES)
 def test_pure_noise_has_a_direction_above_the_edge_in_at_most_10_of_200_seeds(kind):
     """`above` counts over the edge of the limit, which Gaussian noise passes in one case of six; `spikes` does not."""
     found = ranks.edges([seeded(of_kind(kind, seed), seed) for seed in range(200)], matrices=("values",))

@@ -37,6 +37,7 @@ def test_a_small_real_run_is_measured(tmp_path, monkeypatch):
     assert found["beside"] > 0
 
 
+@pytest.mark.slow
 def test_a_wider_cohort_rounds_otherwise_and_that_is_measured():
     model = Model("tiny", tiny.frozen("gpt2"), 0.0)
     ((name, difference),) = capacity.packing_differences([model])

@@ -76,7 +76,7 @@ def test_answers_are_the_plain_models(architecture):
     assert max(result.differences.values()) <= BAR
 
 
-@pytest.mark.parametrize("architecture", [LLAMA, MODERNBERT], ids=name)
+@pytest.mark.parametrize("architecture", [pytest.param(LLAMA, marks=pytest.mark.slow), MODERNBERT], ids=name)
 def test_every_verb_runs(architecture):
     result = measure(architecture)
     assert result.verbs and result.outcome in ("works", "works one by one"), result
@@ -101,6 +101,7 @@ def test_an_architecture_that_reads_ids_alone_is_refused_by_name():
     assert result.reason.startswith("CpmAntForCausalLM: ")
 
 
+@pytest.mark.slow
 def test_a_limit_of_time_ends_one_architecture_and_not_the_others():
     (result,) = try_all([LLAMA], 1, TrialOptions(verbs=False, seconds=0))
     assert (result.outcome, result.reason) == ("CRASH", "not done after 0 s")

@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+from testbed_digest import rebuilds
 
 from benchmarks.testbed.pretrain import (
     MOST_FILLER,
@@ -24,7 +25,7 @@ from benchmarks.testbed.table import Instrument, markdown, measure, padded, with
 from prunekit.tasks.testbed import MODEL_PATH
 from prunekit.tasks.testbed.grammar import TASKS, examples, filler_words, find_task, instruction_words, vocabulary
 
-pytestmark = pytest.mark.gate
+pytestmark = rebuilds
 
 ROWS = 200
 

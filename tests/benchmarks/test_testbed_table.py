@@ -1,6 +1,7 @@
 """The parts of the testbed's table that need no model; those that do are in test_pretrain."""
 
 import pytest
+from testbed_digest import rebuilds
 
 from benchmarks.testbed.table import bag_of_words, chance, markdown, padded, without_each
 from prunekit.tasks.testbed.grammar import examples, filler_words, find_task
@@ -22,7 +23,7 @@ def test_padding_draws_filler_alone_and_the_same_for_the_same_seed():
     assert padded("first animal", length=8, seed=3).split() == line
 
 
-@pytest.mark.gate
+@rebuilds
 def test_words_alone_give_away_a_topic_and_not_an_order():
     topic, order = (
         bag_of_words(find_task(name), examples(name, "test", 100)) for name in ("count-mood", "first-animal")

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 from types import SimpleNamespace
 
 import pandas as pd
@@ -22,15 +21,8 @@ from prunekit.runs.run import Run
 
 pytestmark = pytest.mark.gate
 
-SEARCH = dict(rounds=None, keep_tokens=None, train_steps=4, seeds=2)
+SEARCH = dict(rounds=None, keep_tokens=None, train_steps=2, seeds=2)
 MADE = ("ticket", "token-only", "piece-only", *CONTROL_NAMES)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_flushing():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
 
 
 def call(verb, folder, out, *flags, **more):

@@ -4,8 +4,6 @@ import io
 import json
 import os
 import re
-import subprocess
-import sys
 import tomllib
 
 import fsspec
@@ -33,12 +31,13 @@ pytestmark = pytest.mark.gate
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
+def swept(forks, tmp_path_factory):
     """A sweep of four experiments, by the command line on two workers."""
     folder = tmp_path_factory.mktemp("swept")
     file = written(folder, rounds="[0, 1]", methods='"direct"')
-    command = [sys.executable, "-m", "prunekit", "sweep", str(file), f"--out={folder / 'runs'}", "--workers=2"]
-    made = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = ["sweep", str(file), f"--out={folder / 'runs'}", "--workers=2"]
+    made = forks.run(command, folder / "first")
+    assert made.code == 0, made.said
     return folder, file, command, made
 
 
@@ -53,9 +52,9 @@ def test_a_sweep_ends_with_a_table_of_all_its_tickets(swept):
     assert found["directory"].nunique() == 2  # the two rates; both numbers of rounds lie in each
     assert len(found) == 2 * (2 + 2 + 2)  # dense, untrained, pruned; two seeds each
     assert set(found["training.learning_rate"]) == {0.05, 0.1}
-    assert "4 of 4: " in made.stderr
-    assert f"written to {result(folder).parent}" in made.stdout
-    assert "of the smallest ticket within 0.01 of dense on validation; 1 is the dense prompt" in made.stdout
+    assert "4 of 4: " in made.said
+    assert f"written to {result(folder).parent}" in made.wrote
+    assert "of the smallest ticket within 0.01 of dense on validation; 1 is the dense prompt" in made.wrote
     page = (result(folder).parent / "report.html").read_text()
     assert "The sweep grid" in page
     assert "4 of 4 experiments are finished, in 2 run directories." in page
@@ -105,12 +104,13 @@ def test_its_table_is_that_of_one_process_byte_for_byte(swept, tmp_path):
         assert tiny.contents(tmp_path / run) == tiny.contents(folder / "runs" / run)
 
 
-def test_a_finished_sweep_is_not_run_again(swept):
+def test_a_finished_sweep_is_not_run_again(swept, forks, tmp_path):
     folder, _, command, _ = swept
     before = tiny.contents(folder / "runs")
-    again = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "4 experiments (prune), 4 finished before" in again.stderr
-    assert "of 4: " not in again.stderr
+    again = forks.run(command, tmp_path / "again")
+    assert again.code == 0
+    assert "4 experiments (prune), 4 finished before" in again.said
+    assert "of 4: " not in again.said
     assert tiny.contents(folder / "runs") == before
 
 
@@ -249,7 +249,7 @@ rounds = {rounds}
 """
 
 
-def foreseen(tmp_path, rates, decays, rounds):
+def foreseen(forks, tmp_path, rates, decays, rounds):
     """A dry run of rates x decays x 10 x rounds experiments on the testbed: its last line, CPU seconds, and peak MB."""
 
     def count(most, unit):
@@ -264,23 +264,22 @@ def foreseen(tmp_path, rates, decays, rounds):
         "    used = resource.getrusage(resource.RUSAGE_SELF)\n"
         "    print('used', used.ru_utime + used.ru_stime, used.ru_maxrss // 1024)"
     )
-    command = [sys.executable, "-c", code, "sweep", str(file), f"--out={tmp_path / 'runs'}", "--dry-run"]
-    made = subprocess.run(command, check=True, capture_output=True, text=True)
-    *_, last, used = made.stdout.splitlines()
+    made = forks.run(["sweep", file, f"--out={tmp_path / 'runs'}", "--dry-run"], tmp_path / "dry", code=code)
+    *_, last, used = made.wrote.splitlines()
     return last, float(used.split()[1]), int(used.split()[2])  # of the processor, which others may use too
 
 
-def test_a_dry_run_of_hundreds_takes_hardly_more_memory_than_one_of_a_few(tmp_path):
+def test_a_dry_run_of_many_takes_hardly_more_memory_than_one_of_a_few(forks, tmp_path):
     """What one experiment's preparation keeps of a training step is 20 MB here, which once was never let go."""
-    _, _, few = foreseen(tmp_path, 1, 1, 1)
-    said, _, many = foreseen(tmp_path, 6, 5, 1)
-    assert said.startswith("300 of 300 would run")
+    _, _, few = foreseen(forks, tmp_path, 1, 1, 1)
+    said, _, many = foreseen(forks, tmp_path, 3, 2, 1)
+    assert said.startswith("60 of 60 would run")
     assert many - few < 60
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_ten_thousand_takes_a_minute_and_two_gigabytes_at_most(tmp_path):
-    said, seconds, peak = foreseen(tmp_path, 10, 10, 10)
+def test_a_dry_run_of_ten_thousand_takes_a_minute_and_two_gigabytes_at_most(forks, tmp_path):
+    said, seconds, peak = foreseen(forks, tmp_path, 10, 10, 10)
     assert said.startswith("10000 of 10000 would run")
     assert seconds < 60
     assert peak < 2000

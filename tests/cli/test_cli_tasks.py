@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import test_tokens
+import test_encoding
 import tiny
 from tiny import call
 
@@ -85,7 +85,7 @@ def written(folder, model, template, no, yes, **more):
 def joining(tmp_path_factory):
     """A model whose tokenizer has a token for a mark, a blank and a word."""
     folder = tmp_path_factory.mktemp("joining")
-    for part in (test_tokens.llama("byte bpe without regex"), test_tokens.tokenizer("byte bpe without regex")):
+    for part in (test_encoding.llama("byte bpe without regex"), test_encoding.tokenizer("byte bpe without regex")):
         part.save_pretrained(folder)
     return folder
 

@@ -1,8 +1,5 @@
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -284,11 +281,6 @@ def test_a_loss_that_turns_nan_ends_with_code_1_and_keeps_the_last_good_state(fo
     assert call("runs", "verify", next(tmp_path.iterdir())) == 0
 
 
-def started(folder, out, **more):
-    command = [sys.executable, "-m", "prunekit", "prune", *tiny.arguments("gpt2", folder, **more), f"--out={out}"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-
-
 @pytest.mark.gate
 @pytest.mark.parametrize(
     ("number", "code", "word"),
@@ -297,10 +289,10 @@ def started(folder, out, **more):
         pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_ends_with_one_line_and_its_code(number, code, word, folder, tmp_path):
-    tiny.arguments("gpt2", folder)
-    process = started(folder, tmp_path, train_steps=100000, evaluate_every=50000)
-    while not list(tmp_path.glob("*/experiment.toml")):
+def test_a_signal_ends_with_one_line_and_its_code(number, code, word, forks, folder, tmp_path):
+    long = tiny.arguments("gpt2", folder, train_steps=100000, evaluate_every=50000)
+    process = forks.start(["prune", *long, f"--out={tmp_path / 'runs'}"], tmp_path / "process")
+    while not list(tmp_path.glob("runs/*/experiment.toml")):
         assert process.poll() is None
         time.sleep(0.05)
     time.sleep(0.3)
@@ -310,11 +302,3 @@ def test_a_signal_ends_with_one_line_and_its_code(number, code, word, folder, tm
     last = errors.strip().splitlines()[-1]
     assert last.startswith(f"prunekit: {word}; finished rounds are kept")
     assert "Traceback" not in errors
-
-
-def test_help_answers_without_torch():
-    code = "import sys; from prunekit.cli import main\ntry: main.main(['--help'])\nexcept SystemExit: pass\n"
-    code += (
-        "heavy = {'torch', 'transformers', 'pandas', 'datasets', 'numpy'} & set(sys.modules); assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -101,7 +101,7 @@ def test_a_batch_smaller_than_the_team_is_refused(monkeypatch, tmp_path):
     from prunekit.experiment.settings import MachineSettings
 
     with pytest.raises(ConfigError, match="a batch of 4 has no example for each process"):
-        device.with_width(MachineSettings(processes=5, width=2), None, None, range(10), 4, {})
+        device.resolve_width(MachineSettings(processes=5, width=2), device.Update(None, None, range(10), 4, {}))
 
 
 def test_dropout_is_refused_on_several_processes(tmp_path):

@@ -12,7 +12,7 @@ def settled(monkeypatch, free, **given):
     bone = tiny.frozen("gpt2")
     rows = tiny.encoded(bone, tiny.examples(8))
     monkeypatch.setattr(memory, "free_bytes", lambda device: free)
-    return machine.with_width(MachineSettings(**given), tiny.ticket(bone), bone, rows, 8, {})
+    return machine.resolve_width(MachineSettings(**given), machine.Update(tiny.ticket(bone), bone, rows, 8, {}))
 
 
 def needs():

@@ -8,8 +8,6 @@ from prunekit.cli import main
 from prunekit.experiment import dry_run, round_runner, run
 from prunekit.experiment.prepare import prepare
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
-
 SEARCH = dict(rounds=None, keep_tokens=None)
 
 

@@ -59,7 +59,7 @@ def test_a_resumed_run_says_and_records_where_its_later_rounds_were_made(asked, 
     quiet = tiny.Quiet()
     second = run(prepare(asked), tmp_path / "runs", quiet)
     assert second.path == first.path
-    (said,) = [line for line in quiet.lines if "made under" in line]
+    (said,) = [line for line in quiet.lines if "made with" in line]
     assert "torch" in said and "(now 9.9)" in said and "(now NEON)" in said
     assert "last digits" in said
     after = by_round(second)
@@ -92,7 +92,7 @@ def test_a_score_is_recorded_too_and_says_where_its_ticket_was_made(asked, tmp_p
     made = run(prepare(asked), tmp_path / "runs", tiny.Quiet(), prune=False)
     elsewhere(packages={"transformers": "9.9"})
     assert call("score", made.folder(DENSE), "--kind=magnitude") == 0
-    assert "note: it was made under transformers" in capsys.readouterr().err
+    assert "note: it was made with transformers" in capsys.readouterr().err
     entry = environment.environments(made)[-1]
     assert entry["packages"]["transformers"] == "9.9"
     assert [name.startswith("score-") for name in entry["rounds"]] == [True]
@@ -103,7 +103,7 @@ def test_the_same_environment_is_not_spoken_of(asked, tmp_path):
     assert environment.notes(made) == []
     quiet = tiny.Quiet()
     run(prepare(asked), tmp_path / "runs", quiet, prune=False)
-    assert not any("made under" in line for line in quiet.lines)
+    assert not any("made with" in line for line in quiet.lines)
 
 
 def test_a_damaged_or_foreign_file_is_named_and_stops_no_reader_of_tickets(asked, tmp_path):

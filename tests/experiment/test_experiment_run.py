@@ -73,7 +73,7 @@ def test_the_base_line_of_an_encoder_is_the_same_where_nothing_is_remembered(fol
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("rewind", ["trained", "init", "4", "reinit"])
+@pytest.mark.parametrize("rewind", tiny.at_night("trained", "4", "init", "reinit", gate=2))
 def test_an_interrupted_run_ends_in_the_same_bytes(rewind, folder, tmp_path, monkeypatch):
     whole, _ = run("t5", folder, tmp_path / "whole", seeds=2, rewind=rewind)
     stops = 0

@@ -5,8 +5,6 @@ from prunekit.experiment import learning_rate, round_runner, run
 from prunekit.experiment.prepare import prepare
 from prunekit.runs.paths import RunKey
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
-
 FACTORS = (0.1, 1.0, 10.0)
 
 

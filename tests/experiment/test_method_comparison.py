@@ -10,8 +10,6 @@ from prunekit.experiment import round_runner
 from prunekit.experiment.method_comparison import FACTORS, factors_of, methods_of, summarise
 from prunekit.support.errors import ConfigError
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
-
 
 def called(folder, out, *more, kind="gpt2", code=0, **settings):
     given = dict(rounds=None, keep_tokens=None, keep_pieces=None, learning_rate=None, rank=2, bottleneck=8, seeds=2)

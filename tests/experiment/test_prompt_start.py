@@ -17,8 +17,6 @@ from prunekit.runs.run import Run
 from prunekit.runs.ticket_file import save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
-
 WIDTH = tiny.WIDTH
 DENSE = RunKey("", 0, 0)
 

@@ -213,7 +213,7 @@ def test_another_version_or_processor_is_said_and_not_refused(name, inside, valu
     now = now | ({inside: now[inside] | {name: value}} if inside else {name: value})
     monkeypatch.setattr(environment, "current", lambda device="cpu": now)
     assert used(made, place).differences == []
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "made under" in line]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "made with" in line]
     assert f"{name} " in line and f"(now {value})" in line
 
 

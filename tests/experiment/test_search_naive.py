@@ -42,7 +42,7 @@ def settings(grid):
     })  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["full", "paper"])
+@pytest.fixture(scope="module", params=tiny.at_night("paper", "full"))
 def made(request, tmp_path_factory):
     prepared = prepare(settings(request.param))
     return request.param, prepared, experiment.search(prepared, tmp_path_factory.mktemp("out"), tiny.Quiet())

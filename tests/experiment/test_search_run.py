@@ -1,6 +1,5 @@
 """A search on disk: what is trained and looked at, and that an interrupted one ends like one that was not."""
 
-import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,7 +20,7 @@ from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
 
-pytestmark = [pytest.mark.gate, pytest.mark.usefixtures("no_flushing")]
+pytestmark = pytest.mark.gate
 
 SEEDS = 2
 
@@ -63,7 +62,6 @@ def asked(monkeypatch):
 def controlled(ready, tmp_path_factory):
     """One search with controls, and how many members looked at the test split, look by look."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
         seen = spied(patch)
         made = search(ready(), tmp_path_factory.mktemp("controlled"), controls=True)
     return SimpleNamespace(run=made, looks=seen, prepared=ready())
@@ -108,14 +106,14 @@ class Stopping:
 
 SEARCHES = {
     "paper": ({"seeds": 1, "width": 2}, False),
+    "halving with controls": ({"halving": "true", "seeds": 1}, True),
     "paper with controls": ({}, True),
     "scored again, with controls": ({"rescore_pieces": "true"}, True),
-    "halving with controls": ({"halving": "true", "seeds": 1}, True),
     "full, halving": ({"grid": "full", "halving": "true", "seeds": 1}, False),
 }
 
 
-@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("name", tiny.at_night(*SEARCHES, gate=2))
 def test_a_search_that_is_interrupted_after_every_commit_trains_nothing_twice(
     name, ready, tmp_path, asked, monkeypatch
 ):
@@ -139,7 +137,7 @@ def test_a_search_that_is_interrupted_after_every_commit_trains_nothing_twice(
     assert tiny.contents(parts.path) == tiny.contents(whole.path)
 
 
-@pytest.mark.parametrize("number", [1, 4])
+@pytest.mark.parametrize("number", tiny.at_night(4, 1))
 def test_what_was_not_committed_is_all_that_is_trained_again(number, ready, tmp_path, asked, monkeypatch):
     prepared = ready()
     whole = search(prepared, tmp_path / "whole")
@@ -155,7 +153,7 @@ def test_what_was_not_committed_is_all_that_is_trained_again(number, ready, tmp_
     assert tiny.contents(parts.path) == tiny.contents(whole.path)
 
 
-@pytest.mark.parametrize("settings", [{}, {"rescore_pieces": "true"}, {"halving": "true"}])
+@pytest.mark.parametrize("settings", tiny.at_night({"halving": "true"}, {"rescore_pieces": "true"}, {}))
 def test_controls_can_be_added_to_a_finished_search(settings, ready, tmp_path, asked):
     """The cells of the search itself are the same with controls and without, and stay as they are."""
     prepared = ready(seeds=1, **settings)
@@ -210,7 +208,7 @@ def members(looks):
     return sum(count for count, _ in looks)
 
 
-@pytest.mark.parametrize("grid", ["paper", "full"])
+@pytest.mark.parametrize("grid", tiny.at_night("paper", "full"))
 def test_the_report_split_is_looked_at_for_the_chosen_ticket_alone(grid, ready, tmp_path, looks):
     prepared = ready(grid=grid)
     made = search(prepared, tmp_path)
@@ -347,7 +345,12 @@ def test_halving_chooses_nothing_that_it_dropped_and_dense_continued_comes_to_it
 
 @pytest.mark.parametrize(
     ("more", "poisoned"),
-    [({}, {0}), ({"halving": "true"}, {0}), ({"halving": "true"}, {0, 1}), ({"rescore_pieces": "true"}, {0, 1})],
+    [
+        ({}, {0}),
+        ({"halving": "true"}, {0, 1}),
+        pytest.param({"halving": "true"}, {0}, marks=pytest.mark.slow),
+        pytest.param({"rescore_pieces": "true"}, {0, 1}, marks=pytest.mark.slow),
+    ],
 )
 def test_seeds_that_diverge_have_no_search_and_the_others_go_on(more, poisoned, ready, tmp_path, monkeypatch):
     prepared = ready(**more)

@@ -66,7 +66,7 @@ def test_a_batch_of_mixed_lengths_and_tickets_gives_the_logits_of_single_rows(ki
 def test_greedy_answers_of_a_batch_are_those_of_single_rows(kind, side):
     bone = arch.frozen(kind)
     attached = attach(bone.model, several(bone) if HIDES else several(bone, dropped_as="zero"))
-    rows = arch.texts()
+    rows = arch.texts(8)
     worn = [number % 3 for number in range(len(rows))]
     batch = arch.padded(rows, side)
     together = attached.generate(**batch, tickets=worn, **GREEDY)

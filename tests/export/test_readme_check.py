@@ -99,9 +99,10 @@ def test_they_join_text_and_answer_as_the_run_did(separator, end, tmp_path):
     agrees(compared(bone, arch.ticket(bone), tmp_path, template=f"w1 {{first}} {{second}} {end}", separator=separator))
 
 
-@pytest.mark.parametrize("end", ["Answer:", "Answer: ", "Answer:\n", "Answer"])
-@pytest.mark.parametrize("choices", [("yes", "no, it is not"), None])
-@pytest.mark.parametrize("separator", [" ", "\n"])
+@pytest.mark.parametrize(
+    ("end", "choices", "separator"),
+    tiny.pairwise(("Answer:", "Answer: ", "Answer:\n", "Answer"), (("yes", "no, it is not"), None), (" ", "\n")),
+)
 def test_a_real_tokenizer_joins_alike(separator, end, choices, shared, tmp_path):
     from prunekit.models import load
 
@@ -153,7 +154,7 @@ def marian(scale):
 
 
 def refused(bone, ticket, folder):
-    with pytest.raises(ArtifactError, match=r"not exported: its README's lines against eval: \d+ of 7 answers differ"):
+    with pytest.raises(ArtifactError, match=r"not exported: its README's code against eval: \d+ of 7 answers differ"):
         readme_check.check(compared(bone, ticket, folder), torch.float32)
 
 
@@ -186,7 +187,7 @@ def test_lines_that_fail_end_in_one_line(tmp_path):
     files = export.adapter_files(arch.ticket(bone), bone, TicketInfo(template=TEMPLATE, choices=CHOICES))
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ArtifactError, match="the lines of its README fail") as failed:
+    with pytest.raises(ArtifactError, match="the code of its README fails") as failed:
         readme_check.compare(tmp_path, rows()[:1], [torch.zeros(2)], tokenizer=bone.tokenizer, base=None)
     assert "\n" not in str(failed.value)
 

@@ -4,9 +4,9 @@ import copy
 import json
 import re
 from functools import lru_cache
-from itertools import product
 
 import pytest
+import tiny
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
@@ -241,10 +241,9 @@ def decoder(kind, position, ranking="sum"):
 OVER_BLANKS = {"byte bpe without regex", "unigram over blanks"}
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_answer_has_its_plain_log_probability_or_is_refused_in_one_line(kind, ending):
-    for position, separator in product(("first", "suffix"), (" ", "\n", "")):
+@pytest.mark.parametrize(("kind", "ending", "position"), tiny.pairwise(KINDS, ENDINGS, ("first", "suffix")))
+def test_every_answer_has_its_plain_log_probability_or_is_refused_in_one_line(kind, ending, position):
+    for separator in (" ", "\n", ""):
         wanted = plain_table(kind, position, ending, separator)
         try:
             scored = scores(decoder(kind, position), examples(ENDINGS[ending], separator=separator))

@@ -1,4 +1,4 @@
-"""Where prompt vectors stand in a row (models/placing.py)."""
+"""Where prompt vectors stand in a row (models/input_rows.py)."""
 
 import torch
 

@@ -113,8 +113,9 @@ def naive(bone, ticket, row):
 # ---- the same as one example at a time
 
 
-@pytest.mark.parametrize("dropped_as", ABSENT)
-@pytest.mark.parametrize("answers", ["one", "several", "own"])
+@pytest.mark.parametrize(
+    ("bone", "answers", "dropped_as"), tiny.pairwise(DECODERS, ("one", "several", "own"), ABSENT), indirect=["bone"]
+)
 def test_answers_equal_an_independent_reading_of_single_examples(bone, answers, dropped_as):
     assert bone.caches_texts
     rows, tickets = rows_of(answers), cohort(bone, dropped_as=dropped_as)
@@ -168,9 +169,11 @@ def losses_and_gradients(bone, tickets, rows):
     return losses.detach(), [member.masked.prompt.values.grad for member in members]
 
 
-@pytest.mark.parametrize("dropped_as", ABSENT)
-@pytest.mark.parametrize("answers", ["one", "several"])
-@pytest.mark.parametrize("shared_rows", [True, False])
+@pytest.mark.parametrize(
+    ("bone", "shared_rows", "answers", "dropped_as"),
+    tiny.pairwise(DECODERS, (True, False), ("one", "several"), ABSENT),
+    indirect=["bone"],
+)
 def test_losses_and_gradients_equal_those_of_whole_rows(bone, shared_rows, answers, dropped_as):
     tickets, rows = cohort(bone, dropped_as=dropped_as), rows_of(answers, 9)
     batch = [rows] if shared_rows else [rows[:3], rows[3:6], rows[6:]]

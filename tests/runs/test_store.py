@@ -2,6 +2,7 @@ import itertools
 
 import fsspec
 import pytest
+import tiny
 
 from prunekit.runs import paths
 from prunekit.runs.paths import RunKey
@@ -100,16 +101,17 @@ def test_a_run_in_a_store_is_that_of_a_folder(store, whole, tmp_path):
     assert work(again) == []
 
 
+@pytest.mark.parametrize("apart", tiny.at_night(4, 1))  # at every fourth put, or at each
 @pytest.mark.parametrize("torn", [False, True], ids=["before", "half-way"])
 def test_a_worker_that_dies_at_any_put_is_followed_by_one_that_comes_to_the_same_bytes(
-    store, whole, torn, tmp_path, monkeypatch
+    store, whole, torn, apart, tmp_path, monkeypatch
 ):
     wipe(store)
     with monkeypatch.context() as patched:
         seen = one_by_one(store, patched)
         work(opened(store, tmp_path / "counted")[0])
     assert len(seen) > len(whole)  # the journal is put several times
-    for stop in range(len(seen)):
+    for stop in range(0, len(seen), apart):
         wipe(store)
         with monkeypatch.context() as patched:
             one_by_one(store, patched, stop, torn)

@@ -36,15 +36,12 @@ def run(arguments, place, cwd):
     subprocess.run(command, check=True, capture_output=True, env=own | place, cwd=cwd)
 
 
-@pytest.mark.gate
-@pytest.mark.parametrize(
-    ("verb", "processes"),
-    [("prune", 2), *(pytest.param(verb, 3, marks=pytest.mark.slow) for verb in ("prune", "search"))],
-)
-def test_fresh_processes_write_the_same_bytes(verb, processes, tmp_path, capsys):
+@pytest.mark.slow  # the gate has test_wheel.py's
+@pytest.mark.parametrize("verb", JOBS)
+def test_fresh_processes_write_the_same_bytes(verb, tmp_path, capsys):
     arguments = [verb, *tiny.arguments("gpt2", tmp_path, **JOBS[verb])]
     made = []
-    for number, place in enumerate(PLACES[:processes]):
+    for number, place in enumerate(PLACES):
         out = tmp_path / f"out-{number}"
         run([*arguments, f"--out={out}"], place, tmp_path / f"cwd-{number}")
         made.append(next(out.iterdir()))
@@ -57,7 +54,7 @@ def test_fresh_processes_write_the_same_bytes(verb, processes, tmp_path, capsys)
         "environment.json", "timing.json", ".lock",
     }  # fmt: skip
     with capsys.disabled():
-        print(f"\n{verb}: {len(contents[0])} files of {processes} fresh processes are the same, byte for byte")
+        print(f"\n{verb}: {len(contents[0])} files of {len(PLACES)} fresh processes are the same, byte for byte")
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)

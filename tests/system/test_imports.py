@@ -1,25 +1,34 @@
 """What importing costs: the command line answers before torch is loaded. (Who may import whom: pyproject.toml.)"""
 
-import os
+import pkgutil
 import subprocess
 import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "pandas", "datasets", "sklearn", "matplotlib")
+from prunekit import analysis
+
+HEAVY = ("torch", "transformers", "pandas", "numpy", "datasets", "sklearn", "matplotlib", "ray", "submitit")
+LIGHT = [
+    "import prunekit; dir(prunekit)",
+    "import prunekit.support.errors",
+    "import prunekit.experiment.settings",
+    "from prunekit.tasks import list_tasks; list_tasks()",
+    "import prunekit.experiment.sweep.engines",
+    "import prunekit.tasks.testbed.grammar",
+    "from prunekit.cli import main\ntry: main.main(['--help'])\nexcept SystemExit: pass",
+]
+TRACKING = "import prunekit.experiment.tracking"
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "prunekit",
-        "prunekit.cli.main",
-        "prunekit.experiment.settings",
-        "prunekit.tasks",
-        "prunekit.support.errors",
-    ],
-)
-def test_importing_it_is_light(module):
-    code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    assert printed.stdout.strip() == "[]"
+@pytest.mark.gate
+def test_what_is_light_loads_nothing_heavy_no_analysis_loads_transformers_and_tracking_no_tracker():
+    """One step behind the other in a fresh process, the reading of runs among them; studies run models."""
+    names = [module.name for module in pkgutil.walk_packages(analysis.__path__, "prunekit.analysis.")]
+    names.remove("prunekit.analysis.model_access")  # which is there to load models
+    assert {"prunekit.analysis.spectra", "prunekit.analysis.tables.prompts", "prunekit.analysis.halving"} <= set(names)
+    steps = [(step, HEAVY) for step in LIGHT] + [(f"import {name}", ("transformers",)) for name in names]
+    steps.append((TRACKING, ("tensorboard", "wandb", "torch.utils.tensorboard")))
+    code = f"import sys\nfor step, names in {steps!r}:\n    exec(step, {{}})\n"
+    code += "    if loaded := set(names) & set(sys.modules): sys.exit(f'{step}: {loaded}')"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""

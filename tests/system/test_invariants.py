@@ -18,6 +18,7 @@ from prunekit.pruning.schedule import Schedule
 from prunekit.pruning.scores import Absolute, Signed, Squared
 
 KINDS = tiny.KINDS
+FAMILIES = ("t5", "gpt2", "bert")
 FORMS = {Absolute(): torch.abs, Signed(): torch.neg, Squared(): torch.square}
 HOLES = tiny.masked([True, False, True, True, False], drop=[(0, 1), (3, 0), (3, 3)])
 
@@ -116,17 +117,16 @@ def test_prune_mask_on_real_scores_keeps_exactly_what_was_asked():
 # ---- 4
 
 
-@pytest.mark.parametrize(("score", "form"), FORMS.items(), ids=[score.name for score in FORMS])
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradient_scores_equal_a_loop_over_single_examples(kind, score, form):
+def test_gradient_scores_equal_a_loop_over_single_examples(kind):
     bone = tiny.frozen(kind)
     ticket = tiny.ticket(bone, tokens=5)
     rows = tiny.encoded(bone, tiny.examples(16), 5)
-    token, piece = naive.scores(kind, bone, ticket, rows, form)
-    for size in (1, 3, 7, 16):
+    slopes = naive.slopes(kind, bone, ticket, rows)
+    for score, size in tiny.pairs(FORMS, (1, 3, 7, 16)):
         (found,) = gradient_scores([ticket], bone, chunks(bone, rows, size), score)
-        close(found.token, token)
-        close(found.piece, piece)
+        for scores, slope in zip((found.token, found.piece), slopes, strict=True):
+            close(scores, FORMS[score](slope).mean(dim=0))
         assert found.examples == 16
 
 
@@ -201,8 +201,11 @@ def test_members_of_a_cohort_get_the_gradients_they_would_get_alone(kind, ragged
             close(found, wanted)
 
 
-@pytest.mark.parametrize("ragged", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "ragged"),
+    tiny.pairs(KINDS, [True])
+    + [pytest.param(kind, False, marks=() if kind in FAMILIES else pytest.mark.slow) for kind in KINDS],
+)
 def test_members_of_a_cohort_train_as_they_would_alone(kind, ragged):
     bone = tiny.frozen(kind, dtype=torch.float64)
     cohort = trio(bone, torch.float64, ragged)
@@ -361,9 +364,7 @@ def test_dropout_of_the_model_is_named_too_and_gone_afterwards():
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize(
-    "kind", [kind if kind in ("t5", "gpt2", "bert") else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
-)
+@pytest.mark.parametrize("kind", tiny.at_night(*FAMILIES, *(kind for kind in KINDS if kind not in FAMILIES), gate=3))
 def test_two_hundred_steps_lower_the_loss_through_the_prompt_alone(kind):
     bone = tiny.frozen(kind)
     ticket, data = tiny.ticket(bone), tiny.training_data(bone, 16)

@@ -29,7 +29,6 @@ from prunekit.runs.ticket_file import save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError, PrunekitError
 
 SIDE, TENSORS, CONFIG = "prunekit.json", "adapter_model.safetensors", "adapter_config.json"
-pytestmark = pytest.mark.usefixtures("no_flushing")
 
 
 def adapter(folder, kind="gpt2", seed=0, mask="pieces"):

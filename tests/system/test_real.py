@@ -17,7 +17,7 @@ SMALL |= dict(train_steps=30, evaluate_every=10, batch_size=8, max_input_tokens=
 # task -> its data, and what keeps it small here
 SUPERGLUE = {
     "boolq": ("boolq_devcarve", {}),
-    "cb": ("cb", {}),
+    "cb": ("cb", dict(train_steps=12, evaluate_every=4, max_input_tokens=32)),
     "copa": ("fewglue/copa", dict(validation_examples=6)),
     "multirc": ("multirc_devcarve", dict(max_input_tokens=64)),
     "record": (
@@ -60,7 +60,7 @@ def test_minilm_learns_every_superglue_task_and_reports_its_metrics(name, shared
 
 @pytest.mark.parametrize(("task", "rate"), [("sst2", 0.05), pytest.param("subj", 0.15, marks=pytest.mark.slow)])
 def test_a_causal_model_of_stories_beats_the_majority_on_its_training_split(task, rate, shared, tmp_path):
-    some = dict(train_examples=64, train_steps=300, evaluate_every=100, learning_rate=rate, max_input_tokens=64)
+    some = dict(train_examples=32, train_steps=150, evaluate_every=75, learning_rate=rate, max_input_tokens=64)
     some |= dict(keep="last")  # 16 examples choose badly, and the claim is about the training split
     prepared = prepare(settings(shared, "stories260k", task, task, **some))
     made = run.run(prepared, tmp_path, tiny.Quiet(), prune=False)

@@ -217,29 +217,6 @@ def test_an_attempt_to_connect_would_be_seen():
     del conftest.connections[before:]
 
 
-@pytest.mark.gate
-def test_a_command_connects_to_nothing(tmp_path):
-    """In a process of its own, and without the suite's offline setting."""
-    code = (
-        "import sys\n"
-        "def watch(event, facts):\n"
-        "    if event in ('socket.connect', 'socket.getaddrinfo', 'socket.sendto'): print(event, facts[1:])\n"
-        "sys.addaudithook(watch)\n"
-        "from prunekit.cli import main\n"
-        "main.main(sys.argv[1:])\n"
-    )
-    arguments = [
-        "prune",
-        *tiny.arguments("gpt2", tmp_path, train_steps=2, rounds=1),
-        f"--out={tmp_path / 'runs'}",
-        "--json",
-    ]
-    own = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
-    made = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, env=own)
-    assert "socket" not in made.stdout
-    assert json.loads(made.stdout)["metric"] == "accuracy"
-
-
 # ---- hostile strings: the terminal
 
 _CONTROLS = [chr(code) for code in (*range(9), *range(11, 32), *range(127, 160))]

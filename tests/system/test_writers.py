@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
@@ -20,23 +18,24 @@ HOLDER = """
 import pathlib, sys, time
 from prunekit.runs.run import Run
 with Run(pathlib.Path(sys.argv[1])).locked():
-    print("held", flush=True)
+    pathlib.Path(sys.argv[2]).touch()
     time.sleep(600)
 """
 
 
 @pytest.fixture
-def held(tmp_path):
+def held(forks, tmp_path):
     """A run that another process holds, and that process."""
     run = Run(tmp_path / "r")
     run.path.mkdir()
     run.write_settings({"id": "abcd1234"})
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(run.path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "held\n"
+    process = forks.start([run.path, tmp_path / "is held"], tmp_path / "holder", code=HOLDER)
+    while not (tmp_path / "is held").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
     yield run, process
     process.kill()
     process.wait()
-    process.stdout.close()
 
 
 def test_the_second_writer_stops_at_once_and_names_process_and_host(held, capsys):
@@ -96,14 +95,14 @@ def test_readers_are_not_stopped(held):
     assert run.settings()["id"] == "abcd1234"
 
 
-def test_a_second_command_on_a_live_run_ends_with_code_2_and_one_line(tmp_path, capsys):
+def test_a_second_command_on_a_live_run_ends_with_code_2_and_one_line(forks, tmp_path, capsys):
     arguments = ["prune", *tiny.arguments("gpt2", tmp_path), f"--out={tmp_path / 'runs'}"]
     long = [
         "prune",
         *tiny.arguments("gpt2", tmp_path, train_steps=100_000, evaluate_every=50_000),
         f"--out={tmp_path / 'runs'}",
     ]
-    first = subprocess.Popen([sys.executable, "-m", "prunekit", *long], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    first = forks.start(long, tmp_path / "first")
     try:
         while not list(tmp_path.glob("runs/*/experiment.toml")):
             assert first.poll() is None
@@ -117,6 +116,5 @@ def test_a_second_command_on_a_live_run_ends_with_code_2_and_one_line(tmp_path, 
             main.main(arguments)
         assert ended.value.code == 0
     finally:
-        first.terminate()
-        first.communicate(timeout=60)
-    assert first.returncode == 143
+        first.send_signal(signal.SIGTERM)
+    assert first.wait() == 143

@@ -20,7 +20,7 @@ def test_lines_become_rows_named_by_file_and_line(tmp_path):
     path = write(tmp_path / "train.jsonl", '\ufeff{"a": "x"}\n\n{"a": "y\u2028z", "b": 2}\r\n')
     source = read_jsonl(path)
     assert source.rows == [{"a": "x"}, {"a": "y\u2028z", "b": 2}]
-    assert source.places == [f"{path}:1", f"{path}:3"]
+    assert source.locations == [f"{path}:1", f"{path}:3"]
     assert source.name == "train.jsonl"
 
 
@@ -80,7 +80,7 @@ def test_a_hub_data_set_is_read_with_its_columns_renamed(monkeypatch):
     assert list(sources) == ["train", "test"]
     assert sources["train"].rows == [{"sentence": "x", "label": 0}, {"sentence": "y", "label": 1}]
     assert sources["test"].name == "a/b c test"
-    assert sources["test"].places[1] == "a/b c test row 1"
+    assert sources["test"].locations[1] == "a/b c test row 1"
 
 
 @pytest.mark.parametrize(

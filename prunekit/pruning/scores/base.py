@@ -87,4 +87,4 @@ class MeasuredScore(Score):
     (`prunekit.engine.ablation` makes one). No schedule prunes by it.
     """
 
-    splits = ("validation",)
+    splits: ClassVar[tuple[str, ...]] = ("validation",)

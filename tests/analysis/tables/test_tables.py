@@ -1,16 +1,10 @@
 """Tables of runs that are written by hand here, and of small real ones."""
 
-import os
-import pkgutil
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 import tiny
 
-from prunekit import analysis
 from prunekit.analysis import controls, tables
 from prunekit.experiment import run
 from prunekit.experiment.prepare import prepare
@@ -19,8 +13,6 @@ from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.support import atomic
 from prunekit.support.errors import ArtifactError
-
-pytestmark = pytest.mark.usefixtures("no_flushing")
 
 NAN = float("nan")
 STAGE = "prune-ab12"
@@ -297,17 +289,3 @@ def test_runs_of_several_tasks_are_joined_and_two_of_one_task_are_refused(tmp_pa
     with pytest.raises(ArtifactError, match="two runs of one task") as caught:
         tables.joined([(one.run, STAGE), (two.run, STAGE), (again.run, STAGE)])
     assert str(again.run.path) in str(caught.value)
-
-
-# ---- what reading needs
-
-
-@pytest.mark.gate
-def test_no_analysis_imports_transformers_not_even_through_others():
-    """Every module of the analyses in one fresh process, the one that reads runs among them; studies run models."""
-    names = [module.name for module in pkgutil.walk_packages(analysis.__path__, "prunekit.analysis.")]
-    names.remove("prunekit.analysis.model_access")  # which is there to load models
-    assert {"prunekit.analysis.spectra", "prunekit.analysis.tables.prompts", "prunekit.analysis.halving"} <= set(names)
-    code = f"import sys\nfor one in {names!r}: __import__(one)\nprint('transformers' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    assert told.stdout.strip() == "False"

@@ -15,8 +15,6 @@ from prunekit.runs.paths import RunKey
 from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ArtifactError
 
-pytestmark = pytest.mark.usefixtures("no_flushing")
-
 STAGE = "prune-ab12"
 MORE = {"parameters": 64, "head_parameters": 0, "kept_step": 8}
 

@@ -21,47 +21,31 @@ from prunekit.experiment.sweep import engines, worker
 from prunekit.experiment.sweep.engines import Resources
 from prunekit.experiment.sweep.jobs import Job, Task
 
-
-@pytest.mark.gate
-@pytest.mark.parametrize(
-    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
-)
-def test_a_signal_ends_the_sweep_and_its_own_processes_only(number, code, tmp_path):
-    file = written(tmp_path, rounds="1", methods='"direct"')
-    text = file.read_text().replace("[0.05, 0.1]", "[0.05, 0.1, 0.2]").replace("= 4\nevaluate", "= 200000\nevaluate")
-    file.write_text(text.replace("evaluate_every = 2", "evaluate_every = 100000"))
-    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    out = tmp_path / "runs"
-    command = [sys.executable, "-m", "prunekit", "sweep", str(file), f"--out={out}", "--workers=2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while len(list(out.glob("*/experiment.toml"))) < 2:
-        assert process.poll() is None
-        time.sleep(0.05)
-    started = children(process.pid)
-    assert len(started) >= 2
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert re.search(r"prunekit: \w+; finished rounds are kept", errors.splitlines()[-1])
-    assert "Traceback" not in errors
-    assert not lasting(started)
-    assert alive(bystander.pid)
-    bystander.kill()
-    bystander.wait()
+ENDS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+signals = pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 
 
-def going(tmp_path, steps, more=""):
-    """A sweep of three runs on two workers, once both are at work: its process, and theirs by the run they are at."""
-    file = written(tmp_path, rounds="1", methods='"direct"', more=more)
-    text = file.read_text().replace("[0.05, 0.1]", "[0.05, 0.1, 0.2]").replace("= 4\nevaluate", f"= {steps}\nevaluate")
-    file.write_text(text)
-    out = tmp_path / "runs"
-    command = [sys.executable, "-m", "prunekit", "sweep", str(file), f"--out={out}", "--workers=2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while len(workers := at_work(out)) < 2:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    return process, workers, out
+@pytest.fixture(params=["forked", pytest.param("spawned", marks=pytest.mark.slow)])
+def going(request, forks, tmp_path):
+    """Begin a sweep of three runs on two workers: its process, and theirs once both are at work."""
+
+    def begin(steps, more=""):
+        file = written(tmp_path, rounds="1", methods='"direct"', more=more)
+        text = file.read_text().replace("[0.05, 0.1]", "[0.05, 0.1, 0.2]")
+        file.write_text(text.replace("= 4\nevaluate_every = 2", f"= {steps}\nevaluate_every = {steps // 2}"))
+        out = tmp_path / "runs"
+        words = ["sweep", str(file), f"--out={out}", "--workers=2"]
+        if request.param == "forked":
+            process = forks.start(words, tmp_path / "sweep")
+        else:
+            command = [sys.executable, "-m", "prunekit", *words]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while len(workers := at_work(out)) < 2:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        return process, workers, out
+
+    return begin
 
 
 def at_work(out):
@@ -74,8 +58,8 @@ def at_work(out):
 
 
 @pytest.mark.gate
-def test_a_worker_that_is_killed_takes_no_job_along(tmp_path):
-    process, workers, out = going(tmp_path, 400)
+def test_a_worker_that_is_killed_takes_no_job_along(going):
+    process, workers, out = going(40)
     os.kill(workers[0], signal.SIGKILL)
     said, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
@@ -85,8 +69,8 @@ def test_a_worker_that_is_killed_takes_no_job_along(tmp_path):
 
 
 @pytest.mark.gate
-def test_a_job_whose_worker_dies_again_and_again_fails_alone(tmp_path):
-    process, workers, _ = going(tmp_path, 400, more="[sweep]\nretries = 0\n")
+def test_a_job_whose_worker_dies_again_and_again_fails_alone(going):
+    process, workers, _ = going(40, more="[sweep]\nretries = 0\n")
     os.kill(workers[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
@@ -96,40 +80,41 @@ def test_a_job_whose_worker_dies_again_and_again_fails_alone(tmp_path):
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_worker_that_was_stopped_does_not_keep_a_signal_from_ending_all(number, tmp_path):
-    process, workers, _ = going(tmp_path, 100_000)
+@signals
+def test_a_signal_ends_the_sweep_and_its_own_processes_only_though_one_was_stopped(number, going):
+    bystander = subprocess.Popen(["sleep", "600"])
+    process, workers, _ = going(200_000)
     started = children(process.pid)
+    assert len(started) >= 2
     os.kill(workers[0], signal.SIGSTOP)
     began = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert time.monotonic() - began < 15
-    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
-    assert "finished rounds are kept" in errors.splitlines()[-1]
+    assert process.returncode == ENDS[number]
+    assert re.search(r"prunekit: \w+; finished rounds are kept", errors.splitlines()[-1])
+    assert "Traceback" not in errors
     assert not lasting(started)
+    assert alive(bystander.pid)
+    bystander.kill()
+    bystander.wait()
+
+
+def test_a_worker_is_a_fresh_process():
+    """Not a fork, which would copy torch's threads in an unknown state."""
+    pool = engines._worker(0, Resources(workers=1))
+    assert pool.submit(eval, "'torch' in __import__('sys').modules").result() is False
+    assert pool.submit(os.getppid).result() == os.getpid()
+    pool.shutdown()
 
 
 @pytest.mark.slow
-def test_workers_end_when_who_started_them_is_killed(tmp_path):
-    file = written(tmp_path, rounds="1", methods='"direct"')
-    file.write_text(file.read_text().replace("= 4\nevaluate", "= 200000\nevaluate"))
-    out = tmp_path / "runs"
-    command = [sys.executable, "-m", "prunekit", "sweep", str(file), f"--out={out}", "--workers=2"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list(out.glob("*/experiment.toml")):
-        time.sleep(0.05)
+def test_workers_end_when_who_started_them_is_killed(going):
+    process, *_ = going(200_000)
     started = children(process.pid)
     process.kill()
     process.wait()
     assert not lasting(started)
-
-
-def test_engines_are_imported_only_when_asked_for():
-    heavy = "{'ray', 'submitit', 'torch'}"
-    code = f"import sys, prunekit.cli.main, prunekit.experiment.sweep.engines; print({heavy} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert told.stdout.strip() == "set()"
 
 
 def pulled(wanted, seen=frozenset()):

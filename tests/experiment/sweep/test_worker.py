@@ -68,9 +68,9 @@ def dies(found, store, folder, whole, stops, monkeypatch):
 def test_a_run_whose_copy_was_cut_goes_on_to_the_same_bytes(store, tmp_path, monkeypatch):
     found = read(written(tmp_path, **FEW), threads=1)
     with monkeypatch.context() as patched:
-        seen = cut(store, patched, 10**6)
+        cut(store, patched, 10**6)
         serial(found, tmp_path / "runs", store.url)
-    dies(found, store, tmp_path / "runs", held(store), (0, 13, len(seen) - 2), monkeypatch)
+    dies(found, store, tmp_path / "runs", held(store), (13,), monkeypatch)
 
 
 @pytest.mark.slow
