@@ -147,7 +147,7 @@ def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path
         bone.model, bone.tokenizer, **{n: one for n, one in job.items() if n not in ("rounds", "keep_tokens")}
     )
     monkeypatch.setattr(
-        export, "soft", lambda members: replace(prompt_batch(members), values=prompt_batch(members).values * 9)
+        export, "prompt_batch", lambda members: replace(prompt_batch(members), values=prompt_batch(members).values * 9)
     )
     with pytest.raises(ArtifactError, match="answers differ"):
         run.best.export(tmp_path / "adapter", bone.model, bone.tokenizer)

@@ -222,7 +222,7 @@ def test_a_side_file_of_another_adapter_is_noticed(tmp_path):
     written(tmp_path, export.adapter_files(arch.ticket(bone), bone, TicketInfo()))
     other = export.adapter_files(arch.ticket(bone, seed=1), bone, TicketInfo())
     (tmp_path / "adapter_model.safetensors").write_bytes(other["adapter_model.safetensors"])
-    with pytest.raises(ArtifactError, match="tells of another"):
+    with pytest.raises(ArtifactError, match="was written for another"):
         export.read_adapter(str(tmp_path))
     (tmp_path / "prunekit.json").unlink()
     assert export.read_adapter(str(tmp_path), pieces=4).mask.tokens == arch.TOKENS
@@ -383,7 +383,7 @@ def test_what_was_compared_is_said_with_its_numbers(run, tmp_path, capsys):
     said = capsys.readouterr().out
     assert re.search(r"largest difference of logits under PEFT \S+: 0 over 8 made-up rows", said)
     found = re.search(
-        r"README's lines against eval: (\d+) of (\d+) answers differ, largest difference of scores (\S+)", said
+        r"README's code against eval: (\d+) of (\d+) answers differ, largest difference of scores (\S+)", said
     )
     assert found
     assert (found[1], found[2]) == ("0", "12")
@@ -395,11 +395,13 @@ def test_an_export_that_would_answer_otherwise_is_not_written(run, tmp_path, cap
     pytest.importorskip("peft")
     # the attached ticket and PEFT agree still, but the code that trains and evaluates reads another prompt
     monkeypatch.setattr(
-        export_ticket, "soft", lambda members: replace(prompt_batch(members), values=prompt_batch(members).values * 9)
+        export_ticket,
+        "prompt_batch",
+        lambda members: replace(prompt_batch(members), values=prompt_batch(members).values * 9),
     )
     assert call("export", made.folder(position), f"--out={tmp_path / 'adapter'}") == 1
     said = capsys.readouterr()
-    assert re.search(r"not exported: its README's lines against eval: \d+ of 12 answers differ", said.err)
+    assert re.search(r"not exported: its README's code against eval: \d+ of 12 answers differ", said.err)
     assert len(said.err.splitlines()) == 1
     assert not (tmp_path / "adapter").exists()
 
