@@ -18,9 +18,9 @@ from prunekit.analysis.tables.trials import trial_curves, trials
 __all__ = [
     "ARM_COLUMNS",
     "arms",
+    "dense_and_pruned",
     "gaps",
     "joined",
-    "dense_and_pruned",
     "logs",
     "measured",
     "opened",
