@@ -22,10 +22,7 @@ SECTIONS = ("model", "task", "prompt", "training")
 def train_and_show(
     verb: Verb, experiments: Sequence[Experiment], options: Mapping[str, Any], *, dry_run: bool, json: bool
 ) -> None:
-    """Train task by task, or say what would be trained; of several processes only the first is heard.
-
-    Args:
-        options: fields of `TrainingOptions`.
+    """Train task by task with `TrainingOptions`, or say what would be trained; one process alone is heard.
 
     Raises:
         DivergedError: at the end where a training stopped; what the others reached is kept and shown.

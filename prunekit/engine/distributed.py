@@ -107,8 +107,7 @@ def join(processes: int, device: str = "cpu") -> ProcessGroup:
     if processes == 1:
         return ALONE
     if _joined is None:
-        on_gpu = torch.device(device).type == "cuda"
-        if on_gpu:
+        if on_gpu := torch.device(device).type == "cuda":
             torch.cuda.set_device(device)
         torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
         atexit.register(torch.distributed.destroy_process_group)

@@ -93,9 +93,7 @@ def notes(run: RunReader, keys: Sequence[RunKey] | None = None, device: str = "c
     """A line with the differences between this environment and those of a run's rounds; none where there are none.
 
     Args:
-        run: the run.
         keys: of these rounds alone; None for all.
-        device: of this environment.
     """
     names = None if keys is None else set(map(str, keys))
     now = _flat(current(device))

@@ -52,8 +52,6 @@ def prompt_factory(
     """How a run's prompts are made; measures queries and keys (bilinear), fits a subspace (intrinsic).
 
     Args:
-        settings: of the prompt.
-        model: the frozen model.
         train: the encoded training examples.
         input_tokens: the longest input there will be.
 

@@ -124,7 +124,6 @@ def read_grouped(rows: InputRows, together: Together, read: Callable[[InputRows]
     """[N, T, D], what `read` makes of rows when padding is taken out and only rows of one length share a pass.
 
     Args:
-        rows: all of them.
         together: "rows" leaves the padding behind a row's last token, "lengths" none, "alone" reads row by row.
         read: rows -> [n, T', D]. Slots of padding that was taken out get zeros.
     """

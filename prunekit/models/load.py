@@ -137,14 +137,8 @@ def unwrapped(model: Any) -> Any:
         wrapped_model.eval()
         outer, inside = (_first_output(wrapped, base.config) for wrapped in (wrapped_model, base))
     if outer.shape != inside.shape or not torch.equal(outer, inside):
-        kinds = ", ".join(
-            sorted(
-                {
-                    str(getattr(wrapped.peft_type, "value", wrapped.peft_type))
-                    for wrapped in wrapped_model.peft_config.values()
-                }
-            )
-        )
+        types = (config.peft_type for config in wrapped_model.peft_config.values())
+        kinds = ", ".join(sorted({str(getattr(kind, "value", kind)) for kind in types}))
         raise ConfigError(
             f"the model is wrapped by PEFT ({kinds}), and what the wrapping adds would be lost beside a prompt; give "
             "the model without it, or merge the adapter into the weights first (merge_and_unload)"

@@ -28,8 +28,7 @@ def table_of(runs: Sequence[RunReader], seed: int | None = None) -> pd.DataFrame
     The prompt is the first that was measured: of the lowest seed, or the one that is asked for, the earliest round.
 
     Columns:
-        those of `prunekit.analysis.tables.measured`, at level "token"; of several measurements that on the most
-            examples.
+        those of `prunekit.analysis.tables.measured`, of tokens; of several measurements that on the most examples.
 
     Raises:
         LackingError: where nothing was measured, or several runs are named.

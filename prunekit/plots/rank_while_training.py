@@ -32,9 +32,7 @@ def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
     ]  # fmt: skip
     for of_prompt in snapshots:
         if len(of_prompt.values) < 2:
-            raise LackingError(
-                f"{of_prompt.keys['run']}: fewer than two snapshots; train with a smaller --evaluate-every"
-            )
+            raise LackingError(f"{of_prompt.keys['run']}: fewer than two snapshots; use a smaller --evaluate-every")
     path = training.path(snapshots)
     # a change of nothing, at the start, has no rank and no p
     entropy = path[(path["measure"] == MEASURE) & path["p"].notna()]

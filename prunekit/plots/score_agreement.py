@@ -39,9 +39,8 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
     scores = [tables.scores([run], one_stage(run, stage) if tables.prunings(run) else None) for run in runs]
     agreement = unit_scores.agreement(unit_scores.beside(pd.concat(scores, ignore_index=True), references))
     agreement = agreement[agreement["level"] == "token"]
-    turned = agreement.rename(columns={"first": "second", "second": "first"})
     left_out, shapley = REFERENCES
-    both = pd.concat([agreement, turned], ignore_index=True)[list(agreement)]
+    both = pd.concat([agreement, agreement.rename(columns={"first": "second", "second": "first"})], ignore_index=True)
     wanted = (both["first"] == left_out) | ((both["first"] == shapley) & (both["second"] != left_out))
     return both[wanted].reset_index(drop=True)
 

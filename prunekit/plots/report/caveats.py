@@ -72,8 +72,7 @@ def _disagreement(results: pd.DataFrame, tolerance: float, metric: str, sizes: d
     if pairs.empty:
         return
     validation, test = pairs.mean()
-    error = math.sqrt(sum(mean * (1 - mean) / sizes[split] for split, mean in
-                          (("validation", validation), ("test", test))))  # fmt: skip
+    error = math.sqrt(validation * (1 - validation) / sizes["validation"] + test * (1 - test) / sizes["test"])
     if validation - test > max(_FAR * error, tolerance):
         yield (
             f"Validation flatters: its {metric} is {validation:.3f} and that of test {test:.3f} (means of tickets), "

@@ -62,14 +62,11 @@ class LeaveOneOut(MeasuredScore):
             only: Bool[P], or Bool[P, K] at level "piece": the units to leave out, all by default.
             tick: called with the ablations done; there are as many as units.
         """
-        units = kept_units(mask, level)
-        units = units if only is None else units & only
+        units = kept_units(mask, level) & (True if only is None else only)
         whole = evaluate([mask.piece], lambda count: None)
         parts = evaluate([*(mask.piece & ~cells_of(mask, units))], tick)
         losses, chosen = (values[0] for values in whole)
-        without = []
-        for of_whole, of_parts in zip((losses, chosen), parts, strict=True):
-            table = of_whole.repeat(*units.shape, 1)
-            table[units] = of_parts
-            without.append(table)
-        return Ablation(losses, chosen, *without)
+        tables = [values.repeat(*units.shape, 1) for values in (losses, chosen)]
+        for table, values in zip(tables, parts, strict=True):
+            table[units] = values
+        return Ablation(losses, chosen, *tables)
