@@ -1,6 +1,6 @@
 """Readers against generated input: a value or a typed error, never anything else.
 
-PRUNEKIT_FUZZ_MINUTES sets how long the slow tests take in all (default 1).
+PRUNEKIT_FUZZ_MINUTES sets how long the long ones take in all (default 0.33).
 """
 
 import json
@@ -32,7 +32,7 @@ from prunekit.tasks.spec import TaskFile, parse_task, read_task
 
 pytestmark = pytest.mark.gate
 
-MINUTES = float(os.environ.get("PRUNEKIT_FUZZ_MINUTES", "1"))
+MINUTES = float(os.environ.get("PRUNEKIT_FUZZ_MINUTES", "0.33"))
 quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 words = st.one_of(
@@ -275,7 +275,7 @@ def fill(template):
 LONG = ("task", "settings", "ticket", "template")
 
 
-@pytest.mark.slow
+@pytest.mark.gate
 @pytest.mark.timeout(14_400)
 @pytest.mark.parametrize("kind", LONG)
 def test_readers_stand_long_fuzzing(kind, tmp_path, capsys):
