@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import multiprocessing
 import os
+import pkgutil
 import resource
 import signal
 import subprocess
@@ -107,7 +110,7 @@ def serve() -> None:
 
 
 def preload() -> None:
-    """Import what a run needs."""
+    """Import what a run needs, and leave it out of what the collector of a child looks at, and so copies."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import datasets  # noqa: F401
     import pyarrow.parquet  # noqa: F401
@@ -115,7 +118,15 @@ def preload() -> None:
     import torch
     from transformers.models.gpt2 import modeling_gpt2  # noqa: F401
 
+    import prunekit.cli
+    from prunekit.experiment import prepare, run  # noqa: F401
+    from prunekit.experiment.sweep import worker  # noqa: F401
+
+    for module in pkgutil.iter_modules(prunekit.cli.__path__):
+        importlib.import_module(f"prunekit.cli.{module.name}")
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()
 
 
 def poll(child: int) -> dict:

@@ -434,7 +434,7 @@ def forged(folder):
 LOADER = """
 import resource, sys, pathlib, torch
 from prunekit.support.errors import ArtifactError
-from prunekit.pruning.ticket import Ticket
+from prunekit.runs.ticket_file import load_ticket
 folder = pathlib.Path(sys.argv[1])
 try: load_ticket(folder / "none.safetensors")
 except ArtifactError: pass
@@ -448,9 +448,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, len
 
 
 @pytest.mark.gate
-def test_no_memory_is_taken_for_what_a_file_claims(tmp_path, capsys):
+def test_no_memory_is_taken_for_what_a_file_claims(forks, tmp_path, capsys):
     forged(tmp_path)
-    grown, count = memory_taken(LOADER, tmp_path)
+    grown, count = memory_taken(forks, LOADER, tmp_path)
     with capsys.disabled():
         print(f"\n{count} forged files refused, {grown} MB more memory")
     assert grown < 100

@@ -310,14 +310,15 @@ def forged(folder):
 
 LOADER = """
 import resource, sys, pathlib, torch
-from prunekit import export, flags
+from prunekit import export
 from prunekit.support.errors import ConfigError, PrunekitError
+from prunekit.experiment import settings_io
 from prunekit.experiment.sweep import grid
 folder = pathlib.Path(sys.argv[1])
 
 def read(own):
     if (own / "grid.toml").exists():
-        return grid.read(own / "grid.toml", lambda table: flags.experiment(None, {}, table))
+        return grid.read(own / "grid.toml", lambda table: settings_io.experiment(None, {}, table))
     return export.read_adapter(str(own), pieces=4)
 
 def refused(own):
@@ -333,9 +334,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, len
 
 
 @pytest.mark.gate
-def test_no_memory_is_taken_for_what_an_adapter_or_a_grid_claims(tmp_path, capsys):
+def test_no_memory_is_taken_for_what_an_adapter_or_a_grid_claims(forks, tmp_path, capsys):
     forged(tmp_path)
-    grown, count = memory_taken(LOADER, tmp_path)
+    grown, count = memory_taken(forks, LOADER, tmp_path)
     with capsys.disabled():
         print(f"\n{count} forged adapters and grids refused, {grown} MB more memory")
     assert grown < 100
