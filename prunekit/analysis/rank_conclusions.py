@@ -88,11 +88,11 @@ def explained_by_start(verdicts: pd.DataFrame) -> Conclusion:
     row = one_row(verdicts, matrix="values", null="initialisation")
     if row is None:
         return unmeasured(question, "the rank of other starts")
-    sentence = f"the trained prompt has {_against(row, 'prompts fresh from the same initialiser')}"
+    sentence = f"the trained prompt has {_against(row, 'new prompts of the same initialiser')}"
     noise = one_row(verdicts, matrix="values", null="noise")
     if noise is not None and _lower(noise) != "yes":
         return Conclusion(
-            question, "no", f"There is nothing to explain, its rank is not shown to be markedly low; {sentence}."
+            question, "no", f"There is nothing to explain, its rank is not markedly low beyond chance; {sentence}."
         )
     match _lower(row):
         case "yes":

@@ -114,9 +114,9 @@ def test_a_prompt_that_learned_nothing():
     assert line.startswith("Not learning: dense validation accuracy 0.500 is no better than")
 
 
-def test_a_lineage_that_diverged():
+def test_a_training_that_diverged():
     rows = table(*[row(seed=seed) for seed in range(6)], row(number=1, seed=3, status="diverged", reason="loss is nan"))
-    assert "1 lineage(s) diverged" in warned(rows)[0]
+    assert "1 training(s) diverged" in warned(rows)[0]
     assert "seed 3 in round 1: loss is nan" in warned(rows)[0]
 
 
