@@ -1,47 +1,50 @@
-"""Every committed picture made again: `python figures/regenerate.py`, some minutes on two cores.
+"""`python -m figures.regenerate`: draw every committed picture again, those of the gallery and those of the studies.
 
-The gallery's run is trained anew, with the settings that `gallery/README.md` shows; the pictures of the studies are
-drawn from their committed tables. What differs afterwards is shown by `git diff --stat`.
+The gallery's run is trained first, or gone on with: some minutes on two cores. What its pictures show in words stands
+in the page beside them, which is written by hand.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Annotated
 
-HERE = Path(__file__).parent
-GALLERY = HERE / "gallery"
-#: Six prompts of 20 tokens x 16 pieces, pruned in three rounds, with every control.
-SETTINGS = (
-    "--controls", "--seeds=6", "--rounds=3", "--task=testbed/alike-mood", "--train-examples=64",
-    "--validation-examples=100", "--test-examples=200", "--train-steps=80", "--evaluate-every=10", "--threads=1",
-)  # fmt: skip
+import typer
+
+import prunekit as pk
+from analyses.studies.__main__ import write_pages
+from prunekit.plots.drawing import draw_figures
+from prunekit.support import atomic
+
+GALLERY = Path(__file__).parent / "gallery"
 
 
-def gallery(runs: Path) -> None:
-    """Train and measure the gallery's run inside a folder, and draw every figure of it."""
-    _python("-m", "prunekit", "prune", *SETTINGS, f"--out={runs}")
-    (run,) = runs.iterdir()
+def regenerate(out: Annotated[Path, typer.Option(help="folder that holds runs")] = Path("runs")) -> None:
+    """Train what the gallery shows, then draw it, and the studies' pictures from their tables."""
+    draw_gallery(out)
+    write_pages()
+
+
+def draw_gallery(out: Path) -> None:
+    """All figures of six prompts for `alike-mood`, pruned in three rounds, with every control."""
+    run = pk.prune(
+        task="testbed/alike-mood",
+        out=out,
+        controls=True,
+        seeds=6,
+        rounds=3,
+        train_examples=64,
+        validation_examples=100,
+        test_examples=200,
+        train_steps=80,
+        evaluate_every=10,
+        threads=1,
+    )
     for kind in ("leave-one-out", "shapley"):
-        _python("-m", "prunekit", "score", str(run / "seed=0" / "round=00"), f"--kind={kind}")
-    _python("-m", "prunekit", "figures", str(run), f"--out={runs / 'drawn'}", "--columns=1")
-    for picture in (runs / "drawn").glob("*.svg"):
-        shutil.copyfile(picture, GALLERY / picture.name)
-
-
-def studies() -> None:
-    """Draw the pictures of the studies, and write their pages."""
-    _python("-m", "analyses.studies", "pages")
-
-
-def _python(*words: str) -> None:
-    subprocess.run([sys.executable, *words], cwd=HERE.parent, check=True)
+        pk.score(run.path / "seed=0" / "round=00", kind=kind)
+    for drawing in draw_figures([run.path], columns=1).drawn:
+        atomic.replace(GALLERY / f"{drawing.figure.name}.svg", drawing.content)
 
 
 if __name__ == "__main__":
-    with TemporaryDirectory() as folder:
-        gallery(Path(folder) / "runs")
-    studies()
+    typer.run(regenerate)
