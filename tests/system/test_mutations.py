@@ -15,9 +15,9 @@ from mutate import KINDS, memory_taken, mutated
 
 from prunekit.experiment import run as experiment
 from prunekit.experiment import settings_io
+from prunekit.experiment.environment import environments
 from prunekit.experiment.prepare import prepare
 from prunekit.models import load
-from prunekit.plots.report import build
 from prunekit.runs import round_files
 from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey
 from prunekit.runs.run import Files, Run
@@ -81,7 +81,7 @@ def read(run, path):
         "experiment.toml": lambda: (run.settings(), run.tickets()),
         "stage.toml": lambda: run.stage_settings(str(inside.parent)),
         "journal.json": run.journal,
-        "environment.json": lambda: build._environment(run),
+        "environment.json": lambda: environments(run),
     }
     if path.name in outside_rounds:
         return outside_rounds[path.name]()
