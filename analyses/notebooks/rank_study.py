@@ -176,7 +176,7 @@ else:
 
 # %%
 for stage in [name for name in run.stages() if name.verb == "prune"]:
-    pruned = training.pruning(tables.lineages(run, stage), matrices=rank_conclusions.MATRICES, draws=99)
+    pruned = training.pruning(tables.dense_and_pruned(run, stage), matrices=rank_conclusions.MATRICES, draws=99)
     pruned = pruned[pruned["measure"] == "entropy"]
     print(stage)
     display(pruned.pivot_table(index=["round", "when"], columns="matrix", values=["value", "median"]).round(2))

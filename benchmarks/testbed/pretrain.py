@@ -179,7 +179,7 @@ def pretrain(out: Path, steps: int = STEPS, seed: int = 0, device: str = "cpu", 
     """Make, train and save the model; the same arguments on the same machine give the same bytes.
 
     Args:
-        out: folder for model, tokenizer and log; made if absent.
+        out: folder for model, tokenizer and log; made where it is missing.
         steps: optimiser updates.
         seed: chooses initial weights and data.
         device: where to train.

@@ -35,11 +35,11 @@ PACKAGES = (
     Package("tasks", "a dataset read through a template, and the metrics that judge answers"),
     Package("models", "a frozen model of one of three families, and the trial it passes when it is loaded"),
     Package("engine", "many tickets through one frozen model: training, evaluation, gradient scores, leaving out"),
-    Package("runs", "a run's directory", ("run", "paths", "round_files", "ticket_file", "summary")),
+    Package("runs", "a run's directory", ("run", "reader", "paths", "round_files", "ticket_file", "summary")),
     Package("export", "a ticket in use: on your model, or as files of other tools", ("attach", "peft", "embeddings")),
     Package("experiment", "settings in, run directory out", ("settings", "settings_io", "prepare", "run", "tracking")),
     Package("analysis", "tensors and tables in, long tables out, each measure beside its null"),
-    Package("plots", "a table in, a picture out", ("picture", "style", "catalog", "lines")),
+    Package("plots", "a table in, a picture out", ("figure", "catalog", "drawing", "style", "lines")),
     Package("support", "random streams, paired statistics", ("seeding", "statistics")),
 )
 

@@ -41,7 +41,7 @@ def _of_scope(comparisons: pd.DataFrame, scope: str, ticket: str) -> Iterator[st
     yield from _inconclusive(rows, scope, ticket, labels)
     primary, corrected = rows["verdict"].iloc[0], rows[rows["family"] == "corrected"]
     if (corrected["verdict"] == verdicts.HOLDS).any() and primary != verdicts.HOLDS:
-        yield f"{scope}: better than controls, yet not shown to be better than {labels[rows['against'].iloc[0]]}."
+        yield f"{scope}: better than controls, yet inconclusive against {labels[rows['against'].iloc[0]]}."
 
 
 def _inconclusive(rows: pd.DataFrame, scope: str, ticket: str, labels: dict[str, str]) -> Iterator[str]:

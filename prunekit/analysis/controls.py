@@ -69,13 +69,16 @@ def describe(
     for scope, tasks in _scopes(arms):
         for arm in _ordered(arms.loc[arms["task"].isin(tasks), "arm"]):
             by_task = [finished[(finished["task"] == task) & (finished["arm"] == arm)] for task in tasks]
-            strata = [table["test"].to_numpy(dtype=float) for table in by_task]
-            strata = strata if all(values.size for values in strata) else []
-            low, high = statistics.cut(statistics.t_interval(strata, confidence), bounds)
-            row = {"scope": scope, "arm": arm, "units": sum(map(len, by_task)), "low": low, "high": high}
-            row["test"] = statistics.estimate(strata)
-            rows.append(row | {name: float(np.mean([table[name].mean() for table in by_task])) for name in MEANS})
+            rows.append({"scope": scope, "arm": arm} | _described(by_task, confidence, bounds))
     return pd.DataFrame(rows, columns=list(DESCRIBED))
+
+
+def _described(by_task: Sequence[pd.DataFrame], confidence: float, bounds: tuple[float, float]) -> dict[str, float]:
+    strata = [table["test"].to_numpy(dtype=float) for table in by_task]
+    strata = strata if all(values.size for values in strata) else []
+    low, high = statistics.cut(statistics.t_interval(strata, confidence), bounds)
+    means = {name: float(np.mean([table[name].mean() for table in by_task])) for name in MEANS}
+    return means | {"units": sum(map(len, by_task)), "test": statistics.estimate(strata), "low": low, "high": high}
 
 
 def compare(

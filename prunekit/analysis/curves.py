@@ -71,11 +71,7 @@ def area(rounds: pd.DataFrame) -> pd.DataFrame:
     tickets = _with_dense(rounds)
     rows = []
     for keys, of_stage in tickets[tickets["arm"] == "ticket"].groupby([*STAGE, "metric"], sort=False):
-        number = of_stage["round"].nunique()
-        seeds = [
-            seed.sort_values("density") for _, seed in of_stage.groupby("seed") if seed["round"].nunique() == number
-        ]
-        seeds = [seed for seed in seeds if np.ptp(seed["density"]) > 0]  # a schedule may keep everything
+        seeds = _whole_curves(of_stage)
         if not seeds:
             continue
         widths = [float(np.ptp(seed["density"])) for seed in seeds]
@@ -91,10 +87,17 @@ def area(rounds: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(AREA))
 
 
+def _whole_curves(of_stage: pd.DataFrame) -> list[pd.DataFrame]:
+    """By seed the rounds of a stage, from the smallest ticket to dense, of the seeds that lack none."""
+    number = of_stage["round"].nunique()
+    curves = [seed.sort_values("density") for _, seed in of_stage.groupby("seed") if seed["round"].nunique() == number]
+    return [curve for curve in curves if np.ptp(curve["density"]) > 0]  # a schedule may keep everything
+
+
 def smallest(rounds: pd.DataFrame, *, tolerance: float = 0.01, alpha: float = 0.05) -> pd.DataFrame:
     """Which rounds lose at most `tolerance` against dense on the validation split, and the smallest of them.
 
-    Chosen on validation; test is shown beside it and takes no part. Two bars: the mean is within (as `prunekit prune`
+    Chosen on validation; test stands beside it and takes no part. Two bars: the mean is within (as `prunekit prune`
     says it, any number of seeds), and non-inferior (the one-sided bound of the mean is; two seeds at least).
 
     Args:

@@ -8,6 +8,7 @@ makes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -115,11 +116,16 @@ def ranks(curves: pd.DataFrame, *, tolerance: float = 0.01, metric_tolerance: fl
         }
         full = int(each["k"].max())
         for criterion, (within, bound) in good.items():
-            bad = np.flatnonzero(~within.to_numpy())
-            first = int(bad[-1]) + 1 if bad.size else 0
-            rank = float(each["k"].iloc[first]) if first < len(each) else float("nan")
+            rank = _from_which_on(within.to_numpy(), each["k"])
             rows.append((*keys, criterion, bound, rank, full, rank / full if full else float("nan")))
     return pd.DataFrame(rows, columns=list(RANKS))
+
+
+def _from_which_on(within: np.ndarray, ks: pd.Series[Any]) -> float:
+    """The first of the rising `ks` from which on all are within; NaN where not even the last is."""
+    bad = np.flatnonzero(~within)
+    first = int(bad[-1]) + 1 if bad.size else 0
+    return float(ks.iloc[first]) if first < len(ks) else float("nan")
 
 
 def _part(subject: PromptRecord, part: str) -> tuple[Tensor, Tensor]:

@@ -85,7 +85,7 @@ def harmful(beside: pd.DataFrame) -> Conclusion:
     tested = tokens[tokens["negative"].notna()]
     negative = tested[tested["negative"].astype(bool)]
     if negative.empty:
-        sentence = f"Leaving out any one of {len(tested)} kept tokens is not shown to lower the loss."
+        sentence = f"No single one of {len(tested)} kept tokens lowers the loss beyond chance when it is left out."
         return Conclusion(question, "no", sentence)
     sentence = f"Leaving out {len(negative)} of {len(tested)} kept tokens, one at a time, lowers the loss on validation"
     confirmed = negative[negative["confirmed"].eq(True).fillna(False).astype(bool)]

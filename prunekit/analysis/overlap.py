@@ -94,17 +94,20 @@ def agreement(subjects: Sequence[PromptRecord], *, draws: int = 1999, seed: int 
     for family, members in _families(subjects):
         for number in sorted({int(member.keys["round"]) for member in members}):
             masks = np.stack([member.mask.piece.numpy() for member in members if member.keys["round"] == number])
-            if len(masks) < 2:
-                continue
-            random = np.random.default_rng(seed_of("overlap", seed))
-            blocks = [_placed(masks, min(_BLOCK, draws - begin), random) for begin in range(0, draws, _BLOCK)]
-            for level in ("token", "cell"):
-                reached = float(_mean_jaccard(masks[None], level)[0])
-                chance = np.concatenate([_mean_jaccard(block, level) for block in blocks])
-                low, _, high = nulls.band(chance)
-                p = nulls.as_high(reached, chance)
-                rows.append((*family, number, level, len(masks), reached, chance.mean(), low, high, p))
+            if len(masks) > 1:
+                rows += [(*family, number, *row) for row in _agreement(masks, draws, seed)]
     return pd.DataFrame(rows, columns=list(AGREEMENT))
+
+
+def _agreement(masks: Cells, draws: int, seed: int) -> Iterator[tuple[object, ...]]:
+    """Of masks [S, P, K] the columns of `agreement` from level on, a row for each level."""
+    random = np.random.default_rng(seed_of("overlap", seed))
+    blocks = [_placed(masks, min(_BLOCK, draws - begin), random) for begin in range(0, draws, _BLOCK)]
+    for level in ("token", "cell"):
+        jaccard = float(_mean_jaccard(masks[None], level)[0])
+        chance = np.concatenate([_mean_jaccard(block, level) for block in blocks])
+        low, _, high = nulls.band(chance)
+        yield level, len(masks), jaccard, chance.mean(), low, high, nulls.as_high(jaccard, chance)
 
 
 def _families(subjects: Sequence[PromptRecord]) -> Iterator[tuple[tuple[object, ...], list[PromptRecord]]]:

@@ -32,6 +32,25 @@ _WHAT = {
 MARKED = 0.75
 #: Matrices that the study is about.
 MATRICES = tuple(_WHAT)
+# by the answer on shuffled labels, what makes a prompt low that is low in both readings
+_CAUSES = {
+    "yes": "and shuffled labels do not give it: confirmed, and due to the task.",
+    "no": "but shuffled labels give it too: confirmed, and due to training rather than to the task.",
+}
+_LOW_IN_USE = "Few directions do the work, but as a matrix it is no lower than noise, or hardly: low in use alone."
+_REFUTED = "What training added is of low rank neither in its spectrum nor to the model: refuted on this run."
+_UNCONFIRMED = "What training added is not of low rank in its spectrum, nor in every seed to the model: not confirmed."
+# by the answers on the spectrum and on the functional rank of the change: the answer on the whole
+_WHOLE: dict[tuple[Answer, Answer], tuple[Answer, str]] = {
+    ("yes", "no"): ("no", "Its spectrum is low, yet the model needs many directions: refuted where it counts."),
+    ("hardly", "yes"): ("hardly", _LOW_IN_USE),
+    ("no", "yes"): ("hardly", _LOW_IN_USE),
+    ("hardly", "no"): ("no", _REFUTED),
+    ("no", "no"): ("no", _REFUTED),
+    ("inconclusive", "no"): ("no", _REFUTED),
+    ("hardly", "inconclusive"): ("no", _UNCONFIRMED),
+    ("no", "inconclusive"): ("no", _UNCONFIRMED),
+}
 # of the verdicts, as `prunekit.analysis.ranks` has it
 _ALPHA = 0.01
 
@@ -69,11 +88,11 @@ def explained_by_start(verdicts: pd.DataFrame) -> Conclusion:
     row = one_row(verdicts, matrix="values", null="initialisation")
     if row is None:
         return unmeasured(question, "the rank of other starts")
-    sentence = f"the trained prompt has {_against(row, 'prompts fresh from the same initialiser')}"
+    sentence = f"the trained prompt has {_against(row, 'new prompts of the same initialiser')}"
     noise = one_row(verdicts, matrix="values", null="noise")
     if noise is not None and _lower(noise) != "yes":
         return Conclusion(
-            question, "no", f"There is nothing to explain, its rank is not shown to be markedly low; {sentence}."
+            question, "no", f"There is nothing to explain, its rank is not markedly low beyond chance; {sentence}."
         )
     match _lower(row):
         case "yes":
@@ -133,33 +152,15 @@ def _low_rank(conclusions: Sequence[Conclusion]) -> Conclusion:
     learned = answers[f"Is {_WHAT['change']} of lower rank than noise?"]
     used = answers[f"Is the functional rank of {_WHAT['change']} low?"]
     control = answers["Is the change of lower rank than that of training on shuffled labels?"]
-    match learned, used:
-        case "yes", "yes":
-            end = {
-                "yes": "and shuffled labels do not give it: confirmed, and due to the task.",
-                "no": "but shuffled labels give it too: confirmed, and due to training rather than to the task.",
-            }.get(control, "whether the task or training makes it so was not settled: confirmed as far as it goes.")
-            return Conclusion(question, "yes", f"What training added is low in its spectrum and to the model, {end}")
-        case "yes", "no":
-            sentence = "Its spectrum is low, yet the model needs many directions: refuted where it counts."
-            return Conclusion(question, "no", sentence)
-        case (("hardly" | "no"), "yes"):
-            sentence = (
-                "Few directions do the work, but as a matrix it is no lower than noise, or hardly: low in use alone."
-            )
-            return Conclusion(question, "hardly", sentence)
-        case (("hardly" | "no" | "inconclusive"), "no"):
-            sentence = (
-                "What training added is of low rank neither in its spectrum nor to the model: refuted on this run."
-            )
-            return Conclusion(question, "no", sentence)
-        case (("hardly" | "no"), "inconclusive"):
-            sentence = (
-                "What training added is not of low rank in its spectrum, nor in every seed to the model: not confirmed."
-            )
-            return Conclusion(question, "no", sentence)
-        case _:
-            return Conclusion(question, "inconclusive", "A part of the evidence is missing or undecided: open.")
+    if (learned, used) == ("yes", "yes"):
+        end = _CAUSES.get(
+            control, "whether the task or training makes it so was not settled: confirmed as far as it goes."
+        )
+        return Conclusion(question, "yes", f"What training added is low in its spectrum and to the model, {end}")
+    answer, sentence = _WHOLE.get(
+        (learned, used), ("inconclusive", "A part of the evidence is missing or undecided: open.")
+    )
+    return Conclusion(question, answer, sentence)
 
 
 def _lower(row: dict[str, Any]) -> Answer:

@@ -167,14 +167,17 @@ def verdicts(ranks: pd.DataFrame, *, of: str = "entropy", alpha: float = 0.01) -
         compared = pd.concat([compared, hardest.assign(null=ALL_NOISE)])
     rows = []
     for keys, seeds in compared.groupby([*OVER_SEEDS, "matrix", "measure", "null"], sort=False):
-        p = seeds["p"].dropna().to_numpy(dtype=float)
-        joined = float(stats.combine_pvalues(p, method="fisher").pvalue) if p.size else float("nan")
-        value, median = float(seeds["value"].mean()), float(seeds["median"].mean())
-        rows.append((
-            *keys, len(seeds), int((p <= alpha).sum()), value, median, value / median if median else float("nan"),
-            joined, joined <= alpha,
-        ))  # fmt: skip
+        rows.append((*keys, *_over_seeds(seeds, alpha)))
     return pd.DataFrame(rows, columns=list(VERDICTS))
+
+
+def _over_seeds(seeds: pd.DataFrame, alpha: float) -> tuple[Any, ...]:
+    """The columns of `verdicts` from seeds on, from a row for each seed."""
+    p = seeds["p"].dropna().to_numpy(dtype=float)
+    joined = float(stats.combine_pvalues(p, method="fisher").pvalue) if p.size else float("nan")
+    value, median = float(seeds["value"].mean()), float(seeds["median"].mean())
+    share = value / median if median else float("nan")
+    return len(seeds), int((p <= alpha).sum()), value, median, share, joined, joined <= alpha
 
 
 def groups(ranks: pd.DataFrame, control: pd.DataFrame, *, alpha: float = 0.01) -> pd.DataFrame:
@@ -200,13 +203,16 @@ def groups(ranks: pd.DataFrame, control: pd.DataFrame, *, alpha: float = 0.01) -
         if keys not in sides[1].index:
             continue
         true, shuffled = (np.asarray(side.loc[[keys]], dtype=float) for side in sides)
-        p = _lower(true, shuffled)
-        smallest = 1 / min(comb(true.size + shuffled.size, true.size), _MOST_SPLITS + 1)
-        difference = float(true.mean() - shuffled.mean())
-        rows.append((
-            *keys, true.size, shuffled.size, true.mean(), shuffled.mean(), difference, p, smallest, p <= alpha,
-        ))  # fmt: skip
+        rows.append((*keys, *_group(true, shuffled, alpha)))
     return pd.DataFrame(rows, columns=list(GROUPS))
+
+
+def _group(true: Floats, shuffled: Floats, alpha: float) -> tuple[Any, ...]:
+    """The columns of `groups` from seeds on, from the values of each side."""
+    p = _lower(true, shuffled)
+    smallest = 1 / min(comb(true.size + shuffled.size, true.size), _MOST_SPLITS + 1)
+    difference = float(true.mean() - shuffled.mean())
+    return true.size, shuffled.size, true.mean(), shuffled.mean(), difference, p, smallest, p <= alpha
 
 
 def _above_noise(singular: Floats, drawn: Floats, alpha: float) -> tuple[int, float, float]:

@@ -75,7 +75,7 @@ def pruning(
     The noise beside it wears the same mask, so that what dropped tokens and pieces take away by themselves is in it.
 
     Args:
-        subjects: of `tables.lineages`, rounds in any order.
+        subjects: of `tables.dense_and_pruned`, rounds in any order.
 
     Columns:
         `KEYS`; when: "pruned" (the values that the round started from, under the mask it trained) or "trained"; matrix,

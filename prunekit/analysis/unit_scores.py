@@ -20,6 +20,7 @@ from prunekit.analysis.subjects import KEYS
 from prunekit.pruning.scores import MEASURED_SCORES, SCORES, LeaveOneOut
 from prunekit.support.errors import DataError
 from prunekit.support.seeding import generator
+from prunekit.support.statistics import Floats
 
 UNIT = (*KEYS, "level", "token", "piece")
 #: Names of the scores, those that are measured last.
@@ -76,12 +77,17 @@ def beside(scores: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     facts = scores.drop_duplicates(list(UNIT))[[*UNIT, "kept", "norm", "dropped_in"]]
     table = facts.merge(wide, on=list(UNIT), how="left", sort=False)
     for kind in MEASURED:
-        of_kind = measured[measured["kind"] == kind].sort_values("examples", ascending=False, kind="stable")
-        of_kind = of_kind.drop_duplicates(list(UNIT)).rename(columns={"score": kind})
-        more = ["low", "high", "negative", "confirmed"] if kind == LeaveOneOut.name else []
-        table = table.merge(of_kind[[*UNIT, kind, *more]], on=list(UNIT), how="left", sort=False)
+        table = table.merge(_of_kind(measured, kind), on=list(UNIT), how="left", sort=False)
     columns = [*UNIT, "kept", "norm", "dropped_in", *KINDS, "low", "high", "negative", "confirmed"]
     return table.reindex(columns=columns).astype({"negative": "boolean", "confirmed": "boolean"})
+
+
+def _of_kind(measured: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """One measurement of each unit, that on the most examples, in a column named after its kind."""
+    of_kind = measured[measured["kind"] == kind].sort_values("examples", ascending=False, kind="stable")
+    of_kind = of_kind.drop_duplicates(list(UNIT)).rename(columns={"score": kind})
+    more = ["low", "high", "negative", "confirmed"] if kind == LeaveOneOut.name else []
+    return of_kind[[*UNIT, kind, *more]]
 
 
 def agreement(units: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
@@ -102,16 +108,7 @@ def agreement(units: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
         kinds = [kind for kind in KINDS if of_prompt[kind].notna().any()]
         for first, second in combinations(kinds, 2):
             both = of_prompt[[first, second]].dropna().to_numpy(dtype=float)
-            count = len(both)
-            if count < 3 or not np.ptp(both, axis=0).all():
-                spearman = kendall = (float("nan"),) * 4
-            else:
-                rho, tau = stats.spearmanr(both[:, 0], both[:, 1]), stats.kendalltau(both[:, 0], both[:, 1])
-                error = np.sqrt((1 + rho.statistic**2 / 2) / max(count - 3, 1))
-                spearman = (*_interval(rho.statistic, error, count, confidence), float(rho.pvalue))
-                error = np.sqrt(0.437 / max(count - 4, 1))
-                kendall = (*_interval(tau.statistic, error, count, confidence), float(tau.pvalue))
-            rows.append((*keys, first, second, count, *spearman, *kendall))
+            rows.append((*keys, first, second, len(both), *_correlations(both, confidence)))
     return pd.DataFrame(rows, columns=list(AGREEMENT))
 
 
@@ -172,6 +169,18 @@ def nearest_words(
                 float((vector - table[word]).norm()), float(apart.median()), began[token], "hint",
             ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(WORDS))
+
+
+def _correlations(pairs: Floats, confidence: float) -> tuple[float, ...]:
+    """Of pairs [N, 2]: Spearman's rho with its interval and p, then Kendall's tau with its own."""
+    count = len(pairs)
+    if count < 3 or not np.ptp(pairs, axis=0).all():
+        return (float("nan"),) * 8
+    rho, tau = stats.spearmanr(pairs[:, 0], pairs[:, 1]), stats.kendalltau(pairs[:, 0], pairs[:, 1])
+    rho_error = np.sqrt((1 + rho.statistic**2 / 2) / max(count - 3, 1))
+    tau_error = np.sqrt(0.437 / max(count - 4, 1))
+    spearman = (*_interval(rho.statistic, rho_error, count, confidence), float(rho.pvalue))
+    return (*spearman, *_interval(tau.statistic, tau_error, count, confidence), float(tau.pvalue))
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class Prepared:
         test: the encoded test split.
         plan: how prompts are trained.
         initialiser: makes the starting values of round 0.
-        fresh_initialiser: the same without a ticket that values are transferred from.
+        reinitialiser: the same without a ticket that values are transferred from.
         prompt_factory: makes a prompt of the method from such values.
         head: that of the ticket that the prompt starts from (--from), if any.
         digests: sha256 of model, data, task, and of the tickets that the prompt is made from.
@@ -65,7 +65,7 @@ class Prepared:
     test: Sequence[Encoded]
     plan: Plan
     initialiser: Initialiser
-    fresh_initialiser: Initialiser
+    reinitialiser: Initialiser
     prompt_factory: PromptFactory
     head: State | None
     digests: dict[str, str]
@@ -163,9 +163,9 @@ class Prepared:
             origin=origin,
         )
 
-    def fresh(self, ticket: Ticket) -> Values:
+    def new_values(self, ticket: Ticket) -> Values:
         """New starting values for a ticket, unlike those of its round 0 and without any transferred ones."""
-        return self._start(self.fresh_initialiser, "fresh", ticket.seed, ticket.round)
+        return self._start(self.reinitialiser, "fresh", ticket.seed, ticket.round)
 
     def _start(self, initialise: Initialiser, *names: object) -> Values:
         settings, draw = self.experiment.prompt, generator(*names)
@@ -216,7 +216,7 @@ def _assembled(
     """The resolved experiment with all that its prompts are made and trained with."""
     source = prompt_start.source(experiment.prompt, model)
     train, validation, test = rows
-    initialiser, fresh_initialiser, factory = _prompt_parts(experiment, model, task, rows, source, reused)
+    initialiser, reinitialiser, factory = _prompt_parts(experiment, model, task, rows, source, reused)
     model_digest, content = (reused.digests["model"], reused.content) if reused else _identified(model, task, splits)
     return Prepared(
         experiment=experiment,
@@ -227,7 +227,7 @@ def _assembled(
         test=test,
         plan=Plan(**experiment.training.model_dump(exclude={"keep"}), model_dropout=experiment.model.model_dropout),
         initialiser=initialiser,
-        fresh_initialiser=fresh_initialiser,
+        reinitialiser=reinitialiser,
         prompt_factory=factory,
         head=prompt_start.head(experiment.prompt, source, model.new_head(_fixed_choices(task))),
         digests={
@@ -251,9 +251,9 @@ def _prompt_parts(
     source: Ticket | None,
     reused: Prepared | None,
 ) -> tuple[Initialiser, Initialiser, PromptFactory]:
-    """Initialiser, fresh initialiser and factory of the prompts; those of `reused` where prompts start alike."""
+    """Initialiser, reinitialiser and factory of the prompts; those of `reused` where prompts start alike."""
     if reused and _starts_alike(reused.experiment, experiment):
-        return reused.initialiser, reused.fresh_initialiser, reused.prompt_factory
+        return reused.initialiser, reused.reinitialiser, reused.prompt_factory
     longest = reused.prompt_factory.options.input_tokens if reused else _longest(experiment, rows)
     factory = prompt_method.prompt_factory(experiment.prompt, model, rows[0], longest)
     initialiser = prompt_start.initialiser(experiment.prompt, model, task, source)

@@ -190,7 +190,7 @@ def _naming_settings(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _rewinding(prepared: Prepared) -> Rewinding:
     pruning = prepared.experiment.pruning
-    return Rewinding(pruning.rewind, pruning.dropped_as, prepared.fresh)
+    return Rewinding(pruning.rewind, pruning.dropped_as, prepared.new_values)
 
 
 def _prune(runner: RoundRunner, seeds: Sequence[int], keeps: Sequence[Keep]) -> list[Round]:

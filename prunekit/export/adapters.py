@@ -77,7 +77,7 @@ def _fetched(source: str, revision: str | None) -> Path:
 
     try:
         folder = snapshot_download(source, revision=revision, allow_patterns=[CONFIG, TENSORS, SIDE])
-    except Exception as error:  # the Hub client raises some ten kinds: offline, absent, gated, not a name
+    except Exception as error:  # the Hub client raises some ten kinds: offline, missing, gated, not a name
         raise DataError(
             f'adapter "{source}": no such folder, and not in the local cache; give the folder that holds {CONFIG}, or '
             "download it where there is a network (HF_HUB_OFFLINE unset)"

@@ -80,7 +80,7 @@ def read_hub(hub: Hub, revision: str | None) -> dict[str, Source]:
     )
     try:
         splits = datasets.load_dataset(hub.path, hub.name, revision=revision)
-    except Exception as error:  # datasets and the Hub client raise some ten kinds: offline, absent, renamed, gated
+    except Exception as error:  # datasets and the Hub client raise some ten kinds: offline, missing, renamed, gated
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
             f"cannot load the Hub data set {source}: {reason.rstrip('.')}; download it once with a network "

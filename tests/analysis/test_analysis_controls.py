@@ -17,7 +17,7 @@ ARMS = tuple(controls.LABELS)
 
 
 def table(reports):
-    """An arms table of {(task, arm): test of each seed}; NaN for a lineage that diverged."""
+    """An arms table of {(task, arm): test of each seed}; NaN for a seed that diverged."""
     rows = [
         {"task": task, "seed": seed, "arm": arm, "test": test, "validation": test - 0.1}
         for (task, arm), values in reports.items()
@@ -138,7 +138,7 @@ def test_a_scope_does_not_depend_on_the_others_nor_a_pair_on_other_arms():
     assert row(few, "all tasks", "random")["units_needed"] == 6
 
 
-def test_diverged_and_missing_lineages_drop_out_pair_by_pair():
+def test_diverged_and_missing_seeds_drop_out_pair_by_pair():
     reports = PAIR | {("a", "random"): [0.1, NAN, 0.3], ("a", "ticket"): [0.2, 0.4, float("inf"), 0.8, NAN, 1.2]}
     found = controls.compare(table(reports))
     assert row(found, "a", "dense-continued")["units"] == 4
@@ -293,7 +293,7 @@ def test_what_enough_seeds_say():
     assert said[2] == (
         "x: neither a difference nor equivalence within 0.01 is shown for dense continued; new prompt, as short."
     )
-    assert said[3] == "x: better than controls, yet not shown to be better than dense continued."
+    assert said[3] == "x: better than controls, yet inconclusive against dense continued."
 
 
 def test_what_is_said_of_equal_arms_and_of_arms_that_never_meet():

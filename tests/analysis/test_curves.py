@@ -88,7 +88,7 @@ def test_the_area_is_the_mean_metric_over_densities():
     assert one["low"] < one["area"] < one["high"]
 
 
-def test_a_flat_curve_loses_nothing_and_short_lineages_stay_out():
+def test_a_flat_curve_loses_nothing_and_seeds_that_ended_early_stay_out():
     table = rounds([0.9, 0.9, 0.9], [0.8, 0.8, 0.8], [0.1, 0.1])
     one = curves.area(table).iloc[0]
     assert (one["seeds"], one["difference"]) == (2, pytest.approx(0))

@@ -73,7 +73,7 @@ def test_whether_few_tokens_matter(table, wanted, said):
          "time, lowers the loss on validation, 1 of them on test too (by 0.100 nats at most)."),
         (beside(-0.2, -0.1, negative=[0, 1]), "inconclusive", "lowers the loss on validation, none of them on test"),
         (beside(-0.2, -0.004, negative=[0, 1], confirmed=[1]), "hardly", "(by 0.004 nats at most): beyond chance, but"),
-        (beside(0.5, -0.1), "no", "any one of 2 kept tokens is not shown"),
+        (beside(0.5, -0.1), "no", "No single one of 2 kept tokens lowers the loss beyond chance"),
         (beside(0.5, negative=[0]).assign(negative=pd.NA), "not measured", "leaving each token out"),
         (NOTHING, "not measured", "leaving each token out"),
     ],

@@ -83,9 +83,9 @@ def test_the_simulated_p_of_cells_agrees_with_the_exact_one():
     assert found["p"] == pytest.approx(stats.hypergeom.sf(3, 12, 6, 6), abs=0.01)
 
 
-def test_rounds_of_a_lineage_are_nested_and_have_no_p():
-    lineage = [subject(tokens(*range(8)), 0, 1), subject(tokens(*range(4)), 0, 2), subject(tokens(7, 8, 9), 0, 3)]
-    found = overlap.pairs(lineage)
+def test_rounds_of_a_seed_are_nested_and_have_no_p():
+    rounds = [subject(tokens(*range(8)), 0, 1), subject(tokens(*range(4)), 0, 2), subject(tokens(7, 8, 9), 0, 3)]
+    found = overlap.pairs(rounds)
     mine = found[found["level"] == "token"].set_index(["round", "other_round"])
     assert set(found["between"]) == {"rounds"}
     assert mine["nested"].to_dict() == {(1, 2): True, (1, 3): False, (2, 3): False}

@@ -238,8 +238,8 @@ def test_an_unknown_flag(capsys, tmp_path):
 
 
 def test_half_a_choice_of_model_and_task_is_refused(capsys, tmp_path):
-    assert 'no model is named for task "sst2": add --model' in refused(capsys, tmp_path, "prune", "--task=sst2")
-    assert 'no task is named for model "x": add --task' in refused(capsys, tmp_path, "prune", "--model=x")
+    assert 'task "sst2" needs a model: add --model' in refused(capsys, tmp_path, "prune", "--task=sst2")
+    assert 'model "x" needs a task: add --task' in refused(capsys, tmp_path, "prune", "--model=x")
 
 
 def test_a_device_that_is_not_there(prune):

@@ -165,7 +165,7 @@ def test_wrong_calls_end_in_one_line(job):
     model = tiny.frozen("gpt2").model
     for call, reason in [
         (lambda: pk.prune(model, None, **job), "its tokenizer"),
-        (lambda: pk.prune(model, tiny.tokenizer("gpt2")), "no task is named"),
+        (lambda: pk.prune(model, tiny.tokenizer("gpt2")), "needs a task: add --task"),
         (lambda: pk.prune(model, tiny.tokenizer("gpt2"), **job, keep_token=3), 'did you mean "keep_tokens"'),
         (lambda: pk.prune("no/such/model", None, **job), "no such folder"),
     ]:

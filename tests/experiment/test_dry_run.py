@@ -42,7 +42,7 @@ PAPER = {"token ratios": 10, "piece ratios": 9}  # of a prompt of 20 x 16, whose
         ({"grid": "full"}, False, {"all pairs": 100}),
         ({"grid": "token"}, False, {"token ratios": 10}),
         ({"grid": "piece"}, False, {"piece ratios": 10}),
-        # random, reversed, fresh and length, the last two in two rounds
+        # random, complement, reinit and short-prompt, the last two in two rounds
         ({}, True, PAPER | {"piece-only row": 9, "controls": 6}),
         ({"rewind": "init"}, True, PAPER | {"piece-only row": 9, "controls": 4}),
         ({"grid": "full"}, True, {"all pairs": 100, "controls": 6}),

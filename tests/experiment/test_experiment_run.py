@@ -150,7 +150,7 @@ def test_width_splits_seeds_into_cohorts_once(folder, tmp_path):
     assert any(line.startswith("resuming as the run began") for line in watch.lines)
 
 
-def test_a_lineage_that_diverges_ends_and_the_others_go_on(folder, tmp_path, monkeypatch):
+def test_a_seed_that_diverges_ends_and_the_others_go_on(folder, tmp_path, monkeypatch):
     real = experiment.prepare if hasattr(experiment, "prepare") else prepare
     prepared = real(tiny.experiment("gpt2", folder, seeds=2))
     dense = type(prepared).dense

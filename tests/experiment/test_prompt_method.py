@@ -55,8 +55,8 @@ def check_pruning(prepared, out, monkeypatch, controls, tokens):
     made = experiment.run(prepared, out, tiny.Quiet(), controls=controls)
     before = tiny.contents(made.path)
     table = made.results()
-    lineage = table[(table["arm"] == "") & (table["stage"] != "untrained")]
-    assert list(lineage["tokens"]) == tokens
+    rounds = table[(table["arm"] == "") & (table["stage"] != "untrained")]
+    assert list(rounds["tokens"]) == tokens
     assert set(table["status"]) == {"done"}
     for place in made.tickets():
         ticket = open_ticket(made.folder(place))

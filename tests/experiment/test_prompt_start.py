@@ -108,11 +108,11 @@ def test_the_ticket_may_have_other_pieces(folder, tmp_path):
     assert torch.equal(values(ready(folder, init_from=tmp_path / "one.safetensors"), 0), by_hand().state["values"])
 
 
-def test_fresh_values_are_not_those_of_the_ticket(folder, tmp_path):
+def test_new_values_are_not_those_of_the_ticket(folder, tmp_path):
     save_ticket(by_hand(), tmp_path / "one.safetensors")
     prepared = ready(folder, init_from=tmp_path / "one.safetensors")
-    fresh = prepared.fresh(replace(prepared.dense(0), round=1)).state["values"]
-    assert not torch.equal(fresh, values(prepared, 0))
+    redrawn = prepared.new_values(replace(prepared.dense(0), round=1)).state["values"]
+    assert not torch.equal(redrawn, values(prepared, 0))
 
 
 # ---- refused

@@ -438,7 +438,7 @@ def test_prune_goes_on_from_an_imported_prompt(run, folder, tmp_path):
     assert dense.mask.tokens == given.mask.tokens == 2
     assert prepared.dense(1).state["values"].equal(dense.state["values"])
     assert prepared.id != prepare(tiny.experiment("gpt2", folder, rounds=1, prompt_tokens=2, keep_tokens=1)).id
-    assert not prepared.fresh(dense).state["values"].equal(dense.state["values"])
+    assert not prepared.new_values(dense).state["values"].equal(dense.state["values"])
 
 
 def test_a_head_comes_along_with_from(folder, tmp_path):
@@ -449,7 +449,7 @@ def test_a_head_comes_along_with_from(folder, tmp_path):
         tiny.experiment("bert", folder, rounds=1, from_=path, prompt_tokens=None, position="first", keep_tokens=1)
     )
     assert prepared.dense(0).head["weight"].equal(load_ticket(path).head["weight"])
-    assert not prepared.fresh(prepared.dense(0)).head["weight"].any()
+    assert not prepared.new_values(prepared.dense(0)).head["weight"].any()
 
 
 def test_from_refuses_what_contradicts_it(folder, tmp_path):

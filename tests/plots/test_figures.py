@@ -16,18 +16,20 @@ import pytest
 import tiny
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from prunekit.plots.picture import LackingError, opened, suffix_of, unfinished
 from roots import ROOT
 
+from prunekit.cli import main
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
-from prunekit.plots import __main__ as everything
-from prunekit.plots import command, style
-from prunekit.plots.catalog import PICTURES
+from prunekit.plots import style
+from prunekit.plots.catalog import FIGURES
+from prunekit.plots.drawing import draw_figures, runs_and_names, write_figures
+from prunekit.plots.figure import LackingError
+from prunekit.plots.run_choice import opened, unfinished
 from prunekit.support.errors import ArtifactError, ConfigError
 
-BY_NAME = {picture.name: picture for picture in PICTURES}
-every_picture = pytest.mark.parametrize("picture", PICTURES, ids=list(BY_NAME))
+BY_NAME = {figure.name: figure for figure in FIGURES}
+every_figure = pytest.mark.parametrize("picture", FIGURES, ids=list(BY_NAME))
 
 
 def table_for(picture):
@@ -66,14 +68,14 @@ def test_there_is_a_table_and_a_module_for_each_figure():
     assert all((ROOT / "prunekit" / "plots" / f"{name}.py").is_file() for name in BY_NAME)
 
 
-@every_picture
+@every_figure
 def test_draw_gives_back_the_axes_that_it_was_given(picture):
     with style.look():
         axes = Figure().add_subplot()
         assert picture.draw(table_for(picture), axes) is axes
 
 
-@every_picture
+@every_figure
 def test_a_figure_leaves_its_table_as_it_was(picture):
     table = table_for(picture)
     drawn(picture, table)
@@ -82,9 +84,10 @@ def test_a_figure_leaves_its_table_as_it_was(picture):
 
 BYTES = """
 import hashlib, figure_tables, sys
-from prunekit.plots.catalog import BY_NAME
+from prunekit.plots.catalog import FIGURES
+by_name = {figure.name: figure for figure in FIGURES}
 for name, suffix in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
-    found = BY_NAME[name].render(figure_tables.MADE[name](), suffix, 1)
+    found = by_name[name].render(figure_tables.MADE[name](), suffix, 1)
     print(name, suffix, hashlib.sha256(found).hexdigest())
 """
 
@@ -101,14 +104,14 @@ def test_another_process_with_another_hash_seed_gives_the_same_bytes(names):
     assert done.stdout.splitlines() == here
 
 
-@every_picture
+@every_figure
 def test_no_date_and_no_version_is_written(picture):
-    for suffix in style.SUFFIXES if picture is PICTURES[-1] else ("svg",):
+    for suffix in style.SUFFIXES if picture is FIGURES[-1] else ("svg",):
         content = rendered(picture.name, suffix)
         assert not re.search(rb"20[2-9]\d-\d\d-\d\d|D:20\d\d|[Mm]atplotlib v|Software|CreationDate", content), suffix
 
 
-@every_picture
+@every_figure
 @pytest.mark.parametrize("columns", [1, 2])
 def test_a_figure_is_as_wide_as_its_columns(picture, columns):
     assert drawn_once(picture.name, columns).figure.get_figwidth() == style.WIDTHS[columns]
@@ -116,7 +119,7 @@ def test_a_figure_is_as_wide_as_its_columns(picture, columns):
     assert float(svg.get("width").removesuffix("pt")) == pytest.approx(72 * style.WIDTHS[1], abs=0.01)
 
 
-@every_picture
+@every_figure
 @pytest.mark.parametrize("columns", [1, 2])
 def test_no_text_leaves_the_picture_and_no_two_labels_overlap(picture, columns):
     axes = drawn_once(picture.name, columns)
@@ -129,7 +132,7 @@ def test_no_text_leaves_the_picture_and_no_two_labels_overlap(picture, columns):
         assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
 
 
-@every_picture
+@every_figure
 def test_no_text_is_smaller_than_six_points(picture):
     figure = drawn_once(picture.name).figure
     sizes = [one.get_fontsize() for one in figure.findobj(matplotlib.text.Text) if one.get_text()]
@@ -148,7 +151,7 @@ def test_the_users_own_style_neither_changes_a_figure_nor_is_changed(picture):
 def test_no_figure_is_left_to_pyplot():
     from matplotlib._pylab_helpers import Gcf
 
-    for picture in PICTURES:
+    for picture in FIGURES:
         rendered(picture.name, "svg")
     assert not Gcf.get_all_fig_managers()
 
@@ -156,35 +159,29 @@ def test_no_figure_is_left_to_pyplot():
 HOSTILE = "$\\frac{1$ <script>alert(1)</script> \x00\x1b[31m & 漢字 " + "x" * 80
 
 
-@every_picture
+@every_figure
 def test_a_strangers_name_is_text_and_nothing_else(picture):
     table = table_for(picture)
     for name in {"task", "scope", "metric"} & set(table):
         table[name] = HOSTILE
     root = ElementTree.fromstring(picture.render(table, "svg", note=f"{HOSTILE} \ud800"))
     assert not [one for one in root.iter() if one.tag.endswith("script")]
-    if picture is PICTURES[-1]:
+    if picture is FIGURES[-1]:
         assert picture.render(table, "pdf", note=HOSTILE)
 
 
-@every_picture
+@every_figure
 def test_the_names_inside_two_figures_of_one_page_differ(picture):
     def names(one):
         return set(re.findall(r' id="([^"]+)"', rendered(one.name, "svg").decode()))
 
     assert len(names(picture)) > 10
-    assert not names(picture) & set().union(*(names(other) for other in PICTURES if other is not picture))
+    assert not names(picture) & set().union(*(names(other) for other in FIGURES if other is not picture))
 
 
 def test_a_note_stands_in_the_picture():
     picture = BY_NAME["density_curve"]
     assert "seed 4" in texts(picture.render(table_for(picture), "svg", note="r: prune-1 lacks round 3 of seed 4"))
-
-
-def test_a_suffix_that_no_figure_has_is_refused():
-    assert suffix_of(Path("a.PNG")) == "png"
-    with pytest.raises(ConfigError, match=r'--out a.jpg: a figure ends in .svg, .pdf, .png, not in ".jpg"'):
-        suffix_of(Path("a.jpg"))
 
 
 # ---- on runs
@@ -198,57 +195,83 @@ def pruned(tmp_path_factory):
     return experiment.run(prepare(settings), folder / "runs", tiny.Quiet()).path
 
 
-def run(*arguments, main=None):
-    """(exit code, what it raised) of a command."""
+def figures(*arguments):
+    """The exit code of `prunekit figures`."""
     with pytest.raises(SystemExit) as stopped:
-        main(list(arguments))
+        main.main(["figures", *map(str, arguments)])
     return stopped.value.code
 
 
-def all_of(*arguments):
-    return run("all", *map(str, arguments), main=lambda given: command.run(everything.app, "python -m figures", given))
-
-
 def test_all_draws_what_a_run_allows_and_names_the_commands_for_the_rest(pruned, tmp_path, capsys):
-    assert all_of(pruned, "--out", tmp_path / "out") == 0
+    assert figures(pruned, "--out", tmp_path / "out") == 0
     said = capsys.readouterr()
     lacks = {line.split(":")[0]: line for line in said.out.splitlines() if ": not drawn: " in line}
-    there = {path.stem for path in (tmp_path / "out").iterdir()}
-    assert there | set(lacks) == set(BY_NAME) and not there & set(lacks)
-    assert {"density_curve", "token_map", "spectrum", "rank_while_training", "functional_rank", "cost"} <= there
+    drawn = {path.stem for path in (tmp_path / "out").iterdir()}
+    assert drawn | set(lacks) == set(BY_NAME) and not drawn & set(lacks)
+    assert {"density_curve", "token_map", "spectrum", "rank_while_training", "functional_rank", "cost"} <= drawn
     assert "--kind leave-one-out" in lacks["importance"] and "--controls" in lacks["controls"]
-    for name in there:
+    for name in drawn:
         assert (tmp_path / "out" / f"{name}.svg").stat().st_size < 100_000
         assert len(pd.read_csv(tmp_path / "out" / f"{name}.csv"))
     assert said.err == ""
 
 
-def test_a_figure_alone_is_written_beside_its_table(pruned, tmp_path, capsys):
-    out = tmp_path / "map.png"
-    assert run(str(pruned), "--out", str(out), "--seed", "1", main=lambda a: command.main(BY_NAME["token_map"], a)) == 0
-    assert out.read_bytes().startswith(b"\x89PNG")
-    assert set(pd.read_csv(tmp_path / "map.csv")["seed"]) == {1}
-    assert f"written to {out}" in capsys.readouterr().out
+def test_a_named_figure_is_written_beside_its_table(pruned, tmp_path, capsys):
+    assert figures(pruned, "token_map", "--out", tmp_path, "--suffix", "png", "--seed", "1") == 0
+    assert (tmp_path / "token_map.png").read_bytes().startswith(b"\x89PNG")
+    assert set(pd.read_csv(tmp_path / "token_map.csv")["seed"]) == {1}
+    assert f"written to {tmp_path / 'token_map.png'}" in capsys.readouterr().out
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_named_figure_that_a_run_does_not_allow_is_an_error(pruned, tmp_path, capsys):
+    assert figures(pruned, "cost", "importance", "--out", tmp_path / "out") == 1
+    assert "--kind leave-one-out" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words, says, code", [
+    (["nowhere"], '"nowhere" is neither a run directory nor a figure; known: controls, cost', 2),
+    (["spektrum"], 'did you mean "spectrum"?', 2),
+    (["cost"], "name a run directory before the figures cost", 2),
+    ([], "Missing argument", 2),
+    (["."], "not a run directory", 1),
+    ([".", "--columns", "3"], "--columns", 2),
+    ([".", "--suffix", "jpg"], "--suffix jpg: use one of svg, pdf, png", 2),
+])  # fmt: skip
+def test_what_cannot_be_drawn_ends_in_one_line(words, says, code, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert figures(*words) == code
+    said = capsys.readouterr()
+    assert says in said.err and said.err.count("\n") == 1 and said.out == ""
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_seed_that_is_not_there_is_named(pruned, tmp_path, capsys):
-    given = [str(pruned), "--out", str(tmp_path / "x.svg"), "--seed", "9"]
-    assert run(*given, main=lambda a: command.main(BY_NAME["token_map"], a)) == 2
+    assert figures(pruned, "token_map", "--out", tmp_path, "--seed", "9") == 2
     assert "--seed 9" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("given, words", [
-    (["nowhere"], "not a run directory"),
-    ([], "Missing argument"),
-    (["nowhere", "--columns", "3"], "--columns"),
-])  # fmt: skip
-def test_what_cannot_be_drawn_ends_in_one_line(given, words, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert run(*given, main=lambda a: command.main(BY_NAME["spectrum"], a)) in (1, 2)
-    said = capsys.readouterr()
-    assert words in said.err and said.err.count("\n") == 1 and said.out == ""
-    assert not list(tmp_path.iterdir())
+def test_a_folder_that_is_called_like_a_figure_is_named_by_its_path():
+    assert runs_and_names([".", "cost", "./"]) == ([Path(), Path()], ["cost"])
+
+
+def test_the_library_draws_and_returns_and_only_then_writes(pruned, tmp_path, capsys):
+    drawings = draw_figures([pruned], ["cost", "spectrum"], columns=2)
+    assert [(one.figure.name, one.content[:5]) for one in drawings.drawn] == [
+        ("cost", b"<?xml"),
+        ("spectrum", b"<?xml"),
+    ]
+    with pytest.raises(ConfigError, match=r'no figure is called "costs"; did you mean "cost"\?'):
+        draw_figures([pruned], ["costs"])
+    (tmp_path / "spectrum.svg").write_text("the user's")
+    with pytest.raises(ConfigError, match=r"spectrum\.svg: is there already"):
+        write_figures(drawings, tmp_path, suffix="svg")
+    assert [path.name for path in tmp_path.iterdir()] == ["spectrum.svg"]
+    paths = write_figures(drawings, tmp_path, suffix="svg", overwrite=True)
+    assert [path.read_bytes() for path in paths] == [drawing.content for drawing in drawings.drawn]
+    assert capsys.readouterr().out == ""
 
 
 def test_a_run_named_twice_is_refused(pruned):
@@ -266,19 +289,19 @@ def copied(pruned, tmp_path):
 def test_a_damaged_run_is_named_and_nothing_is_drawn(copied, tmp_path, capsys):
     path = next(copied.glob("prune-*/seed=1/round=02/scores.safetensors"))
     path.write_bytes(path.read_bytes()[:-1] + b"\x07")
-    assert all_of(copied, "--out", tmp_path / "out") == 1
+    assert figures(copied, "--out", tmp_path / "out") == 1
     said = capsys.readouterr()
     assert "scores.safetensors: damaged" in said.err and said.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_a_half_finished_run_is_drawn_with_a_note_in_every_picture(copied, tmp_path, capsys):
+def test_a_half_finished_run_is_drawn_with_a_note_in_every_figure(copied, tmp_path, capsys):
     import shutil
 
     for path in copied.glob("prune-*/seed=*/round=02"):
         shutil.rmtree(path)
     assert unfinished(opened([copied]))
-    assert all_of(copied, "--out", tmp_path / "out") == 0
+    assert figures(copied, "--out", tmp_path / "out") == 0
     assert "unfinished: " in capsys.readouterr().err
     for path in (tmp_path / "out").glob("*.svg"):
         assert "copy: " in texts(path.read_bytes()), path.name
@@ -297,11 +320,3 @@ def test_several_runs_go_into_one_figure_but_for_those_of_one_prompt(pruned, cop
 def test_a_folder_that_is_no_run_is_an_artifact_error(tmp_path):
     with pytest.raises(ArtifactError, match="not a run directory"):
         opened([tmp_path])
-
-
-def test_the_command_answers_outside_pytest(forks, pruned, tmp_path):
-    code = "import runpy; runpy.run_module('prunekit.plots.cost', run_name='__main__')"
-    done = forks.run([pruned, "--out", tmp_path / "c.pdf", "--columns", "2"], tmp_path / "process", code=code)
-    assert done.code == 0, done.said
-    assert "c.pdf" in done.wrote
-    assert (tmp_path / "c.pdf").read_bytes().startswith(b"%PDF")

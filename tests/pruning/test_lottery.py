@@ -174,13 +174,13 @@ class DivergingLearn(FakeLearn):
 
 
 @pytest.mark.parametrize("rewind", ["trained", "init", 5])
-def test_a_lineage_that_diverged_ends_and_the_other_goes_on_unchanged(rewind):
+def test_a_seed_that_diverged_ends_and_the_other_goes_on_unchanged(rewind):
     whole, cut = run(rewind), run(rewind, DivergingLearn(1))
     assert [[t.seed for t in made.tickets] for made in cut] == [[0, 1], [0, 1], [1], [1]]
     for made, wanted in zip(cut, whole, strict=True):
         assert ticket_bytes(made.tickets[-1]) == ticket_bytes(wanted.tickets[-1])
 
 
-def test_when_every_lineage_has_diverged_the_search_ends():
+def test_when_every_seed_has_diverged_the_search_ends():
     rounds = list(find_tickets([dense(0)], KEEPS, DivergingLearn(1), Rewinding("trained")))
     assert [made.number for made in rounds] == [0, 1]

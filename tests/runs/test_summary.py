@@ -56,7 +56,7 @@ def test_where_nothing_pruned_is_good_enough_dense_stays_and_the_sentence_says_s
     assert summary.sentence(best, rounds[0], "accuracy", 0.01).startswith("No pruned ticket stayed within 0.01")
 
 
-def test_a_round_that_lost_a_lineage_is_not_the_best():
+def test_a_round_that_lost_a_seed_is_not_the_best():
     rows = [
         *DENSE,
         ("prune-a", 1, 0, 8, 0.9, 0.9, "done"),

@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 import tiny
 from sweeps import of_text
+from test_html import PAYLOADS, Reader
 from test_mutations_elsewhere import CONFIG, SIDE, TENSORS, foreign
-from test_page import PAYLOADS, Reader
 from test_report_browser import silent, tab  # noqa: F401 (a fixture)
 from test_security import Bomb, harmless, malicious, opened, payloads  # noqa: F401 (two fixtures)
 from tiny import call
 
 from prunekit import export
 from prunekit.experiment.sweep.jobs import Outcome
+from prunekit.experiment.sweep.sweep import SweepResult
 from prunekit.export import TicketInfo
 from prunekit.export.card import card
 from prunekit.plots.report import sweep_page
@@ -202,7 +203,7 @@ def hostile_sweep(folder, text):
     short = [found.values(one) | {"metric": text, "seeds": 1, "stopped": 0} for one in found.experiments]
     table = pd.DataFrame([{"directory": text, "stage": text, "arm": text, "status": text, f"test_{text}": 0.5}])
     failed = [Outcome("k", text, failed=f"ValueError: {text}")]
-    return sweep_page.html(text, found, short, table, failed)
+    return sweep_page.html(SweepResult(text, found, tuple(short), table, tuple(failed), folder))
 
 
 def test_a_hostile_sweep_stays_text(tmp_path):

@@ -7,7 +7,7 @@ import tiny
 
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.run import run
-from prunekit.plots.report import found
+from prunekit.plots.report.caveats import caveats
 from prunekit.tasks import Example, Splits
 from prunekit.tasks.duplicates import duplicates, sentences
 
@@ -72,7 +72,7 @@ def test_overlap_is_said_when_a_run_is_prepared_and_written_down_for_the_report(
     assert "note: 2 rows have the text of another row and another label" in said
     made = run(prepare(asked), folder / "runs", tiny.Quiet(), prune=False)
     assert made.settings()["duplicates"] == {"test in train": 1, "contradicting": 2}
-    warned = found.warnings(made, made.results(), 0.01, [])
+    warned = caveats(made, made.results(), 0.01, [])
     assert "1 of 13 test rows is also in train (same text, whatever the label)." in warned
 
 

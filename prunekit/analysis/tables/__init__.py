@@ -9,7 +9,7 @@ from prunekit.analysis.tables.gaps import gaps
 from prunekit.analysis.tables.logs import logs
 from prunekit.analysis.tables.measured import measured
 from prunekit.analysis.tables.predictions import predictions
-from prunekit.analysis.tables.prompts import lineages, snapshots, subjects
+from prunekit.analysis.tables.prompts import dense_and_pruned, snapshots, subjects
 from prunekit.analysis.tables.rounds import rounds
 from prunekit.analysis.tables.run_columns import opened, prunings
 from prunekit.analysis.tables.scores import scores
@@ -18,9 +18,9 @@ from prunekit.analysis.tables.trials import trial_curves, trials
 __all__ = [
     "ARM_COLUMNS",
     "arms",
+    "dense_and_pruned",
     "gaps",
     "joined",
-    "lineages",
     "logs",
     "measured",
     "opened",

@@ -38,7 +38,7 @@ def subjects(run: RunReader, stage: str = "", arm: str | None = "ticket") -> lis
     return records
 
 
-def lineages(run: RunReader, stage: str) -> list[PromptRecord]:
+def dense_and_pruned(run: RunReader, stage: str) -> list[PromptRecord]:
     """The dense prompts of a run, and what a pruning or search made of them, by round and seed.
 
     Raises:

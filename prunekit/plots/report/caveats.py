@@ -36,7 +36,7 @@ def caveats(run: RunReader, results: pd.DataFrame, tolerance: float, gaps: list[
     if len(stopped):
         first = stopped.iloc[0]
         lines.append(
-            f"{len(stopped)} lineage(s) diverged and are left out of all means; the first is seed {first['seed']} in "
+            f"{len(stopped)} training(s) diverged and are left out of all means; the first is seed {first['seed']} in "
             f"round {first['round']}: {first['reason']}."
         )
     learning = summary.not_learning(results, metric)

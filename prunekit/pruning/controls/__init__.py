@@ -46,12 +46,10 @@ def train_controls(
     diverged: set[ControlKey] = set()
     for number in range(max((target.ticket.round for target in pruned), default=0) + 1):
         tickets = {
-            (control.name, target.ticket.seed): control.next(
-                target, dense, last.get((control.name, target.ticket.seed)), number, rewinding
-            )
+            key: control.next(target, dense, last.get(key), number, rewinding)
             for target in pruned
             for control in controls_of(target, number, rewinding)
-            if control.name not in without and (control.name, target.ticket.seed) not in diverged
+            if control.name not in without and (key := (control.name, target.ticket.seed)) not in diverged
         }
         for key, result in (train(tickets) if tickets else {}).items():
             last[key] = tickets[key], result

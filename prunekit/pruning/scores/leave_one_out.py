@@ -66,9 +66,7 @@ class LeaveOneOut(MeasuredScore):
         whole = evaluate([mask.piece], lambda count: None)
         parts = evaluate([*(mask.piece & ~cells_of(mask, units))], tick)
         losses, chosen = (values[0] for values in whole)
-        without = []
-        for of_whole, of_parts in zip((losses, chosen), parts, strict=True):
-            table = of_whole.repeat(*units.shape, 1)
-            table[units] = of_parts
-            without.append(table)
-        return Ablation(losses, chosen, *without)
+        tables = [values.repeat(*units.shape, 1) for values in (losses, chosen)]
+        for table, values in zip(tables, parts, strict=True):
+            table[units] = values
+        return Ablation(losses, chosen, *tables)

@@ -44,7 +44,7 @@ class Made:
         self.run.commit([Files(RunKey(stage, seed, number), content, {"seconds": 1.0})])
         return self
 
-    def lineage(self, arm, *steps, first=1, **more):
+    def train(self, arm, *steps, first=1, **more):
         """Rounds of an arm that made so many updates each; what is given holds for the last."""
         for number, made in enumerate(steps, start=first):
             last = number == first + len(steps) - 1
@@ -78,9 +78,9 @@ def test_base_lines_and_dense(tmp_path):
 
 def test_updates_by_hand_where_values_are_handed_on(tmp_path):
     made = Made(tmp_path).add("", 0, steps=10)
-    made.lineage("", 7, 5, tokens=2, density=0.25, test=0.9)
-    made.lineage("random", 6, 4).lineage("dense-continued", 10, 9)
-    made.lineage("reinit", 8, 2, 1, first=0)
+    made.train("", 7, 5, tokens=2, density=0.25, test=0.9)
+    made.train("random", 6, 4).train("dense-continued", 10, 9)
+    made.train("reinit", 8, 2, 1, first=0)
     found = tables.arms(made.run, STAGE)
     assert {arm: row(found, arm)["updates"] for arm in ("ticket", "random", "dense-continued", "reinit")} == {
         "ticket": 10 + 7 + 5, "random": 10 + 6 + 4, "dense-continued": 10 + 10 + 9, "reinit": 8 + 2 + 1,
@@ -93,7 +93,7 @@ def test_updates_by_hand_where_values_are_handed_on(tmp_path):
 def test_updates_by_hand_where_each_round_restarts(rewind, before, tmp_path):
     """The values of a round that was rewound to step 4 have seen 4 updates of the dense round and their own."""
     made = Made(tmp_path).add("", 0, steps=10)
-    made.lineage("", 7, 5, rewind=rewind)
+    made.train("", 7, 5, rewind=rewind)
     made.add(f"{STAGE}/random", 2, steps=6, rewind=rewind).add(f"{STAGE}/short-prompt", 2, steps=3, rewind="reinit")
     found = tables.arms(made.run, STAGE)
     assert row(found, "ticket")["updates"] == before + 5
@@ -115,11 +115,11 @@ def test_seeds_are_lineages_of_their_own(tmp_path):
 
 def test_a_lineage_that_did_not_come_to_its_end_has_no_metric(tmp_path):
     made = Made(tmp_path).add("", 0)
-    made.lineage("", 7, 5)
-    made.lineage("random", 3, status="diverged", test=None)  # stopped on the way
-    made.lineage("complement", 3, 2, status="diverged", test=None)  # stopped in the last round
-    made.lineage("short-prompt", 3, test=0.9)  # its last round is still to come
-    made.lineage("reinit", 4, first=0, status="diverged", test=None)
+    made.train("", 7, 5)
+    made.train("random", 3, status="diverged", test=None)  # stopped on the way
+    made.train("complement", 3, 2, status="diverged", test=None)  # stopped in the last round
+    made.train("short-prompt", 3, test=0.9)  # its last round is still to come
+    made.train("reinit", 4, first=0, status="diverged", test=None)
     found = tables.arms(made.run, STAGE)
     for arm, updates in (("random", 13), ("complement", 15), ("short-prompt", 13), ("reinit", 4)):
         one = row(found, arm)

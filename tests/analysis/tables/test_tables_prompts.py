@@ -40,18 +40,18 @@ def test_the_dense_prompts_are_as_they_were_kept(made):
 
 def test_pruned_prompts_start_where_the_round_before_ended_and_come_from_the_dense_start(made):
     run, prepared = made
-    lineage = tables.lineages(run, prepared.stage)
-    assert [(one.keys["round"], one.keys["seed"], one.keys["arm"]) for one in lineage] == [
+    prompts = tables.dense_and_pruned(run, prepared.stage)
+    assert [(one.keys["round"], one.keys["seed"], one.keys["arm"]) for one in prompts] == [
         (0, 0, "dense"), (0, 1, "dense"), (1, 0, "ticket"), (1, 1, "ticket"), (2, 0, "ticket"), (2, 1, "ticket"),
     ]  # fmt: skip
-    by = {(one.keys["round"], one.keys["seed"]): one for one in lineage}
+    by = {(one.keys["round"], one.keys["seed"]): one for one in prompts}
     for seed in (0, 1):
         for number in (1, 2):
             assert torch.equal(by[number, seed].start, by[number - 1, seed].values)
             assert torch.equal(by[number, seed].origin, by[0, seed].start)
         assert by[2, seed].mask.tokens == 2
         assert by[2, seed].matrix("values").shape == (2, tiny.WIDTH)
-    assert training.pruning(lineage, draws=9)["value"].notna().all()
+    assert training.pruning(prompts, draws=9)["value"].notna().all()
 
 
 def test_new_values_come_from_their_own_start(made):

@@ -1,21 +1,24 @@
-"""Run directories to a page, and the `test` verb."""
+"""Run directories to a page, and the `report` verb."""
 
 import contextlib
 import io
 import shutil
+from collections import Counter
 
 import pytest
 import tiny
+from long_run import long_run
 from small import SHUFFLED_RUN, SMALL_RUN
-from test_page import Reader
+from test_html import Reader
 
 import prunekit.plots.catalog
 from prunekit.cli import main
 from prunekit.experiment import run
 from prunekit.experiment.prepare import prepare
 from prunekit.plots import controls, density_curve, functional_rank
-from prunekit.plots.report import build, page
+from prunekit.plots.report import build, html
 from prunekit.runs.run import Run
+from prunekit.support import reading
 from prunekit.support.errors import ArtifactError, ConfigError
 
 pytestmark = pytest.mark.gate
@@ -26,12 +29,25 @@ def whole():
     return build.build([SMALL_RUN], 0.01)
 
 
+@pytest.fixture
+def opened(monkeypatch):
+    """How often each file is opened by the one reader of files."""
+    counts, really_open = Counter(), reading._open
+
+    def count(path, root):
+        counts[path] += 1
+        return really_open(path, root)
+
+    monkeypatch.setattr(reading, "_open", count)
+    return counts
+
+
 @pytest.fixture(scope="module")
 def few():
     """Three figures instead of all, where a test looks at none of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            prunekit.plots.catalog, "PICTURES", tuple(one.PICTURE for one in (density_curve, controls, functional_rank))
+            prunekit.plots.catalog, "FIGURES", tuple(one.FIGURE for one in (density_curve, controls, functional_rank))
         )
         yield
 
@@ -85,11 +101,21 @@ def answers_of(made, place=0):
 
 def test_every_part_is_there_in_order(whole):
     (section,) = whole.sections
-    assert dict(section.asked)["Task"] == "testbed/alike-mood"
-    assert section.found[0].startswith("The dense prompt")
+    assert dict(section.request)["Task"] == "testbed/alike-mood"
+    assert section.findings[0].startswith("The dense prompt")
     titles = [one.title for one in section.blocks]
     wanted = ("Rounds of prune-", "Density", "Controls", "Is the learned prompt", "Which tokens", "Settings")
     assert [title for title, start in zip(titles, wanted, strict=True) if not title.startswith(start)] == []
+
+
+def test_a_report_of_44_rounds_opens_each_file_once(few, opened, tmp_path, no_flushing):
+    run = long_run(SMALL_RUN, tmp_path / "run", seeds=4, rounds=10)
+    files = {path for path in run.path.rglob("*") if path.is_file() and path.name not in (".lock", ".holder")}
+    opened.clear()
+    page = build.build([run.path], 0.01)
+    assert opened == dict.fromkeys(files, 1)
+    assert len(run.rounds()) == 44
+    assert len(block(page, "Rounds of").tables[1].rows) == 44
 
 
 def test_the_rounds_are_those_of_the_run(whole):
@@ -97,7 +123,7 @@ def test_the_rounds_are_those_of_the_run(whole):
     results = Run(SMALL_RUN).results()
     dense = results[(results["stage"] == "") & (results["round"] == 0)]
     labels = [column.label for column in means.columns]
-    assert means.rows[0][labels.index("report")].key == pytest.approx(dense["test_accuracy"].mean())
+    assert means.rows[0][labels.index("test")].key == pytest.approx(dense["test_accuracy"].mean())
     finished = results[results["stage"].str.fullmatch("(prune-.*)?")]
     assert len(seeds.rows) == len(finished)
 
@@ -144,12 +170,12 @@ def test_settings_and_environment_are_whole(whole):
 
 
 def test_the_same_run_gives_the_same_bytes(few):
-    first, second = (page.render(build.build([SHUFFLED_RUN], 0.01)) for _ in range(2))
+    first, second = (html.render(build.build([SHUFFLED_RUN], 0.01)) for _ in range(2))
     assert first == second
 
 
 def test_the_page_is_small_and_needs_nothing_else(whole):
-    text = page.render(whole)
+    text = html.render(whole)
     assert len(text.encode()) < 5 * 2**20
     assert "://" not in text
     read = Reader(text)
@@ -179,7 +205,7 @@ def test_several_runs_have_a_section_each_and_one_comparison(few, controlled, tm
     assert [section.anchor for section in made.sections] == ["run-1", "run-2"]
     (across,) = made.across
     assert across.tables[0].caption.startswith("all tasks")
-    text = page.render(made)
+    text = html.render(made)
     ids = [attributes["id"] for _, attributes in Reader(text).found if "id" in attributes]
     assert len(ids) == len(set(ids))
 
@@ -202,8 +228,8 @@ def test_an_interrupted_pruning_has_a_page(few, copy):
     for left in copy.glob("prune-*/seed=*"):
         shutil.rmtree(left)
     made = build.build([copy], 0.01)
-    assert any("no round is finished" in line for line in made.sections[0].found)
-    assert page.render(made)
+    assert any("no round is finished" in line for line in made.sections[0].findings)
+    assert html.render(made)
 
 
 @pytest.mark.parametrize("name", ["trained.safetensors", "predictions.parquet", "scores.safetensors", "log.parquet"])
@@ -254,6 +280,6 @@ def test_hostile_settings_stay_text(few, copy):
     payload = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
     settings = Run(copy).settings()
     Run(copy).write_settings(settings | {"model": settings["model"] | {"name": payload}})
-    read = Reader(page.render(build.build([copy], 0.01)))
+    read = Reader(html.render(build.build([copy], 0.01)))
     assert len(read.all("script")) == 1
     assert not read.all("img")

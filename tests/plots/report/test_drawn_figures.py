@@ -1,10 +1,10 @@
 import pandas as pd
-import prunekit.plots.picture
 import pytest
-from prunekit.plots.picture import LackingError, Picture
 
 import prunekit.plots.catalog
-from prunekit.plots.report import pictures
+import prunekit.plots.run_choice
+from prunekit.plots.figure import Figure, LackingError
+from prunekit.plots.report import drawn_figures
 
 
 def drawing(table, ax):
@@ -24,14 +24,14 @@ def table_of(runs):
 def draw(monkeypatch):
     """Two pictures that can be drawn, one that lacks something, one that needs the model."""
     made = (
-        Picture("wide_one", "What x does.", table_of, drawing, columns=2),
-        Picture("narrow", "The same.", table_of, drawing),
-        Picture("dropped_as", "Nothing.", lacking, drawing),
-        Picture("functional_rank", "The model's.", table_of, drawing),
+        Figure("wide_one", "What x does.", table_of, drawing, columns=2),
+        Figure("narrow", "The same.", table_of, drawing),
+        Figure("dropped_as", "Nothing.", lacking, drawing),
+        Figure("functional_rank", "The model's.", table_of, drawing),
     )
-    monkeypatch.setattr(prunekit.plots.catalog, "PICTURES", made)
-    monkeypatch.setattr(prunekit.plots.picture, "unfinished", lambda runs: "run: half of it")
-    return lambda **more: pictures.draw(None, "run-1", "prunekit report RUN", **{"with_model": False} | more)
+    monkeypatch.setattr(prunekit.plots.catalog, "FIGURES", made)
+    monkeypatch.setattr(prunekit.plots.run_choice, "unfinished", lambda runs: "run: half of it")
+    return lambda **more: drawn_figures.draw(None, "run-1", "prunekit report RUN", **{"with_model": False} | more)
 
 
 def test_each_figure_has_a_title_a_caption_a_drawing_and_its_table(draw):

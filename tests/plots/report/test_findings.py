@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from prunekit.plots.report import found
+from prunekit.plots.report.caveats import ENOUGH_SEEDS, caveats
+from prunekit.plots.report.findings import findings
+from prunekit.runs.paths import Stage
 
 NAN = float("nan")
 
@@ -25,7 +27,7 @@ def run(*stages, seeds=6, validation=1000, test=1000):
     """What of a run is asked."""
     settings = {"metric": "accuracy", "seeds": list(range(seeds))}
     settings |= {"examples": {"train": 64, "validation": validation, "test": test}}
-    return SimpleNamespace(settings=lambda: settings, stages=lambda: ["", *stages])
+    return SimpleNamespace(settings=lambda: settings, stages=lambda: [Stage(), *map(Stage, stages)])
 
 
 def table(*rows):
@@ -39,11 +41,11 @@ def both(stage="prune-ab12", seeds=6, **last):
 
 
 def said(results, *stages, tolerance=0.01, **more):
-    return found.found(run(*stages, **more), results, tolerance)
+    return findings(run(*stages, **more), results, tolerance)
 
 
 def warned(results, *stages, gaps=(), tolerance=0.01, **more):
-    return found.warnings(run(*stages, **more), results, tolerance, list(gaps))
+    return caveats(run(*stages, **more), results, tolerance, list(gaps))
 
 
 def test_the_dense_prompt_stands_beside_its_base_lines():
@@ -112,9 +114,9 @@ def test_a_prompt_that_learned_nothing():
     assert line.startswith("Not learning: dense validation accuracy 0.500 is no better than")
 
 
-def test_a_lineage_that_diverged():
+def test_a_training_that_diverged():
     rows = table(*[row(seed=seed) for seed in range(6)], row(number=1, seed=3, status="diverged", reason="loss is nan"))
-    assert "1 lineage(s) diverged" in warned(rows)[0]
+    assert "1 training(s) diverged" in warned(rows)[0]
     assert "seed 3 in round 1: loss is nan" in warned(rows)[0]
 
 
@@ -143,5 +145,5 @@ def test_cells_without_a_look_at_report_count_for_nothing(value):
 
 
 def test_enough_seeds_is_what_the_test_needs():
-    assert found.ENOUGH_SEEDS == 6
-    assert math.isclose(2.0 ** (1 - found.ENOUGH_SEEDS), 0.03125)
+    assert ENOUGH_SEEDS == 6
+    assert math.isclose(2.0 ** (1 - ENOUGH_SEEDS), 0.03125)

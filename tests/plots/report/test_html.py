@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import pytest
 from markupsafe import Markup
-from prunekit.plots.report.parts import Block, Cell, Column, Figure, Missing, Page, Section, Table
 
-from prunekit.plots.report import page
+from prunekit.plots.report import html
+from prunekit.plots.report.page_parts import Block, Cell, Column, Figure, Missing, Page, Section, Table
 from prunekit.support.errors import DataError
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -59,7 +59,7 @@ def whole(word="name"):
 
 
 def test_it_is_one_well_formed_document():
-    read = Reader(page.render(whole()))
+    read = Reader(html.render(whole()))
     assert [tag for tag, _ in read.found[:2]] == ["html", "head"]
     assert read.all("html") == [{"lang": "en"}]
     ids = [attributes["id"] for _, attributes in read.found if "id" in attributes]
@@ -67,11 +67,11 @@ def test_it_is_one_well_formed_document():
 
 
 def test_it_is_the_same_every_time():
-    assert page.render(whole()) == page.render(whole())
+    assert html.render(whole()) == html.render(whole())
 
 
 def test_nothing_is_loaded_from_elsewhere():
-    text = page.render(whole())
+    text = html.render(whole())
     assert "://" not in text
     read = Reader(text)
     for _, attributes in read.found:
@@ -82,7 +82,7 @@ def test_nothing_is_loaded_from_elsewhere():
 
 
 def test_the_policy_allows_its_own_script_and_style_and_no_other():
-    text = page.render(whole())
+    text = html.render(whole())
     (policy,) = [
         one["content"] for one in Reader(text).all("meta") if one.get("http-equiv") == "Content-Security-Policy"
     ]
@@ -95,19 +95,19 @@ def test_the_policy_allows_its_own_script_and_style_and_no_other():
 
 
 def test_the_policy_stands_before_what_it_rules():
-    text = page.render(whole())
+    text = html.render(whole())
     assert text.index("Content-Security-Policy") < min(text.index("<style"), text.index("<script"), text.index("<svg"))
 
 
 def test_headings_never_skip_a_level():
-    levels = [int(tag[1]) for tag, _ in Reader(page.render(whole())).found if re.fullmatch(r"h\d", tag)]
+    levels = [int(tag[1]) for tag, _ in Reader(html.render(whole())).found if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
 def test_every_table_can_be_read_aloud():
-    read = Reader(page.render(whole()))
+    read = Reader(html.render(whole()))
     tables = len(read.all("table"))
     assert tables
     assert len(read.all("caption")) == tables
@@ -118,14 +118,14 @@ def test_every_table_can_be_read_aloud():
 
 
 def test_links_lead_to_what_is_there():
-    read = Reader(page.render(whole()))
+    read = Reader(html.render(whole()))
     ids = {attributes["id"] for _, attributes in read.found if "id" in attributes}
     assert {one["href"][1:] for one in read.all("a")} <= ids
     assert all(one["aria-labelledby"] in ids for _, one in read.found if "aria-labelledby" in one)
 
 
 def test_cells_carry_what_they_are_sorted_by():
-    read = Reader(page.render(whole()))
+    read = Reader(html.render(whole()))
     keys = [attributes.get("data-key") for attributes in read.all("td")]
     assert keys[:4] == ["0.5", "1.5", "2.5", None]
 
@@ -133,18 +133,18 @@ def test_cells_carry_what_they_are_sorted_by():
 def test_a_table_that_was_cut_says_so():
     cut = replace(table(), left_out=7)
     section = replace(whole().sections[0], blocks=[Block("b", "b", tables=[cut])])
-    assert "(7 more rows are not shown.)" in page.render(replace(whole(), sections=[section]))
+    assert "(7 more rows are not shown.)" in html.render(replace(whole(), sections=[section]))
 
 
 def test_a_page_that_is_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr(page, "LARGEST", 1000)
+    monkeypatch.setattr(html, "LARGEST", 1000)
     with pytest.raises(DataError, match="MB"):
-        page.render(whole())
+        html.render(whole())
 
 
 def test_commands_are_cut_between_words_and_stay_one_command():
     command = shlex.join(["prunekit", "prune", "--out", "a folder; rm -rf 'x'", *["--train-steps", "80"] * 12])
-    text = page.in_lines(command)
+    text = html.in_lines(command)
     assert max(map(len, text.splitlines())) < 100
     said = subprocess.run(
         ["sh", "-c", text.replace("prunekit", "printf '%s\\n'", 1)], capture_output=True, text=True, check=True
@@ -187,9 +187,9 @@ def test_there_are_enough_payloads():
 
 @pytest.mark.parametrize("group", range(15))
 def test_hostile_strings_stay_text(group):
-    shape = [(tag, sorted(set(attributes) - {"data-key"})) for tag, attributes in Reader(page.render(whole())).found]
+    shape = [(tag, sorted(set(attributes) - {"data-key"})) for tag, attributes in Reader(html.render(whole())).found]
     for payload in PAYLOADS[group::15]:
-        text = page.render(whole(payload))
+        text = html.render(whole(payload))
         read = Reader(text)
         # the very elements and attributes that a harmless page has
         assert [(tag, sorted(set(attributes) - {"data-key"})) for tag, attributes in read.found] == shape

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
-from prunekit.plots.report.parts import Cell, Column, number, pairs, probability, significant, table_of, yes_no
+
+from prunekit.plots.report.page_parts import Cell, Column, number, pairs, probability, significant, table_of, yes_no
 
 FRAME = pd.DataFrame(
     {

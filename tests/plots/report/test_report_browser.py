@@ -6,10 +6,10 @@ import shutil
 import chromium
 import pytest
 from small import SMALL_RUN
-from test_page import PAYLOADS, whole
+from test_html import PAYLOADS, whole
 
 from prunekit.experiment import environment
-from prunekit.plots.report import build, page
+from prunekit.plots.report import build, html
 from prunekit.runs.run import Run
 
 pytestmark = [
@@ -107,7 +107,7 @@ def test_tab_goes_through_links_tables_and_buttons(opened):
 
 
 def test_missing_values_come_last_in_either_direction(tab, tmp_path):
-    (tmp_path / "page.html").write_text(page.render(whole("name")))
+    (tmp_path / "page.html").write_text(html.render(whole("name")))
     tab.open(tmp_path / "page.html")
     for wanted in (["0.50", "1.50", "2.50", ""], ["2.50", "1.50", "0.50", ""]):
         tab.run("document.querySelectorAll('table.sortable th button')[1].click()")
@@ -187,7 +187,7 @@ def test_without_script_it_can_be_read(opened, report):
 def test_nothing_of_two_hundred_payloads_runs(tab, tmp_path, group):
     for place, payload in enumerate(PAYLOADS[group::5]):
         file = tmp_path / f"{place}.html"
-        file.write_text(page.render(whole(payload.replace("alert(1)", "document.title='run'"))), encoding="utf-8")
+        file.write_text(html.render(whole(payload.replace("alert(1)", "document.title='run'"))), encoding="utf-8")
         tab.open(file)
         assert tab.run("document.title") != "run"
         silent(tab)
@@ -217,7 +217,7 @@ def test_a_hostile_run_is_inert(tab, tmp_path):
 
 def test_the_policy_stops_what_a_mistake_would_let_through(tab, tmp_path):
     """A page with a script put into it by force: the browser refuses to run it, and says so."""
-    text = page.render(whole()).replace("</main>", "<script>document.title='run'</script></main>")
+    text = html.render(whole()).replace("</main>", "<script>document.title='run'</script></main>")
     (tmp_path / "page.html").write_text(text)
     tab.open(tmp_path / "page.html")
     assert tab.run("document.title") != "run"

@@ -9,7 +9,8 @@ from prunekit.cli.app import app
 from prunekit.experiment import run as experiment
 from prunekit.experiment import settings_io
 from prunekit.experiment.prepare import prepare
-from prunekit.plots.report import asked
+from prunekit.plots.report import commands
+from prunekit.plots.report.request import request
 from prunekit.runs.run import Run
 
 
@@ -39,7 +40,7 @@ def parsed(command):
 
 
 def test_the_command_asks_for_the_very_run(run, prepared):
-    verb, wanted, known = parsed(asked.again(run, prepared.stage, "--controls"))
+    verb, wanted, known = parsed(commands.to_go_on(run, prepared.stage, "--controls"))
     assert verb == "prune"
     assert Path(known["out"]) == run.path.parent
     assert known["controls"] is True
@@ -49,30 +50,30 @@ def test_the_command_asks_for_the_very_run(run, prepared):
 
 
 def test_a_search_and_the_dense_round_have_their_own_verbs(run, prepared):
-    verb, wanted, _ = parsed(asked.again(run, prepared.search_stage))
+    verb, wanted, _ = parsed(commands.to_go_on(run, prepared.search_stage))
     assert verb == "search"
     assert wanted.search == prepared.experiment.search
     assert wanted.pruning.score == "signed"
-    verb, wanted, _ = parsed(asked.again(run))
+    verb, wanted, _ = parsed(commands.to_go_on(run))
     assert verb == "tune"
     assert wanted.training == prepared.experiment.training
 
 
 def test_the_command_to_score_names_the_dense_round(run):
-    command = asked.score(run, 2, "shapley")
+    command = commands.to_score(run, 2, "shapley")
     assert shlex.split(command) == ["prunekit", "score", f"{run.path}/seed=2/round=00", "--kind", "shapley"]
 
 
 def test_names_with_spaces_are_quoted(run, tmp_path):
     made = Run(tmp_path / "a folder; rm" / "x")
     made.write_settings(run.settings() | {"seeds": [3, 5]})
-    words = shlex.split(asked.again(made))
+    words = shlex.split(commands.to_go_on(made))
     assert words[words.index("--out") + 1] == str(tmp_path / "a folder; rm")
     assert words[words.index("--seeds") + 1] == "3,5"
 
 
 def test_what_was_asked_is_said_in_words(run, prepared):
-    answers = dict(asked.asked(run))
+    answers = dict(request(run))
     assert answers["Text"] == "{sentence} :"
     assert answers["Answers"] == "good, bad"
     assert answers["Seeds"] == "3 (0, 1, 2)"
@@ -86,8 +87,8 @@ def test_shuffled_labels_are_named(run, tmp_path):
     made = Run(tmp_path / "shuffled")
     settings = run.settings()
     made.write_settings(settings | {"task": settings["task"] | {"labels": "shuffled"}})
-    assert "Labels" not in dict(asked.asked(run))
-    assert "a null of training" in dict(asked.asked(made))["Labels"]
+    assert "Labels" not in dict(request(run))
+    assert "a null of training" in dict(request(made))["Labels"]
 
 
 def test_a_task_file_that_changed_is_not_quoted(run, folder):
@@ -95,8 +96,8 @@ def test_a_task_file_that_changed_is_not_quoted(run, folder):
     kept = file.read_text()
     try:
         file.write_text(kept.replace("{sentence} :", "{sentence} ?"))
-        assert dict(asked.asked(run))["Text"] == "the task file has changed since"
+        assert dict(request(run))["Text"] == "the task file has changed since"
         file.unlink()
-        assert dict(asked.asked(run))["Text"] == "the task file is not where it was"
+        assert dict(request(run))["Text"] == "the task file is not where it was"
     finally:
         file.write_text(kept)

@@ -2,6 +2,7 @@ import pandas as pd
 from sweeps import of_text
 
 from prunekit.experiment.sweep.jobs import Outcome
+from prunekit.experiment.sweep.sweep import SweepResult
 from prunekit.plots.report import sweep_page
 
 
@@ -11,7 +12,8 @@ def test_a_page_shows_experiments_tickets_and_what_failed(tmp_path):
     ticket = dict(stage="", arm="", seed=0, round=0, status="done", tokens=20, pieces=320, density=1.0, steps=8)
     tickets = [{"directory": "r", "training.learning_rate": 0.1, **ticket, "test_accuracy": 0.75}]
     failed = [Outcome("k", "0.2", failed="its worker <died>")]
-    made = sweep_page.html("rates", found, short, pd.DataFrame(tickets), failed)
+    result = SweepResult("rates", found, tuple(short), pd.DataFrame(tickets), tuple(failed), tmp_path)
+    made = sweep_page.html(result)
     assert "The sweep rates" in made
     assert "1 of 2 experiments are finished, in 1 run directories." in made
     assert "Failed: 0.2: its worker &lt;died&gt;" in made
