@@ -1,6 +1,6 @@
 """A process that has imported everything and forks runs of the command line: a run then starts in milliseconds.
 
-One serves all workers of a suite, and commands in the documentation's shell blocks. `Forks` is the test's side; the other
+One serves all workers of a suite, and the shell blocks of the documentation. `Forks` is the test's side; the other
 side is this file as a program, one request and one answer per line.
 """
 
