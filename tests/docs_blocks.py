@@ -34,7 +34,7 @@ RUN = ("python", "bash")
 MADE_ON = "2.13.0+cpu AVX512"
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 _MARK = re.compile(r"<!--\s*(\w+)(?::\s*(.*?))?\s*-->")
-_TIMED = re.compile(r"\bs +ex/s$|minutes at most$|\bseconds$")
+_TIMED = re.compile(r"(?<!\S)s( +ex/s)?$|minutes at most$|\bseconds$")
 _PLAIN = re.compile(r"[|<>&;$`]")  # without these a line is one command
 # what two sound runs may differ in: the ids of runs and stages, times, and the room that a table gives them
 _VARIES = (
@@ -157,6 +157,8 @@ def settled(text: str) -> list[str]:
     for place, line in enumerate(lines):
         if head := _TIMED.search(line):
             timed = 2 if "ex/s" in head[0] else 1
+        elif ": " in line:  # a sentence behind the table
+            timed = 0
         elif timed and len(line.split()) > timed and re.fullmatch(r"[\d.]+", line.split()[-1]):
             lines[place] = " ".join(line.split()[:-timed])
         for pattern, plain in _VARIES:

@@ -72,7 +72,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 def print_methods(table: pd.DataFrame, title: str) -> None:
     """One line a method: what it trains, at which rate, at what cost, and what it reached."""
-    columns = ["method", "params", "rate", "seeds", "updates", "s", "validation", "test"]
+    columns = ["method", "params", "rate", "seeds", "updates", "validation", "test", "s"]
     terminal.show(columns, [_row(method) for method in table.to_dict("records")], title=title)
 
 
@@ -87,9 +87,9 @@ def _row(method: dict[Any, Any]) -> Sequence[str]:
         f"{method['rate']:g}",
         str(method["seeds"]),
         f"{method['updates']:.0f}",
-        f"{method['seconds']:.1f}",
         f"{method['validation']:.3f}",
         f"{method['test']:.3f}{interval}",
+        f"{method['seconds']:.1f}",
     ]
 
 

@@ -226,7 +226,7 @@ class RunReader:
         return self.listed(path, facts)
 
     def table(self, key: RunKey, name: str) -> pd.DataFrame:
-        """A parquet file of a finished round; errors as `content`."""
+        """A parquet file of a finished round, with its own columns; errors as `content`."""
         return pd.read_parquet(BytesIO(self.content(key, name)))
 
     def facts(self, key: RunKey, name: str) -> dict[str, Any]:
@@ -259,7 +259,7 @@ class RunReader:
     # ---- what they came to
 
     def results(self, keys: Iterable[RunKey] | None = None, *, times: bool = False) -> pd.DataFrame:
-        """The table of `results.results_table`, of every finished ticket or of some.
+        """A row per finished ticket, or of some: the table of `results.results_table`.
 
         Raises:
             ArtifactError: where the run is damaged.

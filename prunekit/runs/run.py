@@ -147,7 +147,7 @@ class Run(RunReader):
         self._write_journal(journal.ended(manifests))
 
     def results(self, keys: Iterable[RunKey] | None = None, *, times: bool = False) -> pd.DataFrame:
-        """As every reader."""
+        """As every reader: a row per finished ticket."""
         return self.snapshot().results(keys, times=times)
 
     def write_results(self) -> pd.DataFrame:

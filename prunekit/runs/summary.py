@@ -69,9 +69,11 @@ def smallest(rounds: list[RoundSummary], tolerance: float) -> RoundSummary | Non
 
 
 def within(difference: float, tolerance: float) -> bool:
-    """Whether a metric that differs by so much from the dense prompt's is at most `tolerance` below it.
+    """Whether a ticket is as good as the dense prompt, or at most `tolerance` below it.
 
-    Rounded, so that 0.8 is within 0.1 of 0.9.
+    Args:
+        difference: its metric less the dense prompt's; rounded, so that 0.8 is within 0.1 of 0.9.
+        tolerance: in units of the metric.
     """
     return round(difference, 12) >= -tolerance
 

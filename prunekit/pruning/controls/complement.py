@@ -16,7 +16,7 @@ class Complement(Control):
     packed_as = "reversed"
 
     def exists(self, density: float) -> bool:
-        """A ticket that dropped nothing has no complement."""
+        """Whether the density is below 1: a ticket that dropped nothing has no complement."""
         return density < 1
 
     def mask(self, target: Target, before: Ticket, number: int) -> Mask:

@@ -18,7 +18,7 @@ class Reinit(Control):
     packed_as = "fresh"
 
     def rounds(self, last: int, rewind: Rewind) -> range:
-        """None beside a ticket that was itself rewound to new values: it is its own control."""
+        """As `Control.rounds`, up to round `last`; none beside a ticket that was itself rewound to new values."""
         return range(0) if rewind == "reinit" else super().rounds(last, rewind)
 
     def mask(self, target: Target, before: Ticket, number: int) -> Mask:

@@ -19,5 +19,5 @@ class Absolute(GradientScore):
     source = "XPrompt (Ma et al. 2022), section 3.2"
 
     def reduce(self, slopes: Tensor) -> Tensor:
-        """Absolute values; they stand inside the mean, where slopes of opposite sign would cancel."""
+        """[...] absolute values; they stand inside the mean, where slopes of opposite sign would cancel."""
         return slopes.abs()

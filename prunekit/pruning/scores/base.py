@@ -69,7 +69,7 @@ class GradientScore(Score):
 
     @abstractmethod
     def reduce(self, slopes: Tensor) -> Tensor:
-        """What of the slopes dL/dgamma of single examples is averaged; of any shape, entry by entry."""
+        """What is averaged of the slopes of single examples, Float[...] of any shape to the same, entry by entry."""
 
 
 class TicketScore(Score):

@@ -19,5 +19,5 @@ class Signed(GradientScore):
     source = "the first-order term of leaving one out"
 
     def reduce(self, slopes: Tensor) -> Tensor:
-        """Slopes with their sign turned, so that larger = keep."""
+        """[...] slopes with their sign turned, so that larger = keep."""
         return -slopes

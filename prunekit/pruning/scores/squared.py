@@ -19,5 +19,5 @@ class Squared(GradientScore):
     source = "Fisher pruning (Theis et al. 2018)"
 
     def reduce(self, slopes: Tensor) -> Tensor:
-        """Squares."""
+        """[...] squares."""
         return slopes.square()
