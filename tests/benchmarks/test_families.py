@@ -117,7 +117,7 @@ def test_what_the_results_hold_is_not_tried_again(tmp_path, monkeypatch, capsys)
     results = tmp_path / "results.jsonl"
     results.write_text(Result("llama", "decoder", verbs=True).line() + "\n")
     monkeypatch.setattr(
-        command, "tried", lambda missing, jobs, order: iter([Result(*missing[0].name.split("/")[::-1])])
+        command, "try_all", lambda missing, jobs, order: iter([Result(*missing[0].name.split("/")[::-1])])
     )
     command.main(only=["decoder/llama", "decoder/gpt2"], results=results, verbs=False)
     assert [json.loads(line)["kind"] for line in results.read_text().splitlines()] == ["llama", "gpt2"]

@@ -188,7 +188,7 @@ facts = st.fixed_dictionaries(
     {},
     optional={
         "rewind": values, "round": values, "dropped_as": values, "position": values, "seed": values, "origin": values,
-        "method": st.one_of(st.sampled_from(METHODS), values), "other": values,
+        "method": st.one_of(st.sampled_from(list(METHODS)), values), "other": values,
     },
 )  # fmt: skip
 SOUND = {

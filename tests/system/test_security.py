@@ -232,7 +232,7 @@ def test_two_hundred_payloads_are_harmless_wherever_they_are_shown(capsys):
         with screen.track(text, 2) as tick:
             tick(2)
         for error in (ConfigError(text), OSError(28, text, text), ValueError(text), KeyError(text)):
-            main._failed(error)
+            main._report(error)
     said = capsys.readouterr()
     assert harmless(said.out)
     assert harmless(said.err)
