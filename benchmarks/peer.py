@@ -74,7 +74,11 @@ class Peer:
         for split, part in rows.items():
             table = Dataset.from_list([{name: row[name] for name in ("text", "label", "answer")} for row in part])
             encoded = table.map(
-                self._encoded, batched=True, remove_columns=table.column_names, load_from_cache_file=False
+                self._encoded,
+                batched=True,
+                remove_columns=table.column_names,
+                load_from_cache_file=False,
+                new_fingerprint=split,  # else the whole peer is pickled for one
             )
             if self.tuned and split == "validation":
                 encoded = encoded.select(np.argsort([len(ids) for ids in encoded["input_ids"]], kind="stable"))

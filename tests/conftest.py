@@ -1,6 +1,7 @@
 """Settings of the whole suite: offline, one thread, no display; nobody connects anywhere."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import pytest
 import torch
-from forks import Forks
+from forks import FOLDER, Forks
 from guard import sitecustomize as guard
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -23,6 +24,7 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):  # the suite's workers, and what tests start, inherit both
         handle, os.environ[guard.LOG] = tempfile.mkstemp(prefix="prunekit-connections-")
         os.close(handle)
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="prunekit-forks-")
         paths = (str(Path(guard.__file__).parent), os.environ.get("PYTHONPATH"))
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
@@ -60,6 +62,7 @@ def pytest_terminal_summary(terminalreporter):
 def pytest_unconfigure(config):
     if not hasattr(config, "workerinput"):
         Path(os.environ.pop(guard.LOG)).unlink()
+        shutil.rmtree(os.environ.pop(FOLDER))  # which ends the process there
 
 
 @pytest.fixture(scope="session")

@@ -115,7 +115,8 @@ def run_line(line: str) -> str:
         return ""
     if words[0] == "prunekit" and not _PLAIN.search(line):
         return call(words[1:])
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    places = [os.environ.get("PRUNEKIT_COMMANDS"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    path = os.pathsep.join(filter(None, places))
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
     done = subprocess.run(["bash", "-ec", line], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, f"{line}\n{done.stderr}"

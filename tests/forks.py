@@ -1,47 +1,70 @@
 """A process that has imported everything and forks runs of the command line: a run then starts in milliseconds.
 
-`Forks` is the test's side; the other side is this file as a program, one request and one answer per line.
+One serves all workers of a suite, and the shell blocks of the documentation. `Forks` is the test's side; the other
+side is this file as a program, one request and one answer per line.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import multiprocessing
 import os
+import pkgutil
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
+from filelock import FileLock
+
+FOLDER = "PRUNEKIT_FORKS"  # names the suite's folder for the socket and the command
+COMMAND = """#!{python} -ISB
+import json, os, socket, sys, tempfile
+with socket.socket(socket.AF_UNIX) as line, tempfile.TemporaryDirectory() as out:
+    line.connect({address!r})
+    how = {{"arguments": sys.argv[1:], "out": out + "/run", "cwd": os.getcwd(), "environment": dict(os.environ)}}
+    line.sendall(json.dumps(how).encode() + b"\\n")
+    answer = json.loads(line.makefile().readline())
+sys.stderr.write(answer["said"])
+sys.stdout.write(answer["wrote"])
+sys.exit(answer["code"])
+"""
+
 
 class Forks:
-    """Runs the command line as often as asked, and ends it as asked."""
+    """Runs the command line as often as asked, and ends it as asked.
+
+    commands: a folder with a `prunekit` that is run in this way too.
+    """
 
     def __init__(self) -> None:
-        here = Path(__file__)
-        places = [str(here.parents[1]), str(here.parent), os.environ.get("PYTHONPATH", "")]
-        environment = os.environ | {"PYTHONPATH": ":".join(filter(None, places)), "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, str(here)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        self.commands = Path(os.environ[FOLDER])
+        address = self.commands / "socket"
+        with FileLock(self.commands / "lock"):
+            if not address.exists():
+                begin(address)
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(address))
+        self.line = self.socket.makefile("rw", encoding="utf-8")
 
     def __enter__(self) -> Forks:
         return self
 
     def __exit__(self, *ended: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self.line.close()
+        self.socket.close()
 
     def ask(self, **request) -> SimpleNamespace:
         """One request, one answer."""
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return SimpleNamespace(**json.loads(self.process.stdout.readline()))
+        self.line.write(json.dumps(request) + "\n")
+        self.line.flush()
+        return SimpleNamespace(**json.loads(self.line.readline()))
 
     def run(self, arguments, out, **how) -> SimpleNamespace:
         """Run `prunekit` with arguments, writing below the folder `out`.
@@ -49,6 +72,7 @@ class Forks:
         how: after and signal: the signal that is sent after so many seconds.  point and number: where it kills itself,
         the n-th time.  refuse and errno: the number of the operation that fails, and with what.  points: a file for the
         names of all points.  limit: bytes that a file may have at most.  code: Python to run instead of `prunekit`.
+        cwd and environment: those of the run.
         Returns code (negative: the signal), said (standard error), wrote (standard output) and seconds.
         """
         return self.ask(arguments=[str(word) for word in arguments], out=str(out), **how)
@@ -95,19 +119,55 @@ def said_and_wrote(out: Path) -> tuple[str, str]:
     return out.with_suffix(".err").read_text(), out.with_suffix(".out").read_text()
 
 
-def serve() -> None:
-    """Answer requests until there are no more."""
-    answers = os.dup(1)
-    os.dup2(2, 1)  # whatever else prints must not come between
+def begin(address: Path) -> None:
+    """Start the process that serves at an address until the suite ends; it listens when this returns."""
+    here = Path(__file__)
+    places = [str(here.parents[1]), str(here.parent), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": ":".join(filter(None, places)), "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    command = address.with_name("prunekit")
+    command.write_text(COMMAND.format(python=sys.executable, address=str(address)))
+    command.chmod(0o755)
+    subprocess.run([sys.executable, str(here), str(address)], env=environment, check=True)
+
+
+def listen(address: str) -> None:
+    """Serve whoever connects, each in a process of its own, as long as the address is there."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(address)
+    server.listen()
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    for number in (0, 1):
+        os.dup2(os.open(os.devnull, os.O_RDWR), number)
     preload()
-    for line in sys.stdin:
-        request = json.loads(line)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    server.settimeout(1)
+    while Path(address).exists():
+        try:
+            line, _ = server.accept()
+        except TimeoutError:
+            continue
+        if not os.fork():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            server.close()
+            line.setblocking(True)
+            serve(line)
+            os._exit(0)
+        line.close()
+
+
+def serve(line: socket.socket) -> None:
+    """Answer requests until there are no more."""
+    for text in line.makefile(encoding="utf-8"):
+        request = json.loads(text)
         reply = poll(request["poll"]) if "poll" in request else answer(request)
-        os.write(answers, (json.dumps(reply) + "\n").encode())
+        line.sendall((json.dumps(reply) + "\n").encode())
 
 
 def preload() -> None:
-    """Import what a run needs."""
+    """Import what a run needs, and leave it out of what the collector of a child looks at, and so copies."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import datasets  # noqa: F401
     import pyarrow.parquet  # noqa: F401
@@ -115,7 +175,15 @@ def preload() -> None:
     import torch
     from transformers.models.gpt2 import modeling_gpt2  # noqa: F401
 
+    import prunekit.cli
+    from prunekit.experiment import prepare, run  # noqa: F401
+    from prunekit.experiment.sweep import worker  # noqa: F401
+
+    for module in pkgutil.iter_modules(prunekit.cli.__path__):
+        importlib.import_module(f"prunekit.cli.{module.name}")
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()
 
 
 def poll(child: int) -> dict:
@@ -152,6 +220,8 @@ def run(request: dict, out: Path) -> None:
         for number, suffix in ((0, None), (1, ".out"), (2, ".err")):
             path = out.with_suffix(suffix) if suffix else os.devnull
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), number)
+        os.environ.update(request.get("environment", {}))
+        os.chdir(request.get("cwd", "."))
         watch_disk(request, out)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         fork_workers()
@@ -197,4 +267,4 @@ def fork_workers() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    listen(sys.argv[1])

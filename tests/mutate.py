@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 
 KINDS = ("flip", "truncate", "splice", "delete", "overwrite", "insert", "swap")
 #: What tends to break readers of text.
@@ -43,11 +41,9 @@ def mutated(content: bytes, other: bytes, kind: str, chance: random.Random) -> b
     raise ValueError(kind)
 
 
-def memory_taken(loader, folder):
+def memory_taken(forks, loader, folder):
     """(MiB more at the highest, files) as a loader prints them: code for a process of its own, given the folder."""
-    made = subprocess.run(
-        [sys.executable, "-c", loader, str(folder)], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert made.returncode == 0, made.stderr
-    grown, count = map(int, made.stdout.split())
+    made = forks.run([folder], folder.with_name(f"{folder.name}-process"), code=loader)
+    assert made.code == 0, made.said
+    grown, count = map(int, made.wrote.split())
     return grown, count

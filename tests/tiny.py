@@ -189,6 +189,15 @@ def at_night(*values, gate=1):
     return [pytest.param(value, marks=() if place < gate else pytest.mark.slow) for place, value in enumerate(values)]
 
 
+def in_turn(many, few, whole=()):
+    """Every combination, for parametrize: the gate tries one of `few` in turn with each of `many`, all with `whole`."""
+    return [
+        pytest.param(one, other, marks=() if one in whole or other == few[place % len(few)] else pytest.mark.slow)
+        for place, one in enumerate(many)
+        for other in few
+    ]
+
+
 def pairwise(*lists):
     """Every combination, for parametrize: the gate tries a few that hold every pair of values, the nightly list all."""
     lists = [list(values) for values in lists]

@@ -76,7 +76,7 @@ class Result:
     Attributes:
         reason: one line, why it is not simply right.
         differences: part of the largest logit, by what was compared.
-        export: what an export into PEFT came to, in one line. places: what each further place of the prompt came to.
+        export: what an export into PEFT came to, in one line. positions: what each further place of the prompt came to.
         trace: of a crash, for whoever mends it.
         verbs: whether prune, search, score, attach and export were tried.
     """

@@ -87,8 +87,9 @@ def check_gradient(model: FrozenModel) -> None:
         text = Encoded(0, tuple(next(draw) for _ in range(4)), ((next(draw),), (next(draw),)), 0)
         prompts = _prompt_batch(model, (tuple(next(draw) for _ in range(2)),), _head(model))
         prompts = prompts.per_example(1)
-        # scores and not the loss, whose gradient is zero where a model is sure
-        model.logits(prompts, model.batch([[text]], every_choice=True)).sum().backward()
+        # scores and not the loss, whose gradient is zero where a model is sure; laid out as in training, since what
+        # several answers share of a T5's decoder cannot be recomputed (--checkpointing)
+        model.logits(prompts, model.batch([[text]], every_choice=False)).sum().backward()
         gradient = prompts.values.grad
     if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.any()):
         raise ConfigError(

@@ -4,6 +4,7 @@ import re
 import shutil
 import tomllib
 from dataclasses import replace
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -22,6 +23,12 @@ from prunekit.support.errors import ConfigError, DataError
 STUDIES = {study.name: study for study in catalog.STUDIES}
 every_study = pytest.mark.parametrize("name", STUDIES)
 DONE = [name for name, study in STUDIES.items() if (study.folder / RESULTS / f"{UNITS}.csv").exists()]
+
+
+@cache
+def measured(name):
+    """The effects of a study's questions, from its committed tables."""
+    return effects(STUDIES[name].questions, STUDIES[name].tables()[UNITS])
 
 
 @every_study
@@ -54,14 +61,12 @@ def test_its_questions_have_names_of_their_own_and_its_plan_says_what_counts(nam
 def test_its_page_and_picture_are_what_its_tables_give(name):
     study = STUDIES[name]
     assert (study.folder / PAGE).read_text() == pages.page(study)
-    found = effects(study.questions, study.tables()[UNITS])
-    assert (study.folder / PICTURE).read_bytes() == picture.render(found, salt=study.name)
+    assert (study.folder / PICTURE).read_bytes() == picture.render(measured(name), salt=study.name)
 
 
 @pytest.mark.parametrize("name", DONE)
 def test_no_verdict_rests_on_few_units_or_little_power(name):
-    study = STUDIES[name]
-    found = effects(study.questions, study.tables()[UNITS])
+    study, found = STUDIES[name], measured(name)
     decided = found[~found["verdict"].isin(["inconclusive", "no verdict"])]
     assert (decided["units"] >= FEWEST_UNITS).all()
     assert (decided["margin"][decided["measure"] == ACCURACY] <= POINT).all()

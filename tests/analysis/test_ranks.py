@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 import torch
 from scipy import stats
 from test_spectra import matrix
@@ -51,29 +50,31 @@ def of_kind(kind, seed):
     return noise(seed)
 
 
-NOISES = tiny.at_night("gaussian", "uniform", "unequal rows", "unequal columns")
+#: A kind of noise, and how many seeds of it.
+KINDS = ("gaussian", "uniform", "unequal rows", "unequal columns")
+NOISES = [("gaussian", 60), *(pytest.param(kind, 200, marks=pytest.mark.slow) for kind in KINDS)]
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("kind", NOISES)
-def test_pure_noise_is_called_of_low_rank_in_at_most_10_of_200_seeds(kind):
+@pytest.mark.parametrize(("kind", "seeds"), NOISES)
+def test_pure_noise_is_called_of_low_rank_in_at_most_one_of_20_seeds(kind, seeds):
     """At alpha = 0.01, each seed alone, by the entropy rank against the hardest noise null and against each of them."""
-    table = ranks.table([seeded(of_kind(kind, seed), seed) for seed in range(200)], matrices=("values",))
+    table = ranks.table([seeded(of_kind(kind, seed), seed) for seed in range(seeds)], matrices=("values",))
     called = ranks.verdicts(table, alpha=0.01).set_index("null")["called"]
-    assert called["noise"] <= 10
+    assert called["noise"] <= seeds / 20
     if kind == "gaussian":  # the other nulls are not made for unequal sizes, which is why there are three
-        assert (called <= 10).all()
+        assert (called <= seeds / 20).all()
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("kind", NOISES)
-def test_pure_noise_has_a_direction_above_the_edge_in_at_most_10_of_200_seeds(kind):
+@pytest.mark.parametrize(("kind", "seeds"), NOISES)
+def test_pure_noise_has_a_direction_above_the_edge_in_at_most_one_of_20_seeds(kind, seeds):
     """`above` counts over the edge of the limit, which Gaussian noise passes in one case of six; `spikes` does not."""
-    found = ranks.edges([seeded(of_kind(kind, seed), seed) for seed in range(200)], matrices=("values",))
-    assert (found["spikes"] > 0).sum() <= 10
+    found = ranks.edges([seeded(of_kind(kind, seed), seed) for seed in range(seeds)], matrices=("values",))
+    assert (found["spikes"] > 0).sum() <= seeds / 20
     assert ((found["p"] <= 0.01) == (found["spikes"] > 0)).all()
     if kind == "gaussian":
-        assert 10 < (found["above"] > 0).sum() < 60
+        assert 0.05 < (found["above"] > 0).mean() < 0.3
 
 
 def test_gaussian_noise_alone_takes_unequal_tokens_for_directions():

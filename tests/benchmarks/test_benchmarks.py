@@ -169,7 +169,6 @@ def test_a_preset_has_rows_and_a_start_for_every_seed(tmp_path):
     assert made.answer_tokens == 2
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_every_side_does_the_same_work_from_the_same_start(job):
     sides = {PEER: peer(job), TUNED: peer(job, tuned=True)}

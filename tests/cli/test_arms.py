@@ -15,13 +15,15 @@ from prunekit.analysis.arm_comparison import compare_arms
 from prunekit.analysis.search_summary import summarise_search
 from prunekit.cli import main
 from prunekit.cli.rounds import print_search
-from prunekit.experiment.run import GRID
 from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.runs.run import Run
 
+#: The folder of a search that holds its trials.
+GRID = "grid"
+
 pytestmark = pytest.mark.gate
 
-SEARCH = dict(rounds=None, keep_tokens=None, train_steps=2, seeds=2)
+SEARCH = dict(rounds=None, keep_tokens=None, train_steps=4, seeds=2)
 MADE = ("ticket", "token-only", "piece-only", *CONTROL_NAMES)
 
 
@@ -266,7 +268,7 @@ def test_halving_prints_what_it_saved(folder, tmp_path):
     tried = tables.trials(run, stage_of(run))
     # 16 cells make one update (an eighth and a quarter of four), 8 a second, 4 the other two
     assert sorted(tried["steps"]) == [1] * 8 + [2] * 4 + [4] * 4
-    assert "successive halving: 32 updates for 16 cells, 50% less than 4 each; 12 dropped" in made.out
+    assert "successive halving: 32 updates for 16 trials, 50% less than 4 each; 12 dropped" in made.out
     assert "would have saved" not in made.out
     results = run.results()
     dropped = results[results["status"].str.startswith("dropped")]
@@ -277,7 +279,7 @@ def test_a_seed_that_stopped_ends_with_code_1_and_a_table_of_what_there_is(folde
     wild = SEARCH | dict(learning_rate=1e25, clip_norm=1e30)
     made = call("search", folder, tmp_path, "--controls", **wild)
     assert made.code == 1
-    assert "no finished cell yet" in made.out
+    assert "no finished trial yet" in made.out
     assert "no unit has both, so the ticket cannot be called better" in made.out
     assert "no pair of ticket and dense continued to compare example by example" in made.out
     assert made.err.splitlines()[-1].startswith("prunekit: 2 training(s) stopped, the first is seed 0 in round 0")

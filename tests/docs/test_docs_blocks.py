@@ -41,7 +41,8 @@ def compared(page: Path, folder: Path, slow: bool) -> None:
 
 @pytest.mark.gate
 @pytest.mark.parametrize("page", with_blocks(slow=False), ids=named)
-def test_the_blocks_of_a_page_run_and_print_what_it_says(page, tmp_path):
+def test_the_blocks_of_a_page_run_and_print_what_it_says(page, forks, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNEKIT_COMMANDS", str(forks.commands))  # a shell's `prunekit` starts in milliseconds too
     compared(page, tmp_path, slow=False)
 
 

@@ -52,3 +52,9 @@ def test_prepare_settles_and_records_width_and_precision(tmp_path):
     made = prepare(tiny.experiment("gpt2", tmp_path))
     assert made.experiment.machine.width == made.width == 8
     assert made.experiment.model.precision == "float32"  # too narrow a model to gain from bfloat16
+
+
+@pytest.mark.parametrize("kind", ["t5", "gpt2", "bert"])
+def test_activations_may_be_recomputed_in_every_family(kind, tmp_path):
+    settings = tiny.experiment(kind, tmp_path, checkpointing="true", train_steps=2)
+    assert prepare(settings).experiment.machine.checkpointing

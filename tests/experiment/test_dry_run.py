@@ -93,11 +93,10 @@ def trained(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "controls"),
     [
-        ({}, True),
-        ({"rewind": "init"}, True),
         ({"grid": "full"}, False),
-        ({"halving": "true"}, True),
-        ({"rewind": "reinit"}, True),
+        ({"halving": "true", "rewind": "reinit"}, True),
+        pytest.param({}, True, marks=pytest.mark.slow),
+        pytest.param({"rewind": "init"}, True, marks=pytest.mark.slow),
     ],
 )
 def test_a_search_trains_what_was_foreseen(settings, controls, folder, tmp_path, trained):

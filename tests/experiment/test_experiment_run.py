@@ -64,7 +64,7 @@ def test_a_finished_run_is_loaded_and_nothing_is_done_again(folder, tmp_path, mo
 
 def test_the_base_line_of_an_encoder_is_the_same_where_nothing_is_remembered(folder, tmp_path, monkeypatch):
     made, _ = run("bert", folder, tmp_path / "one", seeds=2, prune=False)
-    monkeypatch.setattr(Encoder, "remembering", FrozenModel.caching_states)
+    monkeypatch.setattr(Encoder, "caching_states", FrozenModel.caching_states)
     plain, _ = run("bert", folder, tmp_path / "other", seeds=2, prune=False)
     for seed in (0, 1):
         first, second = (round_files.finished_ticket(one, RunKey("untrained", seed, 0)) for one in (made, plain))

@@ -128,8 +128,9 @@ def ticket(bone, method, seed=0, dtype=torch.float64, rank=2, **more):
     return replace(made, method=method, state=moved, **more)
 
 
-@pytest.mark.parametrize("kind", ["t5", "bart", "gpt2", "bert"])
-@every
+@pytest.mark.parametrize(
+    ("method", "kind"), tiny.in_turn(METHODS, ("t5", "bart", "gpt2", "bert"), whole=("dept", "adept"))
+)
 def test_losses_depend_neither_on_padding_nor_on_the_batch_nor_on_who_is_beside(method, kind):
     bone = tiny.frozen(kind, dtype=torch.float64)
     rows = tiny.encoded(bone, tiny.examples(6))

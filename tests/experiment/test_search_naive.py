@@ -15,11 +15,13 @@ import torch
 from prunekit.engine.order import epoch_batches
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
-from prunekit.experiment.run import GRID
 from prunekit.experiment.settings import Experiment
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
 from prunekit.runs.round_files import starting_ticket
+
+#: The folder of a search that holds its trials.
+GRID = "grid"
 
 pytestmark = pytest.mark.gate
 

@@ -9,16 +9,20 @@ import torch
 
 from prunekit.analysis import halving, tables
 from prunekit.engine.cohort import Member, prompt_batch
+from prunekit.engine.evaluate import evaluate
 from prunekit.experiment import round_runner
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
-from prunekit.experiment.run import GRID
 from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.pruning.schedule import line, rungs
 from prunekit.pruning.scores import Magnitude
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
+from prunekit.runs.ticket_file import ticket_bytes
+
+#: The folder of a search that holds its trials.
+GRID = "grid"
 
 pytestmark = pytest.mark.gate
 
@@ -51,7 +55,9 @@ def asked(monkeypatch):
     real = round_runner.train
 
     def train(tickets, *more, **options):
-        seen.append([f"{hash(one):x} seed {one.seed} {one.mask.tokens}x{one.mask.cells}" for one in tickets])
+        seen.append(
+            [f"{hash(ticket_bytes(one)):x} seed {one.seed} {one.mask.tokens}x{one.mask.cells}" for one in tickets]
+        )
         return real(tickets, *more, **options)
 
     monkeypatch.setattr(round_runner, "train", train)
@@ -72,11 +78,11 @@ def spied(patch):
     seen = []
     real = round_runner.evaluate
 
-    def evaluate(prompts, model, examples):
+    def counting(prompts, model, examples):
         seen.append((prompts.members, len(examples)))
         return real(prompts, model, examples)
 
-    patch.setattr(round_runner, "evaluate", evaluate)
+    patch.setattr(round_runner, "evaluate", counting)
     return seen
 
 
@@ -289,7 +295,7 @@ def test_report_and_scores_of_what_was_chosen_are_its_own(controlled):
             key = RunKey(prepared.search_stage + arm, seed, 1)
             ticket = round_files.finished_ticket(made, key)
             with torch.no_grad():
-                found = tiny.evaluate(prompt_batch([Member(ticket)]), prepared.model, prepared.test)
+                found = evaluate(prompt_batch([Member(ticket)]), prepared.model, prepared.test)
             answers = made.table(key, "predictions.parquet").query("split == 'test'")
             assert answers["choice"].tolist() == found.chosen[0].tolist()
             assert answers["loss"].to_numpy() == pytest.approx(found.losses[0].numpy(), rel=1e-5)

@@ -223,7 +223,7 @@ def test_what_does_not_fit_is_refused_in_one_line():
         attach(gpt2.model, [])
     with pytest.raises(ConfigError, match="ticket's head"):
         attach(gpt2.model, headed)
-    with pytest.raises(ConfigError, match="place = suffix"):
+    with pytest.raises(ConfigError, match="position = suffix"):
         attach(arch.frozen("t5").model, replace(good, position="suffix"))
     with pytest.raises(ConfigError, match="16 wide"):
         attach(gpt2.model, replace(good, state={"values": good.state["values"][:, :16]}))

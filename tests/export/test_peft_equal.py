@@ -75,9 +75,9 @@ def kind_of(bone):
 
 
 @pytest.mark.parametrize(
-    ("kind", "method"), tiny.pairs(("gpt2", "t5", "bert", "roberta"), ("direct", "residual", "dpt"))
+    ("kind", "method", "dropped_as"),
+    tiny.pairwise(("gpt2", "t5", "bert", "roberta"), ("direct", "residual", "dpt"), ("remove", "zero")),
 )
-@pytest.mark.parametrize("dropped_as", ["remove", "zero"])
 def test_what_was_exported_is_imported_as_it_was(kind, method, dropped_as, tmp_path):
     for name, mask in arch.MASKS.items():
         bone = arch.frozen(kind)

@@ -62,18 +62,15 @@ def agrees(found):
     readme_check.check(found, torch.float32)
 
 
-QUICK = ("gpt2", "t5", "roberta")
-KINDS = [pytest.param(kind, marks=[] if kind in QUICK else pytest.mark.gate) for kind in arch.KINDS]
-
-
-@pytest.mark.parametrize("most", [12, 256])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.gate
+@pytest.mark.parametrize(("kind", "most"), tiny.in_turn(arch.KINDS, (12, 256), whole=("gpt2", "t5", "roberta")))
 def test_they_answer_as_eval_does_however_long_a_text_is(kind, most, tmp_path):
     bone = arch.frozen(kind, max_input_tokens=most)
     agrees(compared(bone, arch.ticket(bone, "dpt", arch.MASKS["pieces"]), tmp_path))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.gate
+@pytest.mark.parametrize("kind", arch.KINDS)
 def test_they_answer_rows_that_bring_their_own_choices(kind, tmp_path):
     bone = arch.frozen(kind, max_input_tokens=20)
     ticket = arch.ticket(bone)

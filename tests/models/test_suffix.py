@@ -14,7 +14,7 @@ from prunekit.engine.gradient_scores import gradient_scores
 from prunekit.engine.train import train
 from prunekit.experiment import run
 from prunekit.experiment.prepare import prepare
-from prunekit.models import Encoded, load, suffix
+from prunekit.models import Encoded, load, suffix, wrap
 from prunekit.models.decoder import Decoder
 from prunekit.models.text_cache import TextCache
 from prunekit.runs.paths import RunKey
@@ -145,13 +145,13 @@ def test_whole_rows_equal_it_too(bone, answers):
 
 
 @pytest.mark.parametrize("takes", [True, False])
-def test_whole_rows_need_no_positions(suffixed, takes, monkeypatch):
+def test_whole_rows_need_no_positions(takes, monkeypatch):
     """Text, prompt and answer follow each other without a gap, so that the model's own positions are right."""
     accepts = Decoder.accepts
     monkeypatch.setattr(
         Decoder, "accepts", lambda bone, name: (takes or name != "position_ids") and accepts(bone, name)
     )
-    bone = suffixed("gpt2")
+    bone = wrap(tiny.model("gpt2"), tiny.tokenizer("gpt2"), position="suffix")
     assert bone.caches_texts is takes
     rows, tickets = rows_of("several"), cohort(bone, dropped_as="hide")
     with torch.no_grad():

@@ -399,7 +399,7 @@ def test_hidden_tokens_are_refused_where_the_model_sees_them():
     assert not bone.can_hide
     rows = tiny.encoded(bone, tiny.examples(2))
     ticket = _with_mask(tiny.ticket(bone, dropped_as="hide"), tiny.masked([True, False, True, True]))
-    with pytest.raises(ConfigError, match="FNetModel sees prompt tokens that are hidden from it"):
+    with pytest.raises(ConfigError, match="FNetModel reads prompt tokens that the attention mask hides"):
         bone.logits(prompt_batch([Member(ticket)]), bone.batch([rows], every_choice=True))
 
 

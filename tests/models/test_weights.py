@@ -78,7 +78,7 @@ def test_a_run_takes_a_device_map(tmp_path):
     plain = run(prepare(tiny.experiment("gpt2", tmp_path)), tmp_path / "b", tiny.Quiet())
     assert made.settings()["machine"]["device_map"] == "auto"
     assert made.path.name == plain.path.name
-    with pytest.raises(ConfigError, match="begun with device_map = auto; give the same again"):
+    with pytest.raises(ConfigError, match="begun with device_map = auto; use the same"):
         run(prepare(tiny.experiment("gpt2", tmp_path)), tmp_path / "a", tiny.Quiet())
 
 

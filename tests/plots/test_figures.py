@@ -47,6 +47,12 @@ def drawn(picture, table, columns=1):
 
 
 @cache
+def drawn_once(name, columns=1):
+    """The axes of a figure of its usual table, for whoever only looks."""
+    return drawn(BY_NAME[name], table_for(BY_NAME[name]), columns)
+
+
+@cache
 def rendered(name, suffix, columns=1):
     return BY_NAME[name].render(figure_tables.MADE[name](), suffix, columns)
 
@@ -108,14 +114,15 @@ def test_no_date_and_no_version_is_written(picture):
 @every_figure
 @pytest.mark.parametrize("columns", [1, 2])
 def test_a_figure_is_as_wide_as_its_columns(picture, columns):
-    svg = ElementTree.fromstring(rendered(picture.name, "svg", columns))
-    assert float(svg.get("width").removesuffix("pt")) == pytest.approx(72 * style.WIDTHS[columns], abs=0.01)
+    assert drawn_once(picture.name, columns).figure.get_figwidth() == style.WIDTHS[columns]
+    svg = ElementTree.fromstring(rendered(picture.name, "svg"))
+    assert float(svg.get("width").removesuffix("pt")) == pytest.approx(72 * style.WIDTHS[1], abs=0.01)
 
 
 @every_figure
 @pytest.mark.parametrize("columns", [1, 2])
 def test_no_text_leaves_the_picture_and_no_two_labels_overlap(picture, columns):
-    axes = drawn(picture, table_for(picture), columns)
+    axes = drawn_once(picture.name, columns)
     figure = axes.figure
     for part in [*figure.axes, *figure.legends]:
         box = part.get_tightbbox(figure.canvas.get_renderer())
@@ -127,7 +134,7 @@ def test_no_text_leaves_the_picture_and_no_two_labels_overlap(picture, columns):
 
 @every_figure
 def test_no_text_is_smaller_than_six_points(picture):
-    figure = drawn(picture, table_for(picture)).figure
+    figure = drawn_once(picture.name).figure
     sizes = [one.get_fontsize() for one in figure.findobj(matplotlib.text.Text) if one.get_text()]
     assert min(sizes) >= 6
 

@@ -5,6 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
+import tiny
 from test_runs_run import DENSE, PRUNED, member
 
 from prunekit.runs import checksums, paths
@@ -94,7 +95,7 @@ FILES = [
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("at", [0, 0.3, 0.7, 0.999])
+@pytest.mark.parametrize("at", tiny.at_night(0.3, 0.999, 0, 0.7, gate=2))
 def test_a_flipped_bit_is_seen_in_every_file_and_no_other_is_blamed(run, name, at):
     path = run.path / name
     content = bytearray(path.read_bytes())

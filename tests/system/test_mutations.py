@@ -15,9 +15,9 @@ from mutate import KINDS, memory_taken, mutated
 
 from prunekit.experiment import run as experiment
 from prunekit.experiment import settings_io
+from prunekit.experiment.environment import environments
 from prunekit.experiment.prepare import prepare
 from prunekit.models import load
-from prunekit.plots.report import build
 from prunekit.runs import round_files
 from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey
 from prunekit.runs.run import Files, Run
@@ -81,7 +81,7 @@ def read(run, path):
         "experiment.toml": lambda: (run.settings(), run.tickets()),
         "stage.toml": lambda: run.stage_settings(str(inside.parent)),
         "journal.json": run.journal,
-        "environment.json": lambda: build._environment(run),
+        "environment.json": lambda: environments(run),
     }
     if path.name in outside_rounds:
         return outside_rounds[path.name]()
@@ -434,7 +434,7 @@ def forged(folder):
 LOADER = """
 import resource, sys, pathlib, torch
 from prunekit.support.errors import ArtifactError
-from prunekit.pruning.ticket import Ticket
+from prunekit.runs.ticket_file import load_ticket
 folder = pathlib.Path(sys.argv[1])
 try: load_ticket(folder / "none.safetensors")
 except ArtifactError: pass
@@ -448,9 +448,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, len
 
 
 @pytest.mark.gate
-def test_no_memory_is_taken_for_what_a_file_claims(tmp_path, capsys):
+def test_no_memory_is_taken_for_what_a_file_claims(forks, tmp_path, capsys):
     forged(tmp_path)
-    grown, count = memory_taken(LOADER, tmp_path)
+    grown, count = memory_taken(forks, LOADER, tmp_path)
     with capsys.disabled():
         print(f"\n{count} forged files refused, {grown} MB more memory")
     assert grown < 100

@@ -50,6 +50,7 @@ def test_the_wheel_in_another_place_and_language_writes_the_bytes_of_the_checkou
     assert set(guard.lines()[len(before) :]) == {"process"}
     assert made.stdout.startswith(str(installed))
     assert "written to runs/testbed-first-animal-testbed-direct-" in made.stdout
+    # whose hashes are drawn anew, and which is one process for all tests
     here = forks.run([*words, f"--out={tmp_path / 'here'}"], tmp_path / "process")
     assert here.code == 0, here.said
     contents = tiny.contents(tmp_path / "here")

@@ -63,7 +63,7 @@ def test_the_same_experiment_twice_is_one(tmp_path):
         ('[sweep]\nverb = "prun"\n', "'prune', 'search' or 'tune'"),
         ("[[sweep.exclude]]\nprompt.tokens = 3\n", "entry 1 of sweep.exclude matches no experiment"),
         ("[prompt]\ntokens = [3]\n[[sweep.exclude]]\nprompt.tokens = 3\n", "no experiment is left"),
-        ('[task]\nname = ["sst2", "subj"]\n', 'no model is named for task "sst2"'),
+        ('[task]\nname = ["sst2", "subj"]\n', 'task "sst2" needs a model'),
     ],
 )
 def test_what_is_wrong_with_a_grid_is_said_with_its_file(tmp_path, text, said):

@@ -108,7 +108,7 @@ def test_every_part_is_there_in_order(whole):
     assert [title for title, start in zip(titles, wanted, strict=True) if not title.startswith(start)] == []
 
 
-def test_a_report_of_44_rounds_opens_each_file_once(few, opened, tmp_path, no_flushing):
+def test_a_report_of_44_rounds_opens_each_file_once(few, opened, tmp_path):
     run = long_run(SMALL_RUN, tmp_path / "run", seeds=4, rounds=10)
     files = {path for path in run.path.rglob("*") if path.is_file() and path.name not in (".lock", ".holder")}
     opened.clear()

@@ -181,4 +181,4 @@ def test_unknown_names_are_refused_with_what_is_known():
     with pytest.raises(ConfigError, match="alike-mood"):
         examples("alike-moo", "train", 1)
     with pytest.raises(ConfigError, match="validation"):
-        examples("alike-mood", "test", 1)
+        examples("alike-mood", "valid", 1)

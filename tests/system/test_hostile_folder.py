@@ -1,0 +1,64 @@
+"""A user's folder may hold an `analyses/`, a `figures.py` and a `tasks.py` of their own: none of them is imported."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from roots import ROOT, TESTS
+from small import SMALL_RUN
+
+pytestmark = pytest.mark.gate
+NOTEBOOK = ROOT / "analyses" / "notebooks" / "importance_study.py"
+SCRIPT = """
+import sys
+from pathlib import Path
+import prunekit
+from prunekit.plots.drawing import draw_figures
+print([drawing.figure.name for drawing in draw_figures([Path(sys.argv[1])], ["cost"]).drawn])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Modules that raise when they are imported, under every name that this repository has at its top, and more."""
+    names = {path.stem for path in ROOT.iterdir() if path.is_dir() and path.name.isidentifier()} - {"prunekit"}
+    for name in names | {"tasks", "models", "engine", "plots", "support"}:
+        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('{name} of the user was imported')\n")
+    for name in ("analyses", "figures"):
+        (tmp_path / f"{name}.py").rename(tmp_path / "kept")
+        (tmp_path / name).mkdir()
+        (tmp_path / "kept").rename(tmp_path / name / "__init__.py")
+    (tmp_path / "figures.py").write_text("raise RuntimeError('figures of the user was imported')\n")
+    shutil.copytree(TESTS / "golden" / "0.1.0" / "run", tmp_path / "run")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    shutil.copyfile(NOTEBOOK, tmp_path / "notebook.py")  # its cells are a script
+    return tmp_path
+
+
+def python(folder, *words, **environment):
+    """What a Python that is started in the folder prints; the folder is where it looks for modules first."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    own |= {"PYTHONPATH": str(ROOT)} | environment
+    ended = subprocess.run([sys.executable, *words], cwd=folder, env=own, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return ended.stdout
+
+
+def test_the_folder_would_be_imported_from(folder):
+    with pytest.raises(AssertionError, match="analyses of the user was imported"):
+        python(folder, "-c", "import analyses")
+
+
+def test_verbs_figures_and_a_report_run_beside_modules_of_the_same_names(folder):
+    assert "rounds" in python(folder, "-m", "prunekit", "runs", "verify", "run")
+    assert "cost.svg" in python(folder, "-m", "prunekit", "figures", "run", "cost", "--out", "pictures")
+    assert "report.html" in python(folder, "-m", "prunekit", "report", "run")
+    assert {"cost.svg", "cost.csv"} <= {path.name for path in (folder / "pictures").iterdir()}
+
+
+def test_a_script_and_a_notebook_run_beside_modules_of_the_same_names(folder):
+    pytest.importorskip("IPython")
+    assert python(folder, "script.py", "run") == "['cost']\n"
+    assert "YES" in python(folder, "notebook.py", PRUNEKIT_RUN=str(SMALL_RUN))
