@@ -41,6 +41,7 @@ def test_every_architecture_is_listed_once_and_there_are_over_150():
     assert "encoder/gpt2" not in names and "encoder-decoder/voxtral" not in names and "encoder/vit" not in names
 
 
+@pytest.mark.slow
 def test_settings_of_one_architecture_are_of_one_that_there_is():
     assert set(OVERRIDES) | BOTH_WAYS <= {one.kind for one in architectures()}
 
@@ -86,8 +87,7 @@ def test_every_verb_runs(architecture):
     assert result.export
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("architecture", [GPT2, BERT, ROBERTA], ids=name)
+@pytest.mark.parametrize(("architecture", "fault"), tiny.in_turn((GPT2, BERT, ROBERTA), list(FAULTS)))
 def test_a_planted_fault_exceeds_the_bar(architecture, fault):
     result = measure(architecture, fault, verbs=False)
     assert result.outcome == "WRONG", result
@@ -113,11 +113,12 @@ def test_a_limit_of_time_ends_one_architecture_and_not_the_others():
 # ---- the page
 
 
+@pytest.mark.slow  # it lists them all too
 def test_what_the_results_hold_is_not_tried_again(tmp_path, monkeypatch, capsys):
     results = tmp_path / "results.jsonl"
     results.write_text(Result("llama", "decoder", verbs=True).line() + "\n")
     monkeypatch.setattr(
-        command, "try_all", lambda missing, jobs, order: iter([Result(*missing[0].name.split("/")[::-1])])
+        command, "try_all", lambda missing, jobs, options: iter([Result(*missing[0].name.split("/")[::-1])])
     )
     command.main(only=["decoder/llama", "decoder/gpt2"], results=results, verbs=False)
     assert [json.loads(line)["kind"] for line in results.read_text().splitlines()] == ["llama", "gpt2"]

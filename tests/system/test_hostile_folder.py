@@ -18,6 +18,18 @@ import prunekit
 from prunekit.plots.drawing import draw_figures
 print([drawing.figure.name for drawing in draw_figures([Path(sys.argv[1])], ["cost"]).drawn])
 """
+IN_TURN = """
+import runpy, sys
+from prunekit.cli.main import main
+for words in ("runs verify run", "figures run cost --out pictures", "report run"):
+    try:
+        main(words.split())
+    except SystemExit as ended:
+        assert not ended.code, words
+sys.argv[1:] = ["run"]
+runpy.run_path("script.py")
+runpy.run_path("notebook.py")
+"""
 
 
 @pytest.fixture
@@ -51,14 +63,10 @@ def test_the_folder_would_be_imported_from(folder):
         python(folder, "-c", "import analyses")
 
 
-def test_verbs_figures_and_a_report_run_beside_modules_of_the_same_names(folder):
-    assert "rounds" in python(folder, "-m", "prunekit", "runs", "verify", "run")
-    assert "cost.svg" in python(folder, "-m", "prunekit", "figures", "run", "cost", "--out", "pictures")
-    assert "report.html" in python(folder, "-m", "prunekit", "report", "run")
-    assert {"cost.svg", "cost.csv"} <= {path.name for path in (folder / "pictures").iterdir()}
-
-
-def test_a_script_and_a_notebook_run_beside_modules_of_the_same_names(folder):
+def test_verbs_figures_a_report_a_script_and_a_notebook_run_beside_modules_of_the_same_names(folder):
+    """One behind the other in one process, whose imports are those of the first."""
     pytest.importorskip("IPython")
-    assert python(folder, "script.py", "run") == "['cost']\n"
-    assert "YES" in python(folder, "notebook.py", PRUNEKIT_RUN=str(SMALL_RUN))
+    printed = python(folder, "-c", IN_TURN, PRUNEKIT_RUN=str(SMALL_RUN))
+    for words in ("rounds", "cost.svg", "report.html", "['cost']", "YES"):
+        assert words in printed
+    assert {"cost.svg", "cost.csv"} <= {path.name for path in (folder / "pictures").iterdir()}
