@@ -61,7 +61,8 @@ class Trained:
     """What training made of one ticket.
 
     Attributes:
-        best: its best evaluation on validation (ties: the earliest); where it never came to one, the start.
+        best: its best evaluation on validation (ties: the lower loss, then the earliest); where it never came to one,
+            the start.
         last: its last evaluation.
         steps: updates made.
         snapshots: values at the steps that were named.
@@ -177,7 +178,7 @@ class _Learner:
         self.log += [LogEntry(step, "validation", name, value) for name, value in metrics.items()]
         self.last = Checkpoint(step, self.member.values(), evaluation, metrics)
         # what nothing was learned for is shown, but gives way to the first evaluation after an update
-        if self.best.step == 0 or _primary(metrics) > _primary(self.best.metrics):
+        if self.best.step == 0 or _rank(self.last) > _rank(self.best):
             self.best = self.last
         waited = (step - self.best.step) // self.plan.evaluate_every
         self.active = step == 0 or waited < self.plan.patience
@@ -248,6 +249,12 @@ def _evaluate(
 
 def _primary(metrics: Mapping[str, float]) -> float:
     return next(iter(metrics.values()))
+
+
+def _rank(checkpoint: Checkpoint) -> tuple[float, float]:
+    """What the better of two evaluations has more of: the primary metric, then minus the loss."""
+    assert checkpoint.evaluation is not None, "only what came to an evaluation is ranked"
+    return _primary(checkpoint.metrics), -float(checkpoint.evaluation.losses.mean())
 
 
 @contextmanager

@@ -393,6 +393,8 @@ def _bar(model: FrozenModel) -> float:
     quantized = any(type(module).__module__.startswith("torch.ao.nn.quantized") for module in model.model.modules())
     if quantized or getattr(model.model, "is_quantized", False):
         return NARROW_BAR
+    if model.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest":
+        return NARROW_BAR  # the card multiplies in TF32, with fewer digits than are stored
     dtypes = {tensor.dtype for tensor in model.model.parameters() if tensor.is_floating_point()}
     return max((BARS.get(dtype, NARROW_BAR) for dtype in dtypes), default=BARS[torch.float32])
 

@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 import prunekit as pk
 from prunekit.engine.cohort import Member, prompt_batch
-from prunekit.models import Encoded, Head, PromptBatch, find_traits, wrap
+from prunekit.models import Encoded, Head, PromptBatch, find_traits, trial, wrap
 from prunekit.models.traits import Traits
 from prunekit.support.errors import ConfigError
 
@@ -467,3 +467,11 @@ def test_an_encoder_whose_states_are_wider_than_its_embeddings_is_pruned_and_its
     narrow = {"weight": ticket.head["weight"][:, :31], "bias": ticket.head["bias"]}
     with pytest.raises(ConfigError, match="the ticket's head is 31 wide, the model's states 32"):
         pk.attach(model, replace(ticket, head=narrow))
+
+
+@pytest.mark.parametrize(("precision", "bar"), [("highest", trial.BARS[torch.float32]), ("high", trial.NARROW_BAR)])
+def test_float32_is_tried_as_narrow_numbers_where_a_card_multiplies_in_tf32(precision, bar, monkeypatch):
+    bone = tiny.frozen("gpt2")
+    monkeypatch.setattr(type(bone), "device", torch.device("cuda"))
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precision)
+    assert trial._bar(bone) == bar

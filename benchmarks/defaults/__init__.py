@@ -1,0 +1,1 @@
+"""What the default settings should be, measured: rates, updates, batch sizes and pieces on five models."""
