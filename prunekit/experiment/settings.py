@@ -110,7 +110,9 @@ class TaskSettings(Settings):
     train_examples: Examples | None = Field(
         None, description="train on one subset of this size, the same for all seeds"
     )
-    validation_examples: Examples | None = Field(None, description="choose on a subset of this size")
+    validation_examples: Examples | None = Field(
+        None, description="choose on a subset of this size; default: as many as trained on, from 128 to 512"
+    )
     test_examples: Examples | None = Field(None, description="test on a subset of this size")
     data_seed: Annotated[int, within(-_LARGEST, _LARGEST, "files hold whole numbers of 64 bits")] = Field(
         0, description="which subset is drawn"

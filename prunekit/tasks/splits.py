@@ -25,6 +25,9 @@ from prunekit.tasks.transforms import flat_rows
 # by which word the answers of a split are dealt out: that of the first runs, so that they fall as they did
 _SHUFFLED_AS = {"train": "train", "validation": "selection"}
 CARVED = 0.2  # share of train that becomes validation, and never more than half
+# rows of validation that are judged ten times a round where their number is not given: as many as are trained on,
+# within these bounds; all of SST-2's 872 cost more than the training itself
+FEWEST_TO_CHOOSE_BY, MOST_TO_CHOOSE_BY = 128, 512
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def load_splits(
         data: folder of {train,validation,test}.jsonl; None: the task's own folder or Hub data set.
         revision: commit or tag of the Hub data set.
         train_examples: size of the subset of train; None: all.
-        validation_examples: the same of validation.
+        validation_examples: the same of validation; None: as many as of train, from 128 to 512.
         test_examples: the same of test.
         data_seed: which subset, and which shuffle.
         labels: "shuffled": the answers of train and of validation, each within its split, are dealt out anew (see
@@ -96,7 +99,10 @@ def load_splits(
         if number is not None and number < 1:
             raise ConfigError(f"{name}_examples = {number}: ask for at least 1 example")
     parts = _assign(task, _sources(task, data, revision))
-    drawn = {name: _draw(part, name, requested[name], data_seed) for name, part in parts.items()}
+    drawn = {"train": _draw(parts["train"], "train", train_examples, data_seed)}
+    if validation_examples is None:
+        requested["validation"] = _enough_to_choose_by(len(drawn["train"].examples), parts["validation"])
+    drawn |= {name: _draw(parts[name], name, requested[name], data_seed) for name in ("validation", "test")}
     if labels == "shuffled":
         drawn |= {name: _shuffled(drawn[name], stream, data_seed) for name, stream in _SHUFFLED_AS.items()}
     train, validation, test = (tuple(drawn[name].examples) for name in ("train", "validation", "test"))
@@ -215,6 +221,12 @@ def _draw(part: _Part, name: str, number: int | None, seed: int) -> _Part:
         raise ConfigError(f"{name}_examples = {number} is fewer than any group of {part.origin} has; ask for more")
     note = "" if number in (None, len(chosen)) else f" ({number} asked)"
     return _Part(f"{part.origin}: {len(chosen)} of {len(part.examples)} examples{note}", chosen)
+
+
+def _enough_to_choose_by(trained_on: int, validation: _Part) -> int | None:
+    """How many rows of validation are judged; None where that is all of them."""
+    number = min(MOST_TO_CHOOSE_BY, max(FEWEST_TO_CHOOSE_BY, trained_on))
+    return number if number < len(validation.examples) else None
 
 
 def _subset(examples: Sequence[Example], number: int, seed: int, *, whole: bool) -> list[Example]:

@@ -38,6 +38,14 @@ def test_test_is_the_report_and_validation_the_validation(tmp_path):
     }
 
 
+@pytest.mark.parametrize(("trained", "chosen_by"), [(16, 128), (200, 200), (900, 512)])
+def test_where_no_number_is_given_validation_is_as_large_as_train_within_bounds(tmp_path, trained, chosen_by):
+    folder = fill(tmp_path, train=rows(900), validation=rows(600, 1000), test=rows(4, 2000))
+    splits = load(folder, train=trained)
+    assert splits.origin["validation"] == f"validation.jsonl: {chosen_by} of 600 examples"
+    assert len(load(folder, train=trained, validation=10_000).validation) == 600
+
+
 @pytest.mark.parametrize("hidden", [{"label": -1}, {"label": None}, {}])
 def test_an_unlabelled_test_falls_back_to_validation(tmp_path, hidden):
     unlabelled = [{"x": f"hidden {i}", **hidden} for i in range(4)]
