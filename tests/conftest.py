@@ -69,7 +69,7 @@ def pytest_unconfigure(config):
 def shared() -> Path:
     """The folder of real models and data beside the checkout."""
     if not SHARED.is_dir():
-        pytest.skip(f"no {SHARED.name}/ folder beside the checkout: real models and data are dropped_as")
+        pytest.skip(f"no {SHARED.name}/ folder beside the checkout: real models and data are absent")
     return SHARED
 
 
