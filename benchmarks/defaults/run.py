@@ -85,6 +85,7 @@ def main(
     models: Annotated[list[Path], typer.Option(help="folders that hold model folders")],
     data: Annotated[Path, typer.Option(help="folder that holds a folder for each task's data")],
     out: Annotated[Path, typer.Option(help="lines of JSON are added here")],
+    *,
     task: Annotated[str | None, typer.Option(help="this task alone")] = None,
     position: Annotated[str | None, typer.Option(help="this position alone")] = None,
     device: str = "cpu",
