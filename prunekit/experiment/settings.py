@@ -119,8 +119,8 @@ class TaskSettings(Settings):
     name: str = Field("testbed/first-animal", description="a name from `prunekit tasks`, or a task file")
     data: str | Annotated[InstanceOf[InMemory], PlainSerializer(str)] | None = Field(
         None,
-        description="CSV, TSV, Parquet, JSON or JSONL file, folder of {train,validation,test}.*, save_to_disk folder or "
-        "Hub data set (org/name, org/name:config); default: the task's own",
+        description="CSV, TSV, Parquet, JSON or JSONL file, folder of {train,validation,test}.*, save_to_disk folder, "
+        "or Hub data set (org/name, org/name:config); default: the task's own",
     )
     revision: str | None = Field(None, description="Hub revision of the data set")
     text: tuple[str, ...] | None = Field(

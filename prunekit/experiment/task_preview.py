@@ -9,6 +9,7 @@ from typing import Any
 
 from prunekit.experiment import settings_io
 from prunekit.experiment.prepare import model_of, task_of
+from prunekit.experiment.settings import Experiment
 from prunekit.models import FrozenModel
 from prunekit.models.encoding import EncodingOptions, TaskEncoder, encode, text_lengths
 from prunekit.support.errors import PrunekitError
@@ -47,7 +48,7 @@ def preview(settings: Mapping[str, Any], rows: int = 1) -> TaskPreview:
     """
     flags = {name: value for name, value in settings.items() if value is not None}
     has_model = "model" in flags or str(flags.get("task", "")).startswith("testbed/")
-    experiment = settings_io.experiment(None, flags if has_model else {"model": "none"} | flags)
+    experiment = settings_io.experiment(None, flags) if has_model else Experiment(task=settings_io.task_settings(flags))
     task, splits = task_of(experiment)
     model = model_of(experiment) if has_model else None
     facts = {

@@ -66,7 +66,7 @@ def _text(task: Task, place: Mapping[str, Any]) -> str:
     """The TOML of a task, a comment above its keys."""
     renamed = {column: field for column, field in task.columns.items() if column != field}
     words = dict(zip(task.labels or (), task.choices or (), strict=True))
-    blocks = [
+    blocks: list[tuple[str, Mapping[str, Any]]] = [
         ("Look at it with: prunekit tasks show THIS_FILE", {"name": task.name, "description": task.description}),
         (
             "What the model reads; names in braces are columns. It ends in a cue for the answer.",

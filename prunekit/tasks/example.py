@@ -66,8 +66,8 @@ def is_field_name(name: str) -> bool:
 def placeholders(template: str) -> tuple[str, ...]:
     """The field names of a template, in order of first use.
 
-    Only plain {name} is allowed, also with blanks in it ({{ and }} are literal braces): attribute and index access would
-    let a task file reach into objects, and format specs or conversions would change the text unseen.
+    Only plain {name} is allowed, also with blanks in it ({{ and }} are literal braces): attribute and index access
+    would let a task file reach into objects, and format specs or conversions would change the text unseen.
 
     Raises:
         ValueError: saying what is not allowed.

@@ -37,10 +37,11 @@ def infer_labels(sources: Mapping[str, Source], field: str, column: str = "") ->
     names = next((source.class_names[field] for source in sources.values() if field in source.class_names), None)
     if names is not None:
         return names
-    values, where = [], f'the label column "{column or field}"'
+    where = f'the label column "{column or field}"'
+    values: list[str | float | bool] = []
     for source in sources.values():
-        labels = [label for row in source.rows if (label := _plain(row.get(field), where)) is not None]
-        values += labels if any(_number(label) != -1 for label in labels) else []
+        present = [label for row in source.rows if (label := _plain(row.get(field), where)) is not None]
+        values += present if any(_number(label) != -1 for label in present) else []
     if not values:
         raise DataError(f"{where} holds no labels: all are missing or -1")
     labels = _distinct(values, where)

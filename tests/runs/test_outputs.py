@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_runs_run import filled
 
-from prunekit.runs import checksums, outputs
+from prunekit.runs import answers, checksums, outputs
 from prunekit.support.errors import ConfigError
 
 PAGE = b"<!doctype html>\n<head>\n" + outputs.GENERATOR + b"</head>"

@@ -281,7 +281,7 @@ def test_columns_fill_the_fields_of_a_task_in_its_order(tmp_path):
 
 def test_names_that_cannot_stand_in_a_template_are_read_all_the_same():
     rows = [{"a.b[0]": f"x {n}", "7": f"y {n}", "q: {z}!": f"z {n}", "y": n % 2} for n in range(20)]
-    task, splits = opened(InMemory(rows), ("a.b[0]", "7", "q: {z}!"), "y")
+    _, splits = opened(InMemory(rows), ("a.b[0]", "7", "q: {z}!"), "y")
     first = splits.train[0].fields
     number = next(iter(first.values())).split()[1]
     assert splits.train[0].text == f"a.b[0]: x {number} 7: y {number} q: {{z}}!: z {number} y:"

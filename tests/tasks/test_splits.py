@@ -69,7 +69,8 @@ def test_train_alone_gives_a_test_and_a_validation_split_and_says_so(tmp_path, m
     assert splits.origin["test"] == "carved from train.jsonl by hash: 10 of 10 examples"
     assert splits.origin["validation"] == "carved from train.jsonl by hash: 8 of 8 examples"
     assert splits.notes == (
-        "train.jsonl: 10 for test and 8 for validation set apart by a hash of the texts, 32 of 50 examples left to train",
+        "train.jsonl: 10 for test and 8 for validation set apart by a hash of the texts, "
+        "32 of 50 examples left to train",
     )
     assert load(fill(tmp_path, train=rows(50)[::-1], **more)).sizes == splits.sizes
 

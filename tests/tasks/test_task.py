@@ -150,7 +150,7 @@ def test_the_digest_is_of_what_decides_examples_and_scores():
 def test_a_task_waits_for_its_label_words(tmp_path):
     task = load_task("single")
     assert task.choices is None
-    with pytest.raises(ConfigError, match='"single" has no label words yet: write them into labels.json'):
+    with pytest.raises(ConfigError, match='"single" has no label words yet: write them into'):
         task.examples({"sentence": "s", "label": 0}, 0)
     (tmp_path / "labels.json").write_text('{"1": "good", "0": "bad"}')
     ready = load_task("single", str(tmp_path))
