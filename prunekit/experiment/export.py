@@ -53,7 +53,7 @@ class ExportRequest:
     Attributes:
         out: a folder.
         verify: whether PEFT is asked for its logits.
-        rows: the texts of prompt-embeds, a JSONL file.
+        rows: the texts of prompt-embeds, a file of rows.
         allow_changed: whether the model or task may be others than the ticket's own.
         overwrite: also files of the folder that prunekit did not write.
     """
@@ -69,7 +69,7 @@ class ExportRequest:
         if self.to not in FORMS:
             raise ConfigError(f"--to {self.to}: use one of {', '.join(FORMS)}")
         if (self.rows is None) == (self.to == "prompt-embeds"):
-            raise ConfigError("--rows names the JSONL file of texts for --to prompt-embeds, and goes with it alone")
+            raise ConfigError("--rows names the file of texts for --to prompt-embeds, and goes with it alone")
         if self.out.exists() and not self.out.is_dir():
             raise ConfigError(f"--out {self.out}: a file; name a folder")
         # before the model is loaded

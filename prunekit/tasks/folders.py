@@ -47,6 +47,9 @@ def read_saved(folder: Path) -> dict[str, Source]:
     """
     import datasets
 
+    odd = next((path for path in folder.rglob("*") if not path.is_dir() and not path.is_file()), None)
+    if odd is not None:  # a pipe would make the reader wait for ever
+        raise DataError(f"{odd}: not a regular file, so the folder is not read; leave it out")
     try:
         dataset = datasets.load_from_disk(str(folder))
     except Exception as error:  # pyarrow and datasets raise some ten kinds

@@ -77,6 +77,6 @@ def test_a_file_alone_is_pruned_by_naming_its_columns(runs, capsys, monkeypatch)
     assert 'labels and their words: 0 = "bad", 1 = "good"' in said.err
     assert "data.csv: 8 for test and 6 for validation set apart by a hash of the texts" in said.err
     assert call("prune", "--data=data.csv", f"--model={folder / 'model'}", *flags) == 2
-    assert "say which columns to read, such as --text the text --label stars" in capsys.readouterr().err
+    assert "say which columns to read, such as --text 'the text' --label stars" in capsys.readouterr().err
     assert call("prune", "--data=data.csv", *words, *flags) == 2
     assert 'task "own/data" needs a model' in capsys.readouterr().err

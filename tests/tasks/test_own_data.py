@@ -289,7 +289,9 @@ def test_names_that_cannot_stand_in_a_template_are_read_all_the_same():
 
 def test_columns_that_nobody_named_are_listed_with_a_guess(tmp_path):
     table(KINDS["words"][0]).to_csv(tmp_path / "own.csv", index=False)
-    with pytest.raises(ConfigError, match='--text review text --label stars, of "id", "review text", "stars", "note"'):
+    with pytest.raises(
+        ConfigError, match=r'--text .review text. --label stars, of "id", "review text", "stars", "note"'
+    ):
         open_task("own/mine", str(tmp_path / "own.csv"))
     with pytest.raises(DataError, match='no column "star"; did you mean "stars"'):
         opened(str(tmp_path / "own.csv"), label="star")
