@@ -18,7 +18,9 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="folder to write")],
     to: Annotated[str, typer.Option(help="peft, embeddings, or prompt-embeds (for servers, with --rows)")] = "peft",
     verify: Annotated[bool, typer.Option(help="load it with PEFT, and compare logits and answers")] = True,
-    rows: Annotated[Path | None, typer.Option(help="JSONL file of texts for --to prompt-embeds")] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="file of texts (CSV, JSONL, Parquet) for --to prompt-embeds")
+    ] = None,
     overwrite: Overwrite = False,
     allow_changed: AllowChanged = False,
     json: Json = False,

@@ -16,23 +16,25 @@ from prunekit.support import atomic, terminal
 @settings_io.with_settings("model", "task", "machine")
 def predict(
     ticket: TicketPath,
-    rows: Annotated[Path, typer.Argument(help="JSONL file of unlabelled rows")],
-    out: Annotated[Path | None, typer.Option("--out", help="JSONL file to write; default: standard output")] = None,
+    rows: Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, JSON or JSONL file of unlabelled rows")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="CSV, Parquet or JSONL file to write; default: JSONL on standard output"),
+    ] = None,
     overwrite: Overwrite = False,
     allow_changed: AllowChanged = False,
     **settings: Any,
 ) -> None:
-    """Answer unlabelled rows with a ticket, JSONL in and out."""
+    """Answer unlabelled rows with a ticket; files in and out are of the form that their names end in."""
     from prunekit.experiment.api import predict as library
-    from prunekit.runs import outputs
+    from prunekit.runs import answers, outputs
 
     if out is not None:  # before the model is loaded
-        outputs.check(out, overwrite=overwrite, is_ours=outputs.is_answers, reads=(rows, ticket))
-    answers = library.predict(ticket, rows, allow_changed=allow_changed, **settings)
-    encoding = "utf-8" if out else sys.stdout.encoding
-    text = "".join(f"{terminal.json_line(answer, encoding)}\n" for answer in answers)
+        answers.check_form(out)
+        outputs.check(out, overwrite=overwrite, is_ours=answers.is_answers, reads=(rows, ticket))
+    table = library.predict(ticket, rows, allow_changed=allow_changed, **settings)
     if out is None:
-        sys.stdout.write(text)
+        sys.stdout.write("".join(f"{terminal.json_line(answer, sys.stdout.encoding)}\n" for answer in table))
     else:
-        atomic.replace(out, text.encode())
-        terminal.write(f"{len(answers)} answers written to {out}")
+        atomic.replace(out, answers.written(table, out))
+        terminal.write(f"{len(table)} answers written to {out}")

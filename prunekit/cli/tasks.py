@@ -1,25 +1,30 @@
-"""`prunekit tasks`: the tasks there are, and one of them as it is read."""
+"""`prunekit tasks`: the tasks there are, one of them as it is read, and a file for one of your own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunekit.cli.options import Json
+from prunekit.cli.options import Json, Overwrite
 from prunekit.experiment import settings_io
-from prunekit.support import terminal
+from prunekit.support import atomic, terminal
+from prunekit.support.errors import ConfigError
 
 if TYPE_CHECKING:
     from prunekit.experiment.task_preview import TaskPreview
+
+#: The settings that name data and its columns.
+COLUMNS = ("task.data", "task.revision", "task.text", "task.label")
 
 app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()
 def tasks(context: typer.Context, json: Json = False) -> None:
-    """List the tasks there are, one line each; `tasks show NAME` shows one."""
+    """List the tasks there are, one line each; `tasks show NAME` shows one, `tasks new DATA` writes one."""
     if context.invoked_subcommand is not None:
         return
     from prunekit.tasks import list_tasks
@@ -33,32 +38,66 @@ def tasks(context: typer.Context, json: Json = False) -> None:
 
 
 @app.command("show")
-@settings_io.with_settings("model", "task.data", "task.revision", "machine")
+@settings_io.with_settings("model", *COLUMNS, "task.label_words", "machine")
 def show(
-    task: Annotated[str, typer.Argument(metavar="NAME", help="a name from `prunekit tasks`, or a task file")],
+    task: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="a name from `prunekit tasks`, or a task file; none with --data"),
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="how many rows to show as they are read")] = 1,
     json: Json = False,
     **settings: Any,
 ) -> None:
-    """One text as a model reads it, the answers as tokens (with --model), and how long texts are."""
+    """Rows as a model reads them, the answers as tokens (with --model), and how long texts are."""
     from prunekit.experiment.task_preview import preview
 
-    result = preview({**settings, "task": task})
+    if task is None and settings["data"] is None:
+        raise ConfigError("name a task, or your own rows: --data FILE --text COLUMN --label COLUMN")
+    result = preview({**settings, "task": task}, rows)
     if json:
         terminal.write_json(result.facts)
     else:
         print_preview(result)
 
 
+@app.command("new")
+@settings_io.with_settings("task.revision", "task.text", "task.label", "task.label_words")
+def new(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="file, folder or Hub data set of your own rows")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the TOML file to write")] = Path("task.toml"),
+    overwrite: Overwrite = False,
+    **settings: Any,
+) -> None:
+    """Write a task file with comments for your own rows, to be edited; columns that are not named are guessed."""
+    from prunekit.experiment.settings_io import task_settings
+    from prunekit.runs import outputs
+    from prunekit.tasks.draft import draft_task
+
+    outputs.check(out, overwrite=overwrite)
+    named = task_settings({**settings, "data": data})
+    draft = draft_task(data, named.columns, revision=named.revision, folder=out.parent)
+    atomic.replace(out, draft.text.encode())
+    for name, columns in (("text", draft.columns.text), ("label", [draft.columns.label])):
+        guess = f" (a guess; --{name} names another)" if name in draft.guessed else ""
+        terminal.write(f"{name}: {', '.join(map(str, columns))}{guess}")
+    terminal.write(f"answers: {', '.join(f'{label} = {word}' for label, word in draft.labels.items())}")
+    terminal.write(f"written to {out}; edit it, and look at what a model reads: prunekit tasks show {out}")
+
+
 def print_preview(preview: TaskPreview) -> None:
-    """A task's first text, its answers, and the lengths of its texts."""
+    """A task's first texts, its answers, and the lengths of its texts."""
     facts = preview.facts
     lengths = facts["lengths"]
     terminal.write(f"{facts['task']}: {facts['description']}")
     terminal.write(f"judged by {', '.join(facts['metrics'])}")
     for split in lengths:
         terminal.write(f"{split}: {facts['origin'][split]}")
-    terminal.write(f"\nthe first text of train, as it is read:\n{facts['example']['text']}")
-    terminal.write(f"right answer: {' or '.join(facts['example']['right'])}\n")
+    number = "" if len(facts["examples"]) == 1 else f" {len(facts['examples'])}"
+    terminal.write(
+        f"\nthe first{number} text{'s' if number else ''} of train, as {'they are' if number else 'it is'} read:"
+    )
+    for example in facts["examples"]:
+        terminal.write(f"{example['text']}\nright answer: {' or '.join(example['right'])}\n")
     in_tokens = facts["unit"] == "tokens"
     print_answers(facts["answers"], in_tokens=in_tokens, by_head=preview.answers_by_head)
     for line in facts["faults"]:

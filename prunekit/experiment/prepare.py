@@ -17,7 +17,7 @@ from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import TrainingData
 from prunekit.experiment import device, prompt_method, prompt_start, provenance
 from prunekit.experiment.prompt_method import PromptFactory
-from prunekit.experiment.settings import SCHEMA, Experiment, TrainingSettings
+from prunekit.experiment.settings import SCHEMA, Experiment, TaskSettings, TrainingSettings
 from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.init.source import Initialiser
 from prunekit.prompts.mask import Mask, piece_width
@@ -26,7 +26,7 @@ from prunekit.runs.paths import Stage
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
-from prunekit.tasks import Example, Splits, Task, load_splits, load_task
+from prunekit.tasks import Example, Splits, Task, load_splits, load_task, open_task
 from prunekit.tasks.duplicates import duplicates, sentences
 from prunekit.tasks.testbed import MODEL_PATH
 
@@ -80,7 +80,7 @@ class Prepared:
         settings = self.experiment.model_dump(mode="json")
         left_out = {
             "model": {"name", "revision", "text_cache_mb"},
-            "task": {"name", "data", "revision"},
+            "task": {"name", "data", "revision", "text", "label", "label_words"},
             "prompt": {"init_from", "start_from", "subspace_from"},
             "training": (),
         }
@@ -137,7 +137,7 @@ class Prepared:
     @property
     def notes(self) -> list[str]:
         """What stands against the data and against the ticket that the prompt starts from, a line each."""
-        lines = sentences(self.duplicates, self.splits.sizes)
+        lines = [*self.splits.notes, *sentences(self.duplicates, self.splits.sizes)]
         if self.other_model:
             lines.append(f"the ticket to start from was made with another: {provenance.one_line(self.other_model)}")
         return [f"note: {line}" for line in lines]
@@ -191,7 +191,7 @@ def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prep
     model = model or model_of(experiment)
     if reused is None:
         models.check_gradient(model)
-    experiment = _resolved(experiment, model, len(splits.train))
+    experiment = _resolved(_with_words(experiment, task), model, len(splits.train))
     parts = (splits.train, splits.validation, splits.test)
     rows = reused.rows if reused else [encode(model, task, part, experiment.prompt.tokens) for part in parts]
     prepared = _assembled(experiment, model, task, splits, rows, reused)
@@ -202,7 +202,10 @@ def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prep
 def _has_same_rows(like: Prepared, experiment: Experiment, model: FrozenModel | None) -> bool:
     """Whether the encoded rows of a prepared experiment are those of this one."""
     before = (like.model, like.experiment.task, like.experiment.prompt.tokens)
-    return before == (model, experiment.task, experiment.prompt.tokens)
+    settings = experiment.task
+    if settings.label_words is None:
+        settings = settings.model_copy(update={"label_words": like.experiment.task.label_words})
+    return before == (model, settings, experiment.prompt.tokens)
 
 
 def _assembled(
@@ -321,11 +324,10 @@ def task_of(experiment: Experiment) -> tuple[Task, Splits]:
         DataError: where task or data cannot be read.
     """
     settings = experiment.task
-    task = load_task(settings.name, settings.data)
+    task, sources = open_task(settings.name, settings.data, settings.revision, settings.columns)
     splits = load_splits(
         task,
-        data=settings.data,
-        revision=settings.revision,
+        data=None if task.testbed else sources,
         train_examples=settings.train_examples,
         validation_examples=settings.validation_examples,
         test_examples=settings.test_examples,
@@ -333,6 +335,19 @@ def task_of(experiment: Experiment) -> tuple[Task, Splits]:
         labels=settings.labels,
     )
     return task, splits
+
+
+def named_task(settings: TaskSettings) -> Task:
+    """The task that settings name, for which no row of its data is read unless its label words are found there alone.
+
+    Raises:
+        ConfigError: where the settings of task or data cannot work.
+        DataError: where task or data cannot be read.
+    """
+    task = load_task(settings.name, settings.data, settings.columns)
+    if not task.lacks_words or settings.data is None:
+        return task
+    return open_task(settings.name, settings.data, settings.revision, settings.columns)[0]
 
 
 def model_of(experiment: Experiment) -> FrozenModel:
@@ -363,6 +378,14 @@ def _identified(model: FrozenModel, task: Task, splits: Splits) -> tuple[str, pr
     """The model's digest, and what model, task and data are by name."""
     identity = model.identity()
     return identity.digest, provenance.content(model, task, splits.parts, model=identity)
+
+
+def _with_words(experiment: Experiment, task: Task) -> Experiment:
+    """The experiment with the label words that its data told, so that the run can be used without the data."""
+    if task.labels_file is None or task.labels is None or task.choices is None:
+        return experiment
+    words = dict(zip(task.labels, task.choices, strict=True))
+    return experiment.model_copy(update={"task": experiment.task.model_copy(update={"label_words": words})})
 
 
 def _resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Experiment:

@@ -5,16 +5,30 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from prunekit.prompts import Method
 from prunekit.prompts.init import Init
 from prunekit.pruning.schedule import Keep, Schedule
 from prunekit.pruning.scores import PRUNING_SCORES
+from prunekit.tasks import Columns, InMemory
 
 SCHEMA = 1
 
@@ -103,10 +117,19 @@ class TaskSettings(Settings):
     """The task and how much of its data is used."""
 
     name: str = Field("testbed/first-animal", description="a name from `prunekit tasks`, or a task file")
-    data: str | None = Field(
-        None, description="folder of {train,validation,test}.jsonl; default: the task's Hub data set"
+    data: str | Annotated[InstanceOf[InMemory], PlainSerializer(str)] | None = Field(
+        None,
+        description="CSV, TSV, Parquet, JSON or JSONL file, folder of {train,validation,test}.*, save_to_disk folder, "
+        "or Hub data set (org/name, org/name:config); default: the task's own",
     )
     revision: str | None = Field(None, description="Hub revision of the data set")
+    text: tuple[str, ...] | None = Field(
+        None, description="column of the data that holds the text, or several: premise,hypothesis"
+    )
+    label: str | None = Field(None, description="column of the data that holds the label")
+    label_words: dict[str, str] | None = Field(
+        None, description="words that answer, by label: 0=bad,1=good; default: labels.json, or the labels themselves"
+    )
     train_examples: Examples | None = Field(
         None, description="train on one subset of this size, the same for all seeds"
     )
@@ -120,6 +143,50 @@ class TaskSettings(Settings):
     labels: Literal["given", "shuffled"] = Field(
         "given", description="shuffled: the answers of train and validation are dealt out anew, a null of training"
     )
+
+    @property
+    def columns(self) -> Columns:
+        """Which columns of the data are read."""
+        return Columns(self.text or (), self.label, self.label_words)
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _rows_in_memory(cls, value: Any) -> Any:
+        """Rows themselves are wrapped, so that they can travel with the settings."""
+        return value if value is None or isinstance(value, str | InMemory) else InMemory(value)
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _columns(cls, value: Any) -> Any:
+        """A command line gives "premise,hypothesis"."""
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("label_words", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        """A command line gives "0=bad,1=good", or a JSON object; Python a dict, whose keys may be numbers."""
+        if not isinstance(value, str):
+            return {_label(key): word for key, word in value.items()} if isinstance(value, dict) else value
+        if value.lstrip().startswith("{"):
+            return json.loads(value)
+        pairs = [part.partition("=") for part in value.split(",")]
+        if not all(equal for _, equal, _ in pairs):
+            raise ValueError('give label=word pairs, such as "0=bad,1=good"')
+        return {label.strip(): word.strip() for label, _, word in pairs}
+
+    @field_validator("label_words")
+    @classmethod
+    def _different_words(cls, words: dict[str, str] | None) -> dict[str, str] | None:
+        plain = {word.strip() for word in (words or {}).values()}
+        if words is not None and (len(words) < 2 or "" in plain or len(plain) < len(words)):
+            raise ValueError("at least two labels are needed, each with a word of its own")
+        return words
+
+    @model_serializer(mode="wrap")
+    def _without_columns(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Columns that nobody named are left out, so that settings from before there were any stay the same."""
+        unset = {name for name in ("text", "label", "label_words") if getattr(self, name) is None}
+        return {name: value for name, value in dump(self).items() if name not in unset}
 
 
 class PromptSettings(Settings):
@@ -184,6 +251,11 @@ class TrainingSettings(Settings):
     )
     clip_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="gradient norm bound per member")
     keep: Literal["best", "last"] = Field("best", description="values kept of a round: best on validation, or the last")
+
+
+def _label(key: Any) -> str:
+    """A label of a dict as text: true for True."""
+    return str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def _count_or_fraction(value: Any) -> Any:

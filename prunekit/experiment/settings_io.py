@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from functools import cache
 from keyword import iskeyword
 from pathlib import Path
@@ -13,9 +14,10 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from prunekit.experiment.settings import Experiment
+from prunekit.experiment.settings import Experiment, TaskSettings
 from prunekit.support import toml
 from prunekit.support.errors import ConfigError
+from prunekit.tasks import IN_MEMORY, own_name
 
 # flags that are not just the field's name
 _NAMES = {
@@ -62,8 +64,18 @@ def experiment(file: Path | None, flags: dict[str, Any], table: dict[str, Any] |
             continue
         section, _, field = path.rpartition(".")
         (_section(table, section, where) if section else table)[field] = value
+    _name_own_data(table, where)
     _refuse_model_without_task(table, where)
     return toml.parse(table, Experiment, where, rename=flag)
+
+
+def task_settings(flags: dict[str, Any]) -> TaskSettings:
+    """The settings of data alone, whose task is made of its columns.
+
+    Raises:
+        ConfigError: naming the flag that is wrong.
+    """
+    return experiment(None, {"model": "none"} | flags).task  # no model is loaded, whatever it is called
 
 
 def experiments(file: Path | None, flags: dict[str, Any]) -> list[Experiment]:
@@ -91,6 +103,13 @@ def _section(table: dict[str, Any], name: str, where: str) -> dict[str, Any]:
     return content
 
 
+def _name_own_data(table: dict[str, Any], where: str) -> None:
+    """Data without a task is a task of its own, called after its file."""
+    task = _section(table, "task", where)
+    if task.get("name") is None and task.get("data") is not None:
+        task["name"] = own_name(task["data"] if isinstance(task["data"], str) else IN_MEMORY)
+
+
 def _refuse_model_without_task(table: dict[str, Any], where: str) -> None:
     """Refuse a model without a task or a task without a model: the embedded ones are defaults of each other alone."""
     model, task = (_section(table, section, where).get("name") for section in ("model", "task"))
@@ -98,13 +117,23 @@ def _refuse_model_without_task(table: dict[str, Any], where: str) -> None:
         raise ConfigError(f'{where}: task "{task}" needs a model: add --model (a local folder or a Hub name)')
     if task is None and model not in (None, "testbed"):
         choices = "a name from `prunekit tasks`, or a file"
-        raise ConfigError(f'{where}: model "{model}" needs a task: add --task ({choices})')
+        raise ConfigError(
+            f'{where}: model "{model}" needs a task: add --task ({choices}), or your own rows: '
+            "--data FILE --text COLUMN --label COLUMN"
+        )
 
 
 def flag(path: str) -> str:
     """The flag that sets a field, such as --keep-tokens for pruning.keep_tokens."""
     names = _flags_by_path()
     return f"--{names[path]}" if path in names else path
+
+
+def written(value: Any) -> str:
+    """A setting's value as its flag takes it."""
+    if isinstance(value, Mapping):
+        return json.dumps(dict(value), ensure_ascii=False)
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def names() -> frozenset[str]:

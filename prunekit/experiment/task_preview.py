@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunekit.experiment import settings_io
-from prunekit.experiment.prepare import model_of
+from prunekit.experiment.prepare import model_of, task_of
+from prunekit.experiment.settings import Experiment
 from prunekit.models import FrozenModel
 from prunekit.models.encoding import EncodingOptions, TaskEncoder, encode, text_lengths
 from prunekit.support.errors import PrunekitError
-from prunekit.tasks import Example, Splits, Task, load_splits, load_task
+from prunekit.tasks import Example, Splits, Task
 
 SPLITS = ("train", "validation", "test")
 # tokens of a text's end that are shown before each answer
@@ -25,7 +26,7 @@ class TaskPreview:
     """A task as it is read.
 
     Attributes:
-        facts: task, description, metrics, template, origin of the splits, the first example, answers, faults (why
+        facts: task, description, metrics, template, origin of the splits, examples of train, answers, faults (why
             training on it would be refused), unit (tokens or words), lengths by split.
         answers_by_head: whether the model has a head that gives the answers.
     """
@@ -34,28 +35,22 @@ class TaskPreview:
     answers_by_head: bool
 
 
-def preview(settings: Mapping[str, Any]) -> TaskPreview:
-    """One rendered example of a task, its label words and the lengths of its texts, in tokens where a model is named.
+def preview(settings: Mapping[str, Any], rows: int = 1) -> TaskPreview:
+    """Rendered examples of a task, its label words and the lengths of its texts, in tokens where a model is named.
 
     Args:
-        settings: flags; `task` names the task, `model` is left out for lengths in words.
+        settings: flags; `task` or `data` names the task, `model` is left out for lengths in words.
+        rows: how many examples of train to render.
 
     Raises:
         ConfigError: where task, data or model cannot be used.
         DataError: where task, data or model cannot be used.
     """
     flags = {name: value for name, value in settings.items() if value is not None}
-    task = load_task(flags["task"], flags.get("data"))
-    splits = load_splits(
-        task,
-        data=flags.get("data"),
-        revision=flags.get("data_revision"),
-        train_examples=None,
-        validation_examples=None,
-    )
-    named = "model" in flags or task.testbed is not None
-    experiment = settings_io.experiment(None, flags) if named else None
-    model = model_of(experiment) if experiment else None
+    has_model = "model" in flags or str(flags.get("task", "")).startswith("testbed/")
+    experiment = settings_io.experiment(None, flags) if has_model else Experiment(task=settings_io.task_settings(flags))
+    task, splits = task_of(experiment)
+    model = model_of(experiment) if has_model else None
     facts = {
         "task": task.name,
         "description": task.description,
@@ -63,8 +58,9 @@ def preview(settings: Mapping[str, Any]) -> TaskPreview:
         "template": task.template,
         "origin": dict(splits.origin),
         "example": _example(splits.train[0]),
+        "examples": [_example(example) for example in splits.train[:rows]],
         "answers": _answers(task, splits.train[0], model),
-        "faults": _faults(task, splits, model, experiment.prompt.tokens) if model and experiment else [],
+        "faults": _faults(task, splits, model, experiment.prompt.tokens) if model else [],
         "unit": "tokens" if model else "words",
         "lengths": {name: _lengths(task, getattr(splits, name), model) for name in SPLITS},
     }

@@ -6,7 +6,6 @@ A run's own files, and the files that a verb reads, are never written over.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from prunekit.support.errors import ConfigError, PrunekitError
 
 _SIGN = "<!-- written by prunekit; sha256 of what stands above: "
 _SIGNED = _SIGN.encode()
-_ANSWER = {"index", "answer", "choice", "score"}
 
 #: What a page of prunekit holds in its head.
 GENERATOR = b'<meta name="generator" content="prunekit">'
@@ -79,15 +77,6 @@ def check_folder(folder: Path, files: Mapping[str, bytes], *, overwrite: bool, i
 def is_page(content: bytes) -> bool:
     """Whether it is a page that `report` wrote."""
     return GENERATOR in content[:4096]
-
-
-def is_answers(content: bytes) -> bool:
-    """Whether it is what `predict` writes: every line with an answer, and nothing else in it."""
-    try:
-        rows = [json.loads(line) for line in content.splitlines()]
-    except (ValueError, RecursionError):
-        return False
-    return all(isinstance(row, dict) and set(row) - {"label"} == _ANSWER for row in rows)
 
 
 def signed(text: bytes) -> bytes:

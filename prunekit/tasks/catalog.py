@@ -4,35 +4,59 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from prunekit.support.errors import ConfigError, nearest
+from prunekit.tasks.columns import OWN, Columns, own_task, with_columns
+from prunekit.tasks.label_words import read_words
 from prunekit.tasks.spec import read_task
 from prunekit.tasks.task import Task
 from prunekit.tasks.testbed_tasks import PREFIX, testbed_task, testbed_tasks
 
+#: Columns that are called as the fields of a task.
+BY_NAME = Columns()
 _LIBRARY = Path(__file__).parent / "library"
 
 
-def load_task(name_or_path: str, data: str | None = None) -> Task:
+def load_task(name_or_path: str, data: Any = None, columns: Columns = BY_NAME) -> Task:
     """A task by its name ("superglue/rte", "rte" for short, "testbed/first-animal"), or by the path of a TOML file.
+
+    A name that begins with "own/" is of a task made of columns.
 
     Args:
         name_or_path: the name or path.
-        data: the data folder, which a task with `labels_file` reads its label words from.
+        data: where its data lies, beside which a task with `labels_file` has its label words, if anywhere.
+        columns: which columns of the data hold text and label, and the label words.
 
     Raises:
         ConfigError: naming the nearest task.
         DataError: when the label words cannot be read.
     """
-    if name_or_path.startswith(PREFIX):
-        return testbed_task(name_or_path)
-    task = read_task(Path(name_or_path)) if name_or_path.endswith(".toml") else _library_task(name_or_path)
-    return task.resolved(data) if data or task.data else task
+    task = _own_or_named(name_or_path, columns)
+    words = columns.words or _words_beside(task, data)
+    return task if words is None else task.with_words(words)
 
 
 def list_tasks() -> list[Task]:
     """Every task of the library, by name, then those of the testbed."""
     return [read_task(path) for _, path in sorted(_files().items())] + testbed_tasks()
+
+
+def _own_or_named(name: str, columns: Columns) -> Task:
+    if name.startswith(OWN):
+        return own_task(name, columns)
+    if name.startswith(PREFIX):
+        return with_columns(testbed_task(name), columns)
+    return with_columns(read_task(Path(name)) if name.endswith(".toml") else _library_task(name), columns)
+
+
+def _words_beside(task: Task, data: Any) -> dict[str, str] | None:
+    """The label words that lie beside a task's data, where it still lacks them and they are there."""
+    place = data or task.data
+    if not task.lacks_words or not isinstance(place, str | Path) or not Path(place).exists():
+        return None
+    path = (Path(place) if Path(place).is_dir() else Path(place).parent) / str(task.labels_file)
+    return read_words(path) if path.exists() else None
 
 
 def _library_task(name: str) -> Task:

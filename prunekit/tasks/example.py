@@ -58,11 +58,16 @@ def literals(template: str) -> list[str]:
     return [piece for piece, *_ in Formatter().parse(template) if piece]
 
 
+def is_field_name(name: str) -> bool:
+    """Whether a name can stand in a template: none of . [ ] { } : ! in it, no blank at an end, and not digits alone."""
+    return bool(name) and name == name.strip() and not name.isdecimal() and not set(name) & set(".[]{}:!")
+
+
 def placeholders(template: str) -> tuple[str, ...]:
     """The field names of a template, in order of first use.
 
-    Only plain {name} is allowed ({{ and }} are literal braces): attribute and index access would let a task file reach
-    into objects, and format specs or conversions would change the text unseen.
+    Only plain {name} is allowed, also with blanks in it ({{ and }} are literal braces): attribute and index access
+    would let a task file reach into objects, and format specs or conversions would change the text unseen.
 
     Raises:
         ValueError: saying what is not allowed.
@@ -75,7 +80,7 @@ def placeholders(template: str) -> tuple[str, ...]:
     for _, name, spec, conversion in pieces:
         if name is None:
             continue
-        if spec or conversion or not name.isidentifier():
+        if spec or conversion or not is_field_name(name):
             written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
             raise ValueError(f"only plain {{name}} placeholders are allowed, not {{{written}}}")
         names[name] = None

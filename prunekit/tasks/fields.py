@@ -31,7 +31,7 @@ def parse(text: str) -> Any:
     """
     return json.loads(
         text,
-        object_pairs_hook=_without_repeats,
+        object_pairs_hook=without_repeats,
         parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else math.inf,
     )
 
@@ -63,7 +63,8 @@ def _kind(value: Any) -> str | None:
     return next((kind for types, kind in _KINDS if isinstance(value, types)), None)
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A row of names and values, `Twice` for a name with two different values."""
     table: dict[str, Any] = {}
     for name, value in pairs:
         table[name] = Twice() if name in table and table[name] != value else value
@@ -94,6 +95,8 @@ def value(row: Row, name: str, where: str) -> Any:
             f'{where}: the field "{name}" holds NaN, which pandas writes where a value is missing; '
             "leave such rows out (dropna) or give them a value"
         )
+    if content is None and name in row:
+        raise DataError(f'{where}: the field "{name}" is empty; fill it, or leave such rows out')
     if content is None:
         present = [key for key, other in row.items() if other is not None]
         raise DataError(f'{where}: no field "{name}"; {nearest(name, present)}')

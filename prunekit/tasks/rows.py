@@ -1,17 +1,22 @@
-"""Rows from JSONL files or the Hub, each with the name it has in errors."""
+"""Rows, each with the name it has in errors: from JSONL files and from the Hub; `files` reads other forms."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from prunekit.support import reading
-from prunekit.support.errors import DataError
+from prunekit.support.errors import DataError, nearest
 from prunekit.tasks import fields
 from prunekit.tasks.task import Hub
 
 SPLIT_NAMES = ("train", "validation", "test")
+# other names that data sets have for a split
+_ALIASES = {"dev": "validation", "val": "validation", "valid": "validation"}
+# columns that an error lists
+_MOST_COLUMNS, _MOST_CHARACTERS = 12, 30
 
 
 @dataclass(frozen=True)
@@ -22,26 +27,97 @@ class Source:
         name: the file or Hub split in short, such as "train.jsonl".
         rows: its rows as published.
         locations: what names each row in errors, such as "data/rte/train.jsonl:7".
+        class_names: of a column of class numbers as `datasets` has it, the name of each class.
     """
 
     name: str
     rows: list[dict[str, Any]]
     locations: list[str]
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all fields of its rows, in order of first use."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    def renamed(self, columns: Mapping[str, str], needed: Sequence[str]) -> Source:
+        """The rows with columns under the names of fields.
+
+        Args:
+            columns: column -> field.
+            needed: columns that must be there.
+
+        Raises:
+            DataError: naming the nearest column.
+        """
+        if not columns:
+            return self
+        for column in needed:
+            if not any(column in row for row in self.rows):
+                raise DataError(f'{self.name}: no column "{column}"; {near_column(column, self.columns)}')
+        rows = [row | {new: row[old] for old, new in columns.items() if old in row} for row in self.rows]
+        names = {columns.get(column, column): names for column, names in self.class_names.items()}
+        return replace(self, rows=rows, class_names=names)
+
+    def with_class_names(self, column: str, labels: Sequence[str]) -> Source:
+        """The rows with the names of classes for their numbers, where the labels of a task are those names."""
+        names = self.class_names.get(column, ())
+        if not names or not set(labels) <= set(names):
+            return self
+        rows = [row | {column: _class_name(row.get(column), names)} for row in self.rows]
+        return replace(self, rows=rows)
 
 
-def read_folder(folder: Path) -> dict[str, Source]:
-    """The splits of a folder of {train,validation,test}.jsonl that are there, by name.
+def near_column(column: str, columns: Sequence[str]) -> str:
+    """A hint such as `did you mean "sst2"?`, or the first of the columns that are there, in few characters."""
+    short = [name[:_MOST_CHARACTERS] for name in columns]
+    more = f" and {len(short) - _MOST_COLUMNS} more" if len(short) > _MOST_COLUMNS else ""
+    return nearest(column, short[:_MOST_COLUMNS]) + more
+
+
+def split_of(name: str) -> str | None:
+    """Which of the three splits a data set's name for one means: "dev", "val" and "valid" are validation."""
+    split = _ALIASES.get(name, name)
+    return split if split in SPLIT_NAMES else None
+
+
+def by_split(names: Sequence[str], where: str) -> dict[str, str]:
+    """Split -> the name that a data set has for it, in the order of SPLIT_NAMES; other names are left out.
 
     Raises:
-        DataError: when the folder or all of them are missing, or one is empty or malformed.
+        DataError: where two names mean the same split.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such data folder; it must hold train.jsonl and validation.jsonl or test.jsonl")
-    files = {name: folder / f"{name}.jsonl" for name in SPLIT_NAMES}
-    present = {name: path for name, path in files.items() if path.exists()}
-    if not present:
-        raise DataError(f"{folder}: holds none of train.jsonl, validation.jsonl and test.jsonl")
-    return {name: read_jsonl(path) for name, path in present.items()}
+    splits: dict[str, str] = {}
+    for name in names:
+        split = split_of(name)
+        if split in splits:
+            raise DataError(f'{where}: "{splits[split]}" and "{name}" both mean {split}; leave one of them out')
+        if split is not None:
+            splits[split] = name
+    return {split: splits[split] for split in SPLIT_NAMES if split in splits}
+
+
+def of_dataset(dataset: Any, name: str, where: str) -> Source:
+    """The rows of a `datasets.Dataset`, with the names of its classes.
+
+    Raises:
+        DataError: where it has none.
+    """
+    import datasets
+
+    rows = dataset.to_list()
+    if not rows:
+        raise DataError(f"{name}: holds no rows")
+    kinds = dataset.features.items()
+    classes = {column: tuple(kind.names) for column, kind in kinds if isinstance(kind, datasets.ClassLabel)}
+    return Source(name, rows, [f"{where} row {number}" for number in range(len(rows))], classes)
+
+
+def of_cells(names: Sequence[str], cells: Sequence[Any]) -> dict[str, Any]:
+    """A row of its cells; a name that is there twice holds `Twice` where its cells differ."""
+    if len(set(names)) == len(names):
+        return dict(zip(names, cells, strict=True))
+    return fields.without_repeats(list(zip(names, cells, strict=True)))
 
 
 def read_jsonl(path: Path) -> Source:
@@ -86,19 +162,23 @@ def read_hub(hub: Hub, revision: str | None) -> dict[str, Source]:
             f"cannot load the Hub data set {source}: {reason.rstrip('.')}; download it once with a network "
             f"(datasets.load_dataset({source})) or name a local folder with --data"
         ) from error
-    present = [name for name in SPLIT_NAMES if name in splits]
+    present = by_split(list(splits), f"the Hub data set {source}")
     if not present:
         raise DataError(f"the Hub data set {source} has none of the splits train, validation and test")
-    return {name: _hub_source(hub, name, splits[name]) for name in present}
+    return {split: _hub_source(hub, name, splits[name]) for split, name in present.items()}
 
 
 def _hub_source(hub: Hub, split: str, dataset: Any) -> Source:
     columns = {old: new for old, new in hub.rename.items() if old in dataset.column_names}
-    rows = dataset.rename_columns(columns).to_list()
     name = f"{hub.path}{f' {hub.name}' if hub.name else ''} {split}"
-    if not rows:
-        raise DataError(f"{name}: holds no rows")
-    return Source(name, rows, [f"{name} row {number}" for number in range(len(rows))])
+    return of_dataset(dataset.rename_columns(columns), name, name)
+
+
+def _class_name(value: Any, names: Sequence[str]) -> Any:
+    """The name of a class number; what is none, such as the -1 of a hidden label, stays."""
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    is_number = isinstance(number, int) and not isinstance(number, bool)
+    return names[number] if is_number and 0 <= number < len(names) else value
 
 
 def _parse(line: bytes, location: str) -> dict[str, Any]:

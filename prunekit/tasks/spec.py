@@ -68,7 +68,9 @@ class TaskFile(BaseModel):
     """Field whose value ties rows that are judged together."""
     hub: HubFile | None = None
     data: str | None = None
-    """Default data folder, relative to the task file."""
+    """Default data, a file or folder, relative to the task file."""
+    columns: dict[str, str] = {}
+    """Column of the data -> the field it stands for, where names differ."""
 
     @field_validator("template")
     @classmethod

@@ -1,30 +1,33 @@
 """The three splits of an experiment: `train` fits, `validation` chooses, `test` is looked at once per ticket.
 
 `test` is the last split of the data that has labels. `validation` is the data's own where that is another one; else it
-is carved from train. Rows of train whose text also occurs in test stay where they are (a few official splits have
-some), but no such row is carved into validation.
+is carved from train, and so is `test` where train alone has labels. Rows of train whose text also occurs in test stay
+where they are (a few official splits have some), but no such row is carved into validation.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from prunekit.support.errors import ConfigError, DataError, nearest
+from prunekit.support.errors import ConfigError, DataError
 from prunekit.tasks import fields
+from prunekit.tasks.data import Data, read_sources
 from prunekit.tasks.example import Example
-from prunekit.tasks.rows import Source, read_folder, read_hub, read_jsonl
+from prunekit.tasks.files import read_file
+from prunekit.tasks.in_memory import source_of
+from prunekit.tasks.rows import Source, near_column
 from prunekit.tasks.task import Task
-from prunekit.tasks.testbed_tasks import read_testbed
 from prunekit.tasks.transforms import flat_rows
 
 # by which word the answers of a split are dealt out: that of the first runs, so that they fall as they did
 _SHUFFLED_AS = {"train": "train", "validation": "selection"}
-CARVED = 0.2  # share of train that becomes validation, and never more than half
+CARVED = 0.2  # share of train that becomes test or validation where it is missing, and never more than half
+_LESS = " less those carved"
 # rows of validation that are judged ten times a round where their number is not given: as many as are trained on,
 # within these bounds; all of SST-2's 872 cost more than the training itself
 FEWEST_TO_CHOOSE_BY, MOST_TO_CHOOSE_BY = 128, 512
@@ -37,6 +40,7 @@ class Splits:
     Attributes:
         origin: split -> which file or Hub split its rows came from and how many were taken.
         digest: sha256 of the texts, choices, gold and groups of all three, in order.
+        notes: what was set apart for a split that the data does not have, a line each.
     """
 
     train: tuple[Example, ...]
@@ -44,6 +48,7 @@ class Splits:
     test: tuple[Example, ...]
     origin: dict[str, str]
     digest: str
+    notes: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -62,10 +67,16 @@ class _Part:
     examples: list[Example]
 
 
+@dataclass(frozen=True)
+class _Assigned:
+    parts: dict[str, _Part]
+    notes: tuple[str, ...] = ()
+
+
 def load_splits(
     task: Task,
     *,
-    data: str | None,
+    data: Data | None,
     revision: str | None = None,
     train_examples: int | None,
     validation_examples: int | None,
@@ -81,7 +92,7 @@ def load_splits(
 
     Args:
         task: what the rows mean.
-        data: folder of {train,validation,test}.jsonl; None: the task's own folder or Hub data set.
+        data: file, folder, Hub data set or rows (see `read_data`); None: the task's own.
         revision: commit or tag of the Hub data set.
         train_examples: size of the subset of train; None: all.
         validation_examples: the same of validation; None: as many as of train, from 128 to 512.
@@ -98,7 +109,8 @@ def load_splits(
     for name, number in requested.items():
         if number is not None and number < 1:
             raise ConfigError(f"{name}_examples = {number}: ask for at least 1 example")
-    parts = _assign(task, _sources(task, data, revision))
+    assigned = _assign(task, read_sources(task, data, revision))
+    parts = assigned.parts
     drawn = {"train": _draw(parts["train"], "train", train_examples, data_seed)}
     if validation_examples is None:
         requested["validation"] = _enough_to_choose_by(len(drawn["train"].examples), parts["validation"])
@@ -107,41 +119,25 @@ def load_splits(
         drawn |= {name: _shuffled(drawn[name], stream, data_seed) for name, stream in _SHUFFLED_AS.items()}
     train, validation, test = (tuple(drawn[name].examples) for name in ("train", "validation", "test"))
     origin = {name: part.origin for name, part in drawn.items()}
-    return Splits(train, validation, test, origin, _digest([train, validation, test]))
+    return Splits(train, validation, test, origin, _digest([train, validation, test]), assigned.notes)
 
 
-def read_rows(rows: str | Path | Sequence[Mapping[str, Any]], task: Task) -> list[Example]:
+def read_rows(rows: Any, task: Task) -> list[Example]:
     """The examples of unlabelled rows, for prediction; labels that are there are not read.
 
     Args:
-        rows: a JSONL file, or the rows themselves.
+        rows: a file of any form that is read, or rows in memory: dicts, a pandas DataFrame or a `datasets.Dataset`.
 
     Raises:
         DataError: naming the file and line, or the row.
     """
-    if isinstance(rows, str | Path):
-        source = read_jsonl(Path(rows))
-    else:
-        source = Source("rows", [dict(row) for row in rows], [f"row {number}" for number in range(len(rows))])
-    return _examples(task, source, labelled=False)
-
-
-def _sources(task: Task, data: str | None, revision: str | None) -> dict[str, Source]:
-    if task.testbed is not None:
-        if data or revision:
-            raise ConfigError(f'task "{task.name}" makes its own data; leave out the data folder and revision')
-        return read_testbed(task.testbed)
-    folder = data or task.data
-    if folder is not None:
-        if revision is not None:
-            raise ConfigError(f'revision = "{revision}" is for data of the Hub, but the data is the folder {folder}')
-        return read_folder(Path(folder))
-    if task.hub is None:
-        raise ConfigError(f'task "{task.name}" names no data set: name a folder of JSONL files with --data')
-    return read_hub(task.hub, revision)
+    source = read_file(Path(rows)) if isinstance(rows, str | Path) else source_of(rows, "rows", "")
+    text = [column for column, field in task.columns.items() if field != task.label]
+    return _examples(task, source.renamed(task.columns, text), labelled=False)
 
 
 def _examples(task: Task, source: Source, *, labelled: bool = True) -> list[Example]:
+    source = source.with_class_names(task.label, task.labels or ())
     fields.check_alike(source.rows, source.locations, task.read_fields(labelled=labelled))
     examples: list[Example] = []
     for row, location in zip(source.rows, source.locations, strict=True):
@@ -151,8 +147,8 @@ def _examples(task: Task, source: Source, *, labelled: bool = True) -> list[Exam
     return examples
 
 
-def _assign(task: Task, sources: dict[str, Source]) -> dict[str, _Part]:
-    """Which split is train, validation and test."""
+def _assign(task: Task, sources: dict[str, Source]) -> _Assigned:
+    """Which split is train, validation and test; what is missing is carved from train."""
     if "train" not in sources:
         raise DataError(f"there is no train split beside {', '.join(source.name for source in sources.values())}")
     parts = {name: _Part(source.name, _examples(task, source)) for name, source in sources.items()}
@@ -160,13 +156,25 @@ def _assign(task: Task, sources: dict[str, Source]) -> dict[str, _Part]:
     if "train" not in labelled:
         raise DataError(_no_labels(task, sources["train"]))
     held_out = [name for name in ("test", "validation") if name in labelled]
-    if not held_out:
-        raise DataError("there is no labelled test or validation split to test on; add one to the data")
-    train, test = parts["train"], parts[held_out[0]]
+    train = parts["train"]
     if len(held_out) == 2:
-        return {"train": train, "validation": parts[held_out[1]], "test": test}
+        return _Assigned({"train": train, "validation": parts["validation"], "test": parts["test"]})
+    if held_out:
+        test, missing = parts[held_out[0]], ["validation"]
+    else:
+        train, test = _carve(train, _Part("", []))
+        missing = ["test", "validation"]
     remaining, carved = _carve(train, test)
-    return {"train": remaining, "validation": carved, "test": test}
+    new = {"train": remaining, "validation": carved, "test": test}
+    return _Assigned(new, (_carved_note(parts["train"], new, missing),))
+
+
+def _carved_note(train: _Part, parts: dict[str, _Part], missing: Sequence[str]) -> str:
+    sizes = " and ".join(f"{len(parts[name].examples)} for {name}" for name in missing)
+    return (
+        f"{train.origin}: {sizes} set apart by a hash of the texts, {len(parts['train'].examples)} of "
+        f"{len(train.examples)} examples left to train"
+    )
 
 
 def _labelled(part: _Part) -> bool:
@@ -175,7 +183,7 @@ def _labelled(part: _Part) -> bool:
     if without and len(without) < len(part.examples):
         raise DataError(
             f"{part.origin}: {len(without)} of {len(part.examples)} examples have no label, "
-            f"the first is number {without[0].index}"
+            f"the first is number {without[0].index}; give them one, or leave them out"
         )
     return not without
 
@@ -184,11 +192,11 @@ def _no_labels(task: Task, train: Source) -> str:
     row = next(flat_rows(task.transform, train.rows[0], train.locations[0]))
     if task.label in row:
         return f'{train.name}: every label in the field "{task.label}" is missing or -1'
-    return f'{train.name}: no label field "{task.label}"; {nearest(task.label, row)}'
+    return f'{train.name}: no label field "{task.label}"; {near_column(task.label, list(row))}'
 
 
 def _carve(train: _Part, test: _Part) -> tuple[_Part, _Part]:
-    """Train without, and with only, the rows carved for validation.
+    """Train without, and with only, the rows carved for another split.
 
     Texts (or whole groups) go over in the order of their sha256 until a fifth of the examples is reached, so equal
     texts stay together, and the choice depends on the texts alone.
@@ -206,12 +214,11 @@ def _carve(train: _Part, test: _Part) -> tuple[_Part, _Part]:
         if len(taken) >= wanted:
             break
     if not taken:
-        raise DataError(
-            f"{train.origin}: too few different rows ({len(train.examples)}) to carve a validation split from"
-        )
+        raise DataError(f"{train.origin}: too few different rows ({len(train.examples)}) to carve a split from")
     remaining = [example for example in train.examples if example.index not in taken]
     carved = [example for example in train.examples if example.index in taken]
-    return _Part(f"{train.origin} less those carved", remaining), _Part(f"carved from {train.origin} by hash", carved)
+    origin = train.origin.removesuffix(_LESS)
+    return _Part(f"{origin}{_LESS}", remaining), _Part(f"carved from {origin} by hash", carved)
 
 
 def _draw(part: _Part, name: str, number: int | None, seed: int) -> _Part:

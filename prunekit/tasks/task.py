@@ -6,14 +6,13 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from prunekit.support import reading
 from prunekit.support.errors import ConfigError, DataError
 from prunekit.tasks import fields
 from prunekit.tasks.example import Example, placeholders
@@ -54,7 +53,8 @@ class Task:
         label: the field that holds the label.
         aliases: label (or choice field) -> other forms of it in data, such as a class number or a bool.
         group: the field whose value ties rows that are judged together.
-        data: default folder of {train,validation,test}.jsonl.
+        data: default data: a file of rows, or a folder of one for each split.
+        columns: column of the data -> the field it stands for, where names differ; both may be the same.
         testbed: name of the testbed task whose grammar makes the rows, where that is the source.
         separator: stands between text and answer; a blank does where neither brings a blank or newline of its own.
     """
@@ -74,6 +74,7 @@ class Task:
     group: str | None = None
     hub: Hub | None = None
     data: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
     testbed: str | None = None
     separator: str = " "
 
@@ -123,9 +124,9 @@ class Task:
     def definition(self) -> dict[str, Any]:
         """The fields that decide examples and scores and are not at their default, so that a later one adds nothing.
 
-        Not the description or where the data lies.
+        Not the description, where the data lies, or what its columns are called.
         """
-        left_out, values = {"description", "hub", "data"}, vars(self)
+        left_out, values = {"description", "hub", "data", "columns"}, vars(self)
         defaults = {name: _default(entry) for name, entry in self.__dataclass_fields__.items() if name not in left_out}
         return {name: values[name] for name, default in defaults.items() if values[name] != default}
 
@@ -134,21 +135,21 @@ class Task:
         canonical = json.dumps(self.definition(), default=dict, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
-    def resolved(self, folder: str | None) -> Task:
-        """The task with its label words read from `labels_file` in the data folder, where it has one.
+    @property
+    def lacks_words(self) -> bool:
+        """Whether its label words are still to be read from `labels_file`, or to be made of the labels in the data."""
+        return self.labels_file is not None and self.choices is None
+
+    def with_words(self, words: Mapping[str, str]) -> Task:
+        """The task with other label words, by label.
 
         Raises:
-            DataError: when the file cannot be used.
-            ConfigError: when no folder is named.
+            ConfigError: where it has other labels, or answers that are no label words.
         """
-        if self.labels_file is None or self.choices is not None:
-            return self
-        folder = folder or self.data
-        if folder is None:
-            raise ConfigError(
-                f'task "{self.name}" reads its label words from {self.labels_file} beside the data: name a data folder'
-            )
-        words = _read_words(Path(folder) / self.labels_file)
+        if self.choice_fields or self.choice_list:
+            raise ConfigError(f'task "{self.name}" has answers in its rows; leave out the label words')
+        if self.labels is not None and set(words) != set(self.labels):
+            raise ConfigError(f'label words are needed for {", ".join(self.labels)}: the labels of task "{self.name}"')
         return replace(self, labels=tuple(words), choices=tuple(words.values()))
 
     def read_fields(self, *, labelled: bool) -> tuple[str, ...]:
@@ -156,10 +157,11 @@ class Task:
         if self.transform != "none":
             return ()
         more = (self.choice_list, self.group, self.label if labelled else None)
-        return tuple(dict.fromkeys([*self._placeholders, *self.choice_fields, *filter(None, more)]))
+        return tuple(dict.fromkeys([*self.placeholders, *self.choice_fields, *filter(None, more)]))
 
     @cached_property
-    def _placeholders(self) -> tuple[str, ...]:
+    def placeholders(self) -> tuple[str, ...]:
+        """The fields that the template names, in order of first use."""
         return placeholders(self.template)
 
     @cached_property
@@ -177,11 +179,12 @@ class Task:
     def _check_resolved(self) -> None:
         if self.choices is None and not self.choice_fields and self.choice_list is None:
             raise ConfigError(
-                f'task "{self.name}" has no label words yet: load it with the data folder that holds {self.labels_file}'
+                f'task "{self.name}" has no label words yet: write them into {self.labels_file} beside its data, or '
+                'give them by --label-words "0=bad,1=good"'
             )
 
     def _example(self, row: Row, index: int, where: str, labelled: bool) -> Example:
-        texts = {name: fields.written(row, name, where) for name in self._placeholders}
+        texts = {name: fields.written(row, name, where) for name in self.placeholders}
         choices = self._choices(row, where)
         gold = self._gold(row, choices, where) if labelled else ()
         group = "" if self.group is None else _as_group(row, self.group, where)
@@ -203,11 +206,11 @@ class Task:
             return ()
         if self.choice_list is not None:
             return _gold_in_list(value, choices, where)
-        indices = self._index
-        if isinstance(value, Alias) and form(value) in indices:
-            return (indices[form(value)],)
-        if value == -1:  # what the Hub writes for a hidden label
-            return ()
+        for reading in _readings(value):
+            if form(reading) in self._index:
+                return (self._index[form(reading)],)
+            if reading == -1:  # what the Hub writes for a hidden label
+                return ()
         raise DataError(f'{where}: the label {value!r} is not one of task "{self.name}": {self._known_labels()}')
 
     def _known_labels(self) -> str:
@@ -221,6 +224,22 @@ def form(value: Alias) -> tuple[str, Alias]:
     """A form of a label as data hold it: 1 and 1.0 are one number, though neither is true or "1"."""
     kind = "text" if isinstance(value, str) else "truth" if isinstance(value, bool) else "number"
     return kind, value
+
+
+def _readings(value: Any) -> Iterator[Alias]:
+    """What a label may mean, as it stands first: files of text alone write numbers and truths out."""
+    if not isinstance(value, Alias):
+        return
+    yield value
+    if isinstance(value, bool):
+        yield str(value).lower()
+    if isinstance(value, str):
+        text = value.strip()
+        yield text
+        if text.lower() in ("true", "false"):
+            yield from (text.lower(), text.lower() == "true")
+        with suppress(ValueError):
+            yield float(text)
 
 
 def _number(label: str) -> int | float | None:
@@ -271,17 +290,3 @@ def _check_scorable(examples: Sequence[Example], chosen: Sequence[int]) -> None:
             raise DataError(f"example {example.index} has no label and cannot be scored")
         if not 0 <= choice < len(example.choices):
             raise DataError(f"example {example.index} has {len(example.choices)} choices, not one number {choice}")
-
-
-def _read_words(path: Path) -> dict[str, str]:
-    """Label -> word, in the order of the file."""
-    try:
-        words = fields.parse(reading.content(path, reading.JSON).decode("utf-8-sig"))
-    except FileNotFoundError as error:
-        raise DataError(f'{path}: not found; write the label words there, such as {{"0": "no", "1": "yes"}}') from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {reading.reason(error)}") from error
-    table = isinstance(words, dict) and all(isinstance(word, str) and word.strip() for word in words.values())
-    if not table or len(words) < 2 or len(set(words.values())) < len(words):
-        raise DataError(f'{path}: must map at least two labels to different words, such as {{"0": "no", "1": "yes"}}')
-    return dict(words)

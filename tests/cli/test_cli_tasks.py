@@ -118,3 +118,40 @@ def test_what_would_be_refused_is_shown_and_is_refused_by_every_verb_that_trains
     ranking = [f"--ranking={mend.pop('ranking')}"] if "ranking" in mend else []
     mended, *rest = written(tmp_path / "mended", joining, template, *words, **mend)
     assert call("tune", f"--task={mended}", *rest, *trained, *ranking) == 0
+
+
+# ---- a file of one's own
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    rows = [f"{number},the film {number} was {'good' if number % 2 else 'bad'},{number % 2}" for number in range(20)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["id,review,stars", *rows]))
+    return tmp_path / "reviews.csv"
+
+
+def test_a_task_file_is_written_with_guesses_that_are_said_and_is_read_as_it_stands(reviews, capsys):
+    out = reviews.parent / "tasks" / "mine.toml"
+    out.parent.mkdir()
+    assert call("tasks", "new", reviews, "-o", out) == 0
+    said = capsys.readouterr().out
+    assert "text: review (a guess; --text names another)" in said
+    assert "label: stars (a guess; --label names another)" in said
+    assert 'data = "../reviews.csv"' in out.read_text()
+    assert call("tasks", "show", out, "--rows=2", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [example["right"] for example in facts["examples"]] == [["0"], ["1"]]
+    assert facts["example"]["text"] == "review: the film 0 was bad stars:"
+    assert call("tasks", "new", reviews, "-o", out, "--text=id", "--label-words=0=bad,1=good") == 2
+    assert "say --overwrite" in capsys.readouterr().err
+    assert call("tasks", "new", reviews, "-o", out, "--text=id", "--label-words=0=bad,1=good", "--overwrite") == 0
+    assert "text: id\n" in capsys.readouterr().out
+    assert call("tasks", "show", out) == 0
+    assert "id: 0 stars:\nright answer: bad" in capsys.readouterr().out
+
+
+def test_own_rows_are_shown_without_a_task_file(reviews, capsys):
+    assert call("tasks", "show", f"--data={reviews}", "--text=review", "--label=stars") == 0
+    assert "review: the film 0 was bad stars:" in capsys.readouterr().out
+    assert call("tasks", "show") == 2
+    assert "name a task, or your own rows" in capsys.readouterr().err

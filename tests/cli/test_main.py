@@ -194,7 +194,7 @@ def test_a_fraction_that_keeps_nothing(prune):
 
 
 def test_a_folder_without_data(prune, tmp_path):
-    assert "train" in prune(data=tmp_path / "empty")
+    assert "no such file or folder" in prune(data=tmp_path / "empty")
 
 
 def test_an_empty_split(prune, folder, tmp_path):

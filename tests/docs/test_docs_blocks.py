@@ -1,5 +1,6 @@
 """Every code block of README and the documentation runs, and prints what stands beside it."""
 
+import csv
 import json
 import re
 import shlex
@@ -16,7 +17,7 @@ from prunekit.cli.app import app
 from prunekit.experiment import settings_io
 
 # what a block may be; a text is always the output of another
-LANGUAGES = ("python", "bash", "toml", "json", "jsonl", "text", "bibtex")
+LANGUAGES = ("python", "bash", "toml", "json", "jsonl", "csv", "text", "bibtex")
 EVERY = [block for page in PAGES for block in blocks(page)]
 #: Blocks that no machine without a network or a cluster can run. One more needs a reason here, and a larger number.
 CANNOT_RUN = 11
@@ -69,6 +70,8 @@ def test_a_block_is_of_a_kind_that_is_checked(block):
             tomllib.loads(block.text)
         case "json":
             json.loads(block.text)
+        case "csv":
+            assert len({len(row) for row in csv.reader(block.text.splitlines(), strict=True)}) == 1
         case "jsonl":
             assert all(isinstance(json.loads(line), dict) for line in block.text.splitlines())
 

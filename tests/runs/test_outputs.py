@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_runs_run import filled
 
-from prunekit.runs import checksums, outputs
+from prunekit.runs import answers, checksums, outputs
 from prunekit.support.errors import ConfigError
 
 PAGE = b"<!doctype html>\n<head>\n" + outputs.GENERATOR + b"</head>"
@@ -42,7 +42,7 @@ def test_what_is_read_is_never_written_whatever_it_is_called(how, overwrite, tmp
     if how == "hard link":
         path.hardlink_to(rows)
     with pytest.raises(ConfigError, match="is the file that is read"):
-        outputs.check(path, overwrite=overwrite, is_ours=outputs.is_answers, reads=(tmp_path / "gone", rows))
+        outputs.check(path, overwrite=overwrite, is_ours=answers.is_answers, reads=(tmp_path / "gone", rows))
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -85,11 +85,15 @@ def test_a_folder_is_refused_and_a_device_is_written_to(tmp_path):
         (b'{"index": 0, "answer": "good", "choice": 0, "score": 1, "note": "mine"}\n', False),
         (b"[1]\n", False),
         (b"\xff\x00", False),
+        (b"index,answer,choice,score,label\n0,good,0,1.0,yes\n", True),
+        (b"index\tanswer\tchoice\tscore\n0\tgood\t0\t1.0\n", True),
+        (b"index,text\n0,mine\n", False),
+        (b"PAR1 damaged", False),
         (b"[" * 100_000, False),
     ],
 )
 def test_answers_are_known_again(content, ours):
-    assert outputs.is_answers(content) == ours
+    assert answers.is_answers(content) == ours
 
 
 def exported(folder):

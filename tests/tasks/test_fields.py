@@ -4,11 +4,11 @@ from prunekit.support.errors import DataError
 from prunekit.tasks import fields
 
 
-def test_a_missing_or_null_field_names_the_nearest_present_one():
+def test_a_missing_field_names_the_nearest_present_one_and_an_empty_one_is_said_to_be_empty():
     row = {"premise": "p", "hypothesis": None, "label": 0}
     with pytest.raises(DataError, match=r'^f:3: no field "premis"; did you mean "premise"\?$'):
         fields.value(row, "premis", "f:3")
-    with pytest.raises(DataError, match=r'^f:3: no field "hypothesis"; known: label, premise$'):
+    with pytest.raises(DataError, match=r'^f:3: the field "hypothesis" is empty; fill it, or leave such rows out$'):
         fields.value(row, "hypothesis", "f:3")
 
 

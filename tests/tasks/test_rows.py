@@ -8,7 +8,8 @@ import pytest
 
 from prunekit.support.errors import DataError
 from prunekit.tasks import Hub
-from prunekit.tasks.rows import read_folder, read_hub, read_jsonl
+from prunekit.tasks.folders import read_folder
+from prunekit.tasks.rows import read_hub, read_jsonl
 
 
 def write(path, text):
@@ -60,9 +61,13 @@ def test_a_malformed_file_is_one_clear_line(tmp_path, text, words):
 def test_a_missing_file_or_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none.jsonl: cannot be read: No such file"):
         read_jsonl(tmp_path / "none.jsonl")
-    with pytest.raises(DataError, match=r"none: no such data folder; it must hold train.jsonl"):
+    with pytest.raises(
+        DataError, match=r"none: no such data folder; it must hold train, validation and test with an ending"
+    ):
         read_folder(tmp_path / "none")
-    with pytest.raises(DataError, match=r"holds none of train.jsonl, validation.jsonl and test.jsonl"):
+    with pytest.raises(
+        DataError, match=r"holds none of train, validation and test with an ending such as .csv, .jsonl or .parquet"
+    ):
         read_folder(tmp_path)
 
 
@@ -86,7 +91,7 @@ def test_a_hub_data_set_is_read_with_its_columns_renamed(monkeypatch):
 @pytest.mark.parametrize(
     ("splits", "words"),
     [
-        ({"dev": [1]}, "has none of the splits train, validation and test"),
+        ({"extra": [1]}, "has none of the splits train, validation and test"),
         ({"train": []}, "a/b train: holds no rows"),
     ],
 )

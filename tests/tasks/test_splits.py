@@ -68,6 +68,21 @@ def test_carving_is_disjoint_deterministic_and_blind_to_row_order(tmp_path):
     assert [example.index for example in one.train] == sorted(example.index for example in one.train)
 
 
+@pytest.mark.parametrize("more", [{}, {"test": [{"x": "hidden"}]}])
+def test_train_alone_gives_a_test_and_a_validation_split_and_says_so(tmp_path, more):
+    splits = load(fill(tmp_path, train=rows(50), **more))
+    assert splits.sizes == {"train": 32, "validation": 8, "test": 10}
+    together = texts(splits.train) + texts(splits.validation) + texts(splits.test)
+    assert sorted(together) == sorted(f"text {i} =" for i in range(50))
+    assert splits.origin["test"] == "carved from train.jsonl by hash: 10 of 10 examples"
+    assert splits.origin["validation"] == "carved from train.jsonl by hash: 8 of 8 examples"
+    assert splits.notes == (
+        "train.jsonl: 10 for test and 8 for validation set apart by a hash of the texts, "
+        "32 of 50 examples left to train",
+    )
+    assert load(fill(tmp_path, train=rows(50)[::-1], **more)).sizes == splits.sizes
+
+
 def test_equal_texts_stay_together_and_texts_of_the_report_stay_in_train(tmp_path):
     doubled = rows(10) + rows(10) + rows(10, 40)
     splits = load(fill(tmp_path, train=doubled, test=rows(10, 40)))
@@ -80,9 +95,7 @@ def test_equal_texts_stay_together_and_texts_of_the_report_stay_in_train(tmp_pat
 def test_never_more_than_half_is_carved_and_at_least_one(tmp_path):
     splits = load(fill(tmp_path, train=rows(2), validation=rows(1, 9)))
     assert (len(splits.train), len(splits.validation)) == (1, 1)
-    with pytest.raises(
-        DataError, match=r"^train.jsonl: too few different rows \(1\) to carve a validation split from$"
-    ):
+    with pytest.raises(DataError, match=r"^train.jsonl: too few different rows \(1\) to carve a split from$"):
         load(fill(tmp_path, train=rows(1), validation=rows(1, 9)))
 
 
@@ -150,8 +163,7 @@ def test_a_count_below_one_is_refused(name, number):
     ("splits", "words"),
     [
         ({"validation": rows(2), "test": rows(2)}, "there is no train split beside validation.jsonl, test.jsonl"),
-        ({"train": rows(4)}, "there is no labelled test or validation split to test on"),
-        ({"train": rows(4), "test": [{"x": "t"}]}, "there is no labelled test or validation split"),
+        ({"train": rows(1)}, "train.jsonl: too few different rows (1) to carve a split from"),
         ({"train": [], "test": rows(2)}, "train.jsonl: holds no rows"),
         ({"train": rows(4), "test": []}, "test.jsonl: holds no rows"),
         ({"train": [{"x": "t", "lable": 1}], "test": rows(1)}, 'no label field "label"; did you mean "lable"?'),
@@ -175,7 +187,7 @@ def test_rows_that_hold_no_examples(tmp_path):
 
 
 def test_where_the_data_comes_from(tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match='task "t" names no data set: name a folder of JSONL files with --data'):
+    with pytest.raises(ConfigError, match='task "t" names no data set: name a file or a folder of files with --data'):
         load(None)
     folder = fill(tmp_path, train=rows(6), test=rows(4, 20))
     with pytest.raises(ConfigError, match='revision = "v1" is for data of the Hub'):
@@ -286,7 +298,7 @@ def test_a_field_that_the_task_does_not_use_stops_nothing(tmp_path):
         ("Infinity", "train.jsonl:3: .* one type: a number here, a text in .*train.jsonl:1"),
         (r'"\ud800 and more"', 'train.jsonl:3: the field "x" holds half a character'),
         ("7", "train.jsonl:3: .* one type: a number here, a text in .*train.jsonl:1"),
-        ("null", 'train.jsonl:3: no field "x"'),
+        ("null", 'train.jsonl:3: the field "x" is empty; fill it, or leave such rows out'),
         ('"a", "x": "b"', 'train.jsonl:3: the field "x" is there twice'),
         ('["a"]', "train.jsonl:3: .* one type: a list here"),
     ],

@@ -150,22 +150,18 @@ def test_the_digest_is_of_what_decides_examples_and_scores():
 def test_a_task_waits_for_its_label_words(tmp_path):
     task = load_task("single")
     assert task.choices is None
-    with pytest.raises(ConfigError, match='"single" has no label words yet: load it with the data folder'):
+    with pytest.raises(ConfigError, match='"single" has no label words yet: write them into'):
         task.examples({"sentence": "s", "label": 0}, 0)
-    with pytest.raises(ConfigError, match="name a data folder"):
-        task.resolved(None)
     (tmp_path / "labels.json").write_text('{"1": "good", "0": "bad"}')
     ready = load_task("single", str(tmp_path))
     assert (ready.labels, ready.choices) == (("1", "0"), ("good", "bad"))
     assert ready.examples({"sentence": "s", "label": 0}, 0)[0].gold == (1,)
-    assert ready.resolved(None) is ready
     assert ready.digest() != task.digest()
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, r'not found; write the label words there, such as {"0": "no", "1": "yes"}'),
         ("{", "cannot be read as JSON"),
         ('["a", "b"]', "must map at least two labels"),
         ('{"0": "a"}', "must map at least two labels"),
@@ -174,8 +170,7 @@ def test_a_task_waits_for_its_label_words(tmp_path):
     ],
 )
 def test_bad_label_words_are_one_line(tmp_path, text, words):
-    if text is not None:
-        (tmp_path / "labels.json").write_text(text)
+    (tmp_path / "labels.json").write_text(text)
     with pytest.raises(DataError, match=words) as caught:
         load_task("pair", str(tmp_path))
     assert "\n" not in str(caught.value)

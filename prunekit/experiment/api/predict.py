@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from prunekit.tasks import read_rows
 
 def predict(
     ticket: Ticket | Path | str,
-    rows: Path | str | Sequence[Mapping[str, Any]],
+    rows: Any,
     model: Any = None,
     tokenizer: Any = None,
     task: str | None = None,
@@ -27,7 +26,8 @@ def predict(
 
     Args:
         ticket: or the path of a ticket file or of a finished round's directory.
-        rows: a JSONL file, or its rows: the fields that the task's template names.
+        rows: a CSV, TSV, Parquet, JSON or JSONL file, or rows in memory (dicts, a pandas DataFrame, a
+            `datasets.Dataset`) with the fields or columns that the task reads.
         model: a loaded model with its `tokenizer`, or a name; None for the one that the ticket was made with.
         task: a name or a task file; None for the one that the ticket was made with.
         allow_changed: also on another model or task than the ticket was made with; it is said then.

@@ -21,8 +21,11 @@ from prunekit.experiment.run import directory_of, run, search
 from prunekit.experiment.settings import Experiment
 from prunekit.runs.paths import DENSE
 from prunekit.support.errors import ConfigError, DivergedError
+from prunekit.tasks import Task
 
 Verb = Literal["tune", "prune", "search"]
+# that a line lists
+_MOST_LABELS = 8
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,8 @@ def introduce(prepared: Prepared, progress: Progress) -> None:
         f"{plan.train_steps} updates of {plan.batch_size} per round, {plan.optimizer} at {plan.learning_rate}, "
         f"evaluated every {plan.evaluate_every}, patience {plan.patience}"
     )
+    if prepared.task.labels_file is not None:
+        progress.say(_labels_line(prepared.task))
     if settings.task.labels == "shuffled":
         progress.say("the answers of train and validation are shuffled, those of test are true: a null of training")
     for note in (*prepared.notes, *prepared.prompt_factory.notes):
@@ -157,6 +162,13 @@ def introduce(prepared: Prepared, progress: Progress) -> None:
     if cut:
         limit = settings.model.max_input_tokens
         progress.say(f"{cut} of {len(splits.train)} training texts were cut to {limit} tokens (--max-input-tokens)")
+
+
+def _labels_line(task: Task) -> str:
+    """How labels of own data are answered, the first few of them."""
+    pairs = [f'{label} = "{word}"' for label, word in zip(task.labels or (), task.choices or (), strict=False)]
+    more = f" and {len(pairs) - _MOST_LABELS} more" if len(pairs) > _MOST_LABELS else ""
+    return f"labels and their words: {', '.join(pairs[:_MOST_LABELS])}{more} (--label-words gives others)"
 
 
 def _trained(

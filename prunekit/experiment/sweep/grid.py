@@ -52,7 +52,7 @@ class Grid:
     def values(self, experiment: Experiment) -> Flat:
         """What sets one experiment apart from the others, by dotted name."""
         flat = flattened(experiment.model_dump(mode="json"))
-        return {name: flat[name] for name in self.varied}
+        return {name: flat.get(name) for name in self.varied}
 
     def label(self, experiment: Experiment) -> str:
         """The same in one line, such as "testbed/alike-mood, dpt, 0.03"."""
@@ -168,4 +168,7 @@ def _nested(flat: Flat) -> dict[str, Any]:
 
 def _varied(experiments: Iterable[Experiment]) -> tuple[str, ...]:
     tables = [flattened(experiment.model_dump(mode="json")) for experiment in experiments]
-    return tuple(name for name in tables[0] if any(flat[name] != tables[0][name] for flat in tables))
+    names = dict.fromkeys(
+        name for flat in tables for name in flat
+    )  # some settings are there where they are given alone
+    return tuple(name for name in names if any(flat.get(name) != tables[0].get(name) for flat in tables))

@@ -134,7 +134,7 @@ def key(experiment: Experiment, grid: Grid) -> str:
     """
     settings = experiment.model_dump(mode="json", exclude={"machine"})
     files = [experiment.model.name, experiment.task.name, experiment.task.data, experiment.prompt.init_from]
-    facts = {"schema": SCHEMA, "settings": settings, "files": [_file_facts(name) for name in files if name]}
+    facts = {"schema": SCHEMA, "settings": settings, "files": [_file_facts(str(name)) for name in files if name]}
     return identity(facts | {"verb": grid.options.verb, "controls": grid.options.controls}, 16)
 
 

@@ -50,7 +50,7 @@ def _flags(sections: Mapping[str, Any]) -> list[str]:
             if value is None or value == defaults[section].get(key):
                 continue
             flag = settings_io.flag(f"{section}.{key}")
-            words += [flag] if value is True else [flag, str(value)]
+            words += [flag] if value is True else [flag, settings_io.written(value)]
     return words
 
 
