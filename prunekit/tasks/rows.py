@@ -1,4 +1,4 @@
-"""Rows from JSONL files or the Hub, each with the name it has in errors."""
+"""Rows from JSONL files, each with the name it has in errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from prunekit.support import reading
 from prunekit.support.errors import DataError
 from prunekit.tasks import fields
-from prunekit.tasks.task import Hub
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -22,11 +21,13 @@ class Source:
         name: the file or Hub split in short, such as "train.jsonl".
         rows: its rows as published.
         locations: what names each row in errors, such as "data/rte/train.jsonl:7".
+        commit: of the Hub's repository that it is from, if it is from there.
     """
 
     name: str
     rows: list[dict[str, Any]]
     locations: list[str]
+    commit: str | None = None
 
 
 def read_folder(folder: Path) -> dict[str, Source]:
@@ -65,40 +66,6 @@ def read_jsonl(path: Path) -> Source:
     if not any(rows):
         raise DataError(f"{path}: its rows have no fields")
     return Source(path.name, rows, locations)
-
-
-def read_hub(hub: Hub, revision: str | None) -> dict[str, Source]:
-    """The splits of a Hub data set that are there, by name.
-
-    Raises:
-        DataError: in one line naming what to download.
-    """
-    import datasets
-
-    source = (
-        f'"{hub.path}"' + (f', "{hub.name}"' if hub.name else "") + (f', revision="{revision}"' if revision else "")
-    )
-    try:
-        splits = datasets.load_dataset(hub.path, hub.name, revision=revision)
-    except Exception as error:  # datasets and the Hub client raise some ten kinds: offline, missing, renamed, gated
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"cannot load the Hub data set {source}: {reason.rstrip('.')}; download it once with a network "
-            f"(datasets.load_dataset({source})) or name a local folder with --data"
-        ) from error
-    present = [name for name in SPLIT_NAMES if name in splits]
-    if not present:
-        raise DataError(f"the Hub data set {source} has none of the splits train, validation and test")
-    return {name: _hub_source(hub, name, splits[name]) for name in present}
-
-
-def _hub_source(hub: Hub, split: str, dataset: Any) -> Source:
-    columns = {old: new for old, new in hub.rename.items() if old in dataset.column_names}
-    rows = dataset.rename_columns(columns).to_list()
-    name = f"{hub.path}{f' {hub.name}' if hub.name else ''} {split}"
-    if not rows:
-        raise DataError(f"{name}: holds no rows")
-    return Source(name, rows, [f"{name} row {number}" for number in range(len(rows))])
 
 
 def _parse(line: bytes, location: str) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from typing import Any, Literal
 from prunekit.support.errors import ConfigError, DataError, nearest
 from prunekit.tasks import fields
 from prunekit.tasks.example import Example
-from prunekit.tasks.rows import Source, read_folder, read_hub, read_jsonl
+from prunekit.tasks.hub import read_hub
+from prunekit.tasks.rows import Source, read_folder, read_jsonl
 from prunekit.tasks.task import Task
 from prunekit.tasks.testbed_tasks import read_testbed
 from prunekit.tasks.transforms import flat_rows
@@ -34,6 +35,7 @@ class Splits:
     Attributes:
         origin: split -> which file or Hub split its rows came from and how many were taken.
         digest: sha256 of the texts, choices, gold and groups of all three, in order.
+        commit: of the Hub's repository that they are from, if they are from there.
     """
 
     train: tuple[Example, ...]
@@ -41,6 +43,7 @@ class Splits:
     test: tuple[Example, ...]
     origin: dict[str, str]
     digest: str
+    commit: str | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -95,13 +98,15 @@ def load_splits(
     for name, number in requested.items():
         if number is not None and number < 1:
             raise ConfigError(f"{name}_examples = {number}: ask for at least 1 example")
-    parts = _assign(task, _sources(task, data, revision))
+    sources = _sources(task, data, revision)
+    parts = _assign(task, sources)
     drawn = {name: _draw(part, name, requested[name], data_seed) for name, part in parts.items()}
     if labels == "shuffled":
         drawn |= {name: _shuffled(drawn[name], stream, data_seed) for name, stream in _SHUFFLED_AS.items()}
     train, validation, test = (tuple(drawn[name].examples) for name in ("train", "validation", "test"))
     origin = {name: part.origin for name, part in drawn.items()}
-    return Splits(train, validation, test, origin, _digest([train, validation, test]))
+    digest = _digest([train, validation, test])
+    return Splits(train, validation, test, origin, digest, sources["train"].commit)
 
 
 def read_rows(rows: str | Path | Sequence[Mapping[str, Any]], task: Task) -> list[Example]:
