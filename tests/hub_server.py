@@ -116,7 +116,9 @@ class Answer(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {path}")
         try:
             if match := self._API.match(path):
-                self.describe(match[1], match[2], match[3], unquote(match[4] or "main"), unquote(match[5] or "").strip("/"))
+                self.describe(
+                    match[1], match[2], match[3], unquote(match[4] or "main"), unquote(match[5] or "").strip("/")
+                )
             elif match := self._FILE.match(path):
                 self.resolve(match[1] or "models/", match[2], unquote(match[3]), unquote(match[4]))
             elif path.startswith("/large/"):
@@ -150,7 +152,9 @@ class Answer(BaseHTTPRequestHandler):
         repository, sha = named
         files = repository.commits[sha]
         if what == "refs":
-            refs = [{"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": at} for ref, at in repository.refs.items()]
+            refs = [
+                {"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": at} for ref, at in repository.refs.items()
+            ]
             self.give({"branches": refs, "converts": [], "tags": []})
         elif what == "tree":
             below = [entry for entry in entries(files) if entry["path"].startswith(f"{path}/" if path else "")]

@@ -23,4 +23,6 @@ def presets(
     if json:
         terminal.write_json([{"name": preset, "description": line} for preset, line in rows])
         return
-    terminal.show(["name", "settings of"], rows, title="settings as published, for --experiment NAME; flags go over them")
+    terminal.show(
+        ["name", "settings of"], rows, title="settings as published, for --experiment NAME; flags go over them"
+    )

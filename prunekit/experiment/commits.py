@@ -76,6 +76,6 @@ def _moved(repository: Repository, commit: str, flag: str) -> list[str]:
     if current in (None, commit):
         return []
     return [
-        f"note: {repository.name} has changed on the Hub: {repository.branch} is now {short(str(current))}, and this run "
-        f"stays with {short(commit)}; {flag} {repository.branch} takes the new one"
+        f"note: {repository.name} has changed on the Hub: {repository.branch} is now {short(str(current))}, and this "
+        f"run stays with {short(commit)}; {flag} {repository.branch} takes the new one"
     ]

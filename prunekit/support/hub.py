@@ -15,13 +15,18 @@ from typing import Any, Literal
 from prunekit.support.errors import DataError, PrunekitError, nearest
 
 # a file that a repository of the kind has, and that is small
-_CARD = {"model": "config.json", "dataset": "README.md"}
-_NAME = {"model": "model", "dataset": "data set"}
-_FLAG = {"model": "--model", "dataset": "--data"}
+_CARD = {"model": "config.json", "dataset": "README.md", "adapter": "adapter_config.json"}
+_NAME = {"model": "model", "dataset": "data set", "adapter": "adapter"}
+_FOLDER = {"model": "a local folder with --model", "dataset": "a local folder with --data", "adapter": "a local folder"}
+_UNKNOWN = "no such folder, and not in the local cache"
+_MISSING = {"model": _UNKNOWN, "dataset": "not in the local cache", "adapter": _UNKNOWN}
 _PATIENCE = 10.0  # seconds that the Hub may take to say which commit it has
 _SHORT = 7  # digits by which a reader knows a commit
 # whose errors are those of a connection, whichever version of the client is installed
 _CLIENTS = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
+
+
+Kind = Literal["model", "dataset", "adapter"]
 
 
 def short(commit: str) -> str:
@@ -51,7 +56,7 @@ class Repository:
         revision: a branch, tag or commit; None: the branch main.
     """
 
-    kind: Literal["model", "dataset"]
+    kind: Kind
     name: str
     revision: str | None = None
 
@@ -63,6 +68,11 @@ class Repository:
     def branch(self) -> str:
         """The revision by its name."""
         return self.revision or "main"
+
+    @property
+    def type(self) -> str:
+        """The Hub's own word for what it is: an adapter is kept as a model."""
+        return "dataset" if self.kind == "dataset" else "model"
 
     @property
     def page(self) -> str:
@@ -91,15 +101,15 @@ class Repository:
             HfHubHTTPError: where the Hub refuses.
         """
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
         try:
-            info = HfApi().repo_info(self.name, repo_type=self.kind, revision=self.revision, timeout=_PATIENCE)
+            info = HfApi().repo_info(self.name, repo_type=self.type, revision=self.revision, timeout=_PATIENCE)
         except HfHubHTTPError as error:
             if error.response.status_code < 500:
                 raise
             return None
-        except ValueError:  # not the form of a name
+        except HFValidationError:
             raise
         except Exception:  # offline by a setting, no network, a proxy's answer
             return None
@@ -128,7 +138,11 @@ class Repository:
         from huggingface_hub import constants, snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
-        where: dict[str, Any] = {"repo_type": self.kind, "revision": self.revision, "allow_patterns": [_CARD[self.kind]]}
+        where: dict[str, Any] = {
+            "repo_type": self.type,
+            "revision": self.revision,
+            "allow_patterns": [_CARD[self.kind]],
+        }
         try:
             return Path(snapshot_download(self.name, local_files_only=True, **where)).name
         except LocalEntryNotFoundError as error:
@@ -136,8 +150,8 @@ class Repository:
             if not constants.HF_HUB_OFFLINE:
                 reason = f"the Hub ({constants.ENDPOINT}) is not to be reached"
             raise DataError(
-                f"{self}: no such folder, and not in the local cache ({constants.HF_HUB_CACHE}); {reason}: download it "
-                f"where there is a network, or name a local folder with {_FLAG[self.kind]}"
+                f"{self}: {_MISSING[self.kind]} ({constants.HF_HUB_CACHE}); {reason}: download it where there is a "
+                f"network, or name {_FOLDER[self.kind]}"
             ) from error
 
     def _remember(self) -> None:
@@ -146,34 +160,42 @@ class Repository:
         from huggingface_hub.errors import EntryNotFoundError
 
         with suppress(EntryNotFoundError):
-            hf_hub_download(self.name, _CARD[self.kind], repo_type=self.kind, revision=self.revision)
+            hf_hub_download(self.name, _CARD[self.kind], repo_type=self.type, revision=self.revision)
 
     def _reason(self, error: Exception) -> str | None:
-        """What is wrong and what to do, where the error or one that caused it is of the Hub or of a connection."""
+        """What is wrong and what to do, where the error or one that led to it is of the Hub or of a connection."""
+        return next(filter(None, map(self._reason_of, _causes(error))), None)
+
+    def _reason_of(self, error: BaseException) -> str | None:
+        """The same of one error, whatever led to it."""
         from huggingface_hub import errors
 
-        for cause in _causes(error):
-            match cause:
-                case errors.GatedRepoError():
-                    return self._gated(cause.response.status_code)
-                case errors.RevisionNotFoundError():
-                    return f"no such branch, tag or commit; {self._revisions()}"
-                case errors.RepositoryNotFoundError():
-                    return (
-                        f"not on the Hub ({self.page}), or private; check the name, give a token (`hf auth login`, or "
-                        f"HF_TOKEN), or name a local folder with {_FLAG[self.kind]}"
-                    )
-                case errors.HFValidationError():
-                    return "no such folder, and not a name of the Hub, which has the form org/name"
-                case errors.HfHubHTTPError() if (status := cause.response.status_code) == 401:
-                    return f"the Hub refuses the token ({status}); log in anew (`hf auth login`), or unset HF_TOKEN"
-                case errors.HfHubHTTPError():
-                    return f"the Hub answers {cause.response.status_code} ({self.page}); try again later"
-        lost = next((cause for cause in _causes(error) if _of_a_connection(cause)), None)
-        if lost is None:
-            return None
-        what = " ".join(str(lost).split())[:160] or type(lost).__name__
-        return f"the connection to the Hub was lost ({what}); run the same command again, whole files are kept"
+        match error:
+            case errors.LocalEntryNotFoundError():  # what led to it says more
+                return None if error.__cause__ else "not whole in the local cache; download it where there is a network"
+            case errors.GatedRepoError():
+                return self._gated(error.response.status_code)
+            case errors.RevisionNotFoundError():
+                return f"no such branch, tag or commit; {self._revisions()}"
+            case errors.RepositoryNotFoundError():
+                return (
+                    f"not on the Hub ({self.page}), or private; check the name, give a token (`hf auth login`, or "
+                    f"HF_TOKEN), or name {_FOLDER[self.kind]}"
+                )
+            case errors.HFValidationError():
+                return "no such folder, and not a name of the Hub, which has the form org/name"
+            case errors.HfHubHTTPError():
+                return self._refused(error.response.status_code)
+            case _ if _of_a_connection(error):
+                what = " ".join(str(error).split())[:160] or type(error).__name__
+                return f"the connection to the Hub was lost ({what}); run the same command again, whole files are kept"
+        return None
+
+    def _refused(self, status: int) -> str:
+        """What an answer of the Hub asks for that names no reason."""
+        if status == 401:
+            return "the Hub refuses the token (401); log in anew (`hf auth login`), or unset HF_TOKEN"
+        return f"the Hub answers {status} ({self.page}); try again later"
 
     def _gated(self, status: int) -> str:
         """What a repository asks for that wants to know who reads it."""
@@ -186,7 +208,7 @@ class Repository:
         from huggingface_hub import HfApi
 
         try:
-            refs = HfApi().list_repo_refs(self.name, repo_type=self.kind)
+            refs = HfApi().list_repo_refs(self.name, repo_type=self.type)
             return nearest(self.branch, [ref.name for ref in (*refs.branches, *refs.tags)])
         except Exception:  # a hint alone
             return f"see {self.page}"

@@ -17,10 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
+import torch
 from forks import Forks
 from guard import sitecustomize as guard
 from hub_server import Hub
+from safetensors.torch import save
 
+from prunekit.experiment import settings_io
+from prunekit.experiment.prepare import prepare
 from prunekit.runs.round_files import open_ticket
 from prunekit.runs.run import Run
 
@@ -82,18 +86,23 @@ def jsonl(folder: Path, left_out: int = 0) -> dict[str, bytes]:
     return {f"{name}.jsonl": b"\n".join(lines[name][: len(lines[name]) - left_out]) for name in lines}
 
 
-def tune(place, out, *words, model="maker/tiny", task="moods", **how):
+def tune(place, out, words=(), *, model="maker/tiny", task="moods", **how):
     command = ["tune", f"--model={model}", f"--task={place.folder / task}.toml", *FEW, *words]
     return place.forks.run(command, out / "process", cwd=str(out), **how)
 
 
-def refused(place, out, *words, **how) -> str:
+def refused(place, out, **how) -> str:
     """The one line of an attempt that is refused, and nothing written."""
-    ended = tune(place, out, *words, **how)
+    ended = tune(place, out, **how)
     assert ended.code == 2, ended.said
     assert not (out / "runs").exists()
     (line,) = ended.said.splitlines()
     return line
+
+
+def settings_of(words) -> dict[str, str]:
+    """Flags of the command line as they are called in Python."""
+    return {name.replace("-", "_"): value for name, _, value in (word[2:].partition("=") for word in words)}
 
 
 def the_run(out: Path) -> Run:
@@ -101,9 +110,12 @@ def the_run(out: Path) -> Run:
     return Run(path)
 
 
+V1 = ("--model-revision=v1", "--data-revision=v1")
+
+
 @pytest.mark.parametrize("task", ["moods", "lines"])
 def test_the_commit_of_a_revision_is_used_and_remembered(place, tmp_path, task):
-    ended = tune(place, tmp_path, "--model-revision=v1", "--data-revision=v1", task=task)
+    ended = tune(place, tmp_path, V1, task=task)
     assert ended.code == 0, ended.said
     assert "train 24, validation 12, test 12 examples" in ended.said
     settings, of = the_run(tmp_path).settings(), place.hub.repositories
@@ -112,19 +124,21 @@ def test_the_commit_of_a_revision_is_used_and_remembered(place, tmp_path, task):
     assert settings["model"]["revision"] == settings["task"]["revision"] == "v1"
     origin = open_ticket(the_run(tmp_path).path / "seed=0" / "round=00").origin
     assert {name: origin[f"{name}_revision"] for name in ("model", "data")} == commits
+    names = {"model": place.first, "task": place.folder / "toy" / "toy.toml", "data": place.folder / "toy"}
+    local = settings_io.experiment(None, {name: str(path) for name, path in names.items()} | settings_of(FEW))
+    assert prepare(local).id == settings["id"]  # the same files in a folder are the same run
 
 
-@pytest.mark.parametrize("task", ["moods", "lines"])
+@pytest.mark.parametrize("task", tiny.at_night("moods", "lines"))
 def test_with_no_network_the_cache_gives_the_same_run_of_an_earlier_revision(place, tmp_path, task):
     """`datasets` itself would take the version that it read last."""
     outs = {name: tmp_path / name for name in ("earlier", "latest", "offline")}
     for out in outs.values():
         out.mkdir()
-    words = ("--model-revision=v1", "--data-revision=v1")
-    earlier = tune(place, outs["earlier"], *words, task=task)
+    earlier = tune(place, outs["earlier"], V1, task=task)
     latest = tune(place, outs["latest"], task=task)
     with place.hub.down():
-        offline = tune(place, outs["offline"], *words, task=task)
+        offline = tune(place, outs["offline"], V1, task=task)
     assert (earlier.code, latest.code, offline.code) == (0, 0, 0), offline.said
     assert "train 20, validation 8, test 8 examples" in latest.said
     runs = {name: the_run(out) for name, out in outs.items()}
@@ -132,29 +146,33 @@ def test_with_no_network_the_cache_gives_the_same_run_of_an_earlier_revision(pla
     assert tiny.contents(runs["offline"].path) == tiny.contents(runs["earlier"].path)
 
 
-def test_the_same_files_in_a_folder_are_the_same_run(place, tmp_path):
-    assert tune(place, tmp_path, "--model-revision=v1", "--data-revision=v1").code == 0
-    folder = tiny.experiment("llama", place.folder, model=place.first, rounds=0)
-    words = [f"--model={place.first}", f"--task={place.folder / 'toy' / 'toy.toml'}", f"--data={place.folder / 'toy'}"]
-    assert place.forks.run(["tune", *words, *FEW, "--out=local"], tmp_path / "process", cwd=str(tmp_path)).code == 0
-    (local,) = (tmp_path / "local").iterdir()
-    assert Run(local).settings()["id"] == the_run(tmp_path).settings()["id"]
-    assert "commits" not in Run(local).settings()
-
-
-REFUSALS = [
-    (dict(model="maker/gated"), 'model "maker/gated": accept its conditions at {url}/maker/gated and give a token'),
-    (dict(model="maker/gated", token="hf_no"), 'model "maker/gated": the token has no access to it; accept its'),
-    (dict(model="maker/nothing"), 'model "maker/nothing": not on the Hub ({url}/maker/nothing), or private; check'),
-    (dict(model="maker/tiny", words=["--model-revision=v2"]), 'revision "v2": no such branch, tag or commit; known: main, v1'),
-    (dict(model="maker/pickled"), 'model "maker/pickled": it cannot be loaded as a model: maker/pickled does not appear'),
-    (dict(model="no/such/folder"), 'model "no/such/folder": no such folder, and not a name of the Hub'),
-    (dict(task="gated"), 'data set "maker/gated": accept its conditions at {url}/datasets/maker/gated and give'),
-    (dict(task="nothing"), 'data set "maker/nothing": not on the Hub ({url}/datasets/maker/nothing), or private'),
-    (dict(words=["--data-revision=v11"]), 'data set "maker/moods", revision "v11": no such branch, tag or commit; did'),
-    (dict(task="untrained"), 'data set "maker/untrained": has none of the splits train, validation and test; it has extra'),
-    (dict(model="maker/tiny2", down=True), "the Hub ({url}) is not to be reached: download it where there is a network"),
-]  # fmt: skip
+NO_REVISION = "no such branch, tag or commit;"
+# how an attempt is made, and what is said of it
+REFUSALS = {
+    "gated": (
+        {"model": "maker/gated"},
+        'model "maker/gated": accept its conditions at {url}/maker/gated and give a token',
+    ),
+    "no access": (
+        {"model": "maker/gated", "environment": {"HF_TOKEN": "hf_no"}},
+        "the token has no access to it; accept",
+    ),
+    "missing": ({"model": "maker/none"}, 'model "maker/none": not on the Hub ({url}/maker/none), or private; check'),
+    "revision": ({"words": ["--model-revision=v2"]}, f'"maker/tiny", revision "v2": {NO_REVISION} known: main, v1'),
+    "pickled": (
+        {"model": "maker/pickled"},
+        'model "maker/pickled": it cannot be loaded as a model: maker/pickled does not',
+    ),
+    "no name": ({"model": "no/such/folder"}, "no such folder, and not a name of the Hub, which has the form org/name"),
+    "no network": (
+        {"model": "maker/new"},
+        "the Hub ({url}) is not to be reached: download it where there is a network",
+    ),
+    "gated data": ({"task": "gated"}, 'data set "maker/gated": accept its conditions at {url}/datasets/maker/gated'),
+    "missing data": ({"task": "none"}, 'data set "maker/none": not on the Hub ({url}/datasets/maker/none), or private'),
+    "revision of data": ({"words": ["--data-revision=v11"]}, f'revision "v11": {NO_REVISION} did you mean "v1"?'),
+    "other splits": ({"task": "untrained"}, "has none of the splits train, validation and test; it has extra"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -168,16 +186,16 @@ def closed(place):
     card = b"---\nconfigs:\n- config_name: default\n  data_files:\n  - {split: extra, path: extra.jsonl}\n---\n"
     other_splits = {"README.md": card, "extra.jsonl": b'{"sentence": "w1", "label": "good"}'}
     place.hub.new("datasets/maker/untrained").commit("main", **other_splits)
-    for name in ("gated", "nothing", "untrained"):
+    for name in ("gated", "none", "untrained"):
         save_hub_task(place.folder, name)
     return place
 
 
-@pytest.mark.parametrize(("how", "line"), REFUSALS, ids=lambda value: str(value)[:40])
-def test_what_cannot_be_had_is_one_line_that_says_what_to_do(closed, tmp_path, how, line):
-    words, token = how.pop("words", []), how.pop("token", "")
-    with closed.hub.down() if how.pop("down", False) else nullcontext():
-        said = refused(closed, tmp_path, *words, **how, environment={"HF_TOKEN": token})
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_cannot_be_had_is_one_line_that_says_what_to_do(closed, tmp_path, case):
+    how, line = REFUSALS[case]
+    with closed.hub.down() if case == "no network" else nullcontext():
+        said = refused(closed, tmp_path, **how)
     assert line.format(url=closed.hub.url) in said
 
 
@@ -220,7 +238,10 @@ def test_a_branch_that_moved_is_said_and_the_run_stays_with_its_commit(place, tm
     ticket, how = run.path / "seed=0" / "round=00", {"out": tmp_path / "process", "cwd": str(tmp_path)}
     used = place.forks.run(["eval", ticket, "--json"], **how)
     assert used.code == 0, used.said
-    assert f"maker/moving has changed on the Hub: main is now {second[:7]}, and this run stays with {first[:7]}" in used.said
+    assert (
+        f"maker/moving has changed on the Hub: main is now {second[:7]}, and this run stays with {first[:7]}"
+        in used.said
+    )
     assert json.loads(used.wrote)["accuracy"] == run.results().query("arm == ''").iloc[0]["test_accuracy"]
     other = place.forks.run(["eval", ticket, "--model-revision=main"], **how)
     assert other.code == 2
@@ -231,16 +252,37 @@ def test_a_branch_that_moved_is_said_and_the_run_stays_with_its_commit(place, tm
     assert len(list((tmp_path / "runs").iterdir())) == 2
 
 
+def test_an_adapter_is_imported_of_the_commit_of_its_revision(place, tmp_path):
+    settings = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 2, "token_dim": 32}
+    values = {revision: torch.full((2, 32), number) for number, revision in ((1.0, "v1"), (2.0, "main"))}
+    repository = place.hub.new("models/maker/adapter")
+    for revision, prompt in values.items():
+        tensors = save({"prompt_embeddings": prompt})
+        files = {"adapter_config.json": json.dumps(settings).encode(), "adapter_model.safetensors": tensors}
+        repository.commit(revision, "main", **files)
+    command = ["import", "maker/adapter", "--revision=v1", "--out=v1.ticket"]
+    for down in (nullcontext(), place.hub.down()):
+        with down:
+            ended = place.forks.run([*command, "--overwrite"], tmp_path / "process", cwd=str(tmp_path))
+        assert ended.code == 0, ended.said
+        assert torch.equal(open_ticket(tmp_path / "v1.ticket").state["values"], values["v1"])
+    gone = place.forks.run(["import", "maker/none"], tmp_path / "process", cwd=str(tmp_path))
+    assert (gone.code, gone.said.count("\n")) == (2, 1)
+    assert 'adapter "maker/none": not on the Hub' in gone.said
+
+
 @pytest.mark.slow
 def test_downloads_that_are_off_by_a_setting_give_the_same_from_the_cache(place, tmp_path):
     """In a fresh process, since the setting is read when the libraries are imported."""
-    assert tune(place, tmp_path, "--model-revision=v1", "--data-revision=v1").code == 0
+    assert tune(place, tmp_path, V1).code == 0
     online, asked = the_run(tmp_path), len(place.hub.requests)
     task = f"--task={place.folder / 'moods.toml'}"
     command = [sys.executable, "-m", "prunekit", "tune", "--model=maker/tiny", task, "--model-revision=v1"]
     environment = os.environ | place.environment | {"HF_HUB_OFFLINE": "1"}
     for words, code in ((["--data-revision=v1"], 0), (["--data-revision=v2"], 2)):
-        ended = subprocess.run([*command, *FEW, *words, "--out=offline"], cwd=tmp_path, env=environment, capture_output=True, text=True)  # fmt: skip
+        ended = subprocess.run(
+            [*command, *FEW, *words, "--out=offline"], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
         assert ended.returncode == code, ended.stderr
     assert "downloads are off (HF_HUB_OFFLINE is set)" in ended.stderr
     (offline,) = (tmp_path / "offline").iterdir()
