@@ -14,6 +14,7 @@ import torch
 from prunekit import models
 from prunekit.engine import memory
 from prunekit.engine.optimizer import Plan
+from prunekit.engine.order import batches_per_epoch
 from prunekit.engine.train import TrainingData
 from prunekit.experiment import device, prompt_method, prompt_start, provenance
 from prunekit.experiment.commits import commits_of
@@ -374,8 +375,9 @@ def _identified(model: FrozenModel, task: Task, splits: Splits) -> tuple[str, pr
 def _resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Experiment:
     """The experiment with every "auto" replaced by its value."""
     training = experiment.training
-    epoch = -(-examples // training.batch_size)
-    steps = min(600, max(100, 10 * epoch)) if training.train_steps == "auto" else _updates(training.train_steps, epoch)
+    ten_epochs = 10 * -(-examples // training.batch_size)
+    epoch = batches_per_epoch(examples, training.batch_size)
+    steps = min(600, max(100, ten_epochs)) if training.train_steps == "auto" else _updates(training.train_steps, epoch)
     every = max(1, steps // 10) if training.evaluate_every == "auto" else _updates(training.evaluate_every, epoch)
     rate = training.learning_rate
     if rate == "auto":

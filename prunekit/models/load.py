@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from huggingface_hub.utils import enable_progress_bars
+from huggingface_hub.utils.tqdm import enable_progress_bars
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import (
@@ -206,9 +206,19 @@ def _readable(name: str, revision: str | None) -> Iterator[None]:
     except PrunekitError:
         raise
     except Exception as error:  # a damaged configuration or tokenizer raises whatever its readers stumble on
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         what = f"{name}: this folder" if Path(name).is_dir() else f"{repository}: it"
-        raise DataError(f"{what} cannot be loaded as a model: {first}") from error
+        raise DataError(f"{what} cannot be loaded as a model: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """What is wrong, in a line."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if "does not appear to have a file named model.safetensors" not in first:
+        return first
+    return (
+        "it has no safetensors weights, and pickles (.bin) are never opened; save it anew with save_pretrained, or "
+        "look for a converted copy among the pull requests of its repository (--model-revision refs/pr/1)"
+    )
 
 
 @contextmanager
@@ -217,7 +227,8 @@ def quiet() -> Iterator[None]:
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    enable_progress_bars()  # of the Hub's client, shown on a terminal alone
+    if bars:
+        enable_progress_bars()  # of the Hub's client, shown on a terminal alone
     try:
         yield
     finally:

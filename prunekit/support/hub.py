@@ -21,6 +21,7 @@ _FOLDER = {"model": "a local folder with --model", "dataset": "a local folder wi
 _UNKNOWN = "no such folder, and not in the local cache"
 _MISSING = {"model": _UNKNOWN, "dataset": "not in the local cache", "adapter": _UNKNOWN}
 _PATIENCE = 10.0  # seconds that the Hub may take to say which commit it has
+_ERRORS = 40  # the level of logging
 _SHORT = 7  # digits by which a reader knows a commit
 # whose errors are those of a connection, whichever version of the client is installed
 _CLIENTS = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
@@ -220,7 +221,7 @@ def _quiet_client() -> Iterator[None]:
     from huggingface_hub.utils import logging
 
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
+    logging.set_verbosity(_ERRORS)
     try:
         yield
     finally:

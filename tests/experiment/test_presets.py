@@ -67,8 +67,8 @@ def test_a_preset_says_the_published_figures(name):
 def test_a_preset_is_ready_on_a_model_of_the_same_class(name, stand_in):
     prepared = prepare(settings_io.experiment(Path(name), stand_in))
     plan, updates = prepared.plan, FIGURES[name].get("training.train_steps", 100)
-    if isinstance(updates, str):  # of 24 examples
-        updates = int(updates.split()[0]) * -(-24 // FIGURES[name]["training.batch_size"])
+    if isinstance(updates, str):  # of 24 examples, of which whole batches are taken
+        updates = int(updates.split()[0]) * (24 // FIGURES[name]["training.batch_size"])
     assert plan.train_steps == updates
     assert (plan.optimizer, plan.learning_rate) == (FIGURES[name]["training.optimizer"], 0.3)
     assert len(prepared.dense(0).mask.token) == FIGURES[name]["prompt.tokens"]

@@ -161,7 +161,7 @@ REFUSALS = {
     "revision": ({"words": ["--model-revision=v2"]}, f'"maker/tiny", revision "v2": {NO_REVISION} known: main, v1'),
     "pickled": (
         {"model": "maker/pickled"},
-        'model "maker/pickled": it cannot be loaded as a model: maker/pickled does not',
+        'model "maker/pickled": it cannot be loaded as a model: it has no safetensors',
     ),
     "no name": ({"model": "no/such/folder"}, "no such folder, and not a name of the Hub, which has the form org/name"),
     "no network": (
