@@ -43,12 +43,13 @@ class Forks:
     commands: a folder with a `prunekit` that is run in this way too.
     """
 
-    def __init__(self) -> None:
-        self.commands = Path(os.environ[FOLDER])
+    def __init__(self, commands: Path | None = None, **environment: str) -> None:
+        """The suite's process; with a folder, one of its own, in an environment with these changes from its start."""
+        self.commands = commands or Path(os.environ[FOLDER])
         address = self.commands / "socket"
         with FileLock(self.commands / "lock"):
             if not address.exists():
-                begin(address)
+                begin(address, environment)
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(str(address))
         self.line = self.socket.makefile("rw", encoding="utf-8")
@@ -119,11 +120,11 @@ def said_and_wrote(out: Path) -> tuple[str, str]:
     return out.with_suffix(".err").read_text(), out.with_suffix(".out").read_text()
 
 
-def begin(address: Path) -> None:
+def begin(address: Path, changes: dict[str, str]) -> None:
     """Start the process that serves at an address until the suite ends; it listens when this returns."""
     here = Path(__file__)
     places = [str(here.parents[1]), str(here.parent), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": ":".join(filter(None, places)), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": ":".join(filter(None, places)), "OMP_NUM_THREADS": "1"} | changes
     environment.pop("PYTEST_CURRENT_TEST", None)
     command = address.with_name("prunekit")
     command.write_text(COMMAND.format(python=sys.executable, address=str(address)))
@@ -168,7 +169,7 @@ def serve(line: socket.socket) -> None:
 
 def preload() -> None:
     """Import what a run needs, and leave it out of what the collector of a child looks at, and so copies."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import datasets  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import sklearn.metrics  # noqa: F401

@@ -12,6 +12,7 @@ from prunekit.cli import (
     import_,
     methods,
     predict,
+    presets,
     prune,
     report,
     runs,
@@ -39,6 +40,7 @@ app.command()(predict.predict)
 app.command()(export.export)
 app.command("import")(import_.import_adapter)
 app.command()(methods.methods)
+app.command()(presets.presets)
 app.command()(report.report)
 app.command()(figures.figures)
 app.add_typer(tasks.app, name="tasks")

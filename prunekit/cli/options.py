@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-ExperimentFile = Annotated[Path | None, typer.Option("--experiment", help="TOML file of settings; flags go over it")]
+ExperimentFile = Annotated[
+    Path | None,
+    typer.Option("--experiment", help="TOML file of settings, or a name of `prunekit presets`; flags go over it"),
+]
 Out = Annotated[Path, typer.Option("--out", help="folder that holds runs")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="say what would be done, and how long it may take; write nothing")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prunekit.experiment import settings_io
+from prunekit.experiment.commits import without_others_revisions
 from prunekit.experiment.prepare import model_of
 from prunekit.experiment.settings import Experiment
 from prunekit.models import FrozenModel, borrowed, wrap
@@ -37,7 +38,8 @@ def experiment_of(
     flags = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     naming = _named(model) | ({} if task is None else {"task": str(task)})
     stated = {name: value for name, value in flags.items() if value is not None}
-    return settings_io.experiment(None, naming | stated, deepcopy(dict(defaults or {})))
+    tables = without_others_revisions(defaults or {}, naming | stated)
+    return settings_io.experiment(None, naming | stated, deepcopy(tables))
 
 
 def _named(model: Any) -> dict[str, str]:

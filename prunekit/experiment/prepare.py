@@ -14,8 +14,10 @@ import torch
 from prunekit import models
 from prunekit.engine import memory
 from prunekit.engine.optimizer import Plan
+from prunekit.engine.order import batches_per_epoch
 from prunekit.engine.train import TrainingData
 from prunekit.experiment import device, prompt_method, prompt_start, provenance
+from prunekit.experiment.commits import commits_of
 from prunekit.experiment.prompt_method import PromptFactory
 from prunekit.experiment.settings import SCHEMA, Experiment, TaskSettings, TrainingSettings
 from prunekit.models import Encoded, FrozenModel
@@ -118,6 +120,11 @@ class Prepared:
         return Stage.of("search", identity(self.search_settings, 4))
 
     @property
+    def commits(self) -> dict[str, str]:
+        """The commits of the Hub that "model" and "data" are of, where they are from there."""
+        return commits_of(self.model, self.splits)
+
+    @property
     def rows(self) -> list[Sequence[Encoded]]:
         """The encoded splits: train, validation, test."""
         return [self.training_data.train, self.training_data.validation, self.test]
@@ -152,7 +159,7 @@ class Prepared:
             "model_digest": self.digests["model"],
             "run": self.id,
             "content": self.content,
-        }
+        } | {f"{name}_revision": commit for name, commit in self.commits.items()}
         return Ticket(
             mask=Mask.full(prompt.tokens, prompt.pieces),
             state=values.state,
@@ -392,8 +399,9 @@ def _resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Expe
     """The experiment with every "auto" replaced by its value."""
     training = experiment.training
     ten_epochs = 10 * -(-examples // training.batch_size)
-    steps = min(600, max(100, ten_epochs)) if training.train_steps == "auto" else training.train_steps
-    every = max(1, steps // 10) if training.evaluate_every == "auto" else training.evaluate_every
+    epoch = batches_per_epoch(examples, training.batch_size)
+    steps = min(600, max(100, ten_epochs)) if training.train_steps == "auto" else _updates(training.train_steps, epoch)
+    every = max(1, steps // 10) if training.evaluate_every == "auto" else _updates(training.evaluate_every, epoch)
     rate = training.learning_rate
     if rate == "auto":
         adamw = prompt_method.auto_rate(experiment.prompt, model.embedding_rms)
@@ -408,6 +416,11 @@ def _resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Expe
             "machine": experiment.machine.model_copy(update={"threads": threads}),
         }
     )
+
+
+def _updates(number: int | str, epoch: int) -> int:
+    """A number of updates, or of epochs of so many updates such as "100 epochs"."""
+    return number if isinstance(number, int) else int(number.split()[0]) * epoch
 
 
 def _check(prepared: Prepared) -> None:

@@ -13,8 +13,8 @@ import torch
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.evaluate import evaluate as evaluate_prompts
-from prunekit.experiment import environment, provenance, settings_io
-from prunekit.experiment.call import experiment_of, frozen_model, is_loaded
+from prunekit.experiment import commits, environment, provenance, settings_io
+from prunekit.experiment.call import experiment_of, frozen_model
 from prunekit.experiment.prepare import encode, named_task, task_of
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
@@ -57,9 +57,12 @@ class OpenedTicket:
             return experiment_of(model, task, flags, self.settings)
         origin, answering = self.ticket.origin, dict[str, Any](provenance.ticket_settings(self.ticket))
         answering["position"] = self.ticket.position
-        if not is_loaded(model):
-            answering |= {name: origin.get(name) for name in ("model", "model_revision")}
-        return experiment_of(model, origin.get("task") if task is None else task, answering | _stated(flags))
+        named = {"model": ("model", "model_revision"), "task": ("task", "data_revision")}
+        tables = {
+            section: _stated(dict(zip(("name", "revision"), map(origin.get, names), strict=True)))
+            for section, names in named.items()
+        }
+        return experiment_of(model, task, answering | _stated(flags), tables)
 
     @property
     def content(self) -> provenance.Content:
@@ -110,7 +113,7 @@ def opened(ticket: Ticket | Path | str) -> OpenedTicket:
 
 def settings_for_use(run: RunReader) -> dict[str, Any]:
     """What a run's tickets are used under where nothing else is said, by section."""
-    settings = run.settings()
+    settings = commits.pinned(run.settings())
     return {section: settings[section] for section in SECTIONS}
 
 
@@ -148,6 +151,8 @@ def in_use(
         differences = check_unchanged(
             source, content, progress, allow_changed=allow_changed, device=experiment.machine.device
         )
+        for line in commits.notes(source.run, experiment, task) if source.run else ():
+            progress.say(line)
         yield TicketInUse(source.ticket, experiment, task, frozen, rows, differences, content)
 
 

@@ -12,7 +12,7 @@ from prunekit.engine.distributed import team
 from prunekit.engine.gradient_scores import NOT_FINITE
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Cull
-from prunekit.experiment import environment, provenance
+from prunekit.experiment import commits, environment, provenance
 from prunekit.experiment.prepare import Prepared, move
 from prunekit.experiment.round_runner import Progress, RoundRunner, RoundSpec, TrainedMember
 from prunekit.experiment.settings import MachineSettings
@@ -175,7 +175,7 @@ def _similar_runs(folder: Path, prepared: Prepared) -> list[str]:
         except (ArtifactError, KeyError):  # damage to another run is not this one's to report
             continue
         if differences and is_same:
-            listed = provenance.one_line(differences)
+            listed = provenance.one_line(differences) + commits.others(settings, prepared.commits)
             lines.append(f"note: a new run, since {path.parent.name} was made with another: {listed}")
     return lines
 
@@ -351,6 +351,7 @@ def _settings(prepared: Prepared, cohorts: list[list[int]]) -> dict[str, Any]:
         **facts,
         "digests": prepared.digests,
         "content": prepared.content,
+        "commits": prepared.commits or None,
         "examples": prepared.splits.sizes,
         "origin": dict(prepared.splits.origin),
         "duplicates": prepared.duplicates or None,

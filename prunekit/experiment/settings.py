@@ -36,6 +36,7 @@ SCHEMA = 1
 _LARGEST = 2**63 - 1
 _MOST_SEEDS = 1_000
 _WHOLE = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
+_EPOCHS = re.compile(r"([1-9][0-9]{0,5}) epochs?")
 
 
 def within(least: int, most: int, why: str) -> BeforeValidator:
@@ -68,6 +69,15 @@ def _whole(value: Any) -> int | None:
     return operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else None
 
 
+def _epochs(value: Any) -> str:
+    """A number of epochs in its one spelling."""
+    match = _EPOCHS.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('say epochs as "100 epochs"')
+    return f"{match[1]} epoch{'' if match[1] == '1' else 's'}"
+
+
+Epochs = Annotated[str, BeforeValidator(_epochs)]
 Updates = Annotated[int, within(1, 10_000_000, "so many updates of a prompt take years")]
 Examples = Annotated[int, within(1, 1_000_000_000, "no data set has more")]
 # a factor wider than any model's embeddings
@@ -230,11 +240,11 @@ class PromptSettings(Settings):
 class TrainingSettings(Settings):
     """How a prompt is trained; the same in every round."""
 
-    train_steps: Updates | Literal["auto"] = Field(
-        "auto", description="optimiser updates per round; auto: 10 epochs, 100 to 600"
+    train_steps: Updates | Literal["auto"] | Epochs = Field(
+        "auto", description='optimiser updates per round, or "100 epochs"; auto: 10 epochs, 100 to 600'
     )
-    evaluate_every: Updates | Literal["auto"] = Field(
-        "auto", description="updates between evaluations on validation; auto: a tenth"
+    evaluate_every: Updates | Literal["auto"] | Epochs = Field(
+        "auto", description='updates between evaluations on validation, or "1 epoch"; auto: a tenth'
     )
     patience: Updates = Field(5, description="evaluations without a better one before a member stops")
     batch_size: Annotated[int, within(1, 65_536, "all of them are held in memory at once")] = Field(

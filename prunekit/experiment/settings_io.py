@@ -14,6 +14,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from prunekit.experiment import presets
 from prunekit.experiment.settings import Experiment, TaskSettings
 from prunekit.support import toml
 from prunekit.support.errors import ConfigError
@@ -53,10 +54,15 @@ def with_settings(*sections: str) -> Callable[[Command], Command]:
 def experiment(file: Path | None, flags: dict[str, Any], table: dict[str, Any] | None = None) -> Experiment:
     """The experiment of a TOML file (or of a table of settings) with flags laid over it.
 
+    Args:
+        file: a path, or the name of published settings.
+        flags: by name, with underscores.
+        table: settings by section, where there is no file.
+
     Raises:
         ConfigError: naming the flag, or the file and key, that is wrong.
     """
-    table = toml.read_table(file) if file else dict(table or {})
+    table = toml.read_table(presets.file_of(file)) if file else dict(table or {})
     where = str(file) if file else "settings"
     for path, name in _flags_by_path().items():
         value = flags.get(_variable(name))

@@ -21,6 +21,7 @@ from prunekit.runs.checksums import read_stamped
 from prunekit.runs.ticket_file import check, finite
 from prunekit.support import reading
 from prunekit.support.errors import ArtifactError, ConfigError, DataError
+from prunekit.support.hub import Repository
 
 _IMPORT_PLAIN = "delete it to import the prompt as it is"
 
@@ -75,14 +76,13 @@ def _fetched(source: str, revision: str | None) -> Path:
     """The folder of a Hub repository's adapter in the local cache."""
     from huggingface_hub import snapshot_download
 
-    try:
-        folder = snapshot_download(source, revision=revision, allow_patterns=[CONFIG, TENSORS, SIDE])
-    except Exception as error:  # the Hub client raises some ten kinds: offline, missing, gated, not a name
-        raise DataError(
-            f'adapter "{source}": no such folder, and not in the local cache; give the folder that holds {CONFIG}, or '
-            "download it where there is a network (HF_HUB_OFFLINE unset)"
-        ) from error
-    return Path(folder)
+    repository = Repository("adapter", source, revision)
+    commit = repository.commit()
+    with repository.one_line_errors():
+        files = [CONFIG, TENSORS, SIDE]
+        return Path(
+            snapshot_download(source, revision=commit.sha, allow_patterns=files, local_files_only=not commit.online)
+        )
 
 
 def _tensors(folder: Path) -> tuple[dict[str, Tensor], bytes]:

@@ -62,6 +62,7 @@ class FrozenModel:
         reader: its tokenizer as it reads texts and answers.
         traits: how the model is given its rows; `trial.find_traits` finds out.
         tried_tokens: tokens of the longest text tried.
+        commit: of the Hub's repository that it was read from; None of a folder, or of a model that was loaded before.
     """
 
     positions: tuple[Position, ...] = ("first",)
@@ -69,6 +70,7 @@ class FrozenModel:
     closes_texts = True
     traits = Traits()
     tried_tokens = 0
+    commit: str | None = None
 
     def __init__(
         self, model: Any, tokenizer: Any, *, position: Position, ranking: Ranking = "sum", max_input_tokens: int = 256

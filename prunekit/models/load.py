@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub.utils.tqdm import enable_progress_bars
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import (
@@ -27,6 +28,7 @@ from prunekit.models.trial import find_traits, one_line_errors
 from prunekit.models.weights import Precision
 from prunekit.support import reading
 from prunekit.support.errors import ConfigError, DataError, PrunekitError
+from prunekit.support.hub import Repository
 
 Family = Literal["encoder-decoder", "decoder", "encoder"]
 
@@ -53,8 +55,11 @@ def load(
         DataError: where there is no such model.
         ConfigError: where it cannot be used as asked.
     """
-    with quiet(), _readable(name_or_path):
-        source: dict[str, Any] = {"trust_remote_code": False} | ({"revision": revision} if revision else {})
+    with quiet(), _readable(name_or_path, revision):
+        source: dict[str, Any] = {"trust_remote_code": False}
+        if not Path(name_or_path).is_dir():  # one commit for all that is read of it
+            commit = Repository("model", name_or_path, revision).commit()
+            source |= {"revision": commit.sha, "local_files_only": not commit.online}
         config = AutoConfig.from_pretrained(name_or_path, **source)
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, **source)
         if not tokenizer.is_fast:
@@ -65,7 +70,7 @@ def load(
             name_or_path, output_loading_info=True, use_safetensors=True, **source
         )
     _refuse_random_weights(name_or_path, model, loading_info["missing_keys"])
-    return wrap(
+    frozen_model = wrap(
         model if "device_map" in source else model.to(device),
         tokenizer,
         position=position,
@@ -73,6 +78,8 @@ def load(
         max_input_tokens=max_input_tokens,
         text_cache_mb=text_cache_mb,
     )
+    frozen_model.commit = source.get("revision")
+    return frozen_model
 
 
 def wrap(
@@ -188,30 +195,40 @@ def _refuse_random_weights(name: str, model: Any, missing: Any) -> None:
 
 
 @contextmanager
-def _readable(name: str) -> Iterator[None]:
+def _readable(name: str, revision: str | None) -> Iterator[None]:
     """Turns the many errors of loading into one line."""
+    repository = Repository("model", name, revision)
     try:
         if Path(name).is_dir():
             reading.check_model(Path(name))
-        yield
+        with nullcontext() if Path(name).is_dir() else repository.one_line_errors():
+            yield
     except PrunekitError:
         raise
     except Exception as error:  # a damaged configuration or tokenizer raises whatever its readers stumble on
-        if Path(name).is_dir():
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise DataError(f"{name}: this folder cannot be loaded as a model: {first}") from error
-        raise DataError(
-            f'model "{name}": no such folder, and not in the local cache; give a folder that holds config.json, '
-            "or download it where there is a network (HF_HUB_OFFLINE unset)"
-        ) from error
+        what = f"{name}: this folder" if Path(name).is_dir() else f"{repository}: it"
+        raise DataError(f"{what} cannot be loaded as a model: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """What is wrong, in a line."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if "does not appear to have a file named model.safetensors" not in first:
+        return first
+    return (
+        "it has no safetensors weights, and pickles (.bin) are never opened; save it anew with save_pretrained, or "
+        "look for a converted copy among the pull requests of its repository (--model-revision refs/pr/1)"
+    )
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Loading says nothing; what matters is said by prunekit."""
+    """Loading says nothing, but how far a download is; what else matters is said by prunekit."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    if bars:
+        enable_progress_bars()  # of the Hub's client, shown on a terminal alone
     try:
         yield
     finally:

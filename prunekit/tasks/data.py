@@ -10,8 +10,9 @@ from prunekit.support.errors import ConfigError, DataError
 from prunekit.tasks.convert import is_data_file
 from prunekit.tasks.files import read_file
 from prunekit.tasks.folders import read_folder
+from prunekit.tasks.hub import read_hub
 from prunekit.tasks.in_memory import IN_MEMORY, InMemory
-from prunekit.tasks.rows import Source, read_hub
+from prunekit.tasks.rows import Source
 from prunekit.tasks.task import Hub, Task
 from prunekit.tasks.testbed_tasks import read_testbed
 

@@ -1,4 +1,4 @@
-"""Rows, each with the name it has in errors: from JSONL files and from the Hub; `files` reads other forms."""
+"""Rows, each with the name it has in errors, from JSONL files; `files` reads other forms, `hub` the Hub."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 from prunekit.support import reading
 from prunekit.support.errors import DataError, nearest
 from prunekit.tasks import fields
-from prunekit.tasks.task import Hub
 
 SPLIT_NAMES = ("train", "validation", "test")
 # other names that data sets have for a split
@@ -28,12 +27,14 @@ class Source:
         rows: its rows as published.
         locations: what names each row in errors, such as "data/rte/train.jsonl:7".
         class_names: of a column of class numbers as `datasets` has it, the name of each class.
+        commit: of the Hub's repository that it is from, if it is from there.
     """
 
     name: str
     rows: list[dict[str, Any]]
     locations: list[str]
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    commit: str | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -141,37 +142,6 @@ def read_jsonl(path: Path) -> Source:
     if not any(rows):
         raise DataError(f"{path}: its rows have no fields")
     return Source(path.name, rows, locations)
-
-
-def read_hub(hub: Hub, revision: str | None) -> dict[str, Source]:
-    """The splits of a Hub data set that are there, by name.
-
-    Raises:
-        DataError: in one line naming what to download.
-    """
-    import datasets
-
-    source = (
-        f'"{hub.path}"' + (f', "{hub.name}"' if hub.name else "") + (f', revision="{revision}"' if revision else "")
-    )
-    try:
-        splits = datasets.load_dataset(hub.path, hub.name, revision=revision)
-    except Exception as error:  # datasets and the Hub client raise some ten kinds: offline, missing, renamed, gated
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"cannot load the Hub data set {source}: {reason.rstrip('.')}; download it once with a network "
-            f"(datasets.load_dataset({source})) or name a local folder with --data"
-        ) from error
-    present = by_split(list(splits), f"the Hub data set {source}")
-    if not present:
-        raise DataError(f"the Hub data set {source} has none of the splits train, validation and test")
-    return {split: _hub_source(hub, name, splits[name]) for split, name in present.items()}
-
-
-def _hub_source(hub: Hub, split: str, dataset: Any) -> Source:
-    columns = {old: new for old, new in hub.rename.items() if old in dataset.column_names}
-    name = f"{hub.path}{f' {hub.name}' if hub.name else ''} {split}"
-    return of_dataset(dataset.rename_columns(columns), name, name)
 
 
 def _class_name(value: Any, names: Sequence[str]) -> Any:

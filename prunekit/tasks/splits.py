@@ -41,6 +41,7 @@ class Splits:
         origin: split -> which file or Hub split its rows came from and how many were taken.
         digest: sha256 of the texts, choices, gold and groups of all three, in order.
         notes: what was set apart for a split that the data does not have, a line each.
+        commit: of the Hub's repository that they are from, if they are from there.
     """
 
     train: tuple[Example, ...]
@@ -49,6 +50,7 @@ class Splits:
     origin: dict[str, str]
     digest: str
     notes: tuple[str, ...] = ()
+    commit: str | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -109,7 +111,8 @@ def load_splits(
     for name, number in requested.items():
         if number is not None and number < 1:
             raise ConfigError(f"{name}_examples = {number}: ask for at least 1 example")
-    assigned = _assign(task, read_sources(task, data, revision))
+    sources = read_sources(task, data, revision)
+    assigned = _assign(task, sources)
     parts = assigned.parts
     drawn = {"train": _draw(parts["train"], "train", train_examples, data_seed)}
     if validation_examples is None:
@@ -119,7 +122,8 @@ def load_splits(
         drawn |= {name: _shuffled(drawn[name], stream, data_seed) for name, stream in _SHUFFLED_AS.items()}
     train, validation, test = (tuple(drawn[name].examples) for name in ("train", "validation", "test"))
     origin = {name: part.origin for name, part in drawn.items()}
-    return Splits(train, validation, test, origin, _digest([train, validation, test]), assigned.notes)
+    digest = _digest([train, validation, test])
+    return Splits(train, validation, test, origin, digest, assigned.notes, sources["train"].commit)
 
 
 def read_rows(rows: Any, task: Task) -> list[Example]:

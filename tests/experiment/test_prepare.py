@@ -21,6 +21,13 @@ def test_auto_values_are_resolved_and_shown(folder):
     assert ready(folder, optimizer="adafactor", learning_rate=None).plan.learning_rate == 0.3
 
 
+def test_epochs_are_so_many_updates_and_the_same_run(folder):
+    """Of 24 examples in batches of 5; what does not fill a batch is left out of an epoch."""
+    epochs = ready(folder, batch_size=5, train_steps="3 epochs", evaluate_every="1 epoch")
+    assert (epochs.plan.train_steps, epochs.plan.evaluate_every) == (12, 4)
+    assert epochs.id == ready(folder, batch_size=5, train_steps=12, evaluate_every=4).id
+
+
 def test_the_id_is_the_content_not_the_path(folder, tmp_path):
     made = ready(folder)
     moved = tmp_path / "elsewhere"

@@ -85,6 +85,17 @@ def test_training_refuses_what_cannot_work(wrong):
         TrainingSettings.model_validate(wrong)
 
 
+@pytest.mark.parametrize(("text", "value"), [("100 epochs", "100 epochs"), (" 1 epochs", "1 epoch"), ("7", 7)])
+def test_updates_may_be_said_in_epochs(text, value):
+    assert TrainingSettings(train_steps=text, evaluate_every=text).evaluate_every == value
+
+
+@pytest.mark.parametrize("wrong", ["0 epochs", "1.5 epochs", "epochs", "5 epoch each", "5epochs", "1000000000 epochs"])
+def test_other_words_are_no_epochs(wrong):
+    with pytest.raises(ValidationError, match='say epochs as "100 epochs"'):
+        TrainingSettings(train_steps=wrong)
+
+
 def test_settings_are_frozen():
     with pytest.raises(ValidationError):
         experiment().training.batch_size = 3

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import sys
-import types
 
 import datasets
 import numpy as np
@@ -11,11 +9,11 @@ import pandas as pd
 import pytest
 
 from prunekit.support.errors import ConfigError, DataError
-from prunekit.tasks import Columns, InMemory, load_splits, load_task, open_task, read_rows
+from prunekit.tasks import Columns, Hub, InMemory, load_splits, load_task, open_task, read_rows
 from prunekit.tasks.data import read_data
 from prunekit.tasks.label_words import words_of
 from prunekit.tasks.labels import infer_labels
-from prunekit.tasks.rows import Source
+from prunekit.tasks.rows import Source, of_dataset
 
 TEXT = "review text"  # a name with a blank
 # label of a row by its number; the labels that are seen in it, or what is said
@@ -328,25 +326,21 @@ def test_other_things_in_memory_are_refused(rows):
 
 
 def test_a_hub_data_set_is_named_with_its_configuration_and_revision(monkeypatch):
+    source = of_dataset(dataset(table(KINDS["words"][0])), "train", "train")
+    monkeypatch.setattr(
+        "prunekit.tasks.data.read_hub", lambda hub, revision: calls.append((hub, revision)) or {"train": source}
+    )
     calls = []
-
-    def load_dataset(path, name, revision):
-        calls.append((path, name, revision))
-        return datasets.DatasetDict(train=dataset(table(KINDS["words"][0])))
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     task, sources = open_task("own/set", "org/set:small", "v2", Columns((TEXT,), "stars"))
-    assert calls == [("org/set", "small", "v2")]
+    assert calls == [(Hub("org/set", "small"), "v2")]
     assert task.labels == KINDS["words"][1]
     assert list(sources) == ["train"]
 
 
-def test_a_name_that_is_neither_here_nor_on_the_hub_says_both(monkeypatch):
-    def load_dataset(*_, **__):
-        raise ConnectionError("Couldn't reach the Hub.")
-
-    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
-    with pytest.raises(DataError, match=r"^org/set: no such file or folder; cannot load the Hub data set"):
+def test_a_name_that_is_neither_here_nor_on_the_hub_says_both():
+    with pytest.raises(
+        DataError, match=r'^org/set: no such file or folder; data set "org/set": not in the local cache'
+    ):
         read_data("org/set")
 
 

@@ -1,15 +1,11 @@
 import json
-import sys
 import time
-import types
 
-import datasets
 import pytest
 
 from prunekit.support.errors import DataError
-from prunekit.tasks import Hub
 from prunekit.tasks.folders import read_folder
-from prunekit.tasks.rows import read_hub, read_jsonl
+from prunekit.tasks.rows import read_jsonl
 
 
 def write(path, text):
@@ -69,51 +65,6 @@ def test_a_missing_file_or_folder_is_named(tmp_path):
         DataError, match=r"holds none of train, validation and test with an ending such as .csv, .jsonl or .parquet"
     ):
         read_folder(tmp_path)
-
-
-def test_a_hub_data_set_is_read_with_its_columns_renamed(monkeypatch):
-    table = datasets.Dataset.from_dict({"text": ["x", "y"], "label": [0, 1]})
-    asked = []
-
-    def load_dataset(path, name, revision):
-        asked.append((path, name, revision))
-        return datasets.DatasetDict({"train": table, "test": table, "extra": table})
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    sources = read_hub(Hub("a/b", "c", {"text": "sentence", "dropped_as": "other"}), "v1")
-    assert asked == [("a/b", "c", "v1")]
-    assert list(sources) == ["train", "test"]
-    assert sources["train"].rows == [{"sentence": "x", "label": 0}, {"sentence": "y", "label": 1}]
-    assert sources["test"].name == "a/b c test"
-    assert sources["test"].locations[1] == "a/b c test row 1"
-
-
-@pytest.mark.parametrize(
-    ("splits", "words"),
-    [
-        ({"extra": [1]}, "has none of the splits train, validation and test"),
-        ({"train": []}, "a/b train: holds no rows"),
-    ],
-)
-def test_a_hub_data_set_without_splits_or_rows(monkeypatch, splits, words):
-    tables = {name: datasets.Dataset.from_dict({"label": rows}) for name, rows in splits.items()}
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(tables))
-    with pytest.raises(DataError, match=words):
-        read_hub(Hub("a/b"), None)
-
-
-def test_an_absent_hub_data_set_says_what_to_download(monkeypatch):
-    def load_dataset(*_, **__):
-        raise ConnectionError("Couldn't reach the Hub.\nand a second line")
-
-    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
-    with pytest.raises(DataError) as caught:
-        read_hub(Hub("aps/super_glue", "rte"), "v1")
-    shown = '"aps/super_glue", "rte", revision="v1"'
-    assert str(caught.value) == (
-        f"cannot load the Hub data set {shown}: Couldn't reach the Hub; download it once with a network "
-        f"(datasets.load_dataset({shown})) or name a local folder with --data"
-    )
 
 
 def test_every_row_keeps_its_own_form(tmp_path):
