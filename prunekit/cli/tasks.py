@@ -33,7 +33,7 @@ def tasks(context: typer.Context, json: Json = False) -> None:
 
 
 @app.command("show")
-@settings_io.with_settings("model", "task.data", "task.revision", "machine")
+@settings_io.with_settings("model", "task.data", "task.revision", "task.chat", "machine")
 def show(
     task: Annotated[str, typer.Argument(metavar="NAME", help="a name from `prunekit tasks`, or a task file")],
     json: Json = False,
@@ -55,6 +55,8 @@ def print_preview(preview: TaskPreview) -> None:
     lengths = facts["lengths"]
     terminal.write(f"{facts['task']}: {facts['description']}")
     terminal.write(f"judged by {', '.join(facts['metrics'])}")
+    if facts["instruction"]:
+        terminal.write(f"written instruction: {facts['instruction']}")
     for split in lengths:
         terminal.write(f"{split}: {facts['origin'][split]}")
     terminal.write(f"\nthe first text of train, as it is read:\n{facts['example']['text']}")

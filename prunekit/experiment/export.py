@@ -16,7 +16,7 @@ from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import choice_scores
 from prunekit.experiment import provenance
 from prunekit.experiment.call import frozen_model, is_loaded
-from prunekit.experiment.prepare import encode, model_of, task_of
+from prunekit.experiment.prepare import encode, model_of, named_task, task_of
 from prunekit.experiment.reopen import OpenedTicket, check_fit, check_unchanged
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
@@ -32,7 +32,7 @@ from prunekit.pruning.ticket import Ticket
 from prunekit.runs import outputs
 from prunekit.support import atomic
 from prunekit.support.errors import ConfigError, PrunekitError
-from prunekit.tasks import Example, Task, load_task, read_rows
+from prunekit.tasks import Example, Task, read_rows
 from prunekit.tasks.testbed import MODEL_PATH
 
 Form = Literal["peft", "embeddings", "prompt-embeds"]
@@ -162,7 +162,7 @@ def export_ticket(
     def compare(frozen: FrozenModel | None) -> None:
         content = {} if frozen is None else provenance.content(frozen)
         with suppress(PrunekitError):  # a task that is gone is left out, here as in the story
-            content |= provenance.task_content(load_task(experiment.task.name, experiment.task.data))
+            content |= provenance.task_content(named_task(experiment.task))
         check_unchanged(source, content, progress, allow_changed=request.allow_changed, ignored=ignored)
 
     with _loaded(model, tokenizer, experiment) as loaded:
@@ -183,7 +183,7 @@ def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> TicketInfo
         metrics=dict(metrics),
     )
     try:
-        task = load_task(experiment.task.name, experiment.task.data)
+        task = named_task(experiment.task)
     except PrunekitError:
         return story
     return replace(
@@ -193,6 +193,7 @@ def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> TicketInfo
         choices=task.choices,
         labels=task.labels,
         separator=task.separator,
+        chat=task.chat,
     )
 
 
@@ -226,7 +227,7 @@ def _files(
     compare(model)
     if request.rows is None:
         return adapter_files(ticket, model, story), None
-    task = load_task(experiment.task.name, experiment.task.data)
+    task = named_task(experiment.task)
     rows = encode(model, task, read_rows(request.rows, task), len(ticket.mask.token))
     return prompt_embeds_files(ticket, story, model, [row.text for row in rows]), None
 

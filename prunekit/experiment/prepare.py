@@ -17,7 +17,7 @@ from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import TrainingData
 from prunekit.experiment import device, prompt_method, prompt_start, provenance
 from prunekit.experiment.prompt_method import PromptFactory
-from prunekit.experiment.settings import SCHEMA, Experiment, TrainingSettings
+from prunekit.experiment.settings import SCHEMA, Experiment, TaskSettings, TrainingSettings
 from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.init.source import Initialiser
 from prunekit.prompts.mask import Mask, piece_width
@@ -80,7 +80,7 @@ class Prepared:
         settings = self.experiment.model_dump(mode="json")
         left_out = {
             "model": {"name", "revision", "text_cache_mb"},
-            "task": {"name", "data", "revision"},
+            "task": {"name", "data", "revision", "chat"},  # a task in a chat has another digest
             "prompt": {"init_from", "start_from", "subspace_from"},
             "training": (),
         }
@@ -188,6 +188,7 @@ def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prep
     experiment = prompt_start.sized(experiment)
     reused = like if like and _has_same_rows(like, experiment, model) else None
     task, splits = (reused.task, reused.splits) if reused else task_of(experiment)
+    experiment = prompt_start.worded(experiment, task)
     model = model or model_of(experiment)
     if reused is None:
         models.check_gradient(model)
@@ -236,6 +237,7 @@ def _assembled(
             "task": task.digest(),
             **prompt_start.digests(experiment.prompt, source),
             **factory.digests,
+            **({"chat_template": identity(model.tokenizer.get_chat_template(), 16)} if task.chat else {}),
         },
         counts=reused.counts if reused else {},
         content=content,
@@ -313,6 +315,17 @@ def move(prepared: Prepared, experiment: Experiment) -> Prepared:
     return replace(prepared, experiment=experiment, prompt_factory=factory)
 
 
+def named_task(settings: TaskSettings) -> Task:
+    """The task that settings name, in a chat where they ask for one.
+
+    Raises:
+        ConfigError: where there is no such task.
+        DataError: where its label words cannot be read.
+    """
+    task = load_task(settings.name, settings.data)
+    return replace(task, chat=True) if settings.chat else task
+
+
 def task_of(experiment: Experiment) -> tuple[Task, Splits]:
     """The task that an experiment names, and its three splits.
 
@@ -321,7 +334,7 @@ def task_of(experiment: Experiment) -> tuple[Task, Splits]:
         DataError: where task or data cannot be read.
     """
     settings = experiment.task
-    task = load_task(settings.name, settings.data)
+    task = named_task(settings)
     splits = load_splits(
         task,
         data=settings.data,

@@ -15,7 +15,7 @@ from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.evaluate import evaluate as evaluate_prompts
 from prunekit.experiment import environment, provenance, settings_io
 from prunekit.experiment.call import experiment_of, frozen_model, is_loaded
-from prunekit.experiment.prepare import encode, task_of
+from prunekit.experiment.prepare import encode, named_task, task_of
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
 from prunekit.models import FrozenModel
@@ -25,7 +25,7 @@ from prunekit.runs.reader import RunReader
 from prunekit.runs.round_files import locate, open_ticket
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
-from prunekit.tasks import Example, Task, load_task
+from prunekit.tasks import Example, Task
 
 #: The sections of a run's settings that its tickets are used under.
 SECTIONS = ("model", "task", "prompt", "machine")
@@ -141,7 +141,7 @@ def in_use(
         task, parts = task_of(experiment)
         rows = {name: parts.parts[name] for name in splits}
     else:
-        task, rows = load_task(experiment.task.name, experiment.task.data), {}
+        task, rows = named_task(experiment.task), {}
     with frozen_model(model, tokenizer, experiment) as frozen:
         check_fit(source.ticket, frozen)
         content = provenance.content(frozen, task, rows)

@@ -183,7 +183,11 @@ def _similar_runs(folder: Path, prepared: Prepared) -> list[str]:
 def _naming_settings(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The settings by which a user names a run, without those that are not set and what a machine may choose."""
     return {
-        section: {name: value for name, value in settings[section].items() if value is not None and name != "precision"}
+        section: {
+            name: value
+            for name, value in settings[section].items()
+            if value is not None and value is not False and name != "precision"
+        }
         for section in ("model", "task", "prompt")
     }
 

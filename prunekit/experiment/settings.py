@@ -115,6 +115,7 @@ class TaskSettings(Settings):
     data_seed: Annotated[int, within(-_LARGEST, _LARGEST, "files hold whole numbers of 64 bits")] = Field(
         0, description="which subset is drawn"
     )
+    chat: bool = Field(False, description="write texts and answers as a chat, by the tokenizer's chat template")
     labels: Literal["given", "shuffled"] = Field(
         "given", description="shuffled: the answers of train and validation are dealt out anew, a null of training"
     )
@@ -143,7 +144,9 @@ class PromptSettings(Settings):
     )
     pieces: Factor = Field(16, description="pieces per token K; must divide the embedding width")
     init: Init = Field("vocabulary", description="starting values")
-    init_text: str | None = Field(None, description="the words of init = text")
+    init_text: str | None = Field(
+        None, description="the words of init = text; default: the task's instruction, where it has one"
+    )
     init_from: str | None = Field(
         None, description="start from a finished ticket (round directory or file): prompt transfer"
     )

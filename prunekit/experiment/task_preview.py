@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunekit.experiment import settings_io
-from prunekit.experiment.prepare import model_of
+from prunekit.experiment.prepare import model_of, named_task
+from prunekit.experiment.settings import TaskSettings
 from prunekit.models import FrozenModel
 from prunekit.models.encoding import EncodingOptions, TaskEncoder, encode, text_lengths
 from prunekit.support.errors import PrunekitError
-from prunekit.tasks import Example, Splits, Task, load_splits, load_task
+from prunekit.tasks import Example, Splits, Task, load_splits
 
 SPLITS = ("train", "validation", "test")
 # tokens of a text's end that are shown before each answer
@@ -25,8 +26,8 @@ class TaskPreview:
     """A task as it is read.
 
     Attributes:
-        facts: task, description, metrics, template, origin of the splits, the first example, answers, faults (why
-            training on it would be refused), unit (tokens or words), lengths by split.
+        facts: task, description, metrics, template, instruction, origin of the splits, the first example, answers,
+            faults (why training on it would be refused), unit (tokens or words), lengths by split.
         answers_by_head: whether the model has a head that gives the answers.
     """
 
@@ -45,7 +46,7 @@ def preview(settings: Mapping[str, Any]) -> TaskPreview:
         DataError: where task, data or model cannot be used.
     """
     flags = {name: value for name, value in settings.items() if value is not None}
-    task = load_task(flags["task"], flags.get("data"))
+    task = named_task(TaskSettings(name=flags["task"], data=flags.get("data"), chat=flags.get("chat", False)))
     splits = load_splits(
         task,
         data=flags.get("data"),
@@ -56,14 +57,16 @@ def preview(settings: Mapping[str, Any]) -> TaskPreview:
     named = "model" in flags or task.testbed is not None
     experiment = settings_io.experiment(None, flags) if named else None
     model = model_of(experiment) if experiment else None
+    first = model.reader.in_chat(splits.train[0]) if model else splits.train[0]
     facts = {
         "task": task.name,
         "description": task.description,
         "metrics": list(task.metrics),
         "template": task.template,
+        "instruction": task.instruction,
         "origin": dict(splits.origin),
-        "example": _example(splits.train[0]),
-        "answers": _answers(task, splits.train[0], model),
+        "example": _example(first),
+        "answers": _answers(task, first, model),
         "faults": _faults(task, splits, model, experiment.prompt.tokens) if model and experiment else [],
         "unit": "tokens" if model else "words",
         "lengths": {name: _lengths(task, getattr(splits, name), model) for name in SPLITS},
@@ -101,7 +104,7 @@ def _answers(task: Task, example: Example, model: FrozenModel | None) -> list[di
 
 def _faults(task: Task, splits: Splits, model: FrozenModel, prompt_tokens: int) -> list[str]:
     """Why training on this task would be refused, a line each; at most one of what lies in other than its first row."""
-    first = splits.train[0]
+    first = model.reader.in_chat(splits.train[0])
     options = _encoding_options(task, model, prompt_tokens)
     lines = TaskEncoder(model.reader, first, options).faults(first)
     try:

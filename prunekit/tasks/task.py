@@ -57,6 +57,9 @@ class Task:
         data: default folder of {train,validation,test}.jsonl.
         testbed: name of the testbed task whose grammar makes the rows, where that is the source.
         separator: stands between text and answer; a blank does where neither brings a blank or newline of its own.
+        chat: the text is what a user says, and the answer what the assistant says to it, in the words around them that
+            the tokenizer's chat template writes.
+        instruction: what a person would write to the model instead of a trained prompt; a base line.
     """
 
     name: str
@@ -76,6 +79,8 @@ class Task:
     data: str | None = None
     testbed: str | None = None
     separator: str = " "
+    chat: bool = False
+    instruction: str = ""
 
     def examples(self, row: Row, index: int, where: str = "row", *, labelled: bool = True) -> list[Example]:
         """The examples that one row stands for (several where the transform flattens it).
@@ -123,9 +128,9 @@ class Task:
     def definition(self) -> dict[str, Any]:
         """The fields that decide examples and scores and are not at their default, so that a later one adds nothing.
 
-        Not the description or where the data lies.
+        Not the description, the instruction or where the data lies.
         """
-        left_out, values = {"description", "hub", "data"}, vars(self)
+        left_out, values = {"description", "instruction", "hub", "data"}, vars(self)
         defaults = {name: _default(entry) for name, entry in self.__dataclass_fields__.items() if name not in left_out}
         return {name: values[name] for name, default in defaults.items() if values[name] != default}
 
@@ -185,7 +190,7 @@ class Task:
         choices = self._choices(row, where)
         gold = self._gold(row, choices, where) if labelled else ()
         group = "" if self.group is None else _as_group(row, self.group, where)
-        return Example(index, self.template, texts, choices, gold, group, self.separator)
+        return Example(index, self.template, texts, choices, gold, group, self.separator, self.chat)
 
     def _choices(self, row: Row, where: str) -> tuple[str, ...]:
         if self.choice_fields:

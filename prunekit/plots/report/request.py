@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from prunekit.experiment.prepare import named_task
+from prunekit.experiment.settings import TaskSettings
 from prunekit.runs.paths import Stage
 from prunekit.runs.reader import RunReader
 from prunekit.support.errors import PrunekitError
-from prunekit.tasks import load_task
 
 _SHUFFLED = "those of train and validation were shuffled: a null of training; test kept its own"
 
@@ -46,7 +47,7 @@ def request(run: RunReader) -> list[tuple[str, str]]:
 def _task_text(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The template and answers, where the task can still be read and is still the one that was trained on."""
     try:
-        task = load_task(settings["task"]["name"], settings["task"].get("data"))
+        task = named_task(TaskSettings.model_validate(settings["task"]))
         same = task.digest() == settings["digests"]["task"]
     except (PrunekitError, OSError):
         return [("Text", "the task file is not where it was")]
