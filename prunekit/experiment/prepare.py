@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from prunekit import models
-from prunekit.engine import memory
+from prunekit.engine import lora, memory
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import TrainingData
 from prunekit.experiment import device, prompt_method, prompt_start, provenance
@@ -403,6 +403,8 @@ def _resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Expe
 def _check(prepared: Prepared) -> None:
     """Refuse settings that this model cannot follow."""
     settings = prepared.experiment
+    if settings.baselines.ceiling == "lora":
+        lora.check_peft()
     settings.keeps()  # counts that keep nothing are refused
     piece_width(prepared.model.width, settings.prompt.pieces)
     if settings.pruning.dropped_as == "hide" and not prepared.model.can_hide:

@@ -245,6 +245,17 @@ class SearchSettings(Settings):
         return self
 
 
+class BaselineSettings(Settings):
+    """Base lines that cost more than a pass. Not part of a run's identity: they stand beside its tickets."""
+
+    shots: Annotated[int, within(0, 64, "rows would be too long for any model")] = Field(
+        0, description="also judge the model with so many training examples in context, without a prompt"
+    )
+    ceiling: Literal["lora"] | None = Field(
+        None, description="lora: also train LoRA with as many updates, what a prompt could reach at most (by PEFT)"
+    )
+
+
 class MachineSettings(Settings):
     """Where it runs. Not part of a run's identity, but recorded and imposed again on resume."""
 
@@ -275,6 +286,7 @@ class Experiment(Settings):
     training: TrainingSettings = TrainingSettings()
     pruning: PruningSettings = PruningSettings()
     search: SearchSettings = SearchSettings()
+    baselines: BaselineSettings = BaselineSettings()
     machine: MachineSettings = MachineSettings()
     seeds: tuple[Seed, ...] = Field((0,), description="seeds of initialisation and data order")
 

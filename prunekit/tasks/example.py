@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import Formatter
 
@@ -62,6 +62,21 @@ class Example:
 def literal(text: str) -> str:
     """A text as it stands in a template, where braces name fields."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def instructed(example: Example, words: str) -> Example:
+    """The same example with an instruction before its text, a line of its own."""
+    return replace(example, template=f"{literal(words)}\n{example.template}")
+
+
+def with_shots(example: Example, shots: Sequence[Example]) -> Example:
+    """The same example behind others that show their right answers: an empty line between two, or turns of a chat."""
+    answers = [shot.choices[shot.gold[0]] for shot in shots]
+    if example.chat:
+        turns = [(shot.text.strip(), answer.strip()) for shot, answer in zip(shots, answers, strict=True)]
+        return replace(example, turns=tuple(turns))
+    shown = "".join(f"{shot.joined(answer)}\n\n" for shot, answer in zip(shots, answers, strict=True))
+    return replace(example, template=literal(shown) + example.template)
 
 
 def literals(template: str) -> list[str]:
