@@ -79,6 +79,14 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("tiny")
 
 
+@pytest.fixture
+def dense_wins(monkeypatch):
+    """As if dense prompts beat their base lines, which those of tiny runs of a few updates do not."""
+    from prunekit.runs.baselines import BaseLines
+
+    monkeypatch.setattr(BaseLines, "nothing_to_prune", None)
+
+
 @pytest.fixture(scope="session")
 def forks():
     """A process that starts runs of the command line in milliseconds."""

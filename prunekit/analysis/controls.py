@@ -20,14 +20,20 @@ from prunekit.pruning.ratio_search import GRID_LINES
 from prunekit.support import statistics
 from prunekit.support.errors import ConfigError, DataError
 
-#: Shown beside the others; nobody doubts that a trained prompt beats them.
-BASE_LINES = ("majority", "untrained")
+#: Shown beside the others; whether a dense prompt beats them is asked of `prunekit.runs.baselines`.
+BASE_LINES = ("majority", "no-prompt", "instruction", "shots", "probe-cls", "probe-mean", "untrained", "lora")
 #: What every comparison is planned against: the dense prompt, trained as long.
 PRIMARY = CONTROLS[0].name
 #: How people read each arm, in the order of tables and figures.
 LABELS = {
     "majority": "majority class",
+    "no-prompt": "no prompt",
+    "instruction": "written instruction",
+    "shots": "examples in context",
+    "probe-cls": "linear probe, [CLS]",
+    "probe-mean": "linear probe, mean",
     "untrained": "untrained prompt",
+    "lora": "LoRA (ceiling)",
     "dense": "dense",
     PRIMARY: CONTROLS[0].label,
     "ticket": "XPrompt ticket",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from prunekit.analysis.search_summary import SearchSummary
+    from prunekit.runs.baselines import BaseLines
     from prunekit.runs.paths import Stage
     from prunekit.runs.reader import RunReader
     from prunekit.runs.summary import RoundSummary
@@ -56,17 +57,19 @@ def _print_stage(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance:
     """One stage: the table of its rounds, or of its search, and what was found."""
     if stage.verb == "search":
         from prunekit.analysis.search_summary import summarise_search
+        from prunekit.runs.baselines import BaseLines
 
         print_search(summarise_search(run, stage), stage, run.settings()["metric"])
+        print_base_lines(BaseLines.of(run))
         return
-    from prunekit.runs.paths import DENSE, UNTRAINED
+    from prunekit.runs.paths import DENSE
 
     metric = run.settings()["metric"]
     stages = [stage] if stage.is_chosen_rate else [DENSE, stage]  # `compare` has no dense round
     rows = results[results["stage"].isin(stages) & (results["arm"] == "")]
     shuffled = ", trained on shuffled answers" if run.settings()["task"].get("labels") == "shuffled" else ""
     print_rounds(rows, metric, (stage or "dense") + shuffled)
-    _print_conclusion(rows, results[results["stage"] == UNTRAINED], metric, tolerance)
+    _print_conclusion(run, rows, tolerance)
 
 
 def _print_controls(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance: float) -> None:
@@ -114,23 +117,36 @@ def _mean_row(mean: RoundSummary) -> list[str]:
     return [str(mean.round), "mean", "", "", "", "", f"{mean.validation:.3f}", summary.interval(mean), "", ""]
 
 
-def _print_conclusion(results: pd.DataFrame, untrained: pd.DataFrame, metric: str, tolerance: float) -> None:
+def _print_conclusion(run: RunReader, results: pd.DataFrame, tolerance: float) -> None:
     """The base lines, a warning where nothing was learned, and the sentence."""
     from prunekit.runs import summary
+    from prunekit.runs.baselines import BaseLines
 
+    settings = run.settings()
+    metric = settings["metric"]
     rounds = summary.summarise(results, metric)
     if not rounds:
         return
-    line = f"always the most common answer: test {metric} {results['majority_test'].mean():.3f}"
-    if len(untrained):
-        head = ", trained head" if untrained["head_parameters"].any() else ""
-        line += f"; untrained prompt{head}: {untrained[f'test_{metric}'].mean():.3f}"
-    terminal.write(line)
+    base_lines = BaseLines.of(run)
+    print_base_lines(base_lines)
     if warning := summary.not_learning(results, metric):
         terminal.write(warning)
+    if base_lines.nothing_to_prune:
+        terminal.write(base_lines.nothing_to_prune)
+        return
     best = summary.smallest(rounds, tolerance)
-    if best is not None and len(rounds) > 1:
-        terminal.write(summary.sentence(best, rounds[0], metric, tolerance))
+    if best is None or len(rounds) == 1:
+        return
+    terminal.write(summary.sentence(best, rounds[0], metric, tolerance))
+    if coarse := summary.coarse_tolerance(tolerance, settings["examples"]["validation"]):
+        terminal.write(coarse)
+
+
+def print_base_lines(base_lines: BaseLines) -> None:
+    """What there is without a trained prompt, and whether the dense one beats it on validation."""
+    columns = {"label": Column("base line"), "validation": Column("validation", digits(3))}
+    columns |= {"test": Column("test", digits(3)), "beaten": Column("dense beats it")}
+    print_table(base_lines.table, columns, f"without a trained prompt: {base_lines.metric}")
 
 
 def print_search(search: SearchSummary | None, stage: str, metric: str) -> None:

@@ -38,7 +38,7 @@ def tasks(context: typer.Context, json: Json = False) -> None:
 
 
 @app.command("show")
-@settings_io.with_settings("model", *COLUMNS, "task.label_words", "machine")
+@settings_io.with_settings("model", *COLUMNS, "task.label_words", "task.chat", "machine")
 def show(
     task: Annotated[
         str | None,
@@ -90,6 +90,8 @@ def print_preview(preview: TaskPreview) -> None:
     lengths = facts["lengths"]
     terminal.write(f"{facts['task']}: {facts['description']}")
     terminal.write(f"judged by {', '.join(facts['metrics'])}")
+    if facts["instruction"]:
+        terminal.write(f"written instruction: {facts['instruction']}")
     for split in lengths:
         terminal.write(f"{split}: {facts['origin'][split]}")
     number = "" if len(facts["examples"]) == 1 else f" {len(facts['examples'])}"

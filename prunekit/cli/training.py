@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prunekit.experiment.api.train import Forecast, TrainingOptions, Verb
 
 #: The sections of settings that every verb that trains has flags for.
-SECTIONS = ("model", "task", "prompt", "training")
+SECTIONS = ("model", "task", "prompt", "training", "baselines")
 
 
 def train_and_show(

@@ -193,6 +193,7 @@ def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> TicketInfo
         choices=task.choices,
         labels=task.labels,
         separator=task.separator,
+        chat=task.chat,
     )
 
 

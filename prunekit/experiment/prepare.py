@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from prunekit import models
-from prunekit.engine import memory
+from prunekit.engine import lora, memory
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.order import batches_per_epoch
 from prunekit.engine.train import TrainingData
@@ -82,7 +82,15 @@ class Prepared:
         settings = self.experiment.model_dump(mode="json")
         left_out = {
             "model": {"name", "revision", "text_cache_mb"},
-            "task": {"name", "data", "revision", "text", "label", "label_words"},
+            "task": {
+                "name",
+                "data",
+                "revision",
+                "text",
+                "label",
+                "label_words",
+                "chat",
+            },  # they are in the task's digest
             "prompt": {"init_from", "start_from", "subspace_from"},
             "training": (),
         }
@@ -195,6 +203,7 @@ def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prep
     experiment = prompt_start.sized(experiment)
     reused = like if like and _has_same_rows(like, experiment, model) else None
     task, splits = (reused.task, reused.splits) if reused else task_of(experiment)
+    experiment = prompt_start.worded(experiment, task)
     model = model or model_of(experiment)
     if reused is None:
         models.check_gradient(model)
@@ -246,6 +255,7 @@ def _assembled(
             "task": task.digest(),
             **prompt_start.digests(experiment.prompt, source),
             **factory.digests,
+            **({"chat_template": identity(model.tokenizer.get_chat_template(), 16)} if task.chat else {}),
         },
         counts=reused.counts if reused else {},
         content=content,
@@ -332,6 +342,7 @@ def task_of(experiment: Experiment) -> tuple[Task, Splits]:
     """
     settings = experiment.task
     task, sources = open_task(settings.name, settings.data, settings.revision, settings.columns)
+    task = _as_chat(task, settings)
     splits = load_splits(
         task,
         data=None if task.testbed else sources,
@@ -345,16 +356,20 @@ def task_of(experiment: Experiment) -> tuple[Task, Splits]:
 
 
 def named_task(settings: TaskSettings) -> Task:
-    """The task that settings name, for which no row of its data is read unless its label words are found there alone.
+    """The task that settings name, in a chat where they ask for one; no row is read unless label words are there alone.
 
     Raises:
         ConfigError: where the settings of task or data cannot work.
         DataError: where task or data cannot be read.
     """
     task = load_task(settings.name, settings.data, settings.columns)
-    if not task.lacks_words or settings.data is None:
-        return task
-    return open_task(settings.name, settings.data, settings.revision, settings.columns)[0]
+    if task.lacks_words and settings.data is not None:
+        task = open_task(settings.name, settings.data, settings.revision, settings.columns)[0]
+    return _as_chat(task, settings)
+
+
+def _as_chat(task: Task, settings: TaskSettings) -> Task:
+    return replace(task, chat=True) if settings.chat else task
 
 
 def model_of(experiment: Experiment) -> FrozenModel:
@@ -426,6 +441,8 @@ def _updates(number: int | str, epoch: int) -> int:
 def _check(prepared: Prepared) -> None:
     """Refuse settings that this model cannot follow."""
     settings = prepared.experiment
+    if settings.baselines.ceiling == "lora":
+        lora.check_peft()
     settings.keeps()  # counts that keep nothing are refused
     piece_width(prepared.model.width, settings.prompt.pieces)
     if settings.pruning.dropped_as == "hide" and not prepared.model.can_hide:

@@ -40,6 +40,14 @@ def sized(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"prompt": settings.model_copy(update={"tokens": kept})})
 
 
+def worded(experiment: Experiment, task: Task) -> Experiment:
+    """The experiment with the words of `init = text`: the task's written instruction, where none are given."""
+    settings = experiment.prompt
+    if settings.init != "text" or settings.init_text is not None or not task.instruction:
+        return experiment
+    return experiment.model_copy(update={"prompt": settings.model_copy(update={"init_text": task.instruction})})
+
+
 def source(settings: PromptSettings, model: FrozenModel) -> Ticket | None:
     """The finished ticket that `init_from` or `start_from` names, checked against model and settings; None without.
 

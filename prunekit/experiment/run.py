@@ -13,6 +13,7 @@ from prunekit.engine.gradient_scores import NOT_FINITE
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Cull
 from prunekit.experiment import commits, environment, provenance
+from prunekit.experiment.baselines import measure as baselines
 from prunekit.experiment.prepare import Prepared, move
 from prunekit.experiment.round_runner import Progress, RoundRunner, RoundSpec, TrainedMember
 from prunekit.experiment.settings import MachineSettings
@@ -59,6 +60,8 @@ def run(
                 last = [ticket for ticket in rounds[-1].tickets if rounds[-1].number == len(keeps)]
                 targets = [Target(ticket, keeps) for ticket in last]
                 _train_controls(runner, prepared.stage, rounds[0], targets)
+        # behind all training: their texts may be longer than any before, for which the model would be tried anew
+        baselines.measure(runner)
     return runner.directory
 
 
@@ -91,6 +94,7 @@ def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, contro
                 # the grid's own trial with nothing dropped is that control, unless halving may have stopped it
                 without = () if settings.halving else (DenseContinued.name,)
                 _train_controls(runner, runner.prepared.search_stage, dense, targets, without)
+        baselines.measure(runner)
     return runner.directory
 
 
@@ -183,7 +187,11 @@ def _similar_runs(folder: Path, prepared: Prepared) -> list[str]:
 def _naming_settings(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The settings by which a user names a run, without those that are not set and what a machine may choose."""
     return {
-        section: {name: value for name, value in settings[section].items() if value is not None and name != "precision"}
+        section: {
+            name: value
+            for name, value in settings[section].items()
+            if value is not None and value is not False and name != "precision"
+        }
         for section in ("model", "task", "prompt")
     }
 
@@ -342,7 +350,9 @@ def _span(counts: Sequence[int], unit: str) -> str:
 
 def _settings(prepared: Prepared, cohorts: list[list[int]]) -> dict[str, Any]:
     """What `experiment.toml` holds; pruning and search are a stage's own."""
-    facts: dict[str, Any] = prepared.experiment.model_dump(mode="json", exclude={"pruning", "search", "seeds"})
+    facts: dict[str, Any] = prepared.experiment.model_dump(
+        mode="json", exclude={"pruning", "search", "baselines", "seeds"}
+    )
     return {
         "id": prepared.id,
         "seeds": sorted(seed for cohort in cohorts for seed in cohort),

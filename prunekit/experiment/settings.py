@@ -150,6 +150,7 @@ class TaskSettings(Settings):
     data_seed: Annotated[int, within(-_LARGEST, _LARGEST, "files hold whole numbers of 64 bits")] = Field(
         0, description="which subset is drawn"
     )
+    chat: bool = Field(False, description="write texts and answers as a chat, by the tokenizer's chat template")
     labels: Literal["given", "shuffled"] = Field(
         "given", description="shuffled: the answers of train and validation are dealt out anew, a null of training"
     )
@@ -222,7 +223,9 @@ class PromptSettings(Settings):
     )
     pieces: Factor = Field(16, description="pieces per token K; must divide the embedding width")
     init: Init = Field("vocabulary", description="starting values")
-    init_text: str | None = Field(None, description="the words of init = text")
+    init_text: str | None = Field(
+        None, description="the words of init = text; default: the task's instruction, where it has one"
+    )
     init_from: str | None = Field(
         None, description="start from a finished ticket (round directory or file): prompt transfer"
     )
@@ -326,6 +329,17 @@ class SearchSettings(Settings):
         return self
 
 
+class BaselineSettings(Settings):
+    """Base lines that cost more than a pass. Not part of a run's identity: they stand beside its tickets."""
+
+    shots: Annotated[int, within(0, 64, "rows would be too long for any model")] = Field(
+        0, description="also judge the model with so many training examples in context, without a prompt"
+    )
+    ceiling: Literal["lora"] | None = Field(
+        None, description="lora: also train LoRA with as many updates, what a prompt could reach at most (by PEFT)"
+    )
+
+
 class MachineSettings(Settings):
     """Where it runs. Not part of a run's identity, but recorded and imposed again on resume."""
 
@@ -356,6 +370,7 @@ class Experiment(Settings):
     training: TrainingSettings = TrainingSettings()
     pruning: PruningSettings = PruningSettings()
     search: SearchSettings = SearchSettings()
+    baselines: BaselineSettings = BaselineSettings()
     machine: MachineSettings = MachineSettings()
     seeds: tuple[Seed, ...] = Field((0,), description="seeds of initialisation and data order")
 

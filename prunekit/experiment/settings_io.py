@@ -156,7 +156,7 @@ def _variable(name: str) -> str:
 @cache
 def _flags_by_path() -> dict[str, str]:
     """Dotted path of every setting, such as pruning.keep_tokens -> the name of its flag."""
-    sections = ("", "model", "task", "prompt", "training", "pruning", "search", "machine")
+    sections = ("", "model", "task", "prompt", "training", "pruning", "search", "baselines", "machine")
     paths = (f"{section}.{name}".lstrip(".") for section in sections for name, _ in _fields(section))
     return {path: _NAMES.get(path, path.rpartition(".")[2].replace("_", "-")) for path in paths}
 

@@ -26,8 +26,8 @@ class TaskPreview:
     """A task as it is read.
 
     Attributes:
-        facts: task, description, metrics, template, origin of the splits, examples of train, answers, faults (why
-            training on it would be refused), unit (tokens or words), lengths by split.
+        facts: task, description, metrics, template, instruction, origin of the splits, examples of train, answers, faults
+            (why training on it would be refused), unit (tokens or words), lengths by split.
         answers_by_head: whether the model has a head that gives the answers.
     """
 
@@ -51,20 +51,27 @@ def preview(settings: Mapping[str, Any], rows: int = 1) -> TaskPreview:
     experiment = settings_io.experiment(None, flags) if has_model else Experiment(task=settings_io.task_settings(flags))
     task, splits = task_of(experiment)
     model = model_of(experiment) if has_model else None
+    first = _in_chat(splits.train[0], model)
     facts = {
         "task": task.name,
         "description": task.description,
         "metrics": list(task.metrics),
         "template": task.template,
+        "instruction": task.instruction,
         "origin": dict(splits.origin),
-        "example": _example(splits.train[0]),
-        "examples": [_example(example) for example in splits.train[:rows]],
-        "answers": _answers(task, splits.train[0], model),
+        "example": _example(first),
+        "examples": [_example(_in_chat(example, model)) for example in splits.train[:rows]],
+        "answers": _answers(task, first, model),
         "faults": _faults(task, splits, model, experiment.prompt.tokens) if model else [],
         "unit": "tokens" if model else "words",
         "lengths": {name: _lengths(task, getattr(splits, name), model) for name in SPLITS},
     }
     return TaskPreview(facts, model is not None and model.answers_by_head)
+
+
+def _in_chat(example: Example, model: FrozenModel | None) -> Example:
+    """The example in the words of the model's chat template, where its task is one of a chat."""
+    return model.reader.in_chat(example) if model else example
 
 
 def _example(example: Example) -> dict[str, Any]:
@@ -97,7 +104,7 @@ def _answers(task: Task, example: Example, model: FrozenModel | None) -> list[di
 
 def _faults(task: Task, splits: Splits, model: FrozenModel, prompt_tokens: int) -> list[str]:
     """Why training on this task would be refused, a line each; at most one of what lies in other than its first row."""
-    first = splits.train[0]
+    first = _in_chat(splits.train[0], model)
     options = _encoding_options(task, model, prompt_tokens)
     lines = TaskEncoder(model.reader, first, options).faults(first)
     try:

@@ -174,7 +174,8 @@ def _answering(kind: str, info: TicketInfo) -> str:
     else:
         parts = [_TEXT, _BEHIND if causal else _APART, _BY_WORDS]
     replacements = {
-        "{strip}": ".rstrip()" if _BEHIND in parts else "",  # what a text ends in, an answer begins with
+        # what a text ends in, an answer begins with, unless it is an assistant's
+        "{strip}": ".rstrip()" if _BEHIND in parts and not info.chat else "",
         "{row}": "text + ids" if causal else "text",
         "{more}": "" if causal else ", labels=torch.tensor([ids])",
         "{places}": "0, -len(ids) - 1 : -1" if causal else "0",

@@ -69,9 +69,13 @@ def as_read(info: TicketInfo, model: FrozenModel, tokens: int) -> TicketInfo:
     )
     if info.template is None:
         return info
-    example = Example(0, info.template, {}, info.choices or ())
+    example = reader.in_chat(Example(0, info.template, {}, info.choices or (), chat=info.chat))
     encoder = TaskEncoder(reader, example, model.encoding_options(info.choices is None, tokens))
-    return replace(info, fields=placeholders(info.template), plain=encoder.plain)
+    info = replace(info, fields=placeholders(info.template), plain=encoder.plain)
+    if not info.chat:
+        return info
+    choices = None if info.choices is None else example.choices
+    return replace(info, template=example.template, choices=choices, separator="", opening=(), closing=())
 
 
 def task_type(model: FrozenModel) -> TaskType:

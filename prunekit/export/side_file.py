@@ -49,6 +49,7 @@ class TicketInfo:
         closing: ids behind each text.
         plain: whether special tokens in a text are read as ordinary words.
         metrics: what the ticket reached on the test split.
+        chat: whether text and answer are turns of a chat; an adapter's template then holds the chat template's words.
     """
 
     model: str | None = None
@@ -66,6 +67,7 @@ class TicketInfo:
     closing: tuple[int, ...] = ()
     plain: bool = True
     metrics: Mapping[str, float] = field(default_factory=dict)
+    chat: bool = False
 
 
 def side_file(ticket: Ticket, info: TicketInfo, tensors: bytes, config: bytes = b"") -> bytes:

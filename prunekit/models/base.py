@@ -191,6 +191,16 @@ class FrozenModel:
         rows = 1 if choices is None else choices
         return {"weight": torch.zeros(rows, self.hidden_width), "bias": torch.zeros(rows)}
 
+    def no_prompt(self, head: Head | None = None) -> PromptBatch:
+        """A member without any prompt token.
+
+        Args:
+            head: its own, where the model answers by one.
+        """
+        values = torch.zeros(1, 0, self.width, device=self.device)
+        nothing = torch.zeros(1, 0, dtype=torch.bool, device=self.device)
+        return PromptBatch(values, nothing, nothing, nothing.long(), None, head)
+
     @property
     def embedding(self) -> nn.Module:
         """The input embedding module, read-only: ids [...] -> vectors [..., H]."""

@@ -79,6 +79,14 @@ class Encoder(FrozenModel):
         states_of_rows: Tensor = rows.unflatten(0, (prompts.members, batch.size, -1))
         return states_of_rows
 
+    def text_states(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """[N, H] twice: the first state of each text without a prompt, and the mean of all its states."""
+        rows = self._position(self.no_prompt(), batch)
+        module: Any = self.model
+        states = self._read_rows(rows, lambda **arguments: module(**arguments).last_hidden_state)
+        real = rows.attention[..., None].to(states.dtype)
+        return states[:, 0], (states * real).sum(1) / real.sum(1)
+
     def pooled(self, states: Tensor) -> Tensor:
         """[N, H] first states -> [N, H] as the model's own pooler hands them on; as they are where it has none."""
         module: Any = self.model

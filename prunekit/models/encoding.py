@@ -82,7 +82,7 @@ def text_lengths(reader: TextReader, examples: Iterable[Example], options: Encod
     """How many tokens each text has before it is cut."""
     lengths: list[int] = []
     for encoder, chunk in _by_author(reader, examples, options):
-        lengths += [reader.frame + len(ids) for ids in encoder.texts(chunk)]
+        lengths += [encoder.frame + len(ids) for ids in encoder.texts(chunk)]
     return lengths
 
 
@@ -94,7 +94,7 @@ def _by_author(
     def words(example: Example) -> tuple[str, ...]:
         return (example.template, *(() if options.own_choices else example.choices))
 
-    for _, group in groupby(examples, words):
+    for _, group in groupby(map(reader.in_chat, examples), words):
         alike = list(group)
         encoder = TaskEncoder(reader, alike[0], options)
         for start in range(0, len(alike), _AT_ONCE):
@@ -106,10 +106,12 @@ class TaskEncoder:
 
     Attributes:
         plain: whether special tokens are read as any other text, since the author of the task means none.
+        frame: how many tokens are put around a text.
     """
 
     def __init__(self, reader: TextReader, example: Example, options: EncodingOptions) -> None:
         self.reader, self.options = reader, options
+        self.frame = 0 if example.whole else reader.frame
         words = [] if options.own_choices else list(example.choices)
         self._special_in_template = sum(
             len(reader.special(ids)) for ids in reader.ids(literals(example.template), plain=False)
@@ -192,7 +194,7 @@ class TaskEncoder:
     def _cut(self, example: Example, text: Ids, answer_tokens: int) -> _Fitted:
         """The example, its longest field shortened from the end until the text leaves `taken` tokens."""
         room = max(0, min(self.options.text_tokens, self.options.row_tokens - answer_tokens))
-        while (excess := self.reader.frame + len(text) - room) > 0:
+        while (excess := self.frame + len(text) - room) > 0:
             name = max(example.fields, key=lambda field: len(example.fields[field]))
             shortened = self.reader.shortened(example.fields[name], excess, plain=self.plain)
             if shortened == example.fields[name]:
@@ -231,7 +233,7 @@ class TaskEncoder:
 
     def _fit_again(self, row: _Fitted) -> _Fitted:
         """The row cut further where its answers turned out to be longer than they are alone."""
-        while self.reader.frame + len(row.text) + row.longest > self.options.row_tokens:
+        while self.frame + len(row.text) + row.longest > self.options.row_tokens:
             (row,) = self._answered([self._cut(row.example, row.text, row.longest)])
         return row
 
@@ -273,15 +275,16 @@ class TaskEncoder:
     def _advice(self, example: Example) -> str:
         """What to write between text and answers, found by trying."""
         words = [choice.lstrip() for choice in example.choices]
+        separators = () if example.whole else SEPARATORS
         (text,) = self._ids([example.before])
-        for separator in SEPARATORS:
+        for separator in separators:
             joins = [Join(text, whole) for whole in self._ids([example.before + separator + word for word in words])]
             ids = [join.answer for join in joins]
             if not any(join.merges for join in joins) and not self._faults(replace(example, choices=tuple(words)), ids):
                 changes = [] if example.before == example.text else ["end the template without a blank or newline"]
                 changes += [] if words == list(example.choices) else ["begin the answers without one"]
                 return ", ".join([*changes, f"set separator = {json.dumps(separator)} in the task file"])
-        return "end the template in another mark, or use other answers"
+        return "use other answers" if example.whole else "end the template in another mark, or use other answers"
 
     def _check_ids(self, row: _Fitted) -> None:
         if self.reader.most_id < self.options.rows:
@@ -303,4 +306,5 @@ class TaskEncoder:
     def _row(self, example: Example, row: _Fitted) -> Encoded:
         gold = example.gold[0] if example.gold else -1
         cut = row.example is not example
-        return Encoded(example.index, self.reader.framed(row.text), row.answers, gold, self.options.own_choices, cut)
+        text = row.text if example.whole else self.reader.framed(row.text)
+        return Encoded(example.index, text, row.answers, gold, self.options.own_choices, cut)

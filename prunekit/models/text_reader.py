@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from prunekit.models import chat
 from prunekit.models.batch import Ids
 from prunekit.support.errors import ConfigError, DataError
+from prunekit.tasks import Example
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,23 @@ class TextReader:
 
     def __init__(self, tokenizer: Any, *, closes: bool) -> None:
         self.tokenizer, self.closes = tokenizer, closes
+
+    def in_chat(self, example: Example) -> Example:
+        """An example of a chat as it is read: its template the whole conversation, up to where the answer stands.
+
+        The prompt stands before all of it, or as a suffix right before the answer.
+
+        Raises:
+            ConfigError: where the tokenizer has no chat template, or that one writes no such conversation.
+        """
+        if not example.chat:
+            return example
+        saying = example.template, example.turns
+        if saying not in self._conversations:
+            self._conversations[saying] = chat.written(self.tokenizer, *saying)
+        choices = tuple(choice.lstrip() for choice in example.choices)
+        template = self._conversations[saying]
+        return replace(example, template=template, choices=choices, separator="", chat=False, turns=(), whole=True)
 
     def ids(self, texts: Sequence[str], *, plain: bool) -> list[Ids]:
         """The tokens of texts, without those that the tokenizer adds around them.
@@ -153,6 +172,10 @@ class TextReader:
 
     @cached_property
     def _blanks(self) -> dict[int, bool]:
+        return {}
+
+    @cached_property
+    def _conversations(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], str]:
         return {}
 
 

@@ -21,7 +21,7 @@ def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
         LackingError: where a run has no pruned ticket.
     """
     table = density_curve.table_of(runs)
-    return table[table["arm"] != "untrained"].reset_index(drop=True)
+    return table[table["arm"] == "ticket"].reset_index(drop=True)
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:

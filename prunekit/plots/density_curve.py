@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from prunekit.analysis import curves, tables
+from prunekit.analysis.tables.run_columns import run_columns
 from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
 from prunekit.plots.run_choice import name_of, one_stage
+from prunekit.runs.baselines import BaseLines
 from prunekit.runs.reader import RunReader
 
 _ROUND = ["run", "stage", "round"]
@@ -19,11 +21,12 @@ _BARS = ["within", "non_inferior", "best"]
 
 
 def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
-    """The tickets of every pruning and search, each behind its dense round, and the untrained prompt.
+    """The tickets of every pruning and search, each behind its dense round, and the base lines.
 
     Columns:
-        those of `prunekit.analysis.curves.density`; of tickets also within, non_inferior, best (bool), of
-            `prunekit.analysis.curves.smallest`.
+        those of `prunekit.analysis.curves.density`, of base lines that are no tickets their metrics alone; of tickets
+            also within, non_inferior, best (bool), of `prunekit.analysis.curves.smallest`, where best is none of a run
+            whose dense prompt does not beat its base lines.
 
     Raises:
         LackingError: where a run has no pruned ticket.
@@ -36,12 +39,24 @@ def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
             one_stage(run, None)  # says what it lacks
             raise LackingError(f"{run.path}: no ticket came to its end; look at `prunekit runs show {run.path}`")
     bars = curves.smallest(rounds)[[*_ROUND, *_BARS]].assign(arm="ticket")
-    return drawn.merge(bars, how="left", on=[*_ROUND, "arm"])
+    base_lines = {name_of(run): BaseLines.of(run) for run in runs}
+    unbeaten = [name for name, lines in base_lines.items() if lines.nothing_to_prune]
+    bars["best"] &= ~bars["run"].isin(unbeaten)
+    drawn = drawn.merge(bars, how="left", on=[*_ROUND, "arm"])
+    untrained = [_untrained(run, base_lines[name_of(run)]) for run in runs]
+    return pd.concat([drawn, *(table for table in untrained if len(table))], ignore_index=True)
+
+
+def _untrained(run: RunReader, base_lines: BaseLines) -> pd.DataFrame:
+    """The base lines that are no tickets and that no column holds."""
+    table = base_lines.table
+    table = table[~table["name"].isin(["majority", "untrained"])]
+    return table[["label", "validation", "test"]].rename(columns={"label": "arm"}).assign(**run_columns(run))
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     """A line per pruning, bars for 95 % intervals, a ring around the smallest ticket that is good enough."""
-    curves_of = table[table["arm"] != "untrained"]
+    curves_of = table[table["arm"] == "ticket"]
     for number, (name, part) in enumerate(naming.parts(curves_of)):
         line = part.sort_values("density")
         color, marker, dash = style.series(number)
@@ -69,9 +84,11 @@ def _base_lines(table: pd.DataFrame, ax: Axes) -> None:
     if table["run"].nunique() > 1:
         return
     ax.axhline(table["majority_test"].iloc[0], color=style.QUIET, linestyle=style.DASHES[2], label="most common answer")
-    untrained = table[table["arm"] == "untrained"]
-    for reached in untrained["test"]:
-        ax.axhline(reached, color=style.QUIET, linestyle=style.DASHES[1], label="untrained prompt")
+    others = table[table["arm"] != "ticket"].drop_duplicates("arm")
+    for number, (arm, reached) in enumerate(zip(others["arm"], others["test"], strict=True)):
+        label = "untrained prompt" if arm == "untrained" else arm
+        dash = style.DASHES[(number + 1) % len(style.DASHES)]
+        ax.axhline(reached, color=style.QUIET, linestyle=dash, linewidth=1.0 + 0.4 * number, label=label)
 
 
 FIGURE = Figure(

@@ -17,6 +17,7 @@ import pandas as pd
 from prunekit.runs import checksums
 from prunekit.runs.journal import CURE, Journal, Marks
 from prunekit.runs.paths import (
+    BASELINES,
     DENSE,
     ENVIRONMENT,
     JOURNAL,
@@ -198,10 +199,10 @@ class _Auditor:
             self._try(lambda: checksums.read_stamped(folder / ENVIRONMENT, _AGAIN, self.root))
 
     def _stages(self) -> None:
-        """The settings of every stage that has rounds; the dense round and the base line have none of their own."""
+        """The settings of every stage that has rounds; the dense round and base lines have none of their own."""
         in_journal = [] if self.journal is None else [*self.journal.rounds, *self.journal.pending]
         with_rounds = {key.stage.top for key in [*self.keys, *in_journal]}
-        for stage in sorted({*with_rounds, *self.run.stages()} - {DENSE, UNTRAINED}):
+        for stage in sorted({*with_rounds, *self.run.stages()} - {DENSE, UNTRAINED, BASELINES}):
             if (self.root / stage).is_dir() and not (self.root / stage).is_symlink():  # else it is missing altogether
                 self._try(partial(self.run.stage_settings, stage))
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from prunekit.runs import summary
 from prunekit.runs.audit import Audit
+from prunekit.runs.baselines import BaseLines, dense_or_smallest
 from prunekit.runs.journal import read_journal
 from prunekit.runs.paths import MANIFEST, SETTINGS, UNTRAINED
 from prunekit.runs.reader import RunReader
@@ -33,7 +34,7 @@ def runs_in(folder: Path) -> list[Path]:
 
 
 def facts_of(run: RunReader, tolerance: float, stages: Sequence[str] | None = None) -> dict[str, Any]:
-    """What a run came to: its tickets with times, its rounds over seeds, the best of them.
+    """What a run came to: its tickets with times, its rounds over seeds, its base lines, the best of its rounds.
 
     Args:
         tolerance: how far below dense, on validation, the best may be.
@@ -44,13 +45,16 @@ def facts_of(run: RunReader, tolerance: float, stages: Sequence[str] | None = No
     if stages is not None and not results.empty:
         results = results[results["stage"].isin([*stages, UNTRAINED])]
     rounds = summary.summarise(results, metric)
-    best = summary.smallest(rounds, tolerance)
+    base_lines = BaseLines.of(run)
+    best = dense_or_smallest(rounds, tolerance, base_lines)
     return {
         "run": str(run.path),
         "metric": metric,
         "tolerance": tolerance,
         "tickets": results,
         "rounds": [asdict(entry) for entry in rounds],
+        "baselines": base_lines.table.to_dict("records"),
+        "nothing_to_prune": base_lines.nothing_to_prune,
         "best": None if best is None else asdict(best),
     }
 

@@ -28,7 +28,7 @@ TRACKED = "tensorboard"
 
 # what lies at a run's root: its files, its stages, and the seeds of the dense round
 _FILES = (SETTINGS, ENVIRONMENT, RESULTS, JOURNAL, ".lock", ".holder")
-_FOLDERS = re.compile(r"seed=\d+|untrained|rates|(?:prune|search|score|rates|eval)-[0-9a-f]+")
+_FOLDERS = re.compile(r"seed=\d+|untrained|baselines|rates|(?:prune|search|score|rates|eval)-[0-9a-f]+")
 
 _KEY = re.compile(r"(?:(?P<stage>.+)/)?seed=(?P<seed>\d+)/round=(?P<round>\d+)")
 _GRID = "grid/"
@@ -43,6 +43,7 @@ class Stage(str):
     """What a round belongs to, which is also the folder that it lies in: text such as "prune-1a2b/random".
 
     "" is the dense round that all verbs share; "untrained" the base line, a prompt that stays at its start;
+    "baselines/no-prompt" one that has no prompt at all;
     "prune-1a2b" and "search-1a2b" hold the tickets of one pruning or search, with a control or a trial of the search in
     a folder inside; "score-1a2b/prune-3c4d" what `prunekit score` measured of the prompts of prune-3c4d;
     "rates/rate=0.1" the trainings at one learning rate.
@@ -106,6 +107,8 @@ class Stage(str):
 
 DENSE = Stage()
 UNTRAINED = Stage("untrained")
+#: Base lines that are no tickets lie inside, such as "baselines/no-prompt".
+BASELINES = Stage("baselines")
 
 
 def is_trial(arm: str) -> bool:

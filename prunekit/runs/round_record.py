@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +128,18 @@ def _predictions(record: RoundRecord) -> pd.DataFrame:
         ("validation", record.validation, record.kept_at.evaluation),
         ("test", record.test, record.test_evaluation),
     ]
+    return predictions(parts)
+
+
+def predictions(parts: Iterable[tuple[str, Sequence[Example], Evaluation | None]]) -> pd.DataFrame:
+    """What was answered, as it is written.
+
+    Args:
+        parts: split, its examples, and what was answered to them.
+
+    Columns:
+        split, example (its index), choice, gold (indices of the right answers), loss, score (of the choice).
+    """
     tables = [
         _predicted(split, examples, evaluation) for split, examples, evaluation in parts if evaluation is not None
     ]

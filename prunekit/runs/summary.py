@@ -78,6 +78,21 @@ def within(difference: float, tolerance: float) -> bool:
     return round(difference, 12) >= -tolerance
 
 
+def coarse_tolerance(tolerance: float, examples: int) -> str | None:
+    """A line where a tolerance is finer than one example of validation can show; None where it is not.
+
+    Args:
+        tolerance: in units of the metric.
+        examples: of validation.
+    """
+    if tolerance == 0 or tolerance * examples >= 1:
+        return None
+    return (
+        f"a tolerance of {tolerance:g} is below one of the {examples} validation examples ({1 / examples:.3f}): use "
+        "more --validation-examples, or a larger --tolerance"
+    )
+
+
 def sentence(best: RoundSummary, dense: RoundSummary, metric: str, tolerance: float) -> str:
     """The smallest good ticket beside the dense prompt, in one plain sentence."""
     if best.round == 0:

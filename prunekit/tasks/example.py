@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import Formatter
 
@@ -22,6 +22,9 @@ class Example:
         gold: indices into `choices` of the right ones; empty when unlabelled, several in ReCoRD.
         group: rows with the same non-empty group are judged together (the answers of one MultiRC question).
         separator: stands between the text and an answer; a blank does where neither brings one of its own.
+        chat: the tokenizer's chat template is still to be written around the text.
+        turns: what was said before in that chat, a user's words and the assistant's answer each.
+        whole: the template holds all that a model reads before the answer, special tokens and last newline included.
     """
 
     index: int
@@ -31,6 +34,9 @@ class Example:
     gold: tuple[int, ...] = ()
     group: str = ""
     separator: str = " "
+    chat: bool = False
+    turns: tuple[tuple[str, str], ...] = ()
+    whole: bool = False
 
     @property
     def text(self) -> str:
@@ -39,8 +45,8 @@ class Example:
 
     @property
     def before(self) -> str:
-        """The text without the blanks and newlines that it ends in: an answer begins with those."""
-        return self.text.rstrip()
+        """The text without the blanks and newlines that it ends in: an answer begins with those (not in a chat)."""
+        return self.text if self.whole else self.text.rstrip()
 
     def joined(self, choice: str) -> str:
         """Text and answer as they are written together, which is how a model that continues texts reads them."""
@@ -51,6 +57,26 @@ class Example:
     def shortened(self, fields: Mapping[str, str]) -> Example:
         """The same example with other (usually cut) field texts."""
         return replace(self, fields=fields)
+
+
+def literal(text: str) -> str:
+    """A text as it stands in a template, where braces name fields."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def instructed(example: Example, words: str) -> Example:
+    """The same example with an instruction before its text, a line of its own."""
+    return replace(example, template=f"{literal(words)}\n{example.template}")
+
+
+def with_shots(example: Example, shots: Sequence[Example]) -> Example:
+    """The same example behind others that show their right answers: an empty line between two, or turns of a chat."""
+    answers = [shot.choices[shot.gold[0]] for shot in shots]
+    if example.chat:
+        turns = [(shot.text.strip(), answer.strip()) for shot, answer in zip(shots, answers, strict=True)]
+        return replace(example, turns=tuple(turns))
+    shown = "".join(f"{shot.joined(answer)}\n\n" for shot, answer in zip(shots, answers, strict=True))
+    return replace(example, template=literal(shown) + example.template)
 
 
 def literals(template: str) -> list[str]:

@@ -49,6 +49,10 @@ class TaskFile(BaseModel):
     """Text with {field} placeholders, ending in a cue for the answer."""
     separator: Literal[" ", "\n", ""] = " "
     """What stands between the text and an answer: a blank, a newline or nothing (languages without blanks)."""
+    chat: StrictBool = False
+    """Whether the tokenizer's chat template is written around the text, the answer being the assistant's."""
+    instruction: str = ""
+    """What a person would write instead of a trained prompt: a base line, and what `--init text` starts from."""
     label: str = "label"
     """The field that holds the label."""
     choices: dict[str, str] | None = None
@@ -113,6 +117,8 @@ class TaskFile(BaseModel):
     def _one_separator(self) -> Self:
         if "separator" not in self.model_fields_set:
             return self
+        if self.chat:
+            raise ValueError("with chat = true the chat template stands before the answer; leave separator out")
         if self.template[-1:].isspace():
             raise ValueError(
                 f"the template ends in {self.template[-1]!r}, which already stands before the answer; "

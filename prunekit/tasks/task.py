@@ -57,6 +57,9 @@ class Task:
         columns: column of the data -> the field it stands for, where names differ; both may be the same.
         testbed: name of the testbed task whose grammar makes the rows, where that is the source.
         separator: stands between text and answer; a blank does where neither brings a blank or newline of its own.
+        chat: the text is what a user says, and the answer what the assistant says to it, in the words around them that
+            the tokenizer's chat template writes.
+        instruction: what a person would write to the model instead of a trained prompt; a base line.
     """
 
     name: str
@@ -77,6 +80,8 @@ class Task:
     columns: Mapping[str, str] = field(default_factory=dict)
     testbed: str | None = None
     separator: str = " "
+    chat: bool = False
+    instruction: str = ""
 
     def examples(self, row: Row, index: int, where: str = "row", *, labelled: bool = True) -> list[Example]:
         """The examples that one row stands for (several where the transform flattens it).
@@ -124,9 +129,9 @@ class Task:
     def definition(self) -> dict[str, Any]:
         """The fields that decide examples and scores and are not at their default, so that a later one adds nothing.
 
-        Not the description, where the data lies, or what its columns are called.
+        Not the description, the instruction, where the data lies, or what its columns are called.
         """
-        left_out, values = {"description", "hub", "data", "columns"}, vars(self)
+        left_out, values = {"description", "instruction", "hub", "data", "columns"}, vars(self)
         defaults = {name: _default(entry) for name, entry in self.__dataclass_fields__.items() if name not in left_out}
         return {name: values[name] for name, default in defaults.items() if values[name] != default}
 
@@ -188,7 +193,7 @@ class Task:
         choices = self._choices(row, where)
         gold = self._gold(row, choices, where) if labelled else ()
         group = "" if self.group is None else _as_group(row, self.group, where)
-        return Example(index, self.template, texts, choices, gold, group, self.separator)
+        return Example(index, self.template, texts, choices, gold, group, self.separator, self.chat)
 
     def _choices(self, row: Row, where: str) -> tuple[str, ...]:
         if self.choice_fields:

@@ -16,7 +16,7 @@ def made(tmp_path_factory):
     return experiment.run(prepare(settings), folder / "out", tiny.Quiet())
 
 
-def test_show_has_a_row_per_round_and_seed_and_a_mean(made, capsys):
+def test_show_has_a_row_per_round_and_seed_and_a_mean(made, capsys, dense_wins):
     assert tiny.call("runs", "show", made.path, "--tolerance=1") == 0
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines() if line.strip()[:1].isdigit()]

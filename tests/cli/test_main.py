@@ -34,7 +34,7 @@ def prune(folder, tmp_path, capsys):
 # ---- the main job
 
 
-def test_prune_shows_a_table_a_sentence_and_a_path(folder, tmp_path, capsys):
+def test_prune_shows_a_table_a_sentence_and_a_path(folder, tmp_path, capsys, dense_wins):
     arguments = ["prune", *tiny.arguments("gpt2", folder, seeds=2), f"--out={tmp_path}", "--tolerance=1"]
     assert call(*arguments) == 0
     said = capsys.readouterr()
@@ -42,18 +42,30 @@ def test_prune_shows_a_table_a_sentence_and_a_path(folder, tmp_path, capsys):
     for column in ("round", "seed", "tokens", "pieces", "density", "params", "validation", "test", "ex/s"):
         assert column in header
     assert "Smallest ticket within 1.0 of dense on validation accuracy: round 2, 2 tokens x 2 pieces" in said.out
-    assert "always the most common answer: test accuracy 0.500" in said.out
+    base_lines = [
+        line.rsplit(maxsplit=3) for line in said.out.splitlines() if line.rstrip().endswith(("  yes", "  no"))
+    ]
+    assert [line[0] for line in base_lines] == ["most common answer", "no prompt", "untrained prompt"]
+    assert base_lines[0][1:3] == ["0.500", "0.500"]
     assert str(tmp_path) in said.out.splitlines()[-1]
     assert "round 1: 6 of 6 updates" in said.err
     assert call(*arguments) == 0
     assert "8 finished ticket(s) were there already" in capsys.readouterr().err
 
 
-def test_json_holds_the_tickets_and_the_best(folder, tmp_path, capsys):
+def test_json_holds_the_tickets_the_base_lines_and_the_best(folder, tmp_path, capsys, dense_wins):
     assert call("prune", *tiny.arguments("gpt2", folder), f"--out={tmp_path}", "--json", "--tolerance=1") == 0
     facts = json.loads(capsys.readouterr().out)
     assert [one["tokens"] for one in facts["tickets"] if one["stage"] != "untrained"] == [4, 3, 2]
     assert facts["best"]["round"] == 2
+    assert [one["name"] for one in facts["baselines"]] == ["majority", "no-prompt", "untrained"]
+
+
+def test_what_beats_no_base_line_has_nothing_to_prune_and_no_smallest_ticket(folder, tmp_path, capsys):
+    assert call("prune", *tiny.arguments("gpt2", folder), f"--out={tmp_path}", "--tolerance=1") == 0
+    shown = capsys.readouterr().out
+    assert "Nothing to prune yet: on validation the dense prompt" in shown
+    assert "Smallest ticket" not in shown
 
 
 def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path, capsys):

@@ -30,7 +30,7 @@ def job(folder, tmp_path):
     return SMALL | dict(task=task, data=folder / "toy", out=tmp_path / "runs")
 
 
-def test_a_loaded_model_is_pruned_attached_and_left_as_it_was(job):
+def test_a_loaded_model_is_pruned_attached_and_left_as_it_was(job, dense_wins):
     model = arch.frozen("gpt2").model.train().requires_grad_(True)
     run = pk.prune(model, tiny.tokenizer("gpt2"), seeds=2, tolerance=1, **job)
     assert model.training
@@ -56,7 +56,7 @@ def test_it_is_the_run_that_the_command_line_makes(job, folder, tmp_path):
     assert loaded.results["test_accuracy"].tolist() == ours.results["test_accuracy"].tolist()
 
 
-def test_best_is_the_smallest_within_tolerance_and_search_gives_the_chosen(job):
+def test_best_is_the_smallest_within_tolerance_and_search_gives_the_chosen(job, dense_wins):
     model, tokenizer = tiny.frozen("gpt2").model, tiny.tokenizer("gpt2")
     run = pk.prune(model, tokenizer, tolerance=1, **job)
     assert run.best == run.ticket(0, 2)
@@ -65,6 +65,14 @@ def test_best_is_the_smallest_within_tolerance_and_search_gives_the_chosen(job):
     found = pk.search(model, tokenizer, grid="token", **more)
     assert found.stage.startswith("search-")
     assert found.best.round == 1
+
+
+def test_best_is_dense_where_that_beats_no_base_line_and_the_run_says_so(job):
+    run = pk.prune(tiny.frozen("gpt2").model, tiny.tokenizer("gpt2"), tolerance=1, **job)
+    assert run.best == run.ticket(0, 0)
+    assert run.nothing_to_prune.startswith("Nothing to prune yet: on validation the dense prompt (accuracy ")
+    assert run.baselines["name"].tolist() == ["majority", "no-prompt", "untrained"]
+    assert not run.baselines["beaten"].all()
 
 
 def test_tune_evaluate_and_load_agree(job, tmp_path):

@@ -127,6 +127,7 @@ BOUNDS = [
     ("prompt", "rank", 1, 65_536),
     ("prompt", "bottleneck", 1, 65_536),
     ("prompt", "dimension", 1, 65_536),
+    ("baselines", "shots", 0, 64),
     ("machine", "threads", 1, 1_024),
     ("machine", "width", 1, 1_024),
     ("machine", "processes", 1, 4_096),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from prunekit.runs.baselines import BaseLineRecord, BaseLines
 from prunekit.runs.paths import DENSE, UNTRAINED, is_trial
 from prunekit.runs.reader import RunReader
 from prunekit.support.errors import ArtifactError
@@ -19,7 +20,7 @@ def arms(run: RunReader, stage: str) -> pd.DataFrame:
 
     Columns:
         task, model (str), seed (int).
-        arm: "majority", "untrained", "dense", "ticket", or the name of a control.
+        arm: a base line, such as "majority", "no-prompt" and "untrained"; "dense", "ticket", or the name of a control.
         test, validation: the primary metric; NaN where the arm did not come to its end.
         tokens: kept tokens.  density: kept cells / (P x K).
         updates: optimiser updates behind the values, those of earlier rounds included where they were handed on.
@@ -34,7 +35,8 @@ def arms(run: RunReader, stage: str) -> pd.DataFrame:
     metric = settings["metric"]
     dense = results[(results["stage"] == DENSE) & (results["round"] == 0)].to_dict("records")
     untrained = results[results["stage"] == UNTRAINED].to_dict("records")
-    rows = [_majority(row) for row in dense]
+    records = {record.arm: record for record in BaseLines.of(run).records if record.name != "untrained"}
+    rows = [_base_line(record, int(row["seed"])) for record in records.values() for row in dense]
     rows += [_row(row, "dense", metric, row["steps"]) for row in dense]
     rows += [_row(row, "untrained", metric, row["steps"]) for row in untrained]
     steps_before = {int(row["seed"]): int(row["steps"]) for row in dense}
@@ -77,9 +79,11 @@ def _last_rounds(results: pd.DataFrame, metric: str, steps_before: Mapping[int, 
         yield row
 
 
-def _majority(row: Mapping[Any, Any]) -> dict[str, object]:
-    chance = {"test": row["majority_test"], "validation": row["majority_validation"]}
-    return {"seed": int(row["seed"]), "arm": "majority", "tokens": 0, "density": 0.0, "updates": 0, **chance}
+def _base_line(record: BaseLineRecord, seed: int) -> dict[str, object]:
+    """A base line beside the dense prompt of a seed; NaN where it was not measured for that seed."""
+    place = seed if record.seeded else 0
+    reached = {name: getattr(record, name).get(place, float("nan")) for name in ("test", "validation")}
+    return {"seed": seed, "arm": record.arm, "tokens": 0, "density": 0.0, "updates": 0, **reached}
 
 
 def _row(row: Mapping[Any, Any], arm: str, metric: str, updates: int) -> dict[str, object]:

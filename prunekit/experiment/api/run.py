@@ -11,6 +11,7 @@ import pandas as pd
 from prunekit.experiment.api.ticket import Ticket
 from prunekit.experiment.reopen import settings_for_use
 from prunekit.runs import summary
+from prunekit.runs.baselines import BaseLines, dense_or_smallest
 from prunekit.runs.paths import DENSE, UNTRAINED, RunKey, Stage
 from prunekit.runs.round_files import finished_ticket
 from prunekit.runs.snapshot import Snapshot
@@ -51,10 +52,21 @@ class Run:
         return str(self.directory.settings()["metric"])
 
     @property
+    def baselines(self) -> pd.DataFrame:
+        """What there is without a trained prompt, and whether the dense prompt beats it: `BaseLines.table`."""
+        return BaseLines.of(self.directory).table
+
+    @property
+    def nothing_to_prune(self) -> str | None:
+        """A sentence where the dense prompt does not beat every base line on validation, and what to try; else None."""
+        return BaseLines.of(self.directory).nothing_to_prune
+
+    @property
     def best(self) -> Ticket:
         """The smallest ticket within `tolerance` of dense on validation; of its seeds, the best there.
 
-        Of a search, the chosen ticket of the best seed.
+        Where the dense prompt does not beat its base lines (`nothing_to_prune` says so), the dense one. Of a search,
+        the chosen ticket of the best seed.
 
         Raises:
             ArtifactError: where nothing finished.
@@ -63,8 +75,8 @@ class Run:
         if Stage(self.stage).verb == "search":
             rows = finished[finished["stage"] == self.stage]
         else:
-            smallest = summary.smallest(self.rounds, self.tolerance)
-            rows = finished[finished["round"] == (0 if smallest is None else smallest.round)]
+            best = dense_or_smallest(self.rounds, self.tolerance, BaseLines.of(self.directory))
+            rows = finished[finished["round"] == (0 if best is None else best.round)]
         if rows.empty:
             raise ArtifactError(f"{self.path}: no ticket finished, so none is best")
         order = rows.sort_values([f"validation_{self.metric}", "seed"], ascending=[False, True])

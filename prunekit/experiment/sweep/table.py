@@ -12,6 +12,7 @@ from prunekit.experiment.settings import Experiment
 from prunekit.experiment.sweep.grid import Grid
 from prunekit.experiment.sweep.jobs import Outcome
 from prunekit.runs import summary
+from prunekit.runs.baselines import BaseLines, dense_or_smallest
 from prunekit.runs.paths import DENSE, UNTRAINED, RunKey, Stage
 from prunekit.runs.reader import RunReader
 from prunekit.runs.snapshot import Snapshot
@@ -62,12 +63,15 @@ def experiment_row(
 ) -> dict[str, Any]:
     """One finished experiment in short: its dense prompt, and its smallest good or its chosen ticket, means over seeds.
 
+    Where the dense prompt does not beat its base lines, the smallest good ticket is the dense one.
+
     Args:
         tickets: of the whole sweep, as `results` gives them.
         runs: the folder of its run directory.
         tolerance: how far below dense on validation the smallest good ticket may be.
     """
-    metric = Snapshot.open(runs / outcome.run).settings()["metric"]
+    run = Snapshot.open(runs / outcome.run)
+    metric = run.settings()["metric"]
     stages = tickets["stage"].isin(["", UNTRAINED, outcome.stage])
     rows = tickets[(tickets["directory"] == outcome.run) & stages]
     rounds = summary.summarise(rows, metric, verbs=("prune", "search"))
@@ -75,8 +79,10 @@ def experiment_row(
     front["stopped"] = int((rows["status"] == "diverged").sum())
     if not rounds:
         return front
-    best = rounds[-1] if Stage(outcome.stage).verb == "search" else summary.smallest(rounds, tolerance)
-    best = best or rounds[0]
+    if Stage(outcome.stage).verb == "search":
+        best = rounds[-1]
+    else:
+        best = dense_or_smallest(rounds, tolerance, BaseLines.of(run)) or rounds[0]
     members = rows[(rows["round"] == best.round) & (rows["arm"] == "") & rows["stage"].isin(["", outcome.stage])]
     density = float(members[members["status"] == "done"]["density"].mean())  # of a search every seed has its own
     return front | {

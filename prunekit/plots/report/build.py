@@ -15,6 +15,7 @@ from prunekit.plots.report.findings import findings
 from prunekit.plots.report.page_parts import Block, Page, Section
 from prunekit.plots.report.request import request
 from prunekit.runs import outputs
+from prunekit.runs.baselines import BaseLines
 from prunekit.runs.reader import RunReader
 from prunekit.runs.snapshot import Snapshot
 from prunekit.support import atomic
@@ -100,7 +101,7 @@ def _section(material: Material, settings: Block, missing: Sequence[str]) -> Sec
         name=run.path.name,
         anchor=material.anchor,
         request=request(run),
-        findings=findings(run, results, material.tolerance),
+        findings=findings(run, results, BaseLines.of(run), material.tolerance),
         warnings=[*missing, *caveats(run, results, material.tolerance, gaps)],
         blocks=[*blocks.blocks_of(material), settings],
     )

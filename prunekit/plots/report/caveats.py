@@ -50,6 +50,8 @@ def caveats(run: RunReader, results: pd.DataFrame, tolerance: float, gaps: list[
             f"(add --seeds {ENOUGH_SEEDS} to the same command, finished seeds are kept)."
         )
     lines += [f"{sentence}." for sentence in sentences(settings.get("duplicates", {}), settings["examples"])]
+    coarse = summary.coarse_tolerance(tolerance, settings["examples"]["validation"])
+    lines += [] if coarse is None else [f"{coarse[:1].upper()}{coarse[1:]}."]
     lines += _disagreement(results, tolerance, metric, settings["examples"])
     return lines
 

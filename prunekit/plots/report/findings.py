@@ -8,24 +8,27 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from prunekit.runs import summary
-from prunekit.runs.paths import DENSE, UNTRAINED
+from prunekit.runs.baselines import BaseLines
+from prunekit.runs.paths import DENSE
 from prunekit.runs.reader import RunReader
 from prunekit.runs.summary import RoundSummary
 from prunekit.support import statistics
 from prunekit.tasks.metrics import bounds
 
 
-def findings(run: RunReader, results: pd.DataFrame, tolerance: float) -> list[str]:
+def findings(run: RunReader, results: pd.DataFrame, base_lines: BaseLines, tolerance: float) -> list[str]:
     """What was reached: the dense prompt beside its base lines, then each pruning and each search."""
     metric = str(run.settings()["metric"])
     rounds = summary.summarise(results, metric)
     dense = next((entry for entry in rounds if entry.stage == DENSE and entry.round == 0), None)
     if dense is None:
         return ["No dense round came to its end: nothing is found."]
-    sentences = [_dense(results, dense, metric)]
+    sentences = [_dense(base_lines, dense)]
+    if base_lines.nothing_to_prune:
+        sentences.append(base_lines.nothing_to_prune)
     for stage in run.stages():
         if stage.verb == "prune":
-            sentences.append(_pruned(stage, rounds_of(rounds, stage), tolerance, metric))
+            sentences.append(_pruned(stage, rounds_of(rounds, stage), tolerance, base_lines))
         elif stage.verb == "search":
             sentences += _searched(results, stage, dense, metric)
     return sentences
@@ -36,24 +39,22 @@ def rounds_of(rounds: Sequence[RoundSummary], stage: str) -> list[RoundSummary]:
     return [entry for entry in rounds if entry.stage in (DENSE, stage)]
 
 
-def _dense(results: pd.DataFrame, dense: RoundSummary, metric: str) -> str:
-    tickets = results[(results["stage"] == DENSE) & (results["status"] == "done")]
-    line = (
-        f"The dense prompt ({dense.tokens} tokens) reaches test {metric} {_reached(dense)}; always giving the most "
-        f"common answer reaches {tickets['majority_test'].mean():.3f}"
-    )
-    untrained = results[results["stage"] == UNTRAINED]
-    if len(untrained):
-        head = " with a trained head" if untrained["head_parameters"].any() else ""
-        line += f", the untrained prompt{head} {untrained[f'test_{metric}'].mean():.3f}"
-    return f"{line}."
+def _dense(base_lines: BaseLines, dense: RoundSummary) -> str:
+    table = base_lines.table
+    others = ", ".join(f"{row['label']} {row['test']:.3f}" for row in table.to_dict("records"))
+    return f"The dense prompt ({dense.tokens} tokens) reaches test {base_lines.metric} {_reached(dense)}; {others}."
 
 
-def _pruned(stage: str, rounds: list[RoundSummary], tolerance: float, metric: str) -> str:
-    dense, last = rounds[0], rounds[-1]
+def _pruned(stage: str, rounds: list[RoundSummary], tolerance: float, base_lines: BaseLines) -> str:
+    dense, last, metric = rounds[0], rounds[-1], base_lines.metric
     best = summary.smallest(rounds, tolerance)
     if last is dense:
         return f"{stage}: no round is finished."
+    if base_lines.nothing_to_prune:
+        return (
+            f"{stage}: the last ticket, of {last.tokens} tokens x {last.pieces} pieces, reaches test {metric} "
+            f"{_reached(last)}; how much of a prompt can go is no question where it does not beat its base lines."
+        )
     if best is None or best is dense:
         return (
             f"{stage}: no pruned ticket stayed within {tolerance:g} of dense on validation; the last, of {last.tokens} "

@@ -18,7 +18,9 @@ def start(source: Source) -> Initialiser:
         ConfigError: where there is none.
     """
     if source.text is None:
-        raise ConfigError('init = "text" needs --init-text, the words to start from')
+        raise ConfigError(
+            'init = "text" needs --init-text, the words to start from, or an instruction in the task file'
+        )
     return from_text(source.embed, source.tokenize(source.text))
 
 

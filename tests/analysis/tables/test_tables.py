@@ -31,6 +31,7 @@ class Made:
         result = {
             "run": "abcd1234", "seed": seed, "round": number, "status": status, "reason": None, "rewind": "trained",
             "tokens": 4, "pieces": 2, "cells": 8, "density": 1.0, "steps": 10, "validation": {"accuracy": 0.6},
+            "head_parameters": 0,
             "test": {} if test is None else {"accuracy": test},
             "majority": {"validation": 0.55, "test": 0.45},
         }  # fmt: skip
@@ -168,7 +169,9 @@ def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
     made = run.run(prepared, tmp_path, tiny.Quiet(), controls=True)
     found = tables.arms(made, prepared.stage)
     handed_on, restarted = {"trained": (6, 6), "2": (4, 2)}[rewind]
-    updates = {"majority": 0, "untrained": 0, "dense": 2} | dict.fromkeys(("ticket", *CONTROL_NAMES), handed_on)
+    updates = {"majority": 0, "no-prompt": 0, "untrained": 0, "dense": 2} | dict.fromkeys(
+        ("ticket", *CONTROL_NAMES), handed_on
+    )
     updates |= dict.fromkeys(("reinit", "short-prompt"), restarted)  # new values have no dense round behind them
     assert {(one["arm"], one["seed"]): one["updates"] for one in found.to_dict("records")} == {
         (arm, seed): count for arm, count in updates.items() for seed in (0, 1)

@@ -8,6 +8,7 @@ import pytest
 
 from prunekit.plots.report.caveats import ENOUGH_SEEDS, caveats
 from prunekit.plots.report.findings import findings
+from prunekit.runs.baselines import BaseLineRecord, BaseLines, Comparison
 from prunekit.runs.paths import Stage
 
 NAN = float("nan")
@@ -40,8 +41,16 @@ def both(stage="prune-ab12", seeds=6, **last):
     return table(*rows, *(row(stage, 3, seed, **last) for seed in range(seeds)), row("untrained", test_accuracy=0.55))
 
 
-def said(results, *stages, tolerance=0.01, **more):
-    return findings(run(*stages, **more), results, tolerance)
+def base_lines(*, beats=True):
+    """Two of them, which the dense prompt of the tables here beats or does not."""
+    majority = BaseLineRecord("majority", "most common answer", "base line", False, {0: 0.5}, {0: 0.48}, {})
+    head = BaseLineRecord("untrained", "untrained prompt, trained head", "base line", True, {0: 0.6}, {0: 0.55}, {})
+    compared = Comparison(head, 0.9, 0.6, "6 seeds", 0.03 if beats else 0.5, beats)
+    return BaseLines("accuracy", (majority, head), (compared,))
+
+
+def said(results, *stages, tolerance=0.01, beats=True, **more):
+    return findings(run(*stages, **more), results, base_lines(beats=beats), tolerance)
 
 
 def warned(results, *stages, gaps=(), tolerance=0.01, **more):
@@ -52,13 +61,17 @@ def test_the_dense_prompt_stands_beside_its_base_lines():
     (line,) = said(both())
     assert line == (
         "The dense prompt (20 tokens) reaches test accuracy 0.885 [0.865, 0.905] (mean of 6 seeds, 95 % interval); "
-        "always giving the most common answer reaches 0.480, the untrained prompt 0.550."
+        "most common answer 0.480, untrained prompt, trained head 0.550."
     )
 
 
-def test_a_trained_head_is_named():
-    rows = table(row(), row("untrained", head_parameters=770, test_accuracy=0.7))
-    assert said(rows)[0].endswith("the untrained prompt with a trained head 0.700.")
+def test_where_a_base_line_is_not_beaten_no_ticket_is_called_the_smallest():
+    _, nothing, last = said(both(), "prune-ab12", beats=False)
+    assert nothing.startswith(
+        "Nothing to prune yet: on validation the dense prompt (accuracy 0.900) does not beat untrained prompt, trained "
+        "head (0.600; p = 0.5, 6 seeds). Try more --validation-examples or --seeds to be sure; else "
+    )
+    assert last.startswith("prune-ab12: the last ticket, of 5 tokens x 8 pieces, reaches test accuracy 0.880")
 
 
 def test_without_a_dense_round_nothing_is_found():
@@ -130,7 +143,13 @@ def test_a_validation_split_that_flatters():
     rows = table(*[row(seed=seed, test_accuracy=0.8) for seed in range(6)])
     (line,) = warned(rows)
     assert "its accuracy is 0.900 and that of test 0.800" in line
-    assert warned(rows, validation=50, test=50) == []  # so few examples differ by as much by chance
+    assert warned(rows, validation=50, test=50, tolerance=0.02) == []  # so few differ by as much by chance
+
+
+def test_a_tolerance_below_one_example_is_said():
+    rows = table(*[row(seed=seed, test_accuracy=0.9) for seed in range(6)])
+    (line,) = warned(rows, validation=16)
+    assert line.startswith("A tolerance of 0.01 is below one of the 16 validation examples (0.062): use more ")
 
 
 def test_a_metric_that_is_no_share_is_left_alone():

@@ -1,0 +1,165 @@
+"""LoRA by PEFT, trained as long as a prompt on the same batches: how far weights that move would come."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunekit.engine.distributed import evaluate
+from prunekit.engine.evaluate import Evaluation
+from prunekit.engine.optimizer import Plan
+from prunekit.engine.order import batches_per_epoch, epoch_batches
+from prunekit.engine.train import TrainingData
+from prunekit.models import Decoder, Encoded, FrozenModel, Head
+from prunekit.pruning.ticket import Ticket
+from prunekit.support.errors import ConfigError
+from prunekit.support.seeding import seed_of
+
+#: Of AdamW; that of PEFT's own examples for adapters of this rank.
+LEARNING_RATE = 1e-3
+RANK = 8
+
+
+@dataclass(frozen=True)
+class TrainedLora:
+    """The adapters that did best on validation.
+
+    Attributes:
+        validation: what the model answers with them there: losses, choices and scores [N].
+        test: the same on the test split.
+        parameters: numbers that were trained, a head's included.
+        step: updates before they were kept.
+        learning_rate: of the adapters.
+    """
+
+    validation: Evaluation
+    test: Evaluation
+    parameters: int
+    step: int
+    learning_rate: float = LEARNING_RATE
+
+
+def check_peft() -> None:
+    """Raises: ConfigError where PEFT is missing; it is not loaded for that."""
+    if find_spec("peft") is None:
+        raise ConfigError("--ceiling lora needs PEFT: pip install 'prunekit[peft]'")
+
+
+def trained_lora(
+    model: FrozenModel, data: TrainingData, test: Sequence[Encoded], plan: Plan, ticket: Ticket
+) -> TrainedLora:
+    """Train adapters on every linear layer as the plan says, and keep what did best on validation.
+
+    Args:
+        data: what the dense prompt is trained and chosen on.
+        plan: the dense prompt's; its updates, batches, warm-up, clipping and the head's rate hold here too.
+        ticket: the dense one, whose order of examples and head at the start are taken.
+    """
+    with _adapted(model, seed_of("lora", ticket.seed)) as adapters:
+        learner = _Learner(model, adapters, ticket, plan)
+        best, step, kept = learner.judged(data, plan), 0, learner.state()
+        for step_before in range(plan.train_steps):
+            learner.update(data.train, plan, step_before)
+            if (step_before + 1) % plan.evaluate_every == 0 or step_before + 1 == plan.train_steps:
+                judged = learner.judged(data, plan)
+                if step == 0 or _better(judged, best):
+                    best, step, kept = judged, step_before + 1, learner.state()
+        learner.restore(kept)
+        return TrainedLora(best[2], learner.evaluation(test), learner.parameters, step)
+
+
+class _Learner:
+    """Adapters (and a head) with their optimiser."""
+
+    def __init__(self, model: FrozenModel, adapters: list[nn.Parameter], ticket: Ticket, plan: Plan) -> None:
+        self.model, self.adapters, self.ticket = model, adapters, ticket
+        head = {name: value.to(model.device) for name, value in (ticket.head or {}).items()}
+        self.head = {name: nn.Parameter(value.clone()) for name, value in head.items()}
+        self.weights = [*adapters, *self.head.values()]
+        groups = [{"params": adapters, "lr": LEARNING_RATE, "rate": LEARNING_RATE}]
+        if self.head:
+            rate = plan.head_learning_rate
+            groups.append({"params": list(self.head.values()), "lr": rate, "rate": rate})
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=plan.weight_decay)
+        self.warmup_steps = max(1, math.ceil(plan.warmup_fraction * plan.train_steps))
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(weight.numel() for weight in self.weights)
+
+    def update(self, examples: Sequence[Encoded], plan: Plan, step: int) -> None:
+        """One step on the batch that the dense prompt has at this one."""
+        epoch, number = divmod(step, batches_per_epoch(len(examples), plan.batch_size))
+        lengths = [example.length for example in examples]
+        rows = epoch_batches(lengths, plan.batch_size, self.ticket.seed, self.ticket.round, epoch)[number]
+        batch = self.model.batch([[examples[index] for index in rows]], every_choice=False)
+        self.model.losses(self.model.no_prompt(self._head()), batch).mean().backward()
+        nn.utils.clip_grad_norm_(self.weights, plan.clip_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * min(1.0, (step + 1) / self.warmup_steps)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def judged(self, data: TrainingData, plan: Plan) -> tuple[float, float, Evaluation]:
+        """The primary metric on validation, the loss there, and the answers."""
+        evaluation = self.evaluation(data.validation)
+        metric = next(iter(data.measure(evaluation.chosen.tolist()).values()))
+        return metric, float(evaluation.losses.mean()), evaluation
+
+    def evaluation(self, examples: Sequence[Encoded]) -> Evaluation:
+        """What the model answers now: losses, choices and scores [N]."""
+        with torch.no_grad():
+            result = evaluate(self.model.no_prompt(self._head()), self.model, examples)
+        return Evaluation(result.losses[0], result.chosen[0], result.scores[0])
+
+    def state(self) -> list[Tensor]:
+        """A copy of the numbers as they stand."""
+        return [weight.detach().clone() for weight in self.weights]
+
+    @torch.no_grad()
+    def restore(self, state: Sequence[Tensor]) -> None:
+        """Put a copy back."""
+        for weight, value in zip(self.weights, state, strict=True):
+            weight.copy_(value)
+
+    def _head(self) -> Head | None:
+        return Head(self.head["weight"][None], self.head["bias"][None]) if self.head else None
+
+
+def _better(judged: tuple[float, float, Any], best: tuple[float, float, Any]) -> bool:
+    return (judged[0], -judged[1]) > (best[0], -best[1])
+
+
+@contextmanager
+def _adapted(model: FrozenModel, seed: int) -> Iterator[list[nn.Parameter]]:
+    """The model with fresh adapters in it; they are gone afterwards.
+
+    Yields:
+        Their parameters.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    cached = isinstance(model, Decoder) and model.caches_texts
+    config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear")
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT tells how it fits layers, and asks transformers what is deprecated
+        torch.manual_seed(seed)
+        adapted = get_peft_model(model.model, config)  # type: ignore[arg-type]
+    if isinstance(model, Decoder):
+        model.caches_texts = False  # with other weights a text is another one
+    try:
+        adapted.eval()
+        yield [weight for weight in adapted.parameters() if weight.requires_grad]
+    finally:
+        adapted.unload()
+        if isinstance(model, Decoder):
+            model.caches_texts = cached

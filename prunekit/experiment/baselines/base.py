@@ -1,0 +1,83 @@
+"""What a base line is, and how one that answers with words is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from prunekit.engine.distributed import evaluate
+from prunekit.engine.evaluate import Evaluation
+from prunekit.experiment.prepare import Prepared
+from prunekit.models import Encoded, find_traits
+from prunekit.models.encoding import encode
+from prunekit.tasks import Example
+
+Kind = Literal["base line", "ceiling"]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a base line answers.
+
+    Attributes:
+        validation: its losses, choices and scores [N] on that split.
+        test: the same on the split that is looked at once.
+        facts: what else is to be known of it, such as how many texts were cut.
+    """
+
+    validation: Evaluation
+    test: Evaluation
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class BaseLine:
+    """Something that answers a task without a trained prompt, on the rows that prompts are judged on.
+
+    Attributes:
+        kind: a base line is to be beaten by the dense prompt; a ceiling says what more training could reach.
+        seeded: whether each seed has its own.
+    """
+
+    kind: ClassVar[Kind] = "base line"
+    seeded: ClassVar[bool] = False
+
+    def folder(self, prepared: Prepared) -> str:
+        """Where it lies among the base lines of a run; it names all that the run's own id does not say of it."""
+        raise NotImplementedError
+
+    def label(self, prepared: Prepared) -> str:
+        """How people read it."""
+        raise NotImplementedError
+
+    def applies(self, prepared: Prepared) -> bool:
+        """Whether it can be measured on this model and task, and is asked for."""
+        raise NotImplementedError
+
+    def answers(self, prepared: Prepared, seed: int) -> Answers:
+        """Measure it."""
+        raise NotImplementedError
+
+
+def evaluation_alone(prepared: Prepared, rows: Sequence[Encoded]) -> Evaluation:
+    """What the model answers to rows without any prompt: losses, choices and scores [N]."""
+    result = evaluate(prepared.model.no_prompt(), prepared.model, rows)
+    return Evaluation(result.losses[0], result.chosen[0], result.scores[0])
+
+
+def answers_to(
+    prepared: Prepared, reworded: Callable[[Example], Example], more_tokens: int, facts: Mapping[str, Any] | None = None
+) -> Answers:
+    """What the model answers, without a prompt, to the examples of both splits in other words.
+
+    Args:
+        reworded: an example -> the same with more before it.
+        more_tokens: by how many the texts may be longer than those of the task.
+    """
+    model, splits = prepared.model, prepared.splits
+    options = model.encoding_options(prepared.task.choices is None)
+    options = replace(options, text_tokens=options.text_tokens + more_tokens)
+    rows = [encode(model.reader, map(reworded, part), options) for part in (splits.validation, splits.test)]
+    find_traits(model, max(row.length for part in rows for row in part))
+    cut = {"cut": sum(row.cut for part in rows for row in part)}
+    return Answers(*(evaluation_alone(prepared, part) for part in rows), {**cut, **(facts or {})})

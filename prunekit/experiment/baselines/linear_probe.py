@@ -1,0 +1,74 @@
+"""The base line of an encoder's frozen features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prunekit.engine.evaluate import Evaluation
+from prunekit.engine.text_states import text_states
+from prunekit.experiment.baselines.base import Answers, BaseLine
+from prunekit.experiment.prepare import Prepared
+from prunekit.models import Encoded, Encoder
+
+#: Inverse strengths of the regularisation that validation chooses from.
+STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+# below it a probability is taken for it, so that every loss is finite
+_LEAST = 1e-12
+
+
+class LinearProbe(BaseLine):
+    """Logistic regression on states that a frozen encoder gives the texts alone, its strength chosen on validation."""
+
+    def __init__(self, name: str, label: str, feature: int) -> None:
+        self._name, self._label, self._feature = name, label, feature
+
+    def folder(self, prepared: Prepared) -> str:
+        """Nothing but the run decides it."""
+        return self._name
+
+    def label(self, prepared: Prepared) -> str:
+        """How people read it."""
+        return self._label
+
+    def applies(self, prepared: Prepared) -> bool:
+        """On an encoder, where all examples have the same answers and at least two of them are to be learned."""
+        golds = {row.gold for row in prepared.training_data.train}
+        return isinstance(prepared.model, Encoder) and prepared.task.choices is not None and len(golds) > 1
+
+    def answers(self, prepared: Prepared, seed: int) -> Answers:
+        """One pass over train, validation and test, and a regression for each strength."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        train, validation, test = (self._states(prepared, rows) for rows in prepared.rows)
+        gold = [row.gold for row in prepared.training_data.train]
+        best: tuple[float, float, Evaluation, Evaluation] | None = None
+        for strength in STRENGTHS:
+            probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(train, gold)
+            judged = [
+                _evaluation(probe.predict_proba(states), probe.classes_, rows)
+                for states, rows in zip((validation, test), prepared.rows[1:], strict=True)
+            ]
+            reached = next(iter(prepared.task.score(prepared.splits.validation, judged[0].chosen.tolist()).values()))
+            if best is None or reached > best[0]:
+                best = (reached, strength, *judged)
+        assert best is not None
+        return Answers(best[2], best[3], {"strength": best[1]})
+
+    def _states(self, prepared: Prepared, rows: Sequence[Encoded]) -> NDArray[np.float64]:
+        assert isinstance(prepared.model, Encoder)
+        return text_states(prepared.model, rows)[self._feature].double().numpy()
+
+
+def _evaluation(shares: NDArray[np.float64], labels: NDArray[np.int64], rows: Sequence[Encoded]) -> Evaluation:
+    """Probabilities [N, labels that train has] as what answers are judged by."""
+    logs = np.full((len(rows), max(len(row.choices) for row in rows)), np.log(_LEAST))
+    logs[:, labels] = np.log(np.maximum(shares, _LEAST))
+    best = torch.from_numpy(logs).float().max(dim=1)
+    losses = -logs[np.arange(len(rows)), [row.gold for row in rows]]
+    return Evaluation(torch.from_numpy(losses).float(), best.indices, best.values)

@@ -1,0 +1,34 @@
+"""The ceiling of weights that move too."""
+
+from __future__ import annotations
+
+from prunekit.engine.lora import trained_lora
+from prunekit.experiment.baselines.base import Answers, BaseLine
+from prunekit.experiment.prepare import Prepared
+
+
+class LoraCeiling(BaseLine):
+    """LoRA by PEFT with as many updates of the same examples as the dense prompt; asked for by `--ceiling lora`."""
+
+    kind = "ceiling"
+    seeded = True
+
+    def folder(self, prepared: Prepared) -> str:
+        """Nothing but the run decides it."""
+        return "lora"
+
+    def label(self, prepared: Prepared) -> str:
+        """How people read it."""
+        return "LoRA, equal updates (ceiling)"
+
+    def applies(self, prepared: Prepared) -> bool:
+        """Where it is asked for."""
+        return prepared.experiment.baselines.ceiling == "lora"
+
+    def answers(self, prepared: Prepared, seed: int) -> Answers:
+        """One training; the adapters are gone from the model when it returns."""
+        trained = trained_lora(
+            prepared.model, prepared.training_data, prepared.test, prepared.plan, prepared.dense(seed)
+        )
+        facts = {"parameters": trained.parameters, "kept_step": trained.step, "learning_rate": trained.learning_rate}
+        return Answers(trained.validation, trained.test, facts)

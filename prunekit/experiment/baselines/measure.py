@@ -1,0 +1,69 @@
+"""Measures the base lines of a run; what lies there already is left as it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from prunekit.experiment import environment
+from prunekit.experiment.baselines import BASE_LINES, Answers, BaseLine
+from prunekit.experiment.round_runner import RoundRunner
+from prunekit.runs import round_record
+from prunekit.runs.paths import BASELINES, FACTS, PREDICTIONS, RunKey
+from prunekit.runs.run import Files
+from prunekit.support import atomic
+
+
+def measure(runner: RoundRunner) -> None:
+    """Every base line that applies, each committed as soon as it is measured; what it reached on validation is said."""
+    prepared = runner.prepared
+    for base_line in BASE_LINES:
+        if not base_line.applies(prepared):
+            continue
+        stage = BASELINES.inside(base_line.folder(prepared))
+        for seed in prepared.experiment.seeds if base_line.seeded else (0,):
+            key = RunKey(stage, seed, 0)
+            if not runner.directory.done([key]):
+                _commit(runner, base_line, key)
+
+
+def _commit(runner: RoundRunner, base_line: BaseLine, key: RunKey) -> None:
+    prepared, started = runner.prepared, time.perf_counter()
+    answers = base_line.answers(prepared, key.seed)
+    facts = _facts(runner, base_line, answers)
+    parts = [
+        ("validation", prepared.splits.validation, answers.validation),
+        ("test", prepared.splits.test, answers.test),
+    ]
+    content = {
+        FACTS: atomic.as_json(facts),
+        PREDICTIONS: atomic.as_parquet(round_record.predictions(parts)),
+    }
+    environment.record(runner.directory, [key], prepared.experiment.machine.device)
+    runner.directory.commit([Files(key, content, {"seconds": time.perf_counter() - started})])
+    metric = prepared.task.metrics[0]
+    seed = f", seed {key.seed}" if base_line.seeded else ""
+    runner.progress.say(f"{facts['label']}{seed}: validation {metric} {facts['validation'][metric]:.3f}{_notes(facts)}")
+
+
+def _facts(runner: RoundRunner, base_line: BaseLine, answers: Answers) -> dict[str, Any]:
+    task, splits = runner.prepared.task, runner.prepared.splits
+    return {
+        "label": base_line.label(runner.prepared),
+        "kind": base_line.kind,
+        "seeded": base_line.seeded,
+        "validation": task.score(splits.validation, answers.validation.chosen.tolist()),
+        "test": task.score(splits.test, answers.test.chosen.tolist()),
+        **answers.facts,
+    }
+
+
+def _notes(facts: Mapping[str, Any]) -> str:
+    """What stands against a base line's number."""
+    notes = []
+    if facts.get("rows_with_fewer"):
+        notes.append(f"{facts['rows_with_fewer']} rows had no room for all of them")
+    if facts.get("cut"):
+        notes.append(f"{facts['cut']} texts were cut")
+    return f" ({'; '.join(notes)})" if notes else ""

@@ -1,0 +1,28 @@
+"""The base line of the model as it is."""
+
+from __future__ import annotations
+
+from prunekit.experiment.baselines.base import Answers, BaseLine, evaluation_alone
+from prunekit.experiment.prepare import Prepared
+
+
+class NoPrompt(BaseLine):
+    """The task's template alone."""
+
+    def folder(self, prepared: Prepared) -> str:
+        """Nothing but the run decides it."""
+        return "no-prompt"
+
+    def label(self, prepared: Prepared) -> str:
+        """How people read it."""
+        return "no prompt"
+
+    def applies(self, prepared: Prepared) -> bool:
+        """An encoder's answer is a head's, and none is trained here."""
+        return not prepared.model.answers_by_head
+
+    def answers(self, prepared: Prepared, seed: int) -> Answers:
+        """One pass over both splits, on the rows as they are beside a prompt."""
+        return Answers(
+            evaluation_alone(prepared, prepared.training_data.validation), evaluation_alone(prepared, prepared.test)
+        )
