@@ -26,8 +26,8 @@ class TaskPreview:
     """A task as it is read.
 
     Attributes:
-        facts: task, description, metrics, template, instruction, origin of the splits, examples of train, answers, faults
-            (why training on it would be refused), unit (tokens or words), lengths by split.
+        facts: task, description, metrics, template, instruction, origin of the splits, examples of train, answers,
+            faults (why training on it would be refused), unit (tokens or words), lengths by split.
         answers_by_head: whether the model has a head that gives the answers.
     """
 
