@@ -15,6 +15,7 @@ from prunekit.runs.reader import RunReader
 from prunekit.support.errors import PrunekitError
 from prunekit.support.hub import Repository, short
 from prunekit.tasks import Splits, Task
+from prunekit.tasks.data import hub_of
 
 # the name among the commits -> the section of settings that names the repository, and the flag of its revision
 _OF = {"model": ("model", "--model-revision"), "data": ("task", "--data-revision")}
@@ -55,7 +56,8 @@ def others(settings: Mapping[str, Any], now: Mapping[str, str]) -> str:
 def notes(run: RunReader, experiment: Experiment, task: Task) -> list[str]:
     """A line for each revision that stands for another commit on the Hub than the one that a use of the run is of."""
     settings, lines = run.settings(), []
-    repositories = {"model": ("model", experiment.model.name), "data": ("dataset", task.hub.path if task.hub else "")}
+    hub = hub_of(experiment.task.data) if experiment.task.data else task.hub
+    repositories = {"model": ("model", experiment.model.name), "data": ("dataset", hub.path if hub else "")}
     used = {"model": experiment.model.revision, "data": experiment.task.revision}
     for name, commit in settings.get("commits", {}).items():
         section, flag = _OF[name]
