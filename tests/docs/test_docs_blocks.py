@@ -89,7 +89,7 @@ def ours(block) -> list[list[str]]:
         words = shlex.split(line, comments=True)
         for place, word in enumerate(words):
             if word.rpartition("/")[2] in ("prunekit", "prunekit.cli.main"):
-                found.append(list(takewhile(lambda one: one not in (">", "|", "&&", ";"), words[place + 1 :])))
+                found.append(list(takewhile(lambda one: one not in (">", "2>&1", "|", "&&", ";"), words[place + 1 :])))
     return found
 
 
