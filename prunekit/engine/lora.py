@@ -18,7 +18,7 @@ from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.order import batches_per_epoch, epoch_batches
 from prunekit.engine.train import TrainingData
-from prunekit.models import Decoder, Encoded, FrozenModel, Head
+from prunekit.models import Encoded, FrozenModel, Head
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import seed_of
@@ -148,18 +148,14 @@ def _adapted(model: FrozenModel, seed: int) -> Iterator[list[nn.Parameter]]:
     """
     from peft import LoraConfig, get_peft_model
 
-    cached = isinstance(model, Decoder) and model.caches_texts
     config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear")
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT tells how it fits layers, and asks transformers what is deprecated
         torch.manual_seed(seed)
         adapted = get_peft_model(model.model, config)  # type: ignore[arg-type]
-    if isinstance(model, Decoder):
-        model.caches_texts = False  # with other weights a text is another one
     try:
         adapted.eval()
-        yield [weight for weight in adapted.parameters() if weight.requires_grad]
+        with model.reading_whole_rows():
+            yield [weight for weight in adapted.parameters() if weight.requires_grad]
     finally:
         adapted.unload()
-        if isinstance(model, Decoder):
-            model.caches_texts = cached

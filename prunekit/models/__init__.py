@@ -2,7 +2,6 @@
 
 from prunekit.models.base import FrozenModel, Position, Predictions, Ranking
 from prunekit.models.batch import Batch, Encoded
-from prunekit.models.decoder import Decoder
 from prunekit.models.encoder import Encoder
 from prunekit.models.load import borrowed, load, wrap
 from prunekit.models.prompt_batch import Head, PromptBatch, stack
@@ -11,7 +10,6 @@ from prunekit.models.trial import check_gradient, find_traits
 
 __all__ = [
     "Batch",
-    "Decoder",
     "Encoded",
     "Encoder",
     "FrozenModel",

@@ -103,6 +103,10 @@ class FrozenModel:
         """While no prompt changes, states that depend on prompts and texts alone may be kept; nothing here."""
         return nullcontext()
 
+    def reading_whole_rows(self) -> AbstractContextManager[None]:
+        """While texts are read once, or by other weights, nothing of them is kept; here nothing is in any case."""
+        return nullcontext()
+
     def traits_changed(self) -> None:
         """Called each time the traits have been found."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, cast
 
@@ -61,6 +62,15 @@ class Decoder(FrozenModel):
         texts, self.texts = self.texts, TextCache(2**30)  # for trying alone
         self.caches_texts = self.position == "suffix" and not self.spread and self._cache_is_exact()
         self.texts = TextCache(texts.memory_bytes)
+
+    @contextmanager
+    def reading_whole_rows(self) -> Iterator[None]:
+        """Whole rows go through the model, and no text is looked up or kept."""
+        cached, self.caches_texts = self.caches_texts, False
+        try:
+            yield
+        finally:
+            self.caches_texts = cached
 
     def answer_place(self, own_choices: bool) -> AnswerPlace:
         """Behind the text, as the tokenizer reads the two together."""

@@ -80,4 +80,6 @@ def answers_to(
     rows = [encode(model.reader, map(reworded, part), options) for part in (splits.validation, splits.test)]
     find_traits(model, max(row.length for part in rows for row in part))
     cut = {"cut": sum(row.cut for part in rows for row in part)}
-    return Answers(*(evaluation_alone(prepared, part) for part in rows), {**cut, **(facts or {})})
+    with model.reading_whole_rows():
+        validation, test = (evaluation_alone(prepared, part) for part in rows)
+    return Answers(validation, test, {**cut, **(facts or {})})
