@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prunekit.experiment.api.source import Source, opened_source
 from prunekit.experiment.progress import progress_of
-from prunekit.experiment.reopen import in_use, opened
-from prunekit.pruning.ticket import Ticket
+from prunekit.experiment.reopen import in_use
 from prunekit.tasks import read_rows
 
 
 def predict(
-    ticket: Ticket | Path | str,
+    ticket: Source,
     rows: Path | str | Sequence[Mapping[str, Any]],
     model: Any = None,
     tokenizer: Any = None,
@@ -26,7 +26,7 @@ def predict(
     """The answer to every row: its index, the answer, its place among the choices, its score and its label.
 
     Args:
-        ticket: or the path of a ticket file or of a finished round's directory.
+        ticket: or a run, which means its best; or the path of either, such as "RUN" or "RUN@round=2,seed=1".
         rows: a JSONL file, or its rows: the fields that the task's template names.
         model: a loaded model with its `tokenizer`, or a name; None for the one that the ticket was made with.
         task: a name or a task file; None for the one that the ticket was made with.
@@ -38,7 +38,7 @@ def predict(
         ConfigError: with all that differs in one line where it is not allowed.
         DataError: naming the row that cannot be read.
     """
-    source, progress = opened(ticket), progress_of(quiet)
+    source, progress = opened_source(ticket), progress_of(quiet)
     with in_use(
         source,
         settings,
