@@ -39,6 +39,7 @@ _PLAIN = re.compile(r"[|<>&;$`]")  # without these a line is one command
 # what two sound runs may differ in: the ids of runs and stages, times, and the room that a table gives them
 _VARIES = (
     (re.compile(r"(?<=[a-z]-)[0-9a-f]{4,8}\b"), "ID"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "DATE"),
     (re.compile(r"\b\d+(\.\d+)? ?(s|ms|seconds?|(worker )?minutes?|min|MiB|MB|kB)\b"), "SOME"),
     (re.compile(r"[ ─]+"), " "),
 )

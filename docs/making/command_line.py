@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from prunekit.cli.app import app
+from prunekit.cli.app import build_app
 from prunekit.plots.catalog import FIGURES
 
 _OPENING = """# The command line
@@ -22,7 +22,7 @@ configuration, 130 after Ctrl-C, 143 after SIGTERM.
 
 def page() -> str:
     """Every verb with its arguments and flags, as Markdown."""
-    verbs = list(_verbs(typer.main.get_command(app), "prunekit"))
+    verbs = list(_verbs(typer.main.get_command(build_app()), "prunekit"))
     rows = [[f"[`{name}`](#{_anchor(name)})", _help(verb)] for name, verb in verbs]
     figures = [
         [_code(figure.name), escape(figure.shows, quote=False), _own_flags(figure.choices)] for figure in FIGURES

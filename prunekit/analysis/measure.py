@@ -18,9 +18,10 @@ from prunekit.analysis import token_importance
 from prunekit.engine import ablation
 from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
 from prunekit.experiment import environment, provenance
+from prunekit.experiment.api.source import Source, opened_source
 from prunekit.experiment.prepare import encode
 from prunekit.experiment.progress import progress_of
-from prunekit.experiment.reopen import OpenedTicket, TicketInUse, changed_settings, in_use, opened
+from prunekit.experiment.reopen import OpenedTicket, TicketInUse, changed_settings, in_use
 from prunekit.experiment.round_runner import Progress
 from prunekit.models import Encoded
 from prunekit.pruning.scores import SCORES, Level
@@ -80,7 +81,7 @@ class Importance:
 
 
 def score(  # noqa: PLR0913 (an argument is a flag)
-    ticket: Ticket | Path | str,
+    ticket: Source,
     model: Any = None,
     tokenizer: Any = None,
     task: str | None = None,
@@ -97,8 +98,8 @@ def score(  # noqa: PLR0913 (an argument is a flag)
     """The importance of a ticket's tokens or pieces; which of them are better left out.
 
     Args:
-        ticket: or the path of a ticket file or of a finished round's directory. What is measured on a round is written
-            beside its run, and not measured again.
+        ticket: or a run, which means its best; or the path of either, such as "RUN" or "RUN@round=2,seed=1". What is
+            measured on a round is written beside its run, and not measured again.
         model: a loaded model with its `tokenizer`, or a name; None for the one that the ticket was made with.
         kind: leave-one-out, shapley, absolute (XPrompt, section 3.2), signed, squared, magnitude or random.
         level: token or piece.
@@ -114,7 +115,7 @@ def score(  # noqa: PLR0913 (an argument is a flag)
             that is not allowed.
     """
     request = ScoreRequest(kind, level, examples, permutations, seed)  # type: ignore[arg-type]  # it checks them itself
-    source, progress = opened(ticket), progress_of(quiet)
+    source, progress = opened_source(ticket), progress_of(quiet)
     splits = _SPLITS[request.kind]
     with in_use(
         source,

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import typer
 
-from prunekit.cli.app import app
+from prunekit.cli.app import build_app
 from prunekit.support import terminal
 from prunekit.support.errors import ConfigError, PrunekitError
 
@@ -38,8 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        command = typer.main.get_command(app)
         words = [word for word in arguments if word != "--debug"]
+        command = typer.main.get_command(build_app(words))
         code = command.main(words, prog_name="prunekit", standalone_mode=False)
     except BaseException as error:
         if debug and not isinstance(error, SystemExit):

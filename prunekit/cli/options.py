@@ -15,6 +15,10 @@ Out = Annotated[Path, typer.Option("--out", help="folder that holds runs")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="say what would be done, and how long it may take; write nothing")
 ]
+Minutes = Annotated[
+    float | None,
+    typer.Option("--minutes", help="a budget: rounds, updates and examples that are not set are chosen to fit into it"),
+]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 Tolerance = Annotated[
     float,
@@ -26,7 +30,12 @@ Controls = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace what is there, also where prunekit did not write it")
 ]
-TicketPath = Annotated[Path, typer.Argument(help="round directory of a run, or a ticket file")]
+TicketPath = Annotated[
+    Path,
+    typer.Argument(
+        help="a run, which means its best ticket; RUN@round=2,seed=1 or RUN@dense for another; or a ticket file"
+    ),
+]
 Track = Annotated[
     str | None, typer.Option("--track", help="show every round to: tensorboard, or module:class of your own tracker")
 ]

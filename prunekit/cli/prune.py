@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prunekit.cli.options import Controls, DryRun, ExperimentFile, Json, Out, Tolerance, Track
+from prunekit.cli.options import Controls, DryRun, ExperimentFile, Json, Minutes, Out, Tolerance, Track
 from prunekit.cli.training import SECTIONS, train_and_show
 from prunekit.experiment import settings_io
 
@@ -17,10 +17,11 @@ def prune(
     controls: Controls = False,
     tolerance: Tolerance = 0.01,
     track: Track = None,
+    minutes: Minutes = None,
     dry_run: DryRun = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
     """Train a prompt, then score, prune, rewind and retrain it, round after round. Run again to resume."""
-    options = dict(out=out, controls=controls, tolerance=tolerance, track=track)
+    options = dict(out=out, controls=controls, tolerance=tolerance, track=track, minutes=minutes)
     train_and_show("prune", settings_io.experiments(experiment, settings), options, dry_run=dry_run, json=json)

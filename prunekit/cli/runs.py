@@ -11,31 +11,37 @@ from prunekit.cli.options import Json, Out, Tolerance
 from prunekit.support import terminal
 
 if TYPE_CHECKING:
+    from prunekit.runs.listing import ListedRun
     from prunekit.runs.overview import RunComparison
+
+_LIST = ("run", "model", "task", "metric", "dense", "best", "tokens x pieces", "changed")
 
 app = typer.Typer(help="List, show, verify and compare runs.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_(out: Out = Path("runs"), json: Json = False) -> None:
-    """The runs inside a folder."""
-    from prunekit.runs.overview import list_runs
+    """The runs inside a folder, the newest last: model, task, test metric of the dense prompt and the best ticket."""
+    from prunekit.runs.listing import list_runs
 
-    entries = list_runs(out)
+    runs = list_runs(out)
     if json:
-        terminal.write_json(entries)
+        terminal.write_json([run.facts for run in runs])
         return
-    if not entries:
+    if not runs:
         terminal.write(f"no runs in {out}")
         return
-    rows = [
-        [entry["run"], ", ".join(map(str, entry.get("seeds", ()))), str(entry.get("finished_tickets", "damaged"))]
-        for entry in entries
-    ]
-    terminal.show(["run", "seeds", "finished tickets"], rows)
-    for entry in entries:
-        if "problem" in entry:
-            terminal.write(entry["problem"])
+    terminal.show(_LIST, [_row(run) for run in runs])
+    for run in runs:
+        if run.problem:
+            terminal.write(run.problem)
+
+
+def _row(run: ListedRun) -> list[str]:
+    if run.problem:
+        return [run.path.name, "", "", "", "damaged", "", "", run.date]
+    numbers = ["" if value is None else f"{value:.3f}" for value in (run.dense, run.best)]
+    return [run.path.name, run.model, run.task, run.metric, *numbers, run.kept or "dense", run.date]
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from prunekit.cli.arms import print_arms
@@ -13,10 +14,14 @@ from prunekit.support import terminal
 
 if TYPE_CHECKING:
     from prunekit.experiment.api.run import Run
-    from prunekit.experiment.api.train import Forecast, TrainingOptions, Verb
+    from prunekit.experiment.api.train import Forecast, TrainingOptions
+    from prunekit.experiment.dry_run import Verb
 
 #: The sections of settings that every verb that trains has flags for.
 SECTIONS = ("model", "task", "prompt", "training", "baselines")
+
+
+_LIBRARY = "prunekit.experiment.api.train"
 
 
 def train_and_show(
@@ -27,9 +32,10 @@ def train_and_show(
     Raises:
         DivergedError: at the end where a training stopped; what the others reached is kept and shown.
     """
-    from prunekit.experiment.api.train import TrainingOptions, check_ended, forecast, train
-
     with terminal.only_first_prints(experiments[0].machine.processes) as heard:
+        _load_libraries(verb, experiments[0])
+        from prunekit.experiment.api.train import TrainingOptions, check_ended, forecast, train
+
         chosen = TrainingOptions(**{**options, "track": options["track"] if heard else None})
         if dry_run:
             for outlook in forecast(verb, experiments, chosen):
@@ -66,14 +72,34 @@ def _facts(runs: Sequence[Run]) -> dict[str, Any]:
     return each[0] if len(each) == 1 else {"runs": each}
 
 
+def _load_libraries(verb: Verb, experiment: Experiment) -> None:
+    """What takes seconds to import, with a line for each."""
+    screen = terminal.Screen()
+    screen.say(f"{verb} {experiment.task.name} on {experiment.model.name}")
+    for title, module in (("torch", "torch"), ("transformers", "prunekit.models"), ("prunekit", _LIBRARY)):
+        with screen.working(f"loading {title}"):
+            import_module(module)
+
+
 def _print_forecast(outlook: Forecast, *, json: bool) -> None:
     if json:
         terminal.write_json(outlook.facts)
         return
-    columns = {name: Column(name) for name in ("title", "tokens", "pieces", "tickets")}
-    columns |= {"title": Column("part"), "minutes": Column("minutes at most", digits(1))}
-    print_table(outlook.parts, columns)
+    if not outlook.left:
+        terminal.write(
+            f"all {outlook.parts['tickets'].sum()} tickets are finished in {outlook.run}: nothing is left to do"
+        )
+        return
+    finished = outlook.parts["left"].sum() < outlook.parts["tickets"].sum()
+    names = ("title", "tokens", "pieces", "tickets", *(["left"] if finished else []))
+    columns = {name: Column(name) for name in names} | {"title": Column("part")}
+    columns |= {name: Column(name, digits(1)) for name in ("training", "evaluation", "scoring")}
+    print_table(outlook.parts, columns | {"minutes": Column("minutes at most", digits(1))})
+    if outlook.reading_minutes:
+        terminal.write(f"reading all texts once: {outlook.reading_minutes:.1f} minutes")
+    terminal.write(f"an estimate, from {outlook.source}: time is taken to grow with the tokens read")
     terminal.write(
-        f"at most {outlook.minutes:.0f} minutes and about {outlook.memory_mb:.0f} MB in all (pruned tickets are "
-        f"quicker); would be written to {outlook.run}"
+        f"at most {outlook.minutes:.1f} minutes, {outlook.least_minutes:.1f} where every ticket stops as early as it "
+        f"may, and about {outlook.memory_mb:.0f} MB; "
+        + (f"goes on in {outlook.run}" if finished else f"would be written to {outlook.run}")
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -124,10 +124,15 @@ def team() -> ProcessGroup:
     return _joined or ALONE
 
 
-def evaluate(prompts: PromptBatch, model: FrozenModel, examples: Sequence[Encoded]) -> Evaluation:
+def evaluate(
+    prompts: PromptBatch,
+    model: FrozenModel,
+    examples: Sequence[Encoded],
+    tick: Callable[[int], None] = lambda completed: None,
+) -> Evaluation:
     """As `prunekit.engine.evaluate.evaluate`, each process of the team doing its part of the examples."""
     group = team()
-    part = alone.evaluate(prompts, model, group.part(examples))
+    part = alone.evaluate(prompts, model, group.part(examples), tick)
     if group.size == 1:
         return part
     shape = (prompts.members, len(examples))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,15 +26,26 @@ class Evaluation:
     scores: Tensor
 
 
-def evaluate(prompts: PromptBatch, model: FrozenModel, examples: Sequence[Encoded]) -> Evaluation:
-    """Losses and choices of every member on all examples, in the given order; batches are cut by length."""
-    shape = (prompts.members, len(examples))
+def evaluate(
+    prompts: PromptBatch,
+    model: FrozenModel,
+    examples: Sequence[Encoded],
+    tick: Callable[[int], None] = lambda completed: None,
+) -> Evaluation:
+    """Losses and choices of every member on all examples, in the given order; batches are cut by length.
+
+    Args:
+        tick: called with the examples that are answered.
+    """
+    shape, completed = (prompts.members, len(examples)), 0
     losses, scores, chosen = torch.empty(shape), torch.empty(shape), torch.empty(shape, dtype=torch.long)
     for indices, answers in _answers(prompts, model, examples):
         best = answers.logits.max(dim=-1)
         losses[:, indices] = answers.losses.float().cpu()
         scores[:, indices] = best.values.float().cpu()
         chosen[:, indices] = best.indices.cpu()
+        completed += len(indices)
+        tick(completed)
     return Evaluation(losses, chosen, scores)
 
 

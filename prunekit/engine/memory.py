@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import resource
 from collections.abc import Sequence
 from functools import partial
@@ -41,8 +40,17 @@ def width(member_bytes: int, device: torch.device, free: int | None = None) -> i
 
 
 def activation_bytes(ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded], batch_size: int) -> int:
-    """Bytes that one member's training step keeps for its backward pass, on the longest examples there are."""
-    longest = heapq.nlargest(batch_size, examples, key=lambda example: example.length)
+    """Bytes that one member's training step keeps for its backward pass, on the longest examples there are.
+
+    Counted on two and on three rows, since a large batch takes long: every further one keeps as much as the third.
+    """
+    by_length = sorted(examples, key=lambda example: example.length)
+    size, longest, padded = min(batch_size, len(examples)), by_length[-1], by_length[0]
+    few, more = (_kept_bytes(ticket, model, [longest, padded, longest][: min(rows, size)]) for rows in (2, 3))
+    return few + (more - few) * max(0, size - 2)
+
+
+def _kept_bytes(ticket: Ticket, model: FrozenModel, rows: Sequence[Encoded]) -> int:
     kept: dict[int, int] = {}
     weights = {tensor.untyped_storage().data_ptr() for tensor in model.model.state_dict().values()}
 
@@ -55,7 +63,7 @@ def activation_bytes(ticket: Ticket, model: FrozenModel, examples: Sequence[Enco
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         loss = model.losses(
-            prompt_batch([Member(ticket, model.device)]), model.batch([longest], every_choice=False)
+            prompt_batch([Member(ticket, model.device)]), model.batch([rows], every_choice=False)
         ).sum()  # held until everything was counted, or its storages would be counted once for many
     del loss
     return sum(kept.values())

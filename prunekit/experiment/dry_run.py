@@ -1,19 +1,25 @@
-"""`--dry-run`: what would be trained, and how long it may take, from a few updates that are thrown away."""
+"""`--dry-run`: what would be trained, part by part, and what of it is finished already; what it costs says `cost`."""
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from prunekit.engine.cohort import Member, prompt_batch
-from prunekit.engine.evaluate import evaluate
-from prunekit.engine.train import train
+from prunekit.experiment.pace import members_at_once
 from prunekit.experiment.prepare import Prepared
-from prunekit.pruning.controls import CONTROLS
+from prunekit.pruning.controls import CONTROL_NAMES, CONTROLS
+from prunekit.pruning.controls.complement import Complement
+from prunekit.pruning.controls.dense_continued import DenseContinued
 from prunekit.pruning.schedule import Keep, grid, line, rungs
+from prunekit.runs.paths import UNTRAINED, RunKey
+from prunekit.runs.reader import RunReader
 from prunekit.support.digest import identity
+
+Verb = Literal["tune", "prune", "search"]
+
+_UNTRAINED, _CONTROLS, _TRIALS = "untrained prompt", "controls", "trials"
 
 
 @dataclass(frozen=True)
@@ -25,78 +31,85 @@ class Part:
         tokens: how many tokens they keep, in words where it differs.
         pieces: how many pieces they keep, in words where it differs.
         tickets: how many, over all seeds.
-        share: of the updates of a full training that each makes at most.
+        prompt_tokens: how many tokens they keep, on average.
+        share: of the updates of a full training that each makes at most; 0 is only evaluated.
+        tested: share of them that is evaluated on the test split.
+        scored: share of them whose scores are measured.
+        is_trial: whether they are ratios that a search tries.
+        finished: how many of them are there already.
     """
 
     title: str
     tokens: str
     pieces: str
     tickets: int
+    prompt_tokens: int
     share: float = 1.0
+    tested: float = 1.0
+    scored: float = 0.0
+    is_trial: bool = False
+    finished: int = 0
+
+    @property
+    def left(self) -> int:
+        """How many are still to be done."""
+        return self.tickets - self.finished
 
 
-def pruning_parts(prepared: Prepared, controls: bool) -> list[Part]:
-    """The rounds of `prune`, and its controls."""
-    seeds = len(prepared.experiment.seeds)
-    keeps = prepared.experiment.keeps()
-    parts = [
-        _dense(prepared),
-        *(Part(f"round {n}", str(k.tokens), str(k.pieces), seeds) for n, k in enumerate(keeps, 1)),
-    ]
-    if not (controls and keeps):
-        return parts
-    trainings = _control_trainings(prepared, len(keeps)) * seeds
-    return [*parts, Part("controls", f"about {keeps[-1].tokens}", str(keeps[-1].pieces), trainings)]
-
-
-def search_parts(prepared: Prepared, controls: bool) -> list[Part]:
-    """The trials of `search`, and its controls."""
-    experiment, seeds = prepared.experiment, len(prepared.experiment.seeds)
-    tokens, pieces = experiment.prompt.tokens, experiment.prompt.pieces
-    share = _halving_share(prepared) if experiment.search.halving else 1.0
-    lines = {
-        "token": Part("token ratios", _range(line(tokens)), str(pieces), seeds * len(line(tokens)), share),
-        "piece": Part("piece ratios", str(tokens), _range(line(pieces)), seeds * len(line(pieces)), share),
-        "full": Part("all pairs", _range(line(tokens)), _range(line(pieces)), seeds * len(grid(tokens, pieces)), share),
-    }
-    piece_line = Part("piece ratios", "as chosen", _range(line(pieces)[1:]), seeds * (len(line(pieces)) - 1), share)
-    grid_name = experiment.search.grid
-    parts = [_dense(prepared), lines["token"] if grid_name == "paper" else lines[grid_name]]
-    if grid_name == "paper":
-        parts.append(piece_line)
-        if controls:
-            parts.append(replace(piece_line, title="piece-only row", tokens=str(tokens)))
-    if controls:
-        in_grid = 0 if experiment.search.halving else 1  # dense continued is a trial, unless halving may stop it
-        parts.append(Part("controls", "as chosen", "as chosen", seeds * (_control_trainings(prepared, 1) - in_grid)))
-    return parts
-
-
-def parts(prepared: Prepared, verb: Literal["tune", "prune", "search"], controls: bool) -> list[Part]:
-    """What a verb would train."""
+def parts(prepared: Prepared, verb: Verb, controls: bool) -> list[Part]:
+    """What a verb would train, where nothing is finished."""
     match verb:
         case "search":
             return search_parts(prepared, controls)
         case "prune":
             return pruning_parts(prepared, controls)
         case "tune":
-            return [_dense(prepared)]
+            return _start(prepared)
 
 
-def minutes(prepared: Prepared, parts: Sequence[Part], rates: tuple[float, float] | None = None) -> list[float]:
-    """An upper bound of the minutes of each part: pruned tickets are quicker, and some stop early.
+def pruning_parts(prepared: Prepared, controls: bool) -> list[Part]:
+    """The rounds of `prune`, and its controls."""
+    seeds = len(prepared.experiment.seeds)
+    keeps = prepared.experiment.keeps()
+    rounds = [
+        Part(f"round {number}", str(keep.tokens), str(keep.pieces), seeds, keep.tokens, scored=1.0)
+        for number, keep in enumerate(keeps, 1)
+    ]
+    trained = [*_start(prepared), *rounds]
+    return [*trained, _controls(prepared, keeps)] if controls and keeps else trained
 
-    Args:
-        prepared: the experiment.
-        parts: what would be trained.
-        rates: the result of `timed` for the same model, task and prompt, where there is one.
-    """
-    plan = prepared.plan
-    update, evaluation = rates or timed(prepared)
-    evaluations = plan.train_steps // plan.evaluate_every + 1
-    examples = len(prepared.training_data.validation) * evaluations + len(prepared.test)
-    full = (update * plan.train_steps + evaluation * examples) / 60
-    return [full * part.tickets * part.share for part in parts]
+
+def search_parts(prepared: Prepared, controls: bool) -> list[Part]:
+    """The trials of `search`, and its controls; of the trials those that are chosen are tested."""
+    experiment = prepared.experiment
+    tokens, pieces = experiment.prompt.tokens, experiment.prompt.pieces
+    token_counts, piece_counts = line(tokens), line(pieces)
+    chosen = _trials(prepared, "piece ratios", "as chosen", _range(piece_counts[1:]), len(piece_counts) - 1)
+    trials = {
+        "paper": [_trials(prepared, "token ratios", _range(token_counts), str(pieces), len(token_counts)), chosen],
+        "token": [_trials(prepared, "token ratios", _range(token_counts), str(pieces), len(token_counts))],
+        "piece": [_trials(prepared, "piece ratios", str(tokens), _range(piece_counts), len(piece_counts))],
+        "full": [_trials(prepared, "all pairs", _range(token_counts), _range(piece_counts), len(grid(tokens, pieces)))],
+    }[experiment.search.grid]
+    if not controls:
+        return [*_start(prepared), *trials]
+    piece_only = [replace(chosen, title="piece-only row", tokens=str(tokens))] if len(trials) > 1 else []
+    ticket = [Keep(tokens, pieces)]  # not known yet: as long as it may be
+    in_grid = () if experiment.search.halving else (DenseContinued.name,)  # a trial, unless halving may stop it
+    compared = replace(_controls(prepared, ticket, in_grid), tokens="as chosen", pieces="as chosen")
+    return [*_start(prepared), *trials, *piece_only, compared]
+
+
+def with_finished(parts: Sequence[Part], run: RunReader, prepared: Prepared, verb: Verb) -> list[Part]:
+    """The parts with what of them a run holds already."""
+    counts = Counter(_title(key, prepared, verb) for key in run.tickets() if key.seed in prepared.experiment.seeds)
+    counted = []
+    for part in parts:
+        title = _TRIALS if part.is_trial else part.title
+        finished = min(part.tickets, counts[title])
+        counts[title] -= finished
+        counted.append(replace(part, finished=finished))
+    return counted
 
 
 def timing_key(prepared: Prepared) -> str:
@@ -106,24 +119,60 @@ def timing_key(prepared: Prepared) -> str:
     prompt = settings.prompt.model_dump(mode="json", exclude={"init", "init_text", "init_from", "pieces"})
     shared = settings.model_dump(mode="json", include={"model", "task", "machine"})
     training = settings.training.model_dump(mode="json", include={"batch_size", "optimizer"})
-    return identity(shared | {"prompt": prompt, "training": training, "members": _members(prepared)})
+    return identity(shared | {"prompt": prompt, "training": training, "members": members_at_once(prepared)})
 
 
-def _members(prepared: Prepared) -> int:
-    """Tickets that are timed side by side, as they would be trained."""
-    return min(prepared.width, max(len(prepared.experiment.seeds), 2))
+def _start(prepared: Prepared) -> list[Part]:
+    """The dense round that all verbs share, and its base line, whose prompt stays as it was drawn."""
+    prompt, seeds = prepared.experiment.prompt, len(prepared.experiment.seeds)
+    dense = Part("round 0", str(prompt.tokens), str(prompt.pieces), seeds, prompt.tokens, scored=1.0)
+    return [dense, replace(dense, title=_UNTRAINED, share=0.0, scored=0.0)]
 
 
-def _control_trainings(prepared: Prepared, rounds: int) -> int:
-    """Trainings of the controls beside one ticket of so many rounds."""
-    rewind = prepared.experiment.pruning.rewind
-    return sum(len(control.rounds(rounds, rewind)) for control in CONTROLS)
+def _controls(prepared: Prepared, keeps: Sequence[Keep], without: Sequence[str] = ()) -> Part:
+    """The trainings of all controls but some, beside tickets of so many rounds; their last round alone is tested."""
+    rewind, dense = prepared.experiment.pruning.rewind, prepared.experiment.prompt.tokens
+    controls = [control for control in CONTROLS if control.name not in without]
+    tokens = [
+        dense if number == 0 or isinstance(control, DenseContinued | Complement) else keeps[number - 1].tokens
+        for control in controls
+        for number in control.rounds(len(keeps), rewind)
+    ]
+    seeds, mean = len(prepared.experiment.seeds), -(-sum(tokens) // len(tokens))
+    last = keeps[-1]
+    return Part(
+        _CONTROLS,
+        f"about {last.tokens}",
+        str(last.pieces),
+        seeds * len(tokens),
+        mean,
+        tested=len(controls) / len(tokens),
+    )
 
 
-def _dense(prepared: Prepared) -> Part:
-    prompt = prepared.experiment.prompt
-    full = Keep(prompt.tokens, prompt.pieces)
-    return Part("round 0", str(full.tokens), str(full.pieces), len(prepared.experiment.seeds))
+def _trials(prepared: Prepared, title: str, tokens: str, pieces: str, count: int) -> Part:
+    """So many trials for each seed, one of which is chosen: it alone is tested and scored."""
+    experiment = prepared.experiment
+    share = _halving_share(prepared) if experiment.search.halving else 1.0
+    chosen, trials = 1 / max(1, count), count * len(experiment.seeds)
+    return Part(title, tokens, pieces, trials, experiment.prompt.tokens, share, chosen, chosen, is_trial=True)
+
+
+def _title(key: RunKey, prepared: Prepared, verb: Verb) -> str:
+    """The part that a finished round belongs to, "" where to none that this verb trains."""
+    if key.stage.is_dense:
+        return "round 0"
+    if key.stage == UNTRAINED:
+        return _UNTRAINED
+    stage = prepared.search_stage if verb == "search" else prepared.stage
+    if key.stage.top != stage or verb == "tune":
+        return ""
+    if key.stage.is_trial:
+        return _TRIALS
+    copied = verb == "search" and not prepared.experiment.search.halving and key.stage.arm == DenseContinued.name
+    if key.stage.arm in CONTROL_NAMES:
+        return "" if copied else _CONTROLS
+    return "" if key.stage.arm or verb == "search" else f"round {key.round}"
 
 
 def _halving_share(prepared: Prepared) -> float:
@@ -138,19 +187,3 @@ def _halving_share(prepared: Prepared) -> float:
 
 def _range(counts: Sequence[int]) -> str:
     return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else ", ".join(map(str, counts))
-
-
-def timed(prepared: Prepared) -> tuple[float, float]:
-    """Seconds per ticket of one update, and of evaluating one example, side by side as they would be trained."""
-    members = _members(prepared)
-    tickets = [prepared.dense(seed) for seed in range(members)]
-    examples = prepared.training_data.validation[:16]
-    data = replace(prepared.training_data, validation=examples, measure=lambda chosen: {"none": 0.0})
-    plan = replace(prepared.plan, train_steps=3, evaluate_every=3)
-    started = time.perf_counter()
-    evaluate(prompt_batch([Member(ticket, prepared.model.device) for ticket in tickets]), prepared.model, examples)
-    evaluation = time.perf_counter() - started
-    started = time.perf_counter()
-    train(tickets, prepared.model, data, plan)
-    update = max(0.0, time.perf_counter() - started - 2 * evaluation) / 3
-    return update / members, evaluation / len(examples) / members

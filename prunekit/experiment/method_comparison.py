@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from prunekit.experiment import dry_run
+from prunekit.experiment import cost, dry_run, pace
 from prunekit.experiment.learning_rate import RATES, RateSearch, grid, search_rates
 from prunekit.experiment.prepare import Prepared, prepare
 from prunekit.experiment.round_runner import Progress
@@ -132,9 +132,10 @@ def forecast_comparison(
     for prepared in _all_prepared(experiments, methods, factors, progress):
         settings = prepared.experiment
         count = len(grid(prepared.plan.learning_rate, factors)) * len(settings.seeds)
-        part = dry_run.Part(settings.prompt.method, str(settings.prompt.tokens), str(settings.prompt.pieces), count)
-        (minutes,) = dry_run.minutes(prepared, [part])
-        rows.append({"task": prepared.task.name, "method": part.title, "trainings": count, "minutes": minutes})
+        prompt = settings.prompt
+        part = dry_run.Part(prompt.method, str(prompt.tokens), str(prompt.pieces), count, prompt.tokens)
+        (spent,) = cost.costs([part], cost.Workload.of(prepared), pace.measured(prepared))
+        rows.append({"task": prepared.task.name, "method": part.title, "trainings": count, "minutes": spent.minutes})
     return pd.DataFrame(rows)
 
 

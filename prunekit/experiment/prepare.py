@@ -5,8 +5,9 @@ Every mistake a user can make is found here, before the first file and the first
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from prunekit.engine.order import batches_per_epoch
 from prunekit.engine.train import TrainingData
 from prunekit.experiment import device, prompt_method, prompt_start, provenance
 from prunekit.experiment.commits import commits_of
+from prunekit.experiment.progress import Working, unseen
 from prunekit.experiment.prompt_method import PromptFactory
 from prunekit.experiment.settings import SCHEMA, Experiment, TaskSettings, TrainingSettings
 from prunekit.models import Encoded, FrozenModel
@@ -57,6 +59,7 @@ class Prepared:
         counts: activation bytes by kind of training step, shared by experiments on the same rows.
         example_ticket: a dense ticket, of the size that all have.
         other_model: how the model of the ticket that the prompt starts from differs from this one.
+        budget: what was chosen to fit into one, and for which request; no part of the identity.
     """
 
     experiment: Experiment
@@ -75,6 +78,7 @@ class Prepared:
     counts: memory.Counts
     example_ticket: Ticket | None = None
     other_model: Sequence[str] = ()
+    budget: Mapping[str, Any] | None = None
 
     @property
     def id(self) -> str:
@@ -188,13 +192,19 @@ class Prepared:
         return Values(self.prompt_factory.start(values, draw), self.model.new_head(_fixed_choices(self.task)))
 
 
-def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prepared | None = None) -> Prepared:
+def prepare(
+    experiment: Experiment,
+    model: FrozenModel | None = None,
+    like: Prepared | None = None,
+    working: Working = unseen,
+) -> Prepared:
     """Load model, task and data; resolve and check every setting.
 
     Args:
         experiment: the settings, some of them "auto".
         model: the result of `model_of` for the same model and machine settings, where it is loaded already.
         like: an experiment prepared on that model before; its rows are reused where task and prompt length are equal.
+        working: is shown what goes on.
 
     Raises:
         ConfigError: in one line; nothing has been written.
@@ -202,17 +212,30 @@ def prepare(experiment: Experiment, model: FrozenModel | None = None, like: Prep
     """
     experiment = prompt_start.sized(experiment)
     reused = like if like and _has_same_rows(like, experiment, model) else None
-    task, splits = (reused.task, reused.splits) if reused else task_of(experiment)
+    with working(f"reading {experiment.task.name}"):
+        task, splits = (reused.task, reused.splits) if reused else task_of(experiment)
     experiment = prompt_start.worded(experiment, task)
-    model = model or model_of(experiment)
-    if reused is None:
+    if model is None:
+        with working(f"loading {experiment.model.name}{_size(experiment.model.name)} and trying a prompt on it"):
+            model = model_of(experiment)
+            models.check_gradient(model)
+    elif reused is None:
         models.check_gradient(model)
     experiment = _resolved(_with_words(experiment, task), model, len(splits.train))
     parts = (splits.train, splits.validation, splits.test)
-    rows = reused.rows if reused else [encode(model, task, part, experiment.prompt.tokens) for part in parts]
-    prepared = _assembled(experiment, model, task, splits, rows, reused)
+    with working(f"encoding {sum(map(len, parts)):,} examples"):
+        rows = reused.rows if reused else [encode(model, task, part, experiment.prompt.tokens) for part in parts]
+    with working("taking the fingerprint of the weights"):
+        prepared = _assembled(experiment, model, task, splits, rows, reused)
     _check(prepared)
-    return _with_machine(prepared, reused)
+    with working("measuring how much memory an update takes"):
+        return _with_machine(prepared, reused)
+
+
+def _size(name: str) -> str:
+    """Such as " (257 MB)" of a local folder; "" of a name on the Hub."""
+    size = sum(file.stat().st_size for file in Path(name).glob("*.safetensors"))
+    return f" ({size / 1e6:.0f} MB)" if size else ""
 
 
 def _has_same_rows(like: Prepared, experiment: Experiment, model: FrozenModel | None) -> bool:
@@ -410,13 +433,23 @@ def _with_words(experiment: Experiment, task: Task) -> Experiment:
     return experiment.model_copy(update={"task": experiment.task.model_copy(update={"label_words": words})})
 
 
+def auto_steps(examples: int, batch_size: int) -> int:
+    """`train_steps = "auto"`: ten epochs, from 100 to 600 updates."""
+    return min(600, max(100, 10 * -(-examples // batch_size)))
+
+
+def auto_every(steps: int) -> int:
+    """`evaluate_every = "auto"`: ten times in so many updates."""
+    return max(1, steps // 10)
+
+
 def _resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Experiment:
     """The experiment with every "auto" replaced by its value."""
     training = experiment.training
-    ten_epochs = 10 * -(-examples // training.batch_size)
     epoch = batches_per_epoch(examples, training.batch_size)
-    steps = min(600, max(100, ten_epochs)) if training.train_steps == "auto" else _updates(training.train_steps, epoch)
-    every = max(1, steps // 10) if training.evaluate_every == "auto" else _updates(training.evaluate_every, epoch)
+    automatic = auto_steps(examples, training.batch_size)
+    steps = automatic if training.train_steps == "auto" else _updates(training.train_steps, epoch)
+    every = auto_every(steps) if training.evaluate_every == "auto" else _updates(training.evaluate_every, epoch)
     rate = training.learning_rate
     if rate == "auto":
         adamw = prompt_method.auto_rate(experiment.prompt, model.embedding_rms)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 
 from prunekit.support import terminal
 
-if TYPE_CHECKING:  # it imports torch
-    from prunekit.experiment.round_runner import Progress
+#: What goes on while the context lasts is shown by its title.
+Working = Callable[[str], AbstractContextManager[None]]
+
+
+def unseen(title: str) -> AbstractContextManager[None]:
+    """Work that nobody sees."""
+    return nullcontext()
 
 
 class Silent:
@@ -22,7 +26,11 @@ class Silent:
         """Nothing."""
         return nullcontext(lambda completed: None)
 
+    def working(self, title: str) -> AbstractContextManager[None]:
+        """Nothing."""
+        return unseen(title)
 
-def progress_of(quiet: bool) -> Progress:
+
+def progress_of(quiet: bool) -> Silent | terminal.Screen:
     """What a function that was called with `quiet` reports to; standard output is never written to."""
     return Silent() if quiet else terminal.Screen()

@@ -13,7 +13,7 @@ from prunekit.experiment import prompt_autoencoder
 from prunekit.experiment.settings import PromptSettings
 from prunekit.models import Encoded, FrozenModel
 from prunekit.models.whitening import query_key_moment
-from prunekit.prompts import METHODS, Method, methods
+from prunekit.prompts import METHODS, Method, methods, summary
 from prunekit.prompts.base import Prompt
 from prunekit.prompts.bilinear import whitened
 from prunekit.prompts.intrinsic import RandomSubspacePrompt
@@ -90,7 +90,7 @@ def list_methods(tokens: int, width: int) -> list[dict[str, Any]]:
             {
                 "method": method,
                 "parameters": prompt.trainable(Mask.full(tokens, 1)),
-                "description": (methods.kind(method).__doc__ or "").splitlines()[0],
+                "description": summary(method),
             }
         )
     return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -19,6 +19,7 @@ from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Checkpoint, Cull, Trained, train
 from prunekit.experiment import environment
 from prunekit.experiment.prepare import Prepared
+from prunekit.models import Batch
 from prunekit.pruning.controls import CONTROLS
 from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.scores import Scores
@@ -153,8 +154,9 @@ class RoundRunner:
 
     def scores(self, finished: Sequence[Ticket]) -> list[dict[str, Scores]]:
         """Every score of finished tickets by name, on the training examples."""
-        model = self.prepared.model
-        return all_scores(finished, model, scoring_batches(model, self.prepared.training_data.train))
+        model, train = self.prepared.model, self.prepared.training_data.train
+        with self.progress.track("scoring", len(train), "examples") as tick:
+            return all_scores(finished, model, _ticking(scoring_batches(model, train), tick))
 
     def finished(self, key: RunKey) -> Ticket:
         """The ticket of a finished round: its mask and the values that were kept."""
@@ -232,7 +234,8 @@ class RoundRunner:
         model = self.prepared.model
         with torch.no_grad():
             prompts = prompt_batch([Member(ticket, model.device) for ticket in finished])
-        result = evaluate(prompts, model, self.prepared.test)
+        with self.progress.track("test", len(self.prepared.test), "examples") as tick:
+            result = evaluate(prompts, model, self.prepared.test, tick)
         return [Evaluation(*row) for row in zip(result.losses, result.chosen, result.scores, strict=True)]
 
     def _round_record(self, ticket: Ticket, member: TrainedMember) -> RoundRecord:
@@ -264,6 +267,15 @@ class RoundRunner:
             "peak_memory_mb": memory.peak_memory_mb(),
             "members": len(trained),
         }
+
+
+def _ticking(batches: Iterable[Batch], tick: Callable[[int], None]) -> Iterator[Batch]:
+    """The batches; `tick` hears how many examples of them have been used."""
+    completed = 0
+    for batch in batches:
+        yield batch
+        completed += batch.size
+        tick(completed)
 
 
 _PACKED_AS = {control.name: control.packed_as or control.name for control in CONTROLS}

@@ -365,4 +365,5 @@ def _settings(prepared: Prepared, cohorts: list[list[int]]) -> dict[str, Any]:
         "examples": prepared.splits.sizes,
         "origin": dict(prepared.splits.origin),
         "duplicates": prepared.duplicates or None,
+        "budget": prepared.budget,
     }

@@ -86,9 +86,9 @@ Seed = Annotated[int, within(0, _LARGEST, "tables hold whole numbers of 64 bits"
 
 
 class Settings(BaseModel):
-    """Frozen, and a misspelt key is an error."""
+    """Frozen, and a misspelt key is an error. What checks them is built at the first use: help texts need none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -364,14 +364,14 @@ class MachineSettings(Settings):
 class Experiment(Settings):
     """Everything that determines a run."""
 
-    model: ModelSettings = ModelSettings()
-    task: TaskSettings = TaskSettings()
-    prompt: PromptSettings = PromptSettings()
-    training: TrainingSettings = TrainingSettings()
-    pruning: PruningSettings = PruningSettings()
-    search: SearchSettings = SearchSettings()
-    baselines: BaselineSettings = BaselineSettings()
-    machine: MachineSettings = MachineSettings()
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    task: TaskSettings = Field(default_factory=TaskSettings)
+    prompt: PromptSettings = Field(default_factory=PromptSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    pruning: PruningSettings = Field(default_factory=PruningSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
+    baselines: BaselineSettings = Field(default_factory=BaselineSettings)
+    machine: MachineSettings = Field(default_factory=MachineSettings)
     seeds: tuple[Seed, ...] = Field((0,), description="seeds of initialisation and data order")
 
     def keeps(self) -> tuple[Keep, ...]:

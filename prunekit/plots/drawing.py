@@ -11,7 +11,8 @@ import pandas as pd
 from prunekit.plots.catalog import FIGURES
 from prunekit.plots.figure import Figure, LackingError
 from prunekit.plots.figure_files import check_format, check_replaceable, write
-from prunekit.plots.run_choice import opened, unfinished
+from prunekit.plots.run_choice import one_of_all, opened, unfinished
+from prunekit.runs.address import Address
 from prunekit.support.errors import ConfigError, nearest
 
 
@@ -57,7 +58,7 @@ def draw_figures(
     """The figures of some runs.
 
     Args:
-        paths: of run directories.
+        paths: of run directories, or addresses such as RUN@prune-0123abcd,seed=1.
         names: of figures, which are then drawn or refused; none: every figure that the runs allow.
         suffix: "svg", "pdf" or "png".
         columns: of a paper, 1 or 2: 3.3 or 6.9 inches; None for what suits each figure.
@@ -70,7 +71,8 @@ def draw_figures(
     """
     check_format(suffix)
     figures = [_named(name) for name in names] or FIGURES
-    runs = opened(paths)
+    directories, seed, stage = one_of_all(paths, seed, stage)
+    runs = opened(directories)
     note = unfinished(runs)
     drawn, lacking = [], {}
     for figure in figures:
@@ -114,7 +116,7 @@ def runs_and_names(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     names = [figure.name for figure in FIGURES]
     runs = [word for word in words if word not in names]
     for word in runs:
-        if not Path(word).exists():
+        if not Path(word).exists() and not Address.parse(word):
             raise ConfigError(f'"{word}" is neither a run directory nor a figure; {nearest(word, names)}')
     if not runs:
         raise ConfigError(f"name a run directory before the figures {', '.join(words)}")

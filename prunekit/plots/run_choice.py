@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from prunekit.analysis import tables
 from prunekit.plots.figure import LackingError
+from prunekit.runs.address import Address
 from prunekit.runs.paths import Stage
 from prunekit.runs.reader import RunReader
 from prunekit.runs.snapshot import Snapshot
@@ -27,6 +29,37 @@ def opened(paths: Sequence[Path]) -> list[Snapshot]:
         if name_of(run) in map(name_of, runs[:number]):
             raise ConfigError(f"{run.path}: two runs have this name; name each run once, or rename one of the folders")
     return runs
+
+
+def one_of_all(paths: Sequence[Path], seed: int | None, stage: str | None) -> tuple[list[Path], int | None, str | None]:
+    """Run directories, and which seed and stage is shown of them: also of addresses such as RUN@prune-0123abcd,seed=1.
+
+    Raises:
+        ConfigError: where an address names what a picture does not choose, or another seed or stage than asked for.
+    """
+    runs = []
+    for path in paths:
+        address = Address.parse(path) or Address(path)
+        if address.round is not None or address.arm:
+            raise ConfigError(
+                f"{path}: a picture shows every round and control; name a stage or seed, or the run alone"
+            )
+        seed = _agreed("seed", seed, address.seed)
+        stage = _agreed("stage", stage, address.stage)
+        runs.append(address.run)
+    return runs, seed, stage
+
+
+def whole_runs(paths: Sequence[Path]) -> list[Path]:
+    """Run directories.
+
+    Raises:
+        ConfigError: where an address names one ticket of a run.
+    """
+    for path in paths:
+        if (address := Address.parse(path)) and address != Address(address.run):
+            raise ConfigError(f"{path}: a report shows a whole run; name {address.run}")
+    return list(paths)
 
 
 def name_of(run: RunReader) -> str:
@@ -90,3 +123,9 @@ def one_seed(table: pd.DataFrame, run: RunReader, seed: int | None) -> pd.DataFr
     if seed is not None and seed not in seeds:
         raise ConfigError(f"--seed {seed}: {run.path} has what this figure shows of seeds {', '.join(map(str, seeds))}")
     return table[table["seed"] == (seeds[0] if seed is None else seed)]
+
+
+def _agreed(what: str, before: Any, now: Any) -> Any:
+    if None not in (before, now) and before != now:
+        raise ConfigError(f"--{what}: both {before} and {now} are named; name one of them")
+    return before if now is None else now

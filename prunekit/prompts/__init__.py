@@ -26,4 +26,15 @@ if TYPE_CHECKING:
 else:  # settings check it and help texts list it
     Method = Literal[tuple(METHODS)]
 
-__all__ = ["METHODS", "Method"]
+__all__ = ["METHODS", "Method", "summary"]
+
+
+def summary(method: str) -> str:
+    """What a method is: the first line of its class's docstring, from the source, since importing it takes torch."""
+    import ast
+    from pathlib import Path
+
+    module = ast.parse(Path(__file__).with_name(f"{method}.py").read_text(encoding="utf-8"))
+    (prompt_class,) = [node for node in module.body if getattr(node, "name", "") == METHODS[method]]
+    assert isinstance(prompt_class, ast.ClassDef)
+    return (ast.get_docstring(prompt_class) or "").partition("\n")[0]

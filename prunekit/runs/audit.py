@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, TypeVar
 
 from prunekit.runs import checksums
 from prunekit.runs.journal import CURE, Journal, Marks
@@ -33,6 +31,9 @@ from prunekit.runs.paths import (
 from prunekit.runs.reader import RunReader
 from prunekit.support import atomic, reading
 from prunekit.support.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Value = TypeVar("Value")
 
@@ -259,6 +260,8 @@ def _highest_missing(root: Path, key: RunKey) -> Path:
 
 def _table(content: bytes) -> pd.DataFrame | None:
     """The table that the bytes of a parquet file hold, None where they are damaged."""
+    import pandas as pd
+
     try:
         return pd.read_parquet(BytesIO(content))
     except Exception:  # what a parquet reader raises of damaged bytes is of many kinds
@@ -267,6 +270,8 @@ def _table(content: bytes) -> pd.DataFrame | None:
 
 def _same(table: pd.DataFrame, content: bytes) -> bool:
     """Whether a table is the one that a parquet file holds; other versions of its library write other bytes for it."""
+    import pandas as pd
+
     try:
         pd.testing.assert_frame_equal(table, pd.read_parquet(BytesIO(content)))
     except AssertionError:

@@ -1,4 +1,4 @@
-"""Runs seen from outside: what lies in a folder, what a run came to, what is wrong, in what several differ."""
+"""Runs seen from outside: which lie in a folder, what a run came to, what is wrong, in what several differ."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from prunekit.runs import summary
 from prunekit.runs.audit import Audit
@@ -18,12 +16,10 @@ from prunekit.runs.paths import MANIFEST, SETTINGS, UNTRAINED
 from prunekit.runs.reader import RunReader
 from prunekit.runs.snapshot import Snapshot
 from prunekit.runs.summary import RoundSummary
-from prunekit.support.errors import ArtifactError, PrunekitError
+from prunekit.support.errors import ArtifactError
 
-
-def list_runs(folder: Path) -> list[dict[str, Any]]:
-    """Every run of a folder: run, seeds and finished_tickets, or its problem in a line."""
-    return [_listed(path) for path in runs_in(folder)]
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def runs_in(folder: Path) -> list[Path]:
@@ -117,6 +113,8 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
     Raises:
         ArtifactError: where a path is no run, or damaged.
     """
+    import pandas as pd
+
     runs = tuple(Snapshot.open(path) for path in paths)
     settings = [_flat(run.settings()) for run in runs]
     names = sorted({name for flat in settings for name in flat})
@@ -125,15 +123,6 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
     columns = pd.Index(["setting", *(run.path.name for run in runs)])
     rounds = tuple(summary.summarise(run.results(), run.settings()["metric"]) for run in runs)
     return RunComparison(runs, pd.DataFrame(values, columns=columns, dtype=object), rounds)
-
-
-def _listed(path: Path) -> dict[str, Any]:
-    """A run's row: its seeds and how many tickets are finished, or the first thing that is wrong."""
-    run = Snapshot(path)
-    try:
-        return {"run": str(path), "seeds": list(run.settings()["seeds"]), "finished_tickets": len(run.tickets())}
-    except (PrunekitError, OSError, KeyError, TypeError) as error:
-        return {"run": str(path), "problem": str(error) or type(error).__name__}
 
 
 def _was_run(path: Path) -> bool:

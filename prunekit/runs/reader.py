@@ -8,9 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Self
 
 from prunekit.runs import checksums
 from prunekit.runs.journal import CURE, Journal, Marks, read_journal
@@ -29,6 +27,9 @@ from prunekit.runs.paths import (
 from prunekit.runs.results import results_table
 from prunekit.support import atomic
 from prunekit.support.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class RunReader:
@@ -227,6 +228,8 @@ class RunReader:
 
     def table(self, key: RunKey, name: str) -> pd.DataFrame:
         """A parquet file of a finished round, with its own columns; errors as `content`."""
+        import pandas as pd
+
         return pd.read_parquet(BytesIO(self.content(key, name)))
 
     def facts(self, key: RunKey, name: str) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prunekit.runs.paths import RunKey
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: What is told of the time that a round took, in seconds, examples a second, and members that shared it.
 TIMES = ("seconds", "examples_per_second", "members")
@@ -38,6 +39,8 @@ def results_table(run: Results, keys: Iterable[RunKey], *, times: bool = False) 
     Raises:
         ArtifactError: where the run is damaged.
     """
+    import pandas as pd
+
     return pd.DataFrame([_row(run, key) | (_times(run, key) if times else {}) for key in keys])
 
 

@@ -11,6 +11,7 @@ from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import State, Ticket, Values
 from prunekit.runs import paths
+from prunekit.runs.address import Address
 from prunekit.runs.paths import RunKey
 from prunekit.runs.reader import RunReader
 from prunekit.runs.run import Run
@@ -61,17 +62,25 @@ def finished_ticket(run: RunReader, key: RunKey) -> Ticket:
 
 
 def locate(path: Path) -> tuple[Run, RunKey] | None:
-    """The run of a finished round's directory and where it lies there; None for a ticket file.
+    """The run that a ticket lies in and where: of a finished round's directory, or an address; None for a ticket file.
+
+    Args:
+        path: or an address, which looks like one: `RUN`, `RUN@round=2,seed=1` (see `prunekit.runs.address`).
 
     Raises:
-        ArtifactError: where the path is neither.
+        ArtifactError: where it is none of these.
+        ConfigError: where the address cannot be read.
     """
+    if address := Address.parse(path):
+        return Run(address.run), address.key()
     if path.is_file() and (path.parent / paths.MANIFEST).is_file():
         path = path.parent  # a round's own file holds its start; what is meant is what became of it
     if path.is_file():
         return None
     if not (path / paths.MANIFEST).is_file():
-        raise ArtifactError(f"{path}: neither a ticket file nor a finished round's directory (seed=0/round=00)")
+        raise ArtifactError(
+            f"{path}: not a run, nor a finished round of one (RUN@round=2,seed=1, or its folder), nor a ticket file"
+        )
     path = path.resolve()
     root = next((folder for folder in path.parents if (folder / paths.SETTINGS).is_file()), None)
     if root is None:

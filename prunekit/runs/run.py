@@ -15,9 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from prunekit.runs import checksums
@@ -38,6 +37,9 @@ from prunekit.runs.snapshot import Snapshot
 from prunekit.support import atomic, reading
 from prunekit.support.digest import identity
 from prunekit.support.errors import ArtifactError, BusyError, ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from prunekit.runs.paths import Stage
-from prunekit.support.statistics import cut, t_interval
-from prunekit.tasks.metrics import bounds
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONFIDENCE = 0.95
 
@@ -130,6 +130,9 @@ def not_learning(results: pd.DataFrame, metric: str) -> str | None:
 
 
 def _round(rows: pd.DataFrame, metric: str) -> RoundSummary:
+    from prunekit.support.statistics import cut, t_interval
+    from prunekit.tasks.metrics import bounds
+
     test = rows[f"test_{metric}"]
     low = high = None
     if len(rows) > 1 and test.std() > 0:

@@ -10,6 +10,8 @@ import math
 import os
 import re
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -18,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-# plain logs get a line this many times per piece of work
+# plain logs get a line this many times per piece of work ...
 _PLAIN_LINES = 4
+# ... and after so many seconds without one; what has no such lines is said after a second
+_MOST_SILENT, _QUICK = 10.0, 1.0
 _PLAIN_WIDTH = 160
 # a column of such cells is set flush right
 _NUMBER = re.compile(r"-?[\d.]+|mean$|diverged$")
@@ -65,11 +69,34 @@ class Screen:
             bar = progress.add_task(printable(title), total=total)
             yield lambda completed: progress.update(bar, completed=completed)
 
+    @contextmanager
+    def working(self, title: str) -> Iterator[None]:
+        """Show that something goes on whose length is not known: a moving line on a terminal, a line elsewhere.
+
+        Args:
+            title: what is being done; what takes less than a second is not worth a line in a log.
+        """
+        if self.console.is_terminal:
+            with self.console.status(printable(title), spinner="line"):
+                yield
+            return
+        timer = threading.Timer(_QUICK, self.say, [f"{title} ..."])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     def _plain(self, title: str, total: int, unit: str) -> Callable[[int], None]:
-        every = max(1, total // _PLAIN_LINES)
+        """Lines at every quarter of the updates; of other units only where they take long."""
+        every, last = max(1, total // _PLAIN_LINES), time.monotonic()
 
         def report(completed: int) -> None:
-            if completed % every == 0 or completed == total:
+            nonlocal last
+            is_quarter = unit == "updates" and (completed % every == 0 or completed == total)
+            if is_quarter or time.monotonic() - last > _MOST_SILENT:
+                last = time.monotonic()
                 self.say(f"{title}: {completed} of {total} {unit}")
 
         return report

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import pytest
@@ -6,6 +7,8 @@ import tiny
 
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
+from prunekit.runs import summary
+from prunekit.runs.listing import list_runs
 from prunekit.runs.overview import runs_in
 
 
@@ -59,12 +62,25 @@ def test_compare_names_the_settings_that_differ(made, shorter, capsys):
     assert "training.batch_size" not in first["settings"]
 
 
-def test_list_counts_finished_tickets(made, tmp_path, capsys):
+def test_list_says_what_each_run_came_to(made, tmp_path, capsys):
     assert tiny.call("runs", "list", f"--out={made.path.parent}", "--json") == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert (entry["seeds"], entry["finished_tickets"]) == ([0, 1], 8)
+    assert (entry["model"], entry["metric"]) == ("model-gpt2", "accuracy")
+    rounds = summary.summarise(made.results(), "accuracy")
+    best = summary.smallest(rounds, 0.01)
+    assert (entry["dense"], entry["best"]) == (pytest.approx(rounds[0].test), pytest.approx(best.test))
+    assert entry["kept"] == (f"{best.tokens} x {best.pieces}" if best.round else "")
     assert tiny.call("runs", "list", f"--out={tmp_path}") == 0
     assert "no runs in" in capsys.readouterr().out
+
+
+def test_list_shows_the_newest_last(made, tmp_path):
+    for age, name in enumerate(("new", "old")):
+        shutil.copytree(made.path, tmp_path / name)
+        for file in ("journal.json", "experiment.toml"):
+            os.utime(tmp_path / name / file, (10**9 - age, 10**9 - age))
+    assert [run.path.name for run in list_runs(tmp_path)] == ["old", "new"]
 
 
 # ---- damaged runs
@@ -123,10 +139,9 @@ def test_a_run_that_was_only_begun_is_no_problem(made, tmp_path):
 def test_list_goes_on_past_a_damaged_run_and_says_so(three, capsys):
     tiny.call("runs", "list", f"--out={three}")
     out = capsys.readouterr().out
-    rows = [line.split() for line in out.splitlines() if line.startswith(str(three)) and ": " not in line]
-    assert [row[-1] for row in rows] == ["6", "8", "damaged"]
+    assert sum("damaged" in line and line.startswith("torn ") for line in out.splitlines()) == 1
     assert f"{three / 'torn' / 'experiment.toml'}: damaged" in out
     tiny.call("runs", "list", f"--out={three}", "--json")
-    lost, sound, torn = json.loads(capsys.readouterr().out)
-    assert (sound["finished_tickets"], lost["finished_tickets"]) == (8, 6)
+    lost, sound, torn = sorted(json.loads(capsys.readouterr().out), key=lambda entry: entry["run"])
+    assert (sound["finished_tickets"], lost["finished_tickets"]) == (8, 7)
     assert "experiment.toml" in torn["problem"]

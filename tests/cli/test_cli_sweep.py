@@ -17,7 +17,7 @@ from tiny import call
 import prunekit as pk
 from prunekit.cli.sweep import _counted, print_sweep
 from prunekit.engine import memory
-from prunekit.experiment import dry_run, prepare
+from prunekit.experiment import pace, prepare
 from prunekit.experiment.sweep import engines, table
 from prunekit.experiment.sweep.forecast import forecast_sweep
 from prunekit.experiment.sweep.jobs import Outcome
@@ -298,9 +298,9 @@ def test_what_experiments_share_is_prepared_and_timed_once_whatever_their_order(
         monkeypatch.setattr(module, name, lambda *given: calls.append(name) or real(*given))
 
     counted(memory, "activation_bytes")
-    counted(dry_run, "timed")
+    counted(pace, "measured")
     counted(prepare, "encode")
     found = forecast_sweep(read_grid(file, {}).grid, SweepOptions(tmp_path / "runs"), tiny.Quiet()).facts["experiments"]
     assert len(found) == 16
     assert [row["experiment"].split(", ")[0] for row in found] == ["4", "6"] * 8
-    assert {name: calls.count(name) for name in set(calls)} == {"activation_bytes": 2, "timed": 2, "encode": 6}
+    assert {name: calls.count(name) for name in set(calls)} == {"activation_bytes": 2, "measured": 2, "encode": 6}

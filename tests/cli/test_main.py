@@ -73,7 +73,7 @@ def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path, capsys):
     assert call("prune", *tiny.arguments("gpt2", folder), f"--out={out}", "--dry-run", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert [(one["title"], one["tokens"], one["pieces"]) for one in facts["parts"]] == [
-        ("round 0", "4", "4"), ("round 1", "3", "3"), ("round 2", "2", "2"),
+        ("round 0", "4", "4"), ("untrained prompt", "4", "4"), ("round 1", "3", "3"), ("round 2", "2", "2"),
     ]  # fmt: skip
     assert facts["minutes"] > 0
     assert facts["memory_mb"] > 100
@@ -267,7 +267,7 @@ def test_the_directory_of_another_experiment(folder, run, capsys):
 
 def test_a_ticket_that_is_none(capsys, tmp_path):
     assert call("eval", tmp_path) == 1
-    assert "neither a ticket file nor a finished round" in capsys.readouterr().err
+    assert "not a run, nor a finished round" in capsys.readouterr().err
     (tmp_path / "x.safetensors").write_bytes(b"no")
     assert call("eval", tmp_path / "x.safetensors", "--model=a", "--task=sst2") == 1
     assert "x.safetensors" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import typer
 from docs_site import ROOT, Page
 
 import prunekit
-from prunekit.cli.app import app
+from prunekit.cli.app import build_app
 
 # docs_site puts their folder on the path
 import command_line  # isort: skip
@@ -194,7 +194,7 @@ def test_the_command_line_page_holds_every_verb_and_flag():
             for flag in (*option.opts, *option.secondary_opts):
                 assert option.param_type_name == "argument" or option.name == "help" or f"<code>{flag}</code>" in text
 
-    check(typer.main.get_command(app), "prunekit")
+    check(typer.main.get_command(build_app()), "prunekit")
 
 
 # ---- what is made

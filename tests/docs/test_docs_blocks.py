@@ -13,7 +13,7 @@ import pytest
 import typer
 from docs_blocks import PAGES, ROOT, blocks, run_page
 
-from prunekit.cli.app import app
+from prunekit.cli.app import build_app
 from prunekit.experiment import settings_io
 
 # what a block may be; a text is always the output of another
@@ -99,7 +99,7 @@ SHELL = [block for block in EVERY if block.language == "bash" and "copy" not in 
 @pytest.mark.parametrize("block", SHELL, ids=str)
 def test_the_command_line_knows_every_verb_and_flag_that_is_shown(block):
     for words in ours(block):
-        command, name = typer.main.get_command(app), "prunekit"
+        command, name = typer.main.get_command(build_app()), "prunekit"
         while words and words[0] in getattr(command, "commands", {}):
             name = words[0]
             command, words = command.commands[name], words[1:]

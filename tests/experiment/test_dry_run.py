@@ -5,7 +5,8 @@ import pytest
 import tiny
 
 from prunekit.cli import main
-from prunekit.experiment import dry_run, round_runner, run
+from prunekit.experiment import cost, dry_run, pace, round_runner, run
+from prunekit.experiment.pace import Pace
 from prunekit.experiment.prepare import prepare
 
 SEARCH = dict(rounds=None, keep_tokens=None)
@@ -32,6 +33,7 @@ def foreseen(folder, tmp_path, capsys, verb, *flags, **more):
 # ---- counts
 
 
+START = {"round 0": 1, "untrained prompt": 1}
 PAPER = {"token ratios": 10, "piece ratios": 9}  # of a prompt of 20 x 16, whose lines have ten counts
 
 
@@ -51,14 +53,14 @@ PAPER = {"token ratios": 10, "piece ratios": 9}  # of a prompt of 20 x 16, whose
 def test_the_cells_of_a_search_are_counted(settings, controls, cells, folder):
     prepared = ready(folder, prompt_tokens=20, pieces=16, seeds=3, **settings)
     found = tickets(dry_run.search_parts(prepared, controls))
-    assert found == {title: 3 * count for title, count in ({"round 0": 1} | cells).items()}
+    assert found == {title: 3 * count for title, count in (START | cells).items()}
 
 
 def test_a_dry_run_of_a_search_says_so_and_writes_nothing(folder, tmp_path, capsys):
     more = SEARCH | dict(prompt_tokens=20, pieces=16, seeds=3)
     facts = foreseen(folder, tmp_path, capsys, "search", **more)
     assert {part["title"]: part["tickets"] for part in facts["parts"]} == {
-        "round 0": 3, "token ratios": 30, "piece ratios": 27,
+        "round 0": 3, "untrained prompt": 3, "token ratios": 30, "piece ratios": 27,
     }  # fmt: skip
     assert facts["minutes"] == pytest.approx(sum(part["minutes"] for part in facts["parts"]))
     assert facts["minutes"] > 0
@@ -69,6 +71,7 @@ def test_parts_say_what_is_kept(folder, tmp_path, capsys):
     facts = foreseen(folder, tmp_path, capsys, "search", "--controls", **SEARCH)
     assert [(part["title"], part["tokens"], part["pieces"]) for part in facts["parts"]] == [
         ("round 0", "4", "4"),
+        ("untrained prompt", "4", "4"),
         ("token ratios", "4 to 1", "4"),
         ("piece ratios", "as chosen", "3 to 1"),
         ("piece-only row", "4", "3 to 1"),
@@ -103,62 +106,137 @@ def test_a_search_trains_what_was_foreseen(settings, controls, folder, tmp_path,
     prepared = ready(folder, **settings)
     foretold = sum(part.tickets for part in dry_run.search_parts(prepared, controls))
     run.search(prepared, tmp_path, tiny.Quiet(), controls=controls)
-    assert sum(trained) == foretold + 1  # the base line of the untrained prompt
+    assert sum(trained) == foretold
 
 
 @pytest.mark.parametrize(("rewind", "arms"), [("trained", 12), ("init", 5), ("reinit", 4)])
 def test_a_pruning_trains_what_was_foreseen(rewind, arms, folder, tmp_path, trained):
     prepared = ready(folder, rounds=2, keep_tokens=2, rewind=rewind)
     parts = dry_run.pruning_parts(prepared, True)
-    assert tickets(parts) == {"round 0": 1, "round 1": 1, "round 2": 1, "controls": arms}
+    assert tickets(parts) == START | {"round 1": 1, "round 2": 1, "controls": arms}
     run.run(prepared, tmp_path, tiny.Quiet(), controls=True)
-    assert sum(trained) == sum(part.tickets for part in parts) + 1
+    assert sum(trained) == sum(part.tickets for part in parts)
 
 
 def test_a_pruning_without_rounds_or_controls_has_no_such_part(folder):
     assert tickets(dry_run.pruning_parts(ready(folder, rounds=2, keep_tokens=2, seeds=2), False)) == {
-        "round 0": 2, "round 1": 2, "round 2": 2,
+        "round 0": 2, "untrained prompt": 2, "round 1": 2, "round 2": 2,
     }  # fmt: skip
-    assert tickets(dry_run.pruning_parts(ready(folder, rounds=0), True)) == {"round 0": 1}
+    assert tickets(dry_run.pruning_parts(ready(folder, rounds=0), True)) == START
+
+
+# ---- what is finished
+
+
+def test_only_what_is_missing_is_left(folder, tmp_path, capsys):
+    """Of a run of one seed: a second seed, and the controls of both."""
+    run.run(ready(folder, rounds=2, keep_tokens=2), tmp_path, tiny.Quiet())
+    more = dict(rounds=2, keep_tokens=2, train_steps=2, evaluate_every=1)
+    flags = [f"--out={tmp_path}", "--dry-run"]
+    before = sorted(tmp_path.rglob("*"))
+    assert tiny.call("prune", *tiny.arguments("gpt2", folder, **more), *flags) == 0
+    assert "all 4 tickets are finished in" in capsys.readouterr().out
+    assert tiny.call("prune", *tiny.arguments("gpt2", folder, seeds=2, **more), *flags, "--controls", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    left = {part["title"]: (part["tickets"], part["left"]) for part in facts["parts"]}
+    assert left == {title: (2, 1) for title in ("round 0", "untrained prompt", "round 1", "round 2")} | {
+        "controls": (24, 24)
+    }
+    assert facts["left"] == 28
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("settings", [{"grid": "full"}, {"grid": "token", "halving": "true"}])
+def test_nothing_is_left_of_a_finished_search(settings, folder, tmp_path):
+    prepared = ready(folder, **settings)
+    directory = run.search(prepared, tmp_path, tiny.Quiet(), controls=True)
+    parts = dry_run.with_finished(dry_run.search_parts(prepared, True), directory, prepared, "search")
+    assert sum(part.left for part in parts) == 0
 
 
 # ---- minutes
 
+PACE = Pace(update=1.0, evaluation=0.5, scoring=0.25, text_tokens=6.0, prompt_tokens=4)
 
-def test_minutes_by_hand(folder, monkeypatch):
-    """6 updates of a second; 12 examples of validation evaluated at 0, 2, 4, 6 and 12 of test once, half a second."""
-    prepared = ready(folder, train_steps=6, evaluate_every=2, grid="full", halving="true", seeds=2)
-    monkeypatch.setattr(dry_run, "timed", lambda prepared: (1.0, 0.5))
-    parts = dry_run.search_parts(prepared, True)
-    each = (6 * 1.0 + (4 * 12 + 12) * 0.5) / 60
+
+def minutes(prepared, parts):
+    return [spent.minutes for spent in cost.costs(parts, cost.Workload.of(prepared), PACE)]
+
+
+def test_minutes_of_a_pruning_by_hand(folder):
+    """6 updates of 1 s; 12 examples of validation at 0, 2, 4, 6 and 12 of test once, 0.5 s; 24 scored, 0.25 s."""
+    prepared = ready(folder, train_steps=6, evaluate_every=2, rounds=1, keep_tokens=2, seeds=2)
+    dense = (6 * 1.0 + (4 * 12 + 12) * 0.5 + 24 * 0.25) / 60
+    untrained = (12 + 12) * 0.5 / 60
+    shorter = (6 + 2) / (6 + 4)  # rows of 6 tokens of text, beside 2 of the prompt and not 4
+    expected = [2 * dense, 2 * untrained, 2 * dense * shorter]
+    assert minutes(prepared, dry_run.pruning_parts(prepared, False)) == pytest.approx(expected)
+
+
+def test_minutes_of_a_search_by_hand(folder):
+    """Trials are not scored; the one of 16 that is chosen for a seed is tested and scored."""
+    prepared = ready(folder, train_steps=6, evaluate_every=2, grid="full", seeds=2)
+    trial = (6 * 1.0 + 4 * 12 * 0.5) / 60
+    chosen = (12 * 0.5 + 24 * 0.25) / 60
+    assert minutes(prepared, dry_run.search_parts(prepared, False))[2] == pytest.approx(32 * trial + 2 * chosen)
+    halved = ready(folder, train_steps=6, evaluate_every=2, grid="full", halving="true", seeds=2)
     # all cells make the first two updates, half of them the next two, a quarter the last two
     share = (2 + 2 / 2 + 2 / 4) / 6
-    assert dry_run.minutes(prepared, parts) == pytest.approx([2 * each, 32 * each * share, 14 * each])
-    # without --halving no cell is dropped
-    whole = ready(folder, train_steps=6, evaluate_every=2, grid="full", seeds=2)
-    assert dry_run.minutes(whole, dry_run.search_parts(whole, False)) == pytest.approx([2 * each, 32 * each])
+    fewer = cost.costs(dry_run.search_parts(halved, False), cost.Workload.of(halved), PACE)[2]
+    assert fewer.training == pytest.approx(32 * 6 * share / 60)
+
+
+def test_tickets_stop_a_patience_after_their_first_evaluation_at_the_earliest(folder):
+    workload = cost.Workload.of(ready(folder, train_steps=20, evaluate_every=2, patience=3))
+    assert (workload.least().steps, workload.least().evaluations(1.0)) == (8, 5)
+    short = cost.Workload.of(ready(folder, train_steps=6, evaluate_every=2, patience=3))
+    assert short.least() == short
 
 
 def test_eight_evaluations_halve_three_times(folder):
     prepared = ready(folder, train_steps=8, evaluate_every=1, grid="token", halving="true")
-    _, cells = dry_run.search_parts(prepared, False)
+    *_, cells = dry_run.search_parts(prepared, False)
     assert cells.share == pytest.approx((1 + 1 / 2 + 2 / 4 + 4 / 8) / 8)
 
 
-def test_timing_takes_a_few_updates_of_a_few_members_and_looks_at_no_report(folder, monkeypatch):
-    asked = []
-    real = dry_run.train
+def test_timing_is_of_what_would_be_trained_and_looks_at_no_test(folder, monkeypatch):
+    shapes = []
+    real = pace.train
 
-    def train(cohort, model, data, plan):
-        asked.append((len(cohort), len(data.validation), plan.train_steps))
-        return real(cohort, model, data, plan)
+    def train(cohort, model, data, plan, **more):
+        shapes.append((len(cohort), len(data.train), len(data.validation)))
+        return real(cohort, model, data, plan, **more)
 
-    monkeypatch.setattr(dry_run, "train", train)
-    prepared = replace(ready(folder, seeds=5, width=3), test=None)
-    update, evaluation = dry_run.timed(prepared)
-    assert asked == [(3, 12, 3)]
-    assert update >= 0
-    assert evaluation > 0
+    monkeypatch.setattr(pace, "train", train)
+    prepared = ready(folder, seeds=5, width=3)
+    found = pace.measured(replace(prepared, test=()))
+    assert shapes == [(1, 2, 1), (3, 4, 1)]  # a small one first, then three tickets on a batch of four
+    assert (found.update > 0, found.evaluation > 0, found.scoring > 0) == (True, True, True)
+    assert (found.rows, found.prompt_tokens) == (12, 4)
+    monkeypatch.setattr(pace, "_PATIENCE", 0.0)
+    assert pace.measured(replace(prepared, test=())).rows == 2  # where even that is slow, no more is tried
+
+
+@pytest.mark.parametrize("token_seconds", [1e-6, 1e-4, 1.0])
+def test_a_slow_machine_is_timed_on_few_rows_and_foreseen_as_a_quick_one(token_seconds, folder, monkeypatch):
+    """On a clock that goes on with the tokens read: four rows of a batch, each with a prompt of four."""
+    clock = [0.0]
+
+    def train(cohort, model, data, plan, tick):
+        for step in range(plan.train_steps):
+            longest = max(row.length for row in data.train)
+            clock[0] += token_seconds * len(cohort) * len(data.train) * (longest + 4)
+            tick(step + 1)
+
+    monkeypatch.setattr(pace, "train", train)
+    monkeypatch.setattr(pace.time, "perf_counter", lambda: clock[0])
+    prepared = ready(folder, seeds=3)
+    rows = sorted(row.length for row in prepared.rows[0])
+    padded = [4 * (rows[start + 3] + 4) for start in range(0, 24, 4)]  # each batch as long as its longest
+    found = pace.measured(prepared)
+    assert found.update == pytest.approx(token_seconds * sum(padded) / 6)
+    assert found.scoring == pytest.approx(found.update / 4)
+    assert found.rows == {1e-6: 12, 1e-4: 12, 1.0: 2}[token_seconds]
 
 
 def test_the_table_for_people(folder, tmp_path, capsys):

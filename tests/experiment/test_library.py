@@ -88,7 +88,7 @@ def test_a_run_is_loaded_at_its_one_pruning_and_a_round_as_a_ticket(run, tmp_pat
     ticket = pk.load(str(pruned(run)))
     ticket.save(tmp_path / "kept.ticket")
     assert pk.load(tmp_path / "kept.ticket") == ticket == loaded.ticket(0, 2)
-    with pytest.raises(ArtifactError, match="neither a ticket file nor a finished round"):
+    with pytest.raises(ArtifactError, match="not a run, nor a finished round"):
         pk.load(tmp_path)
 
 

@@ -56,8 +56,8 @@ def test_a_ticket_opens_from_its_round_and_from_its_file(made, tmp_path):
     assert round_files.open_ticket(made.folder(key)) == ticket == round_files.open_ticket(tmp_path / "one.safetensors")
     assert round_files.locate(made.folder(key))[1] == key
     assert round_files.open_ticket(made.folder(key) / "ticket.safetensors") == ticket
-    for wrong in (made.path, tmp_path):
-        with pytest.raises(ArtifactError, match="neither a ticket file nor"):
+    for wrong in (made.path / "untrained", tmp_path):
+        with pytest.raises(ArtifactError, match="not a run, nor"):
             round_files.open_ticket(wrong)
 
 

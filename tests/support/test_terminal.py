@@ -1,6 +1,7 @@
 import io
 import json
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -21,6 +22,26 @@ def test_progress_is_a_few_plain_lines_without_a_terminal(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "round 0: 10 of 10 updates"
     assert 2 < len(lines) < 8
+
+
+def test_what_takes_long_is_said_and_what_is_quick_is_not(capsys, monkeypatch):
+    monkeypatch.setattr(terminal, "_QUICK", 0.02)
+    screen = terminal.Screen()
+    with screen.working("loading torch"):
+        time.sleep(0.2)
+    with screen.working("reading"):
+        pass
+    time.sleep(0.05)
+    assert capsys.readouterr().err == "loading torch ...\n"
+
+
+def test_a_log_gets_a_line_where_it_was_silent_for_long(capsys, monkeypatch):
+    clock = iter([0.0, 4.0, 11.0, 12.0, 13.0])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock, 13.0))
+    with terminal.Screen().track("test", 100, "examples") as tick:
+        for completed in (10, 20, 100):
+            tick(completed)
+    assert capsys.readouterr().err == "test: 20 of 100 examples\n"
 
 
 def test_a_table_keeps_markup_as_text(capsys):

@@ -16,8 +16,13 @@ LIGHT = [
     "from prunekit.tasks import list_tasks; list_tasks()",
     "import prunekit.experiment.sweep.engines",
     "import prunekit.tasks.testbed.grammar",
-    "from prunekit.cli import main\ntry: main.main(['--help'])\nexcept SystemExit: pass",
+    *(
+        f"from prunekit.cli import main\ntry: main.main({words!r})\nexcept SystemExit: pass"
+        for words in (["--help"], ["prune", "--help"], ["runs", "--help"], ["runs", "list"], ["methods"], ["tasks"])
+    ),
 ]
+# the help of all verbs is shown before settings and their checks are loaded
+AT_ONCE = ("import prunekit.cli.main as main\ntry: main.main(['--help'])\nexcept SystemExit: pass", ("pydantic",))
 TRACKING = "import prunekit.experiment.tracking"
 
 
@@ -28,7 +33,7 @@ def test_what_is_light_loads_nothing_heavy_no_analysis_loads_transformers_and_tr
     for loading in ("prunekit.analysis.model_access", "prunekit.analysis.measure"):  # which are there to load models
         names.remove(loading)
     assert {"prunekit.analysis.spectra", "prunekit.analysis.tables.prompts", "prunekit.analysis.halving"} <= set(names)
-    steps = [(step, HEAVY) for step in LIGHT] + [(f"import {name}", ("transformers",)) for name in names]
+    steps = [AT_ONCE] + [(step, HEAVY) for step in LIGHT] + [(f"import {name}", ("transformers",)) for name in names]
     steps.append((TRACKING, ("tensorboard", "wandb", "torch.utils.tensorboard")))
     code = f"import sys\nfor step, names in {steps!r}:\n    exec(step, {{}})\n"
     code += "    if loaded := set(names) & set(sys.modules): sys.exit(f'{step}: {loaded}')"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from prunekit.experiment.api.source import Source, opened_source
 from prunekit.experiment.progress import progress_of
-from prunekit.experiment.reopen import SPLITS, in_use, opened
-from prunekit.pruning.ticket import Ticket
+from prunekit.experiment.reopen import SPLITS, in_use
 from prunekit.support.errors import ConfigError
 
 
 def evaluate(
-    ticket: Ticket | Path | str,
+    ticket: Source,
     model: Any = None,
     tokenizer: Any = None,
     task: str | None = None,
@@ -25,7 +24,7 @@ def evaluate(
     """Every metric of a ticket on one split of a task, and its mean loss.
 
     Args:
-        ticket: or the path of a ticket file or of a finished round's directory.
+        ticket: or a run, which means its best; or the path of either, such as "RUN" or "RUN@round=2,seed=1".
         model: a loaded model with its `tokenizer`, or a name; None for the one that the ticket was made with.
         task: a name or a task file; None for the one that the ticket was made with.
         split: train, validation or test.
@@ -41,7 +40,7 @@ def evaluate(
     """
     if split not in SPLITS:
         raise ConfigError(f'--split {split}: there are "train", "validation" and "test"')
-    source, progress = opened(ticket), progress_of(quiet)
+    source, progress = opened_source(ticket), progress_of(quiet)
     with in_use(
         source,
         settings,

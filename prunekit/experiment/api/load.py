@@ -6,15 +6,16 @@ from pathlib import Path
 
 from prunekit.experiment.api.run import Run
 from prunekit.experiment.api.ticket import Ticket
+from prunekit.runs.address import only_stage
 from prunekit.runs.paths import SETTINGS
 from prunekit.runs.snapshot import Snapshot
-from prunekit.support.errors import ConfigError
 
 
 def load(path: Path | str, stage: str | None = None) -> Run | Ticket:
-    """A run directory as a Run; a ticket file, or a finished round's directory, as a Ticket.
+    """A run directory as a Run; an address, a ticket file or a finished round's directory as a Ticket.
 
     Args:
+        path: such as "runs/sst2-...", or the address "runs/sst2-...@round=2,seed=1" of a ticket.
         stage: of a run, such as "prune-0123abcd"; None for its one pruning or search, or the dense round where it has
             neither.
 
@@ -25,12 +26,4 @@ def load(path: Path | str, stage: str | None = None) -> Run | Ticket:
     folder = Path(path)
     if not (folder / SETTINGS).is_file():
         return Ticket.load(folder)
-    directory = Snapshot.open(folder)
-    stages = [pruned for pruned in directory.stages() if pruned.is_pruned]
-    if stage is not None:
-        if stage and stage not in directory.stages():
-            raise ConfigError(f"{path}: has no stage {stage}; there are {', '.join(directory.stages())}")
-        return Run(folder, stage)
-    if len(stages) > 1:
-        raise ConfigError(f'{path}: has stages {", ".join(stages)}; choose one, such as load(path, "{stages[0]}")')
-    return Run(folder, stages[0] if stages else "")
+    return Run(folder, only_stage(Snapshot.open(folder), stage))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from prunekit.experiment.api.source import Source, opened_source
 from prunekit.experiment.progress import progress_of
-from prunekit.experiment.reopen import in_use, opened
-from prunekit.pruning.ticket import Ticket
+from prunekit.experiment.reopen import in_use
 from prunekit.tasks import read_rows
 
 
 def predict(
-    ticket: Ticket | Path | str,
+    ticket: Source,
     rows: Any,
     model: Any = None,
     tokenizer: Any = None,
@@ -25,7 +24,7 @@ def predict(
     """The answer to every row: its index, the answer, its place among the choices, its score and its label.
 
     Args:
-        ticket: or the path of a ticket file or of a finished round's directory.
+        ticket: or a run, which means its best; or the path of either, such as "RUN" or "RUN@round=2,seed=1".
         rows: a CSV, TSV, Parquet, JSON or JSONL file, or rows in memory (dicts, a pandas DataFrame, a
             `datasets.Dataset`) with the fields or columns that the task reads.
         model: a loaded model with its `tokenizer`, or a name; None for the one that the ticket was made with.
@@ -38,7 +37,7 @@ def predict(
         ConfigError: with all that differs in one line where it is not allowed.
         DataError: naming the row that cannot be read.
     """
-    source, progress = opened(ticket), progress_of(quiet)
+    source, progress = opened_source(ticket), progress_of(quiet)
     with in_use(
         source,
         settings,

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from prunekit import export
 from prunekit.engine import memory
-from prunekit.experiment import dry_run, tracking
+from prunekit.experiment import cost, dry_run, tracking
 from prunekit.experiment.api.run import Run
+from prunekit.experiment.budget import Budget, choose, chosen_before
 from prunekit.experiment.call import experiment_of, frozen_model
+from prunekit.experiment.dry_run import Verb
+from prunekit.experiment.pace import Pace, measured, members_at_once
 from prunekit.experiment.prepare import Prepared, prepare
-from prunekit.experiment.progress import progress_of
+from prunekit.experiment.progress import Silent, progress_of
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.run import directory_of, run, search
 from prunekit.experiment.settings import Experiment
-from prunekit.runs.paths import DENSE
+from prunekit.models import FrozenModel
+from prunekit.runs.paths import DENSE, SETTINGS
+from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ConfigError, DivergedError
+from prunekit.support.terminal import Screen
 from prunekit.tasks import Task
 
-Verb = Literal["tune", "prune", "search"]
 # that a line lists
 _MOST_LABELS = 8
 
@@ -38,6 +45,7 @@ class TrainingOptions:
         tolerance: how far below dense a ticket may be, in units of the primary metric; also the margin of equivalence.
         track: who else is shown the numbers: "tensorboard", "module:class", or a Tracker.
         quiet: report no progress.
+        minutes: that all may take; rounds, updates and examples that are not set are chosen to fit.
     """
 
     out: Path | str = "runs"
@@ -45,6 +53,11 @@ class TrainingOptions:
     tolerance: float = 0.01
     track: str | tracking.Tracker | None = None
     quiet: bool = False
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise ConfigError(f"--minutes {self.minutes:g}: give a number of minutes above 0")
 
     @property
     def tracker(self) -> tracking.Tracker | None:
@@ -62,7 +75,7 @@ def train(verb: Verb, experiments: Sequence[Experiment], options: TrainingOption
         DataError: in one line, before anything is written.
     """
     progress, tracker = progress_of(options.quiet), options.tracker
-    for prepared in _all_prepared(experiments):
+    for prepared in _all_prepared(verb, experiments, options, progress):
         introduce(prepared, progress)
         yield _trained(verb, prepared, options, progress, tracker)
 
@@ -78,45 +91,83 @@ def train_one(verb: Verb, model: Any, tokenizer: Any, task: Any, settings: dict[
     experiment = experiment_of(model, task, {name: value for name, value in settings.items() if name not in names})
     progress, tracker = progress_of(options.quiet), options.tracker
     with frozen_model(model, tokenizer, experiment) as frozen:
-        prepared = prepare(experiment, frozen)
+        prepared = _prepared(verb, experiment, options, progress, frozen)
         introduce(prepared, progress)
         return _trained(verb, prepared, options, progress, tracker)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What one experiment would train, and at most for how long.
+    """What is left of one experiment, and at most for how long.
 
     Attributes:
-        run: name of its directory.
-        parts: a row for each kind of ticket: title, tokens, pieces, tickets, share, minutes.
+        run: its directory.
+        parts: a row for each kind of ticket: title, tokens, pieces, tickets, left, training, evaluation, scoring,
+            minutes.
+        minutes: all of them at most, where no ticket stops early.
+        least_minutes: all of them where every ticket stops as early as it may.
+        reading_minutes: those of reading texts once, where they are cached.
+        memory_mb: of the whole process, about.
+        source: what the estimate is from.
     """
 
-    run: str
+    run: Path
     parts: pd.DataFrame
     minutes: float
+    least_minutes: float
+    reading_minutes: float
     memory_mb: float
+    source: str
+
+    @property
+    def left(self) -> int:
+        """Tickets that are not finished."""
+        return int(self.parts["left"].sum())
 
     @property
     def facts(self) -> dict[str, Any]:
         """The same by name."""
-        return {
-            "run": self.run,
-            "parts": self.parts.to_dict("records"),
-            "minutes": self.minutes,
-            "memory_mb": self.memory_mb,
-        }
+        return {**vars(self), "run": self.run.name, "parts": self.parts.to_dict("records"), "left": self.left}
 
 
 def forecast(verb: Verb, experiments: Sequence[Experiment], options: TrainingOptions) -> Iterator[Forecast]:
     """What `train` would do with the same arguments; nothing is written."""
     progress = progress_of(options.quiet)
-    for prepared in _all_prepared(experiments):
+    for prepared in _all_prepared(verb, experiments, options, progress):
         introduce(prepared, progress)
-        parts = dry_run.parts(prepared, verb, options.controls)
-        minutes = dry_run.minutes(prepared, parts)
-        rows = [asdict(part) | {"minutes": spent} for part, spent in zip(parts, minutes, strict=True)]
-        yield Forecast(prepared.name, pd.DataFrame(rows), sum(minutes), memory.peak_memory_mb())
+        with progress.working("timing a few updates"):
+            yield _forecast(prepared, verb, options)
+
+
+def _forecast(prepared: Prepared, verb: Verb, options: TrainingOptions) -> Forecast:
+    directory = directory_of(prepared, Path(options.out))
+    parts = dry_run.parts(prepared, verb, options.controls)
+    if (directory / SETTINGS).is_file():
+        parts = dry_run.with_finished(parts, Snapshot(directory), prepared, verb)
+    pace = measured(prepared) if any(part.left for part in parts) else Pace(0.0, 0.0)
+    workload = cost.Workload.of(prepared)
+    spent = cost.costs(parts, workload, pace)
+    rows = [
+        {"title": part.title, "tokens": part.tokens, "pieces": part.pieces, "tickets": part.tickets, "left": part.left}
+        | {**asdict(each), "minutes": each.minutes}
+        for part, each in zip(parts, spent, strict=True)
+    ]
+    reading = pace.reading / 60
+    return Forecast(
+        run=directory,
+        parts=pd.DataFrame(rows),
+        minutes=reading + sum(each.minutes for each in spent),
+        least_minutes=reading + sum(each.minutes for each in cost.costs(parts, workload.least(), pace)),
+        reading_minutes=reading,
+        memory_mb=_memory_mb(prepared),
+        source=f"updates of {pace.rows} rows at once, timed now on {prepared.experiment.machine.threads} thread(s)",
+    )
+
+
+def _memory_mb(prepared: Prepared) -> float:
+    """What the process holds, and what a cohort's update keeps besides."""
+    update = max(prepared.counts.values(), default=0) * members_at_once(prepared)
+    return memory.peak_memory_mb() + update / 2**20
 
 
 def check_ended(runs: Sequence[Run]) -> None:
@@ -189,14 +240,43 @@ def _trained(
     return Run(directory.path, stage, options.tolerance)
 
 
-def _all_prepared(experiments: Sequence[Experiment]) -> list[Prepared]:
+def _all_prepared(
+    verb: Verb, experiments: Sequence[Experiment], options: TrainingOptions, progress: Silent | Screen
+) -> list[Prepared]:
     """All tasks at once, on one model: what is wrong with the last is said before the first is trained."""
     prepared: list[Prepared] = []
+    share = replace(options, minutes=options.minutes and options.minutes / len(experiments))
     for experiment in experiments:
-        latest = prepare(experiment, prepared[0].model if prepared else None)
+        latest = _prepared(verb, experiment, share, progress, prepared[0].model if prepared else None)
         if any(experiment.task.name == earlier.experiment.task.name for earlier in prepared):
             raise ConfigError(
                 f"--task names {latest.task.name} twice; a task's seeds would count as units of themselves"
             )
         prepared.append(latest)
     return prepared
+
+
+def _prepared(
+    verb: Verb,
+    experiment: Experiment,
+    options: TrainingOptions,
+    progress: Silent | Screen,
+    model: FrozenModel | None = None,
+) -> Prepared:
+    """An experiment, cut to fit into its minutes where there is such a budget."""
+    if options.minutes is None:
+        return prepare(experiment, model, working=progress.working)
+    started, budget = time.monotonic(), Budget(verb, options.controls, options.minutes)
+    choice = chosen_before(budget, experiment, Path(options.out))
+    if choice is not None:
+        progress.say(f"--minutes {options.minutes:g}: as this command chose when it was first called")
+    else:
+        full = prepare(experiment, model, working=progress.working)
+        model = full.model
+        with progress.working("timing a few updates"):
+            pace = measured(full)
+        choice = choose(budget, full, experiment, pace, options.minutes - (time.monotonic() - started) / 60)
+        rounds = full.experiment.pruning.rounds
+        progress.say(f"--minutes {options.minutes:g}: {choice.sentence(cost.Workload.of(full), rounds)}")
+    prepared = prepare(choice.on(experiment), model, working=progress.working)
+    return replace(prepared, budget=choice.facts(budget.request(experiment)))

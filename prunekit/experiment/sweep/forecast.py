@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from prunekit.experiment import dry_run
+from prunekit.experiment import cost, dry_run, pace
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
 from prunekit.experiment.sweep.grid import Grid
@@ -50,11 +50,11 @@ class SweepForecast:
 def forecast_sweep(grid: Grid, options: SweepOptions, progress: Progress) -> SweepForecast:
     """Every experiment of a grid with its run directory and minutes at most; what several share is loaded once."""
     with begun(grid, options, progress) as start:
-        pace = _Pace({})
+        paces = _Paces({})
         rows: dict[Experiment, dict[str, Any]] = {}
         for experiment in sorted(grid.experiments, key=_loads):
             outcome = start.finished.get(experiment)
-            rows[experiment] = _new(grid, experiment, options, pace) if outcome is None else _finished(outcome)
+            rows[experiment] = _new(grid, experiment, options, paces) if outcome is None else _finished(outcome)
         table = pd.DataFrame(
             [{"experiment": grid.label(experiment), **rows[experiment]} for experiment in grid.experiments]
         )
@@ -64,34 +64,35 @@ def forecast_sweep(grid: Grid, options: SweepOptions, progress: Progress) -> Swe
 
 
 @dataclass(frozen=True)
-class _Pace:
-    """Seconds of updates and evaluations, timed once for all experiments that take as long."""
+class _Paces:
+    """The pace of experiments, measured once for all that take as long."""
 
-    seconds: dict[str, tuple[float, float]]
+    by_key: dict[str, pace.Pace]
 
-    def of(self, prepared: Any) -> tuple[float, float]:
+    def of(self, prepared: Any) -> pace.Pace:
         alike = dry_run.timing_key(prepared)
-        if alike not in self.seconds:
-            self.seconds[alike] = dry_run.timed(prepared)
-        return self.seconds[alike]
+        if alike not in self.by_key:
+            self.by_key[alike] = pace.measured(prepared)
+        return self.by_key[alike]
 
 
 def _finished(outcome: Outcome) -> dict[str, Any]:
     return {"run": outcome.run, "state": "finished", "tickets": 0, "minutes at most": 0.0}
 
 
-def _new(grid: Grid, experiment: Experiment, options: SweepOptions, pace: _Pace) -> dict[str, Any]:
+def _new(grid: Grid, experiment: Experiment, options: SweepOptions, paces: _Paces) -> dict[str, Any]:
     prepared = ready(experiment)
     parts = dry_run.parts(prepared, grid.options.verb, grid.options.controls)
     if options.store:
         begun_before = bool(Store(options.store).names(prepared.name))
     else:
         begun_before = (options.out / prepared.name).exists()
+    spent = cost.costs(parts, cost.Workload.of(prepared), paces.of(prepared))
     return {
         "run": prepared.name,
         "state": "begun" if begun_before else "new",
         "tickets": sum(part.tickets for part in parts),
-        "minutes at most": sum(dry_run.minutes(prepared, parts, pace.of(prepared))),
+        "minutes at most": sum(part.minutes for part in spent),
     }
 
 

@@ -63,9 +63,9 @@ class TrainingCount:
 
     @contextmanager
     def track(self, title: str, total: int, unit: str = "updates") -> Iterator[Callable[[int], None]]:
-        """One training."""
+        """One training, where updates are made."""
         yield lambda steps: None
-        self.trained += 1
+        self.trained += unit == "updates"
 
 
 def _outcome(job: Job, task: Task, worker: str) -> Outcome:

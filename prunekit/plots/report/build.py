@@ -52,9 +52,9 @@ def write(
 
 def build(paths: Sequence[Path], tolerance: float, *, with_model: bool = False) -> Page:
     """The page of some runs. Every file of theirs is read once, and checked before anything is made of it."""
-    from prunekit.plots.run_choice import opened
+    from prunekit.plots.run_choice import opened, whole_runs
 
-    runs = opened(paths)
+    runs = opened(whole_runs(paths))
     missing = [_missing_of_sound(run) for run in runs]
     again = shlex.join(["prunekit", "report", *map(str, paths)])
     sections = []

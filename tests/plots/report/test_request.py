@@ -5,7 +5,7 @@ import pytest
 import tiny
 from typer.main import get_command
 
-from prunekit.cli.app import app
+from prunekit.cli.app import build_app
 from prunekit.experiment import run as experiment
 from prunekit.experiment import settings_io
 from prunekit.experiment.prepare import prepare
@@ -33,8 +33,8 @@ def parsed(command):
     """The verb of a command line, and the experiment that its flags ask for."""
     program, verb, *rest = shlex.split(command)
     assert program == "prunekit"
-    known = get_command(app).commands[verb].make_context(verb, rest).params
-    own = {"experiment", "out", "controls", "tolerance", "dry_run", "json"}
+    known = get_command(build_app()).commands[verb].make_context(verb, rest).params
+    own = {"experiment", "out", "controls", "tolerance", "minutes", "dry_run", "json"}
     settings = {name: value for name, value in known.items() if name not in own and value is not None}
     return verb, settings_io.experiment(None, settings), known
 

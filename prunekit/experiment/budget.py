@@ -1,0 +1,180 @@
+"""`--minutes`: rounds, updates and examples that fit into a budget, from the estimate of `--dry-run`.
+
+What the user has set stays. Of the rest gives way, in this order: examples (halved, down to `LEAST_EXAMPLES`), updates
+a round (down to `FEW_STEPS`), rounds (down to 1), updates again (down to `LEAST_STEPS`). Less is refused. The choice is
+written to the run and found there by the next call: nothing is planned twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from prunekit.experiment import cost, dry_run
+from prunekit.experiment.cost import Workload
+from prunekit.experiment.dry_run import Verb
+from prunekit.experiment.pace import Pace
+from prunekit.experiment.prepare import Prepared, auto_every, auto_steps
+from prunekit.experiment.settings import Experiment
+from prunekit.runs.paths import SETTINGS
+from prunekit.runs.run import Run
+from prunekit.support.digest import identity
+from prunekit.support.errors import ConfigError, PrunekitError
+
+#: Examples of each split below which it is not halved.
+LEAST_EXAMPLES = {"train": 256, "validation": 128, "test": 256}
+#: Updates a round below which rounds give way, and below which nothing is trained.
+FEW_STEPS, LEAST_STEPS = 60, 30
+# of the budget, what is planned with: files are written, and machines disturbed
+_USED = 0.85
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How a verb is called that must be finished in time.
+
+    Attributes:
+        verb: which.
+        controls: whether they are trained too.
+        minutes: that it may take.
+    """
+
+    verb: Verb
+    controls: bool
+    minutes: float
+
+    def request(self, asked: Experiment) -> str:
+        """A digest of what is asked for, by which the run that was planned for it is found again."""
+        settings = asked.model_dump(mode="json", exclude={"machine"})
+        return identity({"settings": settings, "verb": self.verb, "controls": self.controls, "minutes": self.minutes})
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What fits into a budget.
+
+    Attributes:
+        steps: updates a round.
+        rounds: prunings.
+        examples: of the splits that gave way, by name.
+        minutes: that it takes at most, by estimate.
+    """
+
+    steps: int
+    rounds: int
+    examples: Mapping[str, int]
+    minutes: float
+
+    def on(self, asked: Experiment) -> Experiment:
+        """The experiment that was asked for, with the choice in the place of what was left open."""
+        sections: dict[str, dict[str, Any]] = {
+            "training": {"train_steps": self.steps},
+            "pruning": {"rounds": self.rounds},
+            "task": {f"{name}_examples": count for name, count in self.examples.items()},
+        }
+        changed = {name: getattr(asked, name).model_copy(update=update) for name, update in sections.items()}
+        return asked.model_copy(update=changed)
+
+    def sentence(self, full: Workload, rounds: int) -> str:
+        """What gave way, and what it takes.
+
+        Args:
+            full: what would be done without a budget, in so many `rounds`.
+        """
+        shorter = [f"{getattr(full, name)} {name} examples to {count}" for name, count in self.examples.items()]
+        shorter += [f"{full.steps} updates a round to {self.steps}"] if self.steps < full.steps else []
+        shorter += [f"{rounds} rounds to {self.rounds}"] if self.rounds < rounds else []
+        return f"at most {self.minutes:.1f} minutes by estimate; {', '.join(shorter) or 'nothing'} gave way"
+
+    def facts(self, request: str) -> dict[str, Any]:
+        """What the run keeps of it."""
+        return {"request": request, "steps": self.steps, "rounds": self.rounds, "examples": dict(self.examples)}
+
+
+def chosen_before(budget: Budget, asked: Experiment, out: Path) -> Choice | None:
+    """What an earlier call of the same command chose, from the run that it began."""
+    request = budget.request(asked)
+    for path in [out / SETTINGS, *sorted(out.glob(f"*/{SETTINGS}"))]:
+        try:
+            facts = Run(path.parent).settings().get("budget", {})
+        except PrunekitError:  # no run, or damage that is another run's to report
+            continue
+        if facts.get("request") == request:
+            return Choice(facts["steps"], facts["rounds"], facts["examples"], budget.minutes)
+    return None
+
+
+def choose(budget: Budget, prepared: Prepared, asked: Experiment, pace: Pace, left: float) -> Choice:
+    """The first candidate that fits.
+
+    Args:
+        prepared: the experiment with nothing given up.
+        asked: as the user asked for it: what is set there stays.
+        left: minutes of the budget that are not spent yet.
+
+    Raises:
+        ConfigError: where even the least takes longer, saying how long.
+    """
+    needed = 0.0
+    for workload, rounds, least in _candidates(prepared, asked):
+        parts = dry_run.parts(_with_rounds(prepared, rounds), budget.verb, budget.controls)
+        every = None if asked.training.evaluate_every == "auto" else prepared.plan.evaluate_every
+        cuts = [_cut(workload, steps, every) for steps in range(workload.steps + 1)]
+        reading = pace.reading * sum(_sizes(workload)) / sum(map(len, prepared.rows)) / 60
+        minutes = [reading + sum(spent.minutes for spent in cost.costs(parts, cut, pace)) for cut in cuts]
+        steps = max((steps for steps, spent in enumerate(minutes) if spent <= left * _USED), default=0)
+        if steps >= least:
+            return Choice(steps, rounds, _shortened(prepared, workload), minutes[steps])
+        needed = minutes[least] / _USED + budget.minutes - left
+    raise ConfigError(
+        f"--minutes {budget.minutes:.3g}: the least takes {needed:.1f} minutes; give more, fewer --seeds, a smaller "
+        "--prompt-tokens, or leave open what you set of --rounds, --train-steps and the numbers of examples"
+    )
+
+
+def _candidates(prepared: Prepared, asked: Experiment) -> Iterator[tuple[Workload, int, int]]:
+    """How much is done at most, in how many rounds, and the fewest updates that will do: the best first."""
+    rounds, is_fixed = prepared.experiment.pruning.rounds, asked.training.train_steps != "auto"
+    workloads = list(_smaller(Workload.of(prepared), prepared, asked))
+    for workload in workloads:
+        yield workload, rounds, workload.steps
+    workload = workloads[-1]
+    few, least = (workload.steps if is_fixed else min(workload.steps, steps) for steps in (FEW_STEPS, LEAST_STEPS))
+    lowest = rounds if "rounds" in asked.pruning.model_fields_set else min(1, rounds)
+    for number in range(rounds, lowest - 1, -1):
+        yield workload, number, few
+    yield workload, lowest, least
+
+
+def _smaller(workload: Workload, prepared: Prepared, asked: Experiment) -> Iterator[Workload]:
+    """The workload with ever fewer examples, and updates as they are by default for so many."""
+    yield workload
+    open_splits = {name for name in LEAST_EXAMPLES if getattr(asked.task, f"{name}_examples") is None}
+    while larger := [name for name in open_splits if getattr(workload, name) > LEAST_EXAMPLES[name]]:
+        halved = {name: max(LEAST_EXAMPLES[name], getattr(workload, name) // 2) for name in larger}
+        workload = replace(workload, **halved)
+        if asked.training.train_steps == "auto":
+            workload = replace(workload, steps=auto_steps(workload.train, prepared.plan.batch_size))
+        yield workload
+
+
+def _cut(workload: Workload, steps: int, every: int | None) -> Workload:
+    """The workload with so many updates, evaluated as often as is set, or by default."""
+    return replace(workload, steps=steps, every=every or auto_every(steps))
+
+
+def _sizes(workload: Workload) -> list[int]:
+    return [getattr(workload, name) for name in LEAST_EXAMPLES]
+
+
+def _with_rounds(prepared: Prepared, rounds: int) -> Prepared:
+    pruning = prepared.experiment.pruning.model_copy(update={"rounds": rounds})
+    return replace(prepared, experiment=prepared.experiment.model_copy(update={"pruning": pruning}))
+
+
+def _shortened(prepared: Prepared, workload: Workload) -> dict[str, int]:
+    """The splits that are smaller than they would be."""
+    full = Workload.of(prepared)
+    return {name: getattr(workload, name) for name in LEAST_EXAMPLES if getattr(workload, name) < getattr(full, name)}

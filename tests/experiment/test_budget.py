@@ -1,0 +1,100 @@
+"""`--minutes`: what gives way, in which order, and that the next call chooses nothing anew."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+
+from prunekit.experiment.api import train as api
+from prunekit.experiment.budget import Budget, choose
+from prunekit.experiment.pace import Pace
+from prunekit.experiment.prepare import prepare
+from prunekit.runs.snapshot import Snapshot
+from prunekit.support.errors import ConfigError
+
+OPEN = dict(train_steps=None, evaluate_every=None, rounds=None, batch_size=16)
+#: A second an update whatever its prompt, and nothing else.
+PACE = Pace(update=1.0, evaluation=0.0, text_tokens=1e12)
+
+
+def large(asked):
+    """2,000 + 600 + 600 rows, and the 600 updates that are the most by default."""
+    prepared = prepare(asked)
+    train, validation, test = (list(rows) for rows in prepared.rows)
+    data = replace(prepared.training_data, train=(train * 100)[:2000], validation=validation * 50)
+    steps = {} if asked.training.train_steps != "auto" else {"train_steps": 600, "evaluate_every": 60}
+    return replace(prepared, training_data=data, test=test * 50, plan=replace(prepared.plan, **steps))
+
+
+def chosen(folder, updates, **more):
+    """What is chosen where so many updates fit, of all rounds together."""
+    asked = tiny.experiment("gpt2", folder, **OPEN | more)
+    left = (updates + 0.5) / 60 / 0.85  # 15 % of a budget are kept back
+    choice = choose(Budget("prune", controls=False, minutes=left), large(asked), asked, PACE, left)
+    return choice.steps, choice.rounds, tuple(choice.examples.values())
+
+
+LEAST = (256, 128, 256)
+
+
+@pytest.mark.parametrize(
+    ("updates", "choice"),
+    [
+        (2400, (600, 3, ())),  # a dense round and three prunings
+        (2399, (320, 3, (500, 150, 256))),  # ten epochs of half, and of a quarter: 600 are the most, so half is no help
+        (1279, (160, 3, LEAST)),
+        (639, (159, 3, LEAST)),
+        (240, (60, 3, LEAST)),
+        (239, (79, 2, LEAST)),
+        (120, (60, 1, LEAST)),
+        (119, (59, 1, LEAST)),
+        (60, (30, 1, LEAST)),
+    ],
+)
+def test_examples_give_way_first_then_updates_then_rounds(updates, choice, folder):
+    assert chosen(folder, updates) == choice
+
+
+@pytest.mark.parametrize(
+    ("updates", "more", "choice"),
+    [
+        (239, {"rounds": 3}, (59, 3, LEAST)),
+        (239, {"train_steps": 60}, (60, 2, LEAST)),
+        (639, {"train_examples": 20, "test_examples": 12}, (159, 3, (128,))),
+    ],
+)
+def test_what_is_set_stays(updates, more, choice, folder):
+    assert chosen(folder, updates, **more) == choice
+
+
+def test_less_than_the_least_is_refused_with_what_it_takes(folder):
+    with pytest.raises(ConfigError, match=r"--minutes 1\.17: the least takes 1\.2 minutes; give more, fewer --seeds"):
+        chosen(folder, 59)
+
+
+def test_a_run_keeps_to_what_was_chosen_for_it(folder, tmp_path, monkeypatch, capsys):
+    """76 updates in one pruning, of the 100 in three that are the default; the second call times nothing."""
+    monkeypatch.setattr(api, "measured", lambda prepared: PACE)
+    call = ["prune", *tiny.arguments("gpt2", folder, **OPEN), f"--out={tmp_path}", "--minutes=3.03"]
+    assert tiny.call(*call, "--dry-run") == 0
+    assert list(tmp_path.iterdir()) == []
+    assert tiny.call(*call) == 0
+    said = capsys.readouterr().err
+    assert "100 updates a round to 7" in said
+    assert "3 rounds to 1 gave way" in said
+    (path,) = tmp_path.iterdir()
+    settings = Snapshot(path).settings()
+    assert settings["training"]["train_steps"] == settings["budget"]["steps"] < 100
+    assert settings["budget"]["rounds"] == 1
+    monkeypatch.setattr(api, "measured", lambda prepared: pytest.fail("planned again"))
+    assert tiny.call(*call) == 0
+    said = capsys.readouterr().err
+    assert "as this command chose when it was first called" in said
+    assert "3 finished ticket(s) were there already" in said
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf"])
+def test_a_budget_is_a_number_of_minutes(minutes, folder, tmp_path, capsys):
+    assert tiny.call("prune", *tiny.arguments("gpt2", folder), f"--out={tmp_path}", f"--minutes={minutes}") == 2
+    assert "give a number of minutes above 0" in capsys.readouterr().err
