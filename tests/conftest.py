@@ -12,6 +12,10 @@ import pytest
 import torch
 from forks import FOLDER, Forks
 from guard import sitecustomize as guard
+from hypothesis import settings
+
+settings.register_profile("gate", max_examples=30)
+settings.load_profile(os.environ.get("PRUNEKIT_EXAMPLES", "gate"))  # `default` at night, which tries more
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -77,6 +81,16 @@ def shared() -> Path:
 def folder(tmp_path_factory) -> Path:
     """Where a file's tests share a tiny model and its data."""
     return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Three figures instead of all, where a test looks at none of them."""
+    from prunekit.plots import catalog, controls, density_curve, functional_rank
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog, "FIGURES", (density_curve.FIGURE, controls.FIGURE, functional_rank.FIGURE))
+        yield
 
 
 @pytest.fixture(scope="session")
