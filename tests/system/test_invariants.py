@@ -7,6 +7,7 @@ import naive
 import pytest
 import tiny
 import torch
+from naive import close
 
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
@@ -26,13 +27,6 @@ HOLES = tiny.masked([True, False, True, True, False], drop=[(0, 1), (3, 0), (3, 
 def prompts(*tickets):
     with torch.no_grad():
         return prompt_batch([Member(ticket) for ticket in tickets])
-
-
-def close(found, wanted, bar=1e-5):
-    """Equal to `bar` of the largest entry."""
-    finite = wanted.isfinite()
-    assert torch.equal(found.isfinite(), finite)
-    assert float((found[finite] - wanted[finite]).abs().max()) <= bar * float(wanted[finite].abs().max())
 
 
 def digests(bone):
