@@ -203,7 +203,7 @@ def test_members_of_a_cohort_get_the_gradients_they_would_get_alone(kind, ragged
 def test_members_of_a_cohort_train_as_they_would_alone(kind, ragged):
     bone = tiny.frozen(kind, dtype=torch.float64)
     cohort = trio(bone, torch.float64, ragged)
-    data, plan = tiny.training_data(bone, 12, tokens=5), tiny.plan(evaluate_every=20 if ragged else 10)
+    data, plan = tiny.training_data(bone, 8, tokens=5), tiny.plan(evaluate_every=20 if ragged else 10)
     together = train(cohort, bone, data, plan)
     for ticket, made in zip(cohort, together, strict=True):
         (alone,) = train([ticket], bone, data, plan)
