@@ -116,3 +116,11 @@ def padded(rows: list[torch.Tensor], side: str) -> dict[str, torch.Tensor]:
     ids = torch.nn.utils.rnn.pad_sequence(rows, **pad)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], **pad)
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def written(folder, files):
+    """A folder of so many files, name -> bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder

@@ -12,6 +12,10 @@ import pytest
 import torch
 from forks import FOLDER, Forks
 from guard import sitecustomize as guard
+from hypothesis import settings
+
+settings.register_profile("gate", max_examples=30)
+settings.load_profile(os.environ.get("PRUNEKIT_EXAMPLES", "gate"))  # `default` at night, which tries more
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -85,6 +89,16 @@ def dense_wins(monkeypatch):
     from prunekit.runs.baselines import BaseLines
 
     monkeypatch.setattr(BaseLines, "nothing_to_prune", None)
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Three figures instead of all, where a test looks at none of them."""
+    from prunekit.plots import catalog, controls, density_curve, functional_rank
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog, "FIGURES", (density_curve.FIGURE, controls.FIGURE, functional_rank.FIGURE))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 from filelock import FileLock
+from forks import Forks
 
 ROOT = Path(__file__).parents[1]
 MAKING = ROOT / "docs" / "making"
@@ -28,9 +28,10 @@ def built(tmp_path_factory) -> Path:
 
 
 def build(folder: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    words = ["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    with Forks() as forks:  # which have imported what the reference is read with
+        done = forks.run(words, folder.with_name("built"), program="python", cwd=str(ROOT))
+    assert done.code == 0, done.said
 
 
 class Page(HTMLParser):

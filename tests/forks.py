@@ -13,11 +13,13 @@ import multiprocessing
 import os
 import pkgutil
 import resource
+import runpy
 import signal
 import socket
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,9 +28,11 @@ from filelock import FileLock
 FOLDER = "PRUNEKIT_FORKS"  # names the suite's folder for the socket and the command
 COMMAND = """#!{python} -ISB
 import json, os, socket, sys, tempfile
+program = os.path.basename(sys.argv[0])
 with socket.socket(socket.AF_UNIX) as line, tempfile.TemporaryDirectory() as out:
     line.connect({address!r})
-    how = {{"arguments": sys.argv[1:], "out": out + "/run", "cwd": os.getcwd(), "environment": dict(os.environ)}}
+    how = {{"program": program, "arguments": sys.argv[1:], "out": out + "/run"}}
+    how |= {{"cwd": os.getcwd(), "environment": dict(os.environ)}}
     line.sendall(json.dumps(how).encode() + b"\\n")
     answer = json.loads(line.makefile().readline())
 sys.stderr.write(answer["said"])
@@ -40,7 +44,7 @@ sys.exit(answer["code"])
 class Forks:
     """Runs the command line as often as asked, and ends it as asked.
 
-    commands: a folder with a `prunekit` that is run in this way too.
+    commands: a folder with a `prunekit` and a `python` that are run in this way too.
     """
 
     def __init__(self, commands: Path | None = None, **environment: str) -> None:
@@ -73,7 +77,7 @@ class Forks:
         how: after and signal: the signal that is sent after so many seconds.  point and number: where it kills itself,
         the n-th time.  refuse and errno: the number of the operation that fails, and with what.  points: a file for the
         names of all points.  limit: bytes that a file may have at most.  code: Python to run instead of `prunekit`.
-        cwd and environment: those of the run.
+        program: `python`, where the arguments are its own.  cwd and environment: those of the run.
         Returns code (negative: the signal), said (standard error), wrote (standard output) and seconds.
         """
         return self.ask(arguments=[str(word) for word in arguments], out=str(out), **how)
@@ -126,9 +130,10 @@ def begin(address: Path, changes: dict[str, str]) -> None:
     places = [str(here.parents[1]), str(here.parent), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": ":".join(filter(None, places)), "OMP_NUM_THREADS": "1"} | changes
     environment.pop("PYTEST_CURRENT_TEST", None)
-    command = address.with_name("prunekit")
-    command.write_text(COMMAND.format(python=sys.executable, address=str(address)))
-    command.chmod(0o755)
+    for program in ("prunekit", "python"):
+        command = address.with_name(program)
+        command.write_text(COMMAND.format(python=sys.executable, address=str(address)))
+        command.chmod(0o755)
     subprocess.run([sys.executable, str(here), str(address)], env=environment, check=True)
 
 
@@ -230,6 +235,9 @@ def run(request: dict, out: Path) -> None:
             sys.argv = ["-c", *request["arguments"]]
             exec(request["code"], {"__name__": "__main__"})
             code = 0
+        elif request.get("program") == "python":
+            python(request["arguments"])
+            code = 0
         else:
             from prunekit.cli import main
 
@@ -238,10 +246,29 @@ def run(request: dict, out: Path) -> None:
         code = ended.code if isinstance(ended.code, int) else 1
     except KeyboardInterrupt:
         code = 130
+    except Exception:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def python(words: list[str]) -> None:
+    """What `python` does with words in its folder, which may hold another prunekit: that is imported anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "prunekit"]:
+        del sys.modules[name]
+    sys.path.insert(0, str(Path.cwd()))
+    match words:
+        case ["-c", code, *rest]:
+            sys.argv = ["-c", *rest]
+            exec(code, {"__name__": "__main__"})
+        case ["-m", module, *rest]:
+            sys.argv = [module, *rest]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case [script, *rest]:
+            sys.argv = [script, *rest]
+            runpy.run_path(script, run_name="__main__")
 
 
 def watch_disk(request: dict, out: Path) -> None:

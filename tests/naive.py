@@ -120,3 +120,10 @@ def _state(bone, prompt, ids, there) -> Tensor:
     hiding = _hiding(there, 1, len(ids) - 1)
     embeds = torch.cat([embedded[:1], prompt, embedded[1:]])[None]
     return bone.model(inputs_embeds=embeds, **hiding).last_hidden_state[0, 0]
+
+
+def close(found: Tensor, wanted: Tensor, bar: float = 1e-5) -> None:
+    """Equal to `bar` of the largest entry."""
+    finite = wanted.isfinite()
+    assert torch.equal(found.isfinite(), finite)
+    assert float((found[finite] - wanted[finite]).abs().max()) <= bar * float(wanted[finite].abs().max())

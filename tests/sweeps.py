@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import tiny
@@ -65,6 +66,15 @@ def serial(found, out, store=""):
     os.chdir(here)
     memory.share_memory(1)
     return done
+
+
+def holders(out):
+    """The processes that hold a run; one that was killed leaves its name behind."""
+    processes = []
+    for holder in out.glob("*/.holder"):
+        with suppress(OSError, ValueError, IndexError):  # it may be gone by now
+            processes.append(int(holder.read_text().split()[1]))
+    return processes
 
 
 def children(pid):

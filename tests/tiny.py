@@ -164,6 +164,11 @@ def masked(tokens: list[bool], pieces: int = 4, drop: list[tuple[int, int]] = ()
     return Mask(token, piece)
 
 
+def rows_of(mask: Mask) -> list[str]:
+    """Kept pieces by token, such as "110"."""
+    return ["".join(str(int(flag)) for flag in row) for row in mask.piece.tolist()]
+
+
 def training_data(bone: FrozenModel, count: int = 16, tokens: int = 4) -> TrainingData:
     some = examples(count)
     rows = encoded(bone, some, tokens)

@@ -4,7 +4,6 @@ import re
 import shutil
 import tomllib
 from dataclasses import replace
-from functools import cache
 
 import pandas as pd
 import pytest
@@ -25,10 +24,26 @@ every_study = pytest.mark.parametrize("name", STUDIES)
 DONE = [name for name, study in STUDIES.items() if (study.folder / RESULTS / f"{UNITS}.csv").exists()]
 
 
-@cache
-def measured(name):
+@pytest.fixture(scope="module")
+def effects_once():
+    """`effects`, computed once for each table, whichever page shows them."""
+    kept = {}
+
+    def once(questions, units):
+        key = (tuple(questions), units.to_csv())
+        if key not in kept:
+            kept[key] = effects(questions, units)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "effects", once)
+        yield once
+
+
+@pytest.fixture
+def measured(effects_once):
     """The effects of a study's questions, from its committed tables."""
-    return effects(STUDIES[name].questions, STUDIES[name].tables()[UNITS])
+    return lambda study: effects_once(study.questions, study.tables()[UNITS])
 
 
 @every_study
@@ -58,15 +73,16 @@ def test_its_questions_have_names_of_their_own_and_its_plan_says_what_counts(nam
 
 
 @pytest.mark.parametrize("name", DONE)
-def test_its_page_and_picture_are_what_its_tables_give(name):
+def test_its_page_and_picture_are_what_its_tables_give(name, measured):
     study = STUDIES[name]
     assert (study.folder / PAGE).read_text() == pages.page(study)
-    assert (study.folder / PICTURE).read_bytes() == picture.render(measured(name), salt=study.name)
+    assert (study.folder / PICTURE).read_bytes() == picture.render(measured(study), salt=study.name)
 
 
 @pytest.mark.parametrize("name", DONE)
-def test_no_verdict_rests_on_few_units_or_little_power(name):
-    study, found = STUDIES[name], measured(name)
+def test_no_verdict_rests_on_few_units_or_little_power(name, measured):
+    study = STUDIES[name]
+    found = measured(study)
     decided = found[~found["verdict"].isin(["inconclusive", "no verdict"])]
     assert (decided["units"] >= FEWEST_UNITS).all()
     assert (decided["margin"][decided["measure"] == ACCURACY] <= POINT).all()
@@ -75,7 +91,7 @@ def test_no_verdict_rests_on_few_units_or_little_power(name):
     assert (power[["difference", "equivalence"]] >= planning.ENOUGH).all().all()
 
 
-def test_the_front_page_is_what_the_tables_give():
+def test_the_front_page_is_what_the_tables_give(measured):
     assert (catalog.HERE / PAGE).read_text() == pages.front(catalog.STUDIES)
 
 

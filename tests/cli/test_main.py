@@ -209,27 +209,21 @@ def test_a_folder_without_data(prune, tmp_path):
     assert "no such file or folder" in prune(data=tmp_path / "empty")
 
 
-def test_an_empty_split(prune, folder, tmp_path):
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("", ["train.jsonl"]),
+        ('{"sentence": "w1", "label": "ugly"}\n', ["train.jsonl:1", "'ugly'"]),
+        ('{"sentense": "w1", "label": "good"}\n', ["sentense"]),
+    ],
+    ids=["an empty split", "an unknown label", "a field that is not there"],
+)
+def test_data_that_does_not_go_with_its_task(rows, words, prune, tmp_path):
     data = tmp_path / "data"
     tiny.save_task(data)
-    (data / "train.jsonl").write_text("")
-    assert "train.jsonl" in prune(data=data)
-
-
-def test_a_label_that_the_task_does_not_know(prune, tmp_path):
-    data = tmp_path / "data"
-    tiny.save_task(data)
-    (data / "train.jsonl").write_text('{"sentence": "w1", "label": "ugly"}\n')
+    (data / "train.jsonl").write_text(rows)
     line = prune(data=data)
-    assert "train.jsonl:1" in line
-    assert "'ugly'" in line
-
-
-def test_a_field_that_the_data_lacks(prune, tmp_path):
-    data = tmp_path / "data"
-    tiny.save_task(data)
-    (data / "train.jsonl").write_text('{"sentense": "w1", "label": "good"}\n')
-    assert "sentense" in prune(data=data)
+    assert all(word in line for word in words)
 
 
 def test_a_misspelt_key_of_a_settings_file(folder, tmp_path, capsys):

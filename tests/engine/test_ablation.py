@@ -249,6 +249,8 @@ class Game:
 
     def __init__(self, dividends):
         self.dividends = {frozenset(tokens): paid for tokens, paid in dividends.items()}
+        self.owners = torch.tensor([[token in tokens for token in range(TEN)] for tokens in dividends])
+        self.paid = torch.tensor(list(self.dividends.values()))
         self.seen = []
 
     def layout(self, example, every_choice):
@@ -261,8 +263,9 @@ class Game:
         assert prompts.placed.all()
         there = [frozenset(row[row >= 0].tolist()) for row in prompts.source]
         self.seen.append(there)
-        worth = [sum(paid for tokens, paid in self.dividends.items() if tokens <= one) for one in there]
-        losses = -torch.tensor(worth, dtype=torch.float32)[:, None].expand(-1, batch.size)
+        present = torch.tensor([[token in tokens for token in range(TEN)] for tokens in there])
+        complete = (present[:, None] | ~self.owners).all(dim=2)  # [S, dividends]
+        losses = -torch.where(complete, self.paid, 0.0).sum(dim=1)[:, None].expand(-1, batch.size)
         return Predictions(losses, torch.zeros(*losses.shape, 2))
 
     def values(self, tokens):

@@ -92,7 +92,7 @@ def test_a_run_is_loaded_at_its_one_pruning_and_a_round_as_a_ticket(run, tmp_pat
         pk.load(tmp_path)
 
 
-def test_a_report_is_returned_and_written_where_it_is_wanted(run, tmp_path, silent):
+def test_a_report_is_returned_and_written_where_it_is_wanted(few, run, tmp_path, silent):
     page = pk.report(run)
     assert silent()
     assert page.startswith("<!DOCTYPE html>")

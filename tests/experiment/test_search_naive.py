@@ -5,6 +5,7 @@ are given to both sides; training, scores, counts, ranking, masks and the choice
 """
 
 import math
+from functools import cache
 from types import SimpleNamespace
 
 import naive
@@ -60,14 +61,16 @@ def prompt_of(values, kept):
     return SimpleNamespace(state={"values": values}, head=None, mask=mask, dropped_as="remove")
 
 
-def accuracy(bone, values, kept, examples):
-    right = 0
+def judged(bone, values, kept, examples):
+    """Accuracy, and minus the mean loss: the larger is the better, in this order."""
+    right = loss = 0
     with torch.no_grad():
         vectors, _ = naive.slots(prompt_of(values, kept))
         for example in examples:
             total, _ = naive.choice_scores("t5", bone, vectors, example)
             right += int(total.argmax()) == example.gold
-    return right / len(examples)
+            loss += float(naive.loss("t5", bone, vectors, example))
+    return right / len(examples), -loss / len(examples)
 
 
 def trained(prepared, start, kept, number):
@@ -75,7 +78,7 @@ def trained(prepared, start, kept, number):
     bone, data = prepared.model, prepared.training_data
     lengths = [example.length for example in data.train]
     values, mean, square = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
-    best = (-1.0, 0, start)
+    best = ((-1.0, 0.0), 0, start)
     for step in range(STEPS):
         epoch, turn = divmod(step, len(lengths) // BATCH)
         slope = torch.zeros_like(values)
@@ -91,10 +94,10 @@ def trained(prepared, start, kept, number):
         step_size = (mean / (1 - 0.9 ** (step + 1))) / ((square / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8)
         values = values - rate * DECAY * values - rate * step_size
         if (step + 1) % EVERY == 0 or step + 1 == STEPS:
-            reached = accuracy(bone, values, kept, data.validation)
+            reached = judged(bone, values, kept, data.validation)
             if reached > best[0]:
                 best = (reached, step + 1, values)
-    return SimpleNamespace(validation=best[0], step=best[1], values=best[2])
+    return SimpleNamespace(validation=best[0][0], step=best[1], values=best[2])
 
 
 def counts(whole):
@@ -127,19 +130,29 @@ def chosen_of(cells):
 
 @pytest.fixture(scope="module")
 def reading():
-    """Dense round, scores and all cells of the whole grid, as the naive search finds them."""
+    """Dense round, scores and any cell (its mask and its training), as the naive search finds them."""
     prepared = prepare(settings("full"))
     everything = {row: set(range(K)) for row in range(P)}
     dense = trained(prepared, prepared.dense(SEED).state["values"], everything, 0)
     of_dense = prompt_of(dense.values, everything)
     token, piece = naive.scores("t5", prepared.model, of_dense, prepared.training_data.train, torch.abs)
-    cells = {}
-    for tokens in counts(P):
-        rows = largest(token, tokens)
-        for pieces in counts(K):
-            kept = {row: set(largest(piece[row], pieces)) for row in rows}
-            cells[tokens, pieces] = (kept, trained(prepared, dense.values, kept, 1))
-    return SimpleNamespace(prepared=prepared, dense=dense, token=token, piece=piece, cells=cells)
+
+    @cache
+    def cell(pair):
+        tokens, pieces = pair
+        kept = {row: set(largest(piece[row], pieces)) for row in largest(token, tokens)}
+        return kept, trained(prepared, dense.values, kept, 1)
+
+    return SimpleNamespace(dense=dense, token=token, piece=piece, cell=cell)
+
+
+def tried(grid, reading):
+    """The cells of a search, (tokens, pieces): all, or those with whole tokens and then those of the best of these."""
+    if grid == "full":
+        return [(tokens, pieces) for tokens in counts(P) for pieces in counts(K)]
+    paper = [(tokens, K) for tokens in counts(P)]
+    best_tokens, _ = chosen_of((pair, reading.cell(pair)[1].validation) for pair in paper)
+    return [*paper, *((best_tokens, pieces) for pieces in counts(K)[1:])]
 
 
 # ---- side by side
@@ -163,16 +176,13 @@ def test_the_dense_round_and_its_scores(made, reading):
 
 def test_every_cell_has_the_mask_the_counts_and_the_metric_of_the_naive_search(made, reading):
     grid, prepared, run = made
-    paper = [(tokens, K) for tokens in counts(P)]
-    best_tokens, _ = chosen_of((pair, reading.cells[pair][1].validation) for pair in paper)
-    wanted = list(reading.cells) if grid == "full" else [*paper, *((best_tokens, left) for left in counts(K)[1:])]
     top = f"{prepared.search_stage}/{GRID}/"
     found = [key for key in run.rounds() if key.stage.startswith(top)]
-    assert sorted(key.stage for key in found) == sorted(f"{top}tokens={a}-pieces={b}" for a, b in wanted)
+    assert sorted(key.stage for key in found) == sorted(f"{top}tokens={a}-pieces={b}" for a, b in tried(grid, reading))
     start = round_files.kept_values(run, RunKey("", SEED, 0)).state["values"]
     for key in found:
         result = run.result(key)
-        kept, cell = reading.cells[result["tokens"], result["pieces"]]
+        kept, cell = reading.cell((result["tokens"], result["pieces"]))
         assert result["cells"] == result["tokens"] * result["pieces"] == sum(map(len, kept.values()))
         ticket = starting_ticket(run, key)
         assert ticket.mask.piece.tolist() == [[k in kept.get(row, ()) for k in range(K)] for row in range(P)], key
@@ -184,20 +194,20 @@ def test_every_cell_has_the_mask_the_counts_and_the_metric_of_the_naive_search(m
 
 def test_the_choice_and_its_one_look_at_the_report_split(made, reading):
     grid, prepared, run = made
-    reached = {pair: cell.validation for pair, (_, cell) in reading.cells.items()}
-    if grid == "paper":
-        tokens, _ = chosen_of((pair, value) for pair, value in reached.items() if pair[1] == K)
-        reached = {pair: value for pair, value in reached.items() if pair[0] == tokens}
-    pair = chosen_of(reached.items())
+    pairs = tried(grid, reading)
+    pair = chosen_of(
+        (pair, reading.cell(pair)[1].validation) for pair in pairs if grid == "full" or pair[0] == pairs[-1][0]
+    )
     result = run.result(RunKey(prepared.search_stage, SEED, 1))
     assert (result["tokens"], result["pieces"]) == pair
-    kept, cell = reading.cells[pair]
+    kept, cell = reading.cell(pair)
     assert result["validation"]["accuracy"] == cell.validation
-    assert result["test"]["accuracy"] == accuracy(prepared.model, cell.values, kept, prepared.test)
+    assert result["test"]["accuracy"] == judged(prepared.model, cell.values, kept, prepared.test)[0]
 
 
-def test_the_naive_search_has_something_to_tell_apart(reading):
+def test_the_naive_search_has_something_to_tell_apart(made, reading):
     """Cells differ, so that agreement is no accident; no metric of a cell hangs on a near tie of two masks."""
-    assert len({cell.validation for _, cell in reading.cells.values()}) >= 3
-    assert len({cell.step for _, cell in reading.cells.values()}) == 2
+    cells = [reading.cell(pair)[1] for pair in tried(made[0], reading)]
+    assert len({cell.validation for cell in cells}) >= 3
+    assert len({cell.step for cell in cells}) == 2
     assert (reading.token.sort().values.diff() > 1e-2 * reading.token.max()).all()

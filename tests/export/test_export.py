@@ -30,13 +30,6 @@ from prunekit.support.errors import ArtifactError, ConfigError
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def written(folder, files):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
-
-
 # ---- the files
 
 
@@ -103,7 +96,7 @@ def test_a_wrong_adapter_does_not_pass_the_proof(tmp_path):
     prompt = load(files["adapter_model.safetensors"])["prompt_embeddings"]
     files["adapter_model.safetensors"] = save({"prompt_embeddings": prompt.flip(0).contiguous()})
     with pytest.raises(ArtifactError, match="not exported, since PEFT would answer otherwise"):
-        export.verify(written(tmp_path, files), ticket, bone)
+        export.verify(arch.written(tmp_path, files), ticket, bone)
 
 
 # ---- vectors
@@ -219,7 +212,7 @@ def test_damaged_foreign_or_absent_adapters_end_in_one_line(tmp_path):
 
 def test_a_side_file_of_another_adapter_is_noticed(tmp_path):
     bone = arch.frozen("gpt2")
-    written(tmp_path, export.adapter_files(arch.ticket(bone), bone, TicketInfo()))
+    arch.written(tmp_path, export.adapter_files(arch.ticket(bone), bone, TicketInfo()))
     other = export.adapter_files(arch.ticket(bone, seed=1), bone, TicketInfo())
     (tmp_path / "adapter_model.safetensors").write_bytes(other["adapter_model.safetensors"])
     with pytest.raises(ArtifactError, match="was written for another"):
@@ -368,7 +361,7 @@ def test_nobody_elses_adapter_is_overwritten(run, tmp_path, capsys):
     assert "did not write" in capsys.readouterr().err
     (tmp_path / "there").write_text("mine")
     bone = arch.frozen("gpt2")
-    source = written(tmp_path / "adapter", export.adapter_files(arch.ticket(bone), bone, TicketInfo()))
+    source = arch.written(tmp_path / "adapter", export.adapter_files(arch.ticket(bone), bone, TicketInfo()))
     assert call("import", source, f"--out={tmp_path / 'there'}") == 2
     assert "holds something else" in capsys.readouterr().err
 

@@ -19,18 +19,11 @@ pytestmark = [
 ]
 
 
-def write(folder, files):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
-
-
 @pytest.mark.parametrize(("kind", "mask", "method"), tiny.pairwise(arch.KINDS, arch.MASKS, ("residual", "dpt")))
 def test_logits_under_peft_are_those_of_prunekit_bit_for_bit(kind, mask, method, tmp_path):
     bone = arch.frozen(kind)
     ticket = arch.ticket(bone, method, arch.MASKS[mask])
-    folder = write(tmp_path, export.adapter_files(ticket, bone, TicketInfo()))
+    folder = arch.written(tmp_path, export.adapter_files(ticket, bone, TicketInfo()))
     found = export.verify(folder, ticket, bone)
     assert found.difference == 0.0
     assert found.rows == 8
@@ -41,7 +34,7 @@ def test_logits_under_peft_are_those_of_prunekit_bit_for_bit(kind, mask, method,
 def test_choices_under_peft_score_as_prunekit_scores_them(kind, tmp_path):
     bone = arch.frozen(kind)
     ticket = arch.ticket(bone, "dpt", arch.MASKS["pieces"])
-    folder = write(tmp_path, export.adapter_files(ticket, bone, TicketInfo()))
+    folder = arch.written(tmp_path, export.adapter_files(ticket, bone, TicketInfo()))
     examples = tiny.encoded(bone, tiny.examples(6, choices=("good very", "bad")), arch.TOKENS)
     ours = bone.logits(prompt_batch([Member(ticket)]), bone.batch([examples], every_choice=True))[0]
     theirs = torch.tensor([by_hand(bone, folder, ticket, one) for one in examples])
@@ -83,7 +76,7 @@ def test_what_was_exported_is_imported_as_it_was(kind, method, dropped_as, tmp_p
         bone = arch.frozen(kind)
         origin = {"task": "toy", "run": "12345678"}
         ticket = arch.ticket(bone, method, mask, dropped_as=dropped_as, round=2, rewind=30, origin=origin)
-        folder = write(tmp_path / name, export.adapter_files(ticket, bone, TicketInfo()))
+        folder = arch.written(tmp_path / name, export.adapter_files(ticket, bone, TicketInfo()))
         back = export.read_adapter(str(folder))
         assert back == export.flattened(ticket)
         assert back.mask == ticket.mask
@@ -102,6 +95,6 @@ def test_real_models_agree_with_peft_too(name, shared, tmp_path):
     bone = load(str(shared / "models" / name), position=position)
     for method, (mask_name, mask) in product(("residual", "dpt"), arch.MASKS.items()):
         ticket: Ticket = arch.ticket(bone, method, mask)
-        folder = write(tmp_path / f"{method}-{mask_name}", export.adapter_files(ticket, bone, TicketInfo()))
+        folder = arch.written(tmp_path / f"{method}-{mask_name}", export.adapter_files(ticket, bone, TicketInfo()))
         assert export.verify(folder, ticket, bone).difference == 0.0
         assert export.read_adapter(str(folder)) == export.flattened(ticket)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from naive import close
 from torch import nn
 
 from prunekit.engine import memory
@@ -70,12 +71,6 @@ def cohort(bone, masks=(FULL, HOLES, TAIL), dropped_as="remove", dtype=torch.flo
 
 def prompts(tickets):
     return prompt_batch([Member(ticket) for ticket in tickets])
-
-
-def close(found, wanted, bar=1e-5):
-    finite = wanted.isfinite()
-    assert torch.equal(found.isfinite(), finite)
-    assert float((found[finite] - wanted[finite]).abs().max()) <= bar * float(wanted[finite].abs().max())
 
 
 def uncached(bone):

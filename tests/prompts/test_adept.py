@@ -1,10 +1,8 @@
-import pytest
 import tiny
 import torch
 
 from prunekit.prompts.adept import AdeptPrompt
 from prunekit.prompts.mask import Mask
-from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 
 
@@ -44,25 +42,9 @@ def test_the_start_is_the_published_one():
         assert part.abs().max() == 0
 
 
-def test_the_same_token_is_moved_alike_wherever_it_stands_and_padding_not_at_all():
-    prompt, text = made(), draw(3, 8)
-    alone = prompt.embed_input(text[None], torch.ones(1, 3, dtype=torch.bool))[0]
-    padded = torch.cat([draw(2, 8), text, draw(4, 8)])[None].repeat(5, 1, 1)
-    mask = torch.zeros(5, 9, dtype=torch.bool)
-    mask[:, 2:5] = True
-    found = prompt.embed_input(padded, mask)
-    assert torch.allclose(found[3, 2:5], alone, rtol=0, atol=1e-12)
-    assert torch.equal(found[~mask], padded[~mask])  # though b alone would move it
-
-
 def test_what_is_trained_after_pruning():
     mask = tiny.masked([True, False, True, False, False], drop=[(0, 1)])
     assert made().trainable(mask) == 7 * 2 + 2 * 8 * 3 + 3 + 8  # kept cells, and the whole network
-
-
-def test_there_is_no_static_form():
-    with pytest.raises(ConfigError, match='method "adept" has no static prompt'):
-        made().materialise()
 
 
 def test_the_network_has_the_published_rate_whatever_the_size_of_the_embeddings():

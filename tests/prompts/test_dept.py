@@ -98,11 +98,6 @@ def test_what_is_trained_after_pruning():
     assert made().trainable(mask) == 7 * 2 + 7 * 3 + 3 * 8  # kept cells, and the whole pair
 
 
-def test_there_is_no_static_form():
-    with pytest.raises(ConfigError, match='method "dept" has no static prompt'):
-        made().materialise()
-
-
 def test_the_pair_has_a_rate_of_its_own_in_units_of_the_prompts():
     rate = DeptPrompt.offset_rate
     assert rate.beside(0.3) == pytest.approx(5e-3)  # as published

@@ -2,10 +2,9 @@ import pytest
 import tiny
 import torch
 
-from prunekit.prompts import METHODS, methods
 from prunekit.prompts.direct import DirectPrompt
 from prunekit.prompts.mask import Mask
-from prunekit.support.errors import ArtifactError, ConfigError
+from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 
 VALUES = torch.randn(3, 8, generator=generator("direct"))
@@ -31,14 +30,3 @@ def test_trainable_numbers_are_kept_cells_times_their_width():
     assert prompt.trainable(tiny.masked([True, False, True], pieces=4, drop=[(0, 1)])) == 7 * 2
     with pytest.raises(ConfigError, match="pieces = 3"):
         prompt.trainable(Mask.full(3, 3))
-
-
-def test_a_prompt_is_rebuilt_from_its_state():
-    state = DirectPrompt(VALUES).state_dict()
-    assert torch.equal(methods.build("direct", state)(), VALUES)
-    assert "direct" in METHODS
-
-
-def test_an_unknown_method_is_named():
-    with pytest.raises(ArtifactError, match='method "other" is unknown'):
-        methods.build("other", {"values": VALUES})

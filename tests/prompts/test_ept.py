@@ -8,7 +8,7 @@ from prunekit.prompts.ept import EptPrompt
 from prunekit.prompts.mask import Mask
 from prunekit.prompts.methods import build
 from prunekit.prompts.options import Options
-from prunekit.support.errors import ArtifactError, ConfigError
+from prunekit.support.errors import ArtifactError
 from prunekit.support.seeding import generator
 
 FUSION = {"attention": (3, 8, 2), "out": (2, 8)}
@@ -102,8 +102,3 @@ def test_what_is_trained_after_pruning():
     assert made(FUSION).trainable(mask) == 2 * 8 + pair + fusion  # a query reads whole tokens
     assert made(FUSION, SPACES).trainable(mask) == 5 * 8 + pair + fusion + spaces  # the gate reads all of them
     assert made(SPACES).trainable(Mask.full(5, 4)) == 5 * 8 + pair + spaces
-
-
-def test_there_is_no_static_form():
-    with pytest.raises(ConfigError, match='method "ept" has no static prompt'):
-        made().materialise()

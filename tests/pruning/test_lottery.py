@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import tiny
 import torch
 
 from prunekit.engine.cohort import Values
@@ -49,10 +50,6 @@ def run(rewind="trained", learn=None, **more):
     return list(find_tickets([dense(0), dense(1)], KEEPS, learn or FakeLearn(), Rewinding(rewind, **more)))
 
 
-def shown(ticket):
-    return ["".join(str(int(flag)) for flag in row) for row in ticket.mask.piece.tolist()]
-
-
 def start_of(ticket):
     return float(ticket.state["values"].unique()), float(ticket.head["weight"].unique())
 
@@ -60,9 +57,9 @@ def start_of(ticket):
 def test_train_score_prune_rewind_by_hand():
     rounds = run()
     assert [made.number for made in rounds] == [0, 1, 2, 3]
-    first = [shown(made.tickets[0]) for made in rounds]
+    first = [tiny.rows_of(made.tickets[0].mask) for made in rounds]
     assert first == [["11"] * 4, ["00", "11", "11", "11"], ["00", "00", "01", "10"], ["00", "00", "00", "10"]]
-    second = [shown(made.tickets[1]) for made in rounds]
+    second = [tiny.rows_of(made.tickets[1].mask) for made in rounds]
     assert second == [["11"] * 4, ["11", "11", "11", "00"], ["01", "10", "00", "00"], ["01", "00", "00", "00"]]
 
 
@@ -148,7 +145,7 @@ def test_the_next_tickets_without_a_head():
     done = Round(0, (ticket,), (learned,))
     (child,) = next_tickets(done, done, Keep(2, 1), Rewinding("trained"))
     assert child.head is None
-    assert shown(child) == ["00", "00", "01", "10"]
+    assert tiny.rows_of(child.mask) == ["00", "00", "01", "10"]
 
 
 @pytest.mark.parametrize("dropped_as", ["remove", "hide", "zero"])

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,36 +21,32 @@ def equal(tokens, pieces) -> Scores:
     return Scores(torch.zeros(tokens), torch.zeros(tokens, pieces), examples=1)
 
 
-def shown(mask: Mask) -> list[str]:
-    return ["".join(str(int(flag)) for flag in row) for row in mask.piece.tolist()]
-
-
 def test_the_lowest_tokens_go_then_the_lowest_pieces_of_each_survivor():
     given = scores([3.0, 1.0, 2.0], [[1.0, 9.0, 5.0], [9.0, 9.0, 9.0], [7.0, 2.0, 3.0]])
-    assert shown(prune_mask(Mask.full(3, 3), given, Keep(2, 2))) == ["011", "000", "101"]
+    assert tiny.rows_of(prune_mask(Mask.full(3, 3), given, Keep(2, 2))) == ["011", "000", "101"]
 
 
 def test_pieces_are_ranked_within_their_token_never_across():
     given = scores([1.0, 1.0], [[100.0, 99.0], [0.1, 0.2]])
-    assert shown(prune_mask(Mask.full(2, 2), given, Keep(2, 1))) == ["10", "01"]
+    assert tiny.rows_of(prune_mask(Mask.full(2, 2), given, Keep(2, 1))) == ["10", "01"]
 
 
 @pytest.mark.parametrize("keep", range(1, 21))
 def test_equal_scores_keep_exactly_what_was_asked_the_lowest_places(keep):
     made = prune_mask(Mask.full(20, 16), equal(20, 16), Keep(keep, 3))
     assert made.token.nonzero().flatten().tolist() == list(range(keep))
-    assert shown(made)[0] == "111" + "0" * 13
+    assert tiny.rows_of(made)[0] == "111" + "0" * 13
     assert made.cells == 3 * keep
 
 
 def test_ties_go_to_the_lower_index():
     given = scores([2.0, 1.0, 2.0, 2.0], [[1.0, 1.0]] * 4)
-    assert shown(prune_mask(Mask.full(4, 2), given, Keep(2, 1))) == ["10", "00", "10", "00"]
+    assert tiny.rows_of(prune_mask(Mask.full(4, 2), given, Keep(2, 1))) == ["10", "00", "10", "00"]
 
 
 def test_one_token_and_one_piece_can_be_left():
     one = prune_mask(Mask.full(3, 2), scores([0.0, 0.0, 1.0], [[0.0, 1.0]] * 3), Keep(1, 1))
-    assert shown(one) == ["00", "00", "01"]
+    assert tiny.rows_of(one) == ["00", "00", "01"]
     assert prune_mask(one, equal(3, 2), Keep(1, 1)) == one
 
 
@@ -59,15 +56,15 @@ def test_keeping_everything_changes_nothing():
 
 def test_nothing_is_revived_however_high_its_score():
     mask = prune_mask(Mask.full(3, 2), scores([0.0, 1.0, 1.0], [[0.0, 1.0]] * 3), Keep(2, 1))
-    assert shown(mask) == ["00", "01", "01"]
+    assert tiny.rows_of(mask) == ["00", "01", "01"]
     again = scores([1e9, 2.0, 1.0], [[1e9, 1.0]] * 3)
-    assert shown(prune_mask(mask, again, Keep(1, 1))) == ["00", "01", "00"]
+    assert tiny.rows_of(prune_mask(mask, again, Keep(1, 1))) == ["00", "01", "00"]
 
 
 def test_a_mask_with_more_pieces_on_one_token_is_levelled():
     piece = torch.tensor([[True, True, True], [True, False, True]])
     mask = Mask(piece.any(dim=1), piece)
-    assert shown(prune_mask(mask, equal(2, 3), Keep(2, 2))) == ["110", "101"]
+    assert tiny.rows_of(prune_mask(mask, equal(2, 3), Keep(2, 2))) == ["110", "101"]
 
 
 @pytest.mark.parametrize("keep", [Keep(0, 1), Keep(1, 0), Keep(-1, 1), Keep(4, 1), Keep(1, 3)])
@@ -103,7 +100,7 @@ def test_nan_of_a_kept_cell_is_refused_and_of_a_dropped_one_ignored():
 def test_minus_infinity_is_a_score_like_any_other():
     low = -math.inf
     made = prune_mask(Mask.full(3, 2), scores([low, 0.0, low], [[low, low], [low, 0.0], [0.0, low]]), Keep(2, 1))
-    assert shown(made) == ["10", "01", "00"]
+    assert tiny.rows_of(made) == ["10", "01", "00"]
     assert prune_mask(Mask.full(2, 2), scores([low, low], [[low, low]] * 2), Keep(1, 1)).cells == 1
 
 

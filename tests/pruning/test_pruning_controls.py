@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import tiny
 import torch
 
 from prunekit.engine.cohort import Values
@@ -29,10 +30,6 @@ def values(number):
 def mask_of(rows):
     piece = torch.tensor([[flag == "1" for flag in row] for row in rows])
     return Mask(piece.any(dim=1), piece)
-
-
-def shown(ticket):
-    return ["".join(str(int(flag)) for flag in row) for row in ticket.mask.piece.tolist()]
 
 
 def start_of(ticket):
@@ -154,7 +151,7 @@ def test_masks_by_hand(rewind):
         "short-prompt": ["11", "00", "11", "00"],
     }
     for name, rows in wanted.items():
-        assert [shown(ticket) for ticket in learn.of(name)] == [rows] * len(TURNS[rewind][name]), name
+        assert [tiny.rows_of(ticket.mask) for ticket in learn.of(name)] == [rows] * len(TURNS[rewind][name]), name
 
 
 def best(scores, allowed, count):
@@ -168,11 +165,11 @@ def test_a_random_mask_has_the_counts_of_every_round_and_is_nested():
     one, two = learn.of("random")
     drawn = Random().of(first.tickets[0])  # named by seed and round of the ticket that is pruned
     kept = best(drawn.token, range(P), 3)
-    assert shown(one) == ["11" if row in kept else "00" for row in range(P)]
+    assert tiny.rows_of(one.mask) == ["11" if row in kept else "00" for row in range(P)]
     drawn = Random().of(one)
     kept = best(drawn.token, kept, 2)
     single = {row: best(drawn.piece[row], range(K), 1) for row in kept}
-    assert shown(two) == [
+    assert tiny.rows_of(two.mask) == [
         "".join("1" if row in kept and column in single[row] else "0" for column in range(K)) for row in range(P)
     ]
     assert (one.mask.tokens, one.mask.cells, two.mask.tokens, two.mask.cells) == (3, 6, 2, 2)
@@ -188,7 +185,10 @@ def test_a_random_mask_that_restarts_is_drawn_at_once_with_the_last_counts(rewin
 def test_random_masks_differ_between_seeds_and_are_the_same_again():
     first = dense(range(8))
     targets = [target(first, seed) for seed in range(8)]
-    masks = [[shown(run(first=first, targets=targets)[1].of("random", seed)[-1]) for seed in range(8)] for _ in (1, 2)]
+    masks = [
+        [tiny.rows_of(run(first=first, targets=targets)[1].of("random", seed)[-1].mask) for seed in range(8)]
+        for _ in (1, 2)
+    ]
     assert masks[0] == masks[1]
     assert len({str(rows) for rows in masks[0]}) > 3
 
@@ -199,7 +199,7 @@ def test_where_nothing_was_dropped_there_is_no_complement():
     pruned = target(first, 1, ["11", "11", "11", "10"], keeps=(Keep(P, K),))
     last, learn = run(first=first, targets=[whole, pruned])
     assert {seed for name, seed in last if name == "complement"} == {1}
-    assert shown(learn.of("complement", 1)[0]) == ["00", "00", "00", "01"]
+    assert tiny.rows_of(learn.of("complement", 1)[0].mask) == ["00", "00", "00", "01"]
     assert all(("complement", 0) not in turn for turn in learn.turns)
     assert {name for name, seed in last if seed == 0} == set(NAMES) - {"complement"}
 

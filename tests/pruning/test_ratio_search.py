@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import tiny
 import torch
 
 from prunekit.engine.cohort import Values
@@ -59,6 +60,11 @@ class FakeLearn:
         return [[(keep.tokens, keep.pieces) for _, keep in turn] for turn in self.turns]
 
 
+def choices(found):
+    """What is chosen of the whole grid, of the line of tokens and of that of pieces."""
+    return found.chosen, found.best_of_line["token-only"], found.best_of_line["piece-only"]
+
+
 def table(reached, otherwise=0.1):
     return FakeLearn(lambda seed, tokens, pieces: reached.get((tokens, pieces), otherwise))
 
@@ -66,10 +72,6 @@ def table(reached, otherwise=0.1):
 def search(asked="full", learn=None, first=None, rewinding=None, **more):
     learn = learn or FakeLearn()
     return search_ratios(first or dense(), asked, learn, rewinding or Rewinding("trained"), **more), learn
-
-
-def shown(ticket):
-    return ["".join(str(int(flag)) for flag in row) for row in ticket.mask.piece.tolist()]
 
 
 # ---- counts
@@ -170,7 +172,7 @@ def test_tokens_go_first_and_pieces_of_the_survivors_second_by_hand():
         return Scores(torch.tensor([2.0, 3.0, 1.5, 0.5]), torch.tensor(piece), 1)
 
     found, _ = search("full", first=dense(4, 3, found=by_hand))
-    masks = {(keep.tokens, keep.pieces): shown(ticket) for (_, keep), ticket in found.tickets.items()}
+    masks = {(keep.tokens, keep.pieces): tiny.rows_of(ticket.mask) for (_, keep), ticket in found.tickets.items()}
     assert masks == {
         (4, 3): ["111", "111", "111", "111"],
         (4, 2): ["110", "011", "110", "110"],  # ties: the lower piece
@@ -223,26 +225,14 @@ def test_a_step_that_the_dense_round_did_not_keep_is_refused():
 
 def test_the_best_of_the_grid_is_chosen_and_the_best_of_each_line_is_named():
     found, _ = search("full", table({(2, 3): 0.9, (3, 4): 0.8, (4, 2): 0.7}))
-    assert (found.chosen, found.best_of_line["token-only"], found.best_of_line["piece-only"]) == (
-        {0: Keep(2, 3)},
-        {0: Keep(3, 4)},
-        {0: Keep(4, 2)},
-    )
+    assert choices(found) == ({0: Keep(2, 3)}, {0: Keep(3, 4)}, {0: Keep(4, 2)})
 
 
 def test_a_line_chooses_on_itself_alone():
     tokens, _ = search("token", table({(3, 4): 0.8, (2, 4): 0.9}))
-    assert (tokens.chosen, tokens.best_of_line["token-only"], tokens.best_of_line["piece-only"]) == (
-        {0: Keep(2, 4)},
-        {0: Keep(2, 4)},
-        {},
-    )
+    assert choices(tokens) == ({0: Keep(2, 4)}, {0: Keep(2, 4)}, {})
     pieces, _ = search("piece", table({(4, 3): 0.8, (4, 2): 0.9}))
-    assert (pieces.chosen, pieces.best_of_line["token-only"], pieces.best_of_line["piece-only"]) == (
-        {0: Keep(4, 2)},
-        {},
-        {0: Keep(4, 2)},
-    )
+    assert choices(pieces) == ({0: Keep(4, 2)}, {}, {0: Keep(4, 2)})
 
 
 def test_the_paper_keeps_all_pieces_where_no_fewer_do_better():
@@ -263,11 +253,7 @@ def test_the_paper_looks_at_pieces_of_the_best_tokens_alone():
 def test_the_piece_line_is_for_the_table_and_changes_nothing_else():
     learn = table({(2, 4): 0.6, (2, 2): 0.7, (4, 1): 0.9})
     found, _ = search("paper", learn, piece_line=True)
-    assert (found.chosen, found.best_of_line["token-only"], found.best_of_line["piece-only"]) == (
-        {0: Keep(2, 2)},
-        {0: Keep(2, 4)},
-        {0: Keep(4, 1)},
-    )
+    assert choices(found) == ({0: Keep(2, 2)}, {0: Keep(2, 4)}, {0: Keep(4, 1)})
     without, alone = search("paper", table({(2, 4): 0.6, (2, 2): 0.7, (4, 1): 0.9}))
     assert without.chosen == found.chosen
     assert learn.turns[:-1] == alone.turns
@@ -326,12 +312,7 @@ def test_where_every_seed_diverged_nothing_is_asked_of_anyone(asked):
     first = replace(first, results=(replace(first.results[0], scores=None),))
     found, learn = search(asked, first=first, piece_line=True, rescore=forbidden if asked == "paper" else None)
     assert learn.turns == []
-    assert (found.chosen, found.best_of_line["token-only"], found.best_of_line["piece-only"], dict(found.tickets)) == (
-        {},
-        {},
-        {},
-        {},
-    )
+    assert (*choices(found), dict(found.tickets)) == ({}, {}, {}, {})
 
 
 # ---- scoring again
@@ -354,10 +335,10 @@ def test_pieces_go_by_new_scores_of_the_chosen_cell_alone():
     again = Scores(torch.tensor([4.0, 3.0, 0.0, 0.0]), piece.flip(1), 1)
     found, learn, asked = rescoring(first, {(2, 4): 0.9}, again)
     assert asked == [[(0, Keep(2, 4))]]
-    assert shown(found.tickets[0, Keep(2, 1)]) == ["1000", "1000", "0000", "0000"]
+    assert tiny.rows_of(found.tickets[0, Keep(2, 1)].mask) == ["1000", "1000", "0000", "0000"]
     assert learn.counts == [[(4, 4), (3, 4), (2, 4), (1, 4)], [(2, 3), (2, 2), (2, 1)]]
     once, _ = search("paper", table({(2, 4): 0.9}), first)
-    assert shown(once.tickets[0, Keep(2, 1)]) == ["0001", "0001", "0000", "0000"]
+    assert tiny.rows_of(once.tickets[0, Keep(2, 1)].mask) == ["0001", "0001", "0000", "0000"]
 
 
 def test_new_scores_do_not_choose_among_tokens_again():
@@ -365,7 +346,7 @@ def test_new_scores_do_not_choose_among_tokens_again():
     first = dense(found=lambda *_: Scores(torch.tensor([4.0, 3.0, 2.0, 1.0]), torch.ones(4, 4), 1))
     again = Scores(torch.tensor([-1.0, -2.0, 0.0, 5.0]), torch.ones(4, 4), 1)
     found, _, _ = rescoring(first, {(2, 4): 0.9}, again)
-    assert shown(found.tickets[0, Keep(2, 3)]) == ["1110", "1110", "0000", "0000"]
+    assert tiny.rows_of(found.tickets[0, Keep(2, 3)].mask) == ["1110", "1110", "0000", "0000"]
 
 
 def test_the_piece_line_goes_by_the_first_scores_and_leaves_what_was_scored_again():
@@ -373,11 +354,11 @@ def test_the_piece_line_goes_by_the_first_scores_and_leaves_what_was_scored_agai
     first = dense(found=lambda *_: Scores(torch.tensor([4.0, 3.0, 2.0, 1.0]), piece, 1))
     again = Scores(torch.ones(4), piece.flip(1), 1)
     found, _, _ = rescoring(first, {(2, 4): 0.9}, again, piece_line=True)
-    assert shown(found.tickets[0, Keep(4, 1)]) == ["0001"] * 4
+    assert tiny.rows_of(found.tickets[0, Keep(4, 1)].mask) == ["0001"] * 4
     # where all tokens were chosen, the cells of the search are those of the line; with and without it they are the same
     for piece_line in (False, True):
         found, learn, _ = rescoring(first, {(4, 4): 0.9}, again, piece_line=piece_line)
-        assert shown(found.tickets[0, Keep(4, 1)]) == ["1000"] * 4
+        assert tiny.rows_of(found.tickets[0, Keep(4, 1)].mask) == ["1000"] * 4
         assert learn.counts[1:] == [[(4, 3), (4, 2), (4, 1)]]
 
 

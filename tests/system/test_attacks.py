@@ -183,7 +183,7 @@ def test_nothing_of_the_users_or_of_a_run_is_written_over(case, made, run, tmp_p
     assert tiny.contents(tmp_path) == before
 
 
-def test_what_prunekit_wrote_is_written_again_without_asking(made, run, tmp_path):
+def test_what_prunekit_wrote_is_written_again_without_asking(few, made, run, tmp_path):
     ticket, page, answers = run / "seed=0" / "round=00", tmp_path / "page.html", tmp_path / "answers.jsonl"
     assert call("report", run, f"--out={page}") == 0
     for _ in range(2):

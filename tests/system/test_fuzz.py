@@ -1,6 +1,6 @@
 """Readers against generated input: a value or a typed error, never anything else.
 
-PRUNEKIT_FUZZ_MINUTES sets how long the long ones take in all (default 0.33).
+PRUNEKIT_FUZZ_MINUTES sets how long the long ones take in all (a second each, where it is not set).
 """
 
 import json
@@ -32,7 +32,7 @@ from prunekit.tasks.spec import TaskFile, parse_task, read_task
 
 pytestmark = pytest.mark.gate
 
-MINUTES = float(os.environ.get("PRUNEKIT_FUZZ_MINUTES", "0.33"))
+MINUTES = float(os.environ.get("PRUNEKIT_FUZZ_MINUTES", "0.067"))
 quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 words = st.one_of(

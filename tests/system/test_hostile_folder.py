@@ -1,9 +1,6 @@
 """A user's folder may hold an `analyses/`, a `figures.py` and a `tasks.py` of their own: none of them is imported."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 from roots import ROOT, TESTS
@@ -21,6 +18,8 @@ print([drawing.figure.name for drawing in draw_figures([Path(sys.argv[1])], ["co
 IN_TURN = """
 import runpy, sys
 from prunekit.cli.main import main
+from prunekit.plots import catalog, cost
+catalog.FIGURES = (cost.FIGURE,)  # every figure is imported, and few are drawn
 for words in ("runs verify run", "figures run cost --out pictures", "report run"):
     try:
         main(words.split())
@@ -49,24 +48,30 @@ def folder(tmp_path):
     return tmp_path
 
 
-def python(folder, *words, **environment):
-    """What a Python that is started in the folder prints; the folder is where it looks for modules first."""
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    own |= {"PYTHONPATH": str(ROOT)} | environment
-    ended = subprocess.run([sys.executable, *words], cwd=folder, env=own, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    return ended.stdout
+@pytest.fixture
+def python(forks, folder, tmp_path_factory):
+    """What a Python in the folder prints; it has imported neither prunekit nor what lies there, which comes first."""
+
+    def run(*words):
+        environment = {"PRUNEKIT_RUN": str(SMALL_RUN)}
+        ended = forks.run(
+            words, tmp_path_factory.mktemp("ended") / "run", program="python", cwd=str(folder), environment=environment
+        )
+        assert ended.code == 0, ended.said[-2000:]
+        return ended.wrote
+
+    return run
 
 
-def test_the_folder_would_be_imported_from(folder):
+def test_the_folder_would_be_imported_from(python):
     with pytest.raises(AssertionError, match="analyses of the user was imported"):
-        python(folder, "-c", "import analyses")
+        python("-c", "import analyses")
 
 
-def test_verbs_figures_a_report_a_script_and_a_notebook_run_beside_modules_of_the_same_names(folder):
+def test_verbs_figures_a_report_a_script_and_a_notebook_run_beside_modules_of_the_same_names(python, folder):
     """One behind the other in one process, whose imports are those of the first."""
     pytest.importorskip("IPython")
-    printed = python(folder, "-c", IN_TURN, PRUNEKIT_RUN=str(SMALL_RUN))
+    printed = python("-c", IN_TURN)
     for words in ("rounds", "cost.svg", "report.html", "['cost']", "YES"):
         assert words in printed
     assert {"cost.svg", "cost.csv"} <= {path.name for path in (folder / "pictures").iterdir()}

@@ -6,7 +6,6 @@ import sys
 import time
 import tomllib
 from concurrent.futures import Future
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 from roots import ROOT
-from sweeps import alive, children, lasting, written
+from sweeps import alive, children, holders, lasting, written
 
 from prunekit.experiment.settings import MachineSettings
 from prunekit.experiment.sweep import engines, worker
@@ -40,21 +39,12 @@ def going(request, forks, tmp_path):
         else:
             command = [sys.executable, "-m", "prunekit", *words]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while len(workers := at_work(out)) < 2:
+        while len(workers := holders(out)) < 2:
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         return process, workers, out
 
     return begin
-
-
-def at_work(out):
-    """Processes that hold a run."""
-    holders = []
-    for holder in out.glob("*/.holder"):
-        with suppress(OSError, ValueError, IndexError):  # it may be gone by now
-            holders.append(int(holder.read_text().split()[1]))
-    return holders
 
 
 @pytest.mark.gate

@@ -174,15 +174,6 @@ def test_two_nodes_come_to_the_table_of_one_process(asked, nodes, tmp_path, caps
         print(f"runs by node: {shares.tolist()}")
 
 
-def holders(out):
-    """The processes of jobs at work; one that was killed leaves its name behind."""
-    processes = []
-    for holder in out.glob("*/.holder"):
-        with suppress(OSError, ValueError, IndexError):  # it may be gone by now
-            processes.append(int(holder.read_text().split()[1]))
-    return processes
-
-
 def commits(out):
     """Every finished round: where, and which file it is."""
     found = {}
@@ -209,7 +200,7 @@ def test_kills_of_workers_and_of_a_node_lose_nothing_and_repeat_nothing(asked, n
         now = commits(out)
         rewritten += [place for place, file_of_it in seen.items() if now.get(place) != file_of_it]
         seen |= now
-        at_work = holders(out)
+        at_work = sweeps.holders(out)
         at_work = [pid for pid in at_work if pid in nodes.processes()]
         if killed < wanted and at_work and time.monotonic() > pause:
             with suppress(ProcessLookupError):  # it came to its own end just now

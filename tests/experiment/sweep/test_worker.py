@@ -65,21 +65,13 @@ def dies(found, store, folder, whole, stops, monkeypatch):
         assert made < len(rounds) or stop < 12  # the dense round of the first run is there by then
 
 
-def test_a_run_whose_copy_was_cut_goes_on_to_the_same_bytes(store, tmp_path, monkeypatch):
-    found = read(written(tmp_path, **FEW), threads=1)
-    with monkeypatch.context() as patched:
-        cut(store, patched, 10**6)
-        serial(found, tmp_path / "runs", store.url)
-    dies(found, store, tmp_path / "runs", held(store), (13,), monkeypatch)
-
-
-@pytest.mark.slow
-def test_a_run_whose_copy_was_cut_at_any_file_goes_on_to_the_same_bytes(store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("stops", [(13,), pytest.param(None, marks=pytest.mark.slow)], ids=["one file", "any file"])
+def test_a_run_whose_copy_was_cut_goes_on_to_the_same_bytes(stops, store, tmp_path, monkeypatch):
     found = read(written(tmp_path, **FEW), threads=1)
     with monkeypatch.context() as patched:
         seen = cut(store, patched, 10**6)
         serial(found, tmp_path / "runs", store.url)
-    dies(found, store, tmp_path / "runs", held(store), range(len(seen)), monkeypatch)
+    dies(found, store, tmp_path / "runs", held(store), stops or range(len(seen)), monkeypatch)
 
 
 def test_a_round_that_is_damaged_in_the_store_is_named_and_done_again(store, tmp_path):

@@ -11,11 +11,9 @@ from long_run import long_run
 from small import SHUFFLED_RUN, SMALL_RUN
 from test_html import Reader
 
-import prunekit.plots.catalog
 from prunekit.cli import main
 from prunekit.experiment import run
 from prunekit.experiment.prepare import prepare
-from prunekit.plots import controls, density_curve, functional_rank
 from prunekit.plots.report import build, html
 from prunekit.runs.run import Run
 from prunekit.support import reading
@@ -40,16 +38,6 @@ def opened(monkeypatch):
 
     monkeypatch.setattr(reading, "_open", count)
     return counts
-
-
-@pytest.fixture(scope="module")
-def few():
-    """Three figures instead of all, where a test looks at none of them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            prunekit.plots.catalog, "FIGURES", tuple(one.FIGURE for one in (density_curve, controls, functional_rank))
-        )
-        yield
 
 
 @pytest.fixture(scope="module")
