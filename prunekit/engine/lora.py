@@ -152,7 +152,7 @@ def _adapted(model: FrozenModel, seed: int) -> Iterator[list[nn.Parameter]]:
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT tells how it fits layers, and asks transformers what is deprecated
         torch.manual_seed(seed)
-        adapted = get_peft_model(model.model, config)  # type: ignore[arg-type]
+        adapted = get_peft_model(model.model, config)
     try:
         adapted.eval()
         with model.reading_whole_rows():

@@ -40,7 +40,7 @@ def written(tokenizer: Any, template: str, turns: Sequence[tuple[str, str]] = ()
         raise ConfigError(
             f"chat = true: the tokenizer's chat template fails: {' '.join(str(error).split())}"
         ) from error
-    opening, *rest = text.split(_WORDS)
-    if len(rest) != 1:
+    opening, *closings = text.split(_WORDS)
+    if len(closings) != 1:
         raise ConfigError("chat = true: the tokenizer's chat template does not write a user's words once, as they are")
-    return literal(opening) + template.strip() + literal(rest[0])
+    return literal(opening) + template.strip() + literal(closings[0])

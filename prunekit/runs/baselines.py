@@ -178,8 +178,8 @@ def _compared(dense: dict[int, float], rights: dict[int, Rights], record: BaseLi
     means = (record, float(values.mean()), float(others.mean()))
     higher = bool(values.mean() > others.mean())
     if len(seeds) >= ENOUGH_SEEDS:
-        p = statistics.sign_flip([values - others])
-        return Comparison(*means, f"{len(seeds)} seeds", p, higher and p < _ALPHA)
+        of_seeds = statistics.sign_flip([values - others])
+        return Comparison(*means, f"{len(seeds)} seeds", of_seeds, higher and of_seeds < _ALPHA)
     units, p, beats = _over_rows([(rights[seed], record.rights[place[seed]]) for seed in seeds])
     return Comparison(*means, units, p, higher and beats)
 
@@ -225,8 +225,8 @@ def _majority(run: RunReader, results: pd.DataFrame) -> BaseLineRecord:
         counts = Counter(int(answer) for gold in golds for answer in gold)
         most_common = min(counts, key=lambda answer: (-counts[answer], answer), default=None)
         right = np.array([most_common in gold for gold in golds], dtype=np.int64)
-    reached = [{0: float(first[f"majority_{split}"])} for split in ("validation", "test")]
-    return BaseLineRecord("majority", "most common answer", "base line", False, *reached, {0: right})
+    validation, test = ({0: float(first[f"majority_{split}"])} for split in ("validation", "test"))
+    return BaseLineRecord("majority", "most common answer", "base line", False, validation, test, {0: right})
 
 
 def _measured(run: RunReader, metric: str) -> Iterator[BaseLineRecord]:

@@ -75,8 +75,8 @@ def with_shots(example: Example, shots: Sequence[Example]) -> Example:
     if example.chat:
         turns = [(shot.text.strip(), answer.strip()) for shot, answer in zip(shots, answers, strict=True)]
         return replace(example, turns=tuple(turns))
-    shown = "".join(f"{shot.joined(answer)}\n\n" for shot, answer in zip(shots, answers, strict=True))
-    return replace(example, template=literal(shown) + example.template)
+    context = "".join(f"{shot.joined(answer)}\n\n" for shot, answer in zip(shots, answers, strict=True))
+    return replace(example, template=literal(context) + example.template)
 
 
 def literals(template: str) -> list[str]:

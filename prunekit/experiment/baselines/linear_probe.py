@@ -50,13 +50,13 @@ class LinearProbe(BaseLine):
         best: tuple[float, float, Evaluation, Evaluation] | None = None
         for strength in STRENGTHS:
             probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(train, gold)
-            judged = [
+            chosen, tested = (
                 _evaluation(probe.predict_proba(states), probe.classes_, rows)
                 for states, rows in zip((validation, test), prepared.rows[1:], strict=True)
-            ]
-            reached = next(iter(prepared.task.score(prepared.splits.validation, judged[0].chosen.tolist()).values()))
+            )
+            reached = next(iter(prepared.task.score(prepared.splits.validation, chosen.chosen.tolist()).values()))
             if best is None or reached > best[0]:
-                best = (reached, strength, *judged)
+                best = (reached, strength, chosen, tested)
         assert best is not None
         return Answers(best[2], best[3], {"strength": best[1]})
 
