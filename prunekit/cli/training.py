@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 SECTIONS = ("model", "task", "prompt", "training", "baselines")
 
 
-_LIBRARY = "prunekit.experiment.api.train"
+# what imports transformers, and then all the rest
+_MODELS, _API = "prunekit.models", "prunekit.experiment.api.train"
 
 
 def train_and_show(
@@ -73,11 +74,11 @@ def _facts(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _load_libraries(verb: Verb, experiment: Experiment) -> None:
-    """What takes seconds to import, with a line for each."""
-    screen = terminal.Screen()
-    screen.say(f"{verb} {experiment.task.name} on {experiment.model.name}")
-    for title, module in (("torch", "torch"), ("transformers", "prunekit.models"), ("prunekit", _LIBRARY)):
-        with screen.working(f"loading {title}"):
+    """What takes seconds to import, with a line for each that does."""
+    working, what = terminal.Screen().working, f"{verb} {experiment.task.name} on {experiment.model.name}"
+    libraries = {"torch": f"{what}: loading torch", _MODELS: "loading transformers", _API: "loading prunekit"}
+    for module, title in libraries.items():
+        with working(title):
             import_module(module)
 
 
