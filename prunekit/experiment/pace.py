@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean, median
+from typing import NamedTuple
 
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
@@ -15,10 +17,10 @@ from prunekit.experiment.prepare import Prepared
 from prunekit.models import Encoded, FrozenModel
 from prunekit.pruning.ticket import Ticket
 
-# seconds that one timing may take; a slower machine is timed on fewer rows at once
+# seconds that a timing may take; a slower machine is timed on fewer rows at once
 _PATIENCE = 1.5
 # updates or evaluations of a timing, and where they are quick: the first warms up
-_TIMES, _MOST_TIMES = 3, 12
+_TIMES, _MOST_TIMES = 2, 12
 # rows of the first try, and of a batch of evaluation (`engine.evaluate`)
 _FEW, _MANY = 2, 128
 
@@ -53,27 +55,47 @@ class Pace:
 def measured(prepared: Prepared) -> Pace:
     """The pace of an experiment, of the length of its texts and as many tickets side by side as will be.
 
-    Time is taken to grow with the tokens that go through the model, padding included. What is timed is as large as will
-    be trained where that is quick, and as large as fits in a second where it is not.
+    Time is taken to grow with the tokens that go through the model, padding included, from what a pass takes at least.
+    Timed are a few rows, and then as many as will be trained, or as fit into some seconds.
     """
     rows = sorted(prepared.training_data.train, key=lambda row: row.length)
-    tokens = prepared.experiment.prompt.tokens
-    members = members_at_once(prepared)
+    tokens, members = prepared.experiment.prompt.tokens, members_at_once(prepared)
     size = min(prepared.plan.batch_size, len(rows))
-    tickets, batch, seconds = _timed_update(prepared, rows, members, size)
-    token_seconds = seconds / (tickets * _padded(batch, tokens))
-    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-    whole = [part for part in batches if len(part) == size] or batches
+    seconds, timed_rows = _timed_update(prepared, rows, members, size)
+    batches = [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
+    update = fmean(seconds.at(members * _padded(batch, tokens)) for batch in batches) / members
     reading, evaluation = _timed_evaluation(prepared, members)
     return Pace(
-        update=token_seconds * fmean(_padded(part, tokens) for part in whole),
+        update=update,
         evaluation=evaluation,
-        scoring=token_seconds * fmean(_padded(part, tokens) / len(part) for part in batches),
+        scoring=update / size,
         reading=reading,
         text_tokens=fmean(row.length for row in rows),
         prompt_tokens=tokens,
-        rows=tickets * len(batch),
+        rows=timed_rows,
     )
+
+
+class _Line(NamedTuple):
+    """Seconds by size: what a pass takes at least, and what each unit adds."""
+
+    least: float
+    each: float
+
+    @classmethod
+    def through(cls, small: tuple[float, float], large: tuple[float, float]) -> _Line:
+        """From two timings (size, seconds): a pass takes nothing at least, or up to half of the larger one."""
+        (size, seconds), most = large, large[1] / large[0]
+        each = (seconds - small[1]) / (size - small[0]) if size > small[0] else most
+        each = min(most, max(each, most / 2))
+        return cls(seconds - each * size, each)
+
+    def at(self, size: float) -> float:
+        return self.least + self.each * size
+
+
+class _EnoughError(Exception):
+    """All that was to be timed has been."""
 
 
 def members_at_once(prepared: Prepared) -> int:
@@ -81,47 +103,52 @@ def members_at_once(prepared: Prepared) -> int:
     return min(prepared.width, max(len(prepared.experiment.seeds), 2))
 
 
-def _timed_update(
-    prepared: Prepared, rows: Sequence[Encoded], members: int, size: int
-) -> tuple[int, Sequence[Encoded], float]:
-    """How many tickets were trained on which rows, and seconds of one update of them all."""
-    batch = _middle(rows, min(_FEW, size))
-    seconds = _update_seconds([prepared.dense(0)], prepared, batch)
-    affordable = int(len(batch) * _PATIENCE / (_TIMES * seconds))
-    if affordable <= len(batch):
-        return 1, batch, seconds
+def _timed_update(prepared: Prepared, rows: Sequence[Encoded], members: int, size: int) -> tuple[_Line, int]:
+    """Seconds of an update by the tokens that it takes through the model, and how many rows were timed at once."""
+    tokens = prepared.experiment.prompt.tokens
+    few = _middle(rows, min(_FEW, size))
+    small = _padded(few, tokens), _update_seconds([prepared.dense(0)], prepared, few)
+    affordable = int(len(few) * _PATIENCE / (_TIMES * small[1]))
     tickets = members if affordable >= members * size else 1
-    batch = _middle(rows, min(size, affordable))
-    times = min(_MOST_TIMES, max(_TIMES, _TIMES * affordable // (tickets * len(batch))))
-    return tickets, batch, _update_seconds([prepared.dense(seed) for seed in range(tickets)], prepared, batch, times)
+    many = _middle(rows, min(size, max(2 * _FEW, affordable)))
+    times = min(_MOST_TIMES, max(_TIMES, _TIMES * affordable // (tickets * len(many))))
+    seconds = _update_seconds([prepared.dense(seed) for seed in range(tickets)], prepared, many, times)
+    return _Line.through(small, (tickets * _padded(many, tokens), seconds)), tickets * len(many)
 
 
 def _update_seconds(
     tickets: Sequence[Ticket], prepared: Prepared, batch: Sequence[Encoded], times: int = _TIMES
 ) -> float:
-    """Seconds of one update: of those between the first, which warms up, and the last, after which is evaluated."""
+    """Seconds of one update, of those behind the first, which warms up."""
     data = replace(prepared.training_data, train=batch, validation=batch[:1], measure=lambda chosen: {"none": 0.0})
-    plan = replace(prepared.plan, train_steps=times, evaluate_every=times, batch_size=len(batch), patience=times)
+    steps = times + 1  # the last one would be evaluated
+    plan = replace(prepared.plan, train_steps=steps, evaluate_every=steps, batch_size=len(batch))
     ends: list[float] = []
-    train(tickets, prepared.model, data, plan, tick=lambda step: ends.append(time.perf_counter()))
-    return max(1e-6, median(after - before for before, after in pairwise(ends[:-1])))
+
+    def tick(step: int) -> None:
+        ends.append(time.perf_counter())
+        if len(ends) == times:
+            raise _EnoughError
+
+    with suppress(_EnoughError):
+        train(tickets, prepared.model, data, plan, tick=tick)
+    return max(1e-6, median(after - before for before, after in pairwise(ends)))
 
 
 def _timed_evaluation(prepared: Prepared, members: int) -> tuple[float, float]:
     """Seconds of reading all texts (0 where they are not cached), and of one ticket's answer to one example."""
     model, examples = prepared.model, sorted(prepared.training_data.validation, key=lambda row: row.length)
     few = _middle(examples, min(_FEW, len(examples)))
-    first, seconds = _evaluation_seconds([prepared.dense(0)], model, few)
+    _, seconds = _evaluation_seconds([prepared.dense(0)], model, few)
     affordable = int(len(few) * _PATIENCE / (_TIMES * seconds))
-    many = _middle(examples, max(1, min(_MANY // members, affordable // members, len(examples))))
-    if len(many) > len(few):
-        tickets = [prepared.dense(seed) for seed in range(members)]
-        first, seconds = _evaluation_seconds(tickets, model, many)
-        seconds, few = seconds / members, many
-    texts = sum(len(part) for part in prepared.rows) / len(few)
-    reading = max(0.0, first - seconds) * texts if getattr(model, "caches_texts", False) else 0.0
-    longer = fmean(row.length for row in examples) / max(1.0, fmean(row.length for row in few))
-    return reading * longer, seconds / len(few) * longer
+    tickets = members if affordable >= members else 1
+    many = _middle(examples, min(len(examples), max(1, _MANY // tickets), max(4 * _FEW, affordable) // tickets))
+    first, again = _evaluation_seconds([prepared.dense(seed) for seed in range(tickets)], model, many)
+    whole = max(1, min(_MANY, members * len(examples)))
+    each = _Line.through((len(few), seconds), (tickets * len(many), again)).at(whole) / whole
+    longer = fmean(row.length for row in examples) / max(1.0, fmean(row.length for row in many))
+    texts = sum(map(len, prepared.rows)) / len(many)
+    return max(0.0, first - again) * texts * longer if getattr(model, "caches_texts", False) else 0.0, each * longer
 
 
 def _evaluation_seconds(tickets: Sequence[Ticket], model: FrozenModel, rows: Sequence[Encoded]) -> tuple[float, float]:

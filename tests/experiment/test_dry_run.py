@@ -214,7 +214,7 @@ def test_timing_is_of_what_would_be_trained_and_looks_at_no_test(folder, monkeyp
     assert (found.update > 0, found.evaluation > 0, found.scoring > 0) == (True, True, True)
     assert (found.rows, found.prompt_tokens) == (12, 4)
     monkeypatch.setattr(pace, "_PATIENCE", 0.0)
-    assert pace.measured(replace(prepared, test=())).rows == 2  # where even that is slow, no more is tried
+    assert pace.measured(replace(prepared, test=())).rows == 4  # where even two are slow, no more than four are tried
 
 
 @pytest.mark.parametrize("token_seconds", [1e-6, 1e-4, 1.0])
@@ -236,7 +236,7 @@ def test_a_slow_machine_is_timed_on_few_rows_and_foreseen_as_a_quick_one(token_s
     found = pace.measured(prepared)
     assert found.update == pytest.approx(token_seconds * sum(padded) / 6)
     assert found.scoring == pytest.approx(found.update / 4)
-    assert found.rows == {1e-6: 12, 1e-4: 12, 1.0: 2}[token_seconds]
+    assert found.rows == {1e-6: 12, 1e-4: 12, 1.0: 4}[token_seconds]
 
 
 def test_the_table_for_people(folder, tmp_path, capsys):
