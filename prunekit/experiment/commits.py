@@ -41,7 +41,8 @@ def without_others_revisions(settings: Mapping[str, Any], flags: Mapping[str, An
     tables = {section: dict(table) for section, table in settings.items()}
     for section, names in {"model": {"model": "name"}, "task": {"task": "name", "data": "data"}}.items():
         table = tables.get(section, {})
-        if any(flags.get(flag) not in (None, table.get(name)) for flag, name in names.items()):
+        named = {name: flags[flag] for flag, name in names.items() if flags.get(flag) is not None}
+        if any(not isinstance(value, str) or value != table.get(name) for name, value in named.items()):
             table.pop("revision", None)
     return tables
 

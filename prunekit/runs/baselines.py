@@ -245,7 +245,7 @@ def _measured(run: RunReader, metric: str) -> Iterator[BaseLineRecord]:
 
 def _reached(results: pd.DataFrame, stage: str, column: str) -> dict[int, float]:
     """Seed -> metric of the finished tickets of a stage's round 0."""
-    if results.empty:
+    if results.empty or column not in results:  # where none came to an end, no metric was taken
         return {}
     rows = results[(results["stage"] == stage) & (results["round"] == 0) & (results["status"] == "done")]
     return dict(zip(rows["seed"].astype(int), rows[column].astype(float), strict=True))

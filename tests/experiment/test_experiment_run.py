@@ -178,9 +178,9 @@ def test_the_report_split_is_looked_at_once_per_finished_ticket(folder, tmp_path
     looks = []
     real = round_runner.evaluate
 
-    def counting(prompts, model, examples):
+    def counting(prompts, model, examples, *tick):
         looks.append((prompts.members, len(examples)))
-        return real(prompts, model, examples)
+        return real(prompts, model, examples, *tick)
 
     monkeypatch.setattr(round_runner, "evaluate", counting)
     run("gpt2", folder, tmp_path, seeds=2)

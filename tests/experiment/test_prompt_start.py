@@ -143,10 +143,9 @@ def test_more_tokens_can_be_asked_for(folder, tmp_path):
     assert torch.equal(values(prepared, 0), by_hand(tokens=5).state["values"])
 
 
-def test_what_is_no_ticket_is_refused(folder, tmp_path, source):
-    _, made, _ = source
+def test_what_is_no_ticket_is_refused(folder, tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"no")
-    for path in (tmp_path / "nowhere", tmp_path / "broken.safetensors", made.path):
+    for path in (tmp_path / "nowhere", tmp_path / "broken.safetensors"):
         with pytest.raises(ArtifactError) as caught:
             ready(folder, init_from=path)
         assert str(path) in str(caught.value)

@@ -78,9 +78,9 @@ def spied(patch):
     seen = []
     real = round_runner.evaluate
 
-    def counting(prompts, model, examples):
+    def counting(prompts, model, examples, *tick):
         seen.append((prompts.members, len(examples)))
-        return real(prompts, model, examples)
+        return real(prompts, model, examples, *tick)
 
     patch.setattr(round_runner, "evaluate", counting)
     return seen
@@ -183,7 +183,7 @@ def test_a_finished_search_is_loaded_and_nothing_is_done_again(controlled, asked
     assert asked == []
     assert again.path == controlled.run.path
     assert tiny.contents(again.path) == before
-    finished = len(again.rounds())
+    finished = len(again.tickets())
     assert any(line.startswith(f"{finished} finished ticket(s) were there already") for line in watch.lines)
 
 
@@ -225,7 +225,7 @@ def test_the_report_split_is_looked_at_for_the_chosen_ticket_alone(grid, ready, 
     cells = stage[stage["arm"].str.startswith(GRID)]
     assert len(cells) == SEEDS * (7 if grid == "paper" else 16)
     assert cells["test_accuracy"].isna().all()
-    for key in made.rounds():
+    for key in made.tickets():
         splits = set(made.table(key, "predictions.parquet")["split"])
         assert splits == ({"validation"} if f"/{GRID}/" in key.stage else {"validation", "test"})
         assert made.result(key)["test"].keys() == (splits - {"validation"} and {"accuracy"})

@@ -6,12 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 from prunekit.experiment.sweep.jobs import read_receipt, receipt_name
-from prunekit.runs.paths import RESULT
+from prunekit.runs.paths import FACTS, PREDICTIONS, RESULT
 from prunekit.runs.store import Store, fetch
 
 
 def mirror(store: Store, keys: Collection[str], folder: Path) -> None:
-    """Bring receipts, and of the runs that they name settings, manifests and results; no tensors.
+    """Bring receipts, and of the runs that they name settings, manifests, results and answers; no tensors.
 
     What is brought agrees with its manifest; a receipt whose rounds do not counts for nothing then, as in a folder.
 
@@ -28,4 +28,4 @@ def mirror(store: Store, keys: Collection[str], folder: Path) -> None:
     receipts = [read_receipt(folder, key) for key in keys]
     runs = {receipt.run for receipt in receipts if receipt is not None}
     for run in sorted(runs & by_run.keys()):
-        fetch(store, run, folder, by_run[run], only={RESULT})
+        fetch(store, run, folder, by_run[run], only={RESULT, FACTS, PREDICTIONS})
