@@ -5,7 +5,7 @@ from sweeps import read, serial, written
 
 from prunekit.experiment.sweep import jobs, table
 from prunekit.experiment.sweep.mirror import mirror
-from prunekit.runs.paths import MANIFEST, RESULT, SETTINGS
+from prunekit.runs.paths import FACTS, MANIFEST, PREDICTIONS, RESULT, SETTINGS
 from prunekit.runs.store import Store
 from prunekit.support.atomic import as_parquet
 
@@ -36,7 +36,7 @@ def test_the_table_from_manifests_in_a_store_is_that_of_a_folder(swept, tmp_path
     made = as_parquet(table.results(tmp_path, found, receipts(found, tmp_path)))
     assert made == as_parquet(table.results(folder / "runs", found, plain))
     brought = {path.name for path in tmp_path.rglob("*") if path.is_file() and ".sweep" not in str(path)}
-    assert brought == {SETTINGS, MANIFEST, RESULT}  # no tensors
+    assert brought == {SETTINGS, MANIFEST, RESULT, FACTS, PREDICTIONS}  # no tensors
 
 
 def test_runs_in_a_store_hold_the_bytes_of_those_in_a_folder(swept):
