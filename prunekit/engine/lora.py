@@ -50,7 +50,7 @@ class TrainedLora:
 def check_peft() -> None:
     """Raises: ConfigError where PEFT is missing; it is not loaded for that."""
     if find_spec("peft") is None:
-        raise ConfigError("--ceiling lora needs PEFT: pip install 'prunekit[peft]'")
+        raise ConfigError("--ceiling lora needs PEFT: pip install peft")
 
 
 def trained_lora(

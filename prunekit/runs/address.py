@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunekit.runs import summary
-from prunekit.runs.baselines import BaseLines, dense_or_smallest
 from prunekit.runs.paths import DENSE, SETTINGS, UNTRAINED, RunKey, Stage
 from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -104,6 +103,8 @@ class Tickets:
         finished = self._finished(arm)
         if arm or self.stage.verb == "search":
             return int(finished["round"].max())
+        from prunekit.runs.baselines import BaseLines, dense_or_smallest  # they load numpy, and a list of runs does not
+
         rounds = summary.summarise(self.results, self.metric)
         best = dense_or_smallest(rounds, tolerance, BaseLines.of(Snapshot.open(self.path)))
         return 0 if best is None else best.round

@@ -136,14 +136,17 @@ class BaseLines:
         unbeaten = [comparison for comparison in self.comparisons if not comparison.beats]
         if not unbeaten:
             return None
+        others = "; ".join(map(str, unbeaten))
+        if min(comparison.other for comparison in unbeaten) >= 1:
+            return (
+                f"Nothing to prune yet: every row of validation is answered right by {others}, as by the dense prompt. "
+                "Try harder rows."
+            )
         advice = "more --train-steps, another --learning-rate, more --train-examples or --prompt-tokens"
         if any(comparison.dense > comparison.other for comparison in unbeaten):
             advice = f"more --validation-examples or --seeds to be sure; else {advice}"
         reached = f"{self.metric} {unbeaten[0].dense:.3f}"
-        return (
-            f"Nothing to prune yet: on validation the dense prompt ({reached}) does not beat "
-            f"{'; '.join(map(str, unbeaten))}. Try {advice}."
-        )
+        return f"Nothing to prune yet: on validation the dense prompt ({reached}) does not beat {others}. Try {advice}."
 
 
 def dense_or_smallest(rounds: Sequence[RoundSummary], tolerance: float, base_lines: BaseLines) -> RoundSummary | None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from prunekit.runs import summary
 from prunekit.runs.audit import Audit
-from prunekit.runs.baselines import BaseLines, dense_or_smallest
 from prunekit.runs.journal import read_journal
 from prunekit.runs.paths import MANIFEST, SETTINGS, UNTRAINED
 from prunekit.runs.reader import RunReader
@@ -36,6 +35,11 @@ def facts_of(run: RunReader, tolerance: float, stages: Sequence[str] | None = No
         tolerance: how far below dense, on validation, the best may be.
         stages: of these alone.
     """
+    from prunekit.runs.baselines import (
+        BaseLines,
+        dense_or_smallest,
+    )  # they load numpy, and a list of runs needs neither
+
     metric = run.settings()["metric"]
     results = run.results(times=True)
     if stages is not None and not results.empty:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prunekit.runs.baselines import BaseLines
+from prunekit.runs.baselines import BaseLineRecord, BaseLines, Comparison
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.runs.summary import coarse_tolerance
@@ -127,3 +127,12 @@ def test_a_run_whose_dense_round_did_not_end_compares_nothing(tmp_path):
 )
 def test_a_tolerance_below_one_example_is_said(tolerance, examples, said):
     assert (coarse_tolerance(tolerance, examples) is not None) == said
+
+
+def test_where_a_base_line_is_always_right_too_harder_rows_are_what_to_try():
+    record = BaseLineRecord("probe-cls", "linear probe on [CLS]", "base line", False, {0: 1.0}, {0: 1.0}, {0: None})
+    base_lines = BaseLines("accuracy", (record,), (Comparison(record, 1.0, 1.0, "64 rows", 1.0, beats=False),))
+    assert base_lines.nothing_to_prune == (
+        "Nothing to prune yet: every row of validation is answered right by linear probe on [CLS] (1.000; p = 1, "
+        "64 rows), as by the dense prompt. Try harder rows."
+    )

@@ -24,7 +24,7 @@ from prunekit.runs.run import Files, Run
 from prunekit.runs.ticket_file import load_ticket, pack, save_ticket, unpack
 from prunekit.support.atomic import as_json
 from prunekit.support.errors import ArtifactError, PrunekitError
-from prunekit.tasks import load_splits, read_rows
+from prunekit.tasks import load_splits, load_task, read_rows
 from prunekit.tasks.spec import read_task
 
 FULL, FEW = 1000, 12  # mutations of every kind of file
@@ -278,7 +278,7 @@ def read_kinds(folder):
     (folder / "labels.json").write_text('{"good": "good", "bad": "bad"}')
     tiny.save_model("gpt2", folder / "model")
     toy = read_task(folder / "toy" / "toy.toml")
-    listed = read_task(write(folder / "listed.toml", 'name="x"\ntemplate="{sentence}"\nlabels_file="labels.json"\n'))
+    write(folder / "listed.toml", 'name="x"\ntemplate="{sentence}"\nlabels_file="labels.json"\n')
     nested = read_task(
         write(
             folder / "nested.toml",
@@ -296,7 +296,7 @@ def read_kinds(folder):
         "test data": (folder / "toy" / "test.jsonl", lambda: load_splits(toy, data=str(folder / "toy"), **data)),
         "rows to predict": (rows_file, lambda: read_rows(rows_file, toy)),
         "nested rows": (folder / "multirc.jsonl", lambda: read_rows(folder / "multirc.jsonl", nested)),
-        "label words": (folder / "labels.json", lambda: listed.resolved(str(folder))),
+        "label words": (folder / "labels.json", lambda: load_task(str(folder / "listed.toml"), str(folder))),
         "model settings": (folder / "model" / "config.json", lambda: load(str(folder / "model"))),
         "tokenizer": (folder / "model" / "tokenizer.json", lambda: load(str(folder / "model"))),
         "weights": (folder / "model" / "model.safetensors", lambda: load(str(folder / "model"))),
