@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +14,8 @@ from torch import Tensor, nn
 from prunekit.engine.distributed import evaluate
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.optimizer import Plan
-from prunekit.engine.order import batches_per_epoch, epoch_batches
-from prunekit.engine.train import TrainingData
+from prunekit.engine.order import Order
+from prunekit.engine.train import TrainingData, rank
 from prunekit.models import Encoded, FrozenModel, Head
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
@@ -65,12 +63,12 @@ def trained_lora(
     """
     with _adapted(model, seed_of("lora", ticket.seed)) as adapters:
         learner = _Learner(model, adapters, ticket, plan)
-        best, step, kept = learner.judged(data, plan), 0, learner.state()
+        best, step, kept = learner.judged(data), 0, learner.state()
         for step_before in range(plan.train_steps):
             learner.update(data.train, plan, step_before)
             if (step_before + 1) % plan.evaluate_every == 0 or step_before + 1 == plan.train_steps:
-                judged = learner.judged(data, plan)
-                if step == 0 or _better(judged, best):
+                judged = learner.judged(data)
+                if step == 0 or rank(*judged[:2]) > rank(*best[:2]):
                     best, step, kept = judged, step_before + 1, learner.state()
         learner.restore(kept)
         return TrainedLora(best[2], learner.evaluation(test), learner.parameters, step)
@@ -80,7 +78,7 @@ class _Learner:
     """Adapters (and a head) with their optimiser."""
 
     def __init__(self, model: FrozenModel, adapters: list[nn.Parameter], ticket: Ticket, plan: Plan) -> None:
-        self.model, self.adapters, self.ticket = model, adapters, ticket
+        self.model, self.order = model, Order(plan.batch_size, ticket.seed, ticket.round)
         head = {name: value.to(model.device) for name, value in (ticket.head or {}).items()}
         self.head = {name: nn.Parameter(value.clone()) for name, value in head.items()}
         self.weights = [*adapters, *self.head.values()]
@@ -89,7 +87,6 @@ class _Learner:
             rate = plan.head_learning_rate
             groups.append({"params": list(self.head.values()), "lr": rate, "rate": rate})
         self.optimizer = torch.optim.AdamW(groups, weight_decay=plan.weight_decay)
-        self.warmup_steps = max(1, math.ceil(plan.warmup_fraction * plan.train_steps))
 
     @property
     def parameters(self) -> int:
@@ -98,18 +95,15 @@ class _Learner:
 
     def update(self, examples: Sequence[Encoded], plan: Plan, step: int) -> None:
         """One step on the batch that the dense prompt has at this one."""
-        epoch, number = divmod(step, batches_per_epoch(len(examples), plan.batch_size))
-        lengths = [example.length for example in examples]
-        rows = epoch_batches(lengths, plan.batch_size, self.ticket.seed, self.ticket.round, epoch)[number]
-        batch = self.model.batch([[examples[index] for index in rows]], every_choice=False)
+        batch = self.model.batch([self.order.draw(examples, step)], every_choice=False)
         self.model.losses(self.model.no_prompt(self._head()), batch).mean().backward()
         nn.utils.clip_grad_norm_(self.weights, plan.clip_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * min(1.0, (step + 1) / self.warmup_steps)
+            group["lr"] = group["rate"] * plan.warmed(step)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def judged(self, data: TrainingData, plan: Plan) -> tuple[float, float, Evaluation]:
+    def judged(self, data: TrainingData) -> tuple[float, float, Evaluation]:
         """The primary metric on validation, the loss there, and the answers."""
         evaluation = self.evaluation(data.validation)
         metric = next(iter(data.measure(evaluation.chosen.tolist()).values()))
@@ -133,10 +127,6 @@ class _Learner:
 
     def _head(self) -> Head | None:
         return Head(self.head["weight"][None], self.head["bias"][None]) if self.head else None
-
-
-def _better(judged: tuple[float, float, Any], best: tuple[float, float, Any]) -> bool:
-    return (judged[0], -judged[1]) > (best[0], -best[1])
 
 
 @contextmanager

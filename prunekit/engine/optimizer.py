@@ -38,6 +38,10 @@ class Plan:
     model_dropout: bool = False
     train_prompt: bool = True
 
+    def warmed(self, updates: int) -> float:
+        """By what rates are multiplied after `updates` earlier updates: linear warm-up, then constant."""
+        return min(1.0, (updates + 1) / max(1, math.ceil(self.warmup_fraction * self.train_steps)))
+
 
 class MemberOptimizer:
     """One member's own optimiser: linear warm-up, then constant; statistics start empty.
@@ -63,11 +67,11 @@ class MemberOptimizer:
         filled = [(rate, [next(vectors) for _ in weights]) for rate, weights in parts if weights]
         self.rates = [rate for rate, _ in filled]
         self.inner = _optimizer([{"params": flat} for _, flat in filled], plan)
-        self.warmup_steps = max(1, math.ceil(plan.warmup_fraction * plan.train_steps))
+        self.plan = plan
 
     def step(self, updates: int) -> None:
         """One update, after `updates` earlier ones."""
-        factor = min(1.0, (updates + 1) / self.warmup_steps)
+        factor = self.plan.warmed(updates)
         for group, rate in zip(self.inner.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         for weight, vector in self.pairs:  # the vector shares the weight's storage

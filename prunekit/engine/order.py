@@ -10,12 +10,29 @@ from collections.abc import Sequence
 
 import torch
 
+from prunekit.models import Encoded
 from prunekit.support.seeding import generator
 
 # batches that are sorted by length together: at most so many, to save padding ...
 _WINDOW = 32
 # ... and at most this part of an epoch, or every epoch would cut a sorted set into the same batches
 _PART = 4
+
+
+class Order:
+    """The examples of a ticket's updates, a function of its seed and round; the batches of an epoch are cut once."""
+
+    def __init__(self, batch_size: int, seed: int, number: int) -> None:
+        self.batch_size, self.seed, self.number = batch_size, seed, number
+        self._epoch: tuple[int, list[list[int]]] = (-1, [])
+
+    def draw(self, examples: Sequence[Encoded], step: int) -> list[Encoded]:
+        """The examples of one update."""
+        epoch, place = divmod(step, batches_per_epoch(len(examples), self.batch_size))
+        if self._epoch[0] != epoch:
+            lengths = [example.length for example in examples]
+            self._epoch = epoch, epoch_batches(lengths, self.batch_size, self.seed, self.number, epoch)
+        return [examples[index] for index in self._epoch[1][place]]
 
 
 def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, number: int, epoch: int) -> list[list[int]]:

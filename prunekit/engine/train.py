@@ -14,7 +14,7 @@ from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.distributed import evaluate, team
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.optimizer import MemberOptimizer, Plan
-from prunekit.engine.order import batches_per_epoch, epoch_batches
+from prunekit.engine.order import Order
 from prunekit.models import Encoded, FrozenModel
 from prunekit.pruning.ticket import Ticket, Values
 from prunekit.support.seeding import seed_of
@@ -132,7 +132,6 @@ class _Learner:
     log: list[LogEntry] = field(default_factory=list)
     snapshots: dict[int, Values] = field(default_factory=dict)
     recent: list[float] = field(default_factory=list)
-    epoch: tuple[int, list[list[int]]] = (-1, [])
     steps: int = 0
     active: bool = True
     diverged: str | None = None
@@ -142,17 +141,9 @@ class _Learner:
         self.member = Member(self.ticket, self.device)
         self.member.masked.requires_grad_(self.plan.train_prompt)
         self.optimizer = MemberOptimizer(self.member, self.plan)
+        self.order = Order(self.plan.batch_size, self.ticket.seed, self.ticket.round)
         self.best = self.last = Checkpoint(0, self.member.values())
         self._snapshot()
-
-    def draw(self, examples: Sequence[Encoded], step: int) -> list[Encoded]:
-        """The examples of one update."""
-        epoch, number = divmod(step, batches_per_epoch(len(examples), self.plan.batch_size))
-        if self.epoch[0] != epoch:
-            lengths = [example.length for example in examples]
-            ticket = self.ticket
-            self.epoch = epoch, epoch_batches(lengths, self.plan.batch_size, ticket.seed, ticket.round, epoch)
-        return [examples[index] for index in self.epoch[1][number]]
 
     def step(self, loss: float) -> None:
         """One update from the gradients as they stand."""
@@ -208,7 +199,7 @@ class _Learner:
 
 def _update(learners: Sequence[_Learner], model: FrozenModel, data: TrainingData, plan: Plan, step: int) -> None:
     """One optimiser update of every learner; one whose loss is not finite stops without touching the others."""
-    rows = [learner.draw(data.train, step) for learner in learners]
+    rows = [learner.order.draw(data.train, step) for learner in learners]
     batch = model.batch([team().part(examples) for examples in rows], every_choice=False)
     with _dropout(model, plan.model_dropout, learners, step):
         losses = model.losses(prompt_batch([learner.member for learner in learners]), batch).mean(dim=1)  # [S]
@@ -251,10 +242,14 @@ def _primary(metrics: Mapping[str, float]) -> float:
     return next(iter(metrics.values()))
 
 
-def _rank(checkpoint: Checkpoint) -> tuple[float, float]:
+def rank(metric: float, loss: float) -> tuple[float, float]:
     """What the better of two evaluations has more of: the primary metric, then minus the loss."""
+    return metric, -loss
+
+
+def _rank(checkpoint: Checkpoint) -> tuple[float, float]:
     assert checkpoint.evaluation is not None, "only what came to an evaluation is ranked"
-    return _primary(checkpoint.metrics), -float(checkpoint.evaluation.losses.mean())
+    return rank(_primary(checkpoint.metrics), float(checkpoint.evaluation.losses.mean()))
 
 
 @contextmanager

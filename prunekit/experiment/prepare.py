@@ -86,15 +86,8 @@ class Prepared:
         settings = self.experiment.model_dump(mode="json")
         left_out = {
             "model": {"name", "revision", "text_cache_mb"},
-            "task": {
-                "name",
-                "data",
-                "revision",
-                "text",
-                "label",
-                "label_words",
-                "chat",
-            },  # they are in the task's digest
+            # what the task is made of is in its digest
+            "task": {"name", "data", "revision", "text", "label", "label_words", "chat"},
             "prompt": {"init_from", "start_from", "subspace_from"},
             "training": (),
         }

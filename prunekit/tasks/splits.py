@@ -29,7 +29,7 @@ _SHUFFLED_AS = {"train": "train", "validation": "selection"}
 CARVED = 0.2  # share of train that becomes test or validation where it is missing, and never more than half
 _LESS = " less those carved"
 # rows of validation that are judged ten times a round where their number is not given: as many as are trained on,
-# within these bounds; all of SST-2's 872 cost more than the training itself
+# within these bounds; all of SST-2's 872 are 8,720 rows a round, where 160 updates of 16 train on 2,560
 FEWEST_TO_CHOOSE_BY, MOST_TO_CHOOSE_BY = 128, 512
 
 
