@@ -161,8 +161,9 @@ def per_example(
     Columns:
         task.    seed: that of both prompts; -1 for all seeds that have both.    against: the other arm.
         examples: distinct ones; in a pooled row those that every seed has.
-        only_ticket, only_other: answers right by one arm alone; in a pooled row summed over seeds.
-        p_mcnemar: exact McNemar test; NaN in a pooled row, whose answers to one example are not independent.
+        only_ticket, only_other: answers right by one arm alone, or better where they are written; in a pooled row summed
+            over seeds.
+        p_mcnemar: exact McNemar test (of better answers, the sign test); NaN in a pooled row, whose answers to one example are not independent.
         difference: share right of the ticket minus that of the other; in a pooled row the mean over seeds.
         low, high: percentile bootstrap over examples, paired; in a pooled row an example is drawn with its answers of
             all seeds (a cluster).
@@ -179,7 +180,7 @@ def per_example(
             if by_seed.empty:
                 continue
             for number, table in (*((int(column), by_seed[[column]]) for column in by_seed), (POOLED, by_seed)):
-                differences = table.dropna().to_numpy().round().astype(np.int64)
+                differences = table.dropna().to_numpy(dtype=np.float64).round(12)
                 low, high = statistics.clustered_interval(differences, confidence, resamples, seed)
                 row = {"task": task, "seed": number, "against": against, "low": low, "high": high}
                 rows.append(row | _example_counts(differences, pooled=number == POOLED))
@@ -247,8 +248,8 @@ def _verdict(row: dict[str, Any], alpha: float) -> str:
     return verdicts.equivalent(row["margin"]) if row["p_equivalence"] < alpha else verdicts.INCONCLUSIVE
 
 
-def _example_counts(differences: np.ndarray[Any, np.dtype[np.int64]], *, pooled: bool) -> dict[str, float]:
-    only_ticket, only_other = int((differences == 1).sum()), int((differences == -1).sum())
+def _example_counts(differences: statistics.Floats, *, pooled: bool) -> dict[str, float]:
+    only_ticket, only_other = int((differences > 0).sum()), int((differences < 0).sum())
     return {
         "examples": len(differences),
         "only_ticket": only_ticket,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -17,8 +18,10 @@ from torch import Tensor, nn
 
 from prunekit.engine import evaluate as alone
 from prunekit.engine.evaluate import Evaluation
+from prunekit.engine.write import write
 from prunekit.models import Encoded, FrozenModel, PromptBatch
 from prunekit.support.errors import ConfigError, PrunekitError
+from prunekit.tasks.decoding import Decoding
 
 Row = TypeVar("Row")
 
@@ -137,11 +140,29 @@ def evaluate(
         return part
     shape = (prompts.members, len(examples))
     whole = Evaluation(torch.zeros(shape), torch.zeros(shape, dtype=torch.long), torch.zeros(shape))
-    for of_part, of_all in zip(vars(part).values(), vars(whole).values(), strict=True):
-        of_all[:, group.rank :: group.size] = of_part
+    for name in ("losses", "chosen", "scores"):
+        getattr(whole, name)[:, group.rank :: group.size] = getattr(part, name)
     group.add(whole.losses, whole.scores)
     group.add(whole.chosen)
     return whole
+
+
+def answer(
+    prompts: PromptBatch,
+    model: FrozenModel,
+    examples: Sequence[Encoded],
+    decoding: Decoding | None,
+    tick: Callable[[int], None] = lambda completed: None,
+) -> list[Evaluation]:
+    """What each member answers to all examples: losses and choices, and with `decoding` what it writes to them.
+
+    Every process of the team writes all of the answers, so that all hold the same.
+    """
+    evaluations = evaluate(prompts, model, examples, tick if decoding is None else lambda completed: None).members()
+    if decoding is None:
+        return evaluations
+    texts = write(prompts, model, examples, decoding, tick)
+    return [replace(evaluation, written=member) for evaluation, member in zip(evaluations, texts, strict=True)]
 
 
 def from_leader(team: ProcessGroup, numbers: Sequence[int]) -> list[int]:
@@ -151,4 +172,4 @@ def from_leader(team: ProcessGroup, numbers: Sequence[int]) -> list[int]:
     return [int(number) for number in sums]
 
 
-__all__ = ["ALONE", "ProcessGroup", "evaluate", "from_leader", "join", "team"]
+__all__ = ["ALONE", "ProcessGroup", "answer", "evaluate", "from_leader", "join", "team"]

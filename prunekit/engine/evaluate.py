@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from prunekit.engine.write import Written
 from prunekit.models import Encoded, FrozenModel, Predictions, PromptBatch
+from prunekit.tasks.task import Answers
 
 # rows of one batch (members x examples x rows per example): wide enough to be quick, small in memory
 _ROWS = 128
@@ -19,11 +21,24 @@ class Evaluation:
     """Losses and scores Float[S, N], and chosen Int[S, N], the index of each example's best-ranked choice.
 
     Of one member alone, all three are [N].
+
+    Attributes:
+        written: [N] what one member wrote to open questions, where it was asked to.
     """
 
     losses: Tensor
     chosen: Tensor
     scores: Tensor
+    written: Sequence[Written] | None = None
+
+    @property
+    def answers(self) -> Answers:
+        """[N] what one member answered: the text that it wrote, or the place of the choice."""
+        return self.chosen.tolist() if self.written is None else [answer.text for answer in self.written]
+
+    def members(self) -> list[Evaluation]:
+        """Each of a cohort alone."""
+        return [Evaluation(*parts) for parts in zip(self.losses, self.chosen, self.scores, strict=True)]
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from prunekit.engine.distributed import evaluate
+from prunekit.engine.distributed import answer
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.order import Order
@@ -20,6 +20,7 @@ from prunekit.models import Encoded, FrozenModel, Head
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import seed_of
+from prunekit.tasks.decoding import Decoding
 
 #: Of AdamW; that of PEFT's own examples for adapters of this rank.
 LEARNING_RATE = 1e-3
@@ -52,7 +53,12 @@ def check_peft() -> None:
 
 
 def trained_lora(
-    model: FrozenModel, data: TrainingData, test: Sequence[Encoded], plan: Plan, ticket: Ticket
+    model: FrozenModel,
+    data: TrainingData,
+    test: Sequence[Encoded],
+    plan: Plan,
+    ticket: Ticket,
+    decoding: Decoding | None = None,
 ) -> TrainedLora:
     """Train adapters on every linear layer as the plan says, and keep what did best on validation.
 
@@ -60,6 +66,7 @@ def trained_lora(
         data: what the dense prompt is trained and chosen on.
         plan: the dense prompt's; its updates, batches, warm-up, clipping and the head's rate hold here too.
         ticket: the dense one, whose order of examples and head at the start are taken.
+        decoding: how answers are written in the end, where they are.
     """
     with _adapted(model, seed_of("lora", ticket.seed)) as adapters:
         learner = _Learner(model, adapters, ticket, plan)
@@ -68,10 +75,11 @@ def trained_lora(
             learner.update(data.train, plan, step_before)
             if (step_before + 1) % plan.evaluate_every == 0 or step_before + 1 == plan.train_steps:
                 judged = learner.judged(data)
-                if step == 0 or rank(*judged[:2]) > rank(*best[:2]):
+                if step == 0 or judged > best:
                     best, step, kept = judged, step_before + 1, learner.state()
         learner.restore(kept)
-        return TrainedLora(best[2], learner.evaluation(test), learner.parameters, step)
+        validation, tested = (learner.evaluation(rows, decoding) for rows in (data.validation, test))
+        return TrainedLora(validation, tested, learner.parameters, step)
 
 
 class _Learner:
@@ -103,17 +111,15 @@ class _Learner:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def judged(self, data: TrainingData) -> tuple[float, float, Evaluation]:
-        """The primary metric on validation, the loss there, and the answers."""
+    def judged(self, data: TrainingData) -> tuple[float, float]:
+        """How good it is on validation: what a better one has more of."""
         evaluation = self.evaluation(data.validation)
-        metric = next(iter(data.measure(evaluation.chosen.tolist()).values()))
-        return metric, float(evaluation.losses.mean()), evaluation
+        return rank(data.measure(evaluation.chosen.tolist()), float(evaluation.losses.mean()))
 
-    def evaluation(self, examples: Sequence[Encoded]) -> Evaluation:
-        """What the model answers now: losses, choices and scores [N]."""
+    def evaluation(self, examples: Sequence[Encoded], decoding: Decoding | None = None) -> Evaluation:
+        """What the model answers now."""
         with torch.no_grad():
-            result = evaluate(self.model.no_prompt(self._head()), self.model, examples)
-        return Evaluation(result.losses[0], result.chosen[0], result.scores[0])
+            return answer(self.model.no_prompt(self._head()), self.model, examples, decoding)[0]
 
     def state(self) -> list[Tensor]:
         """A copy of the numbers as they stand."""

@@ -25,7 +25,8 @@ class TrainingData:
     """What a prompt is trained on and chosen on.
 
     Attributes:
-        measure: chosen places [N] on validation -> metrics by name; the first is the one that chooses.
+        measure: chosen places [N] on validation -> metrics by name; the first is the one that chooses. Where there are
+            none, as of answers that are written, the loss chooses.
     """
 
     train: Sequence[Encoded]
@@ -80,7 +81,7 @@ class Trained:
     dropped_at: int | None = None
 
 
-#: (step, best validation metric of each member so far, None for those that ended badly) -> places of those that leave.
+#: (step, what chooses, at its best so far, by member, None for those that ended badly) -> places of those that leave.
 Cull = Callable[[int, Sequence[float | None]], Collection[int]]
 
 
@@ -184,8 +185,8 @@ class _Learner:
 
     @property
     def standing(self) -> float | None:
-        """The best validation metric so far; None for who diverged or was dropped."""
-        return None if self.diverged or self.dropped_at is not None else _primary(self.best.metrics)
+        """What chooses, at its best so far; None for who diverged or was dropped."""
+        return None if self.diverged or self.dropped_at is not None else reached(self.best)
 
     def trained(self) -> Trained:
         """The records as they are handed out."""
@@ -238,18 +239,19 @@ def _evaluate(
             learner.record(member, data.measure(member.chosen.tolist()), step)
 
 
-def _primary(metrics: Mapping[str, float]) -> float:
-    return next(iter(metrics.values()))
+def rank(metrics: Mapping[str, float], loss: float) -> tuple[float, float]:
+    """What the better of two evaluations has more of: the primary metric where there is one, then minus the loss."""
+    return next(iter(metrics.values()), -loss), -loss
 
 
-def rank(metric: float, loss: float) -> tuple[float, float]:
-    """What the better of two evaluations has more of: the primary metric, then minus the loss."""
-    return metric, -loss
+def reached(checkpoint: Checkpoint) -> float:
+    """What chooses among tickets, of a checkpoint: the primary metric on validation, or minus the loss; more is better."""
+    return _rank(checkpoint)[0]
 
 
 def _rank(checkpoint: Checkpoint) -> tuple[float, float]:
     assert checkpoint.evaluation is not None, "only what came to an evaluation is ranked"
-    return rank(_primary(checkpoint.metrics), float(checkpoint.evaluation.losses.mean()))
+    return rank(checkpoint.metrics, float(checkpoint.evaluation.losses.mean()))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Every mistake a user can make is found here, before the first file and the first
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from prunekit.experiment.progress import Working, unseen
 from prunekit.experiment.prompt_method import PromptFactory
 from prunekit.experiment.settings import SCHEMA, Experiment, TaskSettings, TrainingSettings
 from prunekit.models import Encoded, FrozenModel
+from prunekit.models.generation import check_writes
 from prunekit.prompts.init.source import Initialiser
 from prunekit.prompts.mask import Mask, piece_width
 from prunekit.pruning.ticket import State, Ticket, Values
@@ -31,6 +32,7 @@ from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 from prunekit.tasks import Example, Splits, Task, load_splits, load_task, open_task
+from prunekit.tasks.decoding import Decoding
 from prunekit.tasks.duplicates import duplicates, sentences
 from prunekit.tasks.testbed import MODEL_PATH
 
@@ -87,7 +89,7 @@ class Prepared:
         left_out = {
             "model": {"name", "revision", "text_cache_mb"},
             # what the task is made of is in its digest
-            "task": {"name", "data", "revision", "text", "label", "label_words", "chat"},
+            "task": {"name", "data", "revision", "text", "label", "label_words", "chat", "judge"},
             "prompt": {"init_from", "start_from", "subspace_from"},
             "training": (),
         }
@@ -123,6 +125,11 @@ class Prepared:
     def search_stage(self) -> Stage:
         """The search's stage, `search-<id4>`."""
         return Stage.of("search", identity(self.search_settings, 4))
+
+    @property
+    def decoding(self) -> Decoding | None:
+        """How answers are written; None where they are chosen."""
+        return self.task.decoding if self.task.open else None
 
     @property
     def commits(self) -> dict[str, str]:
@@ -258,7 +265,7 @@ def _assembled(
         task=task,
         splits=splits,
         model=model,
-        training_data=TrainingData(train, validation, measure=lambda chosen: task.score(splits.validation, chosen)),
+        training_data=TrainingData(train, validation, measure=_measure(task, splits.validation)),
         test=test,
         plan=Plan(**experiment.training.model_dump(exclude={"keep"}), model_dropout=experiment.model.model_dropout),
         initialiser=initialiser,
@@ -358,7 +365,7 @@ def task_of(experiment: Experiment) -> tuple[Task, Splits]:
     """
     settings = experiment.task
     task, sources = open_task(settings.name, settings.data, settings.revision, settings.columns)
-    task = _as_chat(task, settings)
+    task = _as_asked(task, settings)
     splits = load_splits(
         task,
         data=None if task.testbed else sources,
@@ -381,11 +388,20 @@ def named_task(settings: TaskSettings) -> Task:
     task = load_task(settings.name, settings.data, settings.columns)
     if task.lacks_words and settings.data is not None:
         task = open_task(settings.name, settings.data, settings.revision, settings.columns)[0]
-    return _as_chat(task, settings)
+    return _as_asked(task, settings)
 
 
-def _as_chat(task: Task, settings: TaskSettings) -> Task:
-    return replace(task, chat=True) if settings.chat else task
+def _as_asked(task: Task, settings: TaskSettings) -> Task:
+    """The task in a chat, or judged by what is written, where settings ask for it."""
+    task = replace(task, chat=True) if settings.chat else task
+    if settings.judge == "score" or task.target:
+        return task
+    if task.metrics != ("accuracy",):
+        raise ConfigError(
+            f'task "{task.name}" is judged by {", ".join(task.metrics)}; --judge generate compares exact strings, for '
+            "tasks whose only metric is accuracy"
+        )
+    return replace(task, judge="generate")
 
 
 def model_of(experiment: Experiment) -> FrozenModel:
@@ -464,9 +480,30 @@ def _updates(number: int | str, epoch: int) -> int:
     return number if isinstance(number, int) else int(number.split()[0]) * epoch
 
 
+def _measure(task: Task, validation: Sequence[Example]) -> Callable[[list[int]], dict[str, float]]:
+    """Metrics of chosen answers; none where they are written, which would take too long while a prompt is trained."""
+    return (lambda chosen: {}) if task.open else lambda chosen: task.score(validation, chosen)
+
+
+def _check_writes(prepared: Prepared) -> None:
+    """Refuse open answers that this model cannot write, or that cannot be judged here."""
+    check_writes(prepared.model)
+    prepared.task.row_statistics(prepared.splits.validation[:1], [""])  # a metric's package may be missing
+    most = prepared.task.decoding.max_tokens
+    if (room := prepared.model.most_positions - prepared.experiment.prompt.tokens) <= most:
+        raise ConfigError(f"max_target_tokens = {most}: this model has {room} positions beside the prompt; ask for fewer")
+    if prepared.experiment.pruning.dropped_as == "hide" and prepared.model.position == "suffix":
+        raise ConfigError(
+            "dropped_as = hide: nothing can be written right behind a hidden token; use --dropped-as remove or zero, "
+            "or --position first"
+        )
+
+
 def _check(prepared: Prepared) -> None:
     """Refuse settings that this model cannot follow."""
     settings = prepared.experiment
+    if prepared.task.open:
+        _check_writes(prepared)
     if settings.baselines.ceiling == "lora":
         lora.check_peft()
     settings.keeps()  # counts that keep nothing are refused
@@ -486,7 +523,7 @@ def _check(prepared: Prepared) -> None:
 
 def _fixed_choices(task: Task) -> int | None:
     """C where the task's answers are always the same, None where they are each example's own."""
-    return None if task.choices is None else len(task.choices)
+    return None if task.choices is None or task.open else len(task.choices)
 
 
 def _slug(text: str) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from prunekit.engine.cohort import Member, prompt_batch
+from prunekit.engine.distributed import answer
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.evaluate import evaluate as evaluate_prompts
+from prunekit.engine.write import Written, write
 from prunekit.experiment import commits, environment, provenance, settings_io
 from prunekit.experiment.call import experiment_of, frozen_model
 from prunekit.experiment.prepare import encode, named_task, task_of
@@ -89,11 +91,22 @@ class TicketInUse:
     content: provenance.Content
 
     def answers(self, examples: Sequence[Example]) -> Evaluation:
-        """What the model answers with the ticket: losses, choices and scores [1, N]."""
+        """What the model answers with the ticket: losses, choices and scores [N], and what it writes, where it does."""
+        decoding = self.task.decoding if self.task.open else None
         with torch.no_grad():
             prompts = prompt_batch([Member(self.ticket, self.model.device)])
             rows = encode(self.model, self.task, examples, len(self.ticket.mask.token))
-            return evaluate_prompts(prompts, self.model, rows)
+            return answer(prompts, self.model, rows, decoding)[0]
+
+    def written(self, examples: Sequence[Example]) -> list[tuple[Written, float]]:
+        """What the model writes with the ticket to open questions, and the log-probability of each answer's tokens."""
+        with torch.no_grad():
+            prompts = prompt_batch([Member(self.ticket, self.model.device)])
+            rows = encode(self.model, self.task, examples, len(self.ticket.mask.token))
+            (answers,) = write(prompts, self.model, rows, self.task.decoding)
+            targets = [replace(row, choices=(text.ids,), gold=0) for row, text in zip(rows, answers, strict=True)]
+            scores = evaluate_prompts(prompts, self.model, targets).scores[0].tolist()
+        return list(zip(answers, scores, strict=True))
 
 
 def opened(ticket: Ticket | Path | str) -> OpenedTicket:

@@ -12,14 +12,14 @@ import torch
 
 from prunekit.engine import memory
 from prunekit.engine.cohort import Member, prompt_batch
-from prunekit.engine.distributed import evaluate
+from prunekit.engine.distributed import answer
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
 from prunekit.engine.optimizer import Plan
-from prunekit.engine.train import Checkpoint, Cull, Trained, train
+from prunekit.engine.train import Checkpoint, Cull, Trained, reached, train
 from prunekit.experiment import environment
 from prunekit.experiment.prepare import Prepared
-from prunekit.models import Batch
+from prunekit.models import Batch, Encoded
 from prunekit.pruning.controls import CONTROLS
 from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.scores import Scores
@@ -70,6 +70,7 @@ class TrainedMember(RoundResult):
     Attributes:
         trained: its training.
         kept_at: the checkpoint whose values were kept.
+        validation_answers: what is written about its evaluation on validation, at the kept values.
         test: its one evaluation on the test split, None where it had none.
         importance: scores of every kind, empty where it has none.
         timing: seconds and rates.
@@ -77,14 +78,16 @@ class TrainedMember(RoundResult):
 
     trained: Trained
     kept_at: Checkpoint
+    validation_answers: Evaluation | None
     test: Evaluation | None
     importance: Mapping[str, Scores]
     timing: dict[str, float]
 
 
 class _Measurement(NamedTuple):
-    """Test evaluation and scores of a finished ticket, or why there are none."""
+    """Test evaluation and scores of a finished ticket, or why there are none; what it wrote to validation, if so."""
 
+    validation: Evaluation | None
     test: Evaluation | None
     importance: Mapping[str, Scores]
     diverged: str | None
@@ -144,9 +147,8 @@ class RoundRunner:
             timing = {"seconds": time.perf_counter() - started, "members": len(cohort)}
             splits, task = self.prepared.splits, self.prepared.task
             files = []
-            for key, (test, scores, diverged) in zip(cohort, measurements, strict=True):
-                metrics = {} if test is None else task.score(splits.test, test.chosen.tolist())
-                evaluation = round_record.TestEvaluation(splits.test, test, metrics, scores, diverged)
+            for key, measured in zip(cohort, measurements, strict=True):
+                evaluation = round_record.TestEvaluation(task, splits, *measured)
                 content = round_record.chosen(self.directory, chosen[key], evaluation)
                 files.append(Files(key, content, timing))
             self._record(cohort)
@@ -168,7 +170,7 @@ class RoundRunner:
 
     def _load(self, key: RunKey, ticket: Ticket) -> RoundResult:
         kind = self.prepared.experiment.pruning.score
-        saved, result = round_files.load(self.directory, key, kind, self.prepared.task.metrics[0])
+        saved, result = round_files.load(self.directory, key, kind, self.prepared.task.chosen_by)
         if saved != ticket:
             raise ArtifactError(
                 f"{self.directory.folder(key)}: made from another ticket than the rounds before it give; delete it "
@@ -200,17 +202,19 @@ class RoundRunner:
         for index, measured in measurements.items():
             trained[index] = replace(trained[index], diverged=measured.diverged)
         timing = self._timing(trained, training_seconds, time.perf_counter() - started)
-        kind, metric = prepared.experiment.pruning.score, prepared.task.metrics[0]
+        kind = prepared.experiment.pruning.score
+        nothing = _Measurement(None, None, {}, None)
         return [
             TrainedMember(
                 kept=kept_at[index].values,
-                validation=kept_at[index].metrics[metric] if index in sound and member.diverged is None else None,
+                validation=reached(kept_at[index]) if index in sound and member.diverged is None else None,
                 scores=measurements[index].importance.get(kind) if index in measurements else None,
                 snapshots=member.snapshots,
                 trained=member,
                 kept_at=kept_at[index],
-                test=measurements[index].test if index in measurements else None,
-                importance=measurements[index].importance if index in measurements else {},
+                validation_answers=measurements.get(index, nothing).validation or kept_at[index].evaluation,
+                test=measurements.get(index, nothing).test,
+                importance=measurements.get(index, nothing).importance,
                 timing=timing,
             )
             for index, member in enumerate(trained)
@@ -218,40 +222,43 @@ class RoundRunner:
 
     def _measure(self, finished: Sequence[Ticket], *, test: bool, score: bool) -> list[_Measurement]:
         """Test evaluation and scores of finished tickets; one with a number that is not finite counts as diverged."""
-        evaluations = self._test(finished) if finished and test else [None] * len(finished)
+        nothing: list[Evaluation | None] = [None] * len(finished)
+        writes = test and bool(finished) and self.prepared.task.open
+        validation = self._answers(finished, "validation", self.prepared.training_data.validation) if writes else nothing
+        evaluations = self._answers(finished, "test", self.prepared.test) if finished and test else nothing
         importance = self.scores(finished) if finished and score else [{} for _ in finished]
         measurements = []
-        for evaluation, scores in zip(evaluations, importance, strict=True):
+        for chosen_on, evaluation, scores in zip(validation, evaluations, importance, strict=True):
             if evaluation is not None and not torch.isfinite(evaluation.losses).all():
-                measurements.append(_Measurement(None, {}, "a loss on the test split became NaN or infinite"))
+                measurements.append(_Measurement(None, None, {}, "a loss on the test split became NaN or infinite"))
             elif score and not scores:
-                measurements.append(_Measurement(None, {}, NOT_FINITE))
+                measurements.append(_Measurement(None, None, {}, NOT_FINITE))
             else:
-                measurements.append(_Measurement(evaluation, scores, None))
+                measurements.append(_Measurement(chosen_on, evaluation, scores, None))
         return measurements
 
-    def _test(self, finished: Sequence[Ticket]) -> list[Evaluation]:
+    def _answers(
+        self, finished: Sequence[Ticket], title: str, examples: Sequence[Encoded]
+    ) -> Sequence[Evaluation | None]:
         model = self.prepared.model
         with torch.no_grad():
             prompts = prompt_batch([Member(ticket, model.device) for ticket in finished])
-        with self.progress.track("test", len(self.prepared.test), "examples") as tick:
-            result = evaluate(prompts, model, self.prepared.test, tick)
-        return [Evaluation(*row) for row in zip(result.losses, result.chosen, result.scores, strict=True)]
+        with self.progress.track(title, len(examples), "examples") as tick:
+            return answer(prompts, model, examples, self.prepared.decoding, tick)
 
     def _round_record(self, ticket: Ticket, member: TrainedMember) -> RoundRecord:
         """What is written about one member's round."""
         prepared = self.prepared
         splits, task = prepared.splits, prepared.task
-        metrics = {} if member.test is None else task.score(splits.test, member.test.chosen.tolist())
         return RoundRecord(
             ticket=ticket,
             trained=member.trained,
             kept_at=member.kept_at,
             importance=member.importance,
-            validation=splits.validation,
-            test=splits.test,
-            test_evaluation=member.test,
-            test_metrics=metrics,
+            task=task,
+            splits=splits,
+            validation=member.validation_answers,
+            test=member.test,
             majority={"validation": task.majority(splits.validation), "test": task.majority(splits.test)},
             pruned_by=prepared.experiment.pruning.score if ticket.round else None,
             run=prepared.id,

@@ -29,6 +29,7 @@ from prunekit.runs.paths import DENSE, SETTINGS, UNTRAINED, RunKey, Stage
 from prunekit.runs.run import Run
 from prunekit.runs.store import Stored
 from prunekit.support.errors import ArtifactError, ConfigError
+from prunekit.tasks import Task
 
 _UNITS = ("tokens", "pieces")
 
@@ -293,7 +294,7 @@ def _finish_search(runner: RoundRunner, result: SearchResult, controls: bool) ->
         tried = sum(trial[0] == seed for trial in result.results)
         runner.progress.say(
             f"seed {seed}: {keep.tokens} tokens x {keep.pieces} pieces chosen of {tried}, "
-            f"validation {prepared.task.metrics[0]} {result.results[seed, keep].validation:.3f}"
+            f"validation {shown(prepared.task, result.results[seed, keep].validation)}"
         )
 
 
@@ -335,12 +336,18 @@ def _announce(title: str, tickets: Sequence[Ticket], results: Sequence[RoundResu
     values = [result.validation for result in results if result.validation is not None]
     line = f"{title}: {sizes}"
     if values:
-        metric = runner.prepared.task.metrics[0]
-        line += f", validation {metric} {sum(values) / len(values):.3f} (mean of {len(values)})"
+        mean = sum(values) / len(values)
+        line += f", validation {shown(runner.prepared.task, mean)} (mean of {len(values)})"
     runner.progress.say(line)
     for ticket, result in zip(tickets, results, strict=True):
         if isinstance(result, TrainedMember) and result.trained.diverged:
             runner.progress.say(f"seed {ticket.seed} stopped in {title}: {result.trained.diverged}")
+
+
+def shown(task: Task, value: float | None) -> str:
+    """What chooses among a task's tickets, by name: its primary metric, or the loss, which is kept as minus it."""
+    assert value is not None
+    return f"{task.chosen_by} {-value if task.chosen_by == 'loss' else value:.3f}"
 
 
 def _span(counts: Sequence[int], unit: str) -> str:

@@ -151,6 +151,9 @@ class TaskSettings(Settings):
         0, description="which subset is drawn"
     )
     chat: bool = Field(False, description="write texts and answers as a chat, by the tokenizer's chat template")
+    judge: Literal["score", "generate"] = Field(
+        "score", description="generate: the model writes its answer, which counts where it is the right word exactly"
+    )
     labels: Literal["given", "shuffled"] = Field(
         "given", description="shuffled: the answers of train and validation are dealt out anew, a null of training"
     )
@@ -195,8 +198,9 @@ class TaskSettings(Settings):
 
     @model_serializer(mode="wrap")
     def _without_columns(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Columns that nobody named are left out, so that settings from before there were any stay the same."""
+        """What nobody set is left out where it came later, so that settings from before there was any stay the same."""
         unset = {name for name in ("text", "label", "label_words") if getattr(self, name) is None}
+        unset |= {"judge"} if self.judge == "score" else set()
         return {name: value for name, value in dump(self).items() if name not in unset}
 
 

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prunekit.models.batch import Batch, Encoded, Row, collate
+from prunekit.models import generation
+from prunekit.models.batch import Batch, Encoded, Ids, Row, collate
 from prunekit.models.encoding import AnswerPlace, EncodingOptions, encode
 from prunekit.models.identity import ModelIdentity, identity_of
 from prunekit.models.input_rows import InputRows, PromptAndInput, insert_prompt, prompt_and_input, read_grouped
@@ -27,6 +28,7 @@ from prunekit.models.text_reader import TextReader
 from prunekit.models.traits import Traits, embedding_rows, text_config
 from prunekit.support.errors import ConfigError
 from prunekit.tasks import Example
+from prunekit.tasks.decoding import Decoding
 
 Position = Literal["first", "suffix", "after-cls"]
 Ranking = Literal["sum", "mean"]
@@ -92,6 +94,11 @@ class FrozenModel:
         """How this family lays out one example, for all its choices or for the gold one alone."""
         raise NotImplementedError
 
+    @property
+    def start_id(self) -> int:
+        """The id that every answer begins behind, where a decoder of its own writes it."""
+        raise NotImplementedError
+
     def answer_place(self, own_choices: bool) -> AnswerPlace:
         """Where the tokens of an answer stand for this family: behind the text, apart from it, or nowhere (a head)."""
         raise NotImplementedError
@@ -109,6 +116,10 @@ class FrozenModel:
 
     def traits_changed(self) -> None:
         """Called each time the traits have been found."""
+
+    def generation_rows(self, prompts: PromptBatch, batch: Batch, decoding: Decoding) -> dict[str, Any]:
+        """What `generate` takes of the N = S * B rows of members and texts, behind which the model is to write."""
+        raise NotImplementedError
 
     # ---- what every family does
 
@@ -159,6 +170,17 @@ class FrozenModel:
         """[S, B, C] choice scores; -inf where an example has fewer choices."""
         return self.forward(prompts, batch).logits
 
+    def generate(
+        self, prompts: PromptBatch, texts: Sequence[Ids], decoding: Decoding, name: object = ""
+    ) -> list[list[Ids]]:
+        """As `prunekit.models.generation.generate`."""
+        return generation.generate(self, prompts, texts, decoding, name)
+
+    @cached_property
+    def writes_together(self) -> generation.WritesTogether:
+        """Which rows it may write behind together, by trying."""
+        return generation.trial(self)
+
     def encode(self, examples: Iterable[Example], *, own_choices: bool, prompt_tokens: int) -> list[Encoded]:
         """Token ids of examples.
 
@@ -182,6 +204,7 @@ class FrozenModel:
             text_tokens=self.max_input_tokens,
             row_tokens=self.most_positions - prompt_tokens,
             rows=self.embedding_rows,
+            end=self.end_id,
         )
 
     def batch(self, members: Sequence[Sequence[Encoded]], *, every_choice: bool) -> Batch:
@@ -274,6 +297,20 @@ class FrozenModel:
         """The id that fills up rows; never attended to, so any will do where the tokenizer's is none of the model's."""
         pad = getattr(self.tokenizer, "pad_token_id", None)
         return 0 if pad is None or not 0 <= int(pad) < self.embedding_rows else int(pad)
+
+    @cached_property
+    def end_ids(self) -> tuple[int, ...]:
+        """The ids that end what the model writes; none where neither its configuration nor its tokenizer names one."""
+        config = getattr(self.model, "generation_config", None)
+        ids = [getattr(source, "eos_token_id", None) for source in (config, self.text_config, self.tokenizer)]
+        ends = next((end for end in ids if end not in (None, [])), ())
+        return tuple(map(int, ends)) if isinstance(ends, list | tuple) else (int(ends),)
+
+    @property
+    def end_id(self) -> int | None:
+        """The id that a target ends with: the tokenizer's own end where the model knows it as one."""
+        end = getattr(self.tokenizer, "eos_token_id", None)
+        return end if end in self.end_ids else next(iter(self.end_ids), None)
 
     @property
     def filler_id(self) -> int:

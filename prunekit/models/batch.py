@@ -23,6 +23,7 @@ class Encoded:
         gold: index of the right answer (the first where several are right, -1 where the example has no label).
         own_choices: whether the answers are this example's own rather than the task's.
         cut: whether the text had to be shortened.
+        target_cut: whether the target of an open example had to be.
     """
 
     index: int
@@ -31,6 +32,7 @@ class Encoded:
     gold: int
     own_choices: bool = False
     cut: bool = False
+    target_cut: bool = False
 
     @property
     def length(self) -> int:

@@ -16,10 +16,13 @@ from prunekit.models.base import FrozenModel, Position, Predictions, Ranking, pr
 from prunekit.models.batch import Batch, Encoded, Ids, Row
 from prunekit.models.cache_argument import cache_argument
 from prunekit.models.encoding import AnswerPlace
+from prunekit.models.generation import left_aligned, writes_as_it_scores
 from prunekit.models.input_rows import InputRows, insert_before_answer
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.text_cache import Text, TextCache
 from prunekit.models.traits import windows
+from prunekit.support.errors import ConfigError
+from prunekit.tasks.decoding import Decoding
 
 # texts that a GPU reads at once. A CPU reads them one by one: that costs it little, and the cached text then does not
 # depend on its neighbours, so that a resumed run, which meets texts in another order, ends in the same bytes.
@@ -114,15 +117,58 @@ class Decoder(FrozenModel):
             logits = _rows(self._read_rows(placed, lambda **rows: module(**rows, **no_cache).logits), slots)
         return _precise(logits)
 
+    def generation_rows(self, prompts: PromptBatch, batch: Batch, decoding: Decoding) -> dict[str, Any]:
+        """Rows of embeddings, padded before them; behind cached texts where that is possible."""
+        if self.position == "first":
+            return self._as_arguments(left_aligned(self._position(prompts, batch)))
+        if bool((prompts.placed & ~prompts.present)[:, -1:].any()):
+            raise ConfigError("nothing can be written behind a hidden token; use --dropped-as remove or zero")
+        everyone = bool(prompts.present.any(dim=1).all())  # without a slot of its own a row would have nothing to read
+        if everyone and decoding.beams == 1 and self._goes_behind(prompts, batch, decoding.max_tokens):
+            if self._writes_behind:
+                return self._rows_behind(prompts, batch)
+        start = batch.start.expand(prompts.members, -1, -1)
+        return self._as_arguments(left_aligned(insert_before_answer(self._beside(prompts, batch), start, 1)[0]))
+
+    def _as_arguments(self, rows: InputRows) -> dict[str, Any]:
+        """Rows as `generate` takes them; positions where it takes them, and where it would count otherwise itself."""
+        arguments: dict[str, Any] = {"inputs_embeds": rows.embeds, "attention_mask": rows.attention}
+        if self.traits.first_position is None:
+            return arguments
+        if hasattr(self.model, "_prepare_position_ids_for_generation"):
+            return arguments | {"position_ids": rows.positions + self.traits.first_position}
+        if not torch.equal(rows.attention.bool(), rows.counted):
+            raise ConfigError("to write behind hidden tokens (--dropped-as hide) takes transformers 5.2 or newer")
+        return arguments
+
     # ---- behind cached texts
 
-    def _goes_behind(self, prompts: PromptBatch, batch: Batch) -> bool:
-        """Whether this batch can be read behind cached texts."""
+    @cached_property
+    def _writes_behind(self) -> bool:
+        """Whether `generate` goes on behind cached texts as behind whole rows, by trying."""
+        if not self.caches_texts:
+            return False
+        self.__dict__["_writes_behind"] = True  # for trying alone
+        texts, self.texts = self.texts, TextCache(2**30)
+        try:
+            return writes_as_it_scores(self, "batch")
+        finally:
+            self.texts = texts
+
+    def _rows_behind(self, prompts: PromptBatch, batch: Batch) -> dict[str, Any]:
+        """Prompts behind cached texts, whose own places hold no embeddings, since nothing reads them again."""
+        texts = self.texts.take(suffix.text_ids(batch), self._read)
+        rows = suffix.rows_to_write_behind(prompts, batch, texts)
+        cache = suffix.growing_cache(texts, prompts.members, self.device)
+        return self._as_arguments(rows) | cache_argument(self.model, cache)
+
+    def _goes_behind(self, prompts: PromptBatch, batch: Batch, more_tokens: int = 0) -> bool:
+        """Whether this batch, and so many tokens that are written, can be read behind cached texts."""
         return (
             self.caches_texts
             and prompts.embed_input is None
             and not self.model.training  # dropout draws another text each time
-            and batch.ids.shape[-1] + prompts.present.shape[1] <= min(windows(self.config), default=10**9)
+            and batch.ids.shape[-1] + prompts.present.shape[1] + more_tokens <= min(windows(self.config), default=10**9)
             and bool((batch.start >= 0).all())  # of an empty text nothing can be kept
             and (self._plain_output or bool(prompts.present.any(dim=1).all()))  # else the text's own output is needed
         )

@@ -16,6 +16,7 @@ from prunekit.models.cache_argument import cache_argument
 from prunekit.models.encoding import AnswerPlace
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.support.errors import ConfigError
+from prunekit.tasks.decoding import Decoding
 
 
 class EncoderDecoder(FrozenModel):
@@ -70,6 +71,15 @@ class EncoderDecoder(FrozenModel):
         return predict_from_words(
             answers(encoded, placed.attention, targets.flatten(0, 1)).view(targets.shape), batch, self.ranking
         )
+
+    def generation_rows(self, prompts: PromptBatch, batch: Batch, decoding: Decoding) -> dict[str, Any]:
+        """What the encoder makes of prompts and texts."""
+        placed = self._position(prompts, batch)
+        encoded = self._read_rows(placed, self._encode)
+        return {
+            "encoder_outputs": self._output_kind(last_hidden_state=encoded),
+            "attention_mask": placed.attention,
+        }
 
     def _encode(self, **rows: Tensor) -> Tensor:
         """[N, T, H], what the encoder makes of rows."""

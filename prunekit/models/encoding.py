@@ -40,6 +40,7 @@ class EncodingOptions:
         text_tokens: most tokens of a text.
         row_tokens: most of a text and its longest answer together.
         rows: how many ids the model has embeddings for.
+        end: the token that ends a target, where it is not added by the tokenizer; None where there is none.
     """
 
     answer_place: AnswerPlace
@@ -48,6 +49,7 @@ class EncodingOptions:
     text_tokens: int = 10**9
     row_tokens: int = 10**9
     rows: int = 10**9
+    end: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class _Fitted:
     example: Example
     text: Ids
     answers: tuple[Ids, ...] = ()
+    target_cut: bool = False
 
     @property
     def longest(self) -> int:
@@ -132,7 +135,7 @@ class TaskEncoder:
             self._cut(example, text, tokens)
             for example, text, tokens in zip(examples, texts, answer_tokens, strict=True)
         ]
-        rows = [self._fit_again(row) for row in self._answered(fitted)]
+        rows = [self._fit_again(self._target_fitted(row)) for row in self._answered(fitted)]
         for row in rows:
             self._check_ids(row)
             self._check_answers(row)
@@ -209,6 +212,8 @@ class TaskEncoder:
         """About how many tokens each example's longest answer takes; exactly where it is read apart."""
         if self.options.answer_place == "head":
             return [0] * len(examples)
+        if examples[0].open:
+            return [example.target_tokens for example in examples]
         words = list(dict.fromkeys(choice for example in examples for choice in example.choices))
         lengths = dict(zip(words, map(len, self.alone(words)), strict=True))
         return [max((lengths[choice] for choice in example.choices), default=0) for example in examples]
@@ -231,8 +236,19 @@ class TaskEncoder:
                 raise self._error(example, self._merge_error(example, choice, join))
         return tuple(join.answer for join in joins)
 
+    def _target_fitted(self, row: _Fitted) -> _Fitted:
+        """An open row whose target ends, or is cut where it is too long; any other as it is."""
+        if not row.example.open or not row.answers:
+            return row
+        (target,) = row.answers
+        end = () if self.options.end is None or self.options.answer_place == "apart" else (self.options.end,)
+        whole, most = target + end, row.example.target_tokens
+        return replace(row, answers=(whole[:most],), target_cut=len(whole) > most)
+
     def _fit_again(self, row: _Fitted) -> _Fitted:
         """The row cut further where its answers turned out to be longer than they are alone."""
+        if row.example.open:  # room for the longest was left
+            return row
         while self.frame + len(row.text) + row.longest > self.options.row_tokens:
             (row,) = self._answered([self._cut(row.example, row.text, row.longest)])
         return row
@@ -254,6 +270,8 @@ class TaskEncoder:
         self._accepted.add(row.answers)
 
     def _faults(self, example: Example, ids: Sequence[Ids]) -> list[str]:
+        if example.open:  # cut or ended, its ids are no longer what its words say
+            ids = self._targets(example.choices) if self.options.answer_place == "apart" else self._ids(example.choices)
         bare = (
             self._ids(example.choices) if self.options.answer_place == "apart" else ids
         )  # without what is added around them
@@ -307,4 +325,4 @@ class TaskEncoder:
         gold = example.gold[0] if example.gold else -1
         cut = row.example is not example
         text = row.text if example.whole else self.reader.framed(row.text)
-        return Encoded(example.index, text, row.answers, gold, self.options.own_choices, cut)
+        return Encoded(example.index, text, row.answers, gold, self.options.own_choices, cut, row.target_cut)

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from prunekit.models.batch import Batch, Ids
+from prunekit.models.input_rows import InputRows
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.text_cache import Text
 
@@ -169,6 +170,33 @@ def cache_of(texts: Sequence[Text], size: int) -> Cache:
     """M * B texts as a cache that the rows of a batch of B = `size` stand behind, right-padded to the longest."""
     layers = zip(*(text.keys_values for text in texts), strict=True)
     return Cache(layers=[TextLayer(layer, size) for layer in layers])
+
+
+def rows_to_write_behind(prompts: PromptBatch, batch: Batch, texts: Sequence[Text]) -> InputRows:
+    """Texts, padded before them, and the prompts behind: [S * B, T + P]; of the B texts no embeddings are needed."""
+    lengths = [text.keys_values.shape[-2] for text in texts]
+    (members, slots), size, longest = prompts.present.shape, batch.size, max(lengths)
+    device = prompts.present.device
+    text = torch.arange(longest, device=device) >= longest - torch.tensor(lengths, device=device)[:, None]
+    text = text.expand(members, size, longest)
+    attention, counted = (
+        torch.cat([text, part[:, None].expand(members, size, slots)], dim=-1) for part in (prompts.present, prompts.placed)
+    )
+    values = prompts.values[:, None].to(texts[0].state.dtype).expand(members, size, slots, -1)
+    embeds = torch.cat([values.new_zeros(members, size, longest, values.shape[-1]), values], dim=-2)
+    positions = counted.long().cumsum(-1).sub(1).clamp(min=0)
+    return InputRows(*(part.flatten(0, 1) for part in (embeds, attention.long(), positions, counted)))
+
+
+def growing_cache(texts: Sequence[Text], members: int, device: torch.device) -> DynamicCache:
+    """B texts as the cache of every member's rows [S * B], padded before the texts, that what is written is added to."""
+    longest = max(text.keys_values.shape[-2] for text in texts)
+    padded = [pad(text.keys_values.to(device), (0, 0, longest - text.keys_values.shape[-2], 0)) for text in texts]
+    cache = DynamicCache()
+    for number, layer in enumerate(torch.stack(padded, dim=2)):  # [2, B, heads, T, d]
+        keys, values = (part.repeat(members, 1, 1, 1) for part in layer)
+        cache.update(keys, values, number)
+    return cache
 
 
 def text_ids(batch: Batch) -> list[Ids]:

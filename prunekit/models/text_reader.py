@@ -105,6 +105,10 @@ class TextReader:
         """The text that tokens stand for."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
+    def written(self, ids: Ids) -> str:
+        """The text that a model wrote, without special tokens."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
     def shortened(self, text: str, tokens: int, *, plain: bool) -> str:
         """The text without (about, and at least one of) its last `tokens` tokens."""
         options = dict(add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain, verbose=False)

@@ -13,6 +13,7 @@ from prunekit.support import terminal
 from prunekit.support.errors import ConfigError
 
 _NAMES = ("index", "answer", "choice", "score")
+_WRITTEN = ("index", "answer", "score", "tokens", "ended")
 _LABEL = "label"
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _FORMS = ("", ".jsonl", ".ndjson", *_DELIMITERS, ".parquet")
@@ -70,7 +71,7 @@ def _as_parquet(answers: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _columns(answers: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [*_NAMES, *([_LABEL] if answers and _LABEL in answers[0] else [])]
+    return [*answers[0]] if answers else [*_NAMES]
 
 
 def _parquet_names(content: bytes) -> Sequence[str]:
@@ -84,4 +85,4 @@ def _parquet_names(content: bytes) -> Sequence[str]:
 
 
 def _is_ours(names: Any) -> bool:
-    return set(names) - {_LABEL} == set(_NAMES)
+    return set(names) - {_LABEL} in (set(_NAMES), set(_WRITTEN))

@@ -29,7 +29,11 @@ _ALPHA = 0.05
 _DETAIL = re.compile(r"=\d+$|(?<=instruction)-[0-9a-f]+$")
 _RESAMPLES = 9_999
 
-Rights = NDArray[np.int64]
+# of a corpus score, each of which is computed anew
+_RESAMPLES_OF_A_CORPUS = 999
+
+# which rows are right [N], or what each adds to the metric of written answers [N, k]
+Rights = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class BaseLineRecord:
         seeded: whether each seed has its own; else there is a single one, under seed 0.
         validation: the primary metric by seed.
         test: the same.
-        rights: by seed, which rows of validation it has right [N], or None where that is not written down.
+        rights: by seed, which rows of validation it has right [N], what each adds to the metric of written answers
+            [N, k] (see `TextMetric`), or None where that is not on record.
     """
 
     name: str
@@ -104,7 +109,8 @@ class BaseLines:
         """Those of a run, its dense prompts compared with them.
 
         With `ENOUGH_SEEDS` finished seeds, these are the units of a sign-flip test of the metric. With one, its rows
-        are (McNemar's exact test), and with a few, rows are resampled with the seeds of a row kept together.
+        are (McNemar's exact test), and with a few, or where answers are written, rows are resampled with the seeds of
+        a row kept together; a corpus score (BLEU) is computed anew of each sample.
 
         Raises:
             ArtifactError: where the run is damaged.
@@ -114,7 +120,7 @@ class BaseLines:
         dense = _reached(results, DENSE, f"validation_{metric}")
         rights = {seed: _right(run, RunKey(DENSE, seed, 0)) for seed in dense}
         opponents = [record for record in records if record.kind == "base line" and dense]
-        compared = (_compared(dense, rights, record) for record in opponents)
+        compared = (_compared(metric, dense, rights, record) for record in opponents)
         return cls(metric, records, tuple(comparison for comparison in compared if comparison is not None))
 
     @property
@@ -170,7 +176,9 @@ def _row(record: BaseLineRecord, comparison: Comparison | None) -> tuple[Any, ..
     return (*row, comparison.dense - comparison.other, comparison.p, comparison.units, comparison.beats)
 
 
-def _compared(dense: dict[int, float], rights: dict[int, Rights], record: BaseLineRecord) -> Comparison | None:
+def _compared(
+    metric: str, dense: dict[int, float], rights: dict[int, Rights], record: BaseLineRecord
+) -> Comparison | None:
     """Over the seeds that both have; a base line without seeds stands against each."""
     place = {seed: seed if record.seeded else 0 for seed in dense}
     seeds = [seed for seed in dense if place[seed] in record.validation]
@@ -183,17 +191,35 @@ def _compared(dense: dict[int, float], rights: dict[int, Rights], record: BaseLi
     if len(seeds) >= ENOUGH_SEEDS:
         of_seeds = statistics.sign_flip([values - others])
         return Comparison(*means, f"{len(seeds)} seeds", of_seeds, higher and of_seeds < _ALPHA)
-    units, p, beats = _over_rows([(rights[seed], record.rights[place[seed]]) for seed in seeds])
+    on_record = ((rights[seed], record.rights[place[seed]]) for seed in seeds)
+    pairs = [(ours, theirs) for ours, theirs in on_record if theirs is not None]
+    if not pairs:
+        return None
+    units, p, beats = _over_rows(pairs) if pairs[0][0].ndim == 1 else _over_written(metric, pairs)
     return Comparison(*means, units, p, higher and beats)
 
 
-def _over_rows(pairs: Sequence[tuple[Rights, Rights | None]]) -> tuple[str, float | None, bool]:
+def _over_written(metric: str, pairs: Sequence[tuple[Rights, Rights]]) -> tuple[str, float | None, bool]:
+    """As `_over_rows`, of what rows add to the metric of written answers."""
+    from prunekit.tasks.text_metrics import TEXT_METRICS
+
+    total = TEXT_METRICS["exact_string" if metric == "accuracy" else metric].total
+    rows, draw = len(pairs[0][0]), np.random.default_rng(0)
+    differences = []
+    for _ in range(_RESAMPLES_OF_A_CORPUS if pairs[0][0].shape[1] > 1 else _RESAMPLES):
+        sample = draw.integers(0, rows, rows)
+        differences.append(np.mean([total(ours[sample]) - total(theirs[sample]) for ours, theirs in pairs]))
+    seeds = f" x {len(pairs)} seeds" if len(pairs) > 1 else ""
+    return f"{rows} rows{seeds}", None, bool(np.quantile(differences, _ALPHA / 2) > 0)
+
+
+def _over_rows(pairs: Sequence[tuple[Rights, Rights]]) -> tuple[str, float | None, bool]:
     """Units, p, and whether more rows are right than by chance.
 
     Args:
         pairs: by seed, which rows the dense prompt and the base line have right.
     """
-    paired = [dense - other for dense, other in pairs if other is not None]
+    paired = [dense - other for dense, other in pairs]
     differences = np.stack(paired, axis=1)  # [rows, seeds]
     rows, seeds = differences.shape
     if seeds == 1:
@@ -223,8 +249,8 @@ def _majority(run: RunReader, results: pd.DataFrame) -> BaseLineRecord:
     dense = results[(results["stage"] == DENSE) & (results["status"] == "done")]
     first = (dense if len(dense) else results).iloc[0]
     right = None
-    if len(dense):
-        golds = _validation(run, RunKey(DENSE, int(first["seed"]), 0))["gold"]
+    if len(dense) and (answers := _validation(run, RunKey(DENSE, int(first["seed"]), 0))).get("answer") is None:
+        golds = answers["gold"]
         counts = Counter(int(answer) for gold in golds for answer in gold)
         most_common = min(counts, key=lambda answer: (-counts[answer], answer), default=None)
         right = np.array([most_common in gold for gold in golds], dtype=np.int64)
@@ -255,8 +281,10 @@ def _reached(results: pd.DataFrame, stage: str, column: str) -> dict[int, float]
 
 
 def _right(run: RunReader, key: RunKey) -> Rights:
-    """Which rows of validation were answered right, in the order of the split."""
+    """Which rows of validation were answered right, in the order of the split, or what they add to the metric."""
     table = _validation(run, key)
+    if "answer" in table:
+        return np.array(table[run.settings()["metric"]].tolist(), dtype=np.float64)
     pairs = zip(table["choice"], table["gold"], strict=True)
     return np.array([choice in gold for choice, gold in pairs], dtype=np.int64)
 

@@ -19,11 +19,11 @@ from prunekit.runs.ticket_file import finite, load_ticket, read_ticket, unpacked
 from prunekit.support.errors import ArtifactError
 
 
-def load(run: RunReader, key: RunKey, kind: str, metric: str) -> tuple[Ticket, RoundResult]:
+def load(run: RunReader, key: RunKey, kind: str, chosen_by: str) -> tuple[Ticket, RoundResult]:
     """A finished round back from disk: the ticket it started from, and what was learned, with its `kind` of scores.
 
     Args:
-        metric: the primary one.
+        chosen_by: the primary metric, or "loss".
 
     Raises:
         ArtifactError: naming the file that is missing or damaged.
@@ -35,7 +35,9 @@ def load(run: RunReader, key: RunKey, kind: str, metric: str) -> tuple[Ticket, R
     scores = load_scores(run, key)[kind] if paths.SCORES in names else None
     snapshots = load_snapshots(run, key) if paths.SNAPSHOTS in names else {}
     result = run.result(key)
-    reached = result["validation"][metric] if result["status"] == "done" else None
+    reached = result["validation"][chosen_by] if result["status"] == "done" else None
+    if chosen_by == "loss" and reached is not None:
+        reached = -reached  # more is better
     return ticket, RoundResult(kept_values(run, key), reached, scores, snapshots)
 
 

@@ -15,7 +15,7 @@ from prunekit.runs.paths import RunKey
 from prunekit.runs.reader import RunReader
 from prunekit.runs.ticket_file import pack, ticket_bytes
 from prunekit.support import atomic
-from prunekit.tasks import Example
+from prunekit.tasks import Example, Splits, Task
 
 if TYPE_CHECKING:  # they import transformers, and who only writes records needs none
     from prunekit.engine.evaluate import Evaluation
@@ -28,6 +28,8 @@ class RoundRecord:
 
     Attributes:
         importance: scores by kind, empty where training diverged.
+        validation: what was answered at the kept values.
+        test: what was answered to the test split, None where nobody looked.
         majority: by split, the primary metric of the best answer that ignores the text.
         pruned_by: the kind of score that made the mask, None in the dense round.
     """
@@ -36,10 +38,10 @@ class RoundRecord:
     trained: Trained
     kept_at: Checkpoint
     importance: Mapping[str, Scores]
-    validation: Sequence[Example]
-    test: Sequence[Example]
-    test_evaluation: Evaluation | None
-    test_metrics: Mapping[str, float]
+    task: Task
+    splits: Splits
+    validation: Evaluation | None
+    test: Evaluation | None
     majority: Mapping[str, float]
     pruned_by: str | None
     run: str
@@ -73,16 +75,16 @@ class TestEvaluation:
     """What was measured of a ticket that was chosen among others.
 
     Attributes:
-        examples: of the test split.
-        test: losses and answers on them, or None where it diverged.
-        metrics: by name, on them.
+        validation: what it wrote to that split, where answers are written; else what is on record stands.
+        test: what it answered to that split, or None where it diverged.
         importance: scores by kind.
         diverged: why there is neither test nor importance, or None.
     """
 
-    examples: Sequence[Example]
+    task: Task
+    splits: Splits
+    validation: Evaluation | None
     test: Evaluation | None
-    metrics: Mapping[str, float]
     importance: Mapping[str, Scores]
     diverged: str | None
 
@@ -98,9 +100,13 @@ def chosen(run: RunReader, key: RunKey, look: TestEvaluation) -> dict[str, bytes
     files = {name: run.content(key, name) for name in (paths.TICKET, paths.TRAINED, paths.LOG)}
     before = run.table(key, paths.PREDICTIONS)
     tables = [before[before["split"] == "validation"]]
-    result = run.result(key) | {"test": dict(look.metrics), "chosen_from": str(key.stage)}
+    result = run.result(key) | {"test": {}, "chosen_from": str(key.stage)}
+    if look.validation is not None:
+        tables = [_predicted(look.task, "validation", look.splits.validation, look.validation)]
+        result["validation"] = metrics_of(look.task, look.splits.validation, look.validation)
     if look.test is not None:
-        tables.append(_predicted("test", look.examples, look.test))
+        tables.append(_predicted(look.task, "test", look.splits.test, look.test))
+        result["test"] = metrics_of(look.task, look.splits.test, look.test)
     if look.importance:
         files[paths.SCORES] = _packed_scores(look.importance)
     if look.diverged is not None:
@@ -125,30 +131,39 @@ def _log(trained: Trained) -> pd.DataFrame:
 def _predictions(record: RoundRecord) -> pd.DataFrame:
     """One row per example of `validation` (at the kept values) and of `test`."""
     parts = [
-        ("validation", record.validation, record.kept_at.evaluation),
-        ("test", record.test, record.test_evaluation),
+        ("validation", record.splits.validation, record.validation),
+        ("test", record.splits.test, record.test),
     ]
-    return predictions(parts)
+    return predictions(record.task, parts)
 
 
-def predictions(parts: Iterable[tuple[str, Sequence[Example], Evaluation | None]]) -> pd.DataFrame:
-    """What was answered, as it is written.
+def predictions(task: Task, parts: Iterable[tuple[str, Sequence[Example], Evaluation | None]]) -> pd.DataFrame:
+    """What was answered, as it is on record.
 
     Args:
+        task: what judges the answers.
         parts: split, its examples, and what was answered to them.
 
     Columns:
-        split, example (its index), choice, gold (indices of the right answers), loss, score (of the choice).
+        split, example (its index), choice, gold (indices of the right answers), loss, score (of the choice); where
+        answers are written also answer (text), tokens, ended ("end", "stop" or "length"), and for each metric what the
+        row adds to it (list of numbers, see `TextMetric`): choice and gold are then 0, since only the target is scored.
     """
     tables = [
-        _predicted(split, examples, evaluation) for split, examples, evaluation in parts if evaluation is not None
+        _predicted(task, split, examples, evaluation) for split, examples, evaluation in parts if evaluation is not None
     ]
     columns = ["split", "example", "choice", "gold", "loss", "score"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
-def _predicted(split: str, examples: Sequence[Example], evaluation: Evaluation) -> pd.DataFrame:
-    return pd.DataFrame(
+def metrics_of(task: Task, examples: Sequence[Example], evaluation: Evaluation) -> dict[str, float]:
+    """The metrics of a task, and the mean loss where answers are written."""
+    metrics = task.score(examples, evaluation.answers)
+    return metrics | {"loss": float(evaluation.losses.mean())} if task.open else metrics
+
+
+def _predicted(task: Task, split: str, examples: Sequence[Example], evaluation: Evaluation) -> pd.DataFrame:
+    table = pd.DataFrame(
         {
             "split": split,
             "example": [example.index for example in examples],
@@ -158,6 +173,25 @@ def _predicted(split: str, examples: Sequence[Example], evaluation: Evaluation) 
             "score": evaluation.scores.tolist(),
         }
     )
+    if (written := evaluation.written) is None:
+        return table
+    texts = [answer.text for answer in written]
+    rows = task.row_statistics(examples, texts)
+    return table.assign(
+        answer=texts,
+        tokens=[len(answer.ids) for answer in written],
+        ended=[answer.ended for answer in written],
+        **{name: statistics.tolist() for name, statistics in rows.items()},
+    )
+
+
+def _validation_metrics(record: RoundRecord) -> dict[str, float]:
+    """Those of the checkpoint that was kept; of written answers, as far as they were read, with the loss that chose."""
+    if not record.task.open or record.validation is None:
+        return dict(record.kept_at.metrics)
+    if record.validation.written is None:
+        return {"loss": float(record.validation.losses.mean())}
+    return metrics_of(record.task, record.splits.validation, record.validation)
 
 
 def _result(record: RoundRecord) -> dict[str, Any]:
@@ -183,8 +217,8 @@ def _result(record: RoundRecord) -> dict[str, Any]:
         "head_parameters": head,
         "steps": trained.steps,
         "kept_step": record.kept_at.step,
-        "validation": dict(record.kept_at.metrics),
-        "test": dict(record.test_metrics),
+        "validation": _validation_metrics(record),
+        "test": {} if record.test is None else metrics_of(record.task, record.splits.test, record.test),
         "majority": dict(record.majority),
     }
 

@@ -152,7 +152,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def clustered_interval(
-    differences: NDArray[np.int64], confidence: float, resamples: int, seed: int
+    differences: NDArray[Any], confidence: float, resamples: int, seed: int
 ) -> tuple[float, float]:
     """The percentile bootstrap interval of the mean of `differences` [examples, seeds], whole rows resampled.
 

@@ -25,6 +25,9 @@ class Example:
         chat: the tokenizer's chat template is still to be written around the text.
         turns: what was said before in that chat, a user's words and the assistant's answer each.
         whole: the template holds all that a model reads before the answer, special tokens and last newline included.
+        target_tokens: most tokens of the answer that the model writes, 0 where answers are chosen. `choices` then holds
+            the target that is trained on, or nothing where the example has no label.
+        references: the right answers of an open question, whatever their number.
     """
 
     index: int
@@ -37,6 +40,13 @@ class Example:
     chat: bool = False
     turns: tuple[tuple[str, str], ...] = ()
     whole: bool = False
+    target_tokens: int = 0
+    references: tuple[str, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether the model writes the answer."""
+        return self.target_tokens > 0
 
     @property
     def text(self) -> str:

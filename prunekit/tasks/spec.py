@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,9 +20,11 @@ from pydantic import (
 
 from prunekit.support import toml
 from prunekit.support.errors import nearest
+from prunekit.tasks.decoding import Decoding
 from prunekit.tasks.example import placeholders
 from prunekit.tasks.metrics import METRICS
 from prunekit.tasks.task import Hub, Task, form
+from prunekit.tasks.text_metrics import TEXT_METRICS
 from prunekit.tasks.transforms import TransformName
 
 _TWO_CHOICES = {"f1", "f1a"}  # metrics of the second of two choices
@@ -37,8 +40,19 @@ class HubFile(BaseModel):
     rename: dict[str, str] = {}
 
 
+class DecodingTable(BaseModel):
+    """The `decoding` table of a task file: how answers are written, greedily by default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    beams: int = Field(1, ge=1, le=64)
+    temperature: float = Field(0.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    seed: int = Field(0, ge=0)
+
+
 class TaskFile(BaseModel):
-    """A task file. The answers come from exactly one of choices, labels_file, choice_fields and choice_list."""
+    """A task file. The answers come from exactly one of choices, labels_file, choice_fields, choice_list and target."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -63,6 +77,15 @@ class TaskFile(BaseModel):
     """Fields of the row that hold the answers, as in COPA."""
     choice_list: str | None = None
     """Field of the row that holds the list of answers, as in ReCoRD."""
+    target: str = ""
+    """Text with {field} placeholders that the model is to write; a field with a list of texts holds a reference each."""
+    reference: Literal["first", "seed"] = "first"
+    """Which of several references is trained on: the first, or one that is drawn by the data seed."""
+    max_target_tokens: int = Field(32, ge=1, le=100_000)
+    """Most tokens of an answer; longer targets are cut, and counted."""
+    stop: tuple[str, ...] = ()
+    """Texts at which a written answer ends."""
+    decoding: DecodingTable = DecodingTable()
     aliases: dict[str, tuple[StrictBool | StrictInt | StrictFloat | StrictStr, ...]] = {}
     """Label (or choice field) -> other forms of it in data."""
     metrics: tuple[str, ...] = ("accuracy",)
@@ -82,12 +105,23 @@ class TaskFile(BaseModel):
         placeholders(template)
         return template
 
+    @field_validator("target")
+    @classmethod
+    def _plain_target(cls, target: str) -> str:
+        if target:
+            placeholders(target)
+        return target
+
+    @field_validator("stop")
+    @classmethod
+    def _stops_that_say_something(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in stop:
+            raise ValueError("an empty text stops every answer before it begins; leave it out")
+        return stop
+
     @field_validator("metrics")
     @classmethod
-    def _known_metrics(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
-        for name in metrics:
-            if name not in METRICS:
-                raise ValueError(f'unknown metric "{name}"; {nearest(name, METRICS)}')
+    def _different_metrics(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
         if not metrics or len(set(metrics)) < len(metrics):
             raise ValueError("name at least one metric, and none twice")
         return metrics
@@ -101,10 +135,25 @@ class TaskFile(BaseModel):
         return choices
 
     @model_validator(mode="after")
+    def _known_metrics(self) -> Self:
+        names: Collection[str] = TEXT_METRICS if self.target else METRICS
+        for name in self.metrics:
+            if name not in names:
+                kind = "of written answers" if self.target else "of choices"
+                hint = nearest(name, names)
+                raise ValueError(f'metrics: unknown metric "{name}" {kind}; {hint}')
+        return self
+
+    @model_validator(mode="after")
     def _one_source_of_answers(self) -> Self:
-        sources = [self.choices, self.labels_file, self.choice_fields or None, self.choice_list]
+        sources = [self.choices, self.labels_file, self.choice_fields or None, self.choice_list, self.target or None]
         if sum(source is not None for source in sources) != 1:
-            raise ValueError("give the answers by exactly one of [choices], labels_file, choice_fields, choice_list")
+            raise ValueError(
+                "give the answers by exactly one of [choices], labels_file, choice_fields, choice_list, target"
+            )
+        writing = {"reference", "max_target_tokens", "stop", "decoding"}
+        if not self.target and (needless := sorted(writing & self.model_fields_set)):
+            raise ValueError(f"{needless[0]} is for answers that are written: give a target, or leave it out")
         if len(self.choice_fields) == 1 or len(set(self.choice_fields)) < len(self.choice_fields):
             raise ValueError("choice_fields needs at least two different fields")
         number = len(self.choices or self.choice_fields)
@@ -146,7 +195,9 @@ class TaskFile(BaseModel):
 
     def task(self, folder: Path | None = None) -> Task:
         """The task, with `data` taken relative to the folder of its file."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
+        writing = ("max_target_tokens", "stop", "decoding")
+        values = {name: getattr(self, name) for name in type(self).model_fields if name not in writing}
+        values["decoding"] = Decoding(self.max_target_tokens, self.stop, **self.decoding.model_dump())
         values["labels"] = tuple(self.choices) if self.choices else None
         values["choices"] = tuple(self.choices.values()) if self.choices else None
         values["hub"] = Hub(self.hub.path, self.hub.name, self.hub.rename) if self.hub else None

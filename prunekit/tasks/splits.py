@@ -17,9 +17,10 @@ from typing import Any, Literal
 from prunekit.support.errors import ConfigError, DataError
 from prunekit.tasks import fields
 from prunekit.tasks.data import Data, read_sources
-from prunekit.tasks.example import Example
+from prunekit.tasks.example import Example, placeholders
 from prunekit.tasks.files import read_file
 from prunekit.tasks.in_memory import source_of
+from prunekit.tasks.references import with_target
 from prunekit.tasks.rows import Source, near_column
 from prunekit.tasks.task import Task
 from prunekit.tasks.transforms import flat_rows
@@ -118,6 +119,8 @@ def load_splits(
     if validation_examples is None:
         requested["validation"] = _enough_to_choose_by(len(drawn["train"].examples), parts["validation"])
     drawn |= {name: _draw(parts[name], name, requested[name], data_seed) for name in ("validation", "test")}
+    if task.reference == "seed":
+        drawn["train"] = _drawn_targets(drawn["train"], data_seed)
     if labels == "shuffled":
         drawn |= {name: _shuffled(drawn[name], stream, data_seed) for name, stream in _SHUFFLED_AS.items()}
     train, validation, test = (tuple(drawn[name].examples) for name in ("train", "validation", "test"))
@@ -185,8 +188,9 @@ def _labelled(part: _Part) -> bool:
     """Whether the examples have labels; some with and some without is a mistake in the data."""
     without = [example for example in part.examples if not example.gold]
     if without and len(without) < len(part.examples):
+        what = "reference" if without[0].open else "label"
         raise DataError(
-            f"{part.origin}: {len(without)} of {len(part.examples)} examples have no label, "
+            f"{part.origin}: {len(without)} of {len(part.examples)} examples have no {what}, "
             f"the first is number {without[0].index}; give them one, or leave them out"
         )
     return not without
@@ -194,9 +198,10 @@ def _labelled(part: _Part) -> bool:
 
 def _no_labels(task: Task, train: Source) -> str:
     row = next(flat_rows(task.transform, train.rows[0], train.locations[0]))
-    if task.label in row:
-        return f'{train.name}: every label in the field "{task.label}" is missing or -1'
-    return f'{train.name}: no label field "{task.label}"; {near_column(task.label, list(row))}'
+    name, what = (placeholders(task.target)[0], "reference") if task.target else (task.label, "label")
+    if name in row:
+        return f'{train.name}: every {what} in the field "{name}" is missing{"" if task.target else " or -1"}'
+    return f'{train.name}: no {what} field "{name}"; {near_column(name, list(row))}'
 
 
 def _carve(train: _Part, test: _Part) -> tuple[_Part, _Part]:
@@ -265,6 +270,13 @@ def _shuffled(part: _Part, stream: str, seed: int) -> _Part:
         return _sha256("|".join(map(str, (seed, "labels", stream, example.text, example.index, *more))))
 
     examples = part.examples
+    if examples[0].open:
+        answers = [(other.choices, other.references) for other in sorted(examples, key=key)]
+        new = [
+            replace(example, choices=choices, references=references)
+            for example, (choices, references) in zip(examples, answers, strict=True)
+        ]
+        return _Part(f"{part.origin}, answers shuffled", new)
     if len({len(example.choices) for example in examples}) == 1:
         golds = [example.gold for example in sorted(examples, key=key)]
     else:
@@ -276,10 +288,23 @@ def _shuffled(part: _Part, stream: str, seed: int) -> _Part:
     return _Part(f"{part.origin}, answers shuffled", new)
 
 
+def _drawn_targets(part: _Part, seed: int) -> _Part:
+    """A part whose examples are trained on one of their references each, in the order of a hash."""
+
+    def drawn(example: Example) -> Example:
+        order = sorted(example.references, key=lambda text: _sha256(f"{seed}|target|{example.index}|{text}"))
+        return with_target(example, order[0])
+
+    return _Part(part.origin, [drawn(example) for example in part.examples])
+
+
 def _digest(splits: Sequence[Sequence[Example]]) -> str:
     digest = hashlib.sha256()
     for examples in splits:
-        content = [(example.text, example.choices, example.gold, example.group) for example in examples]
+        content = [
+            (example.text, example.choices, example.gold, example.group, *filter(None, [example.references]))
+            for example in examples
+        ]
         digest.update(json.dumps(content, separators=(",", ":")).encode() + b"\n")
     return digest.hexdigest()
 

@@ -8,19 +8,29 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, Field, dataclass, field, replace
+from dataclasses import MISSING, Field, asdict, dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from prunekit.support.errors import ConfigError, DataError
 from prunekit.tasks import fields
+from prunekit.tasks.decoding import Decoding
 from prunekit.tasks.example import Example, placeholders
 from prunekit.tasks.fields import Row
 from prunekit.tasks.metrics import METRICS
+from prunekit.tasks.references import as_open, references_of
 from prunekit.tasks.transforms import TransformName, flat_rows
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from prunekit.tasks.text_metrics import TextMetric
+
 Alias = bool | int | float | str
+#: What is answered to examples: the place of a choice each, or what was written.
+Answers = Sequence[int] | Sequence[str]
+_GREEDY = Decoding()
 
 
 @dataclass(frozen=True)
@@ -40,16 +50,17 @@ class Hub:
 
 @dataclass(frozen=True)
 class Task:
-    """A dataset's rows, read through a template, answered by one of some choices, judged by metrics.
+    """A dataset's rows, read through a template, answered by one of some choices or in own words, judged by metrics.
 
-    The answers come from one of four places: fixed label words (`labels` and `choices`), words in a file beside the
-    data (`labels_file`, until `resolved`), fields of the row (`choice_fields`, COPA), or a list in the row
-    (`choice_list`, ReCoRD; its label is the right answer's text, texts or index).
+    The answers come from one of five places: fixed label words (`labels` and `choices`), words in a file beside the
+    data (`labels_file`, until `resolved`), fields of the row (`choice_fields`, COPA), a list in the row
+    (`choice_list`, ReCoRD; its label is the right answer's text, texts or index), or the model itself, which writes
+    them (`target`, SQuAD).
 
     Attributes:
         choices: label words in a fixed order; None when they differ per example (or are not resolved yet).
         labels: the label values in the same order.
-        metrics: names in METRICS; the first is the primary one.
+        metrics: names in METRICS, or in TEXT_METRICS where the task is open; the first is the primary one.
         label: the field that holds the label.
         aliases: label (or choice field) -> other forms of it in data, such as a class number or a bool.
         group: the field whose value ties rows that are judged together.
@@ -60,6 +71,11 @@ class Task:
         chat: the text is what a user says, and the answer what the assistant says to it, in the words around them that
             the tokenizer's chat template writes.
         instruction: what a person would write to the model instead of a trained prompt; a base line.
+        target: text with {field} placeholders, what a model is to write; a field that holds a list of texts gives a
+            reference each. Empty where answers are chosen.
+        reference: which of several references is trained on, the first or one drawn by `data_seed`.
+        decoding: how answers are written.
+        judge: "generate": a task with choices is judged by what the model writes, compared as exact strings.
     """
 
     name: str
@@ -82,6 +98,20 @@ class Task:
     separator: str = " "
     chat: bool = False
     instruction: str = ""
+    target: str = ""
+    reference: Literal["first", "seed"] = "first"
+    decoding: Decoding = _GREEDY
+    judge: Literal["score", "generate"] = "score"
+
+    @property
+    def open(self) -> bool:
+        """Whether the model writes its answers."""
+        return bool(self.target) or self.judge == "generate"
+
+    @property
+    def chosen_by(self) -> str:
+        """What on validation chooses steps and ratios: the primary metric, or the "loss" where answers are written."""
+        return "loss" if self.open else self.metrics[0]
 
     def examples(self, row: Row, index: int, where: str = "row", *, labelled: bool = True) -> list[Example]:
         """The examples that one row stands for (several where the transform flattens it).
@@ -99,23 +129,49 @@ class Task:
         flat = flat_rows(self.transform, row, where)
         return [self._example(item, index + offset, where, labelled) for offset, item in enumerate(flat)]
 
-    def score(self, examples: Sequence[Example], chosen: Sequence[int]) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], answers: Answers) -> dict[str, float]:
         """Every metric of the task, the primary one first.
 
         Args:
             examples: [N] labelled examples.
-            chosen: [N] index of the chosen answer of each.
+            answers: [N] index of the chosen answer of each, or the text that was written.
         """
+        if self.open:
+            rows = self.row_statistics(examples, cast(Sequence[str], answers))
+            return {name: metric.total(rows[name]) for name, metric in self.text_metrics.items()}
+        chosen = cast(Sequence[int], answers)
         _check_scorable(examples, chosen)
         return {name: METRICS[name](examples, chosen) for name in self.metrics}
+
+    def row_statistics(self, examples: Sequence[Example], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """What each written answer adds to each metric [N, k]: its own value, or what a corpus score is made of."""
+        import numpy as np
+
+        _check_answered(examples, texts)
+        pairs = list(zip(texts, (example.references for example in examples), strict=True))
+        return {name: np.array([metric.row(*pair) for pair in pairs]) for name, metric in self.text_metrics.items()}
+
+    @cached_property
+    def text_metrics(self) -> dict[str, TextMetric]:
+        """What judges written answers, by the task's names of them."""
+        from prunekit.tasks.text_metrics import TEXT_METRICS
+
+        if self.judge == "generate":
+            return {"accuracy": TEXT_METRICS["exact_string"]}
+        return {name: TEXT_METRICS[name] for name in self.metrics}
 
     def majority(self, examples: Sequence[Example]) -> float:
         """The primary metric of the best answer that ignores the text.
 
         With fixed label words, and with `choice_fields`, that is always answering the most common label of
         `examples` (ties: the first); its F1 is 0 where that is not the label F1 is of. Where each example has its own
-        list of choices no index means anything, and it is the expected metric of choosing uniformly.
+        list of choices no index means anything, and it is the expected metric of choosing uniformly. Of written
+        answers it is always giving the most common reference.
         """
+        if self.open:
+            targets = Counter(example.references[0] for example in examples)
+            most_common = min(targets, key=lambda target: (-targets[target], target))
+            return self.score(examples, [most_common] * len(examples))[self.metrics[0]]
         _check_scorable(examples, [0] * len(examples))
         metric = METRICS[self.metrics[0]]
         if self.choice_list is not None:
@@ -123,8 +179,8 @@ class Task:
                 fmean(metric([example], [choice]) for choice in range(len(example.choices))) for example in examples
             )
         counts = Counter(gold for example in examples for gold in example.gold)
-        most_common = min(counts, key=lambda choice: (-counts[choice], choice))
-        return metric(examples, [most_common] * len(examples))
+        choice = min(counts, key=lambda choice: (-counts[choice], choice))
+        return metric(examples, [choice] * len(examples))
 
     def definition(self) -> dict[str, Any]:
         """The fields that decide examples and scores and are not at their default, so that a later one adds nothing.
@@ -133,7 +189,8 @@ class Task:
         """
         left_out, values = {"description", "instruction", "hub", "data", "columns"}, vars(self)
         defaults = {name: _default(entry) for name, entry in self.__dataclass_fields__.items() if name not in left_out}
-        return {name: values[name] for name, default in defaults.items() if values[name] != default}
+        changed = {name: values[name] for name, default in defaults.items() if values[name] != default}
+        return changed | ({"decoding": asdict(self.decoding)} if "decoding" in changed else {})
 
     def digest(self) -> str:
         """sha256 of the definition."""
@@ -151,7 +208,7 @@ class Task:
         Raises:
             ConfigError: where it has other labels, or answers that are no label words.
         """
-        if self.choice_fields or self.choice_list:
+        if self.choice_fields or self.choice_list or self.target:
             raise ConfigError(f'task "{self.name}" has answers in its rows; leave out the label words')
         if self.labels is not None and set(words) != set(self.labels):
             raise ConfigError(f'label words are needed for {", ".join(self.labels)}: the labels of task "{self.name}"')
@@ -161,8 +218,9 @@ class Task:
         """The fields of a row that `examples` reads; none where a transform reads others than those it is named."""
         if self.transform != "none":
             return ()
-        more = (self.choice_list, self.group, self.label if labelled else None)
-        return tuple(dict.fromkeys([*self.placeholders, *self.choice_fields, *filter(None, more)]))
+        more = (self.choice_list, self.group, self.label if labelled and not self.target else None)
+        targets = placeholders(self.target) if self.target and labelled else ()
+        return tuple(dict.fromkeys([*self.placeholders, *self.choice_fields, *filter(None, more), *targets]))
 
     @cached_property
     def placeholders(self) -> tuple[str, ...]:
@@ -182,7 +240,7 @@ class Task:
         return implied | stated
 
     def _check_resolved(self) -> None:
-        if self.choices is None and not self.choice_fields and self.choice_list is None:
+        if self.choices is None and not self.choice_fields and self.choice_list is None and not self.target:
             raise ConfigError(
                 f'task "{self.name}" has no label words yet: write them into {self.labels_file} beside its data, or '
                 'give them by --label-words "0=bad,1=good"'
@@ -190,10 +248,16 @@ class Task:
 
     def _example(self, row: Row, index: int, where: str, labelled: bool) -> Example:
         texts = {name: fields.written(row, name, where) for name in self.placeholders}
+        group = "" if self.group is None else _as_group(row, self.group, where)
+        if self.target:
+            references = references_of(row, self.target, where) if labelled else ()
+            targets, gold = references[:1], (0,)[: len(references)]
+            question = Example(index, self.template, texts, targets, gold, group, self.separator, self.chat)
+            return replace(question, references=references, target_tokens=self.decoding.max_tokens)
         choices = self._choices(row, where)
         gold = self._gold(row, choices, where) if labelled else ()
-        group = "" if self.group is None else _as_group(row, self.group, where)
-        return Example(index, self.template, texts, choices, gold, group, self.separator, self.chat)
+        example = Example(index, self.template, texts, choices, gold, group, self.separator, self.chat)
+        return as_open(example, self.decoding.max_tokens) if self.open else example
 
     def _choices(self, row: Row, where: str) -> tuple[str, ...]:
         if self.choice_fields:
@@ -285,6 +349,14 @@ def _gold_in_list(value: Any, choices: tuple[str, ...], where: str) -> tuple[int
     if not gold:
         raise DataError(f"{where}: the answer {value!r} is not among the choices {list(choices)!r}")
     return gold
+
+
+def _check_answered(examples: Sequence[Example], texts: Sequence[str]) -> None:
+    if not examples or len(examples) != len(texts):
+        raise DataError(f"{len(texts)} answers cannot be judged by {len(examples)} examples")
+    for example in examples:
+        if not example.references:
+            raise DataError(f"example {example.index} has no reference and cannot be judged")
 
 
 def _check_scorable(examples: Sequence[Example], chosen: Sequence[int]) -> None:

@@ -16,7 +16,7 @@ from prunekit.support.errors import DataError
 from prunekit.tasks import fields
 from prunekit.tasks.fields import Row
 
-TransformName = Literal["none", "mark_spans", "flatten_multirc", "flatten_record"]
+TransformName = Literal["none", "mark_spans", "flatten_multirc", "flatten_record", "squad_answers"]
 
 _HIGHLIGHT = "@highlight"
 _NEARBY = 2  # words by which a published WSC index may be off: a few are, all by less
@@ -152,6 +152,17 @@ def _clean(passage: str) -> str:
     return " ".join(ended) if len(parts) > 1 else passage
 
 
+def _squad_answers(row: Row, where: str) -> Iterator[dict[str, Any]]:
+    """SQuAD: the texts of `answers`, which the official form and the Hub's wrap in tables, as a list."""
+    answers = row.get("answers")
+    if isinstance(answers, Mapping):  # the Hub's form: one table of two columns
+        yield {**row, "answers": fields.texts(answers, "text", where)}
+    elif isinstance(answers, list) and any(isinstance(answer, Mapping) for answer in answers):
+        yield {**row, "answers": [fields.text(answer, "text", where) for answer in fields.tables(row, "answers", where)]}
+    else:
+        yield dict(row)
+
+
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
@@ -161,4 +172,5 @@ _TRANSFORMS: dict[TransformName, Callable[[Row, str], Iterator[dict[str, Any]]]]
     "mark_spans": _mark_spans,
     "flatten_multirc": _flatten_multirc,
     "flatten_record": _flatten_record,
+    "squad_answers": _squad_answers,
 }

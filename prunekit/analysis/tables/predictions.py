@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from prunekit.analysis.tables.arms import task_name
@@ -16,7 +18,8 @@ def predictions(run: RunReader, stage: str) -> pd.DataFrame:
     """What each arm of a stage answered to each example of the test split, in its last round, where it came to it.
 
     Columns:
-        task (str), seed (int), arm (as in `arms`), example (int), right (bool), loss (nats).
+        task (str), seed (int), arm (as in `arms`), example (int), right (bool; of written answers what the row adds to
+        the primary metric, NaN where that is no mean over rows), loss (nats).
     """
     last = {}
     for key in run.tickets():
@@ -35,5 +38,8 @@ def predictions(run: RunReader, stage: str) -> pd.DataFrame:
 def _answers(run: RunReader, key: RunKey) -> pd.DataFrame:
     table = run.table(key, PREDICTIONS)
     table = table[table["split"] == "test"]
+    if "answer" in table:
+        rows = table[str(run.settings()["metric"])]
+        return table[["example", "loss"]].assign(right=[row[0] if len(row) == 1 else math.nan for row in rows])
     right = [choice in set(gold) for choice, gold in zip(table["choice"], table["gold"], strict=True)]
     return table[["example", "loss"]].assign(right=right)

@@ -53,6 +53,6 @@ def evaluate(
     ) as use:
         examples = use.rows[split]
         answers = use.answers(examples)
-    metrics = use.task.score(examples, answers.chosen[0].tolist())
+    metrics = use.task.score(examples, answers.answers)
     facts = {"split": split, "examples": len(examples), **metrics, "loss": float(answers.losses.mean())}
     return facts | ({"differs": list(use.differences)} if use.differences else {})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from prunekit.engine.write import Written
 from prunekit.experiment.api.source import Source, opened_source
 from prunekit.experiment.progress import progress_of
 from prunekit.experiment.reopen import in_use
-from prunekit.tasks import read_rows
+from prunekit.tasks import Example, read_rows
 
 
 def predict(
@@ -22,6 +24,9 @@ def predict(
     **settings: Any,
 ) -> list[dict[str, Any]]:
     """The answer to every row: its index, the answer, its place among the choices, its score and its label.
+
+    An answer that is written has no place and no label; its score is the log-probability of its tokens, and tokens (how
+    many) and ended stand beside it: "end" (the model's own), "stop" (a stop text) or "length" (of `max_target_tokens`).
 
     Args:
         ticket: or a run, which means its best; or the path of either, such as "RUN" or "RUN@round=2,seed=1".
@@ -49,10 +54,25 @@ def predict(
         task=task,
     ) as use:
         examples = read_rows(rows, use.task)
+        if use.task.open:
+            return _written(examples, use.written(examples))
         answers = use.answers(examples)
-    choices, scores, labels = answers.chosen[0].tolist(), answers.scores[0].tolist(), use.task.labels
+    choices, scores, labels = answers.chosen.tolist(), answers.scores.tolist(), use.task.labels
     return [
         {"index": example.index, "answer": example.choices[choice], "choice": choice, "score": score}
         | ({} if labels is None else {"label": labels[choice]})
         for example, choice, score in zip(examples, choices, scores, strict=True)
+    ]
+
+
+def _written(examples: Sequence[Example], answers: Sequence[tuple[Written, float]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": example.index,
+            "answer": answer.text,
+            "score": score,
+            "tokens": len(answer.ids),
+            "ended": answer.ended,
+        }
+        for example, (answer, score) in zip(examples, answers, strict=True)
     ]

@@ -213,6 +213,10 @@ def introduce(prepared: Prepared, progress: Progress) -> None:
     if cut:
         limit = settings.model.max_input_tokens
         progress.say(f"{cut} of {len(splits.train)} training texts were cut to {limit} tokens (--max-input-tokens)")
+    target_cut = sum(example.target_cut for example in prepared.training_data.train)
+    if target_cut:
+        most = prepared.task.decoding.max_tokens
+        progress.say(f"{target_cut} of {len(splits.train)} targets were cut to {most} tokens (max_target_tokens)")
 
 
 def _labels_line(task: Task) -> str:

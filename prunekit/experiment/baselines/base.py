@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from prunekit.engine.distributed import evaluate
+from prunekit.engine.distributed import answer
 from prunekit.engine.evaluate import Evaluation
 from prunekit.experiment.prepare import Prepared
 from prunekit.models import Encoded, find_traits
@@ -21,7 +21,7 @@ class Answers:
     """What a base line answers.
 
     Attributes:
-        validation: its losses, choices and scores [N] on that split.
+        validation: its losses, choices and scores [N], or what it writes, on that split.
         test: the same on the split that is looked at once.
         facts: what else is to be known of it, such as how many texts were cut.
     """
@@ -60,9 +60,8 @@ class BaseLine:
 
 
 def evaluation_alone(prepared: Prepared, rows: Sequence[Encoded]) -> Evaluation:
-    """What the model answers to rows without any prompt: losses, choices and scores [N]."""
-    result = evaluate(prepared.model.no_prompt(), prepared.model, rows)
-    return Evaluation(result.losses[0], result.chosen[0], result.scores[0])
+    """What the model answers to rows without any prompt."""
+    return answer(prepared.model.no_prompt(), prepared.model, rows, prepared.decoding)[0]
 
 
 def answers_to(

@@ -28,7 +28,12 @@ class LoraCeiling(BaseLine):
     def answers(self, prepared: Prepared, seed: int) -> Answers:
         """One training; the adapters are gone from the model when it returns."""
         trained = trained_lora(
-            prepared.model, prepared.training_data, prepared.test, prepared.plan, prepared.dense(seed)
+            prepared.model,
+            prepared.training_data,
+            prepared.test,
+            prepared.plan,
+            prepared.dense(seed),
+            prepared.decoding,
         )
         facts = {"parameters": trained.parameters, "kept_step": trained.step, "learning_rate": trained.learning_rate}
         return Answers(trained.validation, trained.test, facts)

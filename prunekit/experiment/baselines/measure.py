@@ -38,7 +38,7 @@ def _commit(runner: RoundRunner, base_line: BaseLine, key: RunKey) -> None:
     ]
     content = {
         FACTS: atomic.as_json(facts),
-        PREDICTIONS: atomic.as_parquet(round_record.predictions(parts)),
+        PREDICTIONS: atomic.as_parquet(round_record.predictions(prepared.task, parts)),
     }
     environment.record(runner.directory, [key], prepared.experiment.machine.device)
     runner.directory.commit([Files(key, content, {"seconds": time.perf_counter() - started})])
@@ -53,8 +53,8 @@ def _facts(runner: RoundRunner, base_line: BaseLine, answers: Answers) -> dict[s
         "label": base_line.label(runner.prepared),
         "kind": base_line.kind,
         "seeded": base_line.seeded,
-        "validation": task.score(splits.validation, answers.validation.chosen.tolist()),
-        "test": task.score(splits.test, answers.test.chosen.tolist()),
+        "validation": round_record.metrics_of(task, splits.validation, answers.validation),
+        "test": round_record.metrics_of(task, splits.test, answers.test),
         **answers.facts,
     }
 

@@ -1,0 +1,70 @@
+"""What the members of a cohort write to open questions, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prunekit.models import Encoded, FrozenModel, PromptBatch
+from prunekit.models.batch import Ids
+from prunekit.tasks.decoding import Decoding
+
+#: Why an answer ends: the model's own end, a stop text of the task, or the most tokens there may be.
+Ending = Literal["end", "stop", "length"]
+
+# rows that are written behind at once (members x examples): a step costs about as much for one as for all, and each
+# keeps keys and values of its whole text
+_ROWS = 48
+
+
+@dataclass(frozen=True)
+class Written:
+    """An answer.
+
+    Attributes:
+        text: without special tokens, stop text, and blanks around it.
+        ids: the tokens that were written, the end included.
+        ended: why there are no more of them.
+    """
+
+    text: str
+    ids: Ids
+    ended: Ending
+
+
+def write(
+    prompts: PromptBatch,
+    model: FrozenModel,
+    examples: Sequence[Encoded],
+    decoding: Decoding,
+    tick: Callable[[int], None] = lambda completed: None,
+) -> list[list[Written]]:
+    """Every member's answer [S][N] to all examples, in the given order; batches are cut by length.
+
+    Args:
+        tick: called with the examples that are answered.
+
+    Raises:
+        ConfigError: where the model cannot write.
+    """
+    answers: list[dict[int, Written]] = [{} for _ in range(prompts.members)]
+    completed = 0
+    for indices in _batches(examples, max(1, _ROWS // prompts.members)):
+        rows = model.generate(prompts, [examples[index].text for index in indices], decoding, indices[0])
+        for member, ids in zip(answers, rows, strict=True):
+            member |= dict(zip(indices, (_as_text(model, row, decoding) for row in ids), strict=True))
+        completed += len(indices)
+        tick(completed)
+    return [[member[index] for index in range(len(examples))] for member in answers]
+
+
+def _batches(examples: Sequence[Encoded], size: int) -> Iterator[list[int]]:
+    order = sorted(range(len(examples)), key=lambda index: (len(examples[index].text), index))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def _as_text(model: FrozenModel, ids: Ids, decoding: Decoding) -> Written:
+    text, stopped = decoding.cut(model.reader.written(ids))
+    return Written(text, ids, "stop" if stopped else "end" if ids and ids[-1] in model.end_ids else "length")
