@@ -62,6 +62,7 @@ def _print_stage(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance:
         print_search(summarise_search(run, stage), stage, run.settings()["metric"])
         print_base_lines(BaseLines.of(run))
         return
+    from prunekit.analysis import written_answers
     from prunekit.runs.paths import DENSE
 
     metric = run.settings()["metric"]
@@ -69,6 +70,8 @@ def _print_stage(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance:
     rows = results[results["stage"].isin(stages) & (results["arm"] == "")]
     shuffled = ", trained on shuffled answers" if run.settings()["task"].get("labels") == "shuffled" else ""
     print_rounds(rows, metric, (stage or "dense") + shuffled)
+    if written_answers.is_written(run):
+        print_over_rows(written_answers.over_rows(run, stage), metric)
     _print_conclusion(run, rows, tolerance)
 
 
@@ -147,6 +150,25 @@ def print_base_lines(base_lines: BaseLines) -> None:
     columns = {"label": Column("base line"), "validation": Column("validation", digits(3))}
     columns |= {"test": Column("test", digits(3)), "beaten": Column("dense beats it")}
     print_table(base_lines.table, columns, f"without a trained prompt: {base_lines.metric}")
+
+
+def print_over_rows(table: pd.DataFrame, metric: str) -> None:
+    """Written answers to the test split, with intervals over its rows, and whether the dense prompt learned."""
+    from prunekit.analysis import written_answers
+
+    with_intervals = table.assign(
+        metric=[_with_interval(*row) for row in table[["metric", "low", "high"]].itertuples(index=False)],
+        less_loss=[_with_interval(*row) for row in table[["less_loss", "less_low", "less_high"]].itertuples(index=False)],
+    )
+    columns = {"label": Column("prompt"), "metric": Column(metric), "loss": Column("loss", digits(3))}
+    columns |= {"less_loss": Column("loss - no prompt")}
+    print_table(with_intervals, columns, f"on test, 95 % intervals over {table['rows'].iloc[0]} rows; loss in nats a token")
+    if sentence := written_answers.loss_sentence(table):
+        terminal.write(sentence)
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return "" if value != value else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def print_search(search: SearchSummary | None, stage: str, metric: str) -> None:

@@ -294,7 +294,7 @@ def _finish_search(runner: RoundRunner, result: SearchResult, controls: bool) ->
         tried = sum(trial[0] == seed for trial in result.results)
         runner.progress.say(
             f"seed {seed}: {keep.tokens} tokens x {keep.pieces} pieces chosen of {tried}, "
-            f"validation {shown(prepared.task, result.results[seed, keep].validation)}"
+            f"validation {chosen_value(prepared.task, result.results[seed, keep].validation)}"
         )
 
 
@@ -337,14 +337,14 @@ def _announce(title: str, tickets: Sequence[Ticket], results: Sequence[RoundResu
     line = f"{title}: {sizes}"
     if values:
         mean = sum(values) / len(values)
-        line += f", validation {shown(runner.prepared.task, mean)} (mean of {len(values)})"
+        line += f", validation {chosen_value(runner.prepared.task, mean)} (mean of {len(values)})"
     runner.progress.say(line)
     for ticket, result in zip(tickets, results, strict=True):
         if isinstance(result, TrainedMember) and result.trained.diverged:
             runner.progress.say(f"seed {ticket.seed} stopped in {title}: {result.trained.diverged}")
 
 
-def shown(task: Task, value: float | None) -> str:
+def chosen_value(task: Task, value: float | None) -> str:
     """What chooses among a task's tickets, by name: its primary metric, or the loss, which is kept as minus it."""
     assert value is not None
     return f"{task.chosen_by} {-value if task.chosen_by == 'loss' else value:.3f}"

@@ -22,6 +22,10 @@ if TYPE_CHECKING:  # they import transformers, and who only writes records needs
     from prunekit.engine.train import Checkpoint, Trained
 
 
+# characters of a question that a page shows
+_TEXT_SHOWN = 1_000
+
+
 @dataclass(frozen=True)
 class RoundRecord:
     """All that is written about one member's round.
@@ -137,20 +141,26 @@ def _predictions(record: RoundRecord) -> pd.DataFrame:
     return predictions(record.task, parts)
 
 
-def predictions(task: Task, parts: Iterable[tuple[str, Sequence[Example], Evaluation | None]]) -> pd.DataFrame:
+def predictions(
+    task: Task, parts: Iterable[tuple[str, Sequence[Example], Evaluation | None]], *, with_texts: bool = False
+) -> pd.DataFrame:
     """What was answered, as it is on record.
 
     Args:
         task: what judges the answers.
         parts: split, its examples, and what was answered to them.
+        with_texts: beside what is written, also the questions and references, for a page of the run to show.
 
     Columns:
         split, example (its index), choice, gold (indices of the right answers), loss, score (of the choice); where
         answers are written also answer (text), tokens, ended ("end", "stop" or "length"), and for each metric what the
-        row adds to it (list of numbers, see `TextMetric`): choice and gold are then 0, since only the target is scored.
+        row adds to it (list of numbers, see `TextMetric`): choice and gold are then 0, since only the target is scored;
+        text (its end) and references (list of texts), where asked for.
     """
     tables = [
-        _predicted(task, split, examples, evaluation) for split, examples, evaluation in parts if evaluation is not None
+        _predicted(task, *part, evaluation, with_texts=with_texts)
+        for *part, evaluation in parts
+        if evaluation is not None
     ]
     columns = ["split", "example", "choice", "gold", "loss", "score"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
@@ -162,7 +172,9 @@ def metrics_of(task: Task, examples: Sequence[Example], evaluation: Evaluation) 
     return metrics | {"loss": float(evaluation.losses.mean())} if task.open else metrics
 
 
-def _predicted(task: Task, split: str, examples: Sequence[Example], evaluation: Evaluation) -> pd.DataFrame:
+def _predicted(
+    task: Task, split: str, examples: Sequence[Example], evaluation: Evaluation, *, with_texts: bool = False
+) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "split": split,
@@ -176,6 +188,11 @@ def _predicted(task: Task, split: str, examples: Sequence[Example], evaluation: 
     if (written := evaluation.written) is None:
         return table
     texts = [answer.text for answer in written]
+    if with_texts:
+        table = table.assign(
+            text=[example.text[-_TEXT_SHOWN:] for example in examples],
+            references=[list(example.references) for example in examples],
+        )
     rows = task.row_statistics(examples, texts)
     return table.assign(
         answer=texts,

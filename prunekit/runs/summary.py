@@ -116,9 +116,12 @@ def interval(summary: RoundSummary) -> str:
 
 
 def not_learning(results: pd.DataFrame, metric: str) -> str | None:
-    """A warning where the dense prompt chooses no better than the answer that ignores the text."""
+    """A warning where the dense prompt chooses no better than the answer that ignores the text.
+
+    Where answers are written, their loss says more (`prunekit.analysis.written_answers.loss_sentence`).
+    """
     dense = results[(results["stage"] == "") & (results["status"] == "done")]
-    if dense.empty:
+    if dense.empty or "validation_loss" in dense:
         return None
     reached, majority = dense[f"validation_{metric}"].mean(), dense["majority_validation"].mean()
     if reached > majority:

@@ -37,10 +37,12 @@ class BaseLine:
     Attributes:
         kind: a base line is to be beaten by the dense prompt; a ceiling says what more training could reach.
         seeded: whether each seed has its own.
+        bare: whether it is the task and nothing else; questions and references are then put on record too.
     """
 
     kind: ClassVar[Kind] = "base line"
     seeded: ClassVar[bool] = False
+    bare: ClassVar[bool] = False
 
     def folder(self, prepared: Prepared) -> str:
         """Where it lies among the base lines of a run; it names all that the run's own id does not say of it."""

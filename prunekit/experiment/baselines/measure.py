@@ -38,7 +38,7 @@ def _commit(runner: RoundRunner, base_line: BaseLine, key: RunKey) -> None:
     ]
     content = {
         FACTS: atomic.as_json(facts),
-        PREDICTIONS: atomic.as_parquet(round_record.predictions(prepared.task, parts)),
+        PREDICTIONS: atomic.as_parquet(round_record.predictions(prepared.task, parts, with_texts=base_line.bare)),
     }
     environment.record(runner.directory, [key], prepared.experiment.machine.device)
     runner.directory.commit([Files(key, content, {"seconds": time.perf_counter() - started})])

@@ -9,6 +9,8 @@ from prunekit.experiment.prepare import Prepared
 class NoPrompt(BaseLine):
     """The task's template alone."""
 
+    bare = True
+
     def folder(self, prepared: Prepared) -> str:
         """Nothing but the run decides it."""
         return "no-prompt"

@@ -1,0 +1,163 @@
+"""What was written to the test split: metrics and losses with intervals over its rows, and the answers side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from prunekit.runs.paths import BASELINES, DENSE, FACTS, PREDICTIONS, UNTRAINED, RunKey, Stage
+from prunekit.runs.reader import RunReader
+from prunekit.tasks.text_metrics import TEXT_METRICS
+
+#: Of a 95 % interval.
+LEVEL = 0.95
+OVER_ROWS = ("label", "seeds", "rows", "metric", "low", "high", "loss", "less_loss", "less_low", "less_high")
+NO_PROMPT = "no-prompt"
+
+_RESAMPLES = 2_000
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What stands under one name, by seed, rows in the order of the test split.
+
+    Attributes:
+        statistics: [seeds][N, k], what each row adds to the primary metric.
+        losses: [seeds][N].
+    """
+
+    label: str
+    keys: tuple[RunKey, ...]
+    statistics: tuple[Floats, ...]
+    losses: Floats
+
+
+def is_written(run: RunReader) -> bool:
+    """Whether a run's task has open answers, and any are on record."""
+    return next((True for key in run.rounds() if "answer" in _table(run, key)), False)
+
+
+def over_rows(run: RunReader, stage: Stage) -> pd.DataFrame:
+    """Base lines, the dense prompt and a stage's rounds on the test split; what is inferred holds for further rows.
+
+    Rows are resampled, a row's seeds kept together, and a corpus score (BLEU) is computed anew of each sample.
+
+    Columns:
+        label; seeds, rows (int); metric (the primary one, mean over seeds), low, high (percentile bootstrap, 95 %);
+        loss (nats a token); less_loss, less_low, less_high: the loss less that of no prompt to the same rows.
+    """
+    total = TEXT_METRICS[_metric_name(run)].total
+    answers = sorted(_all_answers(run, stage), key=lambda entry: (entry.keys[0].stage == stage, entry.label == "dense"))
+    bare = next((entry for entry in answers if entry.keys[0].stage == BASELINES.inside(NO_PROMPT)), None)
+    samples = np.random.default_rng(0).integers(0, answers[0].losses.shape[1], (_RESAMPLES, answers[0].losses.shape[1]))
+    rows = []
+    for entry in answers:
+        metric = float(np.mean([total(part) for part in entry.statistics]))
+        less = None if bare is None or entry is bare else entry.losses.mean(axis=0) - bare.losses.mean(axis=0)
+        rows.append(
+            (
+                entry.label,
+                len(entry.keys),
+                entry.losses.shape[1],
+                metric,
+                *_interval(_resampled(entry, total, samples)),
+                float(entry.losses.mean()),
+                *((np.nan,) * 3 if less is None else (float(less.mean()), *_interval(less[samples].mean(axis=1)))),
+            )
+        )
+    return pd.DataFrame(rows, columns=list(OVER_ROWS))
+
+
+def side_by_side(run: RunReader, stage: Stage, number: int, most: int) -> pd.DataFrame:
+    """Answers to test rows of no prompt, the dense prompt and the ticket of a round, the ticket's worst first.
+
+    Args:
+        number: of the round.
+        most: rows.
+
+    Columns:
+        text (the end of it), references (list of texts), no_prompt, dense, ticket (texts), value (what the ticket's
+        answer is worth; minus its loss where the metric is no mean over rows).
+    """
+    seed = min((key.seed for key in run.tickets() if key.stage == DENSE), default=0)
+    keys = {"no_prompt": RunKey(BASELINES.inside(NO_PROMPT), 0, 0), "dense": RunKey(DENSE, seed, 0)}
+    keys["ticket"] = RunKey(stage, seed, number) if number else keys["dense"]
+    tables = {name: _table(run, key) for name, key in keys.items() if run.done([key])}
+    if set(tables) != set(keys) or "text" not in tables["no_prompt"]:
+        return pd.DataFrame(columns=["text", "references", *keys, "value"])
+    own = tables["ticket"][_metric_column(run)]
+    value = [row[0] if len(row) == 1 else -loss for row, loss in zip(own, tables["ticket"]["loss"], strict=True)]
+    table = tables["no_prompt"][["text", "references"]].assign(
+        **{name: tables[name]["answer"].to_numpy() for name in keys}, value=value
+    )
+    return table.sort_values("value", kind="stable").head(most).reset_index(drop=True)
+
+
+def loss_sentence(table: pd.DataFrame) -> str:
+    """Whether the dense prompt beats no prompt in loss beyond its interval, of the table of `over_rows`."""
+    dense = table[table["label"] == "dense"]
+    if dense.empty or dense["less_loss"].isna().all():
+        return ""
+    row = dense.iloc[0]
+    difference = f"{row['less_loss']:+.3f} [{row['less_low']:+.3f}, {row['less_high']:+.3f}] nats a token on test"
+    if row["less_high"] < 0:
+        return f"the dense prompt is better than no prompt by its loss: {difference}"
+    return f"not learning: the dense prompt is not shown to be better than no prompt by its loss: {difference}"
+
+
+def _all_answers(run: RunReader, stage: Stage) -> Iterator[_Answers]:
+    """Those of base lines, the dense round, and the rounds of a stage, that answered the test split."""
+    places: dict[tuple[Stage, int], str] = {}
+    for key in run.rounds():
+        if key.stage.top == BASELINES:
+            places[key.stage, key.round] = str(run.facts(key, FACTS)["label"])
+        elif key.stage == UNTRAINED:
+            places[key.stage, key.round] = "untrained prompt"
+        elif key.stage == DENSE:
+            places[key.stage, key.round] = "dense"
+        elif key.stage == stage:
+            result = run.result(key)
+            places[key.stage, key.round] = f"round {key.round} ({result['tokens']} x {result['pieces']})"
+    for (place, number), label in places.items():
+        keys = tuple(key for key in run.rounds() if key.stage == place and key.round == number)
+        tables = {key: table for key in keys if "answer" in (table := _table(run, key)) and len(table)}
+        if tables:
+            statistics = tuple(
+                np.array(table[_metric_column(run)].tolist(), dtype=np.float64) for table in tables.values()
+            )
+            losses = np.array([table["loss"] for table in tables.values()], dtype=np.float64)
+            yield _Answers(label, tuple(tables), statistics, losses)
+
+
+def _resampled(entry: _Answers, total: Callable[[Floats], float], samples: NDArray[np.int64]) -> Floats:
+    """The metric [R] of each sample of rows [R, N], mean over seeds."""
+    if entry.statistics[0].shape[1] == 1:
+        values: Floats = np.mean([part[:, 0] for part in entry.statistics], axis=0)
+        resampled: Floats = values[samples].mean(axis=1)
+        return resampled
+    return np.array([np.mean([total(part[sample]) for part in entry.statistics]) for sample in samples])
+
+
+def _interval(values: Floats) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _table(run: RunReader, key: RunKey) -> pd.DataFrame:
+    table = run.table(key, PREDICTIONS)
+    return table[table["split"] == "test"]
+
+
+def _metric_column(run: RunReader) -> str:
+    return str(run.settings()["metric"])
+
+
+def _metric_name(run: RunReader) -> str:
+    """The metric's name among those of written answers; a task of choices calls exact strings its accuracy."""
+    column = _metric_column(run)
+    return "exact_string" if column == "accuracy" else column
