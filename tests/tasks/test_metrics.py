@@ -9,7 +9,6 @@ from prunekit.tasks.metrics import (
     exact_match,
     f1,
     macro_f1,
-    normalised,
     record_exact_match,
     record_f1,
 )
@@ -71,11 +70,6 @@ def test_record_takes_the_best_of_several_golds():
     assert record_exact_match([other], [4]) == 1.0, "article, case and punctuation do not count"
     assert record_f1([several, other], [2, 4]) == pytest.approx((4 / 5 + 1) / 2)
     assert record_exact_match([several, other], [2, 4]) == 1 / 2
-
-
-def test_normalised_follows_squad():
-    assert normalised("  The U.S.  Army, an army ") == "us army army"
-    assert normalised("Theodore") == "theodore"
 
 
 def test_accuracy_accepts_any_of_several_golds():
