@@ -1,18 +1,18 @@
-"""The metrics of the tasks, each a pure function (examples, chosen) -> float in [0, 1] (Matthews: [-1, 1]).
+"""The metrics of the tasks, each a pure function (examples, chosen) -> float in [0, 1] (correlations: [-1, 1]).
 
-`chosen` holds one index into the choices of each example. scikit-learn is imported when a metric needs it.
+`chosen` holds one index into the choices of each example. scikit-learn and SciPy are imported when a metric needs them.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import string
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
+from typing import Any
 
+from prunekit.support.errors import DataError
 from prunekit.tasks.example import Example
+from prunekit.tasks.text_metrics.words import normalised, overlap
 
 Metric = Callable[[Sequence[Example], Sequence[int]], float]
 
@@ -53,6 +53,20 @@ def matthews(examples: Sequence[Example], chosen: Sequence[int]) -> float:
     return float(matthews_corrcoef(_targets(examples, chosen), list(chosen)))
 
 
+def pearson(examples: Sequence[Example], chosen: Sequence[int]) -> float:
+    """Pearson's correlation of answers and right answers as numbers (STS-B); 0 where either is always the same."""
+    from scipy.stats import pearsonr
+
+    return _correlation(pearsonr, "pearson", examples, chosen)
+
+
+def spearman(examples: Sequence[Example], chosen: Sequence[int]) -> float:
+    """Spearman's, which is Pearson's correlation of their ranks."""
+    from scipy.stats import spearmanr
+
+    return _correlation(spearmanr, "spearman", examples, chosen)
+
+
 def exact_match(examples: Sequence[Example], chosen: Sequence[int]) -> float:
     """The share of groups (MultiRC: questions) with every answer right; a row without a group is its own."""
     right: dict[str | int, bool] = {}
@@ -77,6 +91,8 @@ METRICS: dict[str, Metric] = {
     "macro_f1": macro_f1,
     "f1": f1,
     "matthews": matthews,
+    "pearson": pearson,
+    "spearman": spearman,
     "f1a": f1,  # the name MultiRC's paper gives to F1 over all answers
     "exact_match": exact_match,
     "record_f1": record_f1,
@@ -84,7 +100,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-_BOUNDS = {"matthews": (-1.0, 1.0)}
+_BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), (-1.0, 1.0))
 
 
 def bounds(*names: str) -> tuple[float, float]:
@@ -99,22 +115,29 @@ def _targets(examples: Sequence[Example], chosen: Sequence[int]) -> list[int]:
     return [choice if choice in example.gold else example.gold[0] for example, choice in pairs]
 
 
+def _correlation(correlate: Callable[..., Any], name: str, examples: Sequence[Example], chosen: Sequence[int]) -> float:
+    try:
+        answers, targets = (
+            [float(example.choices[choice]) for example, choice in zip(examples, choices, strict=True)]
+            for choices in (chosen, _targets(examples, chosen))
+        )
+    except ValueError as error:
+        raise DataError(f'the metric "{name}" needs answers that are numbers: {error}') from error
+    if min(answers) == max(answers) or min(targets) == max(targets):
+        return 0.0
+    return float(correlate(answers, targets).statistic)
+
+
 def _best(compare: Callable[[str, str], float], examples: Sequence[Example], chosen: Sequence[int]) -> Iterable[float]:
     for example, choice in zip(examples, chosen, strict=True):
         yield max(compare(example.choices[choice], example.choices[gold]) for gold in example.gold)
 
 
 def _word_f1(answer: str, gold: str) -> float:
-    words, gold_words = Counter(normalised(answer).split()), Counter(normalised(gold).split())
-    shared = (words & gold_words).total()
-    return 2 * shared / (words.total() + gold_words.total()) if shared else 0.0
+    shared, words, gold_words = overlap(answer, gold)
+    # SQuAD's F1 but for its last digit, which stays what runs have written
+    return 2 * shared / (words + gold_words) if shared else 0.0
 
 
 def _same(answer: str, gold: str) -> float:
     return float(normalised(answer) == normalised(gold))
-
-
-def normalised(answer: str) -> str:
-    """Lower case, without punctuation, articles and repeated blanks, in SQuAD's order."""
-    bare = "".join(letter for letter in answer.lower() if letter not in string.punctuation)
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())

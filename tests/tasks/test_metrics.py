@@ -1,7 +1,9 @@
 """Metrics against figures worked out by hand."""
 
+import numpy as np
 import pytest
 
+from prunekit.support.errors import DataError
 from prunekit.tasks import METRICS, Example
 from prunekit.tasks.metrics import (
     accuracy,
@@ -9,7 +11,6 @@ from prunekit.tasks.metrics import (
     exact_match,
     f1,
     macro_f1,
-    normalised,
     record_exact_match,
     record_f1,
 )
@@ -73,11 +74,6 @@ def test_record_takes_the_best_of_several_golds():
     assert record_exact_match([several, other], [2, 4]) == 1 / 2
 
 
-def test_normalised_follows_squad():
-    assert normalised("  The U.S.  Army, an army ") == "us army army"
-    assert normalised("Theodore") == "theodore"
-
-
 def test_accuracy_accepts_any_of_several_golds():
     assert accuracy([record("abc", [0, 2]), record("abc", [1])], [2, 0]) == 1 / 2
 
@@ -89,9 +85,23 @@ def test_matthews_is_a_correlation_and_nothing_where_one_side_is_constant():
     assert METRICS["matthews"](examples, [0, 0, 0, 0]) == 0.0
 
 
+def test_correlations_are_of_the_answers_as_numbers_and_nothing_where_one_side_is_constant():
+    choices = ["0.0", "1.0", "4.0", "5.0"]
+    examples = rows([0, 1, 2, 3], choices=choices)
+    answers, labels = np.array([1.0, 0.0, 5.0, 4.0]), np.array([0.0, 1.0, 4.0, 5.0])
+    assert METRICS["pearson"](examples, [1, 0, 3, 2]) == pytest.approx(np.corrcoef(answers, labels)[0, 1])
+    # ranks 2 1 4 3 and 1 2 3 4: one less 6 times the sum of squared differences, 4, over 4 (16 - 1)
+    assert METRICS["spearman"](examples, [1, 0, 3, 2]) == pytest.approx(1 - 6 * 4 / 60)
+    for name in ("pearson", "spearman"):
+        assert METRICS[name](examples, [0, 1, 2, 3]) == pytest.approx(1.0)
+        assert METRICS[name](examples, [2, 2, 2, 2]) == METRICS[name](examples[:1], [1]) == 0.0
+        with pytest.raises(DataError, match=rf'^the metric "{name}" needs answers that are numbers: .*\'no\''):
+            METRICS[name](rows([0, 1]), [0, 1])
+
+
 def test_every_metric_says_what_it_can_be():
     assert {name: bounds(name) for name in METRICS} == {
-        name: ((-1.0, 1.0) if name == "matthews" else (0.0, 1.0)) for name in METRICS
+        name: ((-1.0, 1.0) if name in ("matthews", "pearson", "spearman") else (0.0, 1.0)) for name in METRICS
     }
     assert bounds("accuracy", "matthews") == (-1.0, 1.0)
     assert bounds() == (float("-inf"), float("inf"))
