@@ -107,7 +107,9 @@ def model(kind: str, seed: int = 0):
 
 
 def frozen(kind: str, *, dtype: torch.dtype = torch.float32, **options) -> FrozenModel:
-    """A fresh copy of the wrapped tiny model, so that no test sees another's settings."""
+    """A fresh copy of the wrapped tiny model, so that no test sees another's settings; "llama-kv": behind a prefix."""
+    kind, _, prefix = kind.partition("-")
+    options |= {"position": "prefix-kv"} if prefix else {}
     return copied(_wrapped(kind, dtype, **options))
 
 

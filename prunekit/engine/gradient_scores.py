@@ -3,7 +3,9 @@
 Gradient scores follow XPrompt (Ma et al. 2022, section 3.2): with gamma a mask on tokens, zeta one on pieces,
 I(token) = mean over examples of |dL(x)/dgamma|, I(piece) = mean of |dL(x)/dzeta|, at the trained prompt. At gamma = 1
 dL/dgamma_i is the inner product of p_i with dL/dp_i, so one backward pass on the prompt gives all of them. The absolute
-value stands inside the mean: a batch gradient would let examples cancel.
+value stands inside the mean: a batch gradient would let examples cancel. Where a dropped piece is hidden and not zeros
+(position prefix-kv), gamma and zeta are factors of the attention that a head pays to it: their logarithm is added
+inside the softmax, and its slope at 1 comes from the same pass.
 """
 
 from __future__ import annotations
@@ -115,9 +117,13 @@ def _slopes(prompts: PromptBatch, model: FrozenModel, batch: Batch, pieces: int)
     """[S, B, P, K + 1] per example: dL/dgamma in column 0, dL/dzeta in the others."""
     copies = prompts.per_example(batch.size)
     model.losses(copies, batch).sum().backward()
-    assert copies.values.grad is not None
-    product = (copies.values.detach() * copies.values.grad).double()
-    zeta = product.unflatten(3, (pieces, -1)).sum(-1)
+    if copies.gates is not None:
+        assert copies.gates.grad is not None
+        zeta = copies.gates.grad.double()
+    else:
+        assert copies.values.grad is not None
+        product = (copies.values.detach() * copies.values.grad).double()
+        zeta = product.unflatten(3, (pieces, -1)).sum(-1)
     return torch.cat([zeta.sum(-1, keepdim=True), zeta], dim=-1)
 
 

@@ -104,8 +104,10 @@ class ModelSettings(Settings):
 
     name: str = Field("testbed", description="Hub name or local folder of the frozen model; testbed: the embedded one")
     revision: str | None = Field(None, description="Hub revision")
-    position: Literal["auto", "first", "suffix", "after-cls"] = Field(
-        "auto", description="where the prompt goes; suffix: between text and answer, whose text is then read once"
+    position: Literal["auto", "first", "suffix", "after-cls", "prefix-kv"] = Field(
+        "auto",
+        description="where the prompt goes; suffix: between text and answer, whose text is then read once; prefix-kv: "
+        "trained keys and values before a decoder's text in every layer, as prefix tuning has them",
     )
     max_input_tokens: Annotated[int, within(1, 10_000_000, "no model reads more")] = Field(
         256, description="longer texts lose the end of their longest field"

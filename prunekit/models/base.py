@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -25,12 +25,12 @@ from prunekit.models.identity import ModelIdentity, identity_of
 from prunekit.models.input_rows import InputRows, PromptAndInput, insert_prompt, prompt_and_input, read_grouped
 from prunekit.models.prompt_batch import Head, PromptBatch
 from prunekit.models.text_reader import TextReader
-from prunekit.models.traits import Traits, embedding_rows, text_config
+from prunekit.models.traits import Together, Traits, embedding_rows, text_config
 from prunekit.support.errors import ConfigError
 from prunekit.tasks import Example
 from prunekit.tasks.decoding import Decoding
 
-Position = Literal["first", "suffix", "after-cls"]
+Position = Literal["first", "suffix", "after-cls", "prefix-kv"]
 Ranking = Literal["sum", "mean"]
 
 # rows of the embedding table that stand for nothing: BERT's [unused5], T5's <extra_id_3>, Gemma's <unused7>
@@ -57,8 +57,8 @@ class FrozenModel:
     """A frozen model and its tokenizer. Its weights never get a gradient and are never changed.
 
     Attributes:
-        position: where the prompt goes: "first" (before every token), "suffix" (between a decoder's text and answer) or
-            "after-cls" (behind an encoder's first token).
+        position: where the prompt goes: "first" (before every token), "suffix" (between a decoder's text and answer),
+            "after-cls" (behind an encoder's first token) or "prefix-kv" (before a decoder's text in every layer).
         ranking: choices are ranked by the sum of their tokens' log-probabilities, or by the mean.
         max_input_tokens: longer inputs lose the end of their longest field.
         reader: its tokenizer as it reads texts and answers.
@@ -68,6 +68,8 @@ class FrozenModel:
     """
 
     positions: tuple[Position, ...] = ("first",)
+    #: Which rows may share a forward pass, from the most to the least, as far as the family can keep them apart.
+    sharing: tuple[Together, ...] = get_args(Together)
     answers_by_head = False
     closes_texts = True
     traits = Traits()
@@ -239,6 +241,10 @@ class FrozenModel:
         with torch.no_grad():
             vectors: Tensor = self.embedding(ids.to(self.device))
         return vectors if self.traits.scale == 1 else vectors * self.traits.scale
+
+    def prompt_vectors(self, ids: Tensor) -> Tensor:
+        """[P] token ids -> [P, H], the prompt that says to the model what these ids would."""
+        return self.embed(ids)
 
     @property
     def width(self) -> int:
@@ -444,5 +450,6 @@ def _row_alone(prompts: PromptBatch, batch: Batch, member: int, row: int) -> tup
     parts |= {name: parts[name][..., :length] for name in ("ids", "mask")}
     alone = prompts.member(member)
     if alone.values.dim() == 4:
-        alone = replace(alone, values=alone.values[:, row : row + 1])
+        gates = None if alone.gates is None else alone.gates[:, row : row + 1]
+        alone = replace(alone, values=alone.values[:, row : row + 1], gates=gates)
     return alone, Batch(**parts)

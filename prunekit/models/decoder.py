@@ -95,16 +95,19 @@ class Decoder(FrozenModel):
     def _forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
         shape = (prompts.members, *batch.targets.shape[1:])
         targets = batch.targets.expand(shape)  # [S, B, C, L]
-        start = batch.start.expand(prompts.members, *batch.start.shape[1:])
-        if self.position == "suffix":
-            placed, slots = insert_before_answer(self._beside(prompts, batch), start, shape[-1])
-        else:
-            placed = self._position(prompts, batch)
-            slots = start[..., None] + prompts.values.shape[-2] + torch.arange(shape[-1], device=start.device)
-            slots = slots.clamp(max=placed.embeds.shape[1] - 1).flatten(0, 2)  # [S * B * R, L]
+        placed, slots = self._laid_out(prompts, batch, shape[-1])
         logprobs = self._next_token(placed, slots).log_softmax(-1)  # [S * B * R, L, V]
         logprobs = logprobs.unflatten(0, (shape[0], shape[1], -1)).expand(*shape[:3], shape[3], -1)
         return predict_from_words(logprobs.gather(4, targets[..., None]).squeeze(4), batch, self.ranking)
+
+    def _laid_out(self, prompts: PromptBatch, batch: Batch, reads: int) -> tuple[InputRows, Tensor]:
+        """The rows of members and examples, and the slots [S * B * R, L] whose outputs predict an answer of `reads`."""
+        start = batch.start.expand(prompts.members, *batch.start.shape[1:])
+        if self.position == "suffix":
+            return insert_before_answer(self._beside(prompts, batch), start, reads)
+        placed = self._position(prompts, batch)
+        slots = start[..., None] + prompts.values.shape[-2] + torch.arange(reads, device=start.device)
+        return placed, slots.clamp(max=placed.embeds.shape[1] - 1).flatten(0, 2)
 
     def _next_token(self, placed: InputRows, slots: Tensor) -> Tensor:
         """[N, L, V] output logits at the slots [N, L] of each row; only those rows meet the output matrix."""

@@ -174,7 +174,7 @@ def writes_as_it_scores(model: FrozenModel, together: WritesTogether) -> bool:
     rows = model.embedding_rows
     ids = tuple(5 + index % (rows - 5) for index in range(16)) if rows > 5 else tuple(index % rows for index in range(16))
     texts = (ids[:7], ids[7:10])
-    vectors = model.embed(torch.tensor(ids[10:13])).expand(2, -1, -1)
+    vectors = model.prompt_vectors(torch.tensor(ids[10:13])).expand(2, -1, -1)
     present = torch.tensor([[True] * 3, [False, True, True]], device=vectors.device)  # the second one is padded
     prompts = PromptBatch(vectors, present, present, present.long())
     try:

@@ -23,6 +23,7 @@ from prunekit.models.base import FrozenModel, Position, Ranking
 from prunekit.models.decoder import Decoder
 from prunekit.models.encoder import Encoder
 from prunekit.models.encoder_decoder import EncoderDecoder
+from prunekit.models.prefix_decoder import PrefixDecoder
 from prunekit.models.traits import embedding_rows, text_config
 from prunekit.models.trial import find_traits, one_line_errors
 from prunekit.models.weights import Precision
@@ -101,9 +102,12 @@ def wrap(
     """
     model = unwrapped(model)
     options: dict[str, Any] = {"ranking": ranking, "max_input_tokens": max_input_tokens}
+    _check_prefix(position, model)
     match family(model.config):
         case "encoder-decoder":
             model_class: type[FrozenModel] = EncoderDecoder
+        case "decoder" if position == "prefix-kv":
+            model_class = PrefixDecoder
         case "decoder":
             model_class, options["text_cache_mb"] = Decoder, text_cache_mb
         case "encoder":
@@ -114,6 +118,21 @@ def wrap(
         )
         find_traits(frozen_model)
     return frozen_model
+
+
+def _check_prefix(position: str, model: Any) -> None:
+    """Keys and values before the text are for decoders alone."""
+    reasons = {
+        "encoder": "an encoder keeps no keys and values of what it has read",
+        "encoder-decoder": "PEFT gives one prefix to the encoder-decoder's layers l and l + L / 2 alike, so that it "
+        "could not be exported",
+    }
+    reason = reasons.get(family(model.config)) if position == "prefix-kv" else None
+    if reason is not None:
+        raise ConfigError(
+            f"position = prefix-kv: {type(model).__name__} is no decoder, and {reason}; use --position first, or a "
+            "decoder"
+        )
 
 
 @contextmanager

@@ -32,6 +32,9 @@ class PromptBatch:
         embed_input: ([S, N, T, H] embedded input, Bool[S, N, T] mask) -> [S, N, T, H], or None where no method moves
             it.
         head: the members' linear heads, or None where the model answers with words.
+        gates: [S, P, K] or [S, B, P, K], how much attention is paid to each piece, as the logarithm of a factor: 0, or
+            -inf where it is hidden. None where pieces are not hidden but zeros.
+        lengths: Int[S], P of each member before any token was removed, where texts keep the positions they had then.
     """
 
     values: Tensor
@@ -40,6 +43,8 @@ class PromptBatch:
     source: Tensor
     embed_input: EmbedInput | None = None
     head: Head | None = None
+    gates: Tensor | None = None
+    lengths: Tensor | None = None
 
     @property
     def members(self) -> int:
@@ -52,10 +57,11 @@ class PromptBatch:
         return bool((self.placed & ~self.present).any())
 
     def per_example(self, batch: int) -> PromptBatch:
-        """The same prompts as a [S, B, P, H] leaf that collects one gradient per example; heads get none."""
+        """The same prompts as a [S, B, P, H] leaf that collects one gradient per example, gates too; heads get none."""
         copies = self.values.detach()[:, None].repeat(1, batch, 1, 1).requires_grad_()
         head = Head(self.head.weight.detach(), self.head.bias.detach()) if self.head else None
-        return replace(self, values=copies, head=head)
+        gates = None if self.gates is None else self.gates[:, None].repeat(1, batch, 1, 1).requires_grad_()
+        return replace(self, values=copies, head=head, gates=gates)
 
     def member(self, index: int) -> PromptBatch:
         """One member alone, its padding cut off."""
@@ -69,6 +75,8 @@ class PromptBatch:
             self.source[row][:, slots],
             None if self.embed_input is None else self.embed_input.member(index),
             head,
+            None if self.gates is None else self.gates[row][..., slots, :],
+            None if self.lengths is None else self.lengths[row],
         )
 
 
@@ -87,7 +95,25 @@ def stack(prompts: Sequence[MaskedPrompt], heads: Sequence[tuple[Tensor, Tensor]
     values, present, source = zip(*(_pad(row, width) for row in rows), strict=True)
     slots = torch.stack(source)
     head = Head(*(torch.stack(part) for part in zip(*heads, strict=True))) if heads else None
-    return PromptBatch(torch.stack(values), torch.stack(present), slots >= 0, slots, _movers(prompts), head)
+    gates, lengths = _hidden_pieces(prompts, slots)
+    return PromptBatch(
+        torch.stack(values), torch.stack(present), slots >= 0, slots, _movers(prompts), head, gates, lengths
+    )
+
+
+def _hidden_pieces(prompts: Sequence[MaskedPrompt], slots: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """The members' gates [S, P, K] and lengths [S], where what is dropped of them is hidden.
+
+    Args:
+        slots: [S, P], the token that each slot holds, -1 for padding.
+    """
+    if not all(prompt.hides_pieces for prompt in prompts):
+        return None, None
+    gates = []
+    for prompt, tokens in zip(prompts, slots, strict=True):
+        seen = prompt.mask.piece.to(slots.device)[tokens] | (tokens < 0)[:, None]
+        gates.append(torch.zeros(seen.shape, device=slots.device).masked_fill(~seen, float("-inf")))
+    return torch.stack(gates), torch.tensor([len(prompt.mask.token) for prompt in prompts], device=slots.device)
 
 
 def _slots(prompt: MaskedPrompt) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -129,7 +129,7 @@ def _traits_by_trial(model: FrozenModel, length: int) -> Traits:
     bar = max(bar, _NOISE * _rounding(model, sample))
     fitting = _fitting(model, candidates, sample, bar)
     together: Together
-    for together in get_args(Together):
+    for together in model.sharing:
         difference = _batch_difference(model, replace(fitting, together=together), sample)
         if difference <= bar:
             return model.traits
@@ -288,7 +288,7 @@ def _plain(model: FrozenModel, prompt: Ids, text: Encoded, head: Head | None, co
     Args:
         copies: how many times the row goes through the model at once.
     """
-    at = {"first": 0, "after-cls": 1, "suffix": len(text.text)}[model.position]
+    at = {"first": 0, "after-cls": 1, "suffix": len(text.text), "prefix-kv": 0}[model.position]
     ids = [*text.text[:at], *prompt, *text.text[at:]]
     if head is not None:
         scores = _states(model, ids, copies).to(head.weight.dtype) @ head.weight[0].T
@@ -362,8 +362,8 @@ def _difference(logits: Tensor, sample: _Sample, cells: list[tuple[int, int]]) -
 def _prompt_batch(model: FrozenModel, token_ids: tuple[Ids, ...], head: Head | None) -> PromptBatch:
     """Prompts that are the embeddings of ids, padded as a cohort is: on the far side, by no zeros."""
     width = max(map(len, token_ids))
-    filled = [[ids[0]] * (width - len(ids)) + list(ids) for ids in token_ids]
-    values = model.embed(torch.tensor(filled))
+    vectors = [model.prompt_vectors(torch.tensor(ids)) for ids in token_ids]
+    values = torch.stack([torch.cat([rows[:1].expand(width - len(rows), -1), rows]) for rows in vectors])
     slots = torch.arange(width, device=values.device)
     present = torch.stack([slots >= width - len(ids) for ids in token_ids])
     source = torch.where(present, slots, -1)

@@ -147,11 +147,13 @@ class MaskedPrompt(nn.Module):
     Attributes:
         dropped_as: what stands where a token was dropped. "remove": nothing, the sequence is shorter. "hide": its slot,
             which nobody attends to. "zero": its slot, with a zero vector (the paper's literal gamma * P).
+        hides_pieces: whether a dropped piece is hidden too, as it can be where pieces are keys and values of heads;
+            else it is zeros.
     """
 
-    def __init__(self, prompt: Prompt, mask: Mask, dropped_as: DroppedAs) -> None:
+    def __init__(self, prompt: Prompt, mask: Mask, dropped_as: DroppedAs, hides_pieces: bool = False) -> None:
         super().__init__()
-        self.prompt, self.mask, self.dropped_as = prompt, mask, dropped_as
+        self.prompt, self.mask, self.dropped_as, self.hides_pieces = prompt, mask, dropped_as, hides_pieces
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Values [P, H], exact zeros where the mask is False, and present Bool[P]: the slots that are attended to."""

@@ -85,7 +85,8 @@ class Ticket:
 
     def prompt(self) -> MaskedPrompt:
         """The prompt with this ticket's values behind its mask, its parameters free to be trained."""
-        return MaskedPrompt(methods.build(self.method, self.state), self.mask, self.dropped_as)
+        hides_pieces = self.position == "prefix-kv" and self.dropped_as != "zero"
+        return MaskedPrompt(methods.build(self.method, self.state), self.mask, self.dropped_as, hides_pieces)
 
     def at(self, values: Values) -> Ticket:
         """The same ticket at other values. What its prompt is made of beside trained numbers, it keeps."""

@@ -28,7 +28,7 @@ from prunekit.support.errors import ArtifactError, ConfigError
 _METADATA = "prunekit"
 _FORMAT = 1
 # the names of `models.Position`, which would bring transformers along
-_POSITIONS = ("first", "suffix", "after-cls")
+_POSITIONS = ("first", "suffix", "after-cls", "prefix-kv")
 #: Numbers in a prompt: far above any real one, far below what a small file of factors could ask for.
 MOST_NUMBERS = 2**28
 

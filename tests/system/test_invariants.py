@@ -19,6 +19,7 @@ from prunekit.pruning.schedule import Schedule
 from prunekit.pruning.scores import Absolute, Signed, Squared
 
 KINDS = tiny.KINDS
+PREFIXES = ("llama-kv",)  # keys and values in every layer; others, and by hand: tests/models/test_prefix.py
 FAMILIES = ("t5", "gpt2", "bert")
 FORMS = {Absolute(): torch.abs, Signed(): torch.neg, Squared(): torch.square}
 HOLES = tiny.masked([True, False, True, True, False], drop=[(0, 1), (3, 0), (3, 3)])
@@ -43,7 +44,7 @@ def chunks(bone, rows, size):
 # ---- 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + PREFIXES)
 def test_training_moves_the_prompt_and_nothing_else(kind):
     bone, cohort = tiny.frozen(kind), []
     before = digests(bone)
@@ -182,7 +183,7 @@ def gradients(bone, cohort, rows):
 
 
 @pytest.mark.parametrize("ragged", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + PREFIXES)
 def test_members_of_a_cohort_get_the_gradients_they_would_get_alone(kind, ragged):
     bone = tiny.frozen(kind)
     cohort = trio(bone, ragged=ragged)
@@ -197,7 +198,7 @@ def test_members_of_a_cohort_get_the_gradients_they_would_get_alone(kind, ragged
 
 @pytest.mark.parametrize(
     ("kind", "ragged"),
-    tiny.pairs(KINDS, [True])
+    tiny.pairs(KINDS + PREFIXES, [True])
     + [pytest.param(kind, False, marks=() if kind in FAMILIES else pytest.mark.slow) for kind in KINDS],
 )
 def test_members_of_a_cohort_train_as_they_would_alone(kind, ragged):
@@ -260,7 +261,7 @@ def test_hiding_the_leading_tokens_equals_removing_them_where_positions_are_rela
         assert float((hidden - removed).abs().max()) > 1e-3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + PREFIXES)
 def test_members_of_different_lengths_answer_as_they_do_alone(kind, monkeypatch):
     bone = tiny.frozen(kind)
     cohort = trio(bone, ragged=True)
@@ -321,7 +322,7 @@ def test_no_prompt_at_all_is_the_bare_model(kind):
     assert result.chosen[0].tolist() == wanted.argmax(dim=1).tolist()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + PREFIXES)
 def test_the_same_seed_and_cohort_give_the_same_bytes_twice(kind):
     def once():
         bone = tiny.frozen(kind)
