@@ -17,7 +17,7 @@ from prunekit.engine import lora, memory
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.order import batches_per_epoch
 from prunekit.engine.train import TrainingData
-from prunekit.experiment import device, prompt_method, prompt_start, provenance
+from prunekit.experiment import device, prefix, prompt_method, prompt_start, provenance
 from prunekit.experiment.commits import commits_of
 from prunekit.experiment.progress import Working, unseen
 from prunekit.experiment.prompt_method import PromptFactory
@@ -94,7 +94,8 @@ class Prepared:
             "training": (),
         }
         parts = {key: {k: v for k, v in settings[key].items() if k not in names} for key, names in left_out.items()}
-        return identity({"schema": SCHEMA, "digests": self.digests, **parts})
+        more = prefix.identity_parts(self.experiment)
+        return identity({"schema": SCHEMA, "digests": self.digests, **parts, **more})
 
     @property
     def name(self) -> str:
@@ -176,6 +177,7 @@ class Prepared:
             mask=Mask.full(prompt.tokens, prompt.pieces),
             state=values.state,
             head=values.head if self.head is None else self.head,
+            dropped_as=prefix.dense_dropped_as(self.experiment),
             position=self.model.position,
             method=prompt.method,
             seed=seed,
@@ -454,6 +456,7 @@ def auto_every(steps: int) -> int:
 
 def _resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Experiment:
     """The experiment with every "auto" replaced by its value."""
+    experiment = prefix.with_defaults(experiment, model)
     training = experiment.training
     epoch = batches_per_epoch(examples, training.batch_size)
     automatic = auto_steps(examples, training.batch_size)
@@ -501,6 +504,7 @@ def _check_writes(prepared: Prepared) -> None:
 
 def _check(prepared: Prepared) -> None:
     """Refuse settings that this model cannot follow."""
+    prefix.check(prepared.experiment, prepared.model)
     settings = prepared.experiment
     if prepared.task.open:
         _check_writes(prepared)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunekit.experiment import prompt_autoencoder
+from prunekit.experiment import prefix, prompt_autoencoder
 from prunekit.experiment.settings import PromptSettings
 from prunekit.models import Encoded, FrozenModel
 from prunekit.models.whitening import query_key_moment
@@ -59,6 +59,7 @@ def prompt_factory(
         ConfigError: where a setting cannot work.
         ArtifactError: where a run that it names cannot be used.
     """
+    prefix.check_prompt(settings, model)
     options = _options(settings, input_tokens)
     if settings.subspace_from and not (settings.method == "intrinsic" and settings.subspace == "decoder"):
         raise ConfigError("--subspace-from goes with --method intrinsic --subspace decoder alone; leave it out")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from prunekit.experiment import prefix
 from prunekit.experiment.settings import Experiment, PromptSettings
 from prunekit.models import FrozenModel
 from prunekit.prompts.init.source import Initialiser, Source, build
@@ -126,7 +127,7 @@ def _drawn(settings: PromptSettings, model: FrozenModel, task: Task) -> Initiali
         ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    source = Source(model.embed, model.ordinary_ids, tokenize, settings.init_text, task.choices, task.name)
+    source = Source(prefix.starting_vectors(model), model.ordinary_ids, tokenize, settings.init_text, task.choices, task.name)
     return build(settings.init, source)
 
 

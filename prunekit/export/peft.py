@@ -11,6 +11,7 @@ from typing import Any, Literal
 from safetensors.torch import save
 from torch import Tensor
 
+from prunekit.export import prefix_tuning
 from prunekit.export.card import card
 from prunekit.export.peft_format import CLASSIFIER, CONFIG, PROMPT, TENSORS
 from prunekit.export.prompt_vectors import prompt_vectors
@@ -18,6 +19,7 @@ from prunekit.export.side_file import SIDE, TicketInfo, side_file
 from prunekit.models import FrozenModel
 from prunekit.models.encoding import TaskEncoder
 from prunekit.models.load import family
+from prunekit.models.prefix_decoder import PrefixDecoder
 from prunekit.pruning.ticket import Ticket
 from prunekit.support import atomic
 from prunekit.support.errors import ConfigError
@@ -33,12 +35,22 @@ _POOLED = {"bert"}
 _OWN_LAYER = {"roberta", "xlm-roberta", "camembert"}
 
 
-def adapter_files(ticket: Ticket, model: FrozenModel, info: TicketInfo) -> dict[str, bytes]:
+def adapter_files(
+    ticket: Ticket, model: FrozenModel, info: TicketInfo, prefix: str = "PREFIX_TUNING"
+) -> dict[str, bytes]:
     """File name -> bytes of the adapter, with its card and side file.
+
+    Args:
+        ticket: what is exported.
+        model: the frozen model.
+        info: what it belongs to.
+        prefix: which of PEFT's kinds a ticket of position prefix-kv becomes, PREFIX_TUNING or CARTRIDGE.
 
     Raises:
         ConfigError: where PEFT cannot do what the ticket does, with the reason.
     """
+    if isinstance(model, PrefixDecoder):
+        return _prefix_files(ticket, model, info, prefix)
     check_exportable(ticket, model)
     info = as_read(info, model, len(ticket.mask.token))
     vectors = prompt_vectors(ticket)
@@ -53,6 +65,24 @@ def adapter_files(ticket: Ticket, model: FrozenModel, info: TicketInfo) -> dict[
         TENSORS: content,
         CONFIG: config,
         CARD: card(kind, ticket, info).encode(),
+    }
+
+
+def _prefix_files(ticket: Ticket, model: PrefixDecoder, info: TicketInfo, kind: str) -> dict[str, bytes]:
+    """The same of keys and values before the text."""
+    try:
+        compact = prefix_tuning.compacted(ticket, model)
+    except ConfigError as error:
+        raise ConfigError(f"this ticket cannot become a PEFT adapter: {error}") from error
+    tokens = len(compact.mask.token)
+    info = as_read(info, model, tokens)
+    content: bytes = save({PROMPT: prefix_tuning.tensor(compact, model.shape)}, metadata={"format": "pt"})
+    config = atomic.as_json(prefix_tuning.config(kind, tokens, model.shape, info))
+    return {
+        SIDE: side_file(compact, info, content, config),
+        TENSORS: content,
+        CONFIG: config,
+        CARD: card(task_type(model), ticket, info).encode(),
     }
 
 

@@ -17,12 +17,16 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from prunekit.export.attach import Attached
+from prunekit.export.prefix_tuning import text_logits
 from prunekit.models import FrozenModel
 from prunekit.models.load import family
+from prunekit.models.prefix_decoder import PrefixDecoder
 from prunekit.models.trial import one_line_errors
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ArtifactError, ConfigError
 
+# how far logits behind turned keys may lie apart, as a part of the largest
+_TURNED = 1e-5
 # lengths of the texts that are tried
 _LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
 _ANSWER = 3
@@ -38,6 +42,7 @@ class Verified:
         largest: the largest logit.
         peft: the version that loaded the adapter.
         dtype: of the logits.
+        bar: how far they may lie apart, as a part of the largest; 0 where both sides compute the same.
     """
 
     rows: int
@@ -45,6 +50,7 @@ class Verified:
     largest: float
     peft: str
     dtype: torch.dtype = torch.float32
+    bar: float = 0.0
 
     @property
     def sentence(self) -> str:
@@ -78,13 +84,15 @@ def check(comparison: Verified) -> None:
     Raises:
         ArtifactError: where any float32 logit differs.
     """
-    if comparison.difference > 0 and comparison.dtype == torch.float32:
+    if comparison.difference > comparison.bar * comparison.largest and comparison.dtype == torch.float32:
         raise ArtifactError(f"not exported, since PEFT would answer otherwise: {comparison.sentence}")
 
 
 def measure(folder: Path, ticket: Ticket, model: FrozenModel) -> Verified:
     """The comparison of `verify`, not yet judged."""
     peft = _peft()
+    if isinstance(model, PrefixDecoder):
+        return _prefix_measure(peft, folder, ticket, model)
     attached = Attached(model.model, [ticket])
     # whatever transformers and PEFT raise where they do not go together
     with one_line_errors(model.model, "PEFT cannot put a prompt on this model, so use --to embeddings"):
@@ -92,6 +100,21 @@ def measure(folder: Path, ticket: Ticket, model: FrozenModel) -> Verified:
     differences = [float((ours - theirs).abs().max()) for ours, theirs in pairs]
     largest = max(float(ours.abs().max()) for ours, _ in pairs)
     return Verified(len(pairs), max(differences), largest, str(peft.__version__), pairs[0][0].dtype)
+
+
+def _prefix_measure(peft: Any, folder: Path, ticket: Ticket, model: PrefixDecoder) -> Verified:
+    """The same of keys and values before the text; where tokens were deleted, keys were turned, which rounds."""
+    pairs = []
+    with one_line_errors(model.model, "PEFT cannot put a prefix on this model"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapted = peft.PeftModel.from_pretrained(model.model, str(folder)).eval()
+        for ids in _texts(model, len(ticket.mask.token)):
+            inputs = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids)[None]}
+            with torch.no_grad():
+                pairs.append((text_logits(ticket, model, ids), adapted(**inputs).logits))
+    difference = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
+    largest = max(float(ours.abs().max()) for ours, _ in pairs)
+    return Verified(len(pairs), difference, largest, str(peft.__version__), pairs[0][0].dtype, _TURNED)
 
 
 def _compared(
@@ -139,9 +162,8 @@ def models(model: FrozenModel, ticket: Ticket) -> tuple[Any, Any]:
 def _logits(attached: Attached, adapted: Any, model: FrozenModel, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits of both sides, row by row: of every token of a text or an answer, or of all choices."""
     vocabulary = torch.tensor(model.ordinary_ids(), device=model.device)
-    lengths = [length for length in _LENGTHS if length + tokens <= model.most_positions] or _LENGTHS[:1]
-    for index, length in enumerate(lengths):
-        ids = vocabulary[(torch.arange(length, device=model.device) * 7 + index) % len(vocabulary)]
+    for ids in _texts(model, tokens):
+        length = len(ids)
         inputs: dict[str, Any] = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids)[None]}
         if attached.family == "encoder-decoder":
             inputs["decoder_input_ids"] = vocabulary[:_ANSWER][None]
@@ -149,3 +171,11 @@ def _logits(attached: Attached, adapted: Any, model: FrozenModel, tokens: int) -
         if attached.family == "decoder":
             theirs = theirs[:, theirs.shape[1] - length :]  # PEFT's output has the prompt's slots too
         yield ours, theirs
+
+
+def _texts(model: FrozenModel, tokens: int) -> Iterator[Tensor]:
+    """Made-up texts Int[T] that fit beside a prompt of so many tokens."""
+    vocabulary = torch.tensor(model.ordinary_ids(), device=model.device)
+    lengths = [length for length in _LENGTHS if length + tokens <= model.most_positions] or _LENGTHS[:1]
+    for index, length in enumerate(lengths):
+        yield vocabulary[(torch.arange(length, device=model.device) * 7 + index) % len(vocabulary)]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prunekit.models import prefix
 from prunekit.models.base import Position
-from prunekit.models.batch import Batch, Encoded
+from prunekit.models.batch import Batch, Encoded, Row, collate
 from prunekit.models.cache_argument import cache_argument
 from prunekit.models.decoder import Decoder
 from prunekit.models.input_rows import InputRows
@@ -57,6 +57,14 @@ class PrefixDecoder(Decoder):
     def prompt_vectors(self, ids: Tensor) -> Tensor:
         """[P] token ids -> [P, H], the keys and values that the model itself keeps of them as a row."""
         return prefix.read_prefix(self.model, ids.to(self.device), self.name)[0]
+
+    def text_logits(self, prompts: PromptBatch, ids: Tensor) -> Tensor:
+        """[S, T, V], what follows each token of a text Int[T] behind the prefixes of S members."""
+        row = Row([tuple(ids.tolist())], [()], [len(ids) - 1], -1, 0)
+        module: Any = self.model
+        rows = self._behind(prompts, collate([[row]], self.pad).to(self.device))
+        logits: Tensor = self._read_rows(rows, lambda **rows: module(**rows, **self._uncached).logits)
+        return logits
 
     # ---- rows
 
