@@ -16,7 +16,10 @@ from prunekit.support import terminal
 def export(
     ticket: TicketPath,
     out: Annotated[Path, typer.Option("--out", help="folder to write")],
-    to: Annotated[str, typer.Option(help="peft, embeddings, or prompt-embeds (for servers, with --rows)")] = "peft",
+    to: Annotated[
+        str,
+        typer.Option(help="peft, cartridge (of prefix-kv), embeddings, or prompt-embeds (for servers, with --rows)"),
+    ] = "peft",
     verify: Annotated[bool, typer.Option(help="load it with PEFT, and compare logits and answers")] = True,
     rows: Annotated[
         Path | None, typer.Option(help="file of texts (CSV, JSONL, Parquet) for --to prompt-embeds")

@@ -12,10 +12,15 @@ from prunekit.support import terminal
 
 
 def import_adapter(
-    adapter: Annotated[str, typer.Argument(help="folder or Hub name of a PEFT prompt-tuning adapter (safetensors)")],
+    adapter: Annotated[
+        str, typer.Argument(help="folder or Hub name of a PEFT prompt, prefix-tuning or cartridge adapter (safetensors)")
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="ticket file to write; default: the adapter's name")] = None,
     revision: Annotated[str | None, typer.Option(help="Hub revision of the adapter")] = None,
-    pieces: Annotated[int, typer.Option(min=1, max=65_536, help="pieces per token K")] = 16,
+    pieces: Annotated[
+        int | None,
+        typer.Option(min=1, max=65_536, help="pieces per token K; default: 16, or a prefix's key-value heads"),
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:

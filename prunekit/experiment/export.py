@@ -35,12 +35,15 @@ from prunekit.support.errors import ConfigError, PrunekitError
 from prunekit.tasks import Example, Task, read_rows
 from prunekit.tasks.testbed import MODEL_PATH
 
-Form = Literal["peft", "embeddings", "prompt-embeds"]
+Form = Literal["peft", "cartridge", "embeddings", "prompt-embeds"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
+# what keys and values become, by whether a cartridge is asked for
+_PREFIX_KINDS = ("PREFIX_TUNING", "CARTRIDGE")
 # what each form writes
 _NAMES: dict[Form, tuple[str, ...]] = {
     "peft": (CONFIG, TENSORS, SIDE, CARD),
+    "cartridge": (CONFIG, TENSORS, SIDE, CARD),
     "embeddings": (SIDE, EMBEDDINGS),
     "prompt-embeds": (SIDE, PROMPT_EMBEDS),
 }
@@ -216,17 +219,22 @@ def _files(
     loaded: FrozenModel | None,
 ) -> tuple[dict[str, bytes], Proof | None]:
     """The files, and what PEFT said of them."""
+    if request.to in ("embeddings", "prompt-embeds") and ticket.position == "prefix-kv":
+        raise ConfigError(f"--to {request.to} writes input vectors, and this ticket is keys and values; use --to peft")
+    if request.to == "cartridge" and ticket.position != "prefix-kv":
+        raise ConfigError("--to cartridge writes keys and values, and this ticket is input vectors; use --to peft")
     if request.to == "embeddings":
         compare(None)
         return embedding_files(ticket, story), None
-    if request.to == "peft" and request.verify:
+    prefix = _PREFIX_KINDS[request.to == "cartridge"]
+    if request.to in ("peft", "cartridge") and request.verify:
         need_peft()  # said before the model is loaded
-        return _proved(ticket, experiment, story, compare, loaded)
+        return _proved(ticket, experiment, replace(story, prefix=prefix), compare, loaded)
     model = model_of(experiment) if loaded is None else loaded
     check_fit(ticket, model)
     compare(model)
     if request.rows is None:
-        return adapter_files(ticket, model, story), None
+        return adapter_files(ticket, model, replace(story, prefix=prefix)), None
     task = named_task(experiment.task)
     rows = encode(model, task, read_rows(request.rows, task), len(ticket.mask.token))
     return prompt_embeds_files(ticket, story, model, [row.text for row in rows]), None

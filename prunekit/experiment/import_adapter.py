@@ -1,4 +1,4 @@
-"""A PEFT prompt-tuning adapter that others trained, written as a ticket file."""
+"""A PEFT adapter of prompts or of keys and values that others trained, written as a ticket file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from prunekit.support import atomic
 
 
 def import_adapter(
-    source: str, out: Path | None, *, revision: str | None = None, pieces: int = 16, overwrite: bool = False
+    source: str, out: Path | None, *, revision: str | None = None, pieces: int | None = None, overwrite: bool = False
 ) -> tuple[Ticket, Path]:
-    """Write the ticket of a PEFT prompt-tuning adapter; returns it and its file.
+    """Write the ticket of a PEFT adapter; returns it and its file.
 
     Args:
         source: a folder or Hub name.
         out: None for the adapter's name with the suffix .ticket.
-        pieces: K per token.
+        pieces: K per token; by default 16, and of keys and values one to each head.
 
     Raises:
         ConfigError: where prunekit cannot do what the adapter does, or `out` holds something else.

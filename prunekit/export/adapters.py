@@ -1,4 +1,4 @@
-"""PEFT prompt-tuning adapters, whoever trained them, as tickets of round 0. Only safetensors are ever opened."""
+"""PEFT prompt-tuning, prefix-tuning and cartridge adapters, whoever trained them, as tickets of round 0. Only safetensors are ever opened."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from prunekit.export import peft_format
 from prunekit.export.peft_format import CLASSIFIER, CONFIG, PROMPT, TENSORS
+from prunekit.export.prefix_tuning import KINDS as PREFIX_KINDS
+from prunekit.export.prefix_tuning import values_of
 from prunekit.export.side_file import FORMAT, SIDE, restored
 from prunekit.prompts.mask import Mask, piece_width
 from prunekit.pruning.ticket import Ticket
@@ -26,8 +28,8 @@ from prunekit.support.hub import Repository
 _IMPORT_PLAIN = "delete it to import the prompt as it is"
 
 
-def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) -> Ticket:
-    """The ticket of a local folder or Hub repository that holds a PEFT prompt-tuning adapter.
+def read_adapter(source: str, *, revision: str | None = None, pieces: int | None = None) -> Ticket:
+    """The ticket of a local folder or Hub repository that holds a PEFT adapter of prompts or of keys and values.
 
     One that prunekit exported comes back as it was, its prompt as plain vectors; any other as a dense ticket of round 0
     with K = `pieces`.
@@ -35,7 +37,7 @@ def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) 
     Args:
         source: the folder or repository.
         revision: commit or tag of the repository.
-        pieces: K, where prunekit did not export it.
+        pieces: K, where prunekit did not export it; by default 16, and of keys and values one to each head.
 
     Raises:
         DataError: where there is no such adapter.
@@ -48,6 +50,11 @@ def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) 
     peft_format.check_supported(config, headers, folder)
     tensors, content = _tensors(folder)
     values, head = _prompt(config, tensors, folder), _head(config, tensors, folder)
+    default, placed = 16, {}
+    if config["peft_type"] in PREFIX_KINDS:
+        values, shape = values_of(values, config)
+        default, placed = shape.cells, {"position": "prefix-kv", "dropped_as": "hide"}
+    pieces = pieces or default
     if side is not None:
         return finite(restored(values, head, side, str(folder / SIDE)), folder)
     if _is_two_layers(tensors):
@@ -64,7 +71,11 @@ def read_adapter(source: str, *, revision: str | None = None, pieces: int = 16) 
     try:
         piece_width(values.shape[1], pieces)
         ticket = Ticket(
-            Mask.full(len(values), pieces), {"values": values}, head, origin={k: v for k, v in origin.items() if v}
+            Mask.full(len(values), pieces),
+            {"values": values},
+            head,
+            origin={k: v for k, v in origin.items() if v},
+            **placed,
         )
         check(ticket)
     except (ConfigError, ValueError, RuntimeError) as error:

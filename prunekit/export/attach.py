@@ -193,6 +193,11 @@ class Attached:
 
     def _prompt(self, ticket: Ticket) -> PromptBatch:
         """A ticket's prompt on the model's device, checked against the model."""
+        if ticket.position == "prefix-kv":
+            raise ConfigError(
+                "position = prefix-kv: keys and values cannot be attached yet; export the ticket (--to peft) and load "
+                "it by PEFT"
+            )
         if ticket.position not in _POSITIONS[self.family]:
             raise ConfigError(
                 f"position = {ticket.position}: a ticket for another kind of model than this {self.family}"

@@ -35,22 +35,14 @@ _POOLED = {"bert"}
 _OWN_LAYER = {"roberta", "xlm-roberta", "camembert"}
 
 
-def adapter_files(
-    ticket: Ticket, model: FrozenModel, info: TicketInfo, prefix: str = "PREFIX_TUNING"
-) -> dict[str, bytes]:
+def adapter_files(ticket: Ticket, model: FrozenModel, info: TicketInfo) -> dict[str, bytes]:
     """File name -> bytes of the adapter, with its card and side file.
-
-    Args:
-        ticket: what is exported.
-        model: the frozen model.
-        info: what it belongs to.
-        prefix: which of PEFT's kinds a ticket of position prefix-kv becomes, PREFIX_TUNING or CARTRIDGE.
 
     Raises:
         ConfigError: where PEFT cannot do what the ticket does, with the reason.
     """
     if isinstance(model, PrefixDecoder):
-        return _prefix_files(ticket, model, info, prefix)
+        return _prefix_files(ticket, model, info)
     check_exportable(ticket, model)
     info = as_read(info, model, len(ticket.mask.token))
     vectors = prompt_vectors(ticket)
@@ -68,7 +60,7 @@ def adapter_files(
     }
 
 
-def _prefix_files(ticket: Ticket, model: PrefixDecoder, info: TicketInfo, kind: str) -> dict[str, bytes]:
+def _prefix_files(ticket: Ticket, model: PrefixDecoder, info: TicketInfo) -> dict[str, bytes]:
     """The same of keys and values before the text."""
     try:
         compact = prefix_tuning.compacted(ticket, model)
@@ -77,7 +69,7 @@ def _prefix_files(ticket: Ticket, model: PrefixDecoder, info: TicketInfo, kind: 
     tokens = len(compact.mask.token)
     info = as_read(info, model, tokens)
     content: bytes = save({PROMPT: prefix_tuning.tensor(compact, model.shape)}, metadata={"format": "pt"})
-    config = atomic.as_json(prefix_tuning.config(kind, tokens, model.shape, info))
+    config = atomic.as_json(prefix_tuning.config(tokens, model.shape, info))
     return {
         SIDE: side_file(compact, info, content, config),
         TENSORS: content,
@@ -127,6 +119,8 @@ def check_exportable(ticket: Ticket, model: FrozenModel) -> None:
 
 
 def _reason(ticket: Ticket, model: FrozenModel) -> str | None:
+    if isinstance(model, PrefixDecoder):
+        return None  # `prefix_tuning.compacted` refuses by what was dropped
     if ticket.position == "suffix":
         return (
             "PEFT puts a prompt before every token, this one goes behind the text; "

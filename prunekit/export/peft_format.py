@@ -1,7 +1,8 @@
-"""What PEFT may write into a prompt-tuning adapter, and which of it a ticket can hold; all else is refused by name.
+"""What PEFT may write into a prompt or prefix adapter, and which of it a ticket can hold; all else is refused by name.
 
-Written down from PEFT's own configuration classes (`PromptLearningConfig`, `PromptTuningConfig`, `PromptEncoderConfig`)
-and its loading (`_setup_prompt_encoder`, `PromptEmbedding`), since an import needs no PEFT.
+Written down from PEFT's own configuration classes (`PromptLearningConfig`, `PromptTuningConfig`, `PromptEncoderConfig`,
+`PrefixTuningConfig`, `CartridgeConfig`) and its loading (`_setup_prompt_encoder`, `PromptEmbedding`), since an import
+needs no PEFT.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, TypeGuard
 
 from safetensors import SafetensorError, safe_open
 
+from prunekit.export.prefix_tuning import KINDS as PREFIX_KINDS
+from prunekit.export.prefix_tuning import shape_of
 from prunekit.runs.ticket_file import MOST_NUMBERS
 from prunekit.support import reading
 from prunekit.support.errors import ConfigError, DataError
@@ -24,7 +27,7 @@ PROMPT = "prompt_embeddings"
 CLASSIFIER = "base_model.classifier."
 
 # P-tuning saves what its encoder makes, which is a plain prompt
-_KINDS = ("PROMPT_TUNING", "P_TUNING")
+_KINDS = ("PROMPT_TUNING", "P_TUNING", *PREFIX_KINDS)
 _TASKS = ("CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS", None)
 
 # settings of how a prompt was started and trained, or where it is from: they change no answer of a saved prompt
@@ -32,7 +35,7 @@ _WITHOUT_EFFECT = {
     "peft_type", "task_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode",
     "num_attention_heads", "num_layers", "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path",
     "tokenizer_kwargs", "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers",
-    "encoder_dropout", "runtime_config",
+    "encoder_dropout", "runtime_config", "prefix_projection", "init_weights", "num_frozen_tokens",
 }  # fmt: skip
 # settings that are checked one by one
 _CHECKED = {"num_virtual_tokens", "num_transformer_submodules", "token_dim", "modules_to_save"}
@@ -82,8 +85,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder}: holds no PEFT adapter ({CONFIG} is missing or damaged)") from error
     if kind not in _KINDS:
         raise ConfigError(
-            f"{folder}: a {brief(kind)} adapter; only prompts made of input vectors can be imported "
-            f"({', '.join(_KINDS)})"
+            f"{folder}: a {brief(kind)} adapter; only prompts made of input vectors, or of keys and values, can be "
+            f"imported ({', '.join(_KINDS)})"
+        )
+    if kind in PREFIX_KINDS and task not in ("CAUSAL_LM", None):
+        raise ConfigError(
+            f"{folder}: a {kind} adapter for {brief(task)}; keys and values before the text are for decoders (CAUSAL_LM)"
         )
     if task not in _TASKS:
         raise ConfigError(f"{folder}: an adapter for {brief(task)!r}, but prunekit answers by words or classes")
@@ -196,7 +203,12 @@ def _check_rows(config: Mapping[str, Any], prompt: TensorHeader | None, folder: 
             f"{folder}: no prompt of {brief(count)} tokens: num_virtual_tokens = {brief(count)}{submodules} need "
             f"{PROMPT} [{brief(count * parts)}, H], but {actual}"
         )
-    if width is not None and (not _is_count(width) or width != prompt.shape[1]):
+    if config["peft_type"] in PREFIX_KINDS:
+        try:
+            shape_of(config, prompt.shape[1])
+        except ConfigError as error:
+            raise ConfigError(f"{folder / CONFIG}: {error}") from error
+    elif width is not None and (not _is_count(width) or width != prompt.shape[1]):
         raise ConfigError(f"{folder}: token_dim = {brief(width)}, but {PROMPT} is {prompt.shape[1]} wide")
 
 

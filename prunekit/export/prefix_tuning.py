@@ -64,11 +64,11 @@ def tensor(ticket: Ticket, shape: CacheShape) -> Tensor:
     return to_peft(ticket.state["values"].float(), shape).contiguous()
 
 
-def config(kind: str, tokens: int, shape: CacheShape, info: TicketInfo) -> dict[str, Any]:
-    """`adapter_config.json` of a `kind` of `KINDS`."""
+def config(tokens: int, shape: CacheShape, info: TicketInfo) -> dict[str, Any]:
+    """`adapter_config.json` of Q = `tokens`, of the kind that `info.prefix` names."""
     own: dict[str, Any] = (
         {"encoder_hidden_size": shape.heads * shape.size, "prefix_projection": False}
-        if kind == "PREFIX_TUNING"
+        if info.prefix == "PREFIX_TUNING"
         else {"num_frozen_tokens": 0}
     )
     return own | {
@@ -79,7 +79,7 @@ def config(kind: str, tokens: int, shape: CacheShape, info: TicketInfo) -> dict[
         "num_layers": shape.layers,
         "num_transformer_submodules": 1,
         "num_virtual_tokens": tokens,
-        "peft_type": kind,
+        "peft_type": info.prefix,
         "revision": info.revision,
         "task_type": "CAUSAL_LM",
         "token_dim": shape.heads * shape.size,

@@ -50,6 +50,7 @@ class TicketInfo:
         plain: whether special tokens in a text are read as ordinary words.
         metrics: what the ticket reached on the test split.
         chat: whether text and answer are turns of a chat; an adapter's template then holds the chat template's words.
+        prefix: which of PEFT's kinds keys and values become.
     """
 
     model: str | None = None
@@ -68,6 +69,7 @@ class TicketInfo:
     plain: bool = True
     metrics: Mapping[str, float] = field(default_factory=dict)
     chat: bool = False
+    prefix: str = "PREFIX_TUNING"
 
 
 def side_file(ticket: Ticket, info: TicketInfo, tensors: bytes, config: bytes = b"") -> bytes:
@@ -84,7 +86,7 @@ def side_file(ticket: Ticket, info: TicketInfo, tensors: bytes, config: bytes = 
         "versions": {"prunekit": __version__} | {name: version(name) for name in ("transformers", "torch")},
         "ticket": {name: getattr(ticket, name) for name in _TICKET_FIELDS} | {"origin": dict(ticket.origin)},
         "mask": ["".join("1" if kept else "0" for kept in row) for row in ticket.mask.piece.tolist()],
-        "about": asdict(info),
+        "about": {name: value for name, value in asdict(info).items() if name != "prefix"},
         "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
         "config_sha256": hashlib.sha256(config).hexdigest(),
     }
