@@ -97,7 +97,10 @@ def print_rounds(results: pd.DataFrame, metric: str, title: str) -> None:
         if mean is not None and mean.seeds > 1:
             rows += [_mean_row(mean), [""]]
     title = f"{title}: {metric}, seconds of the cohort's round, examples per second"
-    terminal.show(_ROUND_COLUMNS, rows, title=title)
+    columns = _ROUND_COLUMNS
+    if "cache_bytes" in results:
+        columns, title = (*columns, "cache"), f"{title}; cache: keys and values of the prefix per request"
+    terminal.show(columns, rows, title=title)
 
 
 def _member_row(member: pd.Series[Any], metric: str) -> list[str]:
@@ -111,6 +114,7 @@ def _member_row(member: pd.Series[Any], metric: str) -> list[str]:
         test,
         f"{member['seconds']:.0f}",
         f"{member['examples_per_second']:.0f}",
+        *([f"{member['cache_bytes'] / 1000:,.0f} kB"] if "cache_bytes" in member else []),
     ]
 
 

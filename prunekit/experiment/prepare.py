@@ -464,7 +464,7 @@ def _resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Expe
     every = auto_every(steps) if training.evaluate_every == "auto" else _updates(training.evaluate_every, epoch)
     rate = training.learning_rate
     if rate == "auto":
-        adamw = prompt_method.auto_rate(experiment.prompt, model.embedding_rms)
+        adamw = prompt_method.auto_rate(experiment.prompt, prefix.rate_unit(model))
         rate = _ADAFACTOR_RATE if training.optimizer == "adafactor" else adamw
     training_update = {"train_steps": steps, "evaluate_every": every, "learning_rate": rate}
     threads = experiment.machine.threads or torch.get_num_threads()

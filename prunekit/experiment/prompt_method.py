@@ -73,9 +73,9 @@ def prompt_factory(
             return PromptFactory(method, options, Context())
 
 
-def auto_rate(settings: PromptSettings, embedding_rms: float) -> float:
-    """`learning_rate = "auto"` of a method for AdamW, on a model whose embeddings have this root mean square."""
-    return _kind(settings.method, settings.subspace).auto_rate.on(embedding_rms)
+def auto_rate(settings: PromptSettings, unit: float) -> float:
+    """`learning_rate = "auto"` of a method for AdamW; unit: that of the model, the RMS of its embeddings."""
+    return _kind(settings.method, settings.subspace).auto_rate.on(unit)
 
 
 def list_methods(tokens: int, width: int) -> list[dict[str, Any]]:

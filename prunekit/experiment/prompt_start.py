@@ -92,8 +92,10 @@ def initialiser(settings: PromptSettings, model: FrozenModel, task: Task, origin
     drawn = _drawn(settings, model, task)
     if origin is None:
         return drawn
-    values, kept = _values(origin)
-    return from_array(values[kept].float()) if settings.start_from else from_rows(values, kept, drawn)
+    if settings.start_from is None:
+        return from_rows(*_values(origin), drawn)
+    values, kept = _values(prefix.start_of(origin, model, settings.start_from))
+    return from_array(values[kept].float())
 
 
 def digests(settings: PromptSettings, origin: Ticket | None) -> dict[str, str]:

@@ -17,7 +17,7 @@ from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Checkpoint, Cull, Trained, reached, train
-from prunekit.experiment import environment
+from prunekit.experiment import environment, prefix
 from prunekit.experiment.prepare import Prepared
 from prunekit.models import Batch, Encoded
 from prunekit.pruning.controls import CONTROLS
@@ -262,6 +262,7 @@ class RoundRunner:
             majority={"validation": task.majority(splits.validation), "test": task.majority(splits.test)},
             pruned_by=prepared.experiment.pruning.score if ticket.round else None,
             run=prepared.id,
+            cache_bytes=prefix.cache_bytes(ticket, prepared.model),
         )
 
     def _timing(self, trained: Sequence[Trained], training_seconds: float, seconds: float) -> dict[str, float]:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from prunekit.export.prompt_vectors import flattened
 from prunekit.export.side_file import TicketInfo
-from prunekit.models import FrozenModel
 from prunekit.models.prefix import CacheShape, from_peft, to_peft
 from prunekit.models.prefix_decoder import PrefixDecoder
 from prunekit.models.rerotation import turn_back
@@ -52,11 +51,6 @@ def compacted(ticket: Ticket, model: PrefixDecoder) -> Ticket:
         )
     values = turn.vectors(plain.state["values"][mask.token], model.shape)
     return replace(plain, mask=Mask.full(mask.tokens, pieces), state={"values": values})
-
-
-def prefix_of(ticket: Ticket, model: FrozenModel) -> Ticket:
-    """`compacted`, for a ticket and a model of any position."""
-    return compacted(ticket, model) if isinstance(model, PrefixDecoder) else ticket
 
 
 def tensor(ticket: Ticket, shape: CacheShape) -> Tensor:

@@ -20,6 +20,8 @@ from prunekit.models.traits import Together
 from prunekit.support.errors import ConfigError
 from prunekit.tasks.decoding import Decoding
 
+# words whose keys and values are looked at for their size
+_WORDS = 64
 # how far, as a part of the largest score, two ways to leave a token out may differ and count as the same
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
 
@@ -53,6 +55,12 @@ class PrefixDecoder(Decoder):
     def width(self) -> int:
         """H, the keys and values of one token."""
         return self.shape.width
+
+    @property
+    def cache_rms(self) -> float:
+        """Root mean square of what the model keeps of a row of some ordinary words, keys and values together."""
+        ids = torch.tensor([*self.reader.opening, *self.ordinary_ids(_WORDS)][:_WORDS])
+        return float(self.prompt_vectors(ids).float().square().mean().sqrt())
 
     def prompt_vectors(self, ids: Tensor) -> Tensor:
         """[P] token ids -> [P, H], the keys and values that the model itself keeps of them as a row."""

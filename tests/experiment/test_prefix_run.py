@@ -1,0 +1,119 @@
+"""Whole runs of position prefix-kv on a tiny decoder."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from prunekit.experiment import run as experiment
+from prunekit.experiment.import_adapter import import_adapter
+from prunekit.experiment.prepare import prepare
+from prunekit.export import TicketInfo, adapter_files
+from prunekit.export.prefix_tuning import compacted
+from prunekit.pruning.lottery import find_tickets
+from prunekit.runs import round_files
+from prunekit.runs.paths import RunKey
+from prunekit.runs.ticket_file import save_ticket
+from prunekit.support.errors import ConfigError
+
+
+def prepared(folder, kind="llama", **more):
+    return prepare(tiny.experiment(kind, folder, **({"position": "prefix-kv"} | more)))
+
+
+def test_a_piece_is_a_head_and_hidden_unless_something_else_is_asked_for(folder):
+    made = prepared(folder, pieces=None)
+    assert (made.experiment.prompt.pieces, made.experiment.pruning.dropped_as) == (4, "hide")
+    asked = prepared(folder, pieces=2, dropped_as="zero")
+    assert (asked.experiment.prompt.pieces, asked.experiment.pruning.dropped_as) == (2, "zero")
+    assert (made.dense(0).dropped_as, asked.dense(0).dropped_as) == ("hide", "zero")
+
+
+def test_scores_of_another_act_are_another_run_and_removing_is_hiding(folder):
+    ids = {act: prepared(folder, dropped_as=act).id for act in ("hide", "remove", "zero")}
+    assert ids["hide"] == ids["remove"] != ids["zero"]
+
+
+def test_a_run_killed_after_each_round_ends_in_the_same_bytes(folder, tmp_path, monkeypatch):
+    def run(out):
+        return experiment.run(prepared(folder, seeds=2), out, tiny.Quiet(), prune=True)
+
+    def stopping(dense, keeps, learn, rewinding):
+        for turn in find_tickets(dense, keeps, learn, rewinding):
+            yield turn
+            if turn.number == 1:
+                raise KeyboardInterrupt
+
+    whole = run(tmp_path / "whole")
+    monkeypatch.setattr(experiment, "find_tickets", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts")
+    monkeypatch.undo()
+    assert tiny.contents(run(tmp_path / "parts").path) == tiny.contents(whole.path)
+    rounds = whole.results().query("stage != 'untrained'")
+    assert list(rounds["cache_bytes"]) == [tokens * 64 * 4 for tokens in (4, 4, 3, 3, 2, 2)]
+    assert whole.verify() > 0
+    ticket = round_files.starting_ticket(whole, RunKey(whole.stages()[-1], 0, 2))
+    assert (ticket.position, ticket.dropped_as) == ("prefix-kv", "hide")
+
+
+def test_words_and_texts_start_a_prefix_at_what_the_model_keeps_of_them_as_a_row(folder):
+    made = prepared(folder, init="text", init_text="w5 w6", pieces=None)
+    words = made.model.tokenizer("w5 w6 w5", add_special_tokens=False)["input_ids"]
+    row = torch.tensor([*made.model.reader.opening, *words])
+    assert len(made.model.reader.opening) == 1  # where attention rests
+    assert torch.equal(made.dense(0).state["values"], made.model.prompt_vectors(row))
+    sampled, again = (prepared(folder, init="vocabulary").dense(seed).state["values"] for seed in (0, 1))
+    assert torch.equal(sampled[0], again[0])
+    assert not torch.equal(sampled[1], again[1])
+
+
+@pytest.mark.parametrize("method", ["dpt", "residual", "structured", "singular", "ulpt"])
+def test_methods_that_make_vectors_make_prefixes(method, folder, tmp_path):
+    rank = 2 if method == "dpt" else None
+    made = experiment.run(prepared(folder, method=method, rank=rank, rounds=1), tmp_path, tiny.Quiet(), prune=True)
+    assert set(made.results()["status"]) == {"done"}
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"method": "dept"}, "--method dept adds to the input embeddings too, .* use direct"),
+        ({"method": "bilinear"}, "--method bilinear .* add --columns random"),
+        ({"init": "labels"}, "init = labels: .* use --init vocabulary or text"),
+        ({"pieces": 8}, r"pieces = 8: .* use --pieces 2 \(layers\) or 4 \(heads\), or --dropped-as zero"),
+        ({"kind": "opt", "dropped_as": "remove"}, "dropped_as = remove: OPTForCausalLM counts .* hide or zero"),
+    ],
+)
+def test_what_makes_no_prefix_is_refused_in_one_line(more, reason, folder):
+    with pytest.raises(ConfigError, match=reason) as refused:
+        prepared(folder, **more)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_pruned_prefix_goes_on_from_its_kept_tokens_moved_together(folder, tmp_path):
+    model = prepared(folder).model
+    mask = tiny.masked([True, False, True, True])
+    ticket = replace(tiny.ticket(model, dropped_as="hide"), mask=mask)
+    path = tmp_path / "one.ticket"
+    save_ticket(ticket, path)
+    made = prepared(folder, **{"from": path}, prompt_tokens=None)
+    assert torch.equal(made.dense(0).state["values"], compacted(ticket, model).state["values"])
+    save_ticket(replace(ticket, mask=tiny.masked([True] * 4, drop=[(0, 1)])), path)
+    with pytest.raises(ConfigError, match="--from .*one.ticket: some of its tokens are hidden from some heads alone"):
+        prepared(folder, **{"from": path}, prompt_tokens=None)
+
+
+def test_an_adapter_that_others_trained_is_pruned_and_written_again(folder, tmp_path):
+    model = prepared(folder).model
+    for name, content in adapter_files(tiny.ticket(model), model, TicketInfo(prefix="CARTRIDGE")).items():
+        if name.startswith("adapter"):  # no side file: an adapter of others
+            (tmp_path / name).write_bytes(content)
+    ticket, file = import_adapter(str(tmp_path), tmp_path / "imported.ticket")
+    assert (ticket.mask.tokens, ticket.mask.piece.shape[1]) == (4, 4)
+    more = {"from": file, "prompt_tokens": None, "keep_pieces": 1.0, "rounds": 1}
+    made = experiment.run(prepared(folder, **more), tmp_path / "runs", tiny.Quiet(), prune=True)
+    pruned = round_files.finished_ticket(made, RunKey(made.stages()[-1], 0, 1))
+    assert (pruned.mask.tokens, pruned.mask.cells) == (2, 8)
+    assert "adapter_config.json" in adapter_files(pruned, model, TicketInfo())
