@@ -99,7 +99,7 @@ def print_rounds(results: pd.DataFrame, metric: str, title: str) -> None:
     title = f"{title}: {metric}, seconds of the cohort's round, examples per second"
     columns = _ROUND_COLUMNS
     if "cache_bytes" in results:
-        columns, title = (*columns, "cache"), f"{title}; cache: keys and values of the prefix per request"
+        columns, title = (*columns, "cache"), f"{title}, keys and values that a request keeps of the prefix"
     terminal.show(columns, rows, title=title)
 
 

@@ -1,4 +1,7 @@
-"""PEFT prompt-tuning, prefix-tuning and cartridge adapters, whoever trained them, as tickets of round 0. Only safetensors are ever opened."""
+"""PEFT prompt-tuning, prefix-tuning and cartridge adapters, whoever trained them, as tickets of round 0.
+
+Only safetensors are ever opened.
+"""
 
 from __future__ import annotations
 

@@ -90,7 +90,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if kind in PREFIX_KINDS and task not in ("CAUSAL_LM", None):
         raise ConfigError(
-            f"{folder}: a {kind} adapter for {brief(task)}; keys and values before the text are for decoders (CAUSAL_LM)"
+            f"{folder}: a {kind} adapter for {brief(task)}; keys and values before the text are for decoders "
+            "(CAUSAL_LM)"
         )
     if task not in _TASKS:
         raise ConfigError(f"{folder}: an adapter for {brief(task)!r}, but prunekit answers by words or classes")

@@ -45,9 +45,9 @@ def compacted(ticket: Ticket, model: PrefixDecoder) -> Ticket:
     turn = turn_back(model, tokens - mask.tokens)
     if turn is None:
         raise ConfigError(
-            f"without the {tokens - mask.tokens} dropped tokens the others would stand nearer to the text, and the keys of "
-            f"{model.name} cannot be turned to other positions (it has no rotary embeddings of a fixed kind); prune with "
-            "--dropped-as zero"
+            f"without the {tokens - mask.tokens} dropped tokens the others would stand nearer to the text, and the "
+            f"keys of {model.name} cannot be turned to other positions (it has no rotary embeddings of a fixed kind); "
+            "prune with --dropped-as zero"
         )
     values = turn.vectors(plain.state["values"][mask.token], model.shape)
     return replace(plain, mask=Mask.full(mask.tokens, pieces), state={"values": values})
@@ -94,8 +94,8 @@ def shape_of(settings: Mapping[str, Any], width: int) -> CacheShape:
     counts = [count for count in (layers, heads, of_layer) if type(count) is int and count >= 1]
     if len(counts) < 3 or counts[2] % counts[1] or 2 * counts[0] * counts[2] != width:
         raise ConfigError(
-            f"num_layers = {layers}, num_attention_heads = {heads} and token_dim = {of_layer} do not make a prefix that "
-            f"is {width} wide"
+            f"num_layers = {layers}, num_attention_heads = {heads} and token_dim = {of_layer} do not make a prefix "
+            f"that is {width} wide"
         )
     return CacheShape(counts[0], counts[1], counts[2] // counts[1])
 

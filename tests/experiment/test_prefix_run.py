@@ -98,11 +98,11 @@ def test_a_pruned_prefix_goes_on_from_its_kept_tokens_moved_together(folder, tmp
     ticket = replace(tiny.ticket(model, dropped_as="hide"), mask=mask)
     path = tmp_path / "one.ticket"
     save_ticket(ticket, path)
-    made = prepared(folder, **{"from": path}, prompt_tokens=None)
+    made = prepared(folder, from_=path, prompt_tokens=None)
     assert torch.equal(made.dense(0).state["values"], compacted(ticket, model).state["values"])
     save_ticket(replace(ticket, mask=tiny.masked([True] * 4, drop=[(0, 1)])), path)
-    with pytest.raises(ConfigError, match="--from .*one.ticket: some of its tokens are hidden from some heads alone"):
-        prepared(folder, **{"from": path}, prompt_tokens=None)
+    with pytest.raises(ConfigError, match=r"--from .*one.ticket: some of its tokens are hidden from some heads alone"):
+        prepared(folder, from_=path, prompt_tokens=None)
 
 
 def test_an_adapter_that_others_trained_is_pruned_and_written_again(folder, tmp_path):
@@ -112,8 +112,8 @@ def test_an_adapter_that_others_trained_is_pruned_and_written_again(folder, tmp_
             (tmp_path / name).write_bytes(content)
     ticket, file = import_adapter(str(tmp_path), tmp_path / "imported.ticket")
     assert (ticket.mask.tokens, ticket.mask.piece.shape[1]) == (4, 4)
-    more = {"from": file, "prompt_tokens": None, "keep_pieces": 1.0, "rounds": 1}
+    more = {"from_": file, "prompt_tokens": None, "keep_pieces": 1.0, "rounds": 1}
     made = experiment.run(prepared(folder, **more), tmp_path / "runs", tiny.Quiet(), prune=True)
     pruned = round_files.finished_ticket(made, RunKey(made.stages()[-1], 0, 1))
-    assert (pruned.mask.tokens, pruned.mask.cells) == (2, 8)
+    assert (len(pruned.mask.token), pruned.mask.tokens, pruned.mask.cells) == (4, 2, 8)
     assert "adapter_config.json" in adapter_files(pruned, model, TicketInfo())

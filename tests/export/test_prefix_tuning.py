@@ -54,14 +54,14 @@ def test_a_dense_prefix_and_one_of_zeros_go_to_peft_as_they_are(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["gpt2", "opt"])
 def test_learned_positions_cannot_be_turned(kind):
     bone = tiny.frozen(kind, position="prefix-kv")
-    with pytest.raises(ConfigError, match="without the 2 dropped tokens .* cannot be turned .* --dropped-as zero"):
+    with pytest.raises(ConfigError, match=r"without the 2 dropped tokens .* cannot be turned .* --dropped-as zero"):
         compacted(replace(tiny.ticket(bone, tokens=5, dropped_as="hide"), mask=WHOLE), bone)
 
 
 def test_a_prefix_hidden_from_some_heads_is_refused_in_one_line(tmp_path):
     bone = tiny.frozen("llama", position="prefix-kv")
     ragged = replace(tiny.ticket(bone, tokens=5, dropped_as="hide"), mask=tiny.masked([True] * 5, drop=[(0, 1)]))
-    with pytest.raises(ConfigError, match="cannot become a PEFT adapter: .* ragged .* --keep-pieces 1.0") as refused:
+    with pytest.raises(ConfigError, match=r"cannot become a PEFT adapter: .* ragged .* --keep-pieces 1.0") as refused:
         written(tmp_path, ragged, bone)
     assert "\n" not in str(refused.value)
 
