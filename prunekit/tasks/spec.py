@@ -139,9 +139,10 @@ class TaskFile(BaseModel):
         names: Collection[str] = TEXT_METRICS if self.target else METRICS
         for name in self.metrics:
             if name not in names:
-                kind = "of written answers" if self.target else "of choices"
-                hint = nearest(name, names)
-                raise ValueError(f'metrics: unknown metric "{name}" {kind}; {hint}')
+                if name in METRICS or name in TEXT_METRICS:
+                    kind = "chosen" if self.target else "written"
+                    raise ValueError(f'the metric "{name}" judges {kind} answers; {nearest("", names)}')
+                raise ValueError(f'unknown metric "{name}"; {nearest(name, names)}')
         return self
 
     @model_validator(mode="after")
