@@ -140,7 +140,9 @@ def open_examples(count: int = 16) -> list[Example]:
     for number, example in enumerate(examples(count)):
         first, second, third = example.fields["text"].split()[:3]
         references = (f"{second} {first}", third)
-        made.append(replace(example, choices=references[:1], gold=(0,), references=references, target_tokens=2 + number % 3))
+        made.append(
+            replace(example, choices=references[:1], gold=(0,), references=references, target_tokens=2 + number % 3)
+        )
     return made
 
 

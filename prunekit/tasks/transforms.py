@@ -158,7 +158,10 @@ def _squad_answers(row: Row, where: str) -> Iterator[dict[str, Any]]:
     if isinstance(answers, Mapping):  # the Hub's form: one table of two columns
         yield {**row, "answers": fields.texts(answers, "text", where)}
     elif isinstance(answers, list) and any(isinstance(answer, Mapping) for answer in answers):
-        yield {**row, "answers": [fields.text(answer, "text", where) for answer in fields.tables(row, "answers", where)]}
+        yield {
+            **row,
+            "answers": [fields.text(answer, "text", where) for answer in fields.tables(row, "answers", where)],
+        }
     else:
         yield dict(row)
 
