@@ -89,7 +89,7 @@ class Prepared:
         left_out = {
             "model": {"name", "revision", "text_cache_mb"},
             # what the task is made of is in its digest
-            "task": {"name", "data", "revision", "text", "label", "label_words", "chat", "judge"},
+            "task": {"name", "data", "revision", "text", "label", "target", "label_words", "chat", "judge"},
             "prompt": {"init_from", "start_from", "subspace_from"},
             "training": (),
         }
