@@ -90,7 +90,7 @@ def _answers(task: Task, example: Example, model: FrozenModel | None) -> list[di
         {"label": label, "word": word, "tokens": None} for label, word in zip(labels, example.choices, strict=False)
     ]
     if model is None:
-        return rows
+        return [] if task.open else rows  # a target alone says nothing that the row has not said
     encoder, reader = TaskEncoder(model.reader, example, _encoding_options(task, model)), model.reader
     if encoder.options.answer_place == "behind":
         for row, join in zip(rows, encoder.joins([example])[0], strict=True):
