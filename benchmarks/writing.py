@@ -72,9 +72,7 @@ def main(
     ticket = Ticket(Mask.full(prompt, 1), {"values": values}, None, position="suffix")
     examples, decoding = rows(frozen, answers, text), never_ending(frozen, tokens)
     seconds(BEHIND, frozen, ticket, examples, decoding)  # every text is read once, and every side is tried
-    took = interleaved(
-        [BEHIND, WHOLE, SINGLE], lambda side: seconds(side, frozen, ticket, examples, decoding), repeats
-    )
+    took = interleaved([BEHIND, WHOLE, SINGLE], lambda side: seconds(side, frozen, ticket, examples, decoding), repeats)
     facts = {
         "command": command("writing"),
         **machine(threads, "cpu"),

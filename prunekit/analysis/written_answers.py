@@ -118,7 +118,7 @@ def unended_sentence(run: RunReader) -> str:
     if not count:
         return ""
     return (
-        f"{count} of {len(endings)} answers of the dense prompt came to no end by themselves and were cut: more updates "
+        f"{count} of {len(endings)} answers of the dense prompt came to no end of their own and were cut: more updates "
         "teach the end, a stop text in the task file sets one, or max_target_tokens is too small"
     )
 

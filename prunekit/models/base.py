@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prunekit.models.batch import Batch, Encoded, Ids, Row, collate
+from prunekit.models.batch import Batch, Encoded, Row, collate
 from prunekit.models.encoding import AnswerPlace, EncodingOptions, encode
 from prunekit.models.identity import ModelIdentity, identity_of
 from prunekit.models.input_rows import InputRows, PromptAndInput, insert_prompt, prompt_and_input, read_grouped

@@ -94,8 +94,8 @@ def with_columns(task: Task, columns: Columns) -> Task:
         return task
     if columns.target:
         raise ConfigError(
-            f'--target {columns.target}: goes with own data alone; leave out --task, or write target = "{{...}}" into a '
-            "task file"
+            f"--target {columns.target}: goes with own data alone; leave out --task, or write target = "
+            '"{...}" into a task file'
         )
     if task.testbed is not None or task.transform != "none":
         raise ConfigError(f'task "{task.name}" reads rows of a form of its own; leave out --text and --label')

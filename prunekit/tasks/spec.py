@@ -78,7 +78,7 @@ class TaskFile(BaseModel):
     choice_list: str | None = None
     """Field of the row that holds the list of answers, as in ReCoRD."""
     target: str = ""
-    """Text with {field} placeholders that the model is to write; a field with a list of texts gives a reference each."""
+    """Text with {field} placeholders that the model is to write; a list of texts in a field is a reference each."""
     reference: Literal["first", "seed"] = "first"
     """Which of several references is trained on: the first, or one that is drawn by the data seed."""
     max_target_tokens: int = Field(32, ge=1, le=100_000)
