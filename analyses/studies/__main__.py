@@ -13,7 +13,7 @@ import typer
 from analyses.studies import catalog, errors, pages, planning
 from analyses.studies.effects import effects
 from analyses.studies.performing import Budget, StudyParts, perform, study_parts
-from analyses.studies.study import PAGE, PICTURE, PILOT, RESULTS, UNITS, Study
+from analyses.studies.study import PAGE, PICTURE, PILOT, POWER_TABLE, RESULTS, UNITS, Study
 from prunekit.plots import effects as picture
 from prunekit.support import atomic, terminal
 from prunekit.support.errors import PrunekitError
@@ -43,11 +43,15 @@ def pilot(
 
 
 @app.command()
-def plan(names: Names, seeds: Annotated[int, typer.Option(help="on each training subset")] = 8) -> None:
+def plan(
+    names: Names,
+    seeds: Annotated[int, typer.Option(help="on each training subset")] = 8,
+    subsets: Annotated[int | None, typer.Option(help="of each task that has several; as the pilot by default")] = None,
+) -> None:
     """Simulate the power of every question from the pilot's strata; kept beside the plan."""
     for study in map(catalog.named, names):
-        table = planning.simulated(study, seeds)
-        _write_csv(study.folder / "power.csv", table)
+        table = planning.simulated(study, seeds, subsets)
+        _write_csv(study.folder / POWER_TABLE, table)
         terminal.write(pages.markdown(table))
         write_page(study)
 

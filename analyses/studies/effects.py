@@ -168,9 +168,7 @@ def differences(question: Question, table: pd.DataFrame) -> dict[str, list[list[
     Args:
         table: rows of `units`.
     """
-    return {
-        model: _by_task(_pairs(table, question, model)) for model in _models(table) if _has(table, question, model)
-    }
+    return {model: _by_task(_pairs(table, question, model)) for model in _models(table) if _has(table, question, model)}
 
 
 def _tested(question: Question, model: str, pairs: pd.DataFrame) -> tuple[dict[str, Any], Inference]:

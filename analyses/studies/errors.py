@@ -1,4 +1,4 @@
-"""How often the rule of all verdicts errs: simulated studies of which the truth is set, judged by the code that judges."""
+"""How often the rule of all verdicts errs: simulated studies of which the truth is set, judged by the real code."""
 
 from __future__ import annotations
 
@@ -115,10 +115,11 @@ def simulated(studies: int = 2000, seed: int = 0) -> pd.DataFrame:
             in margins); studies; larger, smaller (shares that find such a difference, with a p below 0.05, whatever the
             verdict makes of its size); equivalent, inconclusive (shares of the verdicts).
     """
-    random = np.random.default_rng(seed)
     cases = [(case, mean, "now") for case in (*SHAPES, VERY_SKEWED, *SEEDS_ALONE) for mean in (0.0, 1.0, -1.0)]
     cases += [(case, _APART_MEAN, rule) for case in APART for rule in ("before", "now")]
-    return pd.DataFrame([_row(*case, studies, random) for case in cases], columns=list(ERRORS))
+    return pd.DataFrame(
+        [_row(*case, studies, [seed, number]) for number, case in enumerate(cases)], columns=list(ERRORS)
+    )
 
 
 def rates(table: pd.DataFrame) -> pd.DataFrame:
@@ -128,8 +129,8 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
         table: of `simulated`.
 
     Columns:
-        shape, design; false_holds (a difference is found where the true mean is 0); false_equivalent (where it is one margin);
-            equivalent_when_equal (share of equivalence where the mean is 0, which is right).
+        shape, design; false_holds (a difference is found where the true mean is 0); false_equivalent (where it is one
+            margin); equivalent_when_equal (share of equivalence where the mean is 0, which is right).
     """
     return pd.DataFrame(list(_rates(table[table["mean"].isin([0.0, 1.0, -1.0])])), columns=list(RATES))
 
@@ -151,7 +152,8 @@ def _rates(table: pd.DataFrame) -> Iterator[tuple[object, ...]]:
         yield shape, design, worse, edges["equivalent"].max(), zero["equivalent"].item()
 
 
-def _row(case: Case, mean: float, rule: str, studies: int, random: np.random.Generator) -> tuple[object, ...]:
+def _row(case: Case, mean: float, rule: str, studies: int, seeds: list[int]) -> tuple[object, ...]:
+    random = np.random.default_rng(seeds)
     judge = _now if rule == "now" else _before
     judged = [judge(case.draw(random, mean)) for _ in range(studies)]
     shares = (

@@ -9,7 +9,8 @@ import pandas as pd
 
 from analyses.studies import errors
 from analyses.studies.effects import TESTBED, Question, deciding, effects
-from analyses.studies.study import PAGE, PARTS, PICTURE, PLAN, UNITS, Study
+from analyses.studies.planning import ENOUGH
+from analyses.studies.study import PAGE, PARTS, PICTURE, PLAN, POWER_TABLE, UNITS, Study
 from prunekit.analysis import verdicts
 from prunekit.support.errors import DataError
 from prunekit.support.inference import ALPHA, FEWEST
@@ -35,20 +36,20 @@ _COLUMNS = {
 }
 
 # the order of the verdicts in a headline: what speaks against a claim comes first
-_EQUIVALENT = "equivalent"
-_AGAINST = (verdicts.OTHER_WAY, _EQUIVALENT)
+_AGAINST = (verdicts.OTHER_WAY, verdicts.EQUIVALENT)
 _ORDER = (*_AGAINST, verdicts.HOLDS, verdicts.INCONCLUSIVE, verdicts.NO_VERDICT)
 # which way a difference went that has no verdict
 _OTHER_WAY, _AS_CLAIMED, _BY_CHANCE = "beyond chance, the other way", "beyond chance, as claimed", "not beyond chance"
 _RULES = (
     "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one command. Each "
     "claim is answered on each model apart, real ones first. One interval decides: a claim *holds* where the 95 % "
-    "interval of the difference lies on the claimed side of 0, and goes the *other way* where it lies on the other; two "
-    "arms are *equivalent within* the smallest difference of interest where the whole interval lies closer to 0 than "
+    "interval of the difference lies on the claimed side of 0, and goes the *other way* where it lies on the other; "
+    "two arms are *equivalent within* the smallest difference of interest where the whole interval lies closer to 0 than "
     "that, on tasks that do not differ by more; all else is *inconclusive*. Tasks are fixed and count alike. Training "
     "subsets are draws: where a task has several, the spread is over their means, and what is found holds for further "
     "subsets; where it has one, the spread is over seeds, and what is found holds for further seeds on that subset "
-    f"alone. A verdict takes at least {FEWEST} units, the test split, and a p below {ALPHA:g} (Holm's over all "
+    "alone. The test is the t test of that interval, and of seeds on one subset of one task flipped signs, which are "
+    f"exact. A verdict takes at least {FEWEST} units, the test split, and a p below {ALPHA:g} (Holm's over all "
     "comparisons of a study but its primary one, so that an interval without 0 is not always enough). A share is "
     "compared with what the same procedure finds where there is no effect."
 )
@@ -62,7 +63,8 @@ _DESCRIBED = (
     "larger differences in accuracy can be told there than one point."
 )
 _PLANNED = (
-    "## Planned, not run yet\n\nEach is one command and wants a GPU; its page shows the power that a pilot gave it."
+    "## Planned, not run yet\n\nEach is one command and wants a GPU. Its page shows the power that a pilot gave it. "
+    "Where a question has too little, more seeds do not help, but more training subsets do: they are draws."
 )
 _ERRS = (
     "## How often the rule errs\n\n`python -m analyses.studies errors` simulates studies of which the truth is set, "
@@ -75,6 +77,10 @@ _ERRS = (
 _APART = (
     "A true mean of 0.4 margins over tasks, or over training subsets, that differ by several margins: the rule before "
     "flipped the signs of all seeds and took subsets for fixed strata."
+)
+_AS_PLANNED = (
+    "*The plan is as it was written, for the rule before; what decides now is said on the "
+    "[front page](../README.md). The power below was simulated again, by the rule of now, from the same pilot.*"
 )
 _CHANGED = (
     "**What the one rule of all verdicts changed** (training subsets are draws, test and interval and equivalence have "
@@ -94,7 +100,15 @@ def page(study: Study) -> str:
         return "\n\n".join([*parts, "*Planned; not run yet.*", plan, *_power(study), _origin(command)]) + "\n"
     answers = effects(study.questions, tables[UNITS])
     parts += [changed(study.questions, study.earlier(), answers)] if study.earlier() else []
-    parts += [headline(answers), f"![Effects]({PICTURE})", plan, *_power(study), "## What came out", _effects(answers)]
+    parts += [
+        headline(answers),
+        f"![Effects]({PICTURE})",
+        plan,
+        *([_AS_PLANNED] if study.earlier() else []),
+        *_power(study),
+        "## What came out",
+        _effects(answers),
+    ]
     for title, table in study.describe(tables):
         parts += [f"### {title}", markdown(table)]
     return "\n\n".join([*parts, _origin(command)]) + "\n"
@@ -111,7 +125,7 @@ def changed(questions: Sequence[Question], earlier: Mapping[str, str], answers: 
     sentences = []
     for question in questions:
         rows = answers[answers["question"] == question.name].to_dict("records")
-        if [row["verdict"] for row in rows] != [earlier[question.name]]:
+        if {row["verdict"] for row in rows} != {earlier[question.name]}:
             now = ", ".join(f"**{row['verdict']}** on {_where(row)}" for row in rows)
             sentences.append(f"*{question.claim}* was **{earlier[question.name]}**, is {now}")
     return _CHANGED + ("; ".join(sentences) if sentences else "no verdict") + "."
@@ -123,9 +137,7 @@ def headline(answers: pd.DataFrame) -> str:
     Args:
         answers: of `effects`.
     """
-    rows = sorted(
-        answers.to_dict("records"), key=lambda row: (row["model"] == TESTBED, _ORDER.index(_kind(row)))
-    )
+    rows = sorted(answers.to_dict("records"), key=lambda row: (row["model"] == TESTBED, _ORDER.index(_kind(row))))
     sentences = [
         _answer(row, f"**{row['verdict']}**", "Against", contradicted=_kind(row) in _AGAINST) + "."
         for row in rows
@@ -163,8 +175,7 @@ def front(studies: Sequence[Study], simulated: pd.DataFrame | None = None) -> st
         try:
             answers = effects(study.questions, study.tables()[UNITS])
         except DataError:
-            claims = "; ".join(question.claim for question in study.questions)
-            sections[_PLANNED].append({"study": f"[{study.title}]({target})", "claims": claims})
+            sections[_PLANNED].append(_waiting(study, target))
             continue
         for row in answers.to_dict("records"):
             sections[_section(row)].append(_entry(row, target))
@@ -174,6 +185,19 @@ def front(studies: Sequence[Study], simulated: pd.DataFrame | None = None) -> st
     if simulated is not None:
         parts += [_ERRS, markdown(errors.rates(simulated)), _APART, markdown(errors.apart(simulated))]
     return "\n\n".join(parts) + "\n"
+
+
+def _waiting(study: Study, target: str) -> dict[str, str]:
+    claims = "; ".join(question.claim for question in study.questions)
+    path = study.folder / POWER_TABLE
+    if not path.exists():
+        return {"study": f"[{study.title}]({target})", "claims": claims, "questions with enough power": "not simulated"}
+    power = pd.read_csv(path)
+    enough = (power[["difference", "equivalence"]] >= ENOUGH).all(axis=1).sum()
+    return {
+        "study": f"[{study.title}]({target})", "claims": claims,
+        "questions with enough power": f"{enough} of {len(power)} at {ENOUGH:g}",
+    }  # fmt: skip
 
 
 def _section(row: Mapping[Any, Any]) -> str:
@@ -202,8 +226,8 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def _kind(row: Mapping[Any, Any]) -> str:
-    """The verdict without its margin."""
-    return _EQUIVALENT if verdicts.is_equivalent(row["verdict"]) else str(row["verdict"])
+    """The verdict without its numbers."""
+    return verdicts.kind(row["verdict"])
 
 
 def _answer(row: Mapping[Any, Any], outcome: str, against: str, *, contradicted: bool) -> str:
@@ -249,7 +273,7 @@ def _effects(answers: pd.DataFrame) -> str:
 
 
 def _power(study: Study) -> list[str]:
-    path = study.folder / "power.csv"
+    path = study.folder / POWER_TABLE
     if not path.exists():
         return []
     return [
@@ -269,7 +293,7 @@ def _size(row: Mapping[Any, Any]) -> str:
 
 def _difference(row: Mapping[Any, Any]) -> str:
     if pd.isna(row["low"]):
-        return f"{row['difference']:+z.3f} without an interval, since no spread was seen,"
+        return f"{row['difference']:+z.3f} in every unit"
     return f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pandas as pd
 
-from analyses.studies.effects import differences
+from analyses.studies.effects import Question, differences
 from analyses.studies.study import Study
 from prunekit.analysis import power
-from prunekit.analysis.stratum import strata_of
+from prunekit.analysis.stratum import Stratum, strata_of
 from prunekit.support.errors import DataError
+from prunekit.support.inference import Subsets
 
 #: A question with less gets more units, or cut.
 ENOUGH = 0.8
@@ -18,8 +22,14 @@ POWER = (
 )  # fmt: skip
 
 
-def simulated(study: Study, seeds_each: int, draws: int = 500) -> pd.DataFrame:
-    """The power of every question on each model with so many seeds in each training subset, from the pilot's strata.
+def simulated(study: Study, seeds_each: int, subsets: int | None = None, draws: int = 500) -> pd.DataFrame:
+    """The power of every question on each model with so many seeds on each training subset, from the pilot's strata.
+
+    Args:
+        study: with a pilot.
+        seeds_each: on each training subset.
+        subsets: of each task of which the pilot has several; by default as many as the pilot has.
+        draws: simulated studies.
 
     Columns:
         question; model; tasks, subsets (counts); seeds_each; pilot_units (pairs in the pilot); within, between (mean
@@ -43,17 +53,23 @@ def simulated(study: Study, seeds_each: int, draws: int = 500) -> pd.DataFrame:
         raise DataError(f"{study.name}: the pilot has no unit for {', '.join(sorted(lacking))}")
     rows = []
     for number, (question, model, tasks) in enumerate(asked):
-        try:
-            strata = strata_of(tasks)
-        except ValueError as error:
-            raise DataError(f"{study.name}: the pilot cannot tell the spread of {question.name}: {error}") from error
+        strata = _strata(study, question, tasks, subsets)
         family = max(1, len(asked) - 1) if number else 1
         shares = power.simulate(strata, seeds_each, question.margin, comparisons=family, draws=draws, seed=number)
         rows.append((
             question.name, model, len(strata), sum(stratum.subsets for stratum in strata), seeds_each,
-            sum(seeds.size for subsets in tasks for seeds in subsets),
+            sum(seeds.size for of_task in tasks for seeds in of_task),
             sum(stratum.within for stratum in strata) / len(strata),
             sum(stratum.between for stratum in strata) / len(strata),
             question.margin, shares.difference, shares.equivalence,
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(POWER))
+
+
+def _strata(study: Study, question: Question, tasks: Sequence[Subsets], subsets: int | None) -> list[Stratum]:
+    """Those of the pilot, with as many training subsets as the study is to have."""
+    try:
+        strata = strata_of(tasks)
+    except ValueError as error:
+        raise DataError(f"{study.name}: the pilot cannot tell the spread of {question.name}: {error}") from error
+    return [replace(stratum, subsets=subsets) if subsets and stratum.subsets > 1 else stratum for stratum in strata]

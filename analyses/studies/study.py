@@ -22,6 +22,8 @@ from prunekit.support.errors import DataError
 PLAN, PARTS, PAGE, PICTURE, RESULTS = "plan.md", "study.toml", "README.md", "effects.svg", "results"
 #: Of every study: rows of `effects.units`, on which its questions are answered.
 UNITS = "units"
+#: The simulated power of its questions.
+POWER_TABLE = "power.csv"
 #: Of every study with results: the verdicts that its units had by the rule before (question, verdict).
 EARLIER = "earlier"
 #: The pilot's tables, on other seeds; of their units only the spread is used.

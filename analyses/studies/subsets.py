@@ -30,4 +30,4 @@ def parted(names: pd.Series[str]) -> pd.DataFrame:
     Columns:
         task; subset (its number; 0 of a task that has one alone).
     """
-    return names.astype(str).str.extract(_NAMED).fillna({"subset": 0}).astype({"subset": int})
+    return names.astype(str).str.extract(_NAMED).fillna({"subset": "0"}).astype({"subset": int})

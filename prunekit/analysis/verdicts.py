@@ -14,7 +14,9 @@ HOLDS = "holds"
 OTHER_WAY = "other way"
 INCONCLUSIVE = "inconclusive"
 NO_VERDICT = "no verdict"
-_EQUIVALENT = "equivalent within "
+#: The kind of verdict, whatever the margin.
+EQUIVALENT = "equivalent"
+_WITHIN = f"{EQUIVALENT} within "
 
 
 def judged(inference: Inference, p: float, margin: float, *, direction: int = 1, alpha: float = ALPHA) -> str:
@@ -47,12 +49,12 @@ def equivalent(margin: float) -> str:
     Args:
         margin: in units of the measure.
     """
-    return f"{_EQUIVALENT}{margin:g}"
+    return f"{_WITHIN}{margin:g}"
 
 
 def is_equivalent(verdict: str) -> bool:
     """Whether a verdict is one of equivalence, within whatever margin."""
-    return verdict.startswith(_EQUIVALENT)
+    return verdict.startswith(_WITHIN)
 
 
 def all_equal(units: int) -> str:
@@ -63,3 +65,8 @@ def all_equal(units: int) -> str:
 def is_all_equal(verdict: str) -> bool:
     """Whether no unit differs at all."""
     return verdict.startswith("all ") and verdict.endswith(" equal")
+
+
+def kind(verdict: str) -> str:
+    """The verdict without its numbers; arms that are equal in every unit are equivalent."""
+    return EQUIVALENT if is_equivalent(verdict) or is_all_equal(verdict) else verdict

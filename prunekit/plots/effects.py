@@ -10,11 +10,10 @@ from prunekit.plots import style
 
 # towards what is claimed: a larger or a smaller value
 _SIDES = {1: ">", -1: "<"}
-_EQUIVALENT = "equivalent"
 _COLORS = {
     verdicts.HOLDS: style.BLUE,
     verdicts.OTHER_WAY: style.RED,
-    _EQUIVALENT: style.SAND,
+    verdicts.EQUIVALENT: style.SAND,
     verdicts.INCONCLUSIVE: style.QUIET,
     verdicts.NO_VERDICT: style.INK,
 }
@@ -35,13 +34,15 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         side = row["direction"]
         towards = None if place else "claimed side"
         ax.plot(side, place, _SIDES[side], color=style.INK, fillstyle="none", markeredgewidth=0.6, label=towards)
-        verdict = _EQUIVALENT if verdicts.is_equivalent(row["verdict"]) else row["verdict"]
+        verdict = verdicts.kind(row["verdict"])
         label = None if verdict in labelled else verdict
         labelled.add(verdict)
         names = ("least", "low", "difference", "high", "most")
         least, low, middle, high, most = (row[name] / row["margin"] for name in names)
         color, marker = _COLORS[verdict], style.MARKERS[list(_COLORS).index(verdict)]
-        ax.hlines(place, least, most, color=style.QUIET, linewidth=0.6, label=None if place else "single training subsets")
+        ax.hlines(
+            place, least, most, color=style.QUIET, linewidth=0.6, label=None if place else "single training subsets"
+        )
         ax.hlines(place, low, high, color=color, linewidth=1.4)
         ax.plot(middle, place, marker, color=color, linestyle="none", label=label)
     style.ticks(ax.yaxis, [f"{row.model}: {row.question}: {row.compared}" for row in table.itertuples()], most=72)

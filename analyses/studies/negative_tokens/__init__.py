@@ -21,7 +21,7 @@ _MARGIN = 0.1
 _TOKENS, _PIECES = "share of tokens", "share of pieces"
 _KEYS = ["task", "model", "seed", "arm", "level"]
 #: What the same tests name where no unit does harm.
-_NULL = "null"
+_NULL = "no effect"
 
 QUESTIONS = (
     Question("tokens", "A trained prompt has tokens that do harm", _CLAIM, "trained", _NULL, _MARGIN, measure=_TOKENS),
@@ -62,7 +62,13 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
         confirmed=("confirmed", "mean"), prompts_with_one=("confirmed", lambda column: int((column > 0).sum())),
         largest_gain=("largest_gain", "max"),
     )  # fmt: skip
-    return [("Negative on validation, confirmed on test (means over prompts; gains in nats)", rows.reset_index())]
+    return [
+        ("Negative on validation, confirmed on test (means over prompts; gains in nats)", rows.reset_index()),
+        (
+            "What the same tests name where no unit does harm, simulated; the highest shares are those of *no effect*",
+            null.table(),
+        ),
+    ]
 
 
 def _on(part_runs: PartRuns, labels: str) -> PartRuns:
@@ -77,8 +83,8 @@ def _counts(part_runs: PartRuns, name: str, level: str, changed: Mapping[str, st
         changed: of `tables.measured`.
 
     Columns:
-        task, model, seed, arm, level; units (kept), negative (on validation), confirmed (on test too), counts; confirmed_share
-            (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0 where there is
+        task, model, seed, arm, level; units (kept), negative (on validation), confirmed (on test too), counts;
+            confirmed_share (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0 where there is
             none).
     """
     measured = tables.measured(runs_of(part_runs), changed, partial=True)

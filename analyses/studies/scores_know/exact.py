@@ -25,10 +25,12 @@ def agreement(path: Path, seeds: tuple[int, ...]) -> pd.DataFrame:
         path: of the run directory.
 
     Columns:
-        task; model; seed; arm (a kind of score, made on `train` when the prompt was trained); with ("leave-one-out", on the
-            first 200 examples of `test`, or "shapley", of four orders on the first 100); spearman.
+        task; model; seed; arm (a kind of score, made on `train` when the prompt was trained); with ("leave-one-out", on
+            the first 200 examples of `test`, or "shapley", of four orders on the first 100); spearman.
     """
-    return pd.DataFrame(list(_rows(Run.open(path), seeds)), columns=["task", "model", "seed", "arm", "with", "spearman"])
+    return pd.DataFrame(
+        list(_rows(Run.open(path), seeds)), columns=["task", "model", "seed", "arm", "with", "spearman"]
+    )
 
 
 def _rows(run: Run, seeds: tuple[int, ...]) -> Iterator[tuple[str, str, int, str, str, float]]:

@@ -40,8 +40,8 @@ def found_words(seeds: Sequence[int], examples: int = 32, fillers: int = 4) -> p
         fillers: for each seed, the mean over which is one row.
 
     Columns:
-        task; model; seed; arm (a kind of score; "leave-one-out"; or "chance", the mean of all orders of the tokens); found
-            (share of the instruction's I words among the I tokens of the highest score).
+        task; model; seed; arm (a kind of score; "leave-one-out"; or "chance", the mean of all orders of the tokens);
+            found (share of the instruction's I words among the I tokens of the highest score).
     """
     names = [task.name for task in TASKS if not task.held_out]
     table = on_all_cores(partial(_of_task, seeds=seeds, examples=examples, fillers=fillers), names)
