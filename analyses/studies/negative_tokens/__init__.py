@@ -84,8 +84,8 @@ def _counts(part_runs: PartRuns, name: str, level: str, changed: Mapping[str, st
 
     Columns:
         task, model, seed, arm, level; units (kept), negative (on validation), confirmed (on test too), counts;
-            confirmed_share (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0 where there is
-            none).
+            confirmed_share (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0
+            where there is none).
     """
     measured = tables.measured(runs_of(part_runs), changed, partial=True)
     measured = measured[(measured["kind"] == "leave-one-out") & (measured["level"] == level)]
