@@ -141,7 +141,7 @@ def compare(
         corrected = statistics.holm(np.array([row["p"] for row in of_scope[1:]]))
         for row, inference, p in zip(of_scope, inferences, (float("nan"), *corrected), strict=True):
             row["p_corrected"] = p
-            deciding = row["p"] if row["family"] == "primary" else p
+            deciding = inference.p if row["family"] == "primary" else float(p)
             row["verdict"] = verdicts.judged(inference, deciding, margin, alpha=alpha)
         rows += of_scope
     return pd.DataFrame(rows)[list(COMPARED)] if rows else pd.DataFrame(columns=list(COMPARED))
