@@ -41,17 +41,17 @@ _ORDER = (*_AGAINST, verdicts.HOLDS, verdicts.INCONCLUSIVE, verdicts.NO_VERDICT)
 # which way a difference went that has no verdict
 _OTHER_WAY, _AS_CLAIMED, _BY_CHANCE = "beyond chance, the other way", "beyond chance, as claimed", "not beyond chance"
 _RULES = (
-    "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one command. Each "
-    "claim is answered on each model apart, real ones first. One interval decides: a claim *holds* where the 95 % "
-    "interval of the difference lies on the claimed side of 0, and goes the *other way* where it lies on the other; "
+    "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one command. "
+    "Each claim is answered on each model apart, real ones first. One interval decides: a claim *holds* where the 95 "
+    "% interval of the difference lies on the claimed side of 0, and goes the *other way* where it lies on the other; "
     "two arms are *equivalent within* the smallest difference of interest where the whole interval lies closer to 0 "
-    "than that, on tasks that do not differ by more; all else is *inconclusive*. Tasks are fixed and count alike. Training "
-    "subsets are draws: where a task has several, the spread is over their means, and what is found holds for further "
-    "subsets; where it has one, the spread is over seeds, and what is found holds for further seeds on that subset "
-    "alone. The test is the t test of that interval, and of seeds on one subset of one task flipped signs, which are "
-    f"exact. A verdict takes at least {FEWEST} units, the test split, and a p below {ALPHA:g} (Holm's over all "
-    "comparisons of a study but its primary one, so that an interval without 0 is not always enough). A share is "
-    "compared with what the same procedure finds where there is no effect."
+    "than that, on tasks that do not differ by more; all else is *inconclusive*. Tasks are fixed and count alike. "
+    "Training subsets are draws: where a task has several, the spread is over their means, and what is found holds "
+    "for further subsets; where it has one, the spread is over seeds, and what is found holds for further seeds on "
+    "that subset alone. The test is the t test of that interval, and of seeds on one subset of one task flipped "
+    f"signs, which are exact. A verdict takes at least {FEWEST} units, the test split, and a p below {ALPHA:g} (Holm's "
+    "over all comparisons of a study but its primary one, so that an interval without 0 is not always enough). A "
+    "share is compared with what the same procedure finds where there is no effect."
 )
 _REAL = "## On real models"
 _ON_TESTBED = (
