@@ -10,10 +10,10 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from analyses.studies import catalog, pages, planning
+from analyses.studies import catalog, errors, pages, planning
 from analyses.studies.effects import effects
 from analyses.studies.performing import Budget, StudyParts, perform, study_parts
-from analyses.studies.study import PAGE, PICTURE, PILOT, RESULTS, UNITS, Study
+from analyses.studies.study import PAGE, PICTURE, PILOT, POWER_TABLE, RESULTS, UNITS, Study
 from prunekit.plots import effects as picture
 from prunekit.support import atomic, terminal
 from prunekit.support.errors import PrunekitError
@@ -43,11 +43,15 @@ def pilot(
 
 
 @app.command()
-def plan(names: Names, units: Annotated[int, typer.Option(help="in each stratum")] = 8) -> None:
-    """Simulate the power of every question from the pilot's spread; kept beside the plan."""
+def plan(
+    names: Names,
+    seeds: Annotated[int, typer.Option(help="on each training subset")] = 8,
+    subsets: Annotated[int | None, typer.Option(help="of each task that has several; as the pilot by default")] = None,
+) -> None:
+    """Simulate the power of every question from the pilot's strata; kept beside the plan."""
     for study in map(catalog.named, names):
-        table = planning.simulated(study, units)
-        _write_csv(study.folder / "power.csv", table)
+        table = planning.simulated(study, seeds, subsets)
+        _write_csv(study.folder / POWER_TABLE, table)
         terminal.write(pages.markdown(table))
         write_page(study)
 
@@ -65,6 +69,13 @@ def run(
     for study in map(catalog.named, names):
         _write_tables(study, RESULTS, study_parts(study.folder), budget)
         write_page(study)
+    write_front()
+
+
+@app.command(name="errors")
+def write_errors() -> None:
+    """Simulate how often the rule of all verdicts errs; kept beside the front page, which shows it."""
+    _write_csv(catalog.HERE / pages.ERROR_TABLE, errors.simulated())
     write_front()
 
 
@@ -86,7 +97,9 @@ def write_page(study: Study) -> None:
 
 def write_front() -> None:
     """The page of all claims."""
-    atomic.replace(catalog.HERE / PAGE, pages.front(catalog.STUDIES).encode())
+    table = catalog.HERE / pages.ERROR_TABLE
+    simulated = pd.read_csv(table) if table.exists() else None
+    atomic.replace(catalog.HERE / PAGE, pages.front(catalog.STUDIES, simulated).encode())
 
 
 def _write_tables(study: Study, folder: str, wanted: StudyParts, budget: Budget) -> None:

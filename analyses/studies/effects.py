@@ -9,29 +9,28 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from analyses.studies.subsets import parted
 from prunekit.analysis import verdicts
 from prunekit.support import statistics
 from prunekit.support.errors import DataError
+from prunekit.support.inference import Inference, infer
 
 #: The source of a claim that no paper makes.
 OWN = "this project's expectation"
-#: No verdict rests on fewer.
-FEWEST_UNITS = 6
 #: The smallest difference in accuracy that is of interest: one point. On the testbed, where a prompt learns its task
 #: whole or hardly at all, studies can tell one training in ten: enough to describe, too coarse to decide a claim.
 POINT, LEARNED = 0.01, 0.1
 #: What most questions compare.
 ACCURACY = "accuracy"
-#: Of a p that decides.
-ALPHA = 0.05
+#: The model that is no real one: claims are answered for all others first.
+TESTBED = "testbed"
 
-UNITS = ("question", "stratum", "unit", "arm", "value")
+UNITS = ("question", "model", "task", "subset", "seed", "arm", "value")
 EFFECTS = (
-    "question", "claim", "source", "compared", "family", "strata", "units", "first", "second", "difference", "low",
-    "high", "least", "most", "further_low", "further_high", "p", "p_corrected", "p_equivalence", "margin", "measure",
-    "direction", "outcome", "verdict",
+    "question", "claim", "source", "compared", "model", "tasks", "family", "subsets", "units", "spread", "first",
+    "second", "difference", "low", "high", "least", "most", "p", "p_corrected", "p_equivalence", "margin", "measure",
+    "direction", "verdict",
 )  # fmt: skip
-_LARGER, _SMALLER = "larger", "smaller"
 
 
 @dataclass(frozen=True)
@@ -69,17 +68,18 @@ class Question:
         return f"{self.first} less {self.second}"
 
 
-def units(question: str, table: pd.DataFrame, arm: str, value: str = "test", unit: str = "seed") -> pd.DataFrame:
+def units(question: str, table: pd.DataFrame, arm: str, value: str = "test") -> pd.DataFrame:
     """Rows of the table of units.
 
     Args:
-        table: one row per task, unit and arm.
+        table: one row per task, seed and arm, with the model's name; a task of several training subsets is named by
+            them.
         arm: its column of arms.
         value: its column of what is compared.
-        unit: its column of units.
 
     Columns:
-        question; stratum (task); unit (seed); arm; value. What has no finite value is left out.
+        question; model; task; subset (number of its training subset); seed; arm; value. What has no finite value is
+            left out.
 
     Raises:
         DataError: where an arm has two values for one unit.
@@ -87,17 +87,18 @@ def units(question: str, table: pd.DataFrame, arm: str, value: str = "test", uni
     rows = pd.DataFrame(
         {
             "question": question,
-            "stratum": table["task"].astype(str),
-            "unit": table[unit].astype(int),
+            "model": table["model"].astype(str),
+            **parted(table["task"]),
+            "seed": table["seed"].astype(int),
             "arm": table[arm].astype(str),
             "value": table[value].astype(float),
         }
     )
     finite: pd.DataFrame = rows[np.isfinite(rows["value"])].reset_index(drop=True)
-    repeated = finite[finite.duplicated(["stratum", "unit", "arm"])]
+    repeated = finite[finite.duplicated(["model", "task", "subset", "seed", "arm"])]
     if len(repeated):
         first = repeated.iloc[0]
-        raise DataError(f"{question}: {first['arm']} has two values for unit {first['unit']} of {first['stratum']}")
+        raise DataError(f"{question}: {first['arm']} has two values for seed {first['seed']} of {first['task']}")
     return finite
 
 
@@ -121,52 +122,71 @@ def between(questions: Sequence[Question], table: pd.DataFrame, value: str = "te
 
 
 def effects(questions: Sequence[Question], table: pd.DataFrame) -> pd.DataFrame:
-    """What became of each question; the first is the primary comparison, Holm's correction is over all others.
+    """What became of each question on each model, real models first.
+
+    The first question is the primary comparison on the first model that has it; Holm's correction is over all other
+    rows.
 
     Args:
         table: rows of `units`.
 
     Columns:
-        question, claim, source; compared (such as "ticket less dense"); family ("primary", "corrected"); strata, units
-            (counts of pairs); first, second (means of the strata's means over those pairs); difference; low, high (95 %
-            t interval, stratified: for further units of the same strata); least, most (of the strata's own mean
-            differences); further_low, further_high (95 % t interval of those means: for further strata); intervals are
-            cut at what a difference can be; p (sign flip); p_corrected (NaN for the primary); p_equivalence (two
-            one-sided tests within +-margin); margin; measure; direction (1 where "larger" is claimed, -1 for
-            "smaller"); outcome ("all n equal", "larger", "smaller", "equivalent within m", "inconclusive"); verdict
-            ("holds", "other way", "equivalent within m", "inconclusive"; "no verdict" of a question that does not
-            decide, which still counts in the correction).
+        question, claim, source; compared (such as "ticket less dense"); model; tasks (names); family ("primary",
+            "corrected"); subsets, units (counts of training subsets and pairs); spread (what the interval is over, of
+            `Inference`); first, second (means of the tasks' means over those pairs); difference; low, high (95 %
+            interval, cut at what a difference can be; NaN where no spread was seen); least, most (of the training
+            subsets' own mean differences); p; p_corrected (NaN for the primary); p_equivalence (within +-margin);
+            margin; measure; direction (1 where "larger" is claimed, -1 for "smaller"); verdict (of
+            `prunekit.analysis.verdicts.judged`; "no verdict" of a question that does not decide, which still counts in
+            the correction).
     """
-    rows = [_tested(question, _pairs(table, question)) for question in questions]
-    corrected = statistics.holm(np.array([row["p"] for row in rows[1:]]))
-    families = zip(rows, questions, (float("nan"), *corrected), strict=True)
-    for number, (row, question, p) in enumerate(families):
-        row["family"], row["p_corrected"] = "corrected" if number else "primary", p
-        outcome = _outcome(row)
-        row["verdict"] = verdict(outcome, question.direction) if question.decides else verdicts.NO_VERDICT
-        row["outcome"] = row["outcome"] or outcome
-    return pd.DataFrame(rows)[list(EFFECTS)]
+    asked = [(question, model) for model in _models(table) for question in questions if _has(table, question, model)]
+    asked += [(question, "") for question in questions if question not in {question for question, _ in asked}]
+    primary = next(place for place, (question, _) in enumerate(asked) if question == questions[0])
+    rows = [_tested(question, model, _pairs(table, question, model)) for question, model in asked]
+    others = [place for place in range(len(rows)) if place != primary]
+    corrected = dict(zip(others, statistics.holm(np.array([rows[place][0]["p"] for place in others])), strict=True))
+    for place, ((question, _), (row, inference)) in enumerate(zip(asked, rows, strict=True)):
+        row["family"] = "primary" if place == primary else "corrected"
+        row["p_corrected"] = corrected.get(place, float("nan"))
+        row["verdict"] = (
+            verdicts.judged(inference, deciding(row), question.margin, direction=question.direction)
+            if question.decides
+            else verdicts.NO_VERDICT
+        )
+    return pd.DataFrame([row for row, _ in rows])[list(EFFECTS)]
 
 
-def _tested(question: Question, pairs: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """A row of `effects` but for what depends on the other questions."""
-    strata = [(of_stratum["first"] - of_stratum["second"]).to_numpy().round(12) for of_stratum in pairs.values()]
-    possible = _possible(question.measure)
-    low, high = statistics.cut(statistics.t_interval(strata, 0.95), possible)
-    further_low, further_high = statistics.cut(statistics.strata_interval(strata, 0.95), possible)
-    means = [float(differences.mean()) for differences in strata] or [float("nan")]
-    units_in_all = sum(map(len, strata))
-    return {
-        "question": question.name, "claim": question.claim, "source": question.source,
-        "compared": question.compared, "strata": len(strata), "units": units_in_all,
-        "first": statistics.estimate([of_stratum["first"].to_numpy() for of_stratum in pairs.values()]),
-        "second": statistics.estimate([of_stratum["second"].to_numpy() for of_stratum in pairs.values()]),
-        "difference": statistics.estimate(strata), "low": low, "high": high, "least": min(means), "most": max(means),
-        "further_low": further_low, "further_high": further_high, "p": statistics.sign_flip(strata),
-        "p_equivalence": statistics.equivalence(strata, question.margin), "margin": question.margin,
+def deciding(row: Mapping[Any, Any]) -> float:
+    """The p of a row of `effects` that decides: the corrected one, but for the primary comparison."""
+    return float(row["p"] if row["family"] == "primary" else row["p_corrected"])
+
+
+def differences(question: Question, table: pd.DataFrame) -> dict[str, list[list[statistics.Floats]]]:
+    """Of each model that has the question, of each task, of each training subset: the paired differences.
+
+    Args:
+        table: rows of `units`.
+    """
+    return {model: _by_task(_pairs(table, question, model)) for model in _models(table) if _has(table, question, model)}
+
+
+def _tested(question: Question, model: str, pairs: pd.DataFrame) -> tuple[dict[str, Any], Inference]:
+    """A row of `effects` but for what depends on the other rows."""
+    inference = infer(_by_task(pairs))
+    low, high = statistics.cut(inference.interval(), _possible(question.measure))
+    # of the subsets, then of the tasks
+    means = pairs.groupby(level=["task", "subset"]).mean().groupby(level="task").mean().mean()
+    reached = inference.subsets or (float("nan"),)
+    row = {
+        "question": question.name, "claim": question.claim, "source": question.source, "compared": question.compared,
+        "model": model, "tasks": ", ".join(pairs.index.unique("task")), "subsets": len(inference.subsets),
+        "units": inference.units, "spread": inference.spread, "first": means["first"], "second": means["second"],
+        "difference": inference.estimate, "low": low, "high": high, "least": min(reached), "most": max(reached),
+        "p": inference.p, "p_equivalence": inference.equivalence(question.margin), "margin": question.margin,
         "measure": question.measure, "direction": question.direction,
-        "outcome": verdicts.all_equal(units_in_all) if statistics.all_equal(strata) else "",
     }  # fmt: skip
+    return row, inference
 
 
 def _possible(measure: str) -> tuple[float, float]:
@@ -176,45 +196,28 @@ def _possible(measure: str) -> tuple[float, float]:
     return (-2.0, 2.0) if measure.endswith("correlation") else (-np.inf, np.inf)
 
 
-def deciding(row: Mapping[Any, Any]) -> float:
-    """The p of a row of `effects` that decides: the corrected one, but for the primary comparison."""
-    return float(row["p"] if row["family"] == "primary" else row["p_corrected"])
+def _models(table: pd.DataFrame) -> list[str]:
+    """Real ones before the testbed's, else as they come."""
+    return sorted(map(str, table["model"].unique()), key=lambda model: model == TESTBED)
 
 
-def verdict(outcome: str, direction: int) -> str:
-    """Of a claim of a difference: that it holds, that the difference goes the other way, or what else was found.
-
-    Args:
-        outcome: "larger", "smaller", or one of the verdicts that have no direction.
-        direction: 1 where the claim is "larger", -1 where it is "smaller".
-    """
-    if outcome not in (_LARGER, _SMALLER):
-        return outcome
-    return verdicts.HOLDS if (outcome == _LARGER) == (direction == 1) else verdicts.OTHER_WAY
+def _has(table: pd.DataFrame, question: Question, model: str) -> bool:
+    return bool(((table["question"] == question.name) & (table["model"] == model)).any())
 
 
-def deviations(question: Question, table: pd.DataFrame) -> list[float]:
-    """Of the paired differences within each stratum: what a pilot says of the spread."""
-    pairs = _pairs(table, question).values()
-    return [float((of_stratum["first"] - of_stratum["second"]).std(ddof=1)) for of_stratum in pairs]
-
-
-def _pairs(table: pd.DataFrame, question: Question) -> Mapping[str, pd.DataFrame]:
-    """By stratum: the units that have both arms, columns first and second."""
-    rows = table[table["question"] == question.name]
-    wide = rows.pivot(index=["stratum", "unit"], columns="arm", values="value")
+def _pairs(table: pd.DataFrame, question: Question, model: str) -> pd.DataFrame:
+    """The units that have both arms, by task, subset and seed; columns first and second."""
+    rows = table[(table["question"] == question.name) & (table["model"] == model)]
+    wide = rows.pivot(index=["task", "subset", "seed"], columns="arm", values="value")
     wide = wide.reindex(columns=[question.first, question.second]).dropna()
     wide.columns = pd.Index(["first", "second"])
-    return {str(stratum): pairs for stratum, pairs in wide.groupby(level="stratum")}
+    return wide
 
 
-def _outcome(row: Mapping[Any, Any]) -> str:
-    """Which way the difference goes, where that is beyond chance and of a size that matters."""
-    if row["units"] < FEWEST_UNITS:
-        return verdicts.INCONCLUSIVE
-    # a difference below the smallest of interest, however sure, is no support for a claim
-    if row["p_equivalence"] < ALPHA:
-        return verdicts.equivalent(row["margin"])
-    if deciding(row) < ALPHA:
-        return _LARGER if row["difference"] > 0 else _SMALLER
-    return verdicts.INCONCLUSIVE
+def _by_task(pairs: pd.DataFrame) -> list[list[statistics.Floats]]:
+    # rounded, so that 0.9 - 0.8 and 0.8 - 0.7 are the same difference
+    paired = (pairs["first"] - pairs["second"]).round(12)
+    return [
+        [of_subset.to_numpy(dtype=float) for _, of_subset in of_task.groupby(level="subset")]
+        for _, of_task in paired.groupby(level="task")
+    ]

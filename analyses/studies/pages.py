@@ -7,50 +7,85 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.studies.effects import ALPHA, FEWEST_UNITS, POINT, deciding, effects
+from analyses.studies import errors
+from analyses.studies.effects import TESTBED, Question, deciding, effects
 from analyses.studies.planning import ENOUGH
-from analyses.studies.study import PAGE, PARTS, PICTURE, PLAN, UNITS, Study
+from analyses.studies.study import PAGE, PARTS, PICTURE, PLAN, POWER_TABLE, UNITS, Study
 from prunekit.analysis import verdicts
 from prunekit.support.errors import DataError
+from prunekit.support.inference import ALPHA, FEWEST
+
+#: Beside the front page: of `errors.simulated`.
+ERROR_TABLE = "errors.csv"
 
 _COLUMNS = {
     "claim": "claim",
     "compared": "compared",
+    "model": "model",
     "family": "",
     "units": "units",
+    "subsets": "training subsets",
+    "spread": "spread over",
     "first": "first arm",
     "second": "second arm",
     "difference": "difference [95 %]",
-    "range": "strata, least to most",
-    "further": "[95 %] of further strata",
+    "range": "training subsets, least to most",
     "p": "p",
     "p_equivalence": "p equivalent",
     "verdict": "verdict",
 }
 
 # the order of the verdicts in a headline: what speaks against a claim comes first
-_EQUIVALENT = "equivalent"
-_AGAINST = (verdicts.OTHER_WAY, _EQUIVALENT)
+_AGAINST = (verdicts.OTHER_WAY, verdicts.EQUIVALENT)
 _ORDER = (*_AGAINST, verdicts.HOLDS, verdicts.INCONCLUSIVE, verdicts.NO_VERDICT)
 # which way a difference went that has no verdict
 _OTHER_WAY, _AS_CLAIMED, _BY_CHANCE = "beyond chance, the other way", "beyond chance, as claimed", "not beyond chance"
 _RULES = (
-    "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one "
-    f"command. A verdict takes at least {FEWEST_UNITS} units, the test split, a simulated power of {ENOUGH:g} "
-    f"at the smallest difference of interest (in accuracy {POINT:g}, one point), and a p below {ALPHA:g} "
-    "(Holm's over all questions of a study but its primary one). A claim *holds* where the difference is as "
-    "claimed, and goes the *other way* where it is the reverse; two arms are *equivalent within* that smallest "
-    "difference where they are shown to be closer; all else is *inconclusive*. Every verdict is about the mean "
-    "of the tasks, training subsets or models (strata) of its study, as its interval is, for further seeds of "
-    "the same; p, from flipped signs, is larger where strata differ. From where to where single strata reach "
-    "stands beside it, and its page has the interval for further strata."
+    "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one command. "
+    "Each claim is answered on each model apart, real ones first. One interval decides: a claim *holds* where the 95 "
+    "% interval of the difference lies on the claimed side of 0, and goes the *other way* where it lies on the other; "
+    "two arms are *equivalent within* the smallest difference of interest where the whole interval lies closer to 0 "
+    "than that, on tasks that do not differ by more; all else is *inconclusive*. Tasks are fixed and count alike. "
+    "Training subsets are draws: where a task has several, the spread is over their means, and what is found holds "
+    "for further subsets; where it has one, the spread is over seeds, and what is found holds for further seeds on "
+    "that subset alone. The test is the t test of that interval, and of seeds on one subset of one task flipped "
+    f"signs, which are exact. A verdict takes at least {FEWEST} units, the test split, and a p below {ALPHA:g} (Holm's "
+    "over all comparisons of a study but its primary one, so that an interval without 0 is not always enough). A "
+    "share is compared with what the same procedure finds where there is no effect."
+)
+_REAL = "## On real models"
+_ON_TESTBED = (
+    "## On the testbed\n\nA T5 of 246 words, trained on an artificial grammar: cheap enough for many seeds, and no "
+    "evidence about real models."
 )
 _DESCRIBED = (
     "## Measured, without a verdict\n\nOn the testbed a prompt learns its task whole or hardly at all, so that only "
     "larger differences in accuracy can be told there than one point."
 )
 _PLANNED = (
-    "## Planned, not run yet\n\nEach is one command and wants a GPU; its page shows the power that a pilot gave it."
+    "## Planned, not run yet\n\nEach is one command and wants a GPU. Its page shows the power that a pilot gave it. "
+    "Where a question has too little, more seeds do not help, but more training subsets do: they are draws."
+)
+_ERRS = (
+    "## How often the rule errs\n\n`python -m analyses.studies errors` simulates studies of which the truth is set, "
+    "2,000 of each kind, and judges them by the same code. *False holds*: a difference is found where the true mean is "
+    "0, in the direction that is found more often. *False equivalent*: the true mean lies on the margin, on the side "
+    "where it passes more often. The bound is 0.06 for each of the first six; the others are beyond it or beside it: "
+    "differences as skewed as an exponential distribution, and runs of one task on one training subset, whose test is "
+    "flipped signs."
+)
+_APART = (
+    "A true mean of 0.4 margins over tasks, or over training subsets, that differ by several margins: the rule before "
+    "flipped the signs of all seeds and took subsets for fixed strata."
+)
+_AS_PLANNED = (
+    "*The plan is as it was written, for the rule before; what decides now is said on the "
+    "[front page](../README.md). The power below was simulated again, by the rule of now, from the same pilot.*"
+)
+_CHANGED = (
+    "**What the one rule of all verdicts changed** (training subsets are draws, test and interval and equivalence have "
+    "one spread, real models and the testbed stand apart, a share is compared with what the tests name where nothing "
+    "does harm): "
 )
 
 
@@ -64,19 +99,45 @@ def page(study: Study) -> str:
     except DataError:
         return "\n\n".join([*parts, "*Planned; not run yet.*", plan, *_power(study), _origin(command)]) + "\n"
     answers = effects(study.questions, tables[UNITS])
-    parts += [headline(answers), f"![Effects]({PICTURE})", plan, *_power(study), "## What came out", _effects(answers)]
+    parts += [changed(study.questions, study.earlier(), answers)] if study.earlier() else []
+    parts += [
+        headline(answers),
+        f"![Effects]({PICTURE})",
+        plan,
+        *([_AS_PLANNED] if study.earlier() else []),
+        *_power(study),
+        "## What came out",
+        _effects(answers),
+    ]
     for title, table in study.describe(tables):
         parts += [f"### {title}", markdown(table)]
     return "\n\n".join([*parts, _origin(command)]) + "\n"
 
 
+def changed(questions: Sequence[Question], earlier: Mapping[str, str], answers: pd.DataFrame) -> str:
+    """What the verdicts were by the rule before, where they are others now.
+
+    Args:
+        questions: of the study.
+        earlier: verdicts by question.
+        answers: of `effects`.
+    """
+    sentences = []
+    for question in questions:
+        rows = answers[answers["question"] == question.name].to_dict("records")
+        if {row["verdict"] for row in rows} != {earlier[question.name]}:
+            now = ", ".join(f"**{row['verdict']}** on {_where(row)}" for row in rows)
+            sentences.append(f"*{question.claim}* was **{earlier[question.name]}**, is {now}")
+    return _CHANGED + ("; ".join(sentences) if sentences else "no verdict") + "."
+
+
 def headline(answers: pd.DataFrame) -> str:
-    """The answers in sentences, those against what was claimed first; what has no verdict after those that have one.
+    """The answers in sentences: real models first, what speaks against a claim first; at the end what has no verdict.
 
     Args:
         answers: of `effects`.
     """
-    rows = sorted(answers.to_dict("records"), key=lambda row: _ORDER.index(_kind(row)))
+    rows = sorted(answers.to_dict("records"), key=lambda row: (row["model"] == TESTBED, _ORDER.index(_kind(row))))
     sentences = [
         _answer(row, f"**{row['verdict']}**", "Against", contradicted=_kind(row) in _AGAINST) + "."
         for row in rows
@@ -102,32 +163,59 @@ def way_of(row: Mapping[Any, Any]) -> str:
     return _AS_CLAIMED if row["difference"] * row["direction"] > 0 else _OTHER_WAY
 
 
-def front(studies: Sequence[Study]) -> str:
-    """The table of all claims with a verdict, that of those without, and what has not run; with links to the pages."""
-    decided, described, planned = [], [], []
+def front(studies: Sequence[Study], simulated: pd.DataFrame | None = None) -> str:
+    """The tables of all claims, and what has not run; with links to the pages.
+
+    Args:
+        simulated: of `errors.simulated`, shown at the end.
+    """
+    sections: dict[str, list[dict[str, str]]] = {_REAL: [], _ON_TESTBED: [], _DESCRIBED: [], _PLANNED: []}
     for study in studies:
         target = f"{study.folder.name}/{PAGE}"
         try:
             answers = effects(study.questions, study.tables()[UNITS])
         except DataError:
-            claims = "; ".join(question.claim for question in study.questions)
-            planned.append({"study": f"[{study.title}]({target})", "claims": claims})
+            sections[_PLANNED].append(_waiting(study, target))
             continue
         for row in answers.to_dict("records"):
-            cells = {
-                "claim": f"[{row['claim']}]({target})",
-                "source": row["source"],
-                "measured": f"{row['measure']}: {row['compared']}",
-            }
-            if row["verdict"] == verdicts.NO_VERDICT:
-                described.append(cells | {"seen": way_of(row), "size of effect": _size(row)})
-            else:
-                decided.append(cells | {"verdict": f"**{row['verdict']}**", "size of effect": _size(row)})
-    parts = ["# Which claims hold"]
-    for text, rows in ((_RULES, decided), (_DESCRIBED, described), (_PLANNED, planned)):
-        if rows:
-            parts += [text, markdown(pd.DataFrame(rows))]
+            sections[_section(row)].append(_entry(row, target))
+    parts = ["# Which claims hold", _RULES]
+    for text, rows in sections.items():
+        parts += [text, markdown(pd.DataFrame(rows))] if rows else []
+    if simulated is not None:
+        parts += [_ERRS, markdown(errors.rates(simulated)), _APART, markdown(errors.apart(simulated))]
     return "\n\n".join(parts) + "\n"
+
+
+def _waiting(study: Study, target: str) -> dict[str, str]:
+    claims = "; ".join(question.claim for question in study.questions)
+    path = study.folder / POWER_TABLE
+    if not path.exists():
+        return {"study": f"[{study.title}]({target})", "claims": claims, "questions with enough power": "not simulated"}
+    power = pd.read_csv(path)
+    enough = (power[["difference", "equivalence"]] >= ENOUGH).all(axis=1).sum()
+    return {
+        "study": f"[{study.title}]({target})", "claims": claims,
+        "questions with enough power": f"{enough} of {len(power)} at {ENOUGH:g}",
+    }  # fmt: skip
+
+
+def _section(row: Mapping[Any, Any]) -> str:
+    if row["verdict"] == verdicts.NO_VERDICT:
+        return _DESCRIBED
+    return _ON_TESTBED if row["model"] == TESTBED else _REAL
+
+
+def _entry(row: Mapping[Any, Any], target: str) -> dict[str, str]:
+    outcome = way_of(row) if row["verdict"] == verdicts.NO_VERDICT else f"**{row['verdict']}**"
+    return {
+        "claim": f"[{row['claim']}]({target})",
+        "source": row["source"],
+        "measured": f"{row['measure']}: {row['compared']}",
+        "on": _where(row),
+        "seen" if row["verdict"] == verdicts.NO_VERDICT else "verdict": outcome,
+        "size of effect": _size(row),
+    }
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -138,13 +226,21 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def _kind(row: Mapping[Any, Any]) -> str:
-    """The verdict without its margin."""
-    return _EQUIVALENT if verdicts.is_equivalent(row["verdict"]) else str(row["verdict"])
+    """The verdict without its numbers."""
+    return verdicts.kind(row["verdict"])
 
 
 def _answer(row: Mapping[Any, Any], outcome: str, against: str, *, contradicted: bool) -> str:
     lead = f"{against} {row['source']}: " if contradicted else ""
-    return f"{lead}*{row['claim']}* — {outcome} ({_size(row)})"
+    return f"{lead}*{row['claim']}* on {_where(row)} — {outcome} ({_size(row)})"
+
+
+def _where(row: Mapping[Any, Any]) -> str:
+    """The model, and its tasks where they are few."""
+    tasks = row["tasks"].split(", ")
+    if row["model"] == TESTBED:
+        return "the testbed"
+    return f"{row['model']} ({row['tasks']})" if len(tasks) <= 4 and row["tasks"] else str(row["model"])
 
 
 def _both_ways(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
@@ -152,12 +248,15 @@ def _both_ways(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
     mixed = [
         f"*{row['claim']}*"
         for row in rows
-        if row["verdict"] != verdicts.NO_VERDICT and row["least"] < -row["margin"] and row["most"] > row["margin"]
+        if row["verdict"] not in (verdicts.NO_VERDICT, verdicts.INCONCLUSIVE)
+        and row["least"] < -row["margin"]
+        and row["most"] > row["margin"]
     ]
     if not mixed:
         return []
     return [
-        "About a mean alone, since single strata go both ways by more than the smallest difference of interest: "
+        "About a mean alone, since single training subsets go both ways by more than the smallest difference of "
+        f"interest: "
         f"{'; '.join(mixed)}."
     ]
 
@@ -168,18 +267,17 @@ def _effects(answers: pd.DataFrame) -> str:
         p = _p(row["p"]) if row["family"] == "primary" else f"{_p(row['p_corrected'])} (Holm)"
         rows.append(row | {
             "difference": _difference(row), "range": _range(row), "p": p, "p_equivalence": _p(row["p_equivalence"]),
-            "further": f"[{row['further_low']:z.3f}, {row['further_high']:z.3f}]",
         })  # fmt: skip
     table = pd.DataFrame(rows)[list(_COLUMNS)].rename(columns=_COLUMNS)
     return markdown(table)
 
 
 def _power(study: Study) -> list[str]:
-    path = study.folder / "power.csv"
+    path = study.folder / POWER_TABLE
     if not path.exists():
         return []
     return [
-        "### Power, simulated before the study from the spread of a pilot on other seeds",
+        "### Power, simulated by the rule that decides, from the strata of a pilot on other seeds",
         markdown(pd.read_csv(path)),
     ]
 
@@ -187,13 +285,15 @@ def _power(study: Study) -> list[str]:
 def _size(row: Mapping[Any, Any]) -> str:
     p = f"p = {_p(row['p'])}" if row["family"] == "primary" else f"corrected p = {_p(row['p_corrected'])}"
     return (
-        f"{_difference(row)}, {p}, equivalence within "
-        f"{row['margin']:g}: p = {_p(row['p_equivalence'])}; {row['units']} units in "
-        f"{row['strata']} strata, {_range(row)}"
+        f"{_difference(row)} over {row['spread']}, {p}, equivalence within {row['margin']:g}: "
+        f"p = {_p(row['p_equivalence'])}; {row['units']} units on {row['subsets']} training "
+        f"subset{'' if row['subsets'] == 1 else 's'}, {_range(row)}"
     )
 
 
 def _difference(row: Mapping[Any, Any]) -> str:
+    if pd.isna(row["low"]):
+        return f"{row['difference']:+z.3f} in every unit"
     return f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
 
 
@@ -202,8 +302,11 @@ def _range(row: Mapping[Any, Any]) -> str:
 
 
 def _p(value: float) -> str:
-    """Two digits, or as many as tell on which side of the p that decides it is."""
-    digits = next((n for n in range(2, 17) if (float(f"{value:.{n}g}") < ALPHA) == (value < ALPHA)), 17)
+    """Two digits, or as many as tell on which side of what decides it is."""
+    levels = (ALPHA, ALPHA / 2)
+    digits = next(
+        (n for n in range(2, 17) if all((float(f"{value:.{n}g}") < level) == (value < level) for level in levels)), 17
+    )
     return f"{value:.{digits}g}"
 
 

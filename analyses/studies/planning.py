@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pandas as pd
 
-from analyses.studies.effects import ALPHA, deviations
+from analyses.studies.effects import Question, differences
 from analyses.studies.study import Study
 from prunekit.analysis import power
+from prunekit.analysis.stratum import Stratum, strata_of
 from prunekit.support.errors import DataError
+from prunekit.support.inference import Subsets
 
 #: A question with less gets more units, or cut.
 ENOUGH = 0.8
-POWER = ("question", "strata", "units_each", "pilot_units", "deviation", "effect", "difference", "equivalence")
+POWER = (
+    "question", "model", "tasks", "subsets", "seeds_each", "pilot_units", "within", "between", "effect", "difference",
+    "equivalence",
+)  # fmt: skip
 
 
-def simulated(study: Study, units_each: int, draws: int = 500) -> pd.DataFrame:
-    """The power of every question with so many units in each stratum, from the pilot's spread.
+def simulated(study: Study, seeds_each: int, subsets: int | None = None, draws: int = 500) -> pd.DataFrame:
+    """The power of every question on each model with so many seeds on each training subset, from the pilot's strata.
+
+    Args:
+        study: with a pilot.
+        seeds_each: on each training subset.
+        subsets: of each task of which the pilot has several; by default as many as the pilot has.
+        draws: simulated studies.
 
     Columns:
-        question; strata; units_each; pilot_units (pairs in the pilot); deviation (mean over strata of the deviation of
-            paired differences); effect (smallest of interest); difference, equivalence (shares, of `power.Power`; the
-            corrected questions with the whole family's correction).
+        question; model; tasks, subsets (counts); seeds_each; pilot_units (pairs in the pilot); within, between (mean
+            over tasks of the deviation of paired differences within and between training subsets); effect (smallest of
+            interest); difference, equivalence (shares, of `power.Power`; all but the primary with the whole family's
+            correction).
 
     Raises:
         DataError: without a pilot, or where it has no spread for a question.
@@ -29,18 +43,33 @@ def simulated(study: Study, units_each: int, draws: int = 500) -> pd.DataFrame:
     pilot = study.pilot()
     if pilot is None:
         raise DataError(f"{study.folder}: no pilot; run it with python -m analyses.studies pilot {study.name}")
+    asked = [
+        (question, model, tasks)
+        for question in study.questions
+        for model, tasks in differences(question, pilot).items()
+    ]
+    lacking = {question.name for question in study.questions} - {question.name for question, _, _ in asked}
+    if lacking:
+        raise DataError(f"{study.name}: the pilot has no unit for {', '.join(sorted(lacking))}")
     rows = []
-    for number, question in enumerate(study.questions):
-        spread = deviations(question, pilot)
-        if not spread or not np.isfinite(spread).all():
-            raise DataError(f"{study.name}: the pilot has no two units in every stratum for {question.name}")
-        family = max(1, len(study.questions) - 1) if number else 1
-        simulated_power = power.simulate(
-            spread, units_each, question.margin, comparisons=family, alpha=ALPHA, draws=draws, seed=number
-        )
-        pilot_units = pilot[(pilot["question"] == question.name) & (pilot["arm"] == question.first)]
+    for number, (question, model, tasks) in enumerate(asked):
+        strata = _strata(study, question, tasks, subsets)
+        family = max(1, len(asked) - 1) if number else 1
+        shares = power.simulate(strata, seeds_each, question.margin, comparisons=family, draws=draws, seed=number)
         rows.append((
-            question.name, len(spread), units_each, len(pilot_units), float(np.mean(spread)), question.margin,
-            simulated_power.difference, simulated_power.equivalence,
+            question.name, model, len(strata), sum(stratum.subsets for stratum in strata), seeds_each,
+            sum(seeds.size for of_task in tasks for seeds in of_task),
+            sum(stratum.within for stratum in strata) / len(strata),
+            sum(stratum.between for stratum in strata) / len(strata),
+            question.margin, shares.difference, shares.equivalence,
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(POWER))
+
+
+def _strata(study: Study, question: Question, tasks: Sequence[Subsets], subsets: int | None) -> list[Stratum]:
+    """Those of the pilot, with as many training subsets as the study is to have."""
+    try:
+        strata = strata_of(tasks)
+    except ValueError as error:
+        raise DataError(f"{study.name}: the pilot cannot tell the spread of {question.name}: {error}") from error
+    return [replace(stratum, subsets=subsets) if subsets and stratum.subsets > 1 else stratum for stratum in strata]

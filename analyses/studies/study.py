@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from analyses.studies.effects import Question
+from analyses.studies.subsets import by_subset
 from prunekit.analysis import tables
 from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import DataError
@@ -21,6 +22,10 @@ from prunekit.support.errors import DataError
 PLAN, PARTS, PAGE, PICTURE, RESULTS = "plan.md", "study.toml", "README.md", "effects.svg", "results"
 #: Of every study: rows of `effects.units`, on which its questions are answered.
 UNITS = "units"
+#: The simulated power of its questions.
+POWER_TABLE = "power.csv"
+#: Of every study with results: the verdicts that its units had by the rule before (question, verdict).
+EARLIER = "earlier"
 #: The pilot's tables, on other seeds; of their units only the spread is used.
 PILOT = "pilot"
 
@@ -70,6 +75,11 @@ class Study:
         if UNITS not in results:
             raise DataError(f"{self.folder / RESULTS}: no results yet; make them with python -m analyses.studies run")
         return results
+
+    def earlier(self) -> dict[str, str]:
+        """By question the verdict of the rule before; empty where a study has none."""
+        path = self.folder / f"{EARLIER}.csv"
+        return dict(pd.read_csv(path).itertuples(index=False)) if path.exists() else {}
 
     def pilot(self) -> pd.DataFrame | None:
         """The units of the pilot, a row each, or None where none was run."""
@@ -137,7 +147,7 @@ def reached(
 ) -> pd.DataFrame:
     """What one arm of every experiment of a part came to, or all: `tables.arms`' columns, models by their last name.
 
-    Training subsets are told apart as by `by_subset`.
+    Training subsets are told apart as by `subsets.by_subset`.
 
     Args:
         arm: such as "ticket" or "dense"; None for all, by their own names.
@@ -149,19 +159,9 @@ def reached(
         if arm is not None:
             arms = arms[arms["arm"] == arm].assign(arm=named(settings) if named else arm)
         by_run.append(by_subset(arms, settings))
-    table: pd.DataFrame = pd.concat(by_run, ignore_index=True)
+    return short_models(pd.concat(by_run, ignore_index=True))
+
+
+def short_models(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with each model by the last name of its path."""
     return table.assign(model=table["model"].map(lambda path: Path(path).name))
-
-
-def by_subset(table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Each training subset as a task of its own, such as "sst2 (0)", where experiments differ in `task.data_seed`.
-
-    Args:
-        table: rows of one experiment, with the column task.
-        settings: what sets that experiment apart.
-
-    Columns:
-        those of the table.
-    """
-    subset = settings.get("task.data_seed")
-    return table if subset is None else table.assign(task=table["task"] + f" ({subset})")

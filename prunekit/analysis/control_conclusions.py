@@ -24,7 +24,8 @@ def conclusions(comparisons: pd.DataFrame, *, ticket: str = "ticket") -> list[st
     unsure = comparisons[~comparisons["verdict"].isin([verdicts.HOLDS, verdicts.OTHER_WAY])]
     if ((unsure["low"] > 0) | (unsure["high"] < 0)).any():
         sentences.append(
-            "Where p shows no difference, an interval without 0 shows none either: few units make it too narrow."
+            "Where p shows no difference, an interval without 0 shows none either: it is of one comparison, not "
+            "corrected, and takes differences to be normal."
         )
     return sentences
 
@@ -55,9 +56,12 @@ def _inconclusive(rows: pd.DataFrame, scope: str, ticket: str, labels: dict[str,
     few = unsure["units"] < unsure["units_needed"]
     for (units, needed), group in unsure[few].groupby(["units", "units_needed"]):
         family = f" in a family of {len(corrected)}" if (group["family"] == "corrected").all() else ""
+        smallest = group["smallest_p"].iloc[0]
+        limit = (
+            "there is no verdict" if np.isnan(smallest) else f"the sign-flip test cannot go below p = {smallest:.2g}"
+        )
         yield (
-            f"{scope}: with {units} unit{'' if units == 1 else 's'} the sign-flip test cannot go below "
-            f"p = {group['smallest_p'].iloc[0]:.2g}; {needed} units are needed{family} "
+            f"{scope}: with {units} unit{'' if units == 1 else 's'} {limit}; {needed} units are needed{family} "
             f"to show a difference from {_listed(group, labels)}."
         )
     undecided = unsure[~few & (unsure["verdict"] == verdicts.INCONCLUSIVE)]

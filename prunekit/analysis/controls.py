@@ -19,6 +19,7 @@ from prunekit.pruning.controls import CONTROLS
 from prunekit.pruning.ratio_search import GRID_LINES
 from prunekit.support import statistics
 from prunekit.support.errors import ConfigError, DataError
+from prunekit.support.inference import ALPHA, FEWEST, Inference, infer
 
 #: Shown beside the others; whether a dense prompt beats them is asked of `prunekit.runs.baselines`.
 BASE_LINES = ("majority", "no-prompt", "instruction", "shots", "probe-cls", "probe-mean", "untrained", "lora")
@@ -93,9 +94,8 @@ def compare(
     ticket: str = "ticket",
     primary: str = PRIMARY,
     margin: float = 0.01,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     confidence: float = 0.95,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """The ticket against every other arm but the base lines, unit by unit, over all tasks first, then task by task.
 
@@ -108,17 +108,17 @@ def compare(
         scope: a task, or "all tasks".    against: the other arm.    family: "primary" or "corrected".
         units: pairs of finished seeds; 0 where there are none (the primary always has a row).
         difference: ticket minus other, mean over units; over tasks the mean of the task means, of tasks with a pair.
-        low, high: BCa bootstrap interval, resampled within tasks; NaN with fewer than two units in a task. Too narrow
-            with few units (84 % instead of 95 % with 6), so it decides nothing.
-        p: two-sided sign-flip permutation test; exact up to 16 units, else 99,999 random flips. 1 without units.
-        smallest_p: the smallest p that so many units can give.
+        low, high: t interval of the difference, of the spread within tasks, which test and equivalence have too; NaN
+            with fewer than two units in a task, or where no unit differs from another. Not corrected.
+        p: two-sided. On one task the sign-flip permutation test, exact up to 16 units, else 99,999 random flips; over
+            tasks the t test of the interval, since flips would take what tasks differ by for spread. 1 without units.
+        smallest_p: the smallest p that so many flipped units can give; NaN over tasks.
         p_corrected: Holm over the corrected family of the scope; NaN for the primary.
-        units_needed: units that can bring p, times the size of the family, below `alpha`.
+        units_needed: units that can bring a flipped p, times the size of the family, below `alpha`; over tasks those
+            without which there is no verdict.
         p_equivalence: two one-sided paired t tests within +-margin; 1 with fewer than two units in a task.
         margin: in units of the metric.
-        verdict: "all n equal" where no unit differs at all; "holds" (the ticket is better) or "other way" (it is worse)
-            where p (primary) or p_corrected is below `alpha`; else "equivalent within m" where p_equivalence is; else
-            "inconclusive".
+        verdict: of `prunekit.analysis.verdicts.judged`, by p (primary) or p_corrected.
 
     Raises:
         ConfigError: where `ticket` and `primary` are the same arm.
@@ -131,16 +131,18 @@ def compare(
         present = _ordered(arms.loc[arms["task"].isin(tasks), "arm"])
         others = [arm for arm in present if arm not in (ticket, primary, *BASE_LINES)]
         of_scope = []
+        inferences = []
         for against in (primary, *others):
-            strata = _differences(results, tasks, ticket, against)
+            inferences.append(infer([[values] for values in _differences(results, tasks, ticket, against)]))
             family = ("primary", 1) if against == primary else ("corrected", len(others))
             row = {"scope": scope, "against": against, "family": family[0], "margin": margin}
-            row["units_needed"] = statistics.units_needed(family[1], alpha)
-            of_scope.append(row | _tests(strata, margin, confidence, seed))
+            row |= _reachable(inferences[-1], family[1], alpha)
+            of_scope.append(row | _tests(inferences[-1], margin, confidence))
         corrected = statistics.holm(np.array([row["p"] for row in of_scope[1:]]))
-        for row, p in zip(of_scope, (float("nan"), *corrected), strict=True):
+        for row, inference, p in zip(of_scope, inferences, (float("nan"), *corrected), strict=True):
             row["p_corrected"] = p
-            row["verdict"] = _verdict(row, alpha)
+            deciding = inference.p if row["family"] == "primary" else float(p)
+            row["verdict"] = verdicts.judged(inference, deciding, margin, alpha=alpha)
         rows += of_scope
     return pd.DataFrame(rows)[list(COMPARED)] if rows else pd.DataFrame(columns=list(COMPARED))
 
@@ -161,9 +163,10 @@ def per_example(
     Columns:
         task.    seed: that of both prompts; -1 for all seeds that have both.    against: the other arm.
         examples: distinct ones; in a pooled row those that every seed has.
-        only_ticket, only_other: answers right by one arm alone, or better where they are written; in a pooled row summed
-            over seeds.
-        p_mcnemar: exact McNemar test (of better answers, the sign test); NaN in a pooled row, whose answers to one example are not independent.
+        only_ticket, only_other: answers right by one arm alone, or better where they are written; in a pooled row
+            summed over seeds.
+        p_mcnemar: exact McNemar test (of better answers, the sign test); NaN in a pooled row, whose answers to one
+            example are not independent.
         difference: share right of the ticket minus that of the other; in a pooled row the mean over seeds.
         low, high: percentile bootstrap over examples, paired; in a pooled row an example is drawn with its answers of
             all seeds (a cluster).
@@ -224,28 +227,27 @@ def _differences(results: pd.DataFrame, tasks: list[str], ticket: str, against: 
     return [values for values in strata if values.size]
 
 
-def _tests(strata: Sequence[statistics.Floats], margin: float, confidence: float, seed: int) -> dict[str, Any]:
+def _tests(inference: Inference, margin: float, confidence: float) -> dict[str, Any]:
     """Everything about one comparison that needs no other one."""
-    low, high = statistics.bootstrap_interval(strata, confidence, seed)
-    units = sum(values.size for values in strata)
+    low, high = inference.interval(confidence)
     return {
-        "units": units,
-        "difference": statistics.estimate(strata),
+        "units": inference.units,
+        "difference": inference.estimate,
         "low": low,
         "high": high,
-        "p": statistics.sign_flip(strata, seed),
-        "smallest_p": statistics.smallest_p(units),
-        "p_equivalence": statistics.equivalence(strata, margin),
-        "verdict": verdicts.all_equal(units) if statistics.all_equal(strata) else "",
+        "p": inference.p,
+        "p_equivalence": inference.equivalence(margin),
     }
 
 
-def _verdict(row: dict[str, Any], alpha: float) -> str:
-    if row["verdict"]:
-        return str(row["verdict"])
-    if (row["p"] if row["family"] == "primary" else row["p_corrected"]) < alpha:
-        return verdicts.HOLDS if row["difference"] > 0 else verdicts.OTHER_WAY
-    return verdicts.equivalent(row["margin"]) if row["p_equivalence"] < alpha else verdicts.INCONCLUSIVE
+def _reachable(inference: Inference, family: int, alpha: float) -> dict[str, Any]:
+    """What so many units can come to, and how many are needed."""
+    if len(inference.tasks) > 1:
+        return {"smallest_p": float("nan"), "units_needed": FEWEST}
+    return {
+        "smallest_p": statistics.smallest_p(inference.units),
+        "units_needed": statistics.units_needed(family, alpha),
+    }
 
 
 def _example_counts(differences: statistics.Floats, *, pooled: bool) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Would so many units show an effect of such a size? Simulated before a study runs, with the tests that it will use."""
+"""Would so many units show an effect of such a size? Simulated before a study runs, by the rule that will decide."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prunekit.support import statistics
+from prunekit.analysis.stratum import Stratum
+from prunekit.support.inference import ALPHA, Inference, infer
 
 #: Random sign flips of one simulated study: enough for a share, too few for a p that is reported.
 _FLIPS = 1999
@@ -19,8 +20,8 @@ class Power:
 
     Attributes:
         difference: that find a true difference of the size in question.
-        equivalence: that find two equal arms equivalent within it.
-        false: that find a difference where there is none.
+        equivalence: that find two arms equivalent within it whose mean difference is 0.
+        false: that find a difference where that mean is 0.
     """
 
     difference: float
@@ -29,63 +30,64 @@ class Power:
 
 
 def simulate(
-    deviations: Sequence[float],
-    units: int,
+    strata: Sequence[Stratum],
+    seeds: int,
     effect: float,
     *,
     comparisons: int = 1,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     draws: int = 500,
     seed: int = 0,
 ) -> Power:
-    """The power of a paired comparison over strata, of normal differences.
+    """The power of a paired comparison over tasks, with the tasks' own effects and spreads.
 
     Args:
-        deviations: standard deviation of the paired differences within each stratum, such as a pilot's on each task.
-        units: in each stratum.
-        effect: the smallest of interest; the margin of equivalence too.
+        strata: the tasks, such as a pilot's (`stratum.strata_of`).
+        seeds: on each training subset of each task.
+        effect: the smallest of interest, of the mean over tasks; the margin of equivalence too.
         comparisons: in the family; the first of Holm's correction is what the smallest p must pass, so this is a lower
             bound for the others.
         draws: simulated studies; a share of 0.8 of 500 is accurate to +-0.035.
 
     Raises:
-        ValueError: without strata, or with fewer than two units in each.
+        ValueError: without tasks, or with fewer than two units in one.
     """
-    if not deviations or units < 2:
-        raise ValueError("name the deviation of at least one stratum, and two units or more in each")
+    if not strata or any(max(stratum.subsets, seeds if stratum.subsets == 1 else 0) < 2 for stratum in strata):
+        raise ValueError("name at least one stratum, and two units or more in each")
     random = np.random.default_rng(seed)
     counts = np.zeros(3)
-    for number in range(draws):
-        noise = [random.normal(0.0, deviation, units) for deviation in deviations]
-        shifted = [differences + effect for differences in noise]
+    for _ in range(draws):
+        shifted, centred = (_study(strata, random, seeds, mean) for mean in (effect, 0.0))
         counts += (
-            statistics.sign_flip(shifted, number, flips=_FLIPS) * comparisons < alpha,
-            statistics.equivalence(noise, effect) < alpha,
-            statistics.sign_flip(noise, number, flips=_FLIPS) * comparisons < alpha,
+            shifted.p * comparisons < alpha,
+            centred.equivalence(effect) < alpha / 2 and centred.alike(effect),
+            centred.p * comparisons < alpha,
         )
-    return Power(*(counts / draws))
+    return Power(*(float(count) for count in counts / draws))
 
 
-def units_for(
-    deviations: Sequence[float],
+def seeds_for(
+    strata: Sequence[Stratum],
     effect: float,
     *,
     power: float = 0.8,
     comparisons: int = 1,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     most: int = 200,
 ) -> int | None:
-    """The fewest units per stratum with which both `difference` and `equivalence` reach `power`; None beyond `most`.
+    """The fewest seeds per training subset with which `difference` and `equivalence` reach `power`; None beyond `most`.
 
-    Found by doubling and halving, each step simulated; accurate to the noise of `simulate`.
+    Found by doubling and halving, each step simulated; accurate to the noise of `simulate`. Where training subsets
+    differ, no number of seeds may do.
 
     Args:
-        deviations: standard deviation of the differences in each stratum.
+        strata: the tasks.
+        effect: as of `simulate`.
         comparisons: how many Holm corrects for.
     """
 
-    def enough(units: int) -> bool:
-        simulated = simulate(deviations, units, effect, comparisons=comparisons, alpha=alpha, draws=200)
+    def enough(seeds: int) -> bool:
+        simulated = simulate(strata, seeds, effect, comparisons=comparisons, alpha=alpha, draws=200)
         return min(simulated.difference, simulated.equivalence) >= power
 
     low, high = 1, 2  # too few, perhaps enough
@@ -97,3 +99,7 @@ def units_for(
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
+
+
+def _study(strata: Sequence[Stratum], random: np.random.Generator, seeds: int, mean: float) -> Inference:
+    return infer([stratum.draw(random, seeds, mean) for stratum in strata], _FLIPS)

@@ -72,6 +72,8 @@ def _print_stage(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance:
     print_rounds(rows, metric, (stage or "dense") + shuffled)
     if written_answers.is_written(run):
         print_over_rows(written_answers.over_rows(run, stage), metric)
+        if sentence := written_answers.unended_sentence(run):
+            terminal.write(sentence)
     _print_conclusion(run, rows, tolerance)
 
 
@@ -162,11 +164,15 @@ def print_over_rows(table: pd.DataFrame, metric: str) -> None:
 
     with_intervals = table.assign(
         metric=[_with_interval(*row) for row in table[["metric", "low", "high"]].itertuples(index=False)],
-        less_loss=[_with_interval(*row) for row in table[["less_loss", "less_low", "less_high"]].itertuples(index=False)],
+        less_loss=[
+            _with_interval(*row) for row in table[["less_loss", "less_low", "less_high"]].itertuples(index=False)
+        ],
     )
     columns = {"label": Column("prompt"), "metric": Column(metric), "loss": Column("loss", digits(3))}
     columns |= {"less_loss": Column("loss - no prompt")}
-    print_table(with_intervals, columns, f"on test, 95 % intervals over {table['rows'].iloc[0]} rows; loss in nats a token")
+    print_table(
+        with_intervals, columns, f"on test, 95 % intervals over {table['rows'].iloc[0]} rows; loss in nats a token"
+    )
     if sentence := written_answers.loss_sentence(table):
         terminal.write(sentence)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prunekit.experiment.task_preview import TaskPreview
 
 #: The settings that name data and its columns.
-COLUMNS = ("task.data", "task.revision", "task.text", "task.label")
+COLUMNS = ("task.data", "task.revision", "task.text", "task.label", "task.target")
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -101,7 +101,8 @@ def print_preview(preview: TaskPreview) -> None:
     for example in facts["examples"]:
         terminal.write(f"{example['text']}\nright answer: {' or '.join(example['right'])}\n")
     in_tokens = facts["unit"] == "tokens"
-    print_answers(facts["answers"], in_tokens=in_tokens, by_head=preview.answers_by_head)
+    if facts["answers"]:
+        print_answers(facts["answers"], in_tokens=in_tokens, by_head=preview.answers_by_head)
     for line in facts["faults"]:
         terminal.write(f"training on this would be refused: {line}")
     names = list(lengths["train"])

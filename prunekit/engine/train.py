@@ -245,7 +245,7 @@ def rank(metrics: Mapping[str, float], loss: float) -> tuple[float, float]:
 
 
 def reached(checkpoint: Checkpoint) -> float:
-    """What chooses among tickets, of a checkpoint: the primary metric on validation, or minus the loss; more is better."""
+    """What chooses among tickets, more is better: the primary metric on validation, or minus the loss."""
     return _rank(checkpoint)[0]
 
 

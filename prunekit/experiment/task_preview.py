@@ -75,7 +75,8 @@ def _in_chat(example: Example, model: FrozenModel | None) -> Example:
 
 
 def _example(example: Example) -> dict[str, Any]:
-    return {"text": example.text, "right": [example.choices[number] for number in example.gold]}
+    right = list(example.references) or [example.choices[number] for number in example.gold]
+    return {"text": example.text, "right": right}
 
 
 def _answers(task: Task, example: Example, model: FrozenModel | None) -> list[dict[str, Any]]:
@@ -89,7 +90,7 @@ def _answers(task: Task, example: Example, model: FrozenModel | None) -> list[di
         {"label": label, "word": word, "tokens": None} for label, word in zip(labels, example.choices, strict=False)
     ]
     if model is None:
-        return rows
+        return [] if task.open else rows  # a target alone says nothing that the row has not said
     encoder, reader = TaskEncoder(model.reader, example, _encoding_options(task, model)), model.reader
     if encoder.options.answer_place == "behind":
         for row, join in zip(rows, encoder.joins([example])[0], strict=True):
@@ -116,7 +117,7 @@ def _faults(task: Task, splits: Splits, model: FrozenModel, prompt_tokens: int) 
 
 
 def _encoding_options(task: Task, model: FrozenModel, prompt_tokens: int = 0) -> EncodingOptions:
-    return model.encoding_options(task.choices is None, prompt_tokens)
+    return model.encoding_options(task.open or task.choices is None, prompt_tokens)
 
 
 def _lengths(task: Task, examples: Sequence[Example], model: FrozenModel | None) -> dict[str, float | int]:

@@ -10,11 +10,10 @@ from prunekit.plots import style
 
 # towards what is claimed: a larger or a smaller value
 _SIDES = {1: ">", -1: "<"}
-_EQUIVALENT = "equivalent"
 _COLORS = {
     verdicts.HOLDS: style.BLUE,
     verdicts.OTHER_WAY: style.RED,
-    _EQUIVALENT: style.SAND,
+    verdicts.EQUIVALENT: style.SAND,
     verdicts.INCONCLUSIVE: style.QUIET,
     verdicts.NO_VERDICT: style.INK,
 }
@@ -23,7 +22,7 @@ _COLORS = {
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     """A row per question, in margins: between -1 and 1 lies what is too small, beyond one of them what is claimed.
 
-    Thick: the interval of the mean; thin: from the least to the most of the strata's own means.
+    Thick: the interval of the mean; thin: from the least to the most of the training subsets' own means.
 
     Args:
         table: of `analyses.studies.effects`.
@@ -35,16 +34,18 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         side = row["direction"]
         towards = None if place else "claimed side"
         ax.plot(side, place, _SIDES[side], color=style.INK, fillstyle="none", markeredgewidth=0.6, label=towards)
-        verdict = _EQUIVALENT if verdicts.is_equivalent(row["verdict"]) else row["verdict"]
+        verdict = verdicts.kind(row["verdict"])
         label = None if verdict in labelled else verdict
         labelled.add(verdict)
         names = ("least", "low", "difference", "high", "most")
         least, low, middle, high, most = (row[name] / row["margin"] for name in names)
         color, marker = _COLORS[verdict], style.MARKERS[list(_COLORS).index(verdict)]
-        ax.hlines(place, least, most, color=style.QUIET, linewidth=0.6, label=None if place else "single strata")
+        ax.hlines(
+            place, least, most, color=style.QUIET, linewidth=0.6, label=None if place else "single training subsets"
+        )
         ax.hlines(place, low, high, color=color, linewidth=1.4)
         ax.plot(middle, place, marker, color=color, linestyle="none", label=label)
-    style.ticks(ax.yaxis, [f"{row.question}: {row.compared}" for row in table.itertuples()], most=60)
+    style.ticks(ax.yaxis, [f"{row.model}: {row.question}: {row.compared}" for row in table.itertuples()], most=72)
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_xlabel("difference, over the smallest that the study was planned to tell (95 % interval)")
     style.legend_above(ax)

@@ -1,5 +1,7 @@
 """Tests and intervals for paired differences: arrays in, numbers out, nothing about prompts.
 
+`prunekit.support.inference` puts them together to the rule that decides.
+
 `strata` holds one array per task, of one number per unit. The estimate is the mean of the means of the strata, so that
 every task counts the same whatever its number of seeds; all spread is spread within strata. What is inferred holds
 for further units of the same strata (other seeds on these tasks), not for further strata (other tasks).
@@ -31,7 +33,8 @@ def sign_flip(strata: Strata, seed: int = 0, flips: int = RANDOM_FLIPS) -> float
     """Two-sided p of the hypothesis that every difference is as likely to have the other sign.
 
     Exact up to `EXACT_UNITS` units; beyond, from random flips, the observed one counted among them so that p is valid
-    (Phipson and Smyth 2010). Assumes no distribution. 1 without any unit.
+    (Phipson and Smyth 2010). Assumes no distribution. 1 without any unit. Of several strata that differ it finds
+    little, since what they differ by counts as spread.
 
     Args:
         flips: how many random ones.
@@ -70,9 +73,25 @@ def holm(p: Floats) -> Floats:
     return corrected
 
 
+def standard_error(strata: Strata) -> tuple[float, float]:
+    """Of the estimate, from variances within strata, and its degrees of freedom (Welch and Satterthwaite).
+
+    NaN where a stratum has fewer than two units; 0, with a freedom of 1, where no unit differs from its stratum's.
+    """
+    if not strata or min(values.size for values in strata) < 2:
+        return float("nan"), float("nan")
+    # equal values have no variance, whatever the rounding of their mean, or of the means that they are
+    parts = np.array([0.0 if _agree(values) else values.var(ddof=1) / values.size for values in strata])
+    if not parts.any():
+        return 0.0, 1.0
+    shares = parts / parts.sum()
+    freedom = 1 / np.sum(shares**2 / np.array([values.size - 1 for values in strata]))
+    return float(np.sqrt(parts.sum()) / len(strata)), float(freedom)
+
+
 def t_interval(strata: Strata, confidence: float) -> tuple[float, float]:
     """The t interval of the estimate; NaN where a stratum has fewer than two units."""
-    error, freedom = _standard_error(strata)
+    error, freedom = standard_error(strata)
     reach = float(_t_reach(error, freedom, confidence))
     return estimate(strata) - reach, estimate(strata) + reach
 
@@ -100,47 +119,6 @@ def all_equal(strata: Strata) -> bool:
     return bool(strata) and all(not values.any() for values in strata)
 
 
-def strata_interval(strata: Strata, confidence: float) -> tuple[float, float]:
-    """The t interval of the estimate with each stratum as one observation; NaN with fewer than two strata.
-
-    For further strata, such as other tasks, were these a random choice of them; wide where strata differ or are few.
-    """
-    return t_interval([np.array([values.mean() for values in strata])] if strata else [], confidence)
-
-
-def equivalence(strata: Strata, margin: float) -> float:
-    """The p of two one-sided t tests (TOST) of a difference of at least `margin` either way; small = equivalent.
-
-    1 where a stratum has fewer than two units, since no spread can be seen. Where the units do not differ at all there
-    is no spread to build a t test on (it would call two equal seeds certain): the sign test takes its place, which says
-    2**-units when all of them lie within the margin.
-    """
-    error, freedom = _standard_error(strata)
-    mean = estimate(strata)
-    if np.isnan(error):
-        return 1.0
-    if error == 0:
-        return float(2.0 ** -sum(values.size for values in strata)) if abs(mean) < margin else 1.0
-    return float(max(stats.t.sf((mean + margin) / error, freedom), stats.t.cdf((mean - margin) / error, freedom)))
-
-
-def bootstrap_interval(strata: Strata, confidence: float, seed: int, resamples: int = 9999) -> tuple[float, float]:
-    """The BCa bootstrap interval of the estimate, units resampled within strata; NaN where one has fewer than two.
-
-    Too narrow with few units, which the sign-flip test is not: for normal differences a nominal 95 % holds the truth in
-    51 % of cases with 2 units, 71 % with 3, 84 % with 6, 91 % with 10, 92 % with 20 (measured, 1000 cases each).
-    """
-    if not strata or min(values.size for values in strata) < 2:
-        return float("nan"), float("nan")
-    if all(np.ptp(values) == 0 for values in strata):
-        return estimate(strata), estimate(strata)
-    interval = stats.bootstrap(
-        tuple(strata), _mean_of_means, vectorized=True, method="BCa", confidence_level=confidence,
-        n_resamples=resamples, random_state=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
-    return float(interval.low), float(interval.high)
-
-
 def mcnemar(only_first: int, only_second: int) -> float:
     """Exact two-sided McNemar p: are the examples that a single side has right split evenly? 1 where there are none.
 
@@ -151,9 +129,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(stats.binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
 
 
-def clustered_interval(
-    differences: NDArray[Any], confidence: float, resamples: int, seed: int
-) -> tuple[float, float]:
+def clustered_interval(differences: NDArray[Any], confidence: float, resamples: int, seed: int) -> tuple[float, float]:
     """The percentile bootstrap interval of the mean of `differences` [examples, seeds], whole rows resampled.
 
     A row stays together: the same example under all seeds is not several examples. NaN without any.
@@ -173,18 +149,5 @@ def _t_reach(error: Any, freedom: float, confidence: float) -> Any:
     return stats.t.ppf((1 + confidence) / 2, freedom) * error
 
 
-def _standard_error(strata: Strata) -> tuple[float, float]:
-    """Of the estimate, from variances within strata, and its degrees of freedom (Welch and Satterthwaite)."""
-    if not strata or min(values.size for values in strata) < 2:
-        return float("nan"), float("nan")
-    # equal values have no variance, whatever the rounding of their mean
-    parts = np.array([0.0 if np.ptp(values) == 0 else values.var(ddof=1) / values.size for values in strata])
-    if not parts.any():
-        return 0.0, 1.0
-    shares = parts / parts.sum()
-    freedom = 1 / np.sum(shares**2 / np.array([values.size - 1 for values in strata]))
-    return float(np.sqrt(parts.sum()) / len(strata)), float(freedom)
-
-
-def _mean_of_means(*samples: Any, axis: int = -1) -> Any:
-    return sum(np.mean(sample, axis=axis) for sample in samples) / len(samples)
+def _agree(values: Floats) -> bool:
+    return bool(np.ptp(values) <= TIE * np.abs(values).max())

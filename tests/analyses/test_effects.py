@@ -27,7 +27,7 @@ def table():
         for name, first, second, *_ in ARMS
     ]
     rows = [
-        (name, "t", seed, arm, 0.5 + (difference + wide * noise if arm == first else 0))
+        (name, "m", "t", 0, seed, arm, 0.5 + (difference + wide * noise if arm == first else 0))
         for name, first, second, difference, wide in ARMS
         for seed, noise in enumerate((-0.006, 0.006, -0.004, 0.004, -0.009, 0.009, -0.001, 0.001))
         for arm in (first, second)
@@ -42,11 +42,11 @@ def test_every_comparison_and_verdict_is_named():
     picture = effects.render(ROWS, "study").decode()
     assert set(ROWS["verdict"]) == {"holds", "other way", "inconclusive", "no verdict", "equivalent within 0.01"}
     for text in (
-        "primary: ticket less dense continued",
-        "rewind: trained less init",
-        "sign: a less b",
-        "coarse: c less d",
-        "close: e less f",
+        "m: primary: ticket less dense continued",
+        "m: rewind: trained less init",
+        "m: sign: a less b",
+        "m: coarse: c less d",
+        "m: close: e less f",
         *("holds", "other way", "inconclusive", "no verdict", "equivalent"),
     ):
         assert text in picture

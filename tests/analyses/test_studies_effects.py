@@ -5,15 +5,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analyses.studies.effects import Question, deviations, effects, units, verdict
+from analyses.studies.effects import Question, differences, effects, units
 from prunekit.support.errors import DataError
 
 
-def table(question, first, second, task="t"):
+def table(question, first, second, task="t", subset=0, model="m"):
     """Rows of two arms; `first` and `second` are their values by seed."""
-    rows = [(question, task, seed, arm, value) for arm, values in (("a", first), ("b", second))
+    rows = [(question, model, task, subset, seed, arm, value) for arm, values in (("a", first), ("b", second))
             for seed, value in enumerate(values)]  # fmt: skip
-    return pd.DataFrame(rows, columns=["question", "stratum", "unit", "arm", "value"])
+    return pd.DataFrame(rows, columns=["question", "model", "task", "subset", "seed", "arm", "value"])
 
 
 def asked(name="q", margin=0.1, direction=1, measure="share"):
@@ -26,7 +26,7 @@ def test_a_clear_difference_holds_with_the_numbers_of_a_paired_t_test():
     low, high = stats.ttest_1samp(0.3 + noise, 0).confidence_interval(0.95)
     assert (row["low"], row["high"]) == pytest.approx((low, high))
     assert row["p"] == 2 / 2**10
-    assert (row["outcome"], row["verdict"], row["family"]) == ("larger", "holds", "primary")
+    assert (row["verdict"], row["family"], row["spread"]) == ("holds", "primary", "seeds")
     assert row["first"] - row["second"] == pytest.approx(row["difference"])
 
 
@@ -40,7 +40,7 @@ def test_a_sure_difference_of_no_size_is_no_support():
     noise = np.random.default_rng(1).normal(0, 0.001, 12)
     (row,) = effects([asked()], table("q", 0.51 + noise, [0.5] * 12)).to_dict("records")
     assert row["p"] < 0.05
-    assert row["outcome"] == row["verdict"] == f"equivalent within {row['margin']:g}"
+    assert row["verdict"] == f"equivalent within {row['margin']:g}"
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "share"])
@@ -48,7 +48,6 @@ def test_a_sure_difference_of_no_size_is_no_support():
 def test_accuracy_has_a_verdict_at_one_point_or_none(measure, margin):
     (row,) = effects([asked(margin=margin, measure=measure)], table("q", [0.9] * 8, [0.5] * 8)).to_dict("records")
     assert row["measure"] == measure
-    assert row["outcome"] == "larger"
     assert row["verdict"] == ("no verdict" if (measure, margin) == ("accuracy", 0.1) else "holds")
 
 
@@ -83,18 +82,46 @@ def test_all_but_the_primary_are_corrected_together():
 def test_tasks_count_alike_whatever_their_number_of_seeds():
     rows = pd.concat([table("q", [1.0] * 6, [0.0] * 6, "few"), table("q", [0.0] * 12, [0.0] * 12, "many")])
     (row,) = effects([asked()], rows).to_dict("records")
-    assert (row["difference"], row["units"], row["strata"]) == (0.5, 18, 2)
+    assert (row["difference"], row["units"], row["tasks"]) == (0.5, 18, "few, many")
 
 
-def test_strata_stand_beside_their_mean():
+def test_tasks_that_differ_by_more_than_the_margin_are_not_called_equivalent():
     apart = pd.concat([table("q", value + np.linspace(-0.01, 0.01, 6), [0.0] * 6, str(value)) for value in (-0.3, 0.3)])
     (row,) = effects([asked()], apart).to_dict("records")
-    assert row["outcome"].startswith("equivalent within")
+    assert (row["p_equivalence"] < 0.001, row["verdict"]) == (True, "inconclusive")
+    assert effects([asked(margin=0.7)], apart)["verdict"].item() == "equivalent within 0.7"
     assert (row["least"], row["most"]) == pytest.approx((-0.3, 0.3))
-    further = stats.t.interval(0.95, 1, loc=0, scale=stats.sem([-0.3, 0.3]))
-    assert (row["further_low"], row["further_high"]) == pytest.approx(np.clip(further, -1, 1))
-    (row,) = effects([asked(measure="a size")], apart).to_dict("records")  # which may differ by anything
-    assert (row["further_low"], row["further_high"]) == pytest.approx(further)
+
+
+def test_training_subsets_are_draws():
+    means = [0.1, 0.3, 0.2, 0.6]
+    rows = pd.concat([table("q", mean + np.linspace(-0.01, 0.01, 6), [0.0] * 6, subset=place)
+                      for place, mean in enumerate(means)])  # fmt: skip
+    (row,) = effects([asked()], rows).to_dict("records")
+    expected = stats.ttest_1samp(means, 0)
+    assert row["p"] == pytest.approx(expected.pvalue)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert (row["spread"], row["subsets"], row["units"], row["verdict"]) == ("subsets", 4, 24, "inconclusive")
+    assert (row["least"], row["most"]) == pytest.approx((0.1, 0.6))
+
+
+def test_each_model_is_answered_apart_and_real_ones_first():
+    of = {"testbed": -0.3, "real": 0.3, "another": 0.0}
+    rows = pd.concat([table(name, 0.5 + shift + np.linspace(-0.01, 0.01, 9), [0.5] * 9, model=model)
+                      for model, shift in of.items() for name in ("first", "x")])  # fmt: skip
+    found = effects([asked("first"), asked("x")], rows)
+    assert list(found["model"]) == ["real", "real", "another", "another", "testbed", "testbed"]
+    assert list(found["verdict"][::2]) == ["holds", "equivalent within 0.1", "other way"]
+    assert list(found["family"]) == ["primary", *["corrected"] * 5]
+    assert found["p_corrected"][4] == pytest.approx(5 * found["p"][4])  # the testbed's primary is one of five
+
+
+def test_an_interval_ends_where_its_measure_does():
+    rows = table("q", [1.0] * 5 + [-1.0], [0.0] * 6)
+    (row,) = effects([asked()], rows).to_dict("records")
+    assert row["high"] == 1.0
+    (row,) = effects([asked(measure="a size")], rows).to_dict("records")
+    assert row["high"] > 1.0
 
 
 def test_units_without_a_partner_are_left_out():
@@ -107,30 +134,28 @@ def test_a_question_without_any_unit_is_inconclusive():
     assert (row["units"], row["verdict"]) == (0, "inconclusive")
 
 
-@pytest.mark.parametrize(
-    ("outcome", "direction", "expected"),
-    [("larger", 1, "holds"), ("smaller", -1, "holds"), ("larger", -1, "other way"), ("smaller", 1, "other way"),
-     ("equivalent within 0.1", 1, "equivalent within 0.1"), ("inconclusive", -1, "inconclusive")],
-)  # fmt: skip
-def test_verdicts(outcome, direction, expected):
-    assert verdict(outcome, direction) == expected
-
-
-def test_deviations_are_those_of_paired_differences():
-    first, second = [0.1, 0.4, 0.9], [0.2, 0.2, 0.2]
-    (found,) = deviations(asked(), table("q", first, second))
-    assert found == pytest.approx(np.std(np.subtract(first, second), ddof=1))
+def test_differences_are_those_of_each_task_and_subset():
+    rows = pd.concat([table("q", [0.1, 0.4], [0.2, 0.2], "t", subset) for subset in (3, 4)])
+    of_model = differences(asked(), rows)
+    assert list(of_model) == ["m"]
+    assert [[list(seeds) for seeds in task] for task in of_model["m"]] == [[[-0.1, 0.2]] * 2]
 
 
 def test_units_are_made_of_a_table_of_runs_and_values_that_are_not_finite_left_out():
-    runs = pd.DataFrame({"task": ["t"] * 3, "seed": [0, 1, 2], "kind": ["a"] * 3, "test": [0.5, np.nan, 0.7]})
+    names = ["t (4)", "t (4)", "t"]
+    runs = pd.DataFrame(
+        {"task": names, "model": ["m"] * 3, "seed": [0, 1, 2], "kind": ["a"] * 3, "test": [0.5, np.nan, 0.7]}
+    )
     made = units("q", runs, "kind")
     assert made.to_dict("list") == {
-        "question": ["q", "q"], "stratum": ["t", "t"], "unit": [0, 2], "arm": ["a", "a"], "value": [0.5, 0.7],
+        "question": ["q", "q"], "model": ["m", "m"], "task": ["t", "t"], "subset": [4, 0], "seed": [0, 2],
+        "arm": ["a", "a"], "value": [0.5, 0.7],
     }  # fmt: skip
 
 
 def test_a_unit_that_comes_twice_is_refused():
-    runs = pd.DataFrame({"task": ["t", "t"], "seed": [0, 0], "kind": ["a", "a"], "test": [0.5, 0.6]})
-    with pytest.raises(DataError, match="two values for unit 0"):
+    runs = pd.DataFrame(
+        {"task": ["t", "t"], "model": ["m", "m"], "seed": [0, 0], "kind": ["a", "a"], "test": [0.5, 0.6]}
+    )
+    with pytest.raises(DataError, match="two values for seed 0"):
         units("q", runs, "kind")

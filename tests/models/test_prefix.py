@@ -11,9 +11,11 @@ from naive import close
 from prunekit.engine.ablation import leave_one_out
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.gradient_scores import gradient_scores
+from prunekit.models.generation import generate
 from prunekit.models.prefix import CacheShape, from_peft, to_peft
 from prunekit.pruning.scores import Signed
 from prunekit.support.errors import ConfigError
+from prunekit.tasks.decoding import Decoding
 
 KINDS = ("gpt2", "llama", "opt", "neox")
 DROPPED = ("remove", "hide", "zero")
@@ -147,6 +149,17 @@ def test_other_families_are_refused_with_the_reason(kind, reason):
         tiny.frozen(kind, position="prefix-kv")
 
 
-def test_what_is_written_behind_a_prefix_is_what_is_scored():
+@pytest.mark.parametrize("dropped_as", DROPPED)
+def test_what_is_written_behind_a_prefix_is_what_the_forward_pass_likes_best(dropped_as):
     bone = tiny.frozen("llama", position="prefix-kv")
+    cohort = [ticket(bone, dropped_as=dropped_as, mask=HOLES), ticket(bone, seed=1, dropped_as=dropped_as)]
+    texts = [(5, 9, 12, 30), (7, 8)]
+    prompts = prompt_batch([Member(one) for one in cohort])
+    written = generate(bone, prompts, texts, Decoding(max_tokens=5))
     assert bone.writes_together == "batch"
+    for member, answers in enumerate(written):
+        for text, ids in zip(texts, answers, strict=True):
+            row = list(text)
+            for _ in ids:
+                row.append(int(bone.text_logits(prompts.member(member), torch.tensor(row))[0, -1].argmax()))
+            assert tuple(row[len(text) :]) == ids

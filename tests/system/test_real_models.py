@@ -15,7 +15,9 @@ from prunekit.engine.evaluate import evaluate
 from prunekit.engine.gradient_scores import gradient_scores
 from prunekit.export.side_file import TicketInfo
 from prunekit.models import load
+from prunekit.models.generation import generate
 from prunekit.tasks import load_splits, load_task
+from prunekit.tasks.decoding import Decoding
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
 
@@ -106,3 +108,22 @@ def test_an_export_answers_in_peft_as_here_and_comes_back(model, tmp_path):
         (tmp_path / name).write_bytes(content)
     assert export.verify(tmp_path, pruned, model).difference <= 1e-5
     assert export.read_adapter(str(tmp_path)) == export.flattened(pruned)
+
+
+@pytest.mark.parametrize("position", ["first", "suffix"])
+def test_what_is_written_side_by_side_is_what_the_plain_model_makes_likeliest(folder, shared, position):
+    bone = load(folder, precision="float32", position=position)
+    texts = [row.text for row in encoded(bone, shared)[:6]]
+    members = [ticket(bone), replace(ticket(bone, 1), mask=HOLES)]
+    written = generate(bone, prompts(*members), texts, Decoding(max_tokens=6))
+    assert bone.writes_together == "batch"
+    for member, answers in zip(members, written, strict=True):
+        vectors, present = naive.slots(member)
+        for text, ids in zip(texts, answers, strict=True):
+            before, after = (bone.embed(torch.tensor(part, dtype=torch.long)) for part in (text, ids[:-1]))
+            prompt = vectors[present]
+            parts = [prompt, before, after] if position == "first" else [before, prompt, after]
+            logits = bone.model(inputs_embeds=torch.cat(parts)[None]).logits[0, -len(ids) :]
+            chosen = logits.gather(1, torch.tensor(ids)[:, None]).squeeze(1)
+            # the likeliest, or as likely but for rounding
+            assert bool((chosen >= logits.amax(dim=1) - 1e-4 * logits.abs().max()).all())

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from analyses.studies.effects import LEARNED, Question, between
-from analyses.studies.study import UNITS, PartRuns, Study, Tables, by_subset, by_task
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, by_task, short_models
+from analyses.studies.subsets import by_subset
 from prunekit.analysis import tables
 
 # method: who claims that it beats plain prompt tuning
@@ -77,7 +78,7 @@ def best_rates(trainings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _trainings(part_runs: PartRuns) -> pd.DataFrame:
-    """Columns: task, method, rate, seed, parameters, seconds, validation, test."""
+    """Columns: task, model, method, rate, seed, parameters, seconds, validation, test."""
     by_run = []
     for path, settings, _ in part_runs.runs:
         rounds = tables.rounds([tables.opened(path)])
@@ -86,8 +87,8 @@ def _trainings(part_runs: PartRuns) -> pd.DataFrame:
         by_run.append(
             rounds.assign(rate=settings["training.learning_rate"], seconds=rounds["seconds"] / rounds["members"])
         )
-    columns = ["task", "method", "rate", "seed", "parameters", "seconds", "validation", "test"]
-    return pd.concat(by_run, ignore_index=True)[columns]
+    columns = ["task", "model", "method", "rate", "seed", "parameters", "seconds", "validation", "test"]
+    return short_models(pd.concat(by_run, ignore_index=True)[columns])
 
 
 STUDY = Study("family", "The family of parameterisations", Path(__file__).parent, QUESTIONS, collect, describe)

@@ -10,7 +10,8 @@ import pandas as pd
 
 from analyses.studies.effects import Question
 from analyses.studies.effects import units as units_of
-from analyses.studies.study import UNITS, PartRuns, Study, Tables, runs_of
+from analyses.studies.negative_tokens import null
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, runs_of, short_models
 from prunekit.analysis import tables
 
 _CLAIM = "XPrompt, sections 1 and 3"
@@ -18,11 +19,13 @@ _CLAIM = "XPrompt, sections 1 and 3"
 _MARGIN = 0.1
 #: What is compared, by level.
 _TOKENS, _PIECES = "share of tokens", "share of pieces"
-_KEYS = ["task", "seed", "arm", "level"]
+_KEYS = ["task", "model", "seed", "arm", "level"]
+#: What the same tests name where no unit does harm.
+_NULL = "no effect"
 
 QUESTIONS = (
-    Question("tokens", "A trained prompt has tokens that do harm", _CLAIM, "trained", "none", _MARGIN, measure=_TOKENS),
-    Question("pieces", "A trained prompt has pieces that do harm", _CLAIM, "trained", "none", _MARGIN, measure=_PIECES),
+    Question("tokens", "A trained prompt has tokens that do harm", _CLAIM, "trained", _NULL, _MARGIN, measure=_TOKENS),
+    Question("pieces", "A trained prompt has pieces that do harm", _CLAIM, "trained", _NULL, _MARGIN, measure=_PIECES),
     Question(
         "tokens by training", "Training makes harmful tokens: a prompt at its start has fewer", _CLAIM,
         "trained", "untrained", _MARGIN, measure=_TOKENS,
@@ -43,8 +46,8 @@ def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     pieces = _counts(true, "trained", "piece")
     trained = tokens["arm"] == "trained"
     of_questions = [
-        units_of("tokens", _with_none(tokens[trained]), "arm", "confirmed_share"),
-        units_of("pieces", _with_none(pieces), "arm", "confirmed_share"),
+        units_of("tokens", _with_null(tokens[trained]), "arm", "confirmed_share"),
+        units_of("pieces", _with_null(pieces), "arm", "confirmed_share"),
         units_of("tokens by training", tokens[tokens["arm"] != "shuffled"], "arm", "confirmed_share"),
         units_of("tokens by the task", tokens[tokens["arm"] != "untrained"], "arm", "confirmed_share"),
     ]
@@ -59,7 +62,13 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
         confirmed=("confirmed", "mean"), prompts_with_one=("confirmed", lambda column: int((column > 0).sum())),
         largest_gain=("largest_gain", "max"),
     )  # fmt: skip
-    return [("Negative on validation, confirmed on test (means over prompts; gains in nats)", rows.reset_index())]
+    return [
+        ("Negative on validation, confirmed on test (means over prompts; gains in nats)", rows.reset_index()),
+        (
+            "What the same tests name where no unit does harm, simulated; the highest shares are those of *no effect*",
+            null.table(),
+        ),
+    ]
 
 
 def _on(part_runs: PartRuns, labels: str) -> PartRuns:
@@ -74,13 +83,13 @@ def _counts(part_runs: PartRuns, name: str, level: str, changed: Mapping[str, st
         changed: of `tables.measured`.
 
     Columns:
-        task, seed, arm, level; units (kept), negative (on validation), confirmed (on test too), counts; confirmed_share
-            (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0 where there is
-            none).
+        task, model, seed, arm, level; units (kept), negative (on validation), confirmed (on test too), counts;
+            confirmed_share (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0
+            where there is none).
     """
     measured = tables.measured(runs_of(part_runs), changed, partial=True)
     measured = measured[(measured["kind"] == "leave-one-out") & (measured["level"] == level)]
-    measured = measured[measured["kept"].astype(bool)]
+    measured = short_models(measured[measured["kept"].astype(bool)])
     measured["arm"] = measured["arm"].map({"dense": name, "untrained": "untrained"})
     rows = []
     for keys, units in measured.groupby(_KEYS, sort=False):
@@ -94,9 +103,11 @@ def _counts(part_runs: PartRuns, name: str, level: str, changed: Mapping[str, st
     return pd.DataFrame(rows)
 
 
-def _with_none(counts: pd.DataFrame) -> pd.DataFrame:
-    """The same prompts beside an arm that has no harmful unit at all."""
-    return pd.concat([counts, counts.assign(arm="none", confirmed_share=0.0)], ignore_index=True)
+def _with_null(counts: pd.DataFrame) -> pd.DataFrame:
+    """The same prompts beside an arm that has as many harmful units as the tests name where there are none."""
+    return pd.concat(
+        [counts, counts.assign(arm=_NULL, confirmed_share=counts["level"].map(null.rate))], ignore_index=True
+    )
 
 
 STUDY = Study("negative-tokens", "Are there tokens that do harm?", Path(__file__).parent, QUESTIONS, collect, describe)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import Question, units
-from analyses.studies.study import UNITS, PartRuns, Study, Tables, on_all_cores, runs_of
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, on_all_cores, runs_of, short_models
 from prunekit.analysis import functional, model_access, ranks, tables, training
 from prunekit.analysis.subjects import PromptRecord
 from prunekit.experiment import prepare
@@ -103,7 +103,7 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _shares(part_runs: PartRuns, part: str) -> pd.DataFrame:
-    """Columns: part, setting, task, seed, matrix; rank (entropy), share (of the hardest noise null's), test.
+    """Columns: part, setting, task, model, seed, matrix; rank (entropy), share (of the hardest noise null's), test.
 
     Of pruned prompts the kept cells alone, after the last round.
     """
@@ -121,9 +121,9 @@ def _shares(part_runs: PartRuns, part: str) -> pd.DataFrame:
         arms = tables.arms(run, stage)
         arms = arms[arms["arm"] == ("ticket" if part == "pruned" else "dense")]
         by_run.append(measured.merge(arms[["seed", "test"]], on="seed").rename(columns={"value": "rank"}))
-    columns = ["part", "setting", "task", "seed", "matrix", "rank", "share", "test"]
-    table = pd.concat(by_run, ignore_index=True)[columns]
-    return table.sort_values(columns[:5], kind="stable", ignore_index=True)
+    columns = ["part", "setting", "task", "model", "seed", "matrix", "rank", "share", "test"]
+    table = short_models(pd.concat(by_run, ignore_index=True)[columns])
+    return table.sort_values([*columns[:3], "seed", "matrix"], kind="stable", ignore_index=True)
 
 
 def _setting(settings: Mapping[str, Any]) -> str:
@@ -134,11 +134,11 @@ def _setting(settings: Mapping[str, Any]) -> str:
 
 
 def _needed(part_runs: PartRuns) -> pd.DataFrame:
-    """Columns: task, seed, of, criterion; rank and share of directions from which on nothing is lost."""
+    """Columns: task, model, seed, of, criterion; rank and share of directions from which on nothing is lost."""
     table = on_all_cores(_needed_of, [run.path for run in runs_of(part_runs)])
     # what is not within the tolerance even whole needs all it has
     table = table.assign(share=table["share"].fillna(1.0))
-    return table[["task", "seed", "of", "criterion", "rank", "share"]]
+    return short_models(table)[["task", "model", "seed", "of", "criterion", "rank", "share"]]
 
 
 def _needed_of(path: Path) -> pd.DataFrame:
@@ -157,14 +157,14 @@ def _curves(run: Snapshot, subjects: Sequence[PromptRecord]) -> Iterator[pd.Data
 
 
 def _alive(part_runs: PartRuns, part: str) -> pd.DataFrame:
-    """Columns: part, task, seed, share (of Sigma's entries that are positive after the last update)."""
+    """Columns: part, task, model, seed, share (of Sigma's entries that are positive after the last update)."""
     by_run = []
     for run in runs_of(part_runs):
         seeds = [int(str(subject.keys["seed"])) for subject in tables.subjects(run)]
         counts = training.positive([tables.snapshots(run, seed) for seed in seeds])
         last = counts.sort_values("step").groupby("seed").tail(1)
         by_run.append(last.assign(part=part, share=last["positive"] / last["largest"]))
-    return pd.concat(by_run, ignore_index=True)[["part", "task", "seed", "share"]]
+    return short_models(pd.concat(by_run, ignore_index=True))[["part", "task", "model", "seed", "share"]]
 
 
 def _beside(table: pd.DataFrame, arm: str, other: str, value: float) -> pd.DataFrame:

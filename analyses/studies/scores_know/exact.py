@@ -25,13 +25,15 @@ def agreement(path: Path, seeds: tuple[int, ...]) -> pd.DataFrame:
         path: of the run directory.
 
     Columns:
-        task; seed; arm (a kind of score, made on `train` when the prompt was trained); with ("leave-one-out", on the
-            first 200 examples of `test`, or "shapley", of four orders on the first 100); spearman.
+        task; model; seed; arm (a kind of score, made on `train` when the prompt was trained); with ("leave-one-out", on
+            the first 200 examples of `test`, or "shapley", of four orders on the first 100); spearman.
     """
-    return pd.DataFrame(list(_rows(Run.open(path), seeds)), columns=["task", "seed", "arm", "with", "spearman"])
+    return pd.DataFrame(
+        list(_rows(Run.open(path), seeds)), columns=["task", "model", "seed", "arm", "with", "spearman"]
+    )
 
 
-def _rows(run: Run, seeds: tuple[int, ...]) -> Iterator[tuple[str, int, str, str, float]]:
+def _rows(run: Run, seeds: tuple[int, ...]) -> Iterator[tuple[str, str, int, str, str, float]]:
     experiment = experiment_of(run)
     task, splits = task_of(experiment)
     model = model_of(experiment)
@@ -43,4 +45,4 @@ def _rows(run: Run, seeds: tuple[int, ...]) -> Iterator[tuple[str, int, str, str
         for kind, scores in load_scores(run, key).items():
             for name, exact in worth.items():
                 rho = stats.spearmanr(scores.token.numpy(), exact.numpy()).statistic
-                yield task.name, key.seed, kind, name, float(rho)
+                yield task.name, Path(experiment.model.name).name, key.seed, kind, name, float(rho)

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from analyses.studies.effects import TESTBED
 from analyses.studies.study import on_all_cores
 from benchmarks.testbed.table import padded
 from prunekit import models
@@ -39,12 +40,12 @@ def found_words(seeds: Sequence[int], examples: int = 32, fillers: int = 4) -> p
         fillers: for each seed, the mean over which is one row.
 
     Columns:
-        task; seed; arm (a kind of score; "leave-one-out"; or "chance", the mean of all orders of the tokens); found
-            (share of the instruction's I words among the I tokens of the highest score).
+        task; model; seed; arm (a kind of score; "leave-one-out"; or "chance", the mean of all orders of the tokens);
+            found (share of the instruction's I words among the I tokens of the highest score).
     """
     names = [task.name for task in TASKS if not task.held_out]
     table = on_all_cores(partial(_of_task, seeds=seeds, examples=examples, fillers=fillers), names)
-    return table.groupby(["task", "seed", "arm"], sort=False)["found"].mean().reset_index()
+    return table.groupby(["task", "model", "seed", "arm"], sort=False)["found"].mean().reset_index()
 
 
 def _of_task(name: str, *, seeds: Sequence[int], examples: int, fillers: int) -> pd.DataFrame:
@@ -56,11 +57,11 @@ def _of_task(name: str, *, seeds: Sequence[int], examples: int, fillers: int) ->
     rows = []
     for seed, number in product(seeds, range(fillers)):
         ticket, needed = planted(model, find_task(name).instructions[0], seed * fillers + number)
-        rows.append((task.name, seed, "chance", len(needed) / _TOKENS))
+        rows.append((task.name, TESTBED, seed, "chance", len(needed) / _TOKENS))
         for arm, score in _scores(model, ticket, encoded).items():
             top = set(score.topk(len(needed)).indices.tolist())
-            rows.append((task.name, seed, arm, len(top & needed) / len(needed)))
-    return pd.DataFrame(rows, columns=["task", "seed", "arm", "found"])
+            rows.append((task.name, TESTBED, seed, arm, len(top & needed) / len(needed)))
+    return pd.DataFrame(rows, columns=["task", "model", "seed", "arm", "found"])
 
 
 def planted(model: FrozenModel, instruction: str, seed: int) -> tuple[Ticket, set[int]]:
