@@ -13,7 +13,7 @@ from prunekit.support import terminal
 
 def import_adapter(
     adapter: Annotated[
-        str, typer.Argument(help="folder or Hub name of a PEFT prompt, prefix-tuning or cartridge adapter (safetensors)")
+        str, typer.Argument(help="folder or Hub name of a PEFT prompt, prefix or cartridge adapter (safetensors)")
     ],
     out: Annotated[Path | None, typer.Option("--out", help="ticket file to write; default: the adapter's name")] = None,
     revision: Annotated[str | None, typer.Option(help="Hub revision of the adapter")] = None,

@@ -99,10 +99,9 @@ def print_rounds(results: pd.DataFrame, metric: str, title: str) -> None:
         if mean is not None and mean.seeds > 1:
             rows += [_mean_row(mean), [""]]
     title = f"{title}: {metric}, seconds of the cohort's round, examples per second"
-    columns = _ROUND_COLUMNS
-    if "cache_bytes" in results:
-        columns, title = (*columns, "cache"), f"{title}, keys and values that a request keeps of the prefix"
-    terminal.show(columns, rows, title=title)
+    cached = "cache_bytes" in results
+    title += ", keys and values that a request keeps of the prefix" * cached
+    terminal.show([*_ROUND_COLUMNS, *["cache"] * cached], rows, title=title)
 
 
 def _member_row(member: pd.Series[Any], metric: str) -> list[str]:

@@ -129,7 +129,8 @@ def _drawn(settings: PromptSettings, model: FrozenModel, task: Task) -> Initiali
         ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    source = Source(prefix.starting_vectors(model), model.ordinary_ids, tokenize, settings.init_text, task.choices, task.name)
+    vectors = prefix.starting_vectors(model)
+    source = Source(vectors, model.ordinary_ids, tokenize, settings.init_text, task.choices, task.name)
     return build(settings.init, source)
 
 

@@ -53,11 +53,10 @@ def read_adapter(source: str, *, revision: str | None = None, pieces: int | None
     peft_format.check_supported(config, headers, folder)
     tensors, content = _tensors(folder)
     values, head = _prompt(config, tensors, folder), _head(config, tensors, folder)
-    default, placed = 16, {}
-    if config["peft_type"] in PREFIX_KINDS:
+    prefix = config["peft_type"] in PREFIX_KINDS
+    if prefix:
         values, shape = values_of(values, config)
-        default, placed = shape.cells, {"position": "prefix-kv", "dropped_as": "hide"}
-    pieces = pieces or default
+    pieces = pieces or (shape.cells if prefix else 16)
     if side is not None:
         return finite(restored(values, head, side, str(folder / SIDE)), folder)
     if _is_two_layers(tensors):
@@ -78,7 +77,8 @@ def read_adapter(source: str, *, revision: str | None = None, pieces: int | None
             {"values": values},
             head,
             origin={k: v for k, v in origin.items() if v},
-            **placed,
+            position="prefix-kv" if prefix else "first",
+            dropped_as="hide" if prefix else "remove",
         )
         check(ticket)
     except (ConfigError, ValueError, RuntimeError) as error:

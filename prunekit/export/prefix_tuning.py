@@ -60,12 +60,12 @@ def tensor(ticket: Ticket, shape: CacheShape) -> Tensor:
 
 def config(tokens: int, shape: CacheShape, info: TicketInfo) -> dict[str, Any]:
     """`adapter_config.json` of Q = `tokens`, of the kind that `info.prefix` names."""
-    own: dict[str, Any] = (
+    of_kind: dict[str, Any] = (
         {"encoder_hidden_size": shape.heads * shape.size, "prefix_projection": False}
         if info.prefix == "PREFIX_TUNING"
         else {"num_frozen_tokens": 0}
     )
-    return own | {
+    return of_kind | {
         "auto_mapping": None,
         "base_model_name_or_path": info.model,
         "inference_mode": True,

@@ -49,12 +49,14 @@ class CacheShape(NamedTuple):
 
 def to_peft(values: Tensor, shape: CacheShape) -> Tensor:
     """[..., H] prompt vectors in the order of PEFT's `prompt_embeddings`: layer, key or value, head."""
-    return values.unflatten(-1, (shape.layers, shape.heads, 2, shape.size)).transpose(-2, -3).flatten(-4)
+    parts: Tensor = values.unflatten(-1, (shape.layers, shape.heads, 2, shape.size))
+    return parts.transpose(-2, -3).flatten(-4)
 
 
 def from_peft(values: Tensor, shape: CacheShape) -> Tensor:
     """The inverse of `to_peft`."""
-    return values.unflatten(-1, (shape.layers, 2, shape.heads, shape.size)).transpose(-2, -3).flatten(-4)
+    parts: Tensor = values.unflatten(-1, (shape.layers, 2, shape.heads, shape.size))
+    return parts.transpose(-2, -3).flatten(-4)
 
 
 def vectors_of(cache: Any, name: str) -> tuple[Tensor, CacheShape]:
@@ -63,9 +65,9 @@ def vectors_of(cache: Any, name: str) -> tuple[Tensor, CacheShape]:
     Raises:
         ConfigError: where its layers do not all keep keys and values of one shape.
     """
-    parts = [getattr(layer, part, None) for layer in cache.layers for part in ("keys", "values")]
-    shapes = {tuple(part.shape) if isinstance(part, Tensor) else None for part in parts}
-    if len(shapes) != 1 or None in shapes or len(next(iter(shapes)) or ()) != 4:
+    parts: list[Any] = [getattr(layer, part, None) for layer in cache.layers for part in ("keys", "values")]
+    shapes = {tuple(part.shape) if isinstance(part, Tensor) else () for part in parts}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 4:
         raise ConfigError(
             f"position = prefix-kv: the layers of {name} do not all keep keys and values of one shape, so that a "
             "prompt token has no one width; use --position first"
@@ -96,13 +98,16 @@ class PrefixRows(InputRows):
 
     def select(self, rows: Tensor, slots: Tensor) -> PrefixRows:
         """The rows Int[n], and of each only the slots Int[n, T'] of its tokens."""
-        tokens = [part[rows[:, None], slots] for part in (self.embeds, self.attention, self.positions, self.counted)]
+        tokens = InputRows(self.embeds, self.attention, self.positions, self.counted).select(rows, slots)
         prefix, gates = (
             None if part is None else part.expand(*self.rows, *part.shape[3:]).flatten(0, 2)[rows, None, None]
             for part in (self.prefix, self.gates)
         )
         assert prefix is not None
-        return PrefixRows(*tokens, (len(rows), 1, 1), prefix, gates, self.before[rows], self.shape)
+        before = self.before[rows]
+        return PrefixRows(
+            **vars(tokens), rows=(len(rows), 1, 1), prefix=prefix, gates=gates, before=before, shape=self.shape
+        )
 
     def cache(self, query_heads: int, *, grows: bool = False) -> Cache:
         """The prefix as a cache that the rows stand behind.
@@ -120,7 +125,7 @@ class PrefixRows(InputRows):
             gates = by_layer.repeat_interleave(query_heads // heads, dim=4).unbind(0)
         kind = GrowingPrefixLayer if grows else PrefixLayer
         parts = zip(keys_values.unbind(0), gates, strict=True)
-        return Cache(layers=[kind(*both.unbind(0), gate, self.rows) for both, gate in parts])
+        return Cache(layers=[kind(both[0], both[1], gate, self.rows) for both, gate in parts])
 
 
 class PrefixLayer(DynamicLayer):  # type: ignore[misc]

@@ -93,9 +93,10 @@ class PrefixDecoder(Decoder):
         positions = mask.long().cumsum(-1).sub(1).clamp(min=0) + begins[:, None, None, None]
         values = prompts.values if prompts.values.dim() == 4 else prompts.values[:, None]
         before = prompts.placed[:, None, None].expand(*rows, -1)
-        tokens = (part.flatten(0, 2) for part in (embeds, mask.long(), positions, mask))
+        embeds, positions, mask, before = (part.flatten(0, 2) for part in (embeds, positions, mask, before))
         values = values[:, :, None].to(embeds.dtype)
-        return PrefixRows(*tokens, rows, values, self._gates(prompts), before.flatten(0, 2), self.shape)
+        gates = self._gates(prompts)
+        return PrefixRows(embeds, mask.long(), positions, mask, rows, values, gates, before, self.shape)
 
     def _gates(self, prompts: PromptBatch) -> Tensor | None:
         """[S, B or 1, 1, P, L x heads] to add to attention scores; None where every head sees every token."""

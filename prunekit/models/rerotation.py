@@ -51,7 +51,8 @@ class Turn:
         """[P, H] prompt vectors, their keys turned."""
         parts = values.unflatten(-1, (shape.layers, shape.heads, 2, shape.size)).clone()
         parts[..., 0, :] = self.keys(parts[..., 0, :])
-        return parts.flatten(-4)
+        turned: Tensor = parts.flatten(-4)
+        return turned
 
 
 def turn_back(model: PrefixDecoder, positions: int) -> Turn | None:
