@@ -156,6 +156,11 @@ def ticket(
     return Ticket(Mask.full(tokens, pieces), {"values": values}, head, seed=seed, position=bone.position, **more)
 
 
+def draw(*shape: int) -> torch.Tensor:
+    """Normal numbers in float64, the same for the same shape."""
+    return torch.randn(*shape, generator=generator("draw", *shape), dtype=torch.float64)
+
+
 def masked(tokens: list[bool], pieces: int = 4, drop: list[tuple[int, int]] = ()) -> Mask:
     token = torch.tensor(tokens)
     piece = token[:, None].repeat(1, pieces)
