@@ -3,8 +3,6 @@ import tiny
 import torch
 
 from prunekit.experiment import prompt_autoencoder
-from prunekit.experiment import run as experiment
-from prunekit.experiment.prepare import prepare
 from prunekit.prompts.intrinsic import IntrinsicPrompt
 from prunekit.prompts.options import Context
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -110,8 +108,7 @@ def test_too_few_prompts_or_too_many_dimensions_are_refused():
 
 
 def tuned(folder, name, kind="gpt2", **more):
-    prepared = prepare(tiny.experiment(kind, folder, rounds=None, keep_tokens=None, train_steps=2, **more))
-    return experiment.run(prepared, folder / name, tiny.Quiet(), prune=False), prepared
+    return tiny.finished(kind, folder, folder / name, prune=False, rounds=None, keep_tokens=None, train_steps=2, **more)
 
 
 @pytest.fixture(scope="module")

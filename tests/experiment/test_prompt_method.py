@@ -67,11 +67,7 @@ def check_pruning(prepared, out, monkeypatch, controls, tokens):
         assert frozen.keys() == dict(start.prompt().named_buffers()).keys()
         kept = kept_values(made, place).state
         assert kept.keys() == dict(ticket.prompt().prompt.named_parameters()).keys()  # what is frozen is not copied
-
-    def forbidden(*arguments, **more):
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr(round_runner, "train", forbidden)
+    monkeypatch.setattr(round_runner, "train", tiny.refuse)
     again = experiment.run(prepared, out, tiny.Quiet(), controls=controls)
     assert tiny.contents(again.path) == before
 
@@ -242,8 +238,7 @@ def test_the_sources_are_part_of_what_a_run_is_and_their_paths_are_not(folder, s
     fewer = ready(folder, "intrinsic", sources=sources, dimension=1)
     assert fewer.id != made.id
     assert len(fewer.dense(0).state["code"]) == 1
-    other = prepare(tiny.experiment("t5", folder, seeds=4, train_steps=2, learning_rate=0.2))
-    run = experiment.run(other, tmp_path / "other", tiny.Quiet(), prune=False)
+    run, _ = tiny.finished("t5", folder, tmp_path / "other", prune=False, seeds=4, train_steps=2, learning_rate=0.2)
     assert ready(folder, "intrinsic", sources={"t5": run.path}).id != made.id
 
 

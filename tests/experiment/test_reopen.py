@@ -7,9 +7,7 @@ import tiny
 import torch
 
 from prunekit.experiment.api.train import TrainingOptions, train
-from prunekit.experiment.prepare import prepare
 from prunekit.experiment.reopen import check_fit, in_use, opened
-from prunekit.experiment.run import run
 from prunekit.models import load
 from prunekit.runs.ticket_file import save_ticket
 from prunekit.support.errors import ConfigError
@@ -17,8 +15,7 @@ from prunekit.support.errors import ConfigError
 
 @pytest.fixture(scope="module")
 def made(folder, tmp_path_factory):
-    prepared = prepare(tiny.experiment("gpt2", folder))
-    return run(prepared, tmp_path_factory.mktemp("runs"), tiny.Quiet(), prune=False)
+    return tiny.finished("gpt2", folder, tmp_path_factory.mktemp("runs"), prune=False)[0]
 
 
 def dense(made):

@@ -6,8 +6,6 @@ import pytest
 import tiny
 
 from prunekit.analysis import controls, tables
-from prunekit.experiment import run
-from prunekit.experiment.prepare import prepare
 from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
@@ -165,8 +163,7 @@ def test_a_damaged_round_is_named(tmp_path):
 def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
     """Two prunings after the dense round, two updates each."""
     more = dict(rounds=2, keep_tokens=2, train_steps=2, evaluate_every=1, seeds=2, rewind=rewind)
-    prepared = prepare(tiny.experiment("gpt2", folder, **more))
-    made = run.run(prepared, tmp_path, tiny.Quiet(), controls=True)
+    made, prepared = tiny.finished("gpt2", folder, tmp_path, controls=True, **more)
     found = tables.arms(made, prepared.stage)
     handed_on, restarted = {"trained": (6, 6), "2": (4, 2)}[rewind]
     updates = {"majority": 0, "no-prompt": 0, "untrained": 0, "dense": 2} | dict.fromkeys(

@@ -9,8 +9,6 @@ from prunekit.analysis.subjects import KEYS
 from prunekit.analysis.tables.gaps import GAPS
 from prunekit.analysis.tables.logs import LOGS
 from prunekit.analysis.tables.rounds import ROUNDS
-from prunekit.experiment import run as experiment
-from prunekit.experiment.prepare import prepare
 from prunekit.runs.paths import RunKey
 from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ArtifactError
@@ -198,8 +196,7 @@ def test_logs_have_every_entry_but_those_of_cells(tmp_path):
 
 
 def test_a_real_run_is_read_whole(tmp_path):
-    prepared = prepare(tiny.experiment("gpt2", tmp_path, train_steps=2, evaluate_every=1))
-    made = experiment.run(prepared, tmp_path / "out", tiny.Quiet())
+    made, _ = tiny.finished("gpt2", tmp_path, tmp_path / "out", train_steps=2, evaluate_every=1)
     run = tables.opened(made.path)
     found = tables.rounds([run])
     assert found["arm"].tolist() == ["dense", "ticket", "ticket", "untrained"]

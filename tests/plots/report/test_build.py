@@ -12,8 +12,6 @@ from small import SHUFFLED_RUN, SMALL_RUN
 from test_html import Reader
 
 from prunekit.cli import main
-from prunekit.experiment import run
-from prunekit.experiment.prepare import prepare
 from prunekit.plots.report import build, html
 from prunekit.runs.run import Run
 from prunekit.support import reading
@@ -56,8 +54,7 @@ def copy(tmp_path):
 def controlled(tmp_path_factory):
     """A run of three seeds with controls, on a tiny random model."""
     folder = tmp_path_factory.mktemp("tiny")
-    prepared = prepare(tiny.experiment("gpt2", folder, seeds=3, rounds=1, train_steps=4))
-    return run.run(prepared, folder / "out", tiny.Quiet(), controls=True).path
+    return tiny.finished("gpt2", folder, folder / "out", controls=True, seeds=3, rounds=1, train_steps=4)[0].path
 
 
 def call(*arguments):
