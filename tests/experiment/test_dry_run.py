@@ -4,7 +4,6 @@ from dataclasses import replace
 import pytest
 import tiny
 
-from prunekit.cli import main
 from prunekit.experiment import cost, dry_run, pace, round_runner, run
 from prunekit.experiment.pace import Pace
 from prunekit.experiment.prepare import prepare
@@ -23,9 +22,8 @@ def tickets(parts):
 def foreseen(folder, tmp_path, capsys, verb, *flags, **more):
     """What `--dry-run --json` says; nothing was written."""
     out = tmp_path / "runs"
-    with pytest.raises(SystemExit) as ended:
-        main.main([verb, *tiny.arguments("gpt2", folder, **more), f"--out={out}", "--dry-run", "--json", *flags])
-    assert ended.value.code == 0
+    words = [verb, *tiny.arguments("gpt2", folder, **more), f"--out={out}", "--dry-run", "--json", *flags]
+    assert tiny.call(*words) == 0
     assert not out.exists()
     return json.loads(capsys.readouterr().out)
 
@@ -241,9 +239,7 @@ def test_a_slow_machine_is_timed_on_few_rows_and_foreseen_as_a_quick_one(token_s
 
 def test_the_table_for_people(folder, tmp_path, capsys):
     out = tmp_path / "runs"
-    with pytest.raises(SystemExit) as ended:
-        main.main(["search", *tiny.arguments("gpt2", folder, **SEARCH), f"--out={out}", "--dry-run"])
-    assert ended.value.code == 0
+    assert tiny.call("search", *tiny.arguments("gpt2", folder, **SEARCH), f"--out={out}", "--dry-run") == 0
     said = capsys.readouterr().out
     assert "minutes at most" in said
     row = next(line for line in said.splitlines() if line.startswith("token ratios"))
