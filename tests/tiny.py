@@ -269,6 +269,25 @@ def finished(kind: str, folder, out, *, prune=True, controls=False, **more):
     return run.run(prepared, out, Quiet(), prune=prune, controls=controls), prepared
 
 
+def spied(patch, module, name, note):
+    """What `note` makes of the arguments of each call of a function of a module, which is made all the same."""
+    seen, real = [], getattr(module, name)
+
+    def noting(*arguments, **more):
+        seen.append(note(*arguments))
+        return real(*arguments, **more)
+
+    patch.setattr(module, name, noting)
+    return seen
+
+
+def flip(path, at: float = 0.5, bits: int = 1) -> None:
+    """Change a byte of a file, `at` this part of it."""
+    content = bytearray(path.read_bytes())
+    content[int(at * len(content))] ^= bits
+    path.write_bytes(content)
+
+
 def refuse(*arguments, **more):
     """Stands for what must not be done again."""
     raise AssertionError("done again")

@@ -291,16 +291,9 @@ def test_what_experiments_share_is_prepared_and_timed_once_whatever_their_order(
     before, prompt, after = re.split(r"(\[prompt\]\n.*?)(?=\[training)", file.read_text(), flags=re.DOTALL)
     prompt = prompt.replace("tokens = 4\n", 'init = ["vocabulary", "uniform"]\ntokens = [4, 6]\n')
     file.write_text(before + after + prompt)  # the last in the file varies fastest
-    calls = []
-
-    def counted(module, name):
-        real = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *given: calls.append(name) or real(*given))
-
-    counted(memory, "activation_bytes")
-    counted(pace, "measured")
-    counted(prepare, "encode")
+    counted = {"activation_bytes": memory, "measured": pace, "encode": prepare}
+    calls = {name: tiny.spied(monkeypatch, module, name, len) for name, module in counted.items()}
     found = forecast_sweep(read_grid(file, {}).grid, SweepOptions(tmp_path / "runs"), tiny.Quiet()).facts["experiments"]
     assert len(found) == 16
     assert [row["experiment"].split(", ")[0] for row in found] == ["4", "6"] * 8
-    assert {name: calls.count(name) for name in set(calls)} == {"activation_bytes": 2, "measured": 2, "encode": 6}
+    assert {name: len(seen) for name, seen in calls.items()} == {"activation_bytes": 2, "measured": 2, "encode": 6}

@@ -163,9 +163,7 @@ def test_runs_can_be_listed_shown_verified_and_compared(run, capsys):
 def test_a_damaged_file_ends_verify_with_its_name_and_code_1(folder, tmp_path, capsys):
     call("tune", *tiny.arguments("gpt2", folder, rounds=None, keep_tokens=None), f"--out={tmp_path}")
     path = next(tmp_path.glob("*/seed=0/round=00/log.parquet"))
-    content = bytearray(path.read_bytes())
-    content[20] ^= 1
-    path.write_bytes(content)
+    tiny.flip(path)
     capsys.readouterr()
     assert call("runs", "verify", path.parents[2]) == 1
     assert "log.parquet: damaged" in capsys.readouterr().out

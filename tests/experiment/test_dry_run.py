@@ -80,15 +80,7 @@ def test_parts_say_what_is_kept(folder, tmp_path, capsys):
 @pytest.fixture
 def trained(monkeypatch):
     """How many tickets were trained, round by round."""
-    seen = []
-    real = round_runner.train
-
-    def train(tickets, *more, **options):
-        seen.append(len(tickets))
-        return real(tickets, *more, **options)
-
-    monkeypatch.setattr(round_runner, "train", train)
-    return seen
+    return tiny.spied(monkeypatch, round_runner, "train", lambda tickets, *_: len(tickets))
 
 
 @pytest.mark.parametrize(
@@ -198,14 +190,8 @@ def test_eight_evaluations_halve_three_times(folder):
 
 
 def test_timing_is_of_what_would_be_trained_and_looks_at_no_test(folder, monkeypatch):
-    shapes = []
-    real = pace.train
-
-    def train(cohort, model, data, plan, **more):
-        shapes.append((len(cohort), len(data.train), len(data.validation)))
-        return real(cohort, model, data, plan, **more)
-
-    monkeypatch.setattr(pace, "train", train)
+    note = lambda cohort, model, data, plan: (len(cohort), len(data.train), len(data.validation))  # noqa: E731
+    shapes = tiny.spied(monkeypatch, pace, "train", note)
     prepared = ready(folder, seeds=5, width=3)
     found = pace.measured(replace(prepared, test=()))
     assert shapes == [(1, 2, 1), (3, 4, 1)]  # a small one first, then three tickets on a batch of four

@@ -148,9 +148,7 @@ def test_a_damaged_round_is_refused(folder, tmp_path, source):
     kind, made, _ = source
     shutil.copytree(made.path, tmp_path / "copy")
     path = tmp_path / "copy" / "seed=0" / "round=00" / "trained.safetensors"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
+    tiny.flip(path, 0.99)
     with pytest.raises(ArtifactError, match="damaged"):
         ready(folder, kind, init_from=path.parent)
 

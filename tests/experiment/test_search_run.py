@@ -51,17 +51,11 @@ def search(prepared, out, controls=False):
 @pytest.fixture
 def asked(monkeypatch):
     """The cohorts that `learning.train` was asked for: names of their tickets."""
-    seen = []
-    real = round_runner.train
 
-    def train(tickets, *more, **options):
-        seen.append(
-            [f"{hash(ticket_bytes(one)):x} seed {one.seed} {one.mask.tokens}x{one.mask.cells}" for one in tickets]
-        )
-        return real(tickets, *more, **options)
+    def names(tickets, *more):
+        return [f"{hash(ticket_bytes(one)):x} seed {one.seed} {one.mask.tokens}x{one.mask.cells}" for one in tickets]
 
-    monkeypatch.setattr(round_runner, "train", train)
-    return seen
+    return tiny.spied(monkeypatch, round_runner, "train", names)
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +69,7 @@ def controlled(ready, tmp_path_factory):
 
 def spied(patch):
     """(members, examples) of every look at the test split."""
-    seen = []
-    real = round_runner.evaluate
-
-    def counting(prompts, model, examples, *tick):
-        seen.append((prompts.members, len(examples)))
-        return real(prompts, model, examples, *tick)
-
-    patch.setattr(round_runner, "evaluate", counting)
-    return seen
+    return tiny.spied(patch, round_runner, "evaluate", lambda prompts, _, rows, *__: (prompts.members, len(rows)))
 
 
 def flat(cohorts):
@@ -326,14 +312,13 @@ def test_halving_does_what_its_replay_on_the_full_search_foretells(ready, tmp_pa
     foretold = halving.replay(tables.trial_curves(made, full.search_stage), rungs(8, 2)).set_index("seed")
     made = search(halved, tmp_path)
     tried = tables.trials(made, halved.search_stage)
-    for seed in range(SEEDS):
-        mine = tried[tried["seed"] == seed]
-        assert len(mine) == 16
+    for seed, mine in tried.groupby("seed"):
         assert mine["steps"].sum() == foretold.loc[seed, "updates"] < 16 * 8
         result = made.result(RunKey(halved.search_stage, seed, 1))
         assert (result["tokens"], result["pieces"]) == tuple(foretold.loc[seed, ["tokens", "pieces"]])
         ends = mine["status"].value_counts().to_dict()
-        assert ends == {"dropped at step 2": 8, "dropped at step 4": 4, "done": 4}
+        assert ends == {"dropped at step 2": 8, "dropped at step 4": 4, "done": 4}  # 16 trials
+    assert set(tried["seed"]) == set(range(SEEDS))
 
 
 def test_halving_chooses_nothing_that_it_dropped_and_dense_continued_comes_to_its_end(ready, tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -262,14 +263,11 @@ def test_the_library_draws_and_returns_and_only_then_writes(pruned, tmp_path, ca
 
 @pytest.fixture
 def copied(pruned, tmp_path):
-    import shutil
-
     return shutil.copytree(pruned, tmp_path / "copy")
 
 
 def test_a_damaged_run_is_named_and_nothing_is_drawn(copied, tmp_path, capsys):
-    path = next(copied.glob("prune-*/seed=1/round=02/scores.safetensors"))
-    path.write_bytes(path.read_bytes()[:-1] + b"\x07")
+    tiny.flip(next(copied.glob("prune-*/seed=1/round=02/scores.safetensors")), 0.99)
     assert figures(copied, "--out", tmp_path / "out") == 1
     said = capsys.readouterr()
     assert "scores.safetensors: damaged" in said.err and said.err.count("\n") == 1
@@ -277,8 +275,6 @@ def test_a_damaged_run_is_named_and_nothing_is_drawn(copied, tmp_path, capsys):
 
 
 def test_a_half_finished_run_is_drawn_with_a_note_in_every_figure(copied, tmp_path, capsys):
-    import shutil
-
     for path in copied.glob("prune-*/seed=*/round=02"):
         shutil.rmtree(path)
     assert unfinished(opened([copied]))

@@ -186,10 +186,7 @@ def test_a_half_finished_run_and_an_interrupted_pruning_have_a_page_that_says_so
 
 @pytest.mark.parametrize("name", ["trained.safetensors", "predictions.parquet", "scores.safetensors", "log.parquet"])
 def test_a_damaged_file_is_one_line_and_no_page(copy, tmp_path, name, capsys):
-    file = copy / "seed=1" / "round=00" / name
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
+    tiny.flip(copy / "seed=1" / "round=00" / name)
     assert tiny.call("report", copy, "-o", tmp_path / "report.html") == 1
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
