@@ -219,9 +219,9 @@ bad = "bad"
 """
 
 
-def save_model(kind: str, folder):
-    """A tiny model and its tokenizer as a Hugging Face folder."""
-    model(kind).save_pretrained(folder)
+def save_model(kind: str, folder, seed: int = 0):
+    """A tiny model and its tokenizer as a Hugging Face folder; of another seed, with other weights."""
+    model(kind, seed).save_pretrained(folder)
     tokenizer(kind).save_pretrained(folder)
     return folder
 

@@ -72,32 +72,22 @@ def check_pruning(prepared, out, monkeypatch, controls, tokens):
     assert tiny.contents(again.path) == before
 
 
-@every
-def test_a_pruning_runs_resumes_and_its_tickets_load_again(method, folder, sources, tmp_path, monkeypatch):
-    prepared = ready(folder, method, sources=sources, rounds=2, keep_tokens=1, train_steps=2)
-    check_pruning(prepared, tmp_path, monkeypatch, False, [4, 2, 1])
-
-
-@pytest.mark.slow
-@every
-def test_so_does_one_of_two_seeds_with_controls(method, folder, sources, tmp_path, monkeypatch):
-    prepared = ready(folder, method, sources=sources, seeds=2)
-    check_pruning(prepared, tmp_path, monkeypatch, True, [4, 4, 3, 3, 2, 2])
+ALONE = (dict(rounds=2, keep_tokens=1, train_steps=2), False, [4, 2, 1])
+WITH_CONTROLS = (dict(seeds=2), True, [4, 4, 3, 3, 2, 2])
 
 
 @every
-def test_a_search_runs(method, folder, sources, tmp_path):
-    prepared = ready(folder, method, "bert", sources, train_steps=2, grid="token")
-    made = experiment.search(prepared, tmp_path, tiny.Quiet())
-    chosen = made.results().query("stage.str.startswith('search') and arm == ''")
-    assert list(chosen["status"]) == ["done"]
+@pytest.mark.parametrize("case", tiny.at_night(ALONE, WITH_CONTROLS), ids=["alone", "two seeds with controls"])
+def test_a_pruning_runs_resumes_and_its_tickets_load_again(method, case, folder, sources, tmp_path, monkeypatch):
+    more, controls, tokens = case
+    check_pruning(ready(folder, method, sources=sources, **more), tmp_path, monkeypatch, controls, tokens)
 
 
-@pytest.mark.slow
 @every
-def test_so_does_one_with_controls(method, folder, sources, tmp_path):
-    prepared = ready(folder, method, "bert", sources, train_steps=2, seeds=2)
-    made = experiment.search(prepared, tmp_path, tiny.Quiet(), controls=True)
+@pytest.mark.parametrize("more", tiny.at_night({"grid": "token"}, {"seeds": 2}))
+def test_a_search_runs(method, more, folder, sources, tmp_path):
+    prepared = ready(folder, method, "bert", sources, train_steps=2, **more)
+    made = experiment.search(prepared, tmp_path, tiny.Quiet(), controls="seeds" in more)
     assert set(made.results()["status"]) == {"done"}
 
 

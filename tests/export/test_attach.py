@@ -6,6 +6,7 @@ import architectures as arch
 import pytest
 import tiny
 import torch
+from naive import close
 from transformers import GenerationMixin
 
 from prunekit.export.attach import attach
@@ -13,13 +14,6 @@ from prunekit.support.errors import ConfigError
 
 SIDES = ["left", "right"]
 GREEDY = dict(max_new_tokens=8, do_sample=False, pad_token_id=0)
-TOLERANCE = 1e-5
-
-
-def close(one, other):
-    torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE * float(other.abs().max()))
-
-
 # transformers 5.0 and 5.1 count positions over what is attended to, whatever they are told
 HIDES = hasattr(GenerationMixin, "_prepare_position_ids_for_generation")
 

@@ -24,13 +24,17 @@ class Made:
         facts = {"id": "abcd1234", "seeds": list(seeds), "cohorts": [list(seeds)], "metric": "accuracy"}
         self.run.write_settings(facts | {"task": {"name": task}, "model": {"name": "m"}})
 
-    def add(self, stage, number, seed=0, *, test=0.7, status="done", log=(), answers=(), **more):
-        """A finished round; `test` None where it did not look."""
+    def add(self, stage, number, *seeds, test=0.7, status="done", log=(), answers=(), **more):
+        """A finished round of some seeds, or of seed 0; `test` None where it did not look."""
+        for seed in seeds or (0,):
+            self._add(stage, number, seed, test=test, status=status, log=log, answers=answers, **more)
+        return self
+
+    def _add(self, stage, number, seed, *, test, status, log, answers, **more):
         result = {
             "run": "abcd1234", "seed": seed, "round": number, "status": status, "reason": None, "rewind": "trained",
             "tokens": 4, "pieces": 2, "cells": 8, "density": 1.0, "steps": 10, "validation": {"accuracy": 0.6},
-            "head_parameters": 0,
-            "test": {} if test is None else {"accuracy": test},
+            "head_parameters": 0, "parameters": 64, "kept_step": 8, "test": {} if test is None else {"accuracy": test},
             "majority": {"validation": 0.55, "test": 0.45},
         }  # fmt: skip
         entries = pd.DataFrame(log, columns=["step", "split", "metric", "value"])
@@ -41,7 +45,6 @@ class Made:
             "predictions.parquet": atomic.as_parquet(given.assign(score=0.0)),
         }
         self.run.commit([Files(RunKey(stage, seed, number), content, {"seconds": 1.0})])
-        return self
 
     def train(self, arm, *steps, first=1, **more):
         """Rounds of an arm that made so many updates each; what is given holds for the last."""
