@@ -9,21 +9,20 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import tiny
 import torch
 from mutate import KINDS, mutated, refuses_without_memory
 
-from prunekit.experiment import run as experiment
 from prunekit.experiment import settings_io
 from prunekit.experiment.environment import environments
-from prunekit.experiment.prepare import prepare
 from prunekit.models import load
 from prunekit.runs import round_files
 from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.runs.ticket_file import load_ticket, pack, save_ticket, unpack
-from prunekit.support.atomic import as_json
+from prunekit.support.atomic import as_json, as_parquet
 from prunekit.support.errors import ArtifactError, PrunekitError
 from prunekit.tasks import load_splits, load_task, read_rows
 from prunekit.tasks.spec import read_task
@@ -32,34 +31,24 @@ FULL, FEW = 1000, 12  # mutations of every kind of file
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(folder):
     """Runs that are told apart in every way: another experiment, the same on another machine, and one by itself."""
-    folder = tmp_path_factory.mktemp("tiny")
     ways = {"run": {}, "other": dict(learning_rate=0.04), "machine": dict(width=1)}
     runs = {}
     for name, way in ways.items():
-        prepared = prepare(tiny.experiment("gpt2", folder, **(dict(seeds=2, width=2, train_steps=4) | way)))
-        runs[name] = experiment.run(prepared, folder / name, tiny.Quiet())
-        score(runs[name], prepared.stage)
+        runs[name], _ = tiny.finished("gpt2", folder, folder / name, **(dict(seeds=2, width=2, train_steps=4) | way))
+        score(runs[name])
     assert runs["run"].id == runs["machine"].id
     save_ticket(round_files.finished_ticket(runs["run"], RunKey("", 0, 0)), folder / "alone.safetensors")
     save_ticket(round_files.finished_ticket(runs["run"], RunKey("", 1, 0)), folder / "other.safetensors")
     return runs | {"folder": folder}
 
 
-def score(run, stage):
+def score(run):
     """What `prunekit score` leaves."""
     run.write_stage("score-ab12", {"kind": "magnitude"})
-    table = tiny_table()
+    table = as_parquet(pd.DataFrame({"token": [0, 1], "score": [0.5, float("nan")]}))
     run.commit([Files(RunKey("score-ab12", 0, 0), {IMPORTANCE: table, FACTS: as_json({"kind": run.path.name})}, {})])
-
-
-def tiny_table():
-    import pandas as pd
-
-    from prunekit.support.atomic import as_parquet
-
-    return as_parquet(pd.DataFrame({"token": [0, 1], "score": [0.5, float("nan")]}))
 
 
 # ---- what prunekit writes
@@ -86,21 +75,14 @@ def read(run, path):
     }
     if path.name in outside_rounds:
         return outside_rounds[path.name]()
-    key = RunKey.parse(inside.parent)
-    match path.name:
-        case "MANIFEST.json":
-            return run.manifest(key)
-        case "timing.json":
-            return run.timing(key)
-        case "result.json":
-            return run.result(key)
-        case "trained.safetensors":
-            return round_files.kept_values(run, key)
-        case "scores.safetensors":
-            return round_files.load_scores(run, key)
-        case "ticket.safetensors" | "snapshots.safetensors":
-            return round_files.load(run, key, "absolute", "accuracy")
-    return run.content(key, path.name)
+    load_round = partial(round_files.load, run, kind="absolute", metric="accuracy")
+    readers = {
+        "MANIFEST.json": run.manifest, "timing.json": run.timing, "result.json": run.result,
+        "trained.safetensors": partial(round_files.kept_values, run),
+        "scores.safetensors": partial(round_files.load_scores, run),
+        "ticket.safetensors": load_round, "snapshots.safetensors": load_round,
+    }  # fmt: skip
+    return readers.get(path.name, lambda key: run.content(key, path.name))(RunKey.parse(inside.parent))
 
 
 def damaged(path, content, load):

@@ -100,12 +100,8 @@ def malicious(tmp_path):
     settings["auto_map"] = dict.fromkeys(("AutoConfig", "AutoModelForCausalLM", "AutoModel"), "modeling_own.Own")
     settings["trust_remote_code"] = True
     (folder / "config.json").write_text(json.dumps(settings))
-    path = folder / "tokenizer_config.json"
-    told = json.loads(path.read_text()) | {
-        "trust_remote_code": True,
-        "auto_map": {"AutoTokenizer": [None, "modeling_own.Own"]},
-    }
-    path.write_text(json.dumps(told))
+    path, own = folder / "tokenizer_config.json", {"AutoTokenizer": [None, "modeling_own.Own"]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"trust_remote_code": True, "auto_map": own}))
     return folder, mark
 
 
@@ -134,12 +130,8 @@ def test_a_folder_of_malicious_files_is_loaded_without_opening_one_of_them(malic
     folder, mark = malicious
     load(str(folder))
     assert any("model.safetensors" in one or "config.json" in one for one in opened)
-    touched = [
-        one
-        for one in opened
-        if one.endswith((".bin", ".pt", ".pth", "modeling_own.py", "__init__.py")) and str(folder) in one
-    ]
-    assert touched == []
+    odd = (".bin", ".pt", ".pth", "modeling_own.py", "__init__.py")
+    assert [one for one in opened if one.endswith(odd) and str(folder) in one] == []
     assert not [one for one in opened if one.startswith("pickle.find_class")]
     assert not mark.exists()
 
@@ -345,7 +337,8 @@ def test_names_of_runs_never_leave_their_folder(task, model):
 
 
 def test_task_names_of_files_are_plain(tmp_path):
-    for name in (
+    path = tmp_path / "t.toml"
+    names = [
         "../up",
         "/abs",
         "a/../b",
@@ -359,8 +352,8 @@ def test_task_names_of_files_are_plain(tmp_path):
         "a/",
         "a\\b",
         "x" * 20 + "\x00",
-    ):
-        path = tmp_path / "t.toml"
+    ]
+    for name in names:
         path.write_text(tiny.TASK.replace('name = "toy"', f"name = {json.dumps(name)}"))
         with pytest.raises(PrunekitError, match=r"t\.toml"):
             read_task(path)
