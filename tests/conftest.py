@@ -112,6 +112,15 @@ def opened_files(monkeypatch):
     return counts
 
 
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    """A browser's window."""
+    import chromium
+
+    with chromium.opened(tmp_path_factory.mktemp("chromium")) as window:
+        yield window
+
+
 @pytest.fixture(scope="session")
 def forks():
     """A process that starts runs of the command line in milliseconds."""

@@ -115,7 +115,7 @@ def ticket(bone, method, seed=0, dtype=torch.float64, rank=2, **more):
 
 
 @pytest.mark.parametrize(
-    ("method", "kind"), tiny.in_turn(METHODS, ("t5", "bart", "gpt2", "bert"), whole=("dept", "adept"))
+    ("method", "kind"), tiny.in_turn(METHODS, ("t5", "bart", "gpt2", "bert"), whole=("dept", "adept", "ept"))
 )
 def test_losses_depend_neither_on_padding_nor_on_the_batch_nor_on_who_is_beside(method, kind):
     bone = tiny.frozen(kind, dtype=torch.float64)
@@ -128,6 +128,9 @@ def test_losses_depend_neither_on_padding_nor_on_the_batch_nor_on_who_is_beside(
             for place, row in enumerate(rows):
                 alone = bone.losses(prompt_batch([Member(one)]), bone.batch([[row]], every_choice=False))
                 assert torch.allclose(alone[0, 0], together[member, place], rtol=1e-9, atol=1e-9)
+        still = replace(prompt_batch([Member(cohort[0])]), embed_input=None)
+        moved = bone.losses(still, bone.batch([rows], every_choice=False))[0] - together[0]
+    assert (moved.abs().max() > 1e-4 * together.max()) == methods.kind(method).moves_input
 
 
 def test_offsets_learn_at_a_rate_of_their_own():

@@ -12,7 +12,6 @@ from prunekit.models import stack
 from prunekit.prompts import METHODS, methods
 from prunekit.prompts.base import MaskedPrompt, Prompt
 from prunekit.prompts.bilinear import whitened
-from prunekit.prompts.direct import DirectPrompt
 from prunekit.prompts.intrinsic import RandomSubspacePrompt
 from prunekit.prompts.mask import Mask
 from prunekit.prompts.options import Context, Decoder, Options
@@ -263,25 +262,6 @@ def test_padding_on_either_side_changes_nothing_and_is_not_changed(variant):
         found = prompt.embed_input(torch.cat([row[None], others]), torch.cat([mask[None], others[..., 0] > 0]))[0]
         assert torch.allclose(found[mask], alone, rtol=0, atol=1e-12)
         assert torch.equal(found[~mask], row[~mask])
-
-
-@movers
-@pytest.mark.parametrize("kind", ["t5", "gpt2", "bert"])
-def test_losses_depend_neither_on_padding_nor_on_the_batch(variant, kind):
-    bone = tiny.frozen(kind, dtype=torch.float64)
-    prompt = learned(variant, width=tiny.WIDTH)
-    if "input_tokens" in prompt.sizes:
-        table = torch.cat([prompt.left.detach(), draw(20, prompt.left.shape[1])])  # long enough for these texts
-        prompt = methods.build(prompt.method, prompt.state_dict() | {"left": table})
-    rows = tiny.encoded(bone, tiny.examples(5), tokens=P)
-    head = bone.new_head(2)
-    heads = None if head is None else [(draw(2, tiny.WIDTH), draw(2))]
-    soft = stack([MaskedPrompt(prompt, MASK, "remove")], heads)
-    together = bone.losses(soft, bone.batch([rows], every_choice=False))[0]
-    alone = torch.cat([bone.losses(soft, bone.batch([[row]], every_choice=False))[0] for row in rows])
-    assert torch.allclose(together, alone, rtol=1e-9)
-    plain = stack([MaskedPrompt(DirectPrompt(prompt()), MASK, "remove")], heads)
-    assert not torch.allclose(together, bone.losses(plain, bone.batch([rows], every_choice=False))[0], rtol=1e-4)
 
 
 @every

@@ -13,7 +13,7 @@ import tiny
 from sweeps import of_text
 from test_html import PAYLOADS, Reader
 from test_mutations_elsewhere import CONFIG, SIDE, TENSORS, foreign
-from test_report_browser import silent, tab  # noqa: F401 (a fixture)
+from test_report_browser import silent
 from test_security import Bomb, harmless, malicious, opened, payloads  # noqa: F401 (two fixtures)
 from tiny import call
 
@@ -215,7 +215,7 @@ def test_a_hostile_sweep_stays_text(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(chromium.program() is None, reason="no chromium is installed: apt-get install chromium")
-def test_a_hostile_sweep_is_inert_in_a_browser(tab, tmp_path):  # noqa: F811
+def test_a_hostile_sweep_is_inert_in_a_browser(tab, tmp_path):
     for place, payload in enumerate(PAYLOADS[::10]):
         text = payload.replace("alert(1)", "document.title='run'").replace("\x00", "")
         file = tmp_path / f"{place}.html"
