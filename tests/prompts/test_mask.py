@@ -64,6 +64,7 @@ def test_equality_and_hash_follow_the_content():
     assert len({one, same, other}) == 2
     assert one != "10"
     assert mask("11") != mask("1", "1")
+    assert len({hash(mask(row)) for row in ("1000", "0100", "0010", "0001")}) == 4
 
 
 def test_masks_are_frozen():

@@ -107,7 +107,9 @@ def test_rungs_are_the_evaluations_at_or_after_an_eighth_a_quarter_and_a_half():
     assert rungs(100, 10) == (20, 30, 50)  # 12.5, 25 and 50
     assert rungs(6, 2) == (2, 4)  # 0.75, 1.5 and 3: the first two are one evaluation
     assert rungs(10, 5) == (5,)
-    assert rungs(10, 10) == rungs(1, 1) == ()  # an evaluation at the end has nothing left to save
+    assert rungs(10, 10) == rungs(8, 8) == rungs(1, 1) == ()  # an evaluation at the end has nothing left to save
+    assert rungs(80, 10) == (10, 20, 40)
+    assert rungs(100, 30) == (30, 60)
 
 
 ALL = [(kept, left) for kept in TWENTY for left in SIXTEEN]
