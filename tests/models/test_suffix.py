@@ -357,18 +357,22 @@ def finished(folder, out, prune=True, **more):
     return made
 
 
-def test_a_run_that_was_interrupted_meets_texts_in_another_order_and_ends_in_the_same_bytes(tmp_path):
-    whole = finished(tmp_path, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(folder):
+    return finished(folder, folder / "whole")
+
+
+def test_a_run_that_was_interrupted_meets_texts_in_another_order_and_ends_in_the_same_bytes(whole, folder, tmp_path):
     assert starting_ticket(whole, RunKey("", 0, 0)).position == "suffix"
-    finished(tmp_path, tmp_path / "twice", prune=False)
-    again = finished(tmp_path, tmp_path / "twice")
+    finished(folder, tmp_path, prune=False)
+    again = finished(folder, tmp_path)
     assert tiny.contents(again.path) == tiny.contents(whole.path)
 
 
-def test_the_cache_is_no_part_of_what_makes_a_run(tmp_path):
-    in_memory, on_disk = (finished(tmp_path, tmp_path / str(room), text_cache_mb=room) for room in (64, 0))
-    assert on_disk.path.name == in_memory.path.name
-    one, other = tiny.contents(in_memory.path), tiny.contents(on_disk.path)
+def test_the_cache_is_no_part_of_what_makes_a_run(whole, folder, tmp_path):
+    on_disk = finished(folder, tmp_path, text_cache_mb=0)
+    assert on_disk.path.name == whole.path.name
+    one, other = tiny.contents(whole.path), tiny.contents(on_disk.path)
     assert [name for name in one if one[name] != other[name]] == ["experiment.toml"]
 
 

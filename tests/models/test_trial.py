@@ -279,13 +279,13 @@ def test_what_the_trial_would_have_let_pass_is_wrong_by_more_than_its_bar(name):
 
 
 def test_longer_texts_are_tried_once_they_reach_a_window():
-    settings = _MODERNBERT | dict(local_attention=3000, max_position_embeddings=4000)
+    settings = _MODERNBERT | dict(local_attention=800, max_position_embeddings=1000)
     bone = wrap(tiny.built(AutoModel, "modernbert", settings), tokenizer())
     assert bone.tried_tokens == 6
-    find_traits(bone, 1000)
+    find_traits(bone, 800)
     assert bone.tried_tokens == 6
-    find_traits(bone, 3001)
-    assert bone.tried_tokens == 3001
+    find_traits(bone, 801)
+    assert bone.tried_tokens == 801
 
 
 def test_a_window_is_met_at_load():

@@ -274,14 +274,16 @@ def test_a_damaged_run_is_named_and_nothing_is_drawn(copied, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_half_finished_run_is_drawn_with_a_note_in_every_figure(copied, tmp_path, capsys):
+@pytest.mark.parametrize("names", tiny.at_night(["density_curve", "token_map"], []), ids=["two", "all"])
+def test_a_half_finished_run_is_drawn_with_a_note_in_every_figure(names, copied, tmp_path, capsys):
     for path in copied.glob("prune-*/seed=*/round=02"):
         shutil.rmtree(path)
     assert unfinished(opened([copied]))
-    assert figures(copied, "--out", tmp_path / "out") == 0
+    assert figures(copied, *names, "--out", tmp_path / "out") == 0
     assert "unfinished: " in capsys.readouterr().err
-    for path in (tmp_path / "out").glob("*.svg"):
-        assert "copy: " in texts(path.read_bytes()), path.name
+    drawn = sorted((tmp_path / "out").glob("*.svg"))
+    assert [path.stem for path in drawn] == names or len(drawn) > 5
+    assert [path.name for path in drawn if "copy: " not in texts(path.read_bytes())] == []
 
 
 def test_several_runs_go_into_one_figure_but_for_those_of_one_prompt(pruned, copied):

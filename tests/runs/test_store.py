@@ -160,7 +160,7 @@ def test_another_runs_round_is_left_out(store, whole, tmp_path):
     other = Store(f"{store.url}-other")
     run, _ = opened(other, tmp_path / "other")
     run.write_settings({"id": "abcd1234", "cohorts": [[0, 1]], "machine": {"threads": 2}})
-    run.commit([member(key) for key in DENSE])
+    run.commit([member(key, str(key)) for key in DENSE])
     store.write({name: content for name, content in held(other).items() if "seed=0" in name})
     _, left_out = opened(store, tmp_path / "w")
     assert left_out == ["r/seed=0/round=00", "r/prune-ab12/seed=0/round=01"]
@@ -170,7 +170,7 @@ def test_a_manifest_is_taken_away_before_what_it_vouches_for_changes(store, whol
     run, _ = opened(store, tmp_path / "w")
     one_by_one(store, monkeypatch, stop=0)
     with pytest.raises(KeyboardInterrupt):
-        run.commit([member(key) for key in DENSE])
+        run.commit([member(key, str(key)) for key in DENSE])
     assert not {f"r/{key}/{paths.MANIFEST}" for key in DENSE} & store.names()
 
 
