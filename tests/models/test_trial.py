@@ -282,7 +282,7 @@ def test_longer_texts_are_tried_once_they_reach_a_window():
     settings = _MODERNBERT | dict(local_attention=800, max_position_embeddings=1000)
     bone = wrap(tiny.built(AutoModel, "modernbert", settings), tokenizer())
     assert bone.tried_tokens == 6
-    find_traits(bone, 800)
+    find_traits(bone, 400)
     assert bone.tried_tokens == 6
     find_traits(bone, 801)
     assert bone.tried_tokens == 801
