@@ -82,7 +82,8 @@ def side_by_side(run: RunReader, stage: Stage, number: int, most: int) -> pd.Dat
 
     Columns:
         text (the end of it), references (list of texts), no_prompt, dense, ticket (texts), value (what the ticket's
-        answer is worth; minus its loss where the metric is no mean over rows).
+        answer is worth; minus its loss where the metric is no mean over rows). Of equally bad ones that of the larger
+        loss comes first.
     """
     seed = min((key.seed for key in run.tickets() if key.stage == DENSE), default=0)
     keys = {"no_prompt": RunKey(BASELINES.inside(NO_PROMPT), 0, 0), "dense": RunKey(DENSE, seed, 0)}
@@ -93,9 +94,12 @@ def side_by_side(run: RunReader, stage: Stage, number: int, most: int) -> pd.Dat
     own = tables["ticket"][_metric_column(run)]
     value = [row[0] if len(row) == 1 else -loss for row, loss in zip(own, tables["ticket"]["loss"], strict=True)]
     table = tables["no_prompt"][["text", "references"]].assign(
-        **{name: tables[name]["answer"].to_numpy() for name in keys}, value=value
+        **{name: tables[name]["answer"].to_numpy() for name in keys},
+        value=value,
+        loss=tables["ticket"]["loss"].to_numpy(),
     )
-    return table.sort_values("value", kind="stable").head(most).reset_index(drop=True)
+    worst = table.sort_values(["value", "loss"], ascending=[True, False], kind="stable").head(most)
+    return worst.drop(columns="loss").reset_index(drop=True)
 
 
 def loss_sentence(table: pd.DataFrame) -> str:
@@ -122,7 +126,8 @@ def _all_answers(run: RunReader, stage: Stage) -> Iterator[_Answers]:
             places[key.stage, key.round] = "dense"
         elif key.stage == stage:
             result = run.result(key)
-            places[key.stage, key.round] = f"round {key.round} ({result['tokens']} x {result['pieces']})"
+            size = f"round {key.round} ({result['tokens']} x {result['pieces']})"
+            places[key.stage, key.round] = "tickets chosen" if stage.verb == "search" else size
     for (place, number), label in places.items():
         keys = tuple(key for key in run.rounds() if key.stage == place and key.round == number)
         tables = {key: table for key in keys if "answer" in (table := _table(run, key)) and len(table)}

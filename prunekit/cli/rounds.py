@@ -158,11 +158,15 @@ def print_over_rows(table: pd.DataFrame, metric: str) -> None:
 
     with_intervals = table.assign(
         metric=[_with_interval(*row) for row in table[["metric", "low", "high"]].itertuples(index=False)],
-        less_loss=[_with_interval(*row) for row in table[["less_loss", "less_low", "less_high"]].itertuples(index=False)],
+        less_loss=[
+            _with_interval(*row) for row in table[["less_loss", "less_low", "less_high"]].itertuples(index=False)
+        ],
     )
     columns = {"label": Column("prompt"), "metric": Column(metric), "loss": Column("loss", digits(3))}
     columns |= {"less_loss": Column("loss - no prompt")}
-    print_table(with_intervals, columns, f"on test, 95 % intervals over {table['rows'].iloc[0]} rows; loss in nats a token")
+    print_table(
+        with_intervals, columns, f"on test, 95 % intervals over {table['rows'].iloc[0]} rows; loss in nats a token"
+    )
     if sentence := written_answers.loss_sentence(table):
         terminal.write(sentence)
 
@@ -178,10 +182,11 @@ def print_search(search: SearchSummary | None, stage: str, metric: str) -> None:
         return
     seeds = search.trials["seed"].nunique()
     columns = {"tokens": Column("tokens \\ pieces"), **{name: Column(str(name), digits(3)) for name in search.means}}
-    title = f"{stage}: validation {metric} by what is kept, mean of {seeds} seed{'s' * (seeds > 1)}"
+    title = f"{stage}: validation {search.chosen_by} by what is kept, mean of {seeds} seed{'s' * (seeds > 1)}"
     print_table(search.means.reset_index(), columns, title)
     chosen = {name: Column(name) for name in ("seed", "tokens")}
     chosen |= {name: Column(name, digits(3)) for name in ("density", "validation", "test")}
-    print_table(search.chosen, chosen, "chosen on validation; no other trial was looked at on test")
+    split = "validation" if search.chosen_by == metric else f"validation {search.chosen_by}; their {metric}"
+    print_table(search.chosen, chosen, f"chosen on {split}; no other trial was looked at on test")
     if search.halving is not None:
         terminal.write(search.halving)
