@@ -161,9 +161,10 @@ def per_example(
     Columns:
         task.    seed: that of both prompts; -1 for all seeds that have both.    against: the other arm.
         examples: distinct ones; in a pooled row those that every seed has.
-        only_ticket, only_other: answers right by one arm alone, or better where they are written; in a pooled row summed
-            over seeds.
-        p_mcnemar: exact McNemar test (of better answers, the sign test); NaN in a pooled row, whose answers to one example are not independent.
+        only_ticket, only_other: answers right by one arm alone, or better where they are written; in a pooled row
+            summed over seeds.
+        p_mcnemar: exact McNemar test (of better answers, the sign test); NaN in a pooled row, whose answers to one
+            example are not independent.
         difference: share right of the ticket minus that of the other; in a pooled row the mean over seeds.
         low, high: percentile bootstrap over examples, paired; in a pooled row an example is drawn with its answers of
             all seeds (a cluster).

@@ -39,7 +39,8 @@ class _Answers:
 
 def is_written(run: RunReader) -> bool:
     """Whether a run's task has open answers, and any are on record."""
-    return next((True for key in run.rounds() if "answer" in _table(run, key)), False)
+    tables = (_table(run, key) for key in run.rounds() if PREDICTIONS in run.manifest(key)["files"])
+    return next(("answer" in table for table in tables if len(table)), False)
 
 
 def over_rows(run: RunReader, stage: Stage) -> pd.DataFrame:

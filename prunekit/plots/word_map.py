@@ -61,12 +61,17 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     names = table.drop_duplicates("position").set_index("position")["word"]
     labels = [style.short(names[position], _LETTERS).strip() or "(blank)" for position in costs.columns]
     ax.set_xticks([place + 0.5 for place in range(words)], labels=labels, rotation=90)
-    ax.set(xlabel="token of the right answer", ylabel="token of the prompt", xlim=(0, words), ylim=(tokens, 0))
-    ax.set_title(f"{naming.of_ticket(table.iloc[0])}, example {table['example'].iloc[0]}", color=style.QUIET)
+    ax.set(
+        xlabel=f"right answer to example {table['example'].iloc[0]}",
+        ylabel="token left out",
+        xlim=(0, words),
+        ylim=(tokens, 0),
+    )
+    ax.set_title(naming.of_ticket(table.iloc[0]), color=style.QUIET)
     ax.tick_params(length=0)
     bar = ax.figure.colorbar(mesh, ax=ax, fraction=0.06, pad=0.02, aspect=30)
     style.plain(bar.ax.yaxis)
-    bar.set_label("nats added without it (\u2013: harms)")
+    bar.set_label("nats added (\u2013: less)")
     return ax
 
 
@@ -80,5 +85,5 @@ FIGURE = Figure(
     "changes most; a dash marks what is likelier without the prompt's token.",
     table_of,
     draw,
-    height=lambda table, columns: min(8.5, 1.5 + (0.13 if columns == 1 else 0.16) * table["token"].nunique()),
+    height=lambda table, columns: min(8.5, 1.6 + (0.13 if columns == 1 else 0.16) * table["token"].nunique()),
 )

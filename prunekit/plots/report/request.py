@@ -63,11 +63,8 @@ def _answers(task: Task) -> str:
     choices = "each example's own" if task.choices is None else ", ".join(task.choices)
     if not task.open:
         return choices
-    how = task.decoding
-    search = f"drawn at temperature {how.temperature:g}" if how.temperature else "greedy"
-    parts = [f"written, at most {how.max_tokens} tokens", f"{how.beams} beams" if how.beams > 1 else search]
-    parts += [f"ending at {', '.join(map(repr, how.stop))}"] if how.stop else []
-    return f"{', '.join(parts)}; right is {task.target or f'one of: {choices}'}"
+    right = f"right is {task.target}" if task.target else f"right is one of: {choices}"
+    return f"written ({task.decoding.in_words}); {right}"
 
 
 def _judged_by(run: RunReader) -> str:
