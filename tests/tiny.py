@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations, product
 from operator import getitem
@@ -133,6 +134,18 @@ def examples(count: int = 16, choices: tuple[str, ...] = ("good", "bad"), short:
     return made
 
 
+def open_examples(count: int = 16) -> list[Example]:
+    """The same texts, each of whose answers is to be written: its first two words in reverse order, or a third one."""
+    made = []
+    for number, example in enumerate(examples(count)):
+        first, second, third = example.fields["text"].split()[:3]
+        references = (f"{second} {first}", third)
+        made.append(
+            replace(example, choices=references[:1], gold=(0,), references=references, target_tokens=2 + number % 3)
+        )
+    return made
+
+
 def encoded(bone: FrozenModel, some: list[Example], tokens: int = 4) -> list[Encoded]:
     return bone.encode(some, own_choices=False, prompt_tokens=tokens)
 
@@ -218,6 +231,14 @@ def pairwise(*lists):
 
 # ---- the same on disk, for whole runs
 
+OPEN_TASK = """
+name = "swap"
+template = "{sentence} :"
+target = "{answers}"
+max_target_tokens = 4
+metrics = ["squad_f1", "squad_exact_match"]
+instruction = "very good"
+"""
 TASK = """
 name = "toy"
 template = "{sentence} :"
@@ -245,14 +266,17 @@ def save_task(folder, rows=(24, 12, 12)):
         some = examples(sum(rows))[first : first + count]
         first += count
         lines = [{"sentence": one.fields["text"], "label": one.choices[one.gold[0]]} for one in some]
+        for line, example in zip(lines, open_examples(sum(rows))[first - count : first], strict=True):
+            line["answers"] = list(example.references)
         (folder / f"{split}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     (folder / "toy.toml").write_text(TASK)
+    (folder / "swap.toml").write_text(OPEN_TASK)
     return folder / "toy.toml"
 
 
 def arguments(kind: str, folder, **more) -> list[str]:
-    """Command-line flags of a small run: 4 tokens x 4 pieces, a few steps."""
-    model_folder, task = folder / f"model-{kind}", folder / "toy" / "toy.toml"
+    """Command-line flags of a small run: 4 tokens x 4 pieces, a few steps; task="swap" has answers that are written."""
+    model_folder, task = folder / f"model-{kind}", folder / "toy" / f"{more.pop('task', 'toy')}.toml"
     if not model_folder.exists():
         save_model(kind, model_folder)
     if not task.exists():

@@ -115,6 +115,19 @@ def loss_sentence(table: pd.DataFrame) -> str:
     return f"not learning: the dense prompt is not shown to be better than no prompt by its loss: {difference}"
 
 
+def unended_sentence(run: RunReader) -> str:
+    """How many answers of the dense prompts to test came to no end of their own; empty where there are none."""
+    tables = [_table(run, key) for key in run.tickets() if key.stage == DENSE]
+    endings = pd.concat([table["ended"] for table in tables if "ended" in table])
+    count = int((endings == "length").sum())
+    if not count:
+        return ""
+    return (
+        f"{count} of {len(endings)} answers of the dense prompt came to no end by themselves and were cut: more updates "
+        "teach the end, a stop text in the task file sets one, or max_target_tokens is too small"
+    )
+
+
 def _all_answers(run: RunReader, stage: Stage) -> Iterator[_Answers]:
     """Those of base lines, the dense round, and the rounds of a stage, that answered the test split."""
     places: dict[tuple[Stage, int], str] = {}

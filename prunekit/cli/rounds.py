@@ -72,6 +72,8 @@ def _print_stage(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance:
     print_rounds(rows, metric, (stage or "dense") + shuffled)
     if written_answers.is_written(run):
         print_over_rows(written_answers.over_rows(run, stage), metric)
+        if sentence := written_answers.unended_sentence(run):
+            terminal.write(sentence)
     _print_conclusion(run, rows, tolerance)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prunekit.experiment.task_preview import TaskPreview
 
 #: The settings that name data and its columns.
-COLUMNS = ("task.data", "task.revision", "task.text", "task.label")
+COLUMNS = ("task.data", "task.revision", "task.text", "task.label", "task.target")
 
 app = typer.Typer(invoke_without_command=True)
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from prunekit.models import Encoded, FrozenModel, PromptBatch
 from prunekit.models.batch import Ids
+from prunekit.models.generation import generate
 from prunekit.tasks.decoding import Decoding
 
 #: Why an answer ends: the model's own end, a stop text of the task, or the most tokens there may be.
@@ -51,7 +52,7 @@ def write(
     answers: list[dict[int, Written]] = [{} for _ in range(prompts.members)]
     completed = 0
     for indices in _batches(examples, max(1, _ROWS // prompts.members)):
-        rows = model.generate(prompts, [examples[index].text for index in indices], decoding, indices[0])
+        rows = generate(model, prompts, [examples[index].text for index in indices], decoding, indices[0])
         for member, ids in zip(answers, rows, strict=True):
             member |= dict(zip(indices, (_as_text(model, row, decoding) for row in ids), strict=True))
         completed += len(indices)

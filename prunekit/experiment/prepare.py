@@ -89,7 +89,7 @@ class Prepared:
         left_out = {
             "model": {"name", "revision", "text_cache_mb"},
             # what the task is made of is in its digest
-            "task": {"name", "data", "revision", "text", "label", "label_words", "chat", "judge"},
+            "task": {"name", "data", "revision", "text", "label", "target", "label_words", "chat", "judge"},
             "prompt": {"init_from", "start_from", "subspace_from"},
             "training": (),
         }
@@ -491,7 +491,9 @@ def _check_writes(prepared: Prepared) -> None:
     prepared.task.row_statistics(prepared.splits.validation[:1], [""])  # a metric's package may be missing
     most = prepared.task.decoding.max_tokens
     if (room := prepared.model.most_positions - prepared.experiment.prompt.tokens) <= most:
-        raise ConfigError(f"max_target_tokens = {most}: this model has {room} positions beside the prompt; ask for fewer")
+        raise ConfigError(
+            f"max_target_tokens = {most}: this model has {room} positions beside the prompt; ask for fewer"
+        )
     if prepared.experiment.pruning.dropped_as == "hide" and prepared.model.position == "suffix":
         raise ConfigError(
             "dropped_as = hide: nothing can be written right behind a hidden token; use --dropped-as remove or zero, "

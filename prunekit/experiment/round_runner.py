@@ -224,7 +224,9 @@ class RoundRunner:
         """Test evaluation and scores of finished tickets; one with a number that is not finite counts as diverged."""
         nothing: list[Evaluation | None] = [None] * len(finished)
         writes = test and bool(finished) and self.prepared.task.open
-        validation = self._answers(finished, "validation", self.prepared.training_data.validation) if writes else nothing
+        validation = (
+            self._answers(finished, "validation", self.prepared.training_data.validation) if writes else nothing
+        )
         evaluations = self._answers(finished, "test", self.prepared.test) if finished and test else nothing
         importance = self.scores(finished) if finished and score else [{} for _ in finished]
         measurements = []

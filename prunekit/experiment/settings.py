@@ -137,6 +137,9 @@ class TaskSettings(Settings):
         None, description="column of the data that holds the text, or several: premise,hypothesis"
     )
     label: str | None = Field(None, description="column of the data that holds the label")
+    target: str | None = Field(
+        None, description="column of the data that holds the answer which the model is to write, in place of --label"
+    )
     label_words: dict[str, str] | None = Field(
         None, description="words that answer, by label: 0=bad,1=good; default: labels.json, or the labels themselves"
     )
@@ -161,7 +164,7 @@ class TaskSettings(Settings):
     @property
     def columns(self) -> Columns:
         """Which columns of the data are read."""
-        return Columns(self.text or (), self.label, self.label_words)
+        return Columns(self.text or (), self.label, self.label_words, self.target)
 
     @field_validator("data", mode="before")
     @classmethod
@@ -199,7 +202,7 @@ class TaskSettings(Settings):
     @model_serializer(mode="wrap")
     def _without_columns(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What nobody set is left out where it came later, so that settings from before there was any stay the same."""
-        unset = {name for name in ("text", "label", "label_words") if getattr(self, name) is None}
+        unset = {name for name in ("text", "label", "target", "label_words") if getattr(self, name) is None}
         unset |= {"judge"} if self.judge == "score" else set()
         return {name: value for name, value in dump(self).items() if name not in unset}
 

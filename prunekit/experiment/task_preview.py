@@ -75,7 +75,8 @@ def _in_chat(example: Example, model: FrozenModel | None) -> Example:
 
 
 def _example(example: Example) -> dict[str, Any]:
-    return {"text": example.text, "right": [example.choices[number] for number in example.gold]}
+    right = list(example.references) or [example.choices[number] for number in example.gold]
+    return {"text": example.text, "right": right}
 
 
 def _answers(task: Task, example: Example, model: FrozenModel | None) -> list[dict[str, Any]]:
@@ -116,7 +117,7 @@ def _faults(task: Task, splits: Splits, model: FrozenModel, prompt_tokens: int) 
 
 
 def _encoding_options(task: Task, model: FrozenModel, prompt_tokens: int = 0) -> EncodingOptions:
-    return model.encoding_options(task.choices is None, prompt_tokens)
+    return model.encoding_options(task.open or task.choices is None, prompt_tokens)
 
 
 def _lengths(task: Task, examples: Sequence[Example], model: FrozenModel | None) -> dict[str, float | int]:

@@ -18,14 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prunekit.models import generation
 from prunekit.models.batch import Batch, Encoded, Ids, Row, collate
 from prunekit.models.encoding import AnswerPlace, EncodingOptions, encode
 from prunekit.models.identity import ModelIdentity, identity_of
 from prunekit.models.input_rows import InputRows, PromptAndInput, insert_prompt, prompt_and_input, read_grouped
 from prunekit.models.prompt_batch import Head, PromptBatch
 from prunekit.models.text_reader import TextReader
-from prunekit.models.traits import Traits, embedding_rows, text_config
+from prunekit.models.traits import Traits, WritesTogether, embedding_rows, text_config
 from prunekit.support.errors import ConfigError
 from prunekit.tasks import Example
 from prunekit.tasks.decoding import Decoding
@@ -66,6 +65,7 @@ class FrozenModel:
         reader: its tokenizer as it reads texts and answers.
         traits: how the model is given its rows; `trial.find_traits` finds out.
         tried_tokens: tokens of the longest text tried.
+        writes_together: which rows it may write behind at once, once `prunekit.models.generation` has tried.
         commit: of the Hub's repository that it was read from; None of a folder, or of a model that was loaded before.
     """
 
@@ -74,6 +74,7 @@ class FrozenModel:
     closes_texts = True
     traits = Traits()
     tried_tokens = 0
+    writes_together: WritesTogether | None = None
     commit: str | None = None
 
     def __init__(
@@ -169,17 +170,6 @@ class FrozenModel:
     def logits(self, prompts: PromptBatch, batch: Batch) -> Tensor:
         """[S, B, C] choice scores; -inf where an example has fewer choices."""
         return self.forward(prompts, batch).logits
-
-    def generate(
-        self, prompts: PromptBatch, texts: Sequence[Ids], decoding: Decoding, name: object = ""
-    ) -> list[list[Ids]]:
-        """As `prunekit.models.generation.generate`."""
-        return generation.generate(self, prompts, texts, decoding, name)
-
-    @cached_property
-    def writes_together(self) -> generation.WritesTogether:
-        """Which rows it may write behind together, by trying."""
-        return generation.trial(self)
 
     def encode(self, examples: Iterable[Example], *, own_choices: bool, prompt_tokens: int) -> list[Encoded]:
         """Token ids of examples.

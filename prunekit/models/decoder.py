@@ -16,8 +16,8 @@ from prunekit.models.base import FrozenModel, Position, Predictions, Ranking, pr
 from prunekit.models.batch import Batch, Encoded, Ids, Row
 from prunekit.models.cache_argument import cache_argument
 from prunekit.models.encoding import AnswerPlace
-from prunekit.models.generation import left_aligned, writes_as_it_scores
-from prunekit.models.input_rows import InputRows, insert_before_answer
+from prunekit.models.generation import writes_as_it_scores
+from prunekit.models.input_rows import InputRows, insert_before_answer, left_aligned
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.text_cache import Text, TextCache
 from prunekit.models.traits import windows
@@ -124,9 +124,9 @@ class Decoder(FrozenModel):
         if bool((prompts.placed & ~prompts.present)[:, -1:].any()):
             raise ConfigError("nothing can be written behind a hidden token; use --dropped-as remove or zero")
         everyone = bool(prompts.present.any(dim=1).all())  # without a slot of its own a row would have nothing to read
-        if everyone and decoding.beams == 1 and self._goes_behind(prompts, batch, decoding.max_tokens):
-            if self._writes_behind:
-                return self._rows_behind(prompts, batch)
+        behind = everyone and decoding.beams == 1 and self._goes_behind(prompts, batch, decoding.max_tokens)
+        if behind and self._writes_behind:
+            return self._rows_behind(prompts, batch)
         start = batch.start.expand(prompts.members, -1, -1)
         return self._as_arguments(left_aligned(insert_before_answer(self._beside(prompts, batch), start, 1)[0]))
 

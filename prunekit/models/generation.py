@@ -5,24 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
+from prunekit.models.base import FrozenModel
 from prunekit.models.batch import Batch, Encoded, Ids, Row, collate
-from prunekit.models.input_rows import InputRows
 from prunekit.models.prompt_batch import PromptBatch
+from prunekit.models.traits import WritesTogether
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import seed_of
 from prunekit.tasks.decoding import Decoding
 
-if TYPE_CHECKING:
-    from prunekit.models.base import FrozenModel
-
-#: Which rows may be written behind together: any, those of one length, or none.
-WritesTogether = Literal["batch", "lengths", "alone"]
 # how far, as a part of the largest log-probability, what is written may lie from what is scored
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 
@@ -51,10 +47,13 @@ def generate(
         ConfigError: where the model writes nothing from embeddings, or otherwise than it scores.
     """
     check_writes(model)
+    if model.writes_together is None:
+        model.writes_together = trial(model)
+    together = model.writes_together
     with torch.no_grad(), torch.random.fork_rng(enabled=decoding.temperature > 0):
         if decoding.temperature > 0:
             torch.manual_seed(seed_of("decoding", decoding.seed, name))
-        return _in_groups(model, prompts, texts, model.writes_together, lambda *rows: _written(model, *rows, decoding))
+        return _in_groups(prompts, texts, together, lambda group, rows: _written(model, group, rows, decoding))
 
 
 def check_writes(model: FrozenModel) -> None:
@@ -80,7 +79,6 @@ def trial(model: FrozenModel) -> WritesTogether:
 
 
 def _in_groups(
-    model: FrozenModel,
     prompts: PromptBatch,
     texts: Sequence[Ids],
     together: WritesTogether,
@@ -124,13 +122,6 @@ def text_batch(texts: Sequence[Ids], pad: int) -> Batch:
     return collate([[Row([text], [()], [len(text) - 1], -1, number) for number, text in enumerate(texts)]], pad)
 
 
-def left_aligned(rows: InputRows) -> InputRows:
-    """Rows whose padding stands before them, where `generate` of a decoder wants it."""
-    order = rows.counted.long().argsort(dim=-1, stable=True)
-    order = order[:, order.shape[1] - int(rows.counted.sum(-1).max()) :]
-    return rows.select(torch.arange(len(order), device=order.device), order)
-
-
 def _settings(model: FrozenModel, decoding: Decoding) -> Any:
     """The model's own generation settings as far as they force or ban tokens; how is searched, the task says."""
     module: Any = model.model
@@ -172,14 +163,16 @@ def _ended(ids: Ids, ends: Sequence[int]) -> Ids:
 def writes_as_it_scores(model: FrozenModel, together: WritesTogether) -> bool:
     """Whether the probabilities of two tokens that are written are those of the same tokens when they are scored."""
     rows = model.embedding_rows
-    ids = tuple(5 + index % (rows - 5) for index in range(16)) if rows > 5 else tuple(index % rows for index in range(16))
+    ids = (
+        tuple(5 + index % (rows - 5) for index in range(16)) if rows > 5 else tuple(index % rows for index in range(16))
+    )
     texts = (ids[:7], ids[7:10])
     vectors = model.embed(torch.tensor(ids[10:13])).expand(2, -1, -1)
     present = torch.tensor([[True] * 3, [False, True, True]], device=vectors.device)  # the second one is padded
     prompts = PromptBatch(vectors, present, present, present.long())
     try:
         with torch.no_grad():
-            steps = _in_groups(model, prompts, texts, together, lambda *group: _two_steps(model, *group))
+            steps = _in_groups(prompts, texts, together, lambda group, part: _two_steps(model, group, part))
             scored = torch.tensor(_scored(model, prompts, texts, steps))
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # what models of any kind may raise
         return False
@@ -215,7 +208,9 @@ def _scored(
     members = []
     for member, written in enumerate(steps):
         pairs = [tuple(row[:2]) for row in written]
-        encoded = [Encoded(index, text, (pair,), 0) for index, (text, pair) in enumerate(zip(texts, pairs, strict=True))]
+        encoded = [
+            Encoded(index, text, (pair,), 0) for index, (text, pair) in enumerate(zip(texts, pairs, strict=True))
+        ]
         batch = model.batch([encoded], every_choice=True)
         losses = model.losses(prompts.member(member), batch)[0]
         members.append([-2 * float(loss) for loss in losses])

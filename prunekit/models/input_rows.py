@@ -147,6 +147,13 @@ def read_grouped(rows: InputRows, together: Together, read: Callable[[InputRows]
     return whole.index_put((torch.cat(row_indices), torch.cat(slots)), torch.cat(outputs))
 
 
+def left_aligned(rows: InputRows) -> InputRows:
+    """Rows whose padding stands before them, where `generate` of a decoder wants it."""
+    order = rows.counted.long().argsort(dim=-1, stable=True)
+    order = order[:, order.shape[1] - int(rows.counted.sum(-1).max()) :]
+    return rows.select(torch.arange(len(order), device=order.device), order)
+
+
 def _largest(counts: Tensor) -> Tensor:
     """The maximum over the last dimension, 0 where that is empty."""
     return torch.nn.functional.pad(counts, (1, 0)).amax(-1)

@@ -180,7 +180,8 @@ def rows_to_write_behind(prompts: PromptBatch, batch: Batch, texts: Sequence[Tex
     text = torch.arange(longest, device=device) >= longest - torch.tensor(lengths, device=device)[:, None]
     text = text.expand(members, size, longest)
     attention, counted = (
-        torch.cat([text, part[:, None].expand(members, size, slots)], dim=-1) for part in (prompts.present, prompts.placed)
+        torch.cat([text, part[:, None].expand(members, size, slots)], dim=-1)
+        for part in (prompts.present, prompts.placed)
     )
     values = prompts.values[:, None].to(texts[0].state.dtype).expand(members, size, slots, -1)
     embeds = torch.cat([values.new_zeros(members, size, longest, values.shape[-1]), values], dim=-2)
@@ -189,7 +190,7 @@ def rows_to_write_behind(prompts: PromptBatch, batch: Batch, texts: Sequence[Tex
 
 
 def growing_cache(texts: Sequence[Text], members: int, device: torch.device) -> DynamicCache:
-    """B texts as the cache of every member's rows [S * B], padded before the texts, that what is written is added to."""
+    """B texts, padded before them, as the cache of all members' rows [S * B], which what is written is added to."""
     longest = max(text.keys_values.shape[-2] for text in texts)
     padded = [pad(text.keys_values.to(device), (0, 0, longest - text.keys_values.shape[-2], 0)) for text in texts]
     cache = DynamicCache()

@@ -10,6 +10,8 @@ from torch import nn
 # Which rows may share a forward pass, from the most to the least: rows of unequal prompts and texts; rows of one prompt
 # length, padded behind their texts; rows of one length; one row.
 Together = Literal["batch", "rows", "lengths", "alone"]
+# The same of rows that a model writes behind: any, those of one length, or one.
+WritesTogether = Literal["batch", "lengths", "alone"]
 
 
 @dataclass(frozen=True)

@@ -158,8 +158,8 @@ def predictions(
         text (its end) and references (list of texts), where asked for.
     """
     tables = [
-        _predicted(task, *part, evaluation, with_texts=with_texts)
-        for *part, evaluation in parts
+        _predicted(task, split, examples, evaluation, with_texts=with_texts)
+        for split, examples, evaluation in parts
         if evaluation is not None
     ]
     columns = ["split", "example", "choice", "gold", "loss", "score"]
@@ -188,18 +188,16 @@ def _predicted(
     if (written := evaluation.written) is None:
         return table
     texts = [answer.text for answer in written]
+    columns: dict[str, list[Any]] = {
+        "answer": texts,
+        "tokens": [len(answer.ids) for answer in written],
+        "ended": [answer.ended for answer in written],
+    }
+    columns |= {name: rows.tolist() for name, rows in task.row_statistics(examples, texts).items()}
     if with_texts:
-        table = table.assign(
-            text=[example.text[-_TEXT_SHOWN:] for example in examples],
-            references=[list(example.references) for example in examples],
-        )
-    rows = task.row_statistics(examples, texts)
-    return table.assign(
-        answer=texts,
-        tokens=[len(answer.ids) for answer in written],
-        ended=[answer.ended for answer in written],
-        **{name: statistics.tolist() for name, statistics in rows.items()},
-    )
+        columns["text"] = [example.text[-_TEXT_SHOWN:] for example in examples]
+        columns["references"] = [list(example.references) for example in examples]
+    return pd.concat([table, pd.DataFrame(columns)], axis=1)
 
 
 def _validation_metrics(record: RoundRecord) -> dict[str, float]:

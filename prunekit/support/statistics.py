@@ -151,9 +151,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(stats.binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
 
 
-def clustered_interval(
-    differences: NDArray[Any], confidence: float, resamples: int, seed: int
-) -> tuple[float, float]:
+def clustered_interval(differences: NDArray[Any], confidence: float, resamples: int, seed: int) -> tuple[float, float]:
     """The percentile bootstrap interval of the mean of `differences` [examples, seeds], whole rows resampled.
 
     A row stays together: the same example under all seeds is not several examples. NaN without any.

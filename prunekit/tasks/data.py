@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prunekit.support.errors import ConfigError, DataError
 from prunekit.tasks.convert import is_data_file
+from prunekit.tasks.example import placeholders
 from prunekit.tasks.files import read_file
 from prunekit.tasks.folders import read_folder
 from prunekit.tasks.hub import read_hub
@@ -64,10 +65,12 @@ def read_sources(task: Task, data: Data | None, revision: str | None = None) -> 
         ConfigError: on settings that cannot work.
     """
     sources = _task_data(task, data, revision)
-    text = [column for column, field in task.columns.items() if field != task.label]
+    # references may be called otherwise from split to split (E2E); where there are none it is said later
+    references = placeholders(task.target) if task.target else ()
+    columns = [column for column, field in task.columns.items() if field not in references]
+    text = [column for column in columns if task.columns[column] != task.label]
     return {
-        split: source.renamed(task.columns, list(task.columns) if split == "train" else text)
-        for split, source in sources.items()
+        split: source.renamed(task.columns, columns if split == "train" else text) for split, source in sources.items()
     }
 
 

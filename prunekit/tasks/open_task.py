@@ -26,7 +26,7 @@ def open_task(
         ConfigError: where the settings of task or data cannot work; for columns that are not named, which there are.
         DataError: where task or data cannot be read, or the labels are none.
     """
-    if name_or_path.startswith(OWN) and (not columns.text or columns.label is None):
+    if name_or_path.startswith(OWN) and (not columns.text or columns.answer is None):
         raise ConfigError(_which_columns(name_or_path, data, revision, columns))
     task = load_task(name_or_path, data, columns)
     sources = read_sources(task, data, revision)

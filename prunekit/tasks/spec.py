@@ -78,7 +78,7 @@ class TaskFile(BaseModel):
     choice_list: str | None = None
     """Field of the row that holds the list of answers, as in ReCoRD."""
     target: str = ""
-    """Text with {field} placeholders that the model is to write; a field with a list of texts holds a reference each."""
+    """Text with {field} placeholders that the model is to write; a field with a list of texts gives a reference each."""
     reference: Literal["first", "seed"] = "first"
     """Which of several references is trained on: the first, or one that is drawn by the data seed."""
     max_target_tokens: int = Field(32, ge=1, le=100_000)
@@ -139,9 +139,10 @@ class TaskFile(BaseModel):
         names: Collection[str] = TEXT_METRICS if self.target else METRICS
         for name in self.metrics:
             if name not in names:
-                kind = "of written answers" if self.target else "of choices"
-                hint = nearest(name, names)
-                raise ValueError(f'metrics: unknown metric "{name}" {kind}; {hint}')
+                if name in METRICS or name in TEXT_METRICS:
+                    kind = "chosen" if self.target else "written"
+                    raise ValueError(f'the metric "{name}" judges {kind} answers; {nearest("", names)}')
+                raise ValueError(f'unknown metric "{name}"; {nearest(name, names)}')
         return self
 
     @model_validator(mode="after")

@@ -271,7 +271,7 @@ class Task:
 
     def _gold(self, row: Row, choices: tuple[str, ...], where: str) -> tuple[int, ...]:
         value = fields.optional_value(row, self.label, where)
-        if value is None or value == []:
+        if value is None or value in ("", []):  # WinoGrande hides labels so
             return ()
         if self.choice_list is not None:
             return _gold_in_list(value, choices, where)

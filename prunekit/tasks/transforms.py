@@ -16,7 +16,7 @@ from prunekit.support.errors import DataError
 from prunekit.tasks import fields
 from prunekit.tasks.fields import Row
 
-TransformName = Literal["none", "mark_spans", "flatten_multirc", "flatten_record", "squad_answers"]
+TransformName = Literal["none", "mark_spans", "flatten_multirc", "flatten_record", "squad_answers", "nearest_fifth"]
 
 _HIGHLIGHT = "@highlight"
 _NEARBY = 2  # words by which a published WSC index may be off: a few are, all by less
@@ -158,9 +158,25 @@ def _squad_answers(row: Row, where: str) -> Iterator[dict[str, Any]]:
     if isinstance(answers, Mapping):  # the Hub's form: one table of two columns
         yield {**row, "answers": fields.texts(answers, "text", where)}
     elif isinstance(answers, list) and any(isinstance(answer, Mapping) for answer in answers):
-        yield {**row, "answers": [fields.text(answer, "text", where) for answer in fields.tables(row, "answers", where)]}
+        yield {
+            **row,
+            "answers": [fields.text(answer, "text", where) for answer in fields.tables(row, "answers", where)],
+        }
     else:
         yield dict(row)
+
+
+def _nearest_fifth(row: Row, where: str) -> Iterator[dict[str, Any]]:
+    """STS-B: the label as one of the 26 texts 0.0, 0.2, ... 5.0 (T5's rounding); a hidden one stays as it is."""
+    label = fields.optional_value(row, "label", where)
+    if label is None or label == -1:
+        yield dict(row)
+        return
+    try:
+        fifths = round(5 * float(label))
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{where}: the label {label!r} is not a number from 0 to 5") from None
+    yield {**row, "label": f"{fifths / 5:.1f}"}
 
 
 def _digest(content: Any) -> str:
@@ -173,4 +189,5 @@ _TRANSFORMS: dict[TransformName, Callable[[Row, str], Iterator[dict[str, Any]]]]
     "flatten_multirc": _flatten_multirc,
     "flatten_record": _flatten_record,
     "squad_answers": _squad_answers,
+    "nearest_fifth": _nearest_fifth,
 }

@@ -73,9 +73,10 @@ def test_the_base_line_of_an_encoder_is_the_same_where_nothing_is_remembered(fol
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("rewind", tiny.at_night("trained", "4", "init", "reinit", gate=2))
-def test_an_interrupted_run_ends_in_the_same_bytes(rewind, folder, tmp_path, monkeypatch):
-    whole, _ = run("t5", folder, tmp_path / "whole", seeds=2, rewind=rewind)
+@pytest.mark.parametrize("task", tiny.at_night("toy", "swap", gate=2))
+@pytest.mark.parametrize("rewind", tiny.at_night("trained", "4", "init", "reinit"))
+def test_an_interrupted_run_ends_in_the_same_bytes(rewind, task, folder, tmp_path, monkeypatch):
+    whole, _ = run("t5", folder, tmp_path / "whole", seeds=2, rewind=rewind, task=task)
     stops = 0
 
     def stopping(dense, keeps, learn, rewinding):
@@ -89,9 +90,9 @@ def test_an_interrupted_run_ends_in_the_same_bytes(rewind, folder, tmp_path, mon
     monkeypatch.setattr(experiment, "find_tickets", stopping)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            run("t5", folder, tmp_path / "parts", seeds=2, rewind=rewind)
+            run("t5", folder, tmp_path / "parts", seeds=2, rewind=rewind, task=task)
     monkeypatch.undo()
-    parts, _ = run("t5", folder, tmp_path / "parts", seeds=2, rewind=rewind)
+    parts, _ = run("t5", folder, tmp_path / "parts", seeds=2, rewind=rewind, task=task)
     assert stops == 3
     assert tiny.contents(parts.path) == tiny.contents(whole.path)
 
@@ -176,13 +177,13 @@ def test_a_seed_that_diverges_ends_and_the_others_go_on(folder, tmp_path, monkey
 
 def test_the_report_split_is_looked_at_once_per_finished_ticket(folder, tmp_path, monkeypatch):
     looks = []
-    real = round_runner.evaluate
+    real = round_runner.answer
 
     def counting(prompts, model, examples, *tick):
         looks.append((prompts.members, len(examples)))
         return real(prompts, model, examples, *tick)
 
-    monkeypatch.setattr(round_runner, "evaluate", counting)
+    monkeypatch.setattr(round_runner, "answer", counting)
     run("gpt2", folder, tmp_path, seeds=2)
     assert looks == [(2, 12)] * 4  # three rounds and the base line
 

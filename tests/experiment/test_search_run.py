@@ -76,13 +76,13 @@ def controlled(ready, tmp_path_factory):
 def spied(patch):
     """(members, examples) of every look at the test split."""
     seen = []
-    real = round_runner.evaluate
+    real = round_runner.answer
 
     def counting(prompts, model, examples, *tick):
         seen.append((prompts.members, len(examples)))
         return real(prompts, model, examples, *tick)
 
-    patch.setattr(round_runner, "evaluate", counting)
+    patch.setattr(round_runner, "answer", counting)
     return seen
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import architectures
 import pytest
 import test_trial as strangers
@@ -9,7 +11,8 @@ import tiny
 import torch
 
 from prunekit.engine.cohort import Member, prompt_batch
-from prunekit.models import wrap
+from prunekit.models import Encoded, wrap
+from prunekit.models.generation import generate
 from prunekit.support.errors import ConfigError
 from prunekit.tasks.decoding import Decoding
 
@@ -71,8 +74,81 @@ def _texts():
 def test_a_batch_of_members_and_texts_is_answered_as_single_rows_are_by_hand(kind, position):
     bone = _frozen(kind, position)
     prompts, kept = _cohort(bone)
-    written = bone.generate(prompts, _texts(), DECODING)
+    written = generate(bone, prompts, _texts(), DECODING)
     with torch.no_grad():
         naive = [[_naive(bone, prompt, text, 7) for text in _texts()] for prompt in kept]
     assert written == naive
     assert len({ids for member in written for ids in member}) > 1, "answers that differ can be told from each other"
+
+
+def test_members_and_texts_that_may_not_share_rows_are_written_apart():
+    bone = _frozen("gpt2", "first")
+    prompts, _ = _cohort(bone)
+    together = generate(bone, prompts, _texts(), DECODING)
+    for apart in ("lengths", "alone"):
+        bone.writes_together = apart
+        assert generate(bone, prompts, _texts(), DECODING) == together
+
+
+@pytest.mark.parametrize(("kind", "position"), [("llama", "first"), ("llama", "suffix"), ("t5", "first")])
+def test_bans_and_forced_ends_of_a_model_are_followed(kind, position):
+    bone = _frozen(kind, position)
+    prompts, kept = _cohort(bone)
+    plain = generate(bone, prompts, _texts(), DECODING)
+    bone.model.generation_config.bad_words_ids = [[plain[0][0][0]]]
+    bone.model.generation_config.forced_eos_token_id = 1
+    written = generate(bone, prompts, _texts(), DECODING)
+    with torch.no_grad():
+        assert written == [[_naive(bone, prompt, text, 7) for text in _texts()] for prompt in kept]
+    assert written != plain
+    assert all(ids[-1] == 1 and plain[0][0][0] not in ids for member in written for ids in member)
+
+
+def test_how_a_model_would_search_by_itself_does_not_count():
+    bone = _frozen("llama", "first")
+    prompts, _ = _cohort(bone)
+    plain = generate(bone, prompts, _texts(), DECODING)
+    bone.model.generation_config.update(do_sample=True, temperature=9.0, top_k=64, top_p=0.9, num_beams=3, min_length=5)
+    assert generate(bone, prompts, _texts(), DECODING) == plain
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_beams_find_answers_at_least_as_likely_and_draws_are_named(kind):
+    bone = _frozen(kind, "first")
+    prompts, _ = _cohort(bone)
+    greedy, beams = (generate(bone, prompts, _texts(), replace(DECODING, beams=width)) for width in (1, 4))
+    assert sum(_logprob(bone, prompts, beams)) > sum(_logprob(bone, prompts, greedy))
+    drawn = [generate(bone, prompts, _texts(), replace(DECODING, temperature=1.5, seed=seed)) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0] != greedy
+
+
+def _logprob(bone, prompts, written) -> list[float]:
+    rows = [
+        [Encoded(index, text, (ids,), 0) for index, (text, ids) in enumerate(zip(_texts(), member, strict=True))]
+        for member in written
+    ]
+    with torch.no_grad():
+        return bone.logits(prompts, bone.batch(rows, every_choice=True)).flatten().tolist()
+
+
+@pytest.mark.parametrize("position", ["first", "suffix"])
+def test_hidden_tokens_are_not_seen_and_what_stands_right_behind_one_is_refused(position):
+    bone = _frozen("llama", position)
+    ticket = architectures.ticket(bone, mask=architectures.MASKS["one token"], dropped_as="hide")
+    with torch.no_grad():
+        prompts = prompt_batch([Member(ticket)])
+    if position == "suffix":
+        with pytest.raises(ConfigError, match="nothing can be written behind a hidden token"):
+            generate(bone, prompts, _texts(), DECODING)
+        return
+    (written,) = generate(bone, prompts, _texts(), DECODING)
+    scored = [Encoded(0, text, ((ids[0],), (ids[0] - 1,)), 0) for text, ids in zip(_texts(), written, strict=True)]
+    logits = bone.logits(prompts, bone.batch([scored], every_choice=True))[0]
+    assert (logits[:, 0] > logits[:, 1]).all()
+
+
+def test_a_model_that_cannot_write_is_refused_in_one_line():
+    bone = architectures.frozen("bert")
+    with pytest.raises(ConfigError, match="BertModel answers by a head and writes no text"):
+        generate(bone, bone.no_prompt(), _texts(), DECODING)

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.gate
 # three rounds for two seeds, and a search of all its cells: under a second each, and some 300 operations on the disk
 JOBS = {
     "prune": dict(train_steps=6, rounds=3, seeds=2, keep_tokens=1, width=2),
+    "prune, written": dict(train_steps=4, rounds=1, seeds=2, keep_tokens=1, width=2, task="swap"),
     "search": dict(train_steps=2, evaluate_every=1, rounds=None, keep_tokens=None, seeds=2, width=3, grid="token"),
 }
 ENDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
@@ -26,7 +27,7 @@ class Bench:
 
     def __init__(self, forks, folder, verb):
         self.forks, self.folder, self.verb = forks, folder, verb
-        self.arguments = [verb, *tiny.arguments("gpt2", folder, **JOBS[verb])]
+        self.arguments = [verb.partition(",")[0], *tiny.arguments("gpt2", folder, **JOBS[verb])]
         whole = self.run("whole")
         assert whole.code == 0, whole.said
         self.seconds = min(whole.seconds, self.run("again").seconds)

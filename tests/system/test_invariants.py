@@ -12,7 +12,7 @@ from naive import close
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.gradient_scores import gradient_scores
-from prunekit.engine.train import train
+from prunekit.engine.train import TrainingData, train
 from prunekit.pruning.lottery import Rewinding, RoundResult, find_tickets
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Schedule
@@ -140,11 +140,12 @@ def test_gradient_scores_of_a_pruned_prompt_equal_the_loop(kind, dropped_as):
     close(both[1].token, naive.scores(kind, bone, full, rows, torch.abs)[0])
 
 
-@pytest.mark.parametrize("kind", ["t5", "gpt2", "llama"])
-def test_gradient_scores_with_answers_of_several_tokens_and_mixed_lengths(kind):
+@pytest.mark.parametrize("examples", [tiny.examples(7, choices=("good w3 w9", "bad")), tiny.open_examples(7)])
+@pytest.mark.parametrize("kind", ["t5", "bart", "gpt2", "llama", "opt"])
+def test_gradient_scores_with_answers_of_several_tokens_and_mixed_lengths(kind, examples):
     bone = tiny.frozen(kind)
     ticket = tiny.ticket(bone)
-    rows = tiny.encoded(bone, tiny.examples(7, choices=("good w3 w9", "bad")))
+    rows = tiny.encoded(bone, examples)
     token, piece = naive.scores(kind, bone, ticket, rows, torch.abs)
     for size in (1, 4, 7):
         (found,) = gradient_scores([ticket], bone, chunks(bone, rows, size))
@@ -196,14 +197,18 @@ def test_members_of_a_cohort_get_the_gradients_they_would_get_alone(kind, ragged
 
 
 @pytest.mark.parametrize(
-    ("kind", "ragged"),
-    tiny.pairs(KINDS, [True])
-    + [pytest.param(kind, False, marks=() if kind in FAMILIES else pytest.mark.slow) for kind in KINDS],
+    ("kind", "ragged", "task"),
+    tiny.pairs(KINDS, [True], ["chosen"])
+    + [pytest.param(kind, False, "chosen", marks=() if kind in FAMILIES else pytest.mark.slow) for kind in KINDS]
+    + tiny.pairs(["t5", "gpt2"], [True], ["written"]),
 )
-def test_members_of_a_cohort_train_as_they_would_alone(kind, ragged):
+def test_members_of_a_cohort_train_as_they_would_alone(kind, ragged, task):
     bone = tiny.frozen(kind, dtype=torch.float64)
     cohort = trio(bone, torch.float64, ragged)
     data, plan = tiny.training_data(bone, 8, tokens=5), tiny.plan(evaluate_every=20 if ragged else 10)
+    if task == "written":
+        rows = tiny.encoded(bone, tiny.open_examples(8), 5)
+        data = TrainingData(rows, rows, lambda chosen: {})
     together = train(cohort, bone, data, plan)
     for ticket, made in zip(cohort, together, strict=True):
         (alone,) = train([ticket], bone, data, plan)
