@@ -118,8 +118,8 @@ def loss_sentence(table: pd.DataFrame) -> str:
 def unended_sentence(run: RunReader) -> str:
     """How many answers of the dense prompts to test came to no end of their own; empty where there are none."""
     tables = [_table(run, key) for key in run.tickets() if key.stage == DENSE]
-    endings = pd.concat([table["ended"] for table in tables if "ended" in table])
-    count = int((endings == "length").sum())
+    endings = [ended for table in tables if "ended" in table for ended in table["ended"]]
+    count = endings.count("length")
     if not count:
         return ""
     return (

@@ -41,7 +41,7 @@ def caveats(run: RunReader, results: pd.DataFrame, tolerance: float, gaps: list[
             f"{len(stopped)} training(s) diverged and are left out of all means; the first is seed {first['seed']} in "
             f"round {first['round']}: {first['reason']}."
         )
-    lines += [in_full(learning)] if (learning := _not_learning(run, results, metric)) else []
+    lines += [in_full(line) for line in (_not_learning(run, results, metric), _unended(run)) if line]
     seeds = len(settings["seeds"])
     if seeds < ENOUGH_SEEDS:
         least = f"cannot go below p = {statistics.smallest_p(seeds):.2g}" if seeds > 1 else "says nothing"
@@ -61,6 +61,10 @@ def _not_learning(run: RunReader, results: pd.DataFrame, metric: str) -> str | N
         return summary.not_learning(results, metric)
     sentence = written_answers.loss_sentence(written_answers.over_rows(run, DENSE))
     return sentence if sentence.startswith("not learning") else None
+
+
+def _unended(run: RunReader) -> str:
+    return written_answers.unended_sentence(run) if written_answers.is_written(run) else ""
 
 
 def _disagreement(results: pd.DataFrame, tolerance: float, metric: str, sizes: dict[str, int]) -> Iterator[str]:
