@@ -195,7 +195,7 @@ def print_search(search: SearchSummary | None, stage: str, metric: str) -> None:
     print_table(search.means.reset_index(), columns, title)
     chosen = {name: Column(name) for name in ("seed", "tokens")}
     chosen |= {name: Column(name, digits(3)) for name in ("density", "validation", "test")}
-    split = "validation" if search.chosen_by == metric else f"validation {search.chosen_by}; their {metric}"
-    print_table(search.chosen, chosen, f"chosen on {split}; no other trial was looked at on test")
+    how = "on validation" if search.chosen_by == metric else f"by validation {search.chosen_by}, and their {metric}"
+    print_table(search.chosen, chosen, f"chosen {how}; no other trial was looked at on test")
     if search.halving is not None:
         terminal.write(search.halving)
