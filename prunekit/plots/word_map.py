@@ -35,7 +35,8 @@ def table_of(runs: Sequence[RunReader], seed: int | None = None) -> pd.DataFrame
     run = one_run(runs)
     words = tables.words([run])
     if words.empty:
-        raise LackingError(f"{run.path}: not measured by word; call `prunekit score {run.path} --by-word`")
+        dense = f"{run.path}/seed={run.settings()['seeds'][0]}/round=00"
+        raise LackingError(f"{run.path}: no token was left out by word; measure it: prunekit score {dense} --by-word")
     of_seed = one_seed(words, run, seed)
     prompts = [prompt for _, prompt in of_seed.groupby(list(KEYS), dropna=False)]
     prompt = min(prompts, key=lambda table: int(table["token"].nunique()))

@@ -41,7 +41,7 @@ def caveats(run: RunReader, results: pd.DataFrame, tolerance: float, gaps: list[
             f"{len(stopped)} training(s) diverged and are left out of all means; the first is seed {first['seed']} in "
             f"round {first['round']}: {first['reason']}."
         )
-    lines += [in_full(line) for line in (_not_learning(run, results, metric), _unended(run)) if line]
+    lines += map(in_full, _learning(run, results, metric))
     seeds = len(settings["seeds"])
     if seeds < ENOUGH_SEEDS:
         least = f"cannot go below p = {statistics.smallest_p(seeds):.2g}" if seeds > 1 else "says nothing"
@@ -56,15 +56,15 @@ def caveats(run: RunReader, results: pd.DataFrame, tolerance: float, gaps: list[
     return lines
 
 
-def _not_learning(run: RunReader, results: pd.DataFrame, metric: str) -> str | None:
+def _learning(run: RunReader, results: pd.DataFrame, metric: str) -> list[str]:
+    """Where the dense prompt is not shown to have learned, and where it did not learn to end its answers."""
+    if summary.chosen_by(results, metric) == metric:
+        return [line] if (line := summary.not_learning(results, metric)) else []
     if not written_answers.is_written(run):
-        return summary.not_learning(results, metric)
+        return []
     sentence = written_answers.loss_sentence(written_answers.over_rows(run, DENSE))
-    return sentence if sentence.startswith("not learning") else None
-
-
-def _unended(run: RunReader) -> str:
-    return written_answers.unended_sentence(run) if written_answers.is_written(run) else ""
+    lines = [sentence if sentence.startswith("not learning") else "", written_answers.unended_sentence(run)]
+    return [line for line in lines if line]
 
 
 def _disagreement(results: pd.DataFrame, tolerance: float, metric: str, sizes: dict[str, int]) -> Iterator[str]:

@@ -26,7 +26,7 @@ def findings(run: RunReader, results: pd.DataFrame, base_lines: BaseLines, toler
     if dense is None:
         return ["No dense round came to its end: nothing is found."]
     sentences = [_dense(base_lines, dense)]
-    if written_answers.is_written(run):
+    if summary.chosen_by(results, metric) == "loss":
         sentences.append(in_full(written_answers.loss_sentence(written_answers.over_rows(run, DENSE))))
     if base_lines.nothing_to_prune:
         sentences.append(base_lines.nothing_to_prune)
