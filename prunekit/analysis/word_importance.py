@@ -25,8 +25,7 @@ def by_token(words: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for token, costs in of_words.groupby(level="token"):
         by_word = costs.droplevel("token")
-        best, worst = by_word.idxmax(), by_word.idxmin()
-        helps = (best, by_word[best]) if by_word[best] > 0 else (None, None)
-        harms = (worst, by_word[worst]) if by_word[worst] < 0 else (None, None)
+        helps = (by_word.idxmax(), by_word.max()) if by_word.max() > 0 else (None, None)
+        harms = (by_word.idxmin(), by_word.min()) if by_word.min() < 0 else (None, None)
         rows.append((token, by_word.sum(), *helps, *harms))
     return pd.DataFrame(rows, columns=list(BY_TOKEN)).sort_values("cost", ascending=False, ignore_index=True)

@@ -193,12 +193,12 @@ def _answering(kind: str, info: TicketInfo) -> str:
     own_choices, causal = info.choices is None, kind == "CAUSAL_LM"
     if info.decoding:
         behind = ".rstrip()" if causal and not info.chat else ""
-        parts = {
+        filling = {
             "{strip}": behind,
             "{options}": _options(info.decoding),
             "{behind}": ", row.shape[1] :" if causal else "",
         }
-        return _filled(_TEXT + _WRITE, parts)
+        return _filled(_TEXT + _WRITE, filling)
     if kind == "SEQ_CLS":
         parts = [_TEXT, _BEHIND, _BY_ROWS] if own_choices else [_TEXT, _BY_HEAD]
     else:

@@ -15,18 +15,18 @@ def marked(before: str, after: str) -> tuple[list[Piece], list[Piece]]:
 
     Words are what stands between blanks; blanks differ where the words around them do.
     """
-    words = [re.findall(r"\s*\S+|\s+$", text) for text in (before, after)]
+    first, second = (re.findall(r"\s*\S+|\s+$", text) for text in (before, after))
     # one word is another whatever blank stands before it
-    matcher = SequenceMatcher(None, *([word.strip() for word in each] for each in words), autojunk=False)
+    matcher = SequenceMatcher(None, _stripped(first), _stripped(second), autojunk=False)
     pieces: tuple[list[Piece], list[Piece]] = ([], [])
-    for kind, *ends in matcher.get_opcodes():
-        same = kind == "equal"
-        for side, (start, end), only in zip((0, 1), (ends[:2], ends[2:]), _ONLY, strict=True):
-            pieces[side].extend(_pieces(words[side][start:end], "" if same else only))
+    for kind, start, end, start_after, end_after in matcher.get_opcodes():
+        pieces[0].extend(_pieces(first[start:end], "" if kind == "equal" else "del"))
+        pieces[1].extend(_pieces(second[start_after:end_after], "" if kind == "equal" else "ins"))
     return pieces
 
 
-_ONLY: tuple[Literal["del"], Literal["ins"]] = ("del", "ins")
+def _stripped(words: Sequence[str]) -> list[str]:
+    return [word.strip() for word in words]
 
 
 def _pieces(words: Sequence[str], only: Literal["", "del", "ins"]) -> list[Piece]:
