@@ -149,7 +149,7 @@ def test_controls_are_shown_with_what_cannot_be_concluded(few, controlled):
     found = block(made, "better than its controls?")
     assert any("units are needed" in sentence for sentence in found.sentences)
     described, compared = found.tables
-    assert {"dense continued", "random mask", "majority class"} <= {row[0].text for row in described.rows}
+    assert {"dense continued", "random mask", "most common answer"} <= {row[0].text for row in described.rows}
     assert compared.rows[0][1].text == "primary"
     assert [figure.title for figure in found.figures] == ["Controls"]
 

@@ -13,7 +13,7 @@ import pytest
 from markupsafe import Markup
 
 from prunekit.plots.report import html
-from prunekit.plots.report.page_parts import Block, Cell, Column, Figure, Missing, Page, Section, Table
+from prunekit.plots.report.page_parts import Block, Cell, Column, Figure, Missing, Page, Piece, Section, Table
 from prunekit.support.errors import DataError
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -53,6 +53,7 @@ class Reader(HTMLParser):
 def table(word="name"):
     rows = [[Cell(f"{word} {place}", f"{word} {place}"), Cell(f"{place}.50", place + 0.5)] for place in range(3)]
     rows.append([Cell(word, word), Cell("", None)])
+    rows.append([Cell(word, word, [Piece(word), Piece(f" {word}", "del"), Piece(word, "ins")]), Cell("", None)])
     return Table(f"{word} of a table", [Column(word), Column("value")], rows, [False, True])
 
 
@@ -195,4 +196,4 @@ def test_no_field_of_a_page_is_left_out_of_the_attack():
             left.append(where)
 
     visit(whole("WORD"), "")
-    assert set(left) <= {"Section.anchor", "Block.anchor", "Column.label", "Cell.text"}
+    assert set(left) <= {"Section.anchor", "Block.anchor", "Column.label", "Cell.text", "Piece.only"}
