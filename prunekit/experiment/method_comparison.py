@@ -154,8 +154,8 @@ def summarise(
 
     Columns:
         task, method, parameters, head_parameters; rate (NaN where all diverged); seeds that came to their end; updates,
-            seconds, validation (what chose the rate), test (means over those seeds); low, high (95 % t interval of test,
-            NaN below two seeds); majority (test metric of the most common answer).
+            seconds, validation (what chose the rate), test (means over those seeds); low, high (95 % t interval of
+            test, NaN below two seeds); majority (test metric of the most common answer).
     """
     rows = []
     groups = trainings.groupby(["task", "method"], sort=False)
