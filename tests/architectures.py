@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import lru_cache
 
 import tiny
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM
 
+from prunekit.engine.cohort import prompt_batch
 from prunekit.models import FrozenModel, wrap
 from prunekit.prompts import methods
 from prunekit.prompts.init.values import from_array
@@ -23,46 +25,28 @@ ENCODERS = ("bert", "roberta", "xlm-roberta")
 KINDS = DECODERS + ENCODER_DECODERS + ENCODERS
 TOKENS, PIECES = 5, 4
 
-_VOCABULARY = len(tiny.SPECIAL + tiny.WORDS)
-_COMMON = dict(
-    vocab_size=_VOCABULARY, hidden_size=tiny.WIDTH, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-    max_position_embeddings=80, initializer_range=0.2, bos_token_id=3, eos_token_id=1, pad_token_id=0,
-)  # fmt: skip
+_COMMON = tiny.COMMON | tiny.ENDS | dict(pad_token_id=0)
 _GROUPED = _COMMON | dict(num_key_value_heads=2, head_dim=8)
 # a window shorter than the texts, so that what it sees is tried too
 _WINDOW = dict(sliding_window=8)
-_SETTINGS = {
-    "gemma": ("gemma", _GROUPED),
-    "gemma2": ("gemma2", _GROUPED | _WINDOW),
-    "gemma3": ("gemma3_text", _GROUPED | _WINDOW),
-    "qwen2": ("qwen2", _COMMON | dict(num_key_value_heads=2)),
-    "qwen3": ("qwen3", _GROUPED),
-    "mistral": ("mistral", _GROUPED | _WINDOW),
-    "phi3": ("phi3", _COMMON),
-    "bloom": ("bloom", dict(vocab_size=_VOCABULARY, hidden_size=tiny.WIDTH, n_layer=2, n_head=4, initializer_range=0.2,
-                            bos_token_id=3, eos_token_id=1, pad_token_id=0)),
+_MODELS = tiny.MODELS | {
+    "gemma": (AutoModelForCausalLM, "gemma", _GROUPED),
+    "gemma2": (AutoModelForCausalLM, "gemma2", _GROUPED | _WINDOW),
+    "gemma3": (AutoModelForCausalLM, "gemma3_text", _GROUPED | _WINDOW),
+    "qwen2": (AutoModelForCausalLM, "qwen2", _COMMON | dict(num_key_value_heads=2)),
+    "qwen3": (AutoModelForCausalLM, "qwen3", _GROUPED),
+    "mistral": (AutoModelForCausalLM, "mistral", _GROUPED | _WINDOW),
+    "phi3": (AutoModelForCausalLM, "phi3", _COMMON),
+    "bloom": (AutoModelForCausalLM, "bloom", dict(
+        vocab_size=tiny.VOCABULARY, hidden_size=tiny.WIDTH, n_layer=2, n_head=4, initializer_range=0.2, bos_token_id=3,
+        eos_token_id=1, pad_token_id=0)),
+    "xlm-roberta": (AutoModel, "xlm-roberta", _COMMON),
 }  # fmt: skip
 
 
 @lru_cache
 def model(kind: str):
-    """A random model, float32, eval mode."""
-    if kind == "xlm-roberta":
-        return _encoder(kind)
-    if kind not in _SETTINGS:
-        return tiny.model(kind)
-    name, settings = _SETTINGS[kind]
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **settings)).eval()
-
-
-def _encoder(kind: str):
-    from transformers import AutoModel
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return AutoModel.from_config(AutoConfig.for_model(kind, **_COMMON)).eval()
+    return tiny.built(*_MODELS[kind])
 
 
 def tokenizer(kind: str):
@@ -107,7 +91,7 @@ def texts(count: int = 20, most: int = 17) -> list[torch.Tensor]:
     """Token ids of mixed length."""
     draw = generator("texts")
     lengths = [1 + (5 * number) % most for number in range(count)]
-    return [torch.randint(4, _VOCABULARY, (length,), generator=draw) for length in lengths]
+    return [torch.randint(4, tiny.VOCABULARY, (length,), generator=draw) for length in lengths]
 
 
 def padded(rows: list[torch.Tensor], side: str) -> dict[str, torch.Tensor]:
@@ -116,6 +100,16 @@ def padded(rows: list[torch.Tensor], side: str) -> dict[str, torch.Tensor]:
     ids = torch.nn.utils.rnn.pad_sequence(rows, **pad)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], **pad)
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def misread(module, monkeypatch) -> None:
+    """As if the code of a module that trains and evaluates read another prompt than the one that is exported."""
+
+    def other(members):
+        prompts = prompt_batch(members)
+        return replace(prompts, values=prompts.values * 9)
+
+    monkeypatch.setattr(module, "prompt_batch", other)
 
 
 def written(folder, files):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports transformers
@@ -99,6 +100,25 @@ def few():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalog, "FIGURES", (density_curve.FIGURE, controls.FIGURE, functional_rank.FIGURE))
         yield
+
+
+@pytest.fixture
+def opened_files(monkeypatch):
+    """How often each file is opened by the one reader of files."""
+    from prunekit.support import reading
+
+    counts, really_open = Counter(), reading._open
+    monkeypatch.setattr(reading, "_open", lambda path, root: counts.update([path]) or really_open(path, root))
+    return counts
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    """A browser's window."""
+    import chromium
+
+    with chromium.opened(tmp_path_factory.mktemp("chromium")) as window:
+        yield window
 
 
 @pytest.fixture(scope="session")

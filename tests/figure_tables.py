@@ -7,6 +7,7 @@ from prunekit.analysis import controls, curves, functional, overlap, spectra, tr
 from prunekit.analysis.subjects import KEYS
 from prunekit.analysis.tables.measured import MEASURED
 from prunekit.analysis.tables.scores import SCORED
+from prunekit.analysis.tables.words import COLUMNS as WORDS
 
 NAN = float("nan")
 SEEDS = range(3)
@@ -171,6 +172,17 @@ def functional_rank(size=6):
 
 
 #: Figure -> a function that makes a table of it.
+def word_map():
+    words = ("w1", " and", "w2", "</s>")
+    rows = [
+        keys() | dict(
+            example=3, token=token, position=place, word=word, difference=0.2 * token - 0.1 * place, split="validation",
+        )
+        for token in range(5) for place, word in enumerate(words)
+    ]  # fmt: skip
+    return frame(rows, WORDS)
+
+
 MADE = {
     "density_curve": density_curve,
     "controls": control_arms,
@@ -179,6 +191,7 @@ MADE = {
     "score_histogram": score_histogram,
     "score_agreement": score_agreement,
     "mask_overlap": mask_overlap,
+    "word_map": word_map,
     "spectrum": spectrum,
     "rank_while_training": rank_while_training,
     "functional_rank": functional_rank,

@@ -25,6 +25,8 @@ from types import SimpleNamespace
 
 from filelock import FileLock
 
+#: Signal -> the code and the word that a command ends with.
+ENDS = {signal.SIGTERM: (143, "terminated"), signal.SIGINT: (130, "interrupted")}
 FOLDER = "PRUNEKIT_FORKS"  # names the suite's folder for the socket and the command
 COMMAND = """#!{python} -ISB
 import json, os, socket, sys, tempfile

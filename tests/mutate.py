@@ -41,9 +41,31 @@ def mutated(content: bytes, other: bytes, kind: str, chance: random.Random) -> b
     raise ValueError(kind)
 
 
-def memory_taken(forks, loader, folder):
-    """(MiB more at the highest, files) as a loader prints them: code for a process of its own, given the folder."""
-    made = forks.run([folder], folder.with_name(f"{folder.name}-process"), code=loader)
-    assert made.code == 0, made.said
-    grown, count = map(int, made.wrote.split())
-    return grown, count
+MEMORY = """
+import resource, sys, pathlib, torch
+from prunekit.support.errors import PrunekitError
+folder = pathlib.Path(sys.argv[1])
+
+def refused(path):
+    try: read(path)
+    except PrunekitError as error: assert path.name in str(error), error
+    else: raise AssertionError(path)
+
+refused(folder / sys.argv[2])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sorted(folder.iterdir()): refused(path)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, len(list(folder.iterdir())))
+"""
+
+
+def refuses_without_memory(forks, reader, folder, first, capsys):
+    """All in the folder is refused by name, in a process of its own, by a function `read` whose code is given.
+
+    first: what is read before the memory is counted, so that imports are not.
+    """
+    process = forks.run([folder, first], folder.with_name(f"{folder.name}-process"), code=reader + MEMORY)
+    assert process.code == 0, process.said
+    grown, count = map(int, process.wrote.split())
+    with capsys.disabled():
+        print(f"\n{count} forged files refused, {grown} MB more memory")
+    assert grown < 100

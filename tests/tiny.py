@@ -12,25 +12,14 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
-    BartConfig,
-    BartForConditionalGeneration,
-    BertConfig,
-    BertModel,
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    OPTConfig,
-    OPTForCausalLM,
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     PreTrainedTokenizerFast,
-    RobertaConfig,
-    RobertaModel,
-    T5Config,
-    T5ForConditionalGeneration,
 )
 
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.train import Plan, TrainingData
 from prunekit.models import Encoded, FrozenModel, wrap
 from prunekit.prompts.mask import Mask
@@ -60,51 +49,41 @@ def tokenizer(kind: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
 
-@lru_cache
-def model(kind: str, seed: int = 0):
-    """A random model, float32, eval mode; weights larger than default so that inputs matter."""
-    vocab = len(SPECIAL + WORDS)
-    wide = dict(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=4)
-    bert = wide | dict(intermediate_size=64, max_position_embeddings=80, initializer_range=0.2)
+VOCABULARY = len(SPECIAL + WORDS)
+_WIDE = dict(vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=4)
+COMMON = _WIDE | dict(intermediate_size=64, max_position_embeddings=80, initializer_range=0.2)
+_OPT = _WIDE | dict(word_embed_proj_dim=WIDTH, ffn_dim=64, max_position_embeddings=80, init_std=0.2, pad_token_id=0)
+ENDS = dict(bos_token_id=3, eos_token_id=1)
+#: kind -> how it is loaded, its name there, and settings; weights larger than default so that inputs matter.
+MODELS = {
+    "t5": (AutoModelForSeq2SeqLM, "t5", dict(
+        vocab_size=VOCABULARY, d_model=WIDTH, d_kv=8, d_ff=64, num_layers=2, num_heads=4, pad_token_id=0,
+        eos_token_id=1, decoder_start_token_id=0)),
+    "bart": (AutoModelForSeq2SeqLM, "bart", ENDS | dict(
+        vocab_size=VOCABULARY, d_model=WIDTH, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=80, pad_token_id=0,
+        decoder_start_token_id=1, forced_eos_token_id=1, init_std=0.2)),
+    "gpt2": (AutoModelForCausalLM, "gpt2", dict(
+        vocab_size=VOCABULARY, n_embd=WIDTH, n_layer=2, n_head=4, n_positions=80, initializer_range=0.2,
+        bos_token_id=1, eos_token_id=1)),
+    "llama": (AutoModelForCausalLM, "llama", COMMON | ENDS | dict(num_key_value_heads=2)),
+    "opt": (AutoModelForCausalLM, "opt", _OPT | dict(bos_token_id=1, eos_token_id=1)),
+    "neox": (AutoModelForCausalLM, "gpt_neox", COMMON | ENDS),
+    "bert": (AutoModel, "bert", COMMON),
+    "roberta": (AutoModel, "roberta", COMMON | ENDS | dict(pad_token_id=0)),
+}  # fmt: skip
+
+
+def built(loader, name: str, settings: dict, seed: int = 0):
+    """A random model of an architecture, float32, eval mode."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        match kind:
-            case "t5":
-                config = T5Config(
-                    vocab_size=vocab, d_model=WIDTH, d_kv=8, d_ff=64, num_layers=2, num_heads=4, pad_token_id=0,
-                    eos_token_id=1, decoder_start_token_id=0,
-                )  # fmt: skip
-                built = T5ForConditionalGeneration(config)
-            case "bart":
-                config = BartConfig(
-                    vocab_size=vocab, d_model=WIDTH, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
-                    decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=80,
-                    pad_token_id=0, bos_token_id=3, eos_token_id=1, decoder_start_token_id=1, forced_eos_token_id=1,
-                    init_std=0.2,
-                )  # fmt: skip
-                built = BartForConditionalGeneration(config)
-            case "gpt2":
-                config = GPT2Config(
-                    vocab_size=vocab, n_embd=WIDTH, n_layer=2, n_head=4, n_positions=80, initializer_range=0.2,
-                    bos_token_id=1, eos_token_id=1,
-                )  # fmt: skip
-                built = GPT2LMHeadModel(config)
-            case "llama":
-                built = LlamaForCausalLM(LlamaConfig(**bert, num_key_value_heads=2, bos_token_id=3, eos_token_id=1))
-            case "opt":
-                config = OPTConfig(
-                    vocab_size=vocab, hidden_size=WIDTH, word_embed_proj_dim=WIDTH, num_hidden_layers=2,
-                    num_attention_heads=4, ffn_dim=64, max_position_embeddings=80, pad_token_id=0, bos_token_id=1,
-                    eos_token_id=1, init_std=0.2,
-                )  # fmt: skip
-                built = OPTForCausalLM(config)
-            case "neox":
-                built = GPTNeoXForCausalLM(GPTNeoXConfig(**bert, bos_token_id=3, eos_token_id=1))
-            case "bert":
-                built = BertModel(BertConfig(**bert))
-            case "roberta":
-                built = RobertaModel(RobertaConfig(**bert, pad_token_id=0, bos_token_id=3, eos_token_id=1))
-    return built.eval()
+        return loader.from_config(AutoConfig.for_model(name, **settings)).float().eval()
+
+
+@lru_cache
+def model(kind: str, seed: int = 0):
+    return built(*MODELS[kind], seed)
 
 
 def frozen(kind: str, *, dtype: torch.dtype = torch.float32, **options) -> FrozenModel:
@@ -169,6 +148,18 @@ def ticket(
     if head is not None:
         head = {name: torch.randn(value.shape, generator=draw).to(dtype) for name, value in head.items()}
     return Ticket(Mask.full(tokens, pieces), {"values": values}, head, seed=seed, position=bone.position, **more)
+
+
+def draw(*shape: int) -> torch.Tensor:
+    """Normal numbers in float64, the same for the same shape."""
+    return torch.randn(*shape, generator=generator("draw", *shape), dtype=torch.float64)
+
+
+def logits(bone: FrozenModel, rows: list[Encoded], *tickets: Ticket) -> torch.Tensor:
+    """[S, B, C], what a cohort of tickets answers to the same rows."""
+    with torch.no_grad():
+        prompts = prompt_batch([Member(ticket) for ticket in tickets])
+        return bone.logits(prompts, bone.batch([rows], every_choice=True))
 
 
 def masked(tokens: list[bool], pieces: int = 4, drop: list[tuple[int, int]] = ()) -> Mask:
@@ -251,9 +242,9 @@ bad = "bad"
 """
 
 
-def save_model(kind: str, folder):
-    """A tiny model and its tokenizer as a Hugging Face folder."""
-    model(kind).save_pretrained(folder)
+def save_model(kind: str, folder, seed: int = 0):
+    """A tiny model and its tokenizer as a Hugging Face folder; of another seed, with other weights."""
+    model(kind, seed).save_pretrained(folder)
     tokenizer(kind).save_pretrained(folder)
     return folder
 
@@ -278,11 +269,13 @@ def save_task(folder, rows=(24, 12, 12)):
 
 def arguments(kind: str, folder, **more) -> list[str]:
     """Command-line flags of a small run: 4 tokens x 4 pieces, a few steps; task="swap" has answers that are written."""
-    model_folder, task = folder / f"model-{kind}", folder / "toy" / f"{more.pop('task', 'toy')}.toml"
+    model_folder, task = folder / f"model-{kind}", folder / "toy" / "toy.toml"
     if not model_folder.exists():
         save_model(kind, model_folder)
     if not task.exists():
         save_task(folder / "toy")
+    if more.get("task") == "swap":
+        more = more | {"task": task.with_name("swap.toml")}
     settings = dict(model=model_folder, task=task, data=folder / "toy", prompt_tokens=4, pieces=4, train_steps=6)
     settings |= dict(evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05, rounds=2, keep_tokens=2) | more
     return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items() if value is not None]
@@ -294,6 +287,38 @@ def experiment(kind: str, folder, **more):
 
     given = dict(one[2:].split("=", 1) for one in arguments(kind, folder, **more))
     return settings_io.experiment(None, {name.replace("-", "_"): value for name, value in given.items()})
+
+
+def finished(kind: str, folder, out, *, prune=True, controls=False, **more):
+    """The run of such an experiment, and the experiment as it was prepared."""
+    from prunekit.experiment import prepare, run
+
+    prepared = prepare.prepare(experiment(kind, folder, **more))
+    return run.run(prepared, out, Quiet(), prune=prune, controls=controls), prepared
+
+
+def spied(patch, module, name, note):
+    """What `note` makes of the arguments of each call of a function of a module, which is made all the same."""
+    seen, real = [], getattr(module, name)
+
+    def noting(*arguments, **more):
+        seen.append(note(*arguments))
+        return real(*arguments, **more)
+
+    patch.setattr(module, name, noting)
+    return seen
+
+
+def flip(path, at: float = 0.5, bits: int = 1) -> None:
+    """Change a byte of a file, `at` this part of it."""
+    content = bytearray(path.read_bytes())
+    content[int(at * len(content))] ^= bits
+    path.write_bytes(content)
+
+
+def refuse(*arguments, **more):
+    """Stands for what must not be done again."""
+    raise AssertionError("done again")
 
 
 def call(*arguments):

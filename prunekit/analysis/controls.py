@@ -27,7 +27,7 @@ BASE_LINES = ("majority", "no-prompt", "instruction", "shots", "probe-cls", "pro
 PRIMARY = CONTROLS[0].name
 #: How people read each arm, in the order of tables and figures.
 LABELS = {
-    "majority": "majority class",
+    "majority": "most common answer",
     "no-prompt": "no prompt",
     "instruction": "written instruction",
     "shots": "examples in context",

@@ -28,13 +28,14 @@ from prunekit.pruning.scores import SCORES, Level
 from prunekit.pruning.scores.leave_one_out import Ablation
 from prunekit.pruning.scores.shapley import most_subsets
 from prunekit.pruning.ticket import Ticket
-from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey, Stage
+from prunekit.runs.paths import FACTS, IMPORTANCE, WORDS, RunKey, Stage
 from prunekit.runs.run import Files, Run
 from prunekit.support import atomic
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError, DivergedError
 
 KINDS = tuple(score.name for score in SCORES)
+BY_WORD = ("example", "token", "position", "word", "difference")
 LEVELS: tuple[Level, ...] = get_args(Level)
 _SPLITS = {score.name: score.splits for score in SCORES}
 
@@ -49,6 +50,7 @@ class ScoreRequest:
     Attributes:
         examples: at most so many of the split, None for all of it.
         permutations: orders drawn for Shapley values.
+        by_word: of leave-one-out on tokens: what each does to each token of the right answers.
     """
 
     kind: str = "leave-one-out"
@@ -56,12 +58,22 @@ class ScoreRequest:
     examples: int | None = None
     permutations: int = 16
     seed: int = 0
+    by_word: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ConfigError(f"--kind = '{self.kind}': use one of {', '.join(KINDS)}")
         if self.level not in LEVELS:
             raise ConfigError(f"--level = '{self.level}': use one of {', '.join(LEVELS)}")
+        if self.by_word and (self.kind, self.level) != ("leave-one-out", "token"):
+            raise ConfigError(
+                "--by-word: only tokens that are left out are measured by word; leave out --kind and --level"
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What tells it from another; what came later is left out at its default, so that nothing is measured anew."""
+        return {name: value for name, value in asdict(self).items() if name != "by_word" or value}
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,9 @@ class Importance:
 
     Attributes:
         table: a row for each unit: token, piece (at level "piece"), kept, score (larger = keep; NaN where dropped), and
-            of leave-one-out its interval and tests, of Shapley values its standard error.
+            of leave-one-out its interval and tests, of Shapley values its standard error. By word a row for each kept
+            token and each token of a right answer: example, token, position (in the answer), word, difference (nats
+            that leaving the token out adds there).
         facts: what is true of all of them: kind, level, split, examples, and more by kind.
         folder: where they lie, None of a ticket that is of no run.
     """
@@ -91,6 +105,7 @@ def score(  # noqa: PLR0913 (an argument is a flag)
     examples: int | None = None,
     permutations: int = 16,
     seed: int = 0,
+    by_word: bool = False,
     allow_changed: bool = False,
     quiet: bool = False,
     **settings: Any,
@@ -106,6 +121,7 @@ def score(  # noqa: PLR0913 (an argument is a flag)
         examples: at most so many of the split (validation; of gradient scores train); None for all.
         permutations: orders drawn for Shapley values, an even number.
         seed: of what is drawn.
+        by_word: with leave-one-out: which token helps which word of the right answers.
         allow_changed: also on another model, task or data than the ticket was made with; it is said then.
         quiet: report no progress.
         settings: flags of `prunekit score --help`, with underscores, over those of the ticket's run.
@@ -114,7 +130,7 @@ def score(  # noqa: PLR0913 (an argument is a flag)
         PrunekitError: in one line where ticket, model or task cannot be used, or are others than the ticket's own and
             that is not allowed.
     """
-    request = ScoreRequest(kind, level, examples, permutations, seed)  # type: ignore[arg-type]  # it checks them itself
+    request = ScoreRequest(kind, level, examples, permutations, seed, by_word)  # type: ignore[arg-type]  # it checks them itself
     source, progress = opened_source(ticket), progress_of(quiet)
     splits = _SPLITS[request.kind]
     with in_use(
@@ -149,7 +165,7 @@ def _kept_beside_run(
     run: Run, prompt: RunKey, use: TicketInUse, request: ScoreRequest, changes: Mapping[str, Any], progress: Progress
 ) -> Importance:
     """A measurement on a round of a run: that which lies there, or else it is made and written."""
-    settings = {**asdict(request), **changes}
+    settings, file = {**request.settings, **changes}, WORDS if request.by_word else IMPORTANCE
     stage = Stage.of("score", identity(settings, 4))
     key = RunKey(stage.inside(prompt.stage), prompt.seed, prompt.round)
     with run.locked():
@@ -158,16 +174,18 @@ def _kept_beside_run(
             importance = _measured(use, request, progress)
             facts = importance.facts | {"rows": len(use.rows[importance.facts["split"]])}
             facts |= {"digests": provenance.digests(use.content), **changes}
-            content = {IMPORTANCE: atomic.as_parquet(importance.table), FACTS: atomic.as_json(facts)}
+            content = {file: atomic.as_parquet(importance.table), FACTS: atomic.as_json(facts)}
             environment.record(run, [key], use.experiment.machine.device)
             run.commit([Files(key, content, {})])
-    return Importance(run.table(key, IMPORTANCE), run.facts(key, FACTS), run.folder(key))
+    return Importance(run.table(key, file), run.facts(key, FACTS), run.folder(key))
 
 
 def _measured(use: TicketInUse, request: ScoreRequest, progress: Progress) -> Importance:
     def rows(split: str) -> list[Encoded]:
         return encode(use.model, use.task, use.rows[split][: request.examples], len(use.ticket.mask.token))
 
+    if request.by_word:
+        return _by_word(use, rows("validation"), request, progress)
     match request.kind:
         case "leave-one-out":
             return _left_out(use, rows, request, progress)
@@ -186,7 +204,7 @@ def _left_out(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Pro
     units = kept.flatten().nonzero().flatten()
     tested = token_importance.negative(
         ablated.costs.flatten(0, -2)[units].numpy(),
-        _right_changes(ablated, examples).flatten(0, -2)[units].numpy(),
+        None if use.task.open else _right_changes(ablated, examples).flatten(0, -2)[units].numpy(),
         units=units.tolist(),
         seed=request.seed,
     )
@@ -202,6 +220,24 @@ def _left_out(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Pro
         facts |= {"confirmed": int(confirmed["confirmed"].sum())}
         table = table.merge(confirmed, how="left", on="unit")
     return Importance(table.drop(columns="unit"), facts)
+
+
+def _by_word(use: TicketInUse, examples: Sequence[Encoded], request: ScoreRequest, progress: Progress) -> Importance:
+    """Exact costs on `validation`, token of the prompt by token of the right answer."""
+    tokens = _kept(use.ticket, "token").nonzero().flatten().tolist()
+    with progress.track("leave one token out", len(tokens) + 1, "prompts") as tick:
+        costs = ablation.leave_one_out_by_word(use.ticket, use.model, examples, tick=tick)
+    tables = []
+    for example, cost in zip(examples, costs, strict=True):
+        words = [use.model.reader.decoded((token,)) for token in example.choices[example.gold]]
+        table = pd.DataFrame(cost.numpy().astype(float), index=tokens).melt(
+            var_name="position", value_name="difference", ignore_index=False
+        )
+        table = table.assign(example=example.index, token=table.index, word=table["position"].map(words.__getitem__))
+        tables.append(table.astype({"position": int})[list(BY_WORD)])
+    return Importance(
+        pd.concat(tables, ignore_index=True), _facts(request, "validation", len(examples)) | {"by_word": True}
+    )
 
 
 def _right_changes(ablated: Ablation, examples: Sequence[Encoded]) -> torch.Tensor:

@@ -45,7 +45,8 @@ def evaluator(
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """What a run's model makes of other values in the place of a finished prompt's.
 
-    The function takes prompts [S, P, H] and gives the losses of N examples [S, N] (nats) and the primary metric [S].
+    The function takes prompts [S, P, H] and gives the losses of N examples [S, N] (nats) and the primary metric [S],
+    NaN where answers are written: nothing is, here.
     The prompt's own mask says which tokens are there, and its own head reads the answer; the values of a token are
     taken as they are, dropped pieces too. Prompts go through the model side by side.
 
@@ -76,6 +77,8 @@ def evaluator(
             _answers(ticket, values[start : start + _WIDTH], model, rows) for start in range(0, len(values), _WIDTH)
         ]
         losses, chosen = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+        if task.open:
+            return losses, torch.full((len(losses),), torch.nan, dtype=torch.float64)
         metric = [task.score(evaluated, choices)[task.metrics[0]] for choices in chosen.tolist()]
         return losses, torch.tensor(metric, dtype=torch.float64)
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from prunekit.analysis import halving, tables
 from prunekit.pruning.schedule import rungs
+from prunekit.runs import summary
 from prunekit.runs.reader import RunReader
 
 
@@ -16,13 +17,15 @@ class SearchSummary:
     """A search in short.
 
     Attributes:
+        chosen_by: the metric on validation that chose, or "loss" where answers are written.
         trials: a row for each trial of each seed, as `tables.trials` makes it.
-        means: validation metric, mean over seeds: a row for each number of tokens, a column for each of pieces, the
+        means: what chose, mean over seeds: a row for each number of tokens, a column for each of pieces, the
             most first.
         chosen: a row for each seed's ticket: seed, tokens, density, validation, test.
         halving: what halving saved, or would have, in a sentence; None where it cannot be replayed.
     """
 
+    chosen_by: str
     trials: pd.DataFrame
     means: pd.DataFrame
     chosen: pd.DataFrame
@@ -34,16 +37,17 @@ def summarise_search(run: RunReader, stage: str) -> SearchSummary | None:
     trials = tables.trials(run, stage)
     if trials.empty:
         return None
+    chosen_by = summary.chosen_by(run.results(), run.settings()["metric"])
     finished = trials[trials["status"] == "done"]
     means = finished.pivot_table(index="tokens", columns="pieces", values="validation", aggfunc="mean")
     means = means.sort_index(ascending=False).sort_index(axis=1, ascending=False)
     arms = tables.arms(run, stage)
     columns = ["seed", "tokens", "density", "validation", "test"]
     chosen = arms.loc[arms["arm"] == "ticket", columns].reset_index(drop=True)
-    return SearchSummary(trials, means, chosen, _halving(run, stage, trials))
+    return SearchSummary(chosen_by, trials, means, chosen, _halving(run, stage, trials, chosen_by))
 
 
-def _halving(run: RunReader, stage: str, trials: pd.DataFrame) -> str | None:
+def _halving(run: RunReader, stage: str, trials: pd.DataFrame, chosen_by: str) -> str | None:
     """What halving saved, or would have; None where it cannot be replayed (`paper` halves each of its lines apart)."""
     training = run.settings()["training"]
     steps, every = training["train_steps"], training["evaluate_every"]
@@ -56,7 +60,10 @@ def _halving(run: RunReader, stage: str, trials: pd.DataFrame) -> str | None:
         )
     if not (trials["status"] == "done").any() or run.stage_settings(stage)["grid"] == "paper":
         return None
-    replayed = halving.replay(tables.trial_curves(run, stage), rungs(steps, every))
+    curves = tables.trial_curves(run, stage)
+    if chosen_by == "loss":
+        curves = curves.assign(validation=-curves["validation"])  # the best trial has the most
+    replayed = halving.replay(curves, rungs(steps, every))
     return (
         f"successive halving (--halving) would have saved {replayed['saving'].mean():.0%} of the updates, at a regret "
         f"of {replayed['regret'].mean():.3f} on validation (mean; largest {replayed['regret'].max():.3f})"

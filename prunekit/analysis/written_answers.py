@@ -39,7 +39,8 @@ class _Answers:
 
 def is_written(run: RunReader) -> bool:
     """Whether a run's task has open answers, and any are on record."""
-    return next((True for key in run.rounds() if "answer" in _table(run, key)), False)
+    tables = (_table(run, key) for key in run.rounds() if PREDICTIONS in run.manifest(key)["files"])
+    return next(("answer" in table for table in tables if len(table)), False)
 
 
 def over_rows(run: RunReader, stage: Stage) -> pd.DataFrame:
@@ -82,7 +83,8 @@ def side_by_side(run: RunReader, stage: Stage, number: int, most: int) -> pd.Dat
 
     Columns:
         text (the end of it), references (list of texts), no_prompt, dense, ticket (texts), value (what the ticket's
-        answer is worth; minus its loss where the metric is no mean over rows).
+        answer is worth; minus its loss where the metric is no mean over rows). Of equally bad ones that of the larger
+        loss comes first.
     """
     seed = min((key.seed for key in run.tickets() if key.stage == DENSE), default=0)
     keys = {"no_prompt": RunKey(BASELINES.inside(NO_PROMPT), 0, 0), "dense": RunKey(DENSE, seed, 0)}
@@ -93,9 +95,12 @@ def side_by_side(run: RunReader, stage: Stage, number: int, most: int) -> pd.Dat
     own = tables["ticket"][_metric_column(run)]
     value = [row[0] if len(row) == 1 else -loss for row, loss in zip(own, tables["ticket"]["loss"], strict=True)]
     table = tables["no_prompt"][["text", "references"]].assign(
-        **{name: tables[name]["answer"].to_numpy() for name in keys}, value=value
+        **{name: tables[name]["answer"].to_numpy() for name in keys},
+        value=value,
+        loss=tables["ticket"]["loss"].to_numpy(),
     )
-    return table.sort_values("value", kind="stable").head(most).reset_index(drop=True)
+    worst = table.sort_values(["value", "loss"], ascending=[True, False], kind="stable").head(most)
+    return worst.drop(columns="loss").reset_index(drop=True)
 
 
 def loss_sentence(table: pd.DataFrame) -> str:
@@ -113,8 +118,8 @@ def loss_sentence(table: pd.DataFrame) -> str:
 def unended_sentence(run: RunReader) -> str:
     """How many answers of the dense prompts to test came to no end of their own; empty where there are none."""
     tables = [_table(run, key) for key in run.tickets() if key.stage == DENSE]
-    endings = pd.concat([table["ended"] for table in tables if "ended" in table])
-    count = int((endings == "length").sum())
+    endings = [ended for table in tables if "ended" in table for ended in table["ended"]]
+    count = endings.count("length")
     if not count:
         return ""
     return (
@@ -135,7 +140,8 @@ def _all_answers(run: RunReader, stage: Stage) -> Iterator[_Answers]:
             places[key.stage, key.round] = "dense"
         elif key.stage == stage:
             result = run.result(key)
-            places[key.stage, key.round] = f"round {key.round} ({result['tokens']} x {result['pieces']})"
+            size = f"round {key.round} ({result['tokens']} x {result['pieces']})"
+            places[key.stage, key.round] = "tickets chosen" if stage.verb == "search" else size
     for (place, number), label in places.items():
         keys = tuple(key for key in run.rounds() if key.stage == place and key.round == number)
         tables = {key: table for key in keys if "answer" in (table := _table(run, key)) and len(table)}

@@ -27,23 +27,29 @@ def print_arms(comparison: ArmComparison) -> None:
         arms = described[described["scope"] == scope].to_dict("records")
         rows = [_row(arm, LABELS.get(arm["arm"], arm["arm"]), by_arm.get(str(arm["arm"]))) for arm in arms]
         terminal.show(_COLUMNS, rows, title=f"{scope}: test {metric}, 95 % intervals over seeds")
-    for sentence in (*comparison.conclusions, *map(_by_example, comparison.per_example)):
+    by_example = [_by_example(table, comparison.metrics) for table in comparison.per_example]
+    for sentence in (*comparison.conclusions, *by_example):
         terminal.write(sentence)
 
 
-def _by_example(table: pd.DataFrame) -> str:
+def _by_example(table: pd.DataFrame, metrics: Sequence[str]) -> str:
     """The same primary comparison, over examples instead of seeds."""
     from prunekit.analysis.controls import POOLED
+    from prunekit.tasks.text_metrics import TEXT_METRICS
 
+    written = [TEXT_METRICS[metric] for metric in metrics if metric in TEXT_METRICS]
     table = table[table["against"] == "dense-continued"]
     pooled, seeds = table[table["seed"] == POOLED], table[table["seed"] != POOLED]
+    if pooled.empty and any(not metric.mean for metric in written):
+        return f"{' / '.join(metrics)} is of all rows together: no ticket is compared with another example by example"
     if pooled.empty:
         return "no pair of ticket and dense continued to compare example by example"
     over_all = pooled.iloc[0]
+    test = "sign test" if written else "McNemar"
     below = int((seeds["p_mcnemar"] < 0.05).sum())
     return (
         f"{over_all['task']}, example by example (these prompts, further examples): ticket - dense continued "
-        f"{over_all['difference']:+.3f} [{over_all['low']:.3f}, {over_all['high']:.3f}]; McNemar p < 0.05 in {below} "
+        f"{over_all['difference']:+.3f} [{over_all['low']:.3f}, {over_all['high']:.3f}]; {test} p < 0.05 in {below} "
         f"of {len(seeds)} seed{'s' * (len(seeds) != 1)}, uncorrected"
     )
 

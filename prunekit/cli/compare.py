@@ -63,11 +63,13 @@ def print_comparison(comparison: Comparison) -> None:
     trainings = comparison.trainings
     for task, methods in comparison.table.groupby("task", sort=False):
         metric, of_task = comparison.metrics[str(task)], trainings[trainings["task"] == task]
+        chosen_by = comparison.chosen_by[str(task)]
+        how = "on validation" if chosen_by == metric else f"by its {chosen_by} on validation, which is shown"
         shuffled = ", shuffled answers" if (of_task["labels"] == "shuffled").any() else ""
-        print_methods(methods, f"{task}{shuffled}: {metric} at the rate chosen on validation, seconds of one training")
+        print_methods(methods, f"{task}{shuffled}: {metric} at the rate chosen {how}, seconds of one training")
         terminal.write(f"always the most common answer: test {metric} {methods['majority'].mean():.3f}")
         if len(comparison.factors) > 1:
-            print_rates(of_task, metric)
+            print_rates(of_task, chosen_by)
 
 
 def print_methods(table: pd.DataFrame, title: str) -> None:
@@ -93,16 +95,17 @@ def _row(method: dict[Any, Any]) -> Sequence[str]:
     ]
 
 
-def print_rates(trainings: pd.DataFrame, metric: str) -> None:
+def print_rates(trainings: pd.DataFrame, chosen_by: str) -> None:
     """Every method at every rate, and whose best rate stands at an end of those that were tried."""
     means = trainings.pivot_table(index="method", columns="factor", values="validation", sort=False)
     means = means.reindex(columns=sorted(means.columns))
     columns = {"method": Column("method"), **{factor: Column(f"x {factor:.3g}", digits(3)) for factor in means}}
     print_table(
-        means.reset_index(), columns, f"validation {metric} by multiple of the method's own rate, mean over seeds"
+        means.reset_index(), columns, f"validation {chosen_by} by multiple of the method's own rate, mean over seeds"
     )
-    inside = means.iloc[:, 1:-1].max(axis=1)
-    edges = [str(method) for method in means.index[means.max(axis=1) > inside]]
+    better = -means if chosen_by == "loss" else means
+    inside = better.iloc[:, 1:-1].max(axis=1)
+    edges = [str(method) for method in better.index[better.max(axis=1) > inside]]
     if edges and len(means.columns) > 2:
         terminal.write(f"best at an end of its sweep: {', '.join(edges)}; --learning-rates may take it further")
 

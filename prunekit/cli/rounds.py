@@ -55,26 +55,33 @@ def _shown_stages(run: RunReader, results: pd.DataFrame) -> list[Stage]:
 
 def _print_stage(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance: float) -> None:
     """One stage: the table of its rounds, or of its search, and what was found."""
+    from prunekit.runs.paths import DENSE
+
+    metric = run.settings()["metric"]
     if stage.verb == "search":
         from prunekit.analysis.search_summary import summarise_search
         from prunekit.runs.baselines import BaseLines
 
-        print_search(summarise_search(run, stage), stage, run.settings()["metric"])
+        print_search(summarise_search(run, stage), stage, metric)
+        _print_written(run, stage, metric)
         print_base_lines(BaseLines.of(run))
         return
-    from prunekit.analysis import written_answers
-    from prunekit.runs.paths import DENSE
-
-    metric = run.settings()["metric"]
     stages = [stage] if stage.is_chosen_rate else [DENSE, stage]  # `compare` has no dense round
     rows = results[results["stage"].isin(stages) & (results["arm"] == "")]
     shuffled = ", trained on shuffled answers" if run.settings()["task"].get("labels") == "shuffled" else ""
     print_rounds(rows, metric, (stage or "dense") + shuffled)
+    _print_written(run, stage, metric)
+    _print_conclusion(run, rows, tolerance)
+
+
+def _print_written(run: RunReader, stage: Stage, metric: str) -> None:
+    """What is known of written answers; nothing where answers are chosen."""
+    from prunekit.analysis import written_answers
+
     if written_answers.is_written(run):
         print_over_rows(written_answers.over_rows(run, stage), metric)
         if sentence := written_answers.unended_sentence(run):
             terminal.write(sentence)
-    _print_conclusion(run, rows, tolerance)
 
 
 def _print_controls(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance: float) -> None:
@@ -187,10 +194,11 @@ def print_search(search: SearchSummary | None, stage: str, metric: str) -> None:
         return
     seeds = search.trials["seed"].nunique()
     columns = {"tokens": Column("tokens \\ pieces"), **{name: Column(str(name), digits(3)) for name in search.means}}
-    title = f"{stage}: validation {metric} by what is kept, mean of {seeds} seed{'s' * (seeds > 1)}"
+    title = f"{stage}: validation {search.chosen_by} by what is kept, mean of {seeds} seed{'s' * (seeds > 1)}"
     print_table(search.means.reset_index(), columns, title)
     chosen = {name: Column(name) for name in ("seed", "tokens")}
     chosen |= {name: Column(name, digits(3)) for name in ("density", "validation", "test")}
-    print_table(search.chosen, chosen, "chosen on validation; no other trial was looked at on test")
+    how = "on validation" if search.chosen_by == metric else f"by validation {search.chosen_by}, and their {metric}"
+    print_table(search.chosen, chosen, f"chosen {how}; no other trial was looked at on test")
     if search.halving is not None:
         terminal.write(search.halving)

@@ -32,6 +32,21 @@ _COLUMNS = {
 }
 
 
+def _quoted(word: Any) -> str:
+    """A word with the blanks around it to be seen; empty where there is none."""
+    return repr(word) if isinstance(word, str) else ""
+
+
+_BY_WORD = {
+    "token": Column("token"),
+    "cost": Column("cost", digits(4)),
+    "helps": Column("helps most", _quoted),
+    "helps_by": Column("by", digits(4)),
+    "harms": Column("harms most", _quoted),
+    "harms_by": Column("by", digits(4)),
+}
+
+
 @settings_io.with_settings("model", "task", "machine")
 def score(
     ticket: TicketPath,
@@ -43,6 +58,9 @@ def score(
     permutations: Annotated[
         int, typer.Option(min=2, max=1_000_000, help="orders drawn for Shapley values, an even number")
     ] = 16,
+    by_word: Annotated[
+        bool, typer.Option("--by-word", help="leave-one-out: which token helps which word of the right answers")
+    ] = False,
     allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,
@@ -56,13 +74,15 @@ def score(
         level=level,
         examples=examples,
         permutations=permutations,
+        by_word=by_word,
         allow_changed=allow_changed,
         **settings,
     )
     if json:
-        terminal.write_json(importance.facts | {"units": terminal.records(importance.table)})
+        rows = "words" if by_word else "units"
+        terminal.write_json(importance.facts | {rows: terminal.records(importance.table)})
         return
-    print_scores(importance.table, importance.facts)
+    (print_words if by_word else print_scores)(importance.table, importance.facts)
     if importance.folder is not None:
         terminal.write(f"written to {importance.folder}")
 
@@ -80,6 +100,17 @@ def print_scores(table: pd.DataFrame, facts: Mapping[str, Any]) -> None:
         terminal.write(f"the {half} best and the {half} worst of {len(order)} are shown")
     for line in _sentences(facts, len(order)):
         terminal.write(line)
+
+
+def print_words(table: pd.DataFrame, facts: Mapping[str, Any]) -> None:
+    """What each token is worth, with the words of the right answers that it helps and harms most."""
+    from prunekit.analysis.word_importance import by_token
+
+    rows = by_token(table)
+    title = f"leave-one-out by word on {facts['examples']} examples of {facts['split']}, in nats an example"
+    print_table(rows.head(_MOST_ROWS), _BY_WORD, title)
+    if len(rows) > _MOST_ROWS:
+        terminal.write(f"the {_MOST_ROWS} dearest of {len(rows)} tokens are shown")
 
 
 def _sentences(facts: Mapping[str, Any], units: int) -> list[str]:

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from prunekit.engine.cohort import Member, prompt_batch
-from prunekit.engine.evaluate import evaluate
+from prunekit.engine.evaluate import evaluate, token_losses
 from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.scores import Evaluate, LeaveOneOut, Level, Shapley
 from prunekit.pruning.scores.leave_one_out import Ablation
 from prunekit.pruning.scores.shapley import ShapleyValues
+from prunekit.pruning.scores.units import cells_of, kept_units
 from prunekit.pruning.ticket import Ticket
 
 # Ablations that go through the model side by side. evaluate() cuts batches of about 128 rows (members x examples x
@@ -45,6 +46,39 @@ def leave_one_out(
         tick: called with the ablations done; there are as many as units.
     """
     return LeaveOneOut().measure(ticket.mask, evaluator(ticket, model, examples), level, only=only, tick=tick)
+
+
+def leave_one_out_by_word(
+    ticket: Ticket,
+    model: FrozenModel,
+    examples: Sequence[Encoded],
+    *,
+    tick: Callable[[int], None] = lambda count: None,
+) -> list[Tensor]:
+    """What leaving out each of A kept tokens does to each token of the right answers: of each example [A, L] nats.
+
+    Larger where the prompt token helps the answer's; their mean over L is what `leave_one_out` measures.
+
+    Args:
+        tick: called with the prompts that were evaluated, the whole one among them.
+
+    Raises:
+        ConfigError: where the model answers by a head.
+    """
+    mask = ticket.mask
+    cells = [mask.piece, *(mask.piece & ~cells_of(mask, kept_units(mask, "token")))]
+    masks = [Mask(part.any(dim=1), part) for part in cells]
+    losses = [torch.empty(len(masks), len(example.choices[example.gold])) for example in examples]
+    evaluated = 0
+    for numbers in _side_by_side(masks):
+        members = [Member(replace(ticket, mask=masks[number]), model.device) for number in numbers]
+        with torch.no_grad():
+            of_tokens = token_losses(prompt_batch(members), model, examples)
+        for whole, part in zip(losses, of_tokens, strict=True):
+            whole[numbers] = part
+        evaluated += len(numbers)
+        tick(evaluated)
+    return [each[1:] - each[0] for each in losses]
 
 
 def shapley(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from prunekit.engine.write import Written
 from prunekit.models import Encoded, FrozenModel, Predictions, PromptBatch
+from prunekit.support.errors import ConfigError
 from prunekit.tasks.task import Answers
 
 # rows of one batch (members x examples x rows per example): wide enough to be quick, small in memory
@@ -71,6 +72,22 @@ def choice_scores(prompts: PromptBatch, model: FrozenModel, examples: Sequence[E
         for row, index in enumerate(indices):
             scores[index] = answers.logits[:, row, : len(examples[index].choices)].float().cpu()
     return scores
+
+
+def token_losses(prompts: PromptBatch, model: FrozenModel, examples: Sequence[Encoded]) -> list[Tensor]:
+    """Of each example the losses [S, L] of the L tokens of its right answer, whose mean is the loss of the example.
+
+    Raises:
+        ConfigError: where the model answers by a head, which writes no tokens.
+    """
+    losses = [torch.empty(0)] * len(examples)
+    for indices, answers in _answers(prompts, model, examples):
+        if answers.logprobs is None:
+            raise ConfigError(f"{type(model.model).__name__} answers by a head, not by words; nothing is said by word")
+        for row, index in enumerate(indices):
+            gold = examples[index].gold
+            losses[index] = -answers.logprobs[:, row, gold, : len(examples[index].choices[gold])].float().cpu()
+    return losses
 
 
 def _answers(

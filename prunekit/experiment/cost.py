@@ -68,8 +68,9 @@ def costs(parts: Sequence[Part], workload: Workload, pace: Pace) -> list[Cost]:
 def _cost(part: Part, workload: Workload, pace: Pace) -> Cost:
     each = part.left * pace.shortened(part.prompt_tokens) / 60
     examples = workload.validation * workload.evaluations(part.share) + workload.test * part.tested
+    answers = (workload.validation + workload.test) * part.tested
     return Cost(
         training=each * workload.steps * part.share * pace.update,
-        evaluation=each * examples * pace.evaluation,
+        evaluation=each * (examples * pace.evaluation + answers * pace.writing),
         scoring=each * workload.train * part.scored * pace.scoring,
     )

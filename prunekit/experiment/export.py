@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import choice_scores
+from prunekit.engine.write import write
 from prunekit.experiment import provenance
 from prunekit.experiment.call import frozen_model, is_loaded
 from prunekit.experiment.prepare import encode, model_of, named_task, task_of
@@ -24,7 +25,7 @@ from prunekit.export import TicketInfo, Verified, adapter_files, embedding_files
 from prunekit.export.embeddings import EMBEDDINGS, PROMPT_EMBEDS
 from prunekit.export.peft import CARD
 from prunekit.export.peft_format import CONFIG, TENSORS
-from prunekit.export.readme_check import Agreement
+from prunekit.export.readme_check import Agreement, TextAgreement
 from prunekit.export.side_file import SIDE
 from prunekit.export.verify import check, measure, models, need_peft
 from prunekit.models import FrozenModel
@@ -40,6 +41,9 @@ FORMS: tuple[Form, ...] = get_args(Form)
 
 # what keys and values become, by whether a cartridge is asked for
 _PREFIX_KINDS = ("PREFIX_TUNING", "CARTRIDGE")
+# rows whose written answers are compared
+_WRITTEN = 16
+
 # what each form writes
 _NAMES: dict[Form, tuple[str, ...]] = {
     "peft": (CONFIG, TENSORS, SIDE, CARD),
@@ -85,12 +89,12 @@ class Proof:
 
     Attributes:
         logits: PEFT's beside those of the attached ticket, on made-up rows.
-        answers: those of the README's lines beside those of `eval`, on rows of the test split; None where there are no
-            such rows, and why they are `missing`.
+        answers: scores or texts of the README's lines beside those of `eval`, on rows of the test split; None where
+            there are no such rows, and why they are `missing`.
     """
 
     logits: Verified
-    answers: Agreement | None
+    answers: Agreement | TextAgreement | None
     missing: str = ""
 
     @property
@@ -110,8 +114,8 @@ class Proof:
             "peft": self.logits.peft,
             "answers": None if answers is None else answers.rows,
             "different_answers": None if answers is None else answers.different,
-            "score_difference": None if answers is None else answers.difference,
-            "largest_score": None if answers is None else answers.largest,
+            "score_difference": answers.difference if isinstance(answers, Agreement) else None,
+            "largest_score": answers.largest if isinstance(answers, Agreement) else None,
         }
 
 
@@ -197,6 +201,8 @@ def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> TicketInfo
         labels=task.labels,
         separator=task.separator,
         chat=task.chat,
+        target=task.target,
+        decoding=asdict(task.decoding) if task.open else None,
     )
 
 
@@ -257,18 +263,28 @@ def _proved(
         folder = Path(name)
         # a model that is loaded for it is gone again when it returns
         files, expected = _expected(folder, ticket, experiment, story, compare, loaded)
-        agreement = None
-        if expected.rows:
-            values = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
-            agreement = readme_check.compare(folder, expected.rows, expected.scores, **values)
-            readme_check.check(agreement, expected.dtype)
+        values = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
+        agreement = _agreed(folder, expected, values)
         check(expected.logits)
     return files, Proof(expected.logits, agreement, expected.missing)
 
 
+def _agreed(folder: Path, expected: _Expected, values: Mapping[str, Any]) -> Agreement | TextAgreement | None:
+    """How far the README's lines answer what is expected; None where nothing is. Raises: ArtifactError if not."""
+    if not expected.rows:
+        return None
+    if expected.texts:
+        written = readme_check.compare_texts(folder, expected.rows, expected.texts, **values)
+        readme_check.check_texts(written)
+        return written
+    chosen = readme_check.compare(folder, expected.rows, expected.scores, **values)
+    readme_check.check(chosen, expected.dtype)
+    return chosen
+
+
 @dataclass(frozen=True)
 class _Expected:
-    """What a README's lines must answer: rows, and the scores [C] of their choices.
+    """What a README's lines must answer: rows, and the scores [C] of their choices or the texts that are written.
 
     Attributes:
         missing: why there are no rows.
@@ -278,6 +294,7 @@ class _Expected:
 
     rows: Sequence[Example]
     scores: Sequence[Tensor]
+    texts: Sequence[str]
     missing: str
     dtype: torch.dtype
     logits: Verified
@@ -299,14 +316,20 @@ def _expected(
     files = adapter_files(ticket, model, story)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    scores: list[Tensor] = []
-    if task is not None:
-        with torch.no_grad():
-            prompt = prompt_batch([Member(ticket, model.device)])
-        encoded = encode(model, task, rows, len(ticket.mask.token))
-        scores = [each[0] for each in choice_scores(prompt, model, encoded)]
+    scores, texts = ([], []) if task is None else _answers(ticket, task, rows, model)
     dtype = next(model.model.parameters()).dtype
-    return files, _Expected(rows, scores, missing, dtype, measure(folder, ticket, model))
+    return files, _Expected(rows, scores, texts, missing, dtype, measure(folder, ticket, model))
+
+
+def _answers(ticket: Ticket, task: Task, rows: Sequence[Example], model: FrozenModel) -> tuple[list[Tensor], list[str]]:
+    """The scores of each row's choices, or the texts that are written."""
+    with torch.no_grad():
+        prompt = prompt_batch([Member(ticket, model.device)])
+    encoded = encode(model, task, rows, len(ticket.mask.token))
+    if task.open:
+        (written,) = write(prompt, model, encoded, task.decoding)
+        return [], [answer.text for answer in written]
+    return [each[0] for each in choice_scores(prompt, model, encoded)], []
 
 
 def _test_rows(experiment: Experiment) -> tuple[Task | None, list[Example], str]:
@@ -315,7 +338,10 @@ def _test_rows(experiment: Experiment) -> tuple[Task | None, list[Example], str]
         task, splits = task_of(experiment)
     except PrunekitError as error:
         return None, [], str(error)
-    return task, readme_check.sample(splits.test), ""
+    if task.open and task.decoding.temperature:
+        return None, [], "they are drawn, and PEFT draws others"
+    rows = readme_check.sample(splits.test)
+    return task, rows[:_WRITTEN] if task.open else rows, ""
 
 
 def _write(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -> None:

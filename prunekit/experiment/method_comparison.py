@@ -38,6 +38,7 @@ class Comparison:
         table: a row for each task and method, as `summarise` makes it.
         trainings: a row for each training, as it is written to results.parquet.
         metrics: each task's primary metric.
+        chosen_by: of each task what on validation chose the rate: that metric, or the "loss" where answers are written.
         factors: the multiples of each method's own rate that were tried.
         folder: where both tables can be made anew from.
     """
@@ -45,6 +46,7 @@ class Comparison:
     table: pd.DataFrame
     trainings: pd.DataFrame
     metrics: Mapping[str, str]
+    chosen_by: Mapping[str, str]
     factors: tuple[float, ...]
     folder: Path
 
@@ -117,7 +119,8 @@ def compare_methods(
     trainings = pd.concat([_trainings(*pair) for pair in zip(prepared, searches, strict=True)], ignore_index=True)
     metrics = {candidate.task.name: candidate.task.metrics[0] for candidate in prepared}
     table = summarise(trainings, [_seconds(search) for search in searches], bounds(*metrics.values()))
-    return Comparison(table, trainings, metrics, factors, _write(trainings, searches, factors, out))
+    chosen_by = {candidate.task.name: candidate.task.chosen_by for candidate in prepared}
+    return Comparison(table, trainings, metrics, chosen_by, factors, _write(trainings, searches, factors, out))
 
 
 def forecast_comparison(
@@ -151,8 +154,8 @@ def summarise(
 
     Columns:
         task, method, parameters, head_parameters; rate (NaN where all diverged); seeds that came to their end; updates,
-            seconds, validation, test (means over those seeds); low, high (95 % t interval of test, NaN below two
-            seeds); majority (test metric of the most common answer).
+            seconds, validation (what chose the rate), test (means over those seeds); low, high (95 % t interval of
+            test, NaN below two seeds); majority (test metric of the most common answer).
     """
     rows = []
     groups = trainings.groupby(["task", "method"], sort=False)
@@ -258,7 +261,7 @@ def _trainings(prepared: Prepared, search: RateSearch) -> pd.DataFrame:
                     "status": cell["status"],
                     "updates": int(cell["steps"]),
                     "kept_step": int(cell["kept_step"]),
-                    "validation": float(cell[f"validation_{metric}"]),
+                    "validation": float(cell[f"validation_{prepared.task.chosen_by}"]),
                     "chosen": is_chosen,
                     "test": float(test.get(cell["seed"], math.nan)) if is_chosen else math.nan,
                     "majority": float(cell["majority_test"]),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.train import train
+from prunekit.engine.write import write
 from prunekit.experiment.prepare import Prepared
 from prunekit.models import Encoded, FrozenModel
 from prunekit.pruning.ticket import Ticket
@@ -23,6 +24,8 @@ _PATIENCE = 1.5
 _TIMES, _MOST_TIMES = 2, 12
 # rows of the first try, and of a batch of evaluation (`engine.evaluate`)
 _FEW, _MANY = 2, 128
+# answers that are written side by side to be timed
+_WRITTEN = 8
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Pace:
         text_tokens: mean length of an example's row, without the prompt.
         prompt_tokens: of the dense prompt.
         rows: rows that went through the model at once in the timed update.
+        writing: writing one answer of as many tokens as it may have; 0 where answers are chosen.
     """
 
     update: float
@@ -46,6 +50,7 @@ class Pace:
     text_tokens: float = 1.0
     prompt_tokens: int = 0
     rows: int = 0
+    writing: float = 0.0
 
     def shortened(self, tokens: int) -> float:
         """By how much a prompt that keeps fewer tokens is quicker: rows take as long as they are."""
@@ -73,6 +78,7 @@ def measured(prepared: Prepared) -> Pace:
         text_tokens=fmean(row.length for row in rows),
         prompt_tokens=tokens,
         rows=timed_rows,
+        writing=_timed_writing(prepared, members) if prepared.task.open else 0.0,
     )
 
 
@@ -149,6 +155,20 @@ def _timed_evaluation(prepared: Prepared, members: int) -> tuple[float, float]:
     longer = fmean(row.length for row in examples) / max(1.0, fmean(row.length for row in many))
     texts = sum(map(len, prepared.rows)) / len(many)
     return max(0.0, first - again) * texts * longer if getattr(model, "caches_texts", False) else 0.0, each * longer
+
+
+def _timed_writing(prepared: Prepared, members: int) -> float:
+    """Seconds of one ticket's answer of the most tokens, from the first few of them, written side by side."""
+    model, whole = prepared.model, prepared.task.decoding
+    rows = _middle(sorted(prepared.training_data.validation, key=lambda row: row.length), _WRITTEN)
+    prompts = prompt_batch([Member(prepared.dense(seed), model.device) for seed in range(members)])
+    tokens = min(2 * _FEW, whole.max_tokens)
+    seconds = 0.0
+    for _ in range(_TIMES):  # the first also tries the model, and reads the texts
+        started = time.perf_counter()
+        write(prompts, model, rows, replace(whole, max_tokens=tokens))
+        seconds = time.perf_counter() - started
+    return seconds * whole.max_tokens / (tokens * members * len(rows))
 
 
 def _evaluation_seconds(tickets: Sequence[Ticket], model: FrozenModel, rows: Sequence[Encoded]) -> tuple[float, float]:

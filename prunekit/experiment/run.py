@@ -345,7 +345,11 @@ def _announce(title: str, tickets: Sequence[Ticket], results: Sequence[RoundResu
 
 
 def chosen_value(task: Task, value: float | None) -> str:
-    """What chooses among a task's tickets, by name: its primary metric, or the loss, which is kept as minus it."""
+    """What chooses among a task's tickets, by name, such as "loss 1.234".
+
+    Args:
+        value: the primary metric, or minus the loss.
+    """
     assert value is not None
     return f"{task.chosen_by} {-value if task.chosen_by == 'loss' else value:.3f}"
 

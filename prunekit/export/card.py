@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prunekit.export.side_file import SIDE, TicketInfo
 from prunekit.pruning.ticket import Ticket
+from prunekit.tasks.decoding import Decoding
 
 _CLASSES = {
     "CAUSAL_LM": "AutoModelForCausalLM",
@@ -123,6 +125,22 @@ def answer(fields, choices=about["choices"]):
     return max(range(len(values)), key=values.__getitem__)
 '''
 
+_WRITE = '''
+
+@torch.no_grad()
+def write(fields):
+    """What the model writes; one row at a time, since PEFT answers padded rows otherwise."""
+    how = about["decoding"]
+    _, ids = fitted(fields, how["max_tokens"])
+    row = torch.tensor([about["opening"] + ids + about["closing"]])
+    length = dict(max_new_tokens=how["max_tokens"], min_length=0, eos_token_id=about["ends"] or None)
+    search = dict({options})
+    written = model.generate(input_ids=row, attention_mask=torch.ones_like(row), **length, **search)[0{behind}]
+    text = tokenizer.decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False).lstrip()
+    ends = [text.find(stop) for stop in how["stop"] if stop in text]
+    return text[: min(ends, default=len(text))].strip()
+'''
+
 
 def card(kind: str, ticket: Ticket, info: TicketInfo, folder: str = ".") -> str:
     """Markdown with the front matter that the Hub reads."""
@@ -134,11 +152,15 @@ def card(kind: str, ticket: Ticket, info: TicketInfo, folder: str = ".") -> str:
     lines += [f"Trained and pruned by prunekit: {cells}; round {ticket.round}, seed {ticket.seed}.", ""]
     lines += [_row("template", info.template)] if info.template else []
     lines += [_row("answers", ", ".join(info.choices))] if info.choices else []
+    lines += [_row("what is written", info.target)] if info.target else []
+    lines += [_row("how", Decoding(**info.decoding).in_words)] if info.decoding else []
     lines += [_row(f"test {_plain(name)}", f"{value:.4f}") for name, value in info.metrics.items()]
     lines += ["", f"`{SIDE}` holds everything else about it. It needs PEFT and transformers:", "", "```python"]
     lines += [code(kind, ticket, info, folder).rstrip(), "```", ""]
-    if info.template:
-        fields = ", ".join(f'"{name}": "..."' for name in info.fields)
+    fields = ", ".join(f'"{name}": "..."' for name in info.fields)
+    if info.template and info.decoding:
+        lines += [f"`write({{{fields}}})` is the answer, as text.", ""]
+    elif info.template:
         choices = "" if info.choices else ', ["...", "..."]'
         source = "list above" if info.choices else "given choices"
         lines += [
@@ -150,7 +172,7 @@ def card(kind: str, ticket: Ticket, info: TicketInfo, folder: str = ".") -> str:
 
 
 def code(kind: str, ticket: Ticket, info: TicketInfo, folder: str = ".") -> str:
-    """Lines of Python that load the adapter and, where the task is known, define `scores` and `answer`."""
+    """Lines of Python that load the adapter and, where the task is known, define `scores` and `answer`, or `write`."""
     cls = _CLASSES[kind]
     opening: Mapping[str, str] = {
         "cls": cls,
@@ -169,6 +191,14 @@ def code(kind: str, ticket: Ticket, info: TicketInfo, folder: str = ".") -> str:
 def _answering(kind: str, info: TicketInfo) -> str:
     """The functions that answer, as this family does."""
     own_choices, causal = info.choices is None, kind == "CAUSAL_LM"
+    if info.decoding:
+        behind = ".rstrip()" if causal and not info.chat else ""
+        filling = {
+            "{strip}": behind,
+            "{options}": _options(info.decoding),
+            "{behind}": ", row.shape[1] :" if causal else "",
+        }
+        return _filled(_TEXT + _WRITE, filling)
     if kind == "SEQ_CLS":
         parts = [_TEXT, _BEHIND, _BY_ROWS] if own_choices else [_TEXT, _BY_HEAD]
     else:
@@ -182,10 +212,20 @@ def _answering(kind: str, info: TicketInfo) -> str:
         "{total}": "sum" if info.ranking == "sum" else "mean",
         'choices=about["choices"]': "choices" if own_choices else 'choices=about["choices"]',
     }
-    text = "".join([*parts, _ANSWER])
+    return _filled("".join([*parts, _ANSWER]), replacements)
+
+
+def _filled(text: str, replacements: Mapping[str, str]) -> str:
     for name, part in replacements.items():
         text = text.replace(name, part)
     return text
+
+
+def _options(decoding: Mapping[str, Any]) -> str:
+    """How `generate` is to search, whatever the model's own settings are."""
+    if decoding["temperature"]:
+        return 'do_sample=True, temperature=how["temperature"], top_p=how["top_p"], top_k=0'
+    return 'do_sample=False, num_beams=how["beams"], length_penalty=1.0, early_stopping=False'
 
 
 def _row(name: str, value: str) -> str:

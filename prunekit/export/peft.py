@@ -88,6 +88,7 @@ def as_read(info: TicketInfo, model: FrozenModel, tokens: int) -> TicketInfo:
         beside_prompt=model.most_positions - tokens,
         opening=reader.opening,
         closing=reader.closing if reader.closes else (),
+        ends=model.end_ids if info.decoding else (),
     )
     if info.template is None:
         return info

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import accumulate
@@ -26,6 +27,8 @@ from prunekit.tasks import Example
 
 # rows that are compared, how many of them are the longest, and how many answers they have at most
 _ROWS, _LONGEST, _ANSWERS = 32, 8, 512
+# of so many written answers one may differ
+_SELDOM = 16
 # how far the two may lie apart, as a part of the largest score: one reads rows in batches, the other one by one
 _ROUNDING, _NARROW_ROUNDING = 1e-4, 5e-2
 
@@ -56,6 +59,24 @@ class Agreement:
         )
 
 
+@dataclass(frozen=True)
+class TextAgreement:
+    """How far the README's code and `eval` write alike over some rows.
+
+    Attributes:
+        rows: how many were compared.
+        different: to how many they write otherwise.
+    """
+
+    rows: int
+    different: int
+
+    @property
+    def sentence(self) -> str:
+        """The comparison in one line for the user."""
+        return f"its README's code against eval: {self.different} of {self.rows} answers are written otherwise"
+
+
 def sample(examples: Sequence[Example]) -> list[Example]:
     """The rows of a split that are compared: the longest, and some drawn by chance, the same each time."""
     order = sorted(examples, key=lambda example: (-len(example.text), example.index))
@@ -78,18 +99,33 @@ def compare(folder: Path, examples: Sequence[Example], expected: Sequence[Tensor
     Raises:
         ArtifactError: where the code fails.
     """
-    try:
-        with quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # notes on how to load, for whoever loads it by hand
-            names = _defined(folder, {"folder": folder, **values})
-            scores = [names["scores"](row.fields, row.choices) for row in examples]
-            computed = iter(scores)
-            names["scores"] = lambda fields, choices: next(computed)  # `answer` need not compute them again
-            chosen = [names["answer"](row.fields, row.choices) for row in examples]
-    except Exception as error:  # whatever PEFT, transformers and the model raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ArtifactError(f"not exported, since the code of its README fails ({reason})") from error
+    with _lines_of(folder, values) as names:
+        scores = [names["scores"](row.fields, row.choices) for row in examples]
+        computed = iter(scores)
+        names["scores"] = lambda fields, choices: next(computed)  # `answer` need not compute them again
+        chosen = [names["answer"](row.fields, row.choices) for row in examples]
     return _agreement(expected, [torch.tensor(scores) for scores in scores], chosen)
+
+
+def compare_texts(folder: Path, examples: Sequence[Example], expected: Sequence[str], **values: Any) -> TextAgreement:
+    """As `compare`, of answers that are written: expected are those that `eval` writes.
+
+    Raises:
+        ArtifactError: where the code fails.
+    """
+    with _lines_of(folder, values) as names:
+        written = [names["write"](row.fields) for row in examples]
+    return TextAgreement(len(expected), sum(ours != theirs for ours, theirs in zip(expected, written, strict=True)))
+
+
+def check_texts(agreement: TextAgreement) -> None:
+    """Refuse an export whose README writes otherwise than `eval`, but where two words are as likely up to rounding.
+
+    Raises:
+        ArtifactError: saying how many answers differ.
+    """
+    if agreement.different * _SELDOM > agreement.rows:
+        raise ArtifactError(f"not exported: {agreement.sentence}; use --to embeddings")
 
 
 def check(agreement: Agreement, dtype: torch.dtype) -> None:
@@ -110,6 +146,18 @@ def check(agreement: Agreement, dtype: torch.dtype) -> None:
         f"not exported: {agreement.sentence}; PEFT feeds the model other inputs than the prompt was trained with; "
         "use --to embeddings"
     )
+
+
+@contextmanager
+def _lines_of(folder: Path, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the README's code defines, to be called inside. Raises: ArtifactError where it fails, there or here."""
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notes on how to load, for whoever loads it by hand
+            yield _defined(folder, {"folder": folder, **values})
+    except Exception as error:  # whatever PEFT, transformers and the model raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ArtifactError(f"not exported, since the code of its README fails ({reason})") from error
 
 
 def _agreement(expected_scores: Sequence[Tensor], actual_scores: Sequence[Tensor], chosen: Sequence[int]) -> Agreement:

@@ -51,6 +51,9 @@ class TicketInfo:
         metrics: what the ticket reached on the test split.
         chat: whether text and answer are turns of a chat; an adapter's template then holds the chat template's words.
         prefix: which of PEFT's kinds keys and values become.
+        target: what is written where answers are, of the fields of a row.
+        decoding: how it is written, as `prunekit.tasks.decoding.Decoding` has it; None where answers are chosen.
+        ends: ids that end what is written.
     """
 
     model: str | None = None
@@ -70,6 +73,9 @@ class TicketInfo:
     metrics: Mapping[str, float] = field(default_factory=dict)
     chat: bool = False
     prefix: str = "PREFIX_TUNING"
+    target: str = ""
+    decoding: Mapping[str, Any] | None = None
+    ends: tuple[int, ...] = ()
 
 
 def side_file(ticket: Ticket, info: TicketInfo, tensors: bytes, config: bytes = b"") -> bytes:

@@ -46,10 +46,12 @@ class Predictions:
     Attributes:
         losses: [S, B], mean negative log-likelihood of the gold choice; NaN where none is known.
         logits: [S, B, C], the score by which choices are ranked; -inf for choices an example does not have.
+        logprobs: [S, B, C, L], the log-probability of every token of the choices; None where a head answers.
     """
 
     losses: Tensor
     logits: Tensor
+    logprobs: Tensor | None = None
 
 
 class FrozenModel:
@@ -145,10 +147,8 @@ class FrozenModel:
         members = []
         for member in range(prompts.members):
             outputs = [self._forward(*_row_alone(prompts, batch, member, example)) for example in range(batch.size)]
-            members.append(
-                [torch.cat([getattr(example, name) for example in outputs], dim=1) for name in ("losses", "logits")]
-            )
-        return Predictions(*(torch.cat(parts) for parts in zip(*members, strict=True)))
+            members.append(_joined(outputs, dim=1))
+        return _joined(members, dim=0)
 
     @cached_property
     def can_hide(self) -> bool:
@@ -414,7 +414,7 @@ def predict_from_words(logprobs: Tensor, batch: Batch, ranking: Ranking) -> Pred
     losses = -mean.gather(2, gold).squeeze(2)
     losses = losses.masked_fill(batch.gold < 0, float("nan"))
     ranked = total if ranking == "sum" else mean
-    return Predictions(losses, ranked.masked_fill(~batch.choice_mask, float("-inf")))
+    return Predictions(losses, ranked.masked_fill(~batch.choice_mask, float("-inf")), logprobs)
 
 
 def predict_from_head(states: Tensor, head: Head, batch: Batch) -> Predictions:
@@ -428,6 +428,12 @@ def predict_from_head(states: Tensor, head: Head, batch: Batch) -> Predictions:
     gold = batch.gold.clamp(min=0).expand(logits.shape[:2])[..., None]
     losses = -logits.log_softmax(-1).gather(2, gold).squeeze(2)
     return Predictions(losses.masked_fill(batch.gold < 0, float("nan")), logits)
+
+
+def _joined(parts: Sequence[Predictions], dim: int) -> Predictions:
+    """What was answered in parts, as one."""
+    names = [field.name for field in fields(Predictions) if getattr(parts[0], field.name) is not None]
+    return Predictions(**{name: torch.cat([getattr(part, name) for part in parts], dim=dim) for name in names})
 
 
 def _row_alone(prompts: PromptBatch, batch: Batch, member: int, row: int) -> tuple[PromptBatch, Batch]:

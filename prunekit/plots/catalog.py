@@ -14,6 +14,7 @@ from prunekit.plots import (
     score_histogram,
     spectrum,
     token_map,
+    word_map,
 )
 from prunekit.plots.figure import Figure
 
@@ -25,6 +26,7 @@ FIGURES: tuple[Figure, ...] = (
     score_histogram.FIGURE,
     score_agreement.FIGURE,
     mask_overlap.FIGURE,
+    word_map.FIGURE,
     spectrum.FIGURE,
     rank_while_training.FIGURE,
     functional_rank.FIGURE,

@@ -73,7 +73,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.xaxis.set_major_locator(LogLocator(base=2))
     style.plain(ax.xaxis, "{:.3g}")
     ax.set_xlabel("density (kept cells, log scale)")
-    seeds = curves_of["seeds"].max()
+    seeds = int(curves_of["seeds"].max())
     ax.set_ylabel(f"test {style.short(table['metric'].iloc[0], 16)}" + (f" (n = {seeds})" if seeds > 1 else ""))
     style.legend_above(ax)
     return ax

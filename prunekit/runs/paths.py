@@ -21,6 +21,7 @@ SCORES = "scores.safetensors"
 LOG = "log.parquet"
 PREDICTIONS = "predictions.parquet"
 IMPORTANCE = "importance.parquet"
+WORDS = "words.parquet"
 FACTS = "facts.json"
 
 #: Event files of `--track tensorboard`, in folders named after the rounds that they show.

@@ -115,13 +115,18 @@ def interval(summary: RoundSummary) -> str:
     return mean if summary.low is None else f"{mean} [{summary.low:.3f}, {summary.high:.3f}]"
 
 
+def chosen_by(results: pd.DataFrame, metric: str) -> str:
+    """What on validation chose steps and ratios: the primary metric, or the "loss" where answers are written."""
+    return "loss" if "validation_loss" in results else metric
+
+
 def not_learning(results: pd.DataFrame, metric: str) -> str | None:
     """A warning where the dense prompt chooses no better than the answer that ignores the text.
 
     Where answers are written, their loss says more (`prunekit.analysis.written_answers.loss_sentence`).
     """
     dense = results[(results["stage"] == "") & (results["status"] == "done")]
-    if dense.empty or "validation_loss" in dense:
+    if dense.empty or chosen_by(dense, metric) == "loss":
         return None
     reached, majority = dense[f"validation_{metric}"].mean(), dense["majority_validation"].mean()
     if reached > majority:

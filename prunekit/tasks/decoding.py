@@ -25,6 +25,13 @@ class Decoding:
     top_p: float = 1.0
     seed: int = 0
 
+    @property
+    def in_words(self) -> str:
+        """How is searched, how far, and what ends it, for people."""
+        search = f"drawn at temperature {self.temperature:g}, seed {self.seed}" if self.temperature else "greedy"
+        parts = [f"{self.beams} beams" if self.beams > 1 else search, f"at most {self.max_tokens} tokens"]
+        return ", ".join([*parts, *(f"ending at {stop!r}" for stop in self.stop)])
+
     def cut(self, text: str) -> tuple[str, bool]:
         """What is written before the first stop text, and whether there was one; blanks around it do not count."""
         text = text.lstrip()

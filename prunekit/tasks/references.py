@@ -42,7 +42,11 @@ def with_target(example: Example, target: str) -> Example:
 
 
 def as_open(example: Example, target_tokens: int) -> Example:
-    """An example with choices, made open: the right ones are its references, and the first is trained on."""
+    """An example with choices, made open: the right ones are its references, and the first is trained on.
+
+    Args:
+        target_tokens: most tokens of what the model writes.
+    """
     references = tuple(example.choices[gold] for gold in example.gold)
     return replace(
         example,

@@ -41,7 +41,11 @@ class HubFile(BaseModel):
 
 
 class DecodingTable(BaseModel):
-    """The `decoding` table of a task file: how answers are written, greedily by default."""
+    """The `decoding` table of a task file: how answers are written, greedily by default.
+
+    `beams` of a search, 1 is none; above `temperature` 0 tokens are drawn, by `seed`, among the likeliest of `top_p`
+    probability together.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

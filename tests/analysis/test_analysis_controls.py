@@ -42,6 +42,12 @@ def row(found, scope, against):
     return one
 
 
+def compared(ticket, other, **more):
+    """A ticket against dense continued, on one task."""
+    reports = {("a", "ticket"): ticket, ("a", "dense-continued"): other}
+    return row(controls.compare(table(reports), **more), "a", "dense-continued")
+
+
 # a: six seeds, all up by 0.1 to 0.6; b: two seeds
 PAIR = {
     ("a", "ticket"): [0.2, 0.4, 0.6, 0.8, 1.0, 1.2],
@@ -161,28 +167,25 @@ def test_an_arm_that_one_task_lacks_is_compared_on_the_others_and_the_sentence_s
 @pytest.mark.parametrize("units", [2, 6, 20])
 def test_arms_that_agree_on_every_unit(units):
     same = list(np.linspace(0.5, 0.9, units))
-    one = row(controls.compare(table({("a", "ticket"): same, ("a", "dense-continued"): same})), "a", "dense-continued")
+    one = compared(same, same)
     assert (one["difference"], one["p"]) == (0.0, 1.0)
     assert np.isnan([one["low"], one["high"]]).all()  # units that agree are no certainty
     assert one["p_equivalence"] == 2.0**-units
     assert one["verdict"] == f"all {units} equal"  # whatever so many units can show
+    assert compared(same, [*same[1:], 0.899])["verdict"] != f"all {units} equal"
 
 
 def test_a_constant_difference_has_no_spread_whatever_the_rounding():
     ticket = [0.3, 0.7, 0.8, 0.9, 0.2, 0.6]
     other = [one - 0.1 for one in ticket]
     assert len({a - b for a, b in zip(ticket, other, strict=True)}) > 1
-    one = row(
-        controls.compare(table({("a", "ticket"): ticket, ("a", "dense-continued"): other})), "a", "dense-continued"
-    )
+    one = compared(ticket, other)
     assert (one["difference"], one["p"], one["p_equivalence"]) == pytest.approx((0.1, 2 / 64, 1.0))
     assert np.isnan([one["low"], one["high"]]).all()
 
 
 def test_one_unit():
-    one = row(
-        controls.compare(table({("a", "ticket"): [0.9], ("a", "dense-continued"): [0.1]})), "a", "dense-continued"
-    )
+    one = compared([0.9], [0.1])
     assert (one["units"], one["difference"], one["p"], one["smallest_p"]) == (1, pytest.approx(0.8), 1.0, 1.0)
     assert (one["p_equivalence"], one["verdict"]) == (1.0, "inconclusive")
     assert np.isnan([one["low"], one["high"]]).all()
@@ -208,18 +211,17 @@ def test_empty_tables():
     assert list(controls.per_example(answers({})).columns) == list(controls.PER_EXAMPLE)
 
 
-@pytest.mark.parametrize("act", [controls.describe, controls.compare])
-def test_a_unit_that_comes_twice_is_refused(act):
-    with pytest.raises(DataError, match="two rows for task a, seed 0, arm ticket"):
-        act(pd.concat([table(PAIR), table({("a", "ticket"): [0.2]})]))
+def test_a_unit_or_an_example_that_comes_twice_is_refused():
+    for act in (controls.describe, controls.compare):
+        with pytest.raises(DataError, match="two rows for task a, seed 0, arm ticket"):
+            act(pd.concat([table(PAIR), table({("a", "ticket"): [0.2]})]))
+    with pytest.raises(DataError, match="two rows for task a, seed 0, arm ticket, example 10"):
+        controls.per_example(pd.concat([answers(ANSWERS), answers(ANSWERS)]))
 
 
-def test_the_primary_arm_is_not_the_ticket():
+def test_another_ticket_and_primary_may_be_named_but_not_the_same():
     with pytest.raises(ConfigError, match='"ticket" against itself'):
         controls.compare(table(PAIR), primary="ticket")
-
-
-def test_another_ticket_and_primary():
     found = controls.compare(drawn(tasks=("x",)), ticket="piece-only", primary="random")
     assert "ticket" in set(found["against"]) and "piece-only" not in set(found["against"])
     assert list(found["against"][found["family"] == "primary"]) == ["random"]
@@ -233,8 +235,7 @@ def test_verdicts():
     assert list(found.loc[list(shifts), "verdict"]) == ["holds", "other way", "equivalent within 0.01"]
     assert found.loc["random", "p_corrected"] == pytest.approx(3e-5)
     # what is sure, and sure to be too small to matter, is no support
-    small = {("x", "ticket"): np.linspace(0.701, 0.702, 8), ("x", "dense-continued"): [0.7] * 8}
-    one = row(controls.compare(table(small)), "x", "dense-continued")
+    one = compared(np.linspace(0.701, 0.702, 8), [0.7] * 8)
     assert (one["p"] < 0.05, one["verdict"]) == (True, "equivalent within 0.01")
 
 
@@ -250,9 +251,9 @@ def test_the_corrected_p_decides_for_controls_and_alpha_for_all():
 
 
 def test_the_margin_decides_equivalence():
-    near = table({("x", "ticket"): [0.71, 0.72, 0.73] * 2, ("x", "dense-continued"): [0.711, 0.719, 0.73] * 2})
-    assert row(controls.compare(near), "x", "dense-continued")["verdict"] == "equivalent within 0.01"
-    assert row(controls.compare(near, margin=0.0005), "x", "dense-continued")["verdict"] == "inconclusive"
+    near = [0.71, 0.72, 0.73] * 2, [0.711, 0.719, 0.73] * 2
+    assert compared(*near)["verdict"] == "equivalent within 0.01"
+    assert compared(*near, margin=0.0005)["verdict"] == "inconclusive"
 
 
 @pytest.mark.slow
@@ -379,11 +380,6 @@ def test_per_example_of_arms_that_answer_alike():
     assert found["p_mcnemar"][0] == 1.0
 
 
-def test_an_example_that_comes_twice_is_refused():
-    with pytest.raises(DataError, match="two rows for task a, seed 0, arm ticket, example 10"):
-        controls.per_example(pd.concat([answers(ANSWERS), answers(ANSWERS)]))
-
-
 def test_inputs_are_left_as_they_are():
     arms, predictions = drawn(3), answers(ANSWERS)
     kept = arms.copy(), predictions.copy()
@@ -397,11 +393,6 @@ def test_a_study_takes_no_time():
     started = time.process_time()
     controls.compare(arms)
     assert time.process_time() - started < 1
-
-
-def test_one_small_difference_is_not_all_equal():
-    reports = {("x", "ticket"): [0.7, 0.7, 0.7, 0.7], ("x", "dense-continued"): [0.7, 0.7, 0.7, 0.701]}
-    assert row(controls.compare(table(reports)), "x", "dense-continued")["verdict"] != "all 4 equal"
 
 
 def test_the_interval_of_a_metric_ends_where_the_metric_does():

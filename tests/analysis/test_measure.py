@@ -12,8 +12,6 @@ import prunekit as pk
 from prunekit.analysis import measure, tables
 from prunekit.cli.score import print_scores
 from prunekit.engine import ablation
-from prunekit.experiment import run as experiment
-from prunekit.experiment.prepare import prepare
 from prunekit.experiment.reopen import changed_settings
 from prunekit.runs.round_files import open_ticket
 from prunekit.runs.ticket_file import save_ticket
@@ -24,8 +22,7 @@ from prunekit.support import terminal
 def made(tmp_path_factory):
     """A run on the tiny encoder-decoder: dense and two pruned rounds."""
     folder = tmp_path_factory.mktemp("tiny")
-    prepared = prepare(tiny.experiment("t5", folder))
-    return experiment.run(prepared, folder / "out", tiny.Quiet()), prepared
+    return tiny.finished("t5", folder, folder / "out")
 
 
 def scored(capsys, *arguments):
@@ -97,11 +94,7 @@ def test_gradient_scores_are_those_of_the_round(made, capsys):
 
 def test_scores_are_measured_once(made, capsys, monkeypatch):
     first = scored(capsys, dense(made), "--kind=magnitude")
-
-    def forbidden(*arguments, **more):
-        raise AssertionError("measured again")
-
-    monkeypatch.setattr(measure, "_measured", forbidden)
+    monkeypatch.setattr(measure, "_measured", tiny.refuse)
     assert scored(capsys, dense(made), "--kind=magnitude") == first
 
 

@@ -5,15 +5,12 @@ import tiny
 import torch
 
 from prunekit.analysis import functional, model_access, tables
-from prunekit.experiment import run as experiment
-from prunekit.experiment.prepare import prepare
 from prunekit.runs.paths import RunKey
 from prunekit.support.errors import ArtifactError, ConfigError
 
 
 def run_of(folder, kind, **more):
-    prepared = prepare(tiny.experiment(kind, folder, train_steps=4, **more))
-    return experiment.run(prepared, folder / f"out-{kind}", tiny.Quiet()), prepared
+    return tiny.finished(kind, folder, folder / f"out-{kind}", train_steps=4, **more)
 
 
 @pytest.fixture(scope="module", params=["gpt2", "bert"])

@@ -99,6 +99,8 @@ def test_the_chosen_tickets_of_all_seeds_are_shown(found):
 def test_every_arm_stands_in_the_table_with_its_numbers(found):
     arms = tables.arms(found.run, stage_of(found.run))
     assert set(arms["arm"]) == set(LABELS)
+    assert arms[arms["arm"].isin(MADE)]["updates"].eq(2 * 4).all()  # each trained as often as the ticket
+    assert arms[arms["arm"] == "dense"]["updates"].eq(4).all()
     lines = found.shown.splitlines()
     start = next(place for place, line in enumerate(lines) if "test accuracy, 95 % intervals over seeds" in line)
     header, rows = lines[start + 1], lines[start + 3 : start + 3 + len(LABELS)]
@@ -118,12 +120,6 @@ def test_every_arm_stands_in_the_table_with_its_numbers(found):
             == compared
         )
         assert ("primary" in row) == (arm == "dense-continued")
-
-
-def test_every_arm_was_trained_as_often_as_the_ticket(found):
-    arms = tables.arms(found.run, stage_of(found.run))
-    assert arms[arms["arm"].isin(MADE)]["updates"].eq(2 * 4).all()
-    assert arms[arms["arm"] == "dense"]["updates"].eq(4).all()
 
 
 def test_conclusions_say_what_two_seeds_cannot_show(found):
@@ -166,9 +162,7 @@ def test_json_holds_arms_and_comparisons(found):
 
 
 def test_runs_show_compares_the_arms_too(found, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main.main(["runs", "show", str(found.run.path), "--tolerance=0.01"])
-    assert ended.value.code == 0
+    assert tiny.call("runs", "show", found.run.path, "--tolerance=0.01") == 0
     said = capsys.readouterr().out
     assert "chosen on validation" in said
     assert all(label in said for label in LABELS.values())
@@ -234,36 +228,28 @@ def test_folders_that_do_not_pair_up_with_tasks_are_refused_in_one_line(folders,
     assert counts in line
 
 
-def test_one_task_twice_is_refused(folder, tmp_path):
+@pytest.mark.parametrize(("second", "said"), [(None, "--task names toy twice"), ("nosuch", "nosuch")])
+def test_one_task_twice_and_a_wrong_second_one_are_found_before_the_first_is_trained(second, said, folder, tmp_path):
     toy = folder / "toy"
-    twice = dict(task=f"{toy / 'toy.toml'},{toy / 'toy.toml'}", data=f"{toy},{toy}")
-    made = call("search", folder, tmp_path / "runs", "--controls", **(SEARCH | twice))
+    wrong = dict(task=f"{toy / 'toy.toml'},{second or toy / 'toy.toml'}", data=f"{toy},{toy}")
+    made = call("search", folder, tmp_path / "runs", "--controls", **(SEARCH | wrong))
     assert (made.code, made.out, made.runs) == (2, "", [])
-    assert "--task names toy twice" in made.err.splitlines()[-1]
-
-
-def test_a_mistake_in_the_second_task_is_found_before_the_first_is_trained(folder, tmp_path):
-    wrong = dict(task=f"{folder / 'toy' / 'toy.toml'},nosuch", data=f"{folder / 'toy'},{folder / 'toy'}")
-    made = call("search", folder, tmp_path / "runs", "--grid=token", **(SEARCH | dict(seeds=1) | wrong))
-    assert made.code == 2
-    assert made.runs == []
+    assert said in made.err.splitlines()[-1]
 
 
 # ---- settings of a search
 
 
-@pytest.mark.parametrize("grid", ["full", "token", "piece"])
-def test_scoring_again_goes_with_the_grid_of_the_paper(grid, folder, tmp_path):
+AGAIN = "rescore_pieces goes with grid = paper"
+UNKNOWN = "--grid = 'all': input should be 'paper', 'full', 'token' or 'piece'"
+
+
+@pytest.mark.parametrize(("grid", "said"), [("full", AGAIN), ("token", AGAIN), ("piece", AGAIN), ("all", UNKNOWN)])
+def test_an_unknown_grid_and_scoring_again_on_another_than_the_papers_are_refused(grid, said, folder, tmp_path):
     made = call("search", folder, tmp_path / "runs", "--rescore-pieces", f"--grid={grid}", **SEARCH)
     assert (made.code, made.out, made.runs) == (2, "", [])
     (line,) = made.err.splitlines()
-    assert "rescore_pieces goes with grid = paper" in line
-
-
-def test_an_unknown_grid_is_refused(folder, tmp_path):
-    made = call("search", folder, tmp_path / "runs", "--grid=all", **SEARCH)
-    assert (made.code, made.runs) == (2, [])
-    assert "--grid = 'all': input should be 'paper', 'full', 'token' or 'piece'" in made.err
+    assert said in line
 
 
 def test_halving_prints_what_it_saved(folder, tmp_path):

@@ -5,18 +5,14 @@ import shutil
 import pytest
 import tiny
 
-from prunekit.experiment import run as experiment
-from prunekit.experiment.prepare import prepare
 from prunekit.runs import summary
 from prunekit.runs.listing import list_runs
 from prunekit.runs.overview import runs_in
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    settings = tiny.experiment("gpt2", folder, seeds=2)
-    return experiment.run(prepare(settings), folder / "out", tiny.Quiet())
+def made(folder):
+    return tiny.finished("gpt2", folder, folder / "out", seeds=2)[0]
 
 
 def test_show_has_a_row_per_round_and_seed_and_a_mean(made, capsys, dense_wins):
@@ -28,10 +24,9 @@ def test_show_has_a_row_per_round_and_seed_and_a_mean(made, capsys, dense_wins):
 
 
 @pytest.fixture(scope="module")
-def shorter(made):
+def shorter(folder):
     """Of one seed, and fewer updates."""
-    settings = tiny.experiment("gpt2", made.path.parents[1], train_steps=4)
-    return experiment.run(prepare(settings), made.path.parents[1] / "shorter", tiny.Quiet())
+    return tiny.finished("gpt2", folder, folder / "shorter", train_steps=4)[0]
 
 
 def test_rounds_of_one_seed_stand_together_and_of_several_apart(made, shorter, capsys):

@@ -72,9 +72,15 @@ def test_the_library_returns_what_the_verb_prints_and_prints_nothing(swept, caps
     assert (len(of_file.table), len(of_file.tickets), of_file.failures) == (4, 12, ())
 
 
-def test_a_terminal_counts_what_has_ended_and_what_failed():
-    screen = Screen()
-    screen.console = Console(file=io.StringIO(), force_terminal=True, width=100, highlight=False, markup=False)
+@pytest.fixture
+def screen():
+    """A terminal's, whose text is kept."""
+    made = Screen()
+    made.console = Console(file=io.StringIO(), force_terminal=True, width=100, highlight=False, markup=False)
+    return made
+
+
+def test_a_terminal_counts_what_has_ended_and_what_failed(screen):
     with _counted(screen, 3) as count:
         count(Outcome("k", "first-animal, dpt", run="run-1"))
         count(Outcome("l", "alike-mood, dpt", failed="no room"))
@@ -82,12 +88,10 @@ def test_a_terminal_counts_what_has_ended_and_what_failed():
     assert "experiments, 1 failed" in screen.console.file.getvalue()
 
 
-def test_an_outcome_is_said_in_a_line_that_cannot_steer_the_terminal():
+def test_an_outcome_is_said_in_a_line_that_cannot_steer_the_terminal(screen):
     ended = Outcome("k", "first-animal, dpt", run="run-1", trained=3, seconds=12.0, worker="host 13")
     assert ended.sentence == "first-animal, dpt: run-1 (3 training(s), 12 s, host 13)"
     assert Outcome("k", "dpt", failed="no room").sentence == "dpt: failed: no room (0 training(s), 0 s, worker gone)"
-    screen = Screen()
-    screen.console = Console(file=io.StringIO(), force_terminal=True, width=100, highlight=False, markup=False)
     screen.say(Outcome("k", "\x1b]0;title\x07[bold]", run="run-1").sentence)
     assert "\x1b]0;title" not in screen.console.file.getvalue()
     assert "[bold]" in screen.console.file.getvalue()
@@ -291,16 +295,9 @@ def test_what_experiments_share_is_prepared_and_timed_once_whatever_their_order(
     before, prompt, after = re.split(r"(\[prompt\]\n.*?)(?=\[training)", file.read_text(), flags=re.DOTALL)
     prompt = prompt.replace("tokens = 4\n", 'init = ["vocabulary", "uniform"]\ntokens = [4, 6]\n')
     file.write_text(before + after + prompt)  # the last in the file varies fastest
-    calls = []
-
-    def counted(module, name):
-        real = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *given: calls.append(name) or real(*given))
-
-    counted(memory, "activation_bytes")
-    counted(pace, "measured")
-    counted(prepare, "encode")
+    counted = {"activation_bytes": memory, "measured": pace, "encode": prepare}
+    calls = {name: tiny.spied(monkeypatch, module, name, lambda *_: 1) for name, module in counted.items()}
     found = forecast_sweep(read_grid(file, {}).grid, SweepOptions(tmp_path / "runs"), tiny.Quiet()).facts["experiments"]
     assert len(found) == 16
     assert [row["experiment"].split(", ")[0] for row in found] == ["4", "6"] * 8
-    assert {name: calls.count(name) for name in set(calls)} == {"activation_bytes": 2, "measured": 2, "encode": 6}
+    assert {name: len(seen) for name, seen in calls.items()} == {"activation_bytes": 2, "measured": 2, "encode": 6}

@@ -1,9 +1,9 @@
 import json
-import signal
 import time
 
 import pytest
 import tiny
+from forks import ENDS
 from tiny import call
 
 from prunekit.runs.ticket_file import save_ticket
@@ -163,9 +163,7 @@ def test_runs_can_be_listed_shown_verified_and_compared(run, capsys):
 def test_a_damaged_file_ends_verify_with_its_name_and_code_1(folder, tmp_path, capsys):
     call("tune", *tiny.arguments("gpt2", folder, rounds=None, keep_tokens=None), f"--out={tmp_path}")
     path = next(tmp_path.glob("*/seed=0/round=00/log.parquet"))
-    content = bytearray(path.read_bytes())
-    content[20] ^= 1
-    path.write_bytes(content)
+    tiny.flip(path)
     capsys.readouterr()
     assert call("runs", "verify", path.parents[2]) == 1
     assert "log.parquet: damaged" in capsys.readouterr().out
@@ -181,32 +179,21 @@ def test_tasks_are_listed(capsys):
 # ---- bad input: one line, exit code 2, nothing on disk
 
 
-def test_an_unknown_model_is_named(prune):
-    assert "/nowhere/model" in prune(model="/nowhere/model")
-
-
-def test_an_unknown_task_names_the_nearest(prune):
-    assert 'did you mean "sst2"?' in prune(task="sst3")
-
-
-def test_an_unknown_method_is_refused(prune):
-    assert "--method = 'direkt'" in prune(method="direkt")
-
-
-def test_pieces_that_do_not_divide_the_width(prune):
-    assert "pieces = 5 does not divide the embedding width 32; use one of 1, 2, 4, 8, 16, 32" in prune(pieces=5)
-
-
-def test_a_count_of_zero(prune):
-    assert "keep_tokens = 0 keeps 0 of 4 tokens" in prune(keep_tokens=0)
-
-
-def test_a_fraction_that_keeps_nothing(prune):
-    assert "keeps 0 of 4 tokens" in prune(keep_tokens="0.01")
-
-
-def test_a_folder_without_data(prune, tmp_path):
-    assert "no such file or folder" in prune(data=tmp_path / "empty")
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"model": "/nowhere/model"}, "/nowhere/model"),
+        ({"task": "sst3"}, 'did you mean "sst2"?'),
+        ({"method": "direkt"}, "--method = 'direkt'"),
+        ({"pieces": 5}, "pieces = 5 does not divide the embedding width 32; use one of 1, 2, 4, 8, 16, 32"),
+        ({"keep_tokens": 0}, "keep_tokens = 0 keeps 0 of 4 tokens"),
+        ({"keep_tokens": "0.01"}, "keeps 0 of 4 tokens"),
+        ({"data": "/nowhere/empty"}, "no such file or folder"),
+        ({"device": "nosuch"}, "--device nosuch"),
+    ],
+)
+def test_a_flag_that_cannot_be_is_said_with_what_can(changed, said, prune):
+    assert said in prune(**changed)
 
 
 @pytest.mark.parametrize(
@@ -239,17 +226,16 @@ def test_a_misspelt_key_of_a_task_file(prune, folder, tmp_path):
     assert 'did you mean "template"?' in prune(task=task)
 
 
-def test_an_unknown_flag(capsys, tmp_path):
-    assert "--rouds" in refused(capsys, tmp_path, "prune", "--rouds=3")
-
-
-def test_half_a_choice_of_model_and_task_is_refused(capsys, tmp_path):
-    assert 'task "sst2" needs a model: add --model' in refused(capsys, tmp_path, "prune", "--task=sst2")
-    assert 'model "x" needs a task: add --task' in refused(capsys, tmp_path, "prune", "--model=x")
-
-
-def test_a_device_that_is_not_there(prune):
-    assert "--device nosuch" in prune(device="nosuch")
+@pytest.mark.parametrize(("flags", "said"), [
+    (["--rouds=3"], "--rouds"),
+    (["--task=sst2"], 'task "sst2" needs a model: add --model'),
+    (["--model=x"], 'model "x" needs a task: add --task'),
+    (["--model=x", "--task=\x1b[31mred\x07"], "\\x1b"),  # control characters do not reach the terminal
+])  # fmt: skip
+def test_an_unknown_flag_or_half_a_choice_of_model_and_task_is_refused(flags, said, capsys, tmp_path):
+    line = refused(capsys, tmp_path, "prune", *flags)
+    assert said in line
+    assert "\x1b" not in line
 
 
 def test_the_directory_of_another_experiment(folder, run, capsys):
@@ -267,12 +253,6 @@ def test_a_ticket_that_is_none(capsys, tmp_path):
     assert "x.safetensors" in capsys.readouterr().err
 
 
-def test_control_characters_do_not_reach_the_terminal(capsys, tmp_path):
-    line = refused(capsys, tmp_path, "prune", "--model=x", "--task=\x1b[31mred\x07")
-    assert "\x1b" not in line
-    assert "\\x1b" in line
-
-
 # ---- ends
 
 
@@ -288,14 +268,9 @@ def test_a_loss_that_turns_nan_ends_with_code_1_and_keeps_the_last_good_state(fo
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [
-        (signal.SIGTERM, 143, "terminated"),
-        pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
-    ],
-)
-def test_a_signal_ends_with_one_line_and_its_code(number, code, word, forks, folder, tmp_path):
+@pytest.mark.parametrize("number", tiny.at_night(*ENDS))
+def test_a_signal_ends_with_one_line_and_its_code(number, forks, folder, tmp_path):
+    code, word = ENDS[number]
     long = tiny.arguments("gpt2", folder, train_steps=100000, evaluate_every=50000)
     process = forks.start(["prune", *long, f"--out={tmp_path / 'runs'}"], tmp_path / "process")
     while not list(tmp_path.glob("runs/*/experiment.toml")):

@@ -38,12 +38,6 @@ def home(site):
     thread.join()
 
 
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    with chromium.opened(tmp_path_factory.mktemp("chromium")) as made:
-        yield made
-
-
 def visit(tab, address):
     tab.events.clear()
     tab.call("Page.navigate", url=address)

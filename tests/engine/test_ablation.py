@@ -9,7 +9,7 @@ import tiny
 import torch
 
 from prunekit.engine import ablation
-from prunekit.engine.ablation import leave_one_out, shapley
+from prunekit.engine.ablation import leave_one_out, leave_one_out_by_word, shapley
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.models.base import Predictions
@@ -57,6 +57,46 @@ def one_at_a_time(kind, bone, ticket, rows, examples):
 
 def close(found, wanted):
     return (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+# ---- leave one out, by word
+
+
+@pytest.mark.parametrize("kind", ["t5", "bart", "gpt2", "llama"])
+def test_leaving_out_tokens_by_word_equals_deleting_their_rows_by_hand(kind):
+    bone, ticket, _ = setting(kind)
+    examples = tiny.encoded(bone, tiny.open_examples(5))
+    ticks = []
+    found = leave_one_out_by_word(ticket, bone, examples, tick=ticks.append)
+    read = naive._seq2seq if kind in naive.SEQ2SEQ else naive._causal
+    prompt, _ = naive.slots(ticket)  # tokens 0, 2 and 3
+    for example, costs in zip(examples, found, strict=True):
+        (target,) = example.choices
+        with torch.no_grad():
+            whole = read(bone.model, prompt, example.text, target, None)
+            without = [
+                read(bone.model, prompt[[row for row in range(3) if row != left]], example.text, target, None)
+                for left in range(3)
+            ]
+        assert costs.shape == (3, len(target))
+        assert (costs - (whole - torch.stack(without))).abs().max() < 1e-5
+        assert costs.abs().max() > 1e-3  # or this would compare nothing
+    assert ticks[-1] == 4
+
+
+@pytest.mark.parametrize(("kind", "position"), [("t5", "first"), ("llama", "suffix")])
+def test_costs_by_word_have_the_cost_of_the_token_as_their_mean(kind, position):
+    bone, ticket, examples = setting(kind, position=position)  # of choices, whose right one counts
+    ticket = replace(ticket, position=position)
+    found = leave_one_out_by_word(ticket, bone, examples)
+    costs = leave_one_out(ticket, bone, examples).costs[[0, 2, 3]]
+    assert close(torch.stack([each.mean(dim=1) for each in found], dim=1), costs)
+
+
+def test_by_word_is_not_said_of_a_head():
+    bone, ticket, examples = setting("bert")
+    with pytest.raises(ConfigError, match="answers by a head, not by words"):
+        leave_one_out_by_word(ticket, bone, examples)
 
 
 # ---- leave one out

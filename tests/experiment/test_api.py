@@ -1,7 +1,6 @@
 """The Python API: the command line's work on a loaded model, which is given back as it was."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import architectures as arch
@@ -10,10 +9,7 @@ import tiny
 import torch
 
 import prunekit as pk
-from prunekit.engine.cohort import prompt_batch
 from prunekit.experiment import export
-from prunekit.experiment import run as experiment
-from prunekit.experiment.prepare import prepare
 from prunekit.runs.ticket_file import load_ticket, save_ticket
 from prunekit.support.errors import ArtifactError, ConfigError
 
@@ -46,8 +42,7 @@ def test_a_loaded_model_is_pruned_attached_and_left_as_it_was(job, dense_wins):
 
 
 def test_it_is_the_run_that_the_command_line_makes(job, folder, tmp_path):
-    prepared = prepare(tiny.experiment("gpt2", folder, precision="float32"))
-    theirs = experiment.run(prepared, tmp_path / "theirs", tiny.Quiet())
+    theirs, _ = tiny.finished("gpt2", folder, tmp_path / "theirs", precision="float32")
     settings = {name: one for name, one in job.items() if name != "task"}
     ours = pk.prune(str(folder / "model-gpt2"), None, job["task"], **settings)
     assert ours.path.name == theirs.path.name
@@ -61,8 +56,7 @@ def test_best_is_the_smallest_within_tolerance_and_search_gives_the_chosen(job, 
     run = pk.prune(model, tokenizer, tolerance=1, **job)
     assert run.best == run.ticket(0, 2)
     assert pk.Run(run.path).best == run.ticket(0, 0)
-    more = {name: one for name, one in job.items() if name not in ("rounds", "keep_tokens")}
-    found = pk.search(model, tokenizer, grid="token", **more)
+    found = pk.search(model, tokenizer, grid="token", **of_tune(job))
     assert found.stage.startswith("search-")
     assert found.best.round == 1
 
@@ -77,8 +71,7 @@ def test_best_is_dense_where_that_beats_no_base_line_and_the_run_says_so(job):
 
 def test_tune_evaluate_and_load_agree(job, tmp_path):
     model, tokenizer = tiny.frozen("bert").model, tiny.tokenizer("bert")
-    more = {name: one for name, one in job.items() if name not in ("rounds", "keep_tokens")}
-    run = pk.tune(model, tokenizer, position="first", **more)
+    run = pk.tune(model, tokenizer, position="first", **of_tune(job))
     place = run.path / "seed=0" / "round=00"
     ticket = pk.Ticket.load(place)
     assert ticket == run.best
@@ -93,7 +86,7 @@ def test_tune_evaluate_and_load_agree(job, tmp_path):
 
 def test_another_model_task_or_data_than_the_tickets_own_is_refused_or_said(job, tmp_path, capsys):
     model, tokenizer = tiny.frozen("gpt2").model, tiny.tokenizer("gpt2")
-    ticket = pk.tune(model, tokenizer, **{name: value for name, value in job.items() if name in own_of_tune()}).ticket()
+    ticket = pk.tune(model, tokenizer, **of_tune(job)).ticket()
     data = {"task": job["task"], "data": job["data"]}
     own = pk.evaluate(ticket, model, tokenizer, **data)
     model.config.layer_norm_epsilon = 0.5
@@ -114,17 +107,16 @@ def test_another_model_task_or_data_than_the_tickets_own_is_refused_or_said(job,
 
 def test_a_ticket_is_evaluated_under_the_settings_that_it_was_made_under(job):
     model, tokenizer = tiny.frozen("gpt2").model, tiny.tokenizer("gpt2")
-    asked = {name: value for name, value in job.items() if name in own_of_tune()} | {"ranking": "mean"}
-    ticket = pk.tune(model, tokenizer, max_input_tokens=20, **asked).ticket()
+    ticket = pk.tune(model, tokenizer, max_input_tokens=20, ranking="mean", **of_tune(job)).ticket()
     data = {"task": job["task"], "data": job["data"]}
     pk.evaluate(ticket, model, tokenizer, **data)
     with pytest.raises(ConfigError, match="max_input_tokens 20 -> 30; ranking mean -> sum"):
         pk.evaluate(ticket, model, tokenizer, max_input_tokens=30, ranking="sum", **data)
 
 
-def own_of_tune():
+def of_tune(job):
     """The settings of a job that do not prune."""
-    return {*SMALL, "task", "data", "out"} - {"rounds", "keep_tokens"}
+    return {name: value for name, value in job.items() if name not in ("rounds", "keep_tokens")}
 
 
 def test_a_ticket_is_exported_as_its_run_read_texts_unless_told_otherwise(job, folder, tmp_path):
@@ -147,12 +139,8 @@ def test_a_ticket_is_exported_as_its_run_read_texts_unless_told_otherwise(job, f
 def test_nothing_is_written_where_an_export_would_answer_otherwise(job, tmp_path, monkeypatch):
     pytest.importorskip("peft")
     bone = arch.frozen("gpt2")
-    run = pk.tune(
-        bone.model, bone.tokenizer, **{n: one for n, one in job.items() if n not in ("rounds", "keep_tokens")}
-    )
-    monkeypatch.setattr(
-        export, "prompt_batch", lambda members: replace(prompt_batch(members), values=prompt_batch(members).values * 9)
-    )
+    run = pk.tune(bone.model, bone.tokenizer, **of_tune(job))
+    arch.misread(export, monkeypatch)
     with pytest.raises(ArtifactError, match="answers differ"):
         run.best.export(tmp_path / "adapter", bone.model, bone.tokenizer)
     assert not (tmp_path / "adapter").exists()

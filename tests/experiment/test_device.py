@@ -25,21 +25,15 @@ def test_the_width_follows_the_memory_at_hand(monkeypatch):
     assert settled(monkeypatch, 2**40).width == 8
     assert settled(monkeypatch, 2 * 3 * each).width == 3
     assert not settled(monkeypatch, 2 * 3 * each).checkpointing
+    assert settled(monkeypatch, 1, width=5).width == 5  # a named one is taken as it is
 
 
-def test_where_one_does_not_fit_activations_are_recomputed(monkeypatch):
+def test_where_one_does_not_fit_activations_are_recomputed_and_where_even_so_none_does_that_is_said(monkeypatch):
     found = settled(monkeypatch, int(1.5 * needs()))
     assert found.checkpointing
     assert found.width >= 1
-
-
-def test_where_even_so_none_fits_one_line_says_what_to_do(monkeypatch):
     with pytest.raises(ConfigError, match="use a smaller --batch-size or --max-input-tokens"):
         settled(monkeypatch, 1000)
-
-
-def test_a_named_width_is_taken_as_it_is(monkeypatch):
-    assert settled(monkeypatch, 1, width=5).width == 5
 
 
 def test_a_device_that_is_not_there_is_refused():

@@ -4,7 +4,6 @@ from dataclasses import replace
 import pytest
 import tiny
 
-from prunekit.cli import main
 from prunekit.experiment import cost, dry_run, pace, round_runner, run
 from prunekit.experiment.pace import Pace
 from prunekit.experiment.prepare import prepare
@@ -23,9 +22,8 @@ def tickets(parts):
 def foreseen(folder, tmp_path, capsys, verb, *flags, **more):
     """What `--dry-run --json` says; nothing was written."""
     out = tmp_path / "runs"
-    with pytest.raises(SystemExit) as ended:
-        main.main([verb, *tiny.arguments("gpt2", folder, **more), f"--out={out}", "--dry-run", "--json", *flags])
-    assert ended.value.code == 0
+    words = [verb, *tiny.arguments("gpt2", folder, **more), f"--out={out}", "--dry-run", "--json", *flags]
+    assert tiny.call(*words) == 0
     assert not out.exists()
     return json.loads(capsys.readouterr().out)
 
@@ -82,15 +80,7 @@ def test_parts_say_what_is_kept(folder, tmp_path, capsys):
 @pytest.fixture
 def trained(monkeypatch):
     """How many tickets were trained, round by round."""
-    seen = []
-    real = round_runner.train
-
-    def train(tickets, *more, **options):
-        seen.append(len(tickets))
-        return real(tickets, *more, **options)
-
-    monkeypatch.setattr(round_runner, "train", train)
-    return seen
+    return tiny.spied(monkeypatch, round_runner, "train", lambda tickets, *_: len(tickets))
 
 
 @pytest.mark.parametrize(
@@ -200,14 +190,8 @@ def test_eight_evaluations_halve_three_times(folder):
 
 
 def test_timing_is_of_what_would_be_trained_and_looks_at_no_test(folder, monkeypatch):
-    shapes = []
-    real = pace.train
-
-    def train(cohort, model, data, plan, **more):
-        shapes.append((len(cohort), len(data.train), len(data.validation)))
-        return real(cohort, model, data, plan, **more)
-
-    monkeypatch.setattr(pace, "train", train)
+    note = lambda cohort, model, data, plan: (len(cohort), len(data.train), len(data.validation))  # noqa: E731
+    shapes = tiny.spied(monkeypatch, pace, "train", note)
     prepared = ready(folder, seeds=5, width=3)
     found = pace.measured(replace(prepared, test=()))
     assert shapes == [(1, 2, 1), (3, 4, 1)]  # a small one first, then three tickets on a batch of four
@@ -241,9 +225,7 @@ def test_a_slow_machine_is_timed_on_few_rows_and_foreseen_as_a_quick_one(token_s
 
 def test_the_table_for_people(folder, tmp_path, capsys):
     out = tmp_path / "runs"
-    with pytest.raises(SystemExit) as ended:
-        main.main(["search", *tiny.arguments("gpt2", folder, **SEARCH), f"--out={out}", "--dry-run"])
-    assert ended.value.code == 0
+    assert tiny.call("search", *tiny.arguments("gpt2", folder, **SEARCH), f"--out={out}", "--dry-run") == 0
     said = capsys.readouterr().out
     assert "minutes at most" in said
     row = next(line for line in said.splitlines() if line.startswith("token ratios"))

@@ -52,11 +52,7 @@ def rounds(made):
 def test_a_finished_run_is_loaded_and_nothing_is_done_again(folder, tmp_path, monkeypatch):
     made, _ = run("gpt2", folder, tmp_path, seeds=2)
     before = tiny.contents(made.path)
-
-    def forbidden(*arguments, **more):
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr(round_runner, "train", forbidden)
+    monkeypatch.setattr(round_runner, "train", tiny.refuse)
     again, watch = run("gpt2", folder, tmp_path, seeds=2)
     assert tiny.contents(again.path) == before
     assert any("8 finished ticket(s) were there already" in line for line in watch.lines)
@@ -152,8 +148,7 @@ def test_width_splits_seeds_into_cohorts_once(folder, tmp_path):
 
 
 def test_a_seed_that_diverges_ends_and_the_others_go_on(folder, tmp_path, monkeypatch):
-    real = experiment.prepare if hasattr(experiment, "prepare") else prepare
-    prepared = real(tiny.experiment("gpt2", folder, seeds=2))
+    prepared = prepare(tiny.experiment("gpt2", folder, seeds=2))
     dense = type(prepared).dense
 
     def poisoned(self, seed):
@@ -176,20 +171,13 @@ def test_a_seed_that_diverges_ends_and_the_others_go_on(folder, tmp_path, monkey
 
 
 def test_the_report_split_is_looked_at_once_per_finished_ticket(folder, tmp_path, monkeypatch):
-    looks = []
-    real = round_runner.answer
-
-    def counting(prompts, model, examples, *tick):
-        looks.append((prompts.members, len(examples)))
-        return real(prompts, model, examples, *tick)
-
-    monkeypatch.setattr(round_runner, "answer", counting)
+    note = lambda prompts, _, rows, *__: (prompts.members, len(rows))  # noqa: E731
+    looks = tiny.spied(monkeypatch, round_runner, "answer", note)
     run("gpt2", folder, tmp_path, seeds=2)
     assert looks == [(2, 12)] * 4  # three rounds and the base line
 
 
 def test_predictions_give_the_reported_metric(folder, tmp_path):
-
     made, _ = run("bert", folder, tmp_path, prune=False)
     table = made.table(RunKey("", 0, 0), "predictions.parquet")
     result = made.result(RunKey("", 0, 0))

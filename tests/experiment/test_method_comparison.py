@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 import tiny
 
-from prunekit.cli import main
 from prunekit.experiment import round_runner
 from prunekit.experiment.method_comparison import FACTORS, factors_of, methods_of, summarise
 from prunekit.support.errors import ConfigError
@@ -13,10 +12,7 @@ from prunekit.support.errors import ConfigError
 
 def called(folder, out, *more, kind="gpt2", code=0, **settings):
     given = dict(rounds=None, keep_tokens=None, keep_pieces=None, learning_rate=None, rank=2, bottleneck=8, seeds=2)
-    flags = tiny.arguments(kind, folder, **(given | settings))
-    with pytest.raises(SystemExit) as ended:
-        main.main(["compare", *flags, f"--out={out}", *more])
-    assert ended.value.code == code
+    assert tiny.call("compare", *tiny.arguments(kind, folder, **(given | settings)), f"--out={out}", *more) == code
 
 
 # ---- what is asked for
@@ -81,11 +77,7 @@ def test_methods_are_compared_on_disk_and_on_screen_and_it_resumes(folder, tmp_p
     assert (table["test"].notna() == table["chosen"]).all()
     assert (table.groupby("method")["chosen"].sum() == 2).all()
     before = tiny.contents(tmp_path)
-
-    def forbidden(*arguments, **more):
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr(round_runner, "train", forbidden)
+    monkeypatch.setattr(round_runner, "train", tiny.refuse)
     called(folder, tmp_path, "--methods=direct,dpt", "--learning-rates=0.5,2", "--json")
     assert tiny.contents(tmp_path) == before
     found = json.loads(capsys.readouterr().out)
@@ -99,11 +91,8 @@ def test_a_run_of_it_can_be_shown_by_itself(folder, tmp_path, capsys):
     called(folder, tmp_path, "--methods=direct", "--learning-rates=1")
     capsys.readouterr()
     (run,) = tmp_path.glob("toy-*")
-    with pytest.raises(SystemExit) as ended:
-        main.main(["runs", "show", str(run)])
-    assert ended.value.code == 0
-    shown = capsys.readouterr().out
-    assert "rates-" in shown
+    assert tiny.call("runs", "show", run) == 0
+    assert "rates-" in capsys.readouterr().out
 
 
 def test_all_that_can_be_is_compared_by_default_and_a_dry_run_writes_nothing(folder, tmp_path, capsys):

@@ -3,8 +3,6 @@ import tiny
 import torch
 
 from prunekit.experiment import prompt_autoencoder
-from prunekit.experiment import run as experiment
-from prunekit.experiment.prepare import prepare
 from prunekit.prompts.intrinsic import IntrinsicPrompt
 from prunekit.prompts.options import Context
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -76,7 +74,8 @@ def test_fewer_numbers_lose_about_what_they_must():
     assert prompt_autoencoder.fit(prompts, 2).error < linear + 0.02
 
 
-def test_the_same_prompts_always_give_the_same_decoder_and_no_global_random_number_is_drawn():
+def test_the_same_prompts_always_give_the_same_decoder_and_no_global_random_number_is_drawn(monkeypatch):
+    monkeypatch.setattr(prompt_autoencoder, "_STEPS", 50)
     torch.manual_seed(0)
     first = prompt_autoencoder.fit(near_plane(5, 2), 2)
     after = torch.rand(1)
@@ -110,8 +109,7 @@ def test_too_few_prompts_or_too_many_dimensions_are_refused():
 
 
 def tuned(folder, name, kind="gpt2", **more):
-    prepared = prepare(tiny.experiment(kind, folder, rounds=None, keep_tokens=None, train_steps=2, **more))
-    return experiment.run(prepared, folder / name, tiny.Quiet(), prune=False), prepared
+    return tiny.finished(kind, folder, folder / name, prune=False, rounds=None, keep_tokens=None, train_steps=2, **more)
 
 
 @pytest.fixture(scope="module")

@@ -67,41 +67,27 @@ def check_pruning(prepared, out, monkeypatch, controls, tokens):
         assert frozen.keys() == dict(start.prompt().named_buffers()).keys()
         kept = kept_values(made, place).state
         assert kept.keys() == dict(ticket.prompt().prompt.named_parameters()).keys()  # what is frozen is not copied
-
-    def forbidden(*arguments, **more):
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr(round_runner, "train", forbidden)
+    monkeypatch.setattr(round_runner, "train", tiny.refuse)
     again = experiment.run(prepared, out, tiny.Quiet(), controls=controls)
     assert tiny.contents(again.path) == before
 
 
-@every
-def test_a_pruning_runs_resumes_and_its_tickets_load_again(method, folder, sources, tmp_path, monkeypatch):
-    prepared = ready(folder, method, sources=sources, rounds=2, keep_tokens=1, train_steps=2)
-    check_pruning(prepared, tmp_path, monkeypatch, False, [4, 2, 1])
-
-
-@pytest.mark.slow
-@every
-def test_so_does_one_of_two_seeds_with_controls(method, folder, sources, tmp_path, monkeypatch):
-    prepared = ready(folder, method, sources=sources, seeds=2)
-    check_pruning(prepared, tmp_path, monkeypatch, True, [4, 4, 3, 3, 2, 2])
+ALONE = (dict(rounds=2, keep_tokens=1, train_steps=2), False, [4, 2, 1])
+WITH_CONTROLS = (dict(seeds=2), True, [4, 4, 3, 3, 2, 2])
 
 
 @every
-def test_a_search_runs(method, folder, sources, tmp_path):
-    prepared = ready(folder, method, "bert", sources, train_steps=2, grid="token")
-    made = experiment.search(prepared, tmp_path, tiny.Quiet())
-    chosen = made.results().query("stage.str.startswith('search') and arm == ''")
-    assert list(chosen["status"]) == ["done"]
+@pytest.mark.parametrize("case", tiny.at_night(ALONE, WITH_CONTROLS), ids=["alone", "two seeds with controls"])
+def test_a_pruning_runs_resumes_and_its_tickets_load_again(method, case, folder, sources, tmp_path, monkeypatch):
+    more, controls, tokens = case
+    check_pruning(ready(folder, method, sources=sources, **more), tmp_path, monkeypatch, controls, tokens)
 
 
-@pytest.mark.slow
 @every
-def test_so_does_one_with_controls(method, folder, sources, tmp_path):
-    prepared = ready(folder, method, "bert", sources, train_steps=2, seeds=2)
-    made = experiment.search(prepared, tmp_path, tiny.Quiet(), controls=True)
+@pytest.mark.parametrize("more", tiny.at_night({"grid": "token"}, {"seeds": 2}))
+def test_a_search_runs(method, more, folder, sources, tmp_path):
+    prepared = ready(folder, method, "bert", sources, train_steps=2, **more)
+    made = experiment.search(prepared, tmp_path, tiny.Quiet(), controls="seeds" in more)
     assert set(made.results()["status"]) == {"done"}
 
 
@@ -129,7 +115,7 @@ def ticket(bone, method, seed=0, dtype=torch.float64, rank=2, **more):
 
 
 @pytest.mark.parametrize(
-    ("method", "kind"), tiny.in_turn(METHODS, ("t5", "bart", "gpt2", "bert"), whole=("dept", "adept"))
+    ("method", "kind"), tiny.in_turn(METHODS, ("t5", "bart", "gpt2", "bert"), whole=("dept", "adept", "ept"))
 )
 def test_losses_depend_neither_on_padding_nor_on_the_batch_nor_on_who_is_beside(method, kind):
     bone = tiny.frozen(kind, dtype=torch.float64)
@@ -142,6 +128,9 @@ def test_losses_depend_neither_on_padding_nor_on_the_batch_nor_on_who_is_beside(
             for place, row in enumerate(rows):
                 alone = bone.losses(prompt_batch([Member(one)]), bone.batch([[row]], every_choice=False))
                 assert torch.allclose(alone[0, 0], together[member, place], rtol=1e-9, atol=1e-9)
+        still = replace(prompt_batch([Member(cohort[0])]), embed_input=None)
+        moved = bone.losses(still, bone.batch([rows], every_choice=False))[0] - together[0]
+    assert (moved.abs().max() > 1e-4 * together.max()) == methods.kind(method).moves_input
 
 
 def test_offsets_learn_at_a_rate_of_their_own():
@@ -242,8 +231,7 @@ def test_the_sources_are_part_of_what_a_run_is_and_their_paths_are_not(folder, s
     fewer = ready(folder, "intrinsic", sources=sources, dimension=1)
     assert fewer.id != made.id
     assert len(fewer.dense(0).state["code"]) == 1
-    other = prepare(tiny.experiment("t5", folder, seeds=4, train_steps=2, learning_rate=0.2))
-    run = experiment.run(other, tmp_path / "other", tiny.Quiet(), prune=False)
+    run, _ = tiny.finished("t5", folder, tmp_path / "other", prune=False, seeds=4, train_steps=2, learning_rate=0.2)
     assert ready(folder, "intrinsic", sources={"t5": run.path}).id != made.id
 
 

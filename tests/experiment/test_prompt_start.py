@@ -5,7 +5,6 @@ import pytest
 import tiny
 import torch
 
-from prunekit.cli import main
 from prunekit.experiment import prompt_start, round_runner, run
 from prunekit.experiment.prepare import prepare
 from prunekit.prompts.mask import Mask
@@ -48,17 +47,14 @@ def by_hand(tokens=4, width=WIDTH, pieces=4, mask=None, seed=0):
 # ---- values
 
 
-def test_without_a_ticket_nothing_is_carried(folder):
-    prepared = ready(folder)
-    assert prompt_start.source(prepared.experiment.prompt, prepared.model) is None
-    assert "init_from" not in prepared.digests
-
-
 def test_a_dense_ticket_is_where_every_seed_starts(source, folder):
     kind, made, _ = source
+    without = ready(folder, kind)
+    assert prompt_start.source(without.experiment.prompt, without.model) is None
+    assert "init_from" not in without.digests
     prepared = ready(folder, kind, init_from=made.folder(DENSE))
     kept = round_files.kept_values(made, DENSE).state["values"]
-    assert not torch.equal(values(prepared, 0), values(ready(folder, kind), 0))
+    assert not torch.equal(values(prepared, 0), values(without, 0))
     for seed in (0, 1, 7):
         assert torch.equal(values(prepared, seed), kept)
         assert prepared.dense(seed).mask.density == 1
@@ -103,14 +99,10 @@ def test_the_ticket_of_a_file_is_used_as_it_stands(folder, tmp_path):
     assert (found[1] != 0).all()
 
 
-def test_the_ticket_may_have_other_pieces(folder, tmp_path):
+def test_the_ticket_may_have_other_pieces_and_new_values_are_not_its_own(folder, tmp_path):
     save_ticket(by_hand(pieces=8), tmp_path / "one.safetensors")
-    assert torch.equal(values(ready(folder, init_from=tmp_path / "one.safetensors"), 0), by_hand().state["values"])
-
-
-def test_new_values_are_not_those_of_the_ticket(folder, tmp_path):
-    save_ticket(by_hand(), tmp_path / "one.safetensors")
     prepared = ready(folder, init_from=tmp_path / "one.safetensors")
+    assert torch.equal(values(prepared, 0), by_hand().state["values"])
     redrawn = prepared.new_values(replace(prepared.dense(0), round=1)).state["values"]
     assert not torch.equal(redrawn, values(prepared, 0))
 
@@ -156,9 +148,7 @@ def test_a_damaged_round_is_refused(folder, tmp_path, source):
     kind, made, _ = source
     shutil.copytree(made.path, tmp_path / "copy")
     path = tmp_path / "copy" / "seed=0" / "round=00" / "trained.safetensors"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
+    tiny.flip(path, 0.99)
     with pytest.raises(ArtifactError, match="damaged"):
         ready(folder, kind, init_from=path.parent)
 
@@ -169,8 +159,8 @@ def test_a_damaged_round_is_refused(folder, tmp_path, source):
 def test_the_run_is_named_by_the_tickets_content_and_not_by_its_path(folder, tmp_path, source):
     kind, made, pruned = source
     ticket = round_files.finished_ticket(made, pruned)
-    for name in ("one", "two"):
-        save_ticket(ticket, tmp_path / name)
+    save_ticket(ticket, tmp_path / "one")
+    save_ticket(ticket, tmp_path / "two")
     shutil.copytree(made.path, tmp_path / "copy")
     paths = [made.folder(pruned), tmp_path / "one", tmp_path / "two", Run(tmp_path / "copy").folder(pruned)]
     found = [ready(folder, kind, init_from=path) for path in paths]
@@ -186,11 +176,7 @@ def test_a_run_goes_on_from_the_same_ticket_at_another_place(folder, tmp_path, s
     save_ticket(round_files.finished_ticket(made, pruned), tmp_path / "one")
     first = run.run(ready(folder, kind, init_from=made.folder(pruned)), tmp_path / "out", tiny.Quiet())
     before = tiny.contents(first.path)
-
-    def forbidden(*arguments, **more):
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr(round_runner, "train", forbidden)
+    monkeypatch.setattr(round_runner, "train", tiny.refuse)
     again = run.run(ready(folder, kind, init_from=tmp_path / "one"), tmp_path / "out", tiny.Quiet())
     assert tiny.contents(again.path) == before
     assert (
@@ -203,9 +189,7 @@ def test_a_run_goes_on_from_the_same_ticket_at_another_place(folder, tmp_path, s
 
 def call(verb, folder, out, *flags, **more):
     arguments = tiny.arguments("gpt2", folder, **(dict(rounds=None, keep_tokens=None, train_steps=2) | more))
-    with pytest.raises(SystemExit) as ended:
-        main.main([verb, *arguments, f"--out={out}", *flags])
-    return ended.value.code
+    return tiny.call(verb, *arguments, f"--out={out}", *flags)
 
 
 def test_a_search_starts_from_the_ticket_that_a_search_on_another_task_chose(folder, tmp_path, capsys):

@@ -18,11 +18,9 @@ from prunekit.support.terminal import Screen
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(folder):
     """A finished dense run on the tiny Llama, and the folder of its model, task and data."""
-    folder = tmp_path_factory.mktemp("own")
-    prepared = prepare(tiny.experiment("llama", folder))
-    return run(prepared, folder / "runs", tiny.Quiet(), prune=False), folder
+    return tiny.finished("llama", folder, folder / "runs", prune=False)[0], folder
 
 
 class Position:
@@ -95,18 +93,8 @@ def _first(**fields):
 
 
 WORDS = {"good": "bad", "bad": "good"}
-
-
-def _template(at):
-    at.say("{sentence} :", "{sentence} very :")
-
-
-def _swapped_words(at):
-    at.say('good = "good"\nbad = "bad"', 'good = "bad"\nbad = "good"')
-
-
-def _other_order(at):
-    at.say('good = "good"\nbad = "bad"', 'bad = "bad"\ngood = "good"')
+CHOICES = 'good = "good"\nbad = "bad"'
+SCALED = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
 
 
 def _other_label(rows):
@@ -117,22 +105,10 @@ def _other_labels(rows):
     return [row | {"label": WORDS[row["label"]]} for row in rows]
 
 
-def _scaled(at):
-    at.config(rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4})
-
-
-def _lower(at):
-    at.tokenizer(lambda known: known.update(normalizer={"type": "Lowercase"}))
-
-
-def _unmarked(at):
-    at.tokenizer(lambda known: known.update(post_processor=None))
-
-
 #: name, what is edited, what the line then says
 EDITS = [
     ("rope_theta", lambda at: at.config(rope_theta=100.0), "model configuration rope_parameters.rope_theta"),
-    ("rope_scaling", _scaled, "model configuration rope_parameters.factor (its default) -> 2"),
+    ("rope_scaling", lambda at: at.config(rope_parameters=SCALED), "rope_parameters.factor (its default) -> 2"),
     ("rms_norm_eps", lambda at: at.config(rms_norm_eps=0.1), "model configuration rms_norm_eps (its default) -> 0.1"),
     ("hidden_act", lambda at: at.config(hidden_act="relu"), 'hidden_act (its default) -> "relu"'),
     ("max_positions", lambda at: at.config(max_position_embeddings=90), "max_position_embeddings 80 -> 90"),
@@ -141,14 +117,14 @@ EDITS = [
     ("undeclared field", lambda at: at.config(sliding_window=3), "configuration sliding_window (its default) -> 3"),
     ("weights", _weights, "model weights"),
     ("vocabulary", lambda at: at.tokenizer(_swapped), "tokenizer vocabulary"),
-    ("normaliser", _lower, "tokenizer rules"),
-    ("marks", _unmarked, "tokenizer ids of a trial text"),
+    ("normaliser", lambda at: at.tokenizer(lambda t: t.update(normalizer={"type": "Lowercase"})), "tokenizer rules"),
+    ("marks", lambda at: at.tokenizer(lambda t: t.update(post_processor=None)), "tokenizer ids of a trial text"),
     ("pad token", lambda at: at.tokenizer_config(pad_token="w7"), "tokenizer special tokens"),
     ("eos token", lambda at: at.tokenizer_config(eos_token="w8"), "tokenizer special tokens"),
-    ("template", _template, 'task template "{sentence} :" -> "{sentence} very :"'),
-    ("swapped words", _swapped_words, 'task choices ["good","bad"] -> ["bad","good"]'),
+    ("template", lambda at: at.say("e} :", "e} very :"), 'task template "{sentence} :" -> "{sentence} very :"'),
+    ("swapped words", lambda at: at.say(CHOICES, 'good = "bad"\nbad = "good"'), '["good","bad"] -> ["bad","good"]'),
     ("another word", lambda at: at.say('good = "good"', 'good = "very"'), 'choices ["good","bad"] -> ["very","bad"]'),
-    ("order of labels", _other_order, "task labels"),
+    ("order of labels", lambda at: at.say(CHOICES, 'bad = "bad"\ngood = "good"'), "task labels"),
     ("separator", lambda at: at.more('separator = "\\n"'), "task separator (its default) ->"),
     ("task name", lambda at: at.say('name = "toy"', 'name = "other"'), 'task name "toy" -> "other"'),
     ("metric", lambda at: at.say('["accuracy"]', '["macro_f1"]'), 'task metrics (its default) -> ["macro_f1"]'),
@@ -184,27 +160,15 @@ ENVIRONMENT = [
 ]
 
 
-def test_the_list_of_edits_is_of_forty_and_more():
-    assert len(EDITS) + len(FLAGS) + len(ENVIRONMENT) >= 40
-
-
-def refused(made, place, said, **more):
-    """The use is refused in one line that names the difference and the way on."""
+@pytest.mark.parametrize(("change", "said"), [one[1:] for one in EDITS + FLAGS], ids=[one[0] for one in EDITS + FLAGS])
+def test_an_edit_of_model_task_or_data_or_a_flag_for_another_use_is_refused_by_name(change, said, made, place):
+    """In one line that names the difference and the way on."""
+    if callable(change):
+        change(place)
     with pytest.raises(ConfigError) as error:
-        used(made, place, **more)
+        used(made, place, **({} if callable(change) else change))
     line = str(error.value)
     assert said in line and "\n" not in line and "--allow-changed" in line
-
-
-@pytest.mark.parametrize(("edit", "said"), [edit[1:] for edit in EDITS], ids=[edit[0] for edit in EDITS])
-def test_an_edit_of_model_task_or_data_is_refused_by_name(edit, said, made, place):
-    edit(place)
-    refused(made, place, said)
-
-
-@pytest.mark.parametrize(("flags", "said"), [flag[1:] for flag in FLAGS], ids=[flag[0] for flag in FLAGS])
-def test_a_flag_that_makes_it_another_use_is_refused_by_name(flags, said, made, place):
-    refused(made, place, said, **flags)
 
 
 @pytest.mark.parametrize(("name", "inside", "value"), ENVIRONMENT, ids=[one[0] for one in ENVIRONMENT])
@@ -348,12 +312,9 @@ def test_figures_that_need_the_model_are_refused_on_another(made, place, monkeyp
 
     found = made[0]
     asked = model_access.experiment_of(found)
-    moved = asked.model_copy(
-        update={
-            "model": asked.model.model_copy(update={"name": str(place.model)}),
-            "task": asked.task.model_copy(update={"name": str(place.task), "data": str(place.data)}),
-        }
-    )
+    model = asked.model.model_copy(update={"name": str(place.model)})
+    task = asked.task.model_copy(update={"name": str(place.task), "data": str(place.data)})
+    moved = asked.model_copy(update={"model": model, "task": task})
     monkeypatch.setattr(model_access, "experiment_of", lambda run: moved)
     model_access.evaluator(found)
     place.rows("validation", lambda rows: rows[:5])

@@ -6,10 +6,7 @@ import pytest
 import tiny
 import torch
 
-from prunekit.experiment.api.train import TrainingOptions, train
-from prunekit.experiment.prepare import prepare
 from prunekit.experiment.reopen import check_fit, in_use, opened
-from prunekit.experiment.run import run
 from prunekit.models import load
 from prunekit.runs.ticket_file import save_ticket
 from prunekit.support.errors import ConfigError
@@ -17,8 +14,7 @@ from prunekit.support.errors import ConfigError
 
 @pytest.fixture(scope="module")
 def made(folder, tmp_path_factory):
-    prepared = prepare(tiny.experiment("gpt2", folder))
-    return run(prepared, tmp_path_factory.mktemp("runs"), tiny.Quiet(), prune=False)
+    return tiny.finished("gpt2", folder, tmp_path_factory.mktemp("runs"), prune=False)[0]
 
 
 def dense(made):
@@ -69,10 +65,3 @@ def test_another_model_than_a_ticket_files_own_is_refused_or_said(folder, made, 
     progress = tiny.Quiet()
     assert used(path, allow_changed=True, progress=progress).differences == ["model"]
     assert progress.lines == ["note: not what it was made with, and used all the same: model"]
-
-
-def test_one_task_named_twice_is_refused_before_anything_is_trained(folder, tmp_path):
-    experiment = tiny.experiment("gpt2", folder)
-    with pytest.raises(ConfigError, match="twice"):
-        next(train("tune", [experiment, experiment], TrainingOptions(tmp_path / "runs", quiet=True)))
-    assert not (tmp_path / "runs").exists()

@@ -12,6 +12,7 @@ import naive
 import pytest
 import tiny
 import torch
+from naive import close
 
 from prunekit.engine.order import epoch_batches
 from prunekit.experiment import run as experiment
@@ -156,10 +157,6 @@ def tried(grid, reading):
 
 
 # ---- side by side
-
-
-def close(found, wanted, bar):
-    assert float((found - wanted).abs().max()) <= bar * float(wanted.abs().max())
 
 
 def test_the_dense_round_and_its_scores(made, reading):

@@ -51,17 +51,11 @@ def search(prepared, out, controls=False):
 @pytest.fixture
 def asked(monkeypatch):
     """The cohorts that `learning.train` was asked for: names of their tickets."""
-    seen = []
-    real = round_runner.train
 
-    def train(tickets, *more, **options):
-        seen.append(
-            [f"{hash(ticket_bytes(one)):x} seed {one.seed} {one.mask.tokens}x{one.mask.cells}" for one in tickets]
-        )
-        return real(tickets, *more, **options)
+    def names(tickets, *more):
+        return [f"{hash(ticket_bytes(one)):x} seed {one.seed} {one.mask.tokens}x{one.mask.cells}" for one in tickets]
 
-    monkeypatch.setattr(round_runner, "train", train)
-    return seen
+    return tiny.spied(monkeypatch, round_runner, "train", names)
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +69,7 @@ def controlled(ready, tmp_path_factory):
 
 def spied(patch):
     """(members, examples) of every look at the test split."""
-    seen = []
-    real = round_runner.answer
-
-    def counting(prompts, model, examples, *tick):
-        seen.append((prompts.members, len(examples)))
-        return real(prompts, model, examples, *tick)
-
-    patch.setattr(round_runner, "answer", counting)
-    return seen
+    return tiny.spied(patch, round_runner, "answer", lambda prompts, _, rows, *__: (prompts.members, len(rows)))
 
 
 def flat(cohorts):
@@ -320,30 +306,28 @@ def test_cells_are_pruned_by_the_named_score_and_rewound_as_asked(ready, tmp_pat
 
 
 def test_halving_does_what_its_replay_on_the_full_search_foretells(ready, tmp_path):
-    settings = dict(grid="full", train_steps=8, evaluate_every=2)
+    settings = dict(grid="full", train_steps=8, evaluate_every=2, seeds=1)
     full, halved = ready(**settings), ready(**settings, halving="true")
     made = search(full, tmp_path)
     foretold = halving.replay(tables.trial_curves(made, full.search_stage), rungs(8, 2)).set_index("seed")
     made = search(halved, tmp_path)
     tried = tables.trials(made, halved.search_stage)
-    for seed in range(SEEDS):
-        mine = tried[tried["seed"] == seed]
-        assert len(mine) == 16
+    for seed, mine in tried.groupby("seed"):
         assert mine["steps"].sum() == foretold.loc[seed, "updates"] < 16 * 8
         result = made.result(RunKey(halved.search_stage, seed, 1))
         assert (result["tokens"], result["pieces"]) == tuple(foretold.loc[seed, ["tokens", "pieces"]])
         ends = mine["status"].value_counts().to_dict()
-        assert ends == {"dropped at step 2": 8, "dropped at step 4": 4, "done": 4}
+        assert ends == {"dropped at step 2": 8, "dropped at step 4": 4, "done": 4}  # 16 trials
+    assert set(tried["seed"]) == {0}
 
 
 def test_halving_chooses_nothing_that_it_dropped_and_dense_continued_comes_to_its_end(ready, tmp_path):
-    prepared = ready(halving="true")
+    prepared = ready(halving="true", seeds=1)
     made = search(prepared, tmp_path, controls=True)
-    results = made.results().set_index(["arm", "seed"])
-    for seed in range(SEEDS):
-        assert made.result(RunKey(prepared.search_stage, seed, 1))["status"] == "done"
-        assert results.loc[(f"{GRID}/tokens=4-pieces=4", seed), "status"] == "dropped at step 1"
-        assert results.loc[("dense-continued", seed), "status"] == "done"
+    status = made.results().set_index("arm")["status"]
+    assert made.result(RunKey(prepared.search_stage, 0, 1))["status"] == "done"
+    assert status[f"{GRID}/tokens=4-pieces=4"] == "dropped at step 1"
+    assert status["dense-continued"] == "done"
 
 
 # ---- ends

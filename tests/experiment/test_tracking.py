@@ -5,7 +5,6 @@ import sys
 import pytest
 import tiny
 
-from prunekit.cli import main
 from prunekit.experiment import run as experiment
 from prunekit.experiment import tracking
 from prunekit.experiment.prepare import prepare
@@ -91,9 +90,7 @@ def test_a_tracker_of_ones_own_is_named_by_module_and_class(folder, tmp_path, mo
         "    begin = log = print\n"
     )
     arguments = ["tune", *tiny.arguments("gpt2", folder, rounds=None, keep_tokens=None, train_steps=2), "--out=runs"]
-    with pytest.raises(SystemExit) as ended:
-        main.main([*arguments, "--track=my_tracker:Tracker"])
-    assert ended.value.code == 0
+    assert tiny.call(*arguments, "--track=my_tracker:Tracker") == 0
     assert "seed=0/round=00 2" in (tmp_path / "points.txt").read_text()
     for name, reason in [
         ("my_tracker:Half", "lacks end"),

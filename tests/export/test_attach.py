@@ -6,21 +6,14 @@ import architectures as arch
 import pytest
 import tiny
 import torch
+from naive import close
 from transformers import GenerationMixin
 
-from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.export.attach import attach
 from prunekit.support.errors import ConfigError
 
 SIDES = ["left", "right"]
 GREEDY = dict(max_new_tokens=8, do_sample=False, pad_token_id=0)
-TOLERANCE = 1e-5
-
-
-def close(one, other):
-    torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE * float(other.abs().max()))
-
-
 # transformers 5.0 and 5.1 count positions over what is attended to, whatever they are told
 HIDES = hasattr(GenerationMixin, "_prepare_position_ids_for_generation")
 
@@ -34,31 +27,26 @@ def several(bone, **more):
     ]
 
 
-def scores(bone, ticket, example):
-    """The choice scores that the model itself gives."""
-    with torch.no_grad():
-        return bone.logits(prompt_batch([Member(ticket)]), bone.batch([[example]], every_choice=True))[0, 0]
-
-
-def alone(attached, rows, worn):
-    """Logits of each row by itself."""
-    with torch.no_grad():
-        return [attached(row[None], tickets=[one]).logits[0] for row, one in zip(rows, worn, strict=True)]
-
-
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("kind", arch.DECODERS)
-def test_a_batch_of_mixed_lengths_and_tickets_gives_the_logits_of_single_rows(kind, side):
-    bone = arch.frozen(kind)
-    attached = attach(bone.model, several(bone))
+@pytest.mark.parametrize(("kind", "position", "side"), [
+    *((kind, "auto", side) for kind in (*arch.DECODERS, *arch.ENCODER_DECODERS) for side in SIDES),
+    *((kind, position, side) for kind in arch.ENCODERS for position in ("first", "after-cls") for side in SIDES),
+])  # fmt: skip
+def test_a_batch_of_mixed_lengths_and_tickets_gives_the_logits_of_single_rows(kind, position, side):
+    """An encoder answers each row by its own ticket's head."""
+    bone = arch.frozen(kind, position=position)
+    attached = attach(bone.model, several(bone, **({"dropped_as": "hide"} if kind in arch.ENCODERS else {})))
     rows = arch.texts()
     worn = [number % 3 for number in range(len(rows))]
     batch = arch.padded(rows, side)
+    begun = {"decoder_input_ids": torch.tensor([[2, 5, 9]])} if kind in arch.ENCODER_DECODERS else {}
     with torch.no_grad():
-        together = attached(**batch, tickets=worn).logits
-    assert together.shape[:2] == batch["input_ids"].shape
-    for number, single in enumerate(alone(attached, rows, worn)):
-        close(together[number, batch["attention_mask"][number].bool()], single)
+        together = attached(**batch, tickets=worn, **{n: ids.expand(len(rows), -1) for n, ids in begun.items()}).logits
+        singles = [attached(row[None], tickets=[one], **begun).logits[0] for row, one in zip(rows, worn, strict=True)]
+    if kind in arch.DECODERS:
+        assert together.shape[:2] == batch["input_ids"].shape
+        together = [logits[real.bool()] for logits, real in zip(together, batch["attention_mask"], strict=True)]
+    for found, single in zip(together, singles, strict=True):
+        close(found, single)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -98,7 +86,7 @@ def test_it_reads_a_row_as_the_model_does(kind):
     bone = arch.frozen(kind)
     ticket = arch.ticket(bone, "residual", arch.MASKS["pieces"])
     (example,) = tiny.encoded(bone, tiny.examples(1), arch.TOKENS)
-    ours = scores(bone, ticket, example)
+    ours = tiny.logits(bone, [example], ticket)[0, 0]
     attached, ids = attach(bone.model, ticket), torch.tensor([example.text])
     with torch.no_grad():
         if kind in arch.ENCODERS:
@@ -114,38 +102,11 @@ def test_it_reads_a_row_as_the_model_does(kind):
     close(theirs, ours)
 
 
-@pytest.mark.parametrize("position", ["first", "after-cls"])
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("kind", arch.ENCODERS)
-def test_an_encoder_answers_mixed_rows_by_each_tickets_own_head(kind, side, position):
-    bone = arch.frozen(kind, position=position)
-    attached = attach(bone.model, several(bone, dropped_as="hide"))
-    rows = arch.texts()
-    worn = [number % 3 for number in range(len(rows))]
-    with torch.no_grad():
-        together = attached(**arch.padded(rows, side), tickets=worn).logits
-    close(together, torch.cat([one[None] for one in alone(attached, rows, worn)]))
-
-
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("kind", arch.ENCODER_DECODERS)
-def test_an_encoder_decoder_reads_mixed_rows_as_single_ones(kind, side):
-    bone = arch.frozen(kind)
-    attached = attach(bone.model, several(bone))
-    rows = arch.texts()
-    worn = [number % 3 for number in range(len(rows))]
-    answers = torch.tensor([[2, 5, 9]] * len(rows))
-    with torch.no_grad():
-        together = attached(**arch.padded(rows, side), tickets=worn, decoder_input_ids=answers).logits
-        for number, (row, one) in enumerate(zip(rows, worn, strict=True)):
-            close(together[number], attached(row[None], tickets=[one], decoder_input_ids=answers[:1]).logits[0])
-
-
 def test_a_suffix_speaks_between_text_and_answer():
     bone = arch.frozen("gpt2", position="suffix")
     ticket = arch.ticket(bone, mask=arch.MASKS["pieces"])
     (example,) = tiny.encoded(bone, tiny.examples(1, choices=("good very bad", "bad good very")), arch.TOKENS)
-    ours = scores(bone, ticket, example)
+    ours = tiny.logits(bone, [example], ticket)[0, 0]
     text, attached, theirs = list(example.text), attach(bone.model, ticket), []
     for choice in example.choices:
         ids = torch.tensor([text + list(choice)])
@@ -163,7 +124,7 @@ def test_methods_that_move_the_input_are_worn_too(method):
     bone = arch.frozen("llama")
     ticket = arch.ticket(bone, method)
     (example,) = tiny.encoded(bone, tiny.examples(1), arch.TOKENS)
-    ours = scores(bone, ticket, example)
+    ours = tiny.logits(bone, [example], ticket)[0, 0]
     attached, row = attach(bone.model, ticket), torch.tensor(example.text)
     with torch.no_grad():
         said = attached(**arch.padded([row, row[:2]], "left")).logits[0, -1].log_softmax(-1)

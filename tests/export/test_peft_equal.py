@@ -8,7 +8,6 @@ import tiny
 import torch
 
 from prunekit import export
-from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.export import TicketInfo
 from prunekit.pruning.ticket import Ticket
 
@@ -36,7 +35,7 @@ def test_choices_under_peft_score_as_prunekit_scores_them(kind, tmp_path):
     ticket = arch.ticket(bone, "dpt", arch.MASKS["pieces"])
     folder = arch.written(tmp_path, export.adapter_files(ticket, bone, TicketInfo()))
     examples = tiny.encoded(bone, tiny.examples(6, choices=("good very", "bad")), arch.TOKENS)
-    ours = bone.logits(prompt_batch([Member(ticket)]), bone.batch([examples], every_choice=True))[0]
+    ours = tiny.logits(bone, examples, ticket)[0]
     theirs = torch.tensor([by_hand(bone, folder, ticket, one) for one in examples])
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(ours.abs().max()))
 

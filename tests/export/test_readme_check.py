@@ -6,7 +6,7 @@ import architectures as arch
 import pytest
 import tiny
 import torch
-from transformers import MarianConfig, MarianMTModel, RobertaConfig, RobertaModel
+from transformers import AutoModel
 
 from prunekit import export
 from prunekit.engine.cohort import Member, prompt_batch
@@ -110,13 +110,8 @@ def test_a_real_tokenizer_joins_alike(separator, end, choices, shared, tmp_path)
 
 @pytest.mark.parametrize("pad", [0, 1, 5])
 def test_a_roberta_whose_tokenizer_pads_otherwise_counts_positions_alike(pad, tmp_path):
-    config = RobertaConfig(
-        vocab_size=len(tiny.SPECIAL + tiny.WORDS), hidden_size=tiny.WIDTH, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=80, initializer_range=0.2, pad_token_id=pad,
-    )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        bone = wrap(RobertaModel(config).eval(), tiny.tokenizer("roberta"), position="first")
+    model = tiny.built(AutoModel, "roberta", tiny.COMMON | dict(pad_token_id=pad))
+    bone = wrap(model, tiny.tokenizer("roberta"), position="first")
     assert bone.tokenizer.pad_token_id == 0
     agrees(compared(bone, arch.ticket(bone), tmp_path))
 
@@ -135,15 +130,9 @@ def test_a_marian_model_that_scales_where_it_reads_ids_is_refused(tmp_path, monk
 
 def marian(scale):
     """A tiny Marian with a ticket; scaled ones multiply embeddings inside the branch that reads ids."""
-    config = MarianConfig(
-        vocab_size=len(tiny.SPECIAL + tiny.WORDS), d_model=tiny.WIDTH, encoder_layers=2, decoder_layers=2,
-        encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64,
-        max_position_embeddings=80, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, forced_eos_token_id=1,
-        scale_embedding=scale, init_std=0.2,
-    )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        bone = wrap(MarianMTModel(config).eval(), tiny.tokenizer("t5"))
+    loader, _, settings = tiny.MODELS["bart"]
+    settings = settings | dict(decoder_start_token_id=0, scale_embedding=scale)
+    bone = wrap(tiny.built(loader, "marian", settings), tiny.tokenizer("t5"))
     return bone, arch.ticket(bone)
 
 

@@ -20,21 +20,13 @@ TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(folder) for folder in (TESTS.parent, TESTS, TESTS / "system")]
 
 import tiny
+from small import call
 from test_golden import findings
 
-from prunekit.cli import main
 from prunekit.runs.paths import RunKey
 from prunekit.runs.round_files import finished_ticket
 from prunekit.runs.run import Run
 from prunekit.runs.ticket_file import save_ticket
-
-
-def call(*arguments: str) -> None:
-    """A command that must end well."""
-    try:
-        main.main(list(arguments))
-    except SystemExit as ended:
-        assert ended.code == 0, arguments
 
 
 def make(target: Path) -> None:

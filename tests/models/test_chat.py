@@ -82,20 +82,15 @@ def test_losses_of_a_chat_are_those_of_the_plain_model_on_the_whole_conversation
     torch.testing.assert_close(measured_losses(bone, some, prompt), naive, rtol=1e-5, atol=1e-5)
 
 
-def test_the_token_that_starts_a_text_is_there_once():
-    bone = wrap(copy.deepcopy(tiny.model("llama")), talking(), position="first")
-    row = bone.encode(examples(), own_choices=False, prompt_tokens=0)[0]
-    start = bone.tokenizer.convert_tokens_to_ids("<s>")
-    assert row.text[0] == start
-    assert row.text.count(start) == 1
-
-
-def test_a_text_that_is_cut_keeps_the_words_around_it():
-    bone = wrap(copy.deepcopy(tiny.model("llama")), talking(), position="first", max_input_tokens=9)
-    long = examples()[2]
-    (row,) = bone.encode([long], own_choices=False, prompt_tokens=0)
-    assert row.cut
-    assert bone.tokenizer.decode(row.text) == "<s> very w5 w6 w20 : </s> w39 :"
+@pytest.mark.parametrize(("most", "words"), [
+    (256, "<s> very w5 w6 w7 w8 w9 w20 : </s> w39 :"),
+    (9, "<s> very w5 w6 w20 : </s> w39 :"),
+])  # fmt: skip
+def test_a_text_starts_with_its_token_once_and_one_that_is_cut_keeps_the_words_around_it(most, words):
+    bone = wrap(copy.deepcopy(tiny.model("llama")), talking(), position="first", max_input_tokens=most)
+    (row,) = bone.encode([examples()[2]], own_choices=False, prompt_tokens=0)
+    assert row.cut == (most == 9)
+    assert bone.tokenizer.decode(row.text) == words
 
 
 def test_braces_of_the_conversation_are_no_fields():

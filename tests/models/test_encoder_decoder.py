@@ -2,7 +2,6 @@ import pytest
 import tiny
 import torch
 
-from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.models import Encoded
 from prunekit.support.errors import ConfigError
 
@@ -35,17 +34,17 @@ def test_only_relative_positions_take_padded_members(kind, together):
     assert not bone.answers_by_head
 
 
-def test_the_text_is_encoded_once_for_all_choices(monkeypatch):
+def test_the_text_is_read_once_for_all_choices_by_encoder_and_decoder(monkeypatch):
     bone = tiny.frozen("t5")
     rows = tiny.encoded(bone, tiny.examples(3, choices=("good", "bad", "very")))
     seen = []
     encoder = bone.model.get_encoder()
     inner = encoder.forward
     monkeypatch.setattr(encoder, "forward", lambda **more: seen.append(len(more["inputs_embeds"])) or inner(**more))
-    with torch.no_grad():
-        found = bone.logits(prompt_batch([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
-    assert seen == [3]
-    assert found.shape == (1, 3, 3)
+    keys = bone.model.decoder.block[0].layer[1].EncDecAttention.k
+    keys.register_forward_hook(lambda module, given, made: seen.append(len(made)))  # what the decoder makes of a text
+    assert tiny.logits(bone, rows, tiny.ticket(bone)).shape == (1, 3, 3)
+    assert seen == [3, 3]
 
 
 def test_a_model_that_keeps_no_keys_and_values_is_refused_by_name(monkeypatch):
@@ -53,31 +52,19 @@ def test_a_model_that_keeps_no_keys_and_values_is_refused_by_name(monkeypatch):
     rows = tiny.encoded(bone, tiny.examples(1, choices=("good", "bad", "very")))
     monkeypatch.setattr(bone.model, "forward", lambda encoder_outputs, attention_mask, decoder_input_ids: None)
     with pytest.raises(ConfigError, match="T5ForConditionalGeneration keeps no keys and values"):
-        bone.logits(prompt_batch([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
+        tiny.logits(bone, rows, tiny.ticket(bone))
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart"])
 def test_answers_that_share_a_text_are_scored_as_each_alone(kind):
     """Of one, two and four tokens, so that some are padded; in a cohort of two."""
     bone = tiny.frozen(kind)
-    prompts = prompt_batch([Member(tiny.ticket(bone, seed=seed)) for seed in (0, 1)])
+    cohort = [tiny.ticket(bone, seed=seed) for seed in (0, 1)]
     answers = ((5,), (6, 1), (7, 8, 5, 1))
     texts = ((7, 8, 1), (9, 5, 6, 8, 1))
-    with torch.no_grad():
-        rows = [Encoded(position, text, answers, 0) for position, text in enumerate(texts)]
-        together = bone.logits(prompts, bone.batch([rows], every_choice=True))
-        for position, answer in enumerate(answers):
-            rows = [Encoded(number, text, (answer,), 0) for number, text in enumerate(texts)]
-            alone = bone.logits(prompts, bone.batch([rows], every_choice=True))
-            torch.testing.assert_close(together[..., position], alone[..., 0], rtol=1e-5, atol=1e-6)
-
-
-def test_what_the_decoder_makes_of_a_text_is_made_once_for_all_its_answers():
-    bone = tiny.frozen("t5")
-    rows = tiny.encoded(bone, tiny.examples(3, choices=("good", "bad", "very")))
-    seen = []
-    keys = bone.model.decoder.block[0].layer[1].EncDecAttention.k
-    keys.register_forward_hook(lambda module, given, made: seen.append(len(made)))
-    with torch.no_grad():
-        bone.logits(prompt_batch([Member(tiny.ticket(bone))]), bone.batch([rows], every_choice=True))
-    assert seen == [3]
+    rows = [Encoded(position, text, answers, 0) for position, text in enumerate(texts)]
+    together = tiny.logits(bone, rows, *cohort)
+    for position, answer in enumerate(answers):
+        rows = [Encoded(number, text, (answer,), 0) for number, text in enumerate(texts)]
+        alone = tiny.logits(bone, rows, *cohort)
+        torch.testing.assert_close(together[..., position], alone[..., 0], rtol=1e-5, atol=1e-6)

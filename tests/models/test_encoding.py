@@ -9,15 +9,7 @@ import pytest
 import tiny
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import (
-    BertConfig,
-    BertModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
 from prunekit.models import wrap
 from prunekit.models.prompt_batch import PromptBatch
@@ -45,33 +37,30 @@ ENDINGS = {
 BYTES = pre_tokenizers.ByteLevel.alphabet()
 
 
-def _bpe(**more):
-    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=SPECIAL, show_progress=False, **more)
-    return models.BPE(unk_token="<unk>"), trainer
+def _trained(raw, sentences=SENTENCES, kind=trainers.BpeTrainer, vocab_size=420, **more):
+    trainer = kind(vocab_size=vocab_size, special_tokens=SPECIAL, show_progress=False, **more)
+    raw.train_from_iterator(sentences * 20, trainer)
+    return raw
 
 
 def _byte_level(regex: bool, prefix: bool = False):
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=regex)
     raw.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=SPECIAL, initial_alphabet=BYTES, show_progress=False)
-    raw.train_from_iterator(SENTENCES * 20, trainer)
-    return raw
+    return _trained(raw, initial_alphabet=BYTES)
 
 
 def _words():
     raw = Tokenizer(models.BPE(unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    raw.train_from_iterator(SENTENCES * 20, _bpe()[1])
-    return raw
+    return _trained(raw)
 
 
 def _ends_of_words():
     raw = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
     raw.decoder = decoders.BPEDecoder()
-    raw.train_from_iterator(SENTENCES * 20, _bpe(end_of_word_suffix="</w>")[1])
-    return raw
+    return _trained(raw, end_of_word_suffix="</w>")
 
 
 def _sentencepiece_bpe():
@@ -79,7 +68,7 @@ def _sentencepiece_bpe():
     raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     raw.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     raw.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")  # for training: no merges over blanks
-    raw.train_from_iterator([one.replace("\n", "") for one in SENTENCES] * 20, _bpe()[1])
+    _trained(raw, [one.replace("\n", "") for one in SENTENCES])
     raw.pre_tokenizer = None
     return raw
 
@@ -92,9 +81,7 @@ def _unigram(scheme: str | None):
     else:
         raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
         raw.decoder = decoders.Metaspace(prepend_scheme=scheme)
-    trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False)
-    raw.train_from_iterator(SENTENCES * 20, trainer)
-    return raw
+    return _trained(raw, kind=trainers.UnigramTrainer, vocab_size=120, unk_token="<unk>")
 
 
 def _wordpiece():
@@ -102,10 +89,7 @@ def _wordpiece():
     raw.normalizer = normalizers.BertNormalizer(lowercase=True)
     raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     raw.decoder = decoders.WordPiece()
-    raw.train_from_iterator(
-        SENTENCES * 20, trainers.WordPieceTrainer(vocab_size=200, special_tokens=SPECIAL, show_progress=False)
-    )
-    return raw
+    return _trained(raw, kind=trainers.WordPieceTrainer, vocab_size=200)
 
 
 def _word_level():
@@ -154,31 +138,28 @@ def tokenizer(kind: str) -> PreTrainedTokenizerFast:
 
 
 @lru_cache
-def llama(kind: str) -> LlamaForCausalLM:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = LlamaConfig(
-            vocab_size=len(tokenizer(kind)), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-            num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128, initializer_range=0.2,
-            pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS,
-        )  # fmt: skip
-        return LlamaForCausalLM(config).eval()
+def llama(kind: str):
+    return tiny.built(AutoModelForCausalLM, "llama", dict(
+        vocab_size=len(tokenizer(kind)), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128, initializer_range=0.2,
+        pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS))  # fmt: skip
 
 
 @lru_cache
-def t5(kind: str) -> T5ForConditionalGeneration:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = T5Config(
-            vocab_size=len(tokenizer(kind)), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2,
-            pad_token_id=PAD, eos_token_id=EOS, decoder_start_token_id=PAD, initializer_factor=3.0,
-        )  # fmt: skip
-        return T5ForConditionalGeneration(config).double().eval()
+def t5(kind: str):
+    return tiny.built(AutoModelForSeq2SeqLM, "t5", dict(
+        vocab_size=len(tokenizer(kind)), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, pad_token_id=PAD,
+        eos_token_id=EOS, decoder_start_token_id=PAD, initializer_factor=3.0)).double()  # fmt: skip
 
 
-def bert(kind: str) -> BertModel:
-    config = BertConfig(vocab_size=len(tokenizer(kind)), hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
-    return BertModel(config).eval()
+def closing(kind: str):
+    """An encoder-decoder with such a tokenizer."""
+    return wrap(t5(kind), tokenizer(kind))
+
+
+def encoder(kind: str):
+    sizes = dict(vocab_size=len(tokenizer(kind)), hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    return wrap(tiny.built(AutoModel, "bert", sizes), tokenizer(kind))
 
 
 def examples(template, choices=ANSWERS, separator=" "):
@@ -294,7 +275,7 @@ def test_a_language_without_blanks_sets_nothing_between_text_and_answer():
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_an_encoder_decoder_reads_texts_and_answers_as_it_was_trained_to(kind, ending):
     model, read = t5(kind), tokenizer(kind)
-    scored = scores(wrap(model, read), examples(ENDINGS[ending]))
+    scored = scores(closing(kind), examples(ENDINGS[ending]))
     for row, example in zip(scored, examples(ENDINGS[ending]), strict=True):
         ids = torch.tensor([[*PROMPT, *read(example.text).input_ids]])
         for score, answer in zip(row, ANSWERS, strict=True):
@@ -306,8 +287,7 @@ def test_an_encoder_decoder_reads_texts_and_answers_as_it_was_trained_to(kind, e
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_own_choices_of_an_encoder_are_one_string_with_the_text(kind):
-    model = bert(kind)
-    bone, separator = wrap(model, tokenizer(kind)), "\n" if kind in OVER_BLANKS else " "
+    bone, separator = encoder(kind), "\n" if kind in OVER_BLANKS else " "
     some = examples("{text} answer:", separator=separator)
     for example, row in zip(some, bone.encode(some, own_choices=True, prompt_tokens=2), strict=True):
         strings = [f"{example.text}{separator}{answer}" for answer in ANSWERS]
@@ -381,13 +361,11 @@ def test_a_word_or_mark_that_someone_made_special_is_read_as_what_it_is():
 
 
 def test_special_tokens_of_a_rows_own_choices_are_plain_text():
-    (row,) = decoder("byte bpe", "first").encode(
-        special_examples(choices=("</s>", "no")), own_choices=True, prompt_tokens=2
-    )
+    some = special_examples(choices=("</s>", "no"))
+    (row,) = decoder("byte bpe", "first").encode(some, own_choices=True, prompt_tokens=2)
     assert all(EOS not in ids for ids in row.choices)
-    (row,) = wrap(t5("byte bpe, bos and eos"), tokenizer("byte bpe, bos and eos")).encode(
-        special_examples(choices=("</s>", "no")), own_choices=True, prompt_tokens=2
-    )
+    some = special_examples(choices=("</s>", "no"))
+    (row,) = closing("byte bpe, bos and eos").encode(some, own_choices=True, prompt_tokens=2)
     assert [ids.count(EOS) for ids in row.choices] == [1, 1]  # the closing ones
 
 
@@ -402,13 +380,9 @@ def refusal(bone, choices, own_choices=False):
 
 
 def test_answers_of_unknown_tokens_are_refused_by_name():
-    for bone in (
-        decoder("wordpiece, bos and eos", "first"),
-        wrap(t5("wordpiece, bos and eos"), tokenizer("wordpiece, bos and eos")),
-    ):
-        assert refusal(bone, ("数", "語", "yes")).startswith(
-            'the answers "数", "語": unknown to the model\'s tokenizer (<unk>)'
-        )
+    for bone in (decoder("wordpiece, bos and eos", "first"), closing("wordpiece, bos and eos")):
+        said = refusal(bone, ("数", "語", "yes"))
+        assert said.startswith('the answers "数", "語": unknown to the model\'s tokenizer (<unk>)')
         assert refusal(bone, ("数", "yes")).startswith('the answer "数": unknown')
         bone.encode(special_examples(text="数", choices=("数 yes", "no")), own_choices=False, prompt_tokens=2)
 
@@ -418,7 +392,7 @@ def test_answers_of_no_tokens_are_refused_by_name():
     bone = decoder("wordpiece, bos and eos", "first")
     assert "the model's tokenizer reads nothing of this" in refusal(bone, (nothing, "yes"))
     assert "example 3: " in refusal(decoder("byte bpe", "first"), ("", "yes"), own_choices=True)
-    assert 'the answer ""' in refusal(wrap(t5("byte bpe, bos and eos"), tokenizer("byte bpe, bos and eos")), ("", "no"))
+    assert 'the answer ""' in refusal(closing("byte bpe, bos and eos"), ("", "no"))
 
 
 def test_answers_of_the_same_tokens_are_refused_by_name():
@@ -433,18 +407,14 @@ def test_an_answer_that_begins_another_is_refused_where_the_sum_ranks_and_nothin
     assert "--ranking mean" in said
     some = special_examples(text="good", choices=choices)
     assert decoder(kind, "first", "mean").encode(some, own_choices=False, prompt_tokens=2)
-    assert wrap(t5(kind), tokenizer(kind)).encode(some, own_choices=False, prompt_tokens=2), "</s> closes it"
-    assert "begins" in refusal(wrap(t5("byte bpe"), tokenizer("byte bpe")), choices), "nothing closes it"
-
-
-def test_what_begins_another_is_seen_among_many():
-    choices = (*(f"film {position}" for position in range(50)), "film")
-    assert '"film" begins the answer "film ' in refusal(decoder("byte bpe", "first"), choices)
+    assert closing(kind).encode(some, own_choices=False, prompt_tokens=2), "</s> closes it"
+    assert "begins" in refusal(closing("byte bpe"), choices), "nothing closes it"
+    many = (*(f"film {position}" for position in range(50)), "film")
+    assert '"film" begins the answer "film ' in refusal(decoder("byte bpe", "first"), many)
 
 
 def test_a_head_tells_fixed_answers_apart_whatever_their_tokens():
-    model = bert("word level")
-    bone = wrap(model, tokenizer("word level"))
+    bone = encoder("word level")
     assert bone.encode(special_examples(choices=("数", "語")), own_choices=False, prompt_tokens=2)
     assert "unknown" in refusal(bone, ("数", "語"), own_choices=True)
 

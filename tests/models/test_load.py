@@ -21,13 +21,7 @@ WORDS = {EncoderDecoder: "encoder-decoder", Decoder: "decoder", Encoder: "encode
 
 @pytest.fixture
 def folder(tmp_path):
-    def save(kind):
-        path = tmp_path / kind
-        tiny.model(kind).save_pretrained(path)
-        tiny.tokenizer(kind).save_pretrained(path)
-        return path
-
-    return save
+    return lambda kind: tiny.save_model(kind, tmp_path / kind)
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
@@ -51,16 +45,11 @@ def test_what_is_loaded_from_a_folder_is_what_was_saved(folder, kind):
     assert not bone.model.training
     rows = tiny.encoded(wanted, tiny.examples(3))
     assert tiny.encoded(bone, tiny.examples(3)) == rows
-    with torch.no_grad():
-        both = [one.logits(prompt_batch([Member(tiny.ticket(wanted))]), one.batch([rows], every_choice=True))
-                for one in (bone, wanted)]  # fmt: skip
     # weights in a mapped file lie elsewhere in memory, by which the last bit of a product may depend
-    assert torch.allclose(*both, rtol=1e-5)
-    for (name, one), (other_name, other) in zip(
-        bone.model.state_dict().items(), wanted.model.state_dict().items(), strict=True
-    ):
-        assert name == other_name
-        assert torch.equal(one, other)
+    assert torch.allclose(*(tiny.logits(one, rows, tiny.ticket(wanted)) for one in (bone, wanted)), rtol=1e-5)
+    tensors, others = bone.model.state_dict(), wanted.model.state_dict()
+    assert list(tensors) == list(others)
+    assert all(torch.equal(one, others[name]) for name, one in tensors.items())
 
 
 def test_options_reach_the_model(folder):
@@ -74,47 +63,36 @@ def test_an_encoder_with_a_task_head_is_taken_without_it():
 
     with torch.random.fork_rng():
         whole = BertForSequenceClassification(tiny.model("bert").config)
-    assert wrap(whole, tiny.tokenizer("bert")).model is whole.bert
+    bone = wrap(whole, tiny.tokenizer("bert"))
+    assert bone.model is whole.bert
+    assert not any(parameter.requires_grad for parameter in bone.model.parameters())  # in memory, too, it is frozen
 
 
-def test_a_model_in_memory_is_frozen():
-    bone = tiny.frozen("gpt2")
-    assert not any(parameter.requires_grad for parameter in bone.model.parameters())
+def refused(name, said):
+    """In one line."""
+    with pytest.raises(DataError) as caught, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        load(str(name))
+    assert "\n" not in str(caught.value)
+    assert said in str(caught.value)
 
 
-def one_line(error) -> str:
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-def test_a_model_that_is_nowhere_is_named():
-    with pytest.raises(DataError) as caught:
-        load("nobody/no-such-model")
-    assert 'model "nobody/no-such-model"' in one_line(caught)
-
-
-def test_a_folder_that_holds_no_model_is_named(tmp_path):
-    with pytest.raises(DataError) as caught:
-        load(str(tmp_path))
-    assert str(tmp_path) in one_line(caught)
+def test_a_model_that_is_nowhere_and_a_folder_that_holds_none_are_named(tmp_path):
+    refused("nobody/no-such-model", 'model "nobody/no-such-model"')
+    refused(tmp_path, str(tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"{", b'{"model_type": "nothing"}', b"[]", b'{"model_type": "bert"}'])
 def test_a_damaged_configuration_is_one_line(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
-    with pytest.raises(DataError) as caught, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        load(str(tmp_path))
-    assert str(tmp_path) in one_line(caught)
+    refused(tmp_path, str(tmp_path))
 
 
 def test_damaged_weights_are_one_line(folder):
     path = folder("bert")
     weights = path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(DataError) as caught:
-        load(str(path))
-    assert str(path) in one_line(caught)
+    refused(path, str(path))
 
 
 def test_weights_that_the_checkpoint_lacks_are_refused(folder):
@@ -132,10 +110,7 @@ def test_a_pooler_that_the_checkpoint_lacks_is_dropped(folder):
     save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
     bone = load(str(path))
     assert bone.model.pooler is None
-    found = bone.forward(
-        prompt_batch([Member(tiny.ticket(bone))]), bone.batch([tiny.encoded(bone, tiny.examples(2))], every_choice=True)
-    )
-    assert found.logits.isfinite().all()
+    assert tiny.logits(bone, tiny.encoded(bone, tiny.examples(2)), tiny.ticket(bone)).isfinite().all()
 
 
 def test_loading_says_nothing(folder, capfd):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
-from naive import close
+from naive import close, slots
 from torch import nn
 
 from prunekit.engine import memory
@@ -79,15 +79,7 @@ def uncached(bone):
     return bone
 
 
-def slots(ticket):
-    """The vectors [n, H] that a ticket puts in, and Bool[n] which of them are attended to."""
-    values = ticket.state["values"] * ticket.mask.expand(ticket.state["values"].shape[1])
-    token = ticket.mask.token
-    if ticket.dropped_as == "remove":
-        return values[token], torch.ones(int(token.sum()), dtype=torch.bool)
-    return values, token if ticket.dropped_as == "hide" else torch.ones(len(token), dtype=torch.bool)
-
-
+@torch.no_grad()
 def naive(bone, ticket, row):
     """Sum of log p [C] of one example's choices: nothing but the Hugging Face model, a choice at a time, unpadded."""
     vectors, there = slots(ticket)
@@ -109,10 +101,17 @@ def naive(bone, ticket, row):
 
 
 @pytest.mark.parametrize(
-    ("bone", "answers", "dropped_as"), tiny.pairwise(DECODERS, ("one", "several", "own"), ABSENT), indirect=["bone"]
-)
-def test_answers_equal_an_independent_reading_of_single_examples(bone, answers, dropped_as):
+    ("bone", "answers", "dropped_as", "cached"),
+    [
+        *(pytest.param(*case.values, True, marks=case.marks)
+          for case in tiny.pairwise(DECODERS, ("one", "several", "own"), ABSENT)),
+        *((kind, answers, "hide", False) for kind in DECODERS for answers in ("one", "own")),
+    ],
+    indirect=["bone"],
+)  # fmt: skip
+def test_answers_equal_an_independent_reading_of_single_examples(bone, answers, dropped_as, cached):
     assert bone.caches_texts
+    bone.caches_texts = cached
     rows, tickets = rows_of(answers), cohort(bone, dropped_as=dropped_as)
     with torch.no_grad():
         judged = bone.forward(prompts(tickets), bone.batch([rows], every_choice=True))
@@ -125,18 +124,7 @@ def test_answers_equal_an_independent_reading_of_single_examples(bone, answers, 
                 loss = -wanted[row.gold] / len(row.choices[row.gold])
                 assert abs(float(judged.losses[member, position] - loss)) <= 1e-5 * float(loss)
                 assert abs(float(gold[member, position] - loss)) <= 1e-5 * float(loss)
-    assert len(bone.texts) == len(rows)
-
-
-@pytest.mark.parametrize("answers", ["one", "own"])
-def test_whole_rows_equal_it_too(bone, answers):
-    rows, tickets = rows_of(answers), cohort(bone, dropped_as="hide")
-    with torch.no_grad():
-        judged = uncached(bone).forward(prompts(tickets), bone.batch([rows], every_choice=True))
-        for member, ticket in enumerate(tickets):
-            for position, row in enumerate(rows):
-                close(judged.logits[member, position, : len(row.choices)], naive(bone, ticket, row))
-    assert not len(bone.texts)
+    assert len(bone.texts) == cached * len(rows)
 
 
 @pytest.mark.parametrize("takes", [True, False])
@@ -200,33 +188,29 @@ def test_gradient_scores_do_not_depend_on_the_batch(bone):
     ]
     alone, few, all_ = (gradient_scores(tickets, bone, some) for some in batches)
     wanted = gradient_scores(tickets, uncached(bone), batches[2])
-    for found in (alone, few, all_):
-        for one, right in zip(found, wanted, strict=True):
-            close(one.token, right.token)
-            close(one.piece, right.piece)
+    for one, right in zip([*alone, *few, *all_], wanted * 3, strict=True):
+        close(one.token, right.token)
+        close(one.piece, right.piece)
 
 
 def test_a_row_alone_and_in_any_batch_agree(bone):
     rows, tickets = rows_of("own"), cohort(bone)
-    with torch.no_grad():
-        whole = bone.logits(prompts(tickets), bone.batch([rows], every_choice=True))
-        largest = float(whole[whole.isfinite()].abs().max())
-        for position, row in enumerate(rows):
-            alone = bone.logits(prompts(tickets[1:2]), bone.batch([[row]], every_choice=True))[0, 0]
-            assert (whole[1, position, : len(row.choices)] - alone).abs().max() <= 1e-5 * largest
+    whole = tiny.logits(bone, rows, *tickets)
+    largest = float(whole[whole.isfinite()].abs().max())
+    for position, row in enumerate(rows):
+        alone = tiny.logits(bone, [row], tickets[1])[0, 0]
+        assert (whole[1, position, : len(row.choices)] - alone).abs().max() <= 1e-5 * largest
 
 
 @pytest.mark.parametrize("answers", ["one", "several"])
 def test_without_any_prompt_the_bare_model_answers(bone, answers):
     rows = rows_of(answers)
     nothing, full = cohort(bone, (tiny.masked([False] * 5), FULL))
-    with torch.no_grad():
-        wanted = torch.stack([naive(bone, nothing, row) for row in rows])
-        batch = bone.batch([rows], every_choice=True)
-        for tickets in ([nothing], [nothing, full]):
-            close(bone.logits(prompts(tickets), batch)[0], wanted)
-        hidden = replace(nothing, dropped_as="hide")  # every slot is there, none is attended to
-        close(bone.logits(prompts([hidden]), batch)[0], torch.stack([naive(bone, hidden, row) for row in rows]))
+    wanted = torch.stack([naive(bone, nothing, row) for row in rows])
+    for tickets in ([nothing], [nothing, full]):
+        close(tiny.logits(bone, rows, *tickets)[0], wanted)
+    hidden = replace(nothing, dropped_as="hide")  # every slot is there, none is attended to
+    close(tiny.logits(bone, rows, hidden)[0], torch.stack([naive(bone, hidden, row) for row in rows]))
 
 
 def test_evaluation_of_texts_of_all_lengths_is_that_of_whole_rows(bone):
@@ -243,11 +227,9 @@ def test_half_precision_and_eager_attention_give_the_same(suffixed):
         for options in ({"dtype": torch.bfloat16}, {}):
             bone = suffixed(kind, **options)
             bone.model.set_attn_implementation("eager")
-            with torch.no_grad():
-                batch = bone.batch([rows_of("several")], every_choice=True)
-                behind = bone.logits(prompts(cohort(bone)), batch)
-                assert len(bone.texts)
-                whole = uncached(bone).logits(prompts(cohort(bone)), batch)
+            behind = tiny.logits(bone, rows_of("several"), *cohort(bone))
+            assert len(bone.texts)
+            whole = tiny.logits(uncached(bone), rows_of("several"), *cohort(bone))
             close(behind, whole, 5e-2 if options else 1e-5)
 
 
@@ -256,12 +238,10 @@ def test_a_model_that_scales_its_logits_is_read_right(suffixed):
     bone._plain_output = False
     rows, tickets = rows_of("several"), cohort(bone)
     empty = replace(tickets[0], mask=tiny.masked([False] * 5))
-    with torch.no_grad():
-        batch = bone.batch([rows], every_choice=True)
-        close(bone.logits(prompts([*tickets, empty]), batch)[3, 4], naive(bone, empty, rows[4]))
-        assert not len(bone.texts)  # the text's own output is not among what is kept
-        close(bone.logits(prompts(tickets), batch)[1, 4], naive(bone, tickets[1], rows[4]))
-        assert len(bone.texts)
+    close(tiny.logits(bone, rows, *tickets, empty)[3, 4], naive(bone, empty, rows[4]))
+    assert not len(bone.texts)  # the text's own output is not among what is kept
+    close(tiny.logits(bone, rows, *tickets)[1, 4], naive(bone, tickets[1], rows[4]))
+    assert len(bone.texts)
 
 
 def test_padding_behind_a_text_is_never_read(bone):
@@ -333,12 +313,8 @@ def test_a_text_is_read_once_whatever_stands_behind_it(suffixed, monkeypatch):
     assert sorted(seen) == sorted(row.text for row in rows)
 
 
-TIERS = {
-    "memory": (2**20, True, False),
-    "both": (4000, True, True),
-    "disk": (0, False, True),
-    "none": (0, False, False),
-}
+# tier -> bytes of memory, and whether memory and disk then hold texts
+TIERS = dict(memory=(2**20, True, False), both=(4000, True, True), disk=(0, False, True), none=(0, False, False))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -360,11 +336,10 @@ def test_the_same_comes_from_every_tier(suffixed, dtype, monkeypatch):
 
 def test_what_is_kept_of_a_text_does_not_depend_on_who_came_with_it(bone):
     rows = rows_of("one", 9)
-    with torch.no_grad():
-        bone.logits(prompts(cohort(bone)), bone.batch([rows], every_choice=True))
-        together, bone.texts = bone.texts, TextCache(2**20)
-        for row in rows[::-1]:
-            bone.logits(prompts(cohort(bone)), bone.batch([[row]], every_choice=True))
+    tiny.logits(bone, rows, *cohort(bone))
+    together, bone.texts = bone.texts, TextCache(2**20)
+    for row in rows[::-1]:
+        tiny.logits(bone, [row], *cohort(bone))
     for row in rows:
         one, other = together._kept[row.text], bone.texts._kept[row.text]
         assert torch.equal(one.keys_values, other.keys_values)
@@ -382,18 +357,22 @@ def finished(folder, out, prune=True, **more):
     return made
 
 
-def test_a_run_that_was_interrupted_meets_texts_in_another_order_and_ends_in_the_same_bytes(tmp_path):
-    whole = finished(tmp_path, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(folder):
+    return finished(folder, folder / "whole")
+
+
+def test_a_run_that_was_interrupted_meets_texts_in_another_order_and_ends_in_the_same_bytes(whole, folder, tmp_path):
     assert starting_ticket(whole, RunKey("", 0, 0)).position == "suffix"
-    finished(tmp_path, tmp_path / "twice", prune=False)
-    again = finished(tmp_path, tmp_path / "twice")
+    finished(folder, tmp_path, prune=False)
+    again = finished(folder, tmp_path)
     assert tiny.contents(again.path) == tiny.contents(whole.path)
 
 
-def test_the_cache_is_no_part_of_what_makes_a_run(tmp_path):
-    in_memory, on_disk = (finished(tmp_path, tmp_path / str(room), text_cache_mb=room) for room in (64, 0))
-    assert on_disk.path.name == in_memory.path.name
-    one, other = tiny.contents(in_memory.path), tiny.contents(on_disk.path)
+def test_the_cache_is_no_part_of_what_makes_a_run(whole, folder, tmp_path):
+    on_disk = finished(folder, tmp_path, text_cache_mb=0)
+    assert on_disk.path.name == whole.path.name
+    one, other = tiny.contents(whole.path), tiny.contents(on_disk.path)
     assert [name for name in one if one[name] != other[name]] == ["experiment.toml"]
 
 
@@ -439,11 +418,10 @@ def test_a_model_that_ignores_its_positions_is_noticed(suffixed):
 def test_rows_longer_than_a_layers_view_go_whole(suffixed):
     bone = suffixed("llama")
     rows = rows_of("one")
-    with torch.no_grad():
-        for size, kept in ((17, 0), (18, len(rows))):  # 13 tokens and 5 of the prompt
-            bone.config.sliding_window = size
-            bone.logits(prompts(cohort(bone)), bone.batch([rows], every_choice=True))
-            assert len(bone.texts) == kept
+    for size, kept in ((17, 0), (18, len(rows))):  # 13 tokens and 5 of the prompt
+        bone.config.sliding_window = size
+        tiny.logits(bone, rows, *cohort(bone))
+        assert len(bone.texts) == kept
 
 
 @pytest.mark.parametrize(

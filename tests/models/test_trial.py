@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import CONFIG_MAPPING, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.modeling_outputs import BaseModelOutput
 
 import prunekit as pk
@@ -17,6 +17,7 @@ from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.models import Encoded, Head, PromptBatch, find_traits, trial, wrap
 from prunekit.models.traits import Traits
 from prunekit.support.errors import ConfigError
+from prunekit.support.seeding import generator
 
 pytestmark = [
     # PEFT asks transformers 5.23 by a name that warns
@@ -25,18 +26,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning"),
 ]
 
-_VOCABULARY = len(tiny.SPECIAL + tiny.WORDS)
-_COMMON = dict(
-    vocab_size=_VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-    max_position_embeddings=80, bos_token_id=3, eos_token_id=1, pad_token_id=0,
-)  # fmt: skip
-_SEQ2SEQ = dict(
-    vocab_size=_VOCABULARY, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
-    decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=80, pad_token_id=0,
-    bos_token_id=3, eos_token_id=1, decoder_start_token_id=0, forced_eos_token_id=1, scale_embedding=True,
-)  # fmt: skip
+_COMMON = tiny.COMMON | tiny.ENDS | dict(pad_token_id=0, initializer_range=0.02)
+_SEQ2SEQ = tiny.MODELS["bart"][2] | dict(decoder_start_token_id=0, scale_embedding=True, init_std=0.02)
 _GEMMA = _COMMON | dict(
-    num_key_value_heads=2, head_dim=8, vocab_size_per_layer_input=_VOCABULARY, hidden_size_per_layer_input=8,
+    num_key_value_heads=2, head_dim=8, vocab_size_per_layer_input=tiny.VOCABULARY, hidden_size_per_layer_input=8,
     num_hidden_layers=4, layer_types=["sliding_attention"] * 3 + ["full_attention"], num_kv_shared_layers=0,
     sliding_window=8,
 )  # fmt: skip
@@ -64,13 +57,11 @@ def stranger(name: str):
     loader, kind, settings = _STRANGERS[name]
     if kind not in CONFIG_MAPPING:
         pytest.skip(f"this transformers has no {kind}")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        built = loader.from_config(AutoConfig.for_model(kind, **settings)).float().eval()
-        with torch.no_grad():
-            for parameter in built.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.15)
-    return built
+    model = tiny.built(loader, kind, settings)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator("stranger", name)) * 0.15)
+    return model
 
 
 def tokenizer():
@@ -106,9 +97,8 @@ def test_usual_models_need_nothing_and_rows_share_a_pass(kind):
 
 
 def test_a_model_that_cannot_be_followed_is_refused_with_what_was_seen():
-    with pytest.raises(
-        ConfigError, match=r"EsmModel: the model answers otherwise from embeddings than from token ids \(by"
-    ):
+    said = r"EsmModel: the model answers otherwise from embeddings than from token ids \(by"
+    with pytest.raises(ConfigError, match=said):
         wrap(stranger("esm"), tokenizer())
 
 
@@ -121,12 +111,9 @@ def test_a_model_that_answers_otherwise_each_time_is_refused():
 
 
 def test_a_model_that_looks_ahead_is_no_decoder():
-    settings = dict(vocab_size=_VOCABULARY, d_model=32, n_layer=2, n_head=4, d_inner=64, initializer_range=0.2)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model("xlnet", **settings)).eval()
+    settings = dict(vocab_size=tiny.VOCABULARY, d_model=32, n_layer=2, n_head=4, d_inner=64, initializer_range=0.2)
     with pytest.raises(ConfigError, match="no causal language model: a token changes what the model says before it"):
-        wrap(model, tokenizer())
+        wrap(tiny.built(AutoModelForCausalLM, "xlnet", settings), tokenizer())
 
 
 def test_a_model_without_its_head_is_told_how_to_be_loaded():
@@ -149,9 +136,7 @@ def test_an_encoder_whose_first_state_knows_nothing_of_its_row_is_refused():
 
 @pytest.mark.parametrize("kind", ["albert", "big_bird"])
 def test_a_pooler_of_two_parts_is_read_as_the_model_reads_it(kind):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = AutoModel.from_config(AutoConfig.for_model(kind, **_COMMON, embedding_size=32)).eval()
+    model = tiny.built(AutoModel, kind, _COMMON | dict(embedding_size=32))
     assert isinstance(model.pooler, nn.Linear)
     bone = wrap(model, tokenizer(), position="first")
     prompt, text = [8, 9], (10, 11, 12, 13)
@@ -164,15 +149,9 @@ def test_a_pooler_of_two_parts_is_read_as_the_model_reads_it(kind):
 
 
 def test_experts_of_an_encoder_decoder_get_the_output_of_their_own_encoder():
-    settings = dict(
-        vocab_size=_VOCABULARY, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4,
-        num_experts=4, num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, pad_token_id=0,
-        decoder_start_token_id=0, eos_token_id=1,
-    )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model("switch_transformers", **settings)).eval()
-    assert wrap(model, tokenizer()).traits == Traits()
+    loader, _, settings = tiny.MODELS["t5"]
+    experts = dict(num_decoder_layers=2, num_experts=4, num_sparse_encoder_layers=1, num_sparse_decoder_layers=1)
+    assert wrap(tiny.built(loader, "switch_transformers", settings | experts), tokenizer()).traits == Traits()
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, of the quantising
@@ -195,9 +174,8 @@ def test_a_model_that_takes_no_embeddings_is_refused_in_one_line():
         return inner(*args, **more)
 
     model.transformer.forward = ids_alone
-    with pytest.raises(
-        ConfigError, match=r"cannot be given rows of embeddings.*NotImplementedError: no embeddings here"
-    ):
+    said = r"cannot be given rows of embeddings.*NotImplementedError: no embeddings here"
+    with pytest.raises(ConfigError, match=said):
         wrap(model, tokenizer())
 
 
@@ -236,9 +214,7 @@ def cohort_of_ids(bone, prompts, weight):
 
 def head_of(bone):
     """The weights [2, H] of a head, where the model answers by one."""
-    return (
-        torch.randn(2, bone.hidden_width, generator=torch.Generator().manual_seed(1)) if bone.answers_by_head else None
-    )
+    return torch.randn(2, bone.hidden_width, generator=generator("head")) if bone.answers_by_head else None
 
 
 def positions(name):
@@ -252,9 +228,7 @@ CELLS = [(name, position) for name in _STRANGERS if name != "esm" for position i
 def test_unequal_prompts_and_texts_side_by_side_are_answered_as_their_ids_alone(name, position):
     bone = wrap(stranger(name), tokenizer(), position=position)
     layered = bone.traits.per_layer  # a prompt token's own layers get the padding's embeddings
-    prompts = (
-        [[0] * 8, [0] * 2, [0] * 5] if layered else [[8, 9, 10, 11, 12, 13, 14, 15], [21, 22], [30, 31, 32, 33, 34]]
-    )
+    prompts = [[0] * 8, [0] * 2, [0] * 5] if layered else [[*range(8, 16)], [21, 22], [*range(30, 35)]]
     texts = [tuple(range(10, 10 + length)) for length in (19, 4, 11)]
     choices = ((7,), (9, 8, 5))
     rows = [Encoded(n, text, choices, 0) for n, text in enumerate(texts)]
@@ -275,18 +249,13 @@ def test_members_get_the_gradients_that_they_get_alone(name):
     masks = [tiny.masked([True] * 4), tiny.masked([False, False, True, False])]
     gradients = []
     for together in (True, False):
-        members = [Member(tiny.ticket(bone, seed=seed)) for seed in range(2)]
-        members = [Member(_with_mask(tiny.ticket(bone, seed=seed), mask)) for seed, mask in enumerate(masks)]
+        members = [Member(replace(tiny.ticket(bone, seed=seed), mask=mask)) for seed, mask in enumerate(masks)]
         for group in [members] if together else [[member] for member in members]:
             bone.losses(prompt_batch(group), bone.batch([rows], every_choice=False)).sum().backward()
         gradients.append([member.masked.prompt.values.grad for member in members])
     for beside, alone in zip(*gradients, strict=True):
         assert alone.abs().max() > 0
         assert (beside - alone).abs().max() <= 1e-5 * alone.abs().max()
-
-
-def _with_mask(ticket, mask):
-    return replace(ticket, mask=mask)
 
 
 @pytest.mark.parametrize("name", ["marian", "modernbert", "roberta of another padding row"])
@@ -310,15 +279,13 @@ def test_what_the_trial_would_have_let_pass_is_wrong_by_more_than_its_bar(name):
 
 
 def test_longer_texts_are_tried_once_they_reach_a_window():
-    settings = _MODERNBERT | dict(local_attention=3000, max_position_embeddings=4000)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        bone = wrap(AutoModel.from_config(AutoConfig.for_model("modernbert", **settings)).eval(), tokenizer())
+    settings = _MODERNBERT | dict(local_attention=800, max_position_embeddings=1000)
+    bone = wrap(tiny.built(AutoModel, "modernbert", settings), tokenizer())
     assert bone.tried_tokens == 6
-    find_traits(bone, 1000)
+    find_traits(bone, 400)
     assert bone.tried_tokens == 6
-    find_traits(bone, 3001)
-    assert bone.tried_tokens == 3001
+    find_traits(bone, 801)
+    assert bone.tried_tokens == 801
 
 
 def test_a_window_is_met_at_load():
@@ -342,9 +309,8 @@ def test_a_lora_wrapped_model_answers_with_its_adapter():
     wrapped = lora(copy.deepcopy(plain))
     bone, bare = wrap(wrapped, tokenizer()), tiny.frozen("gpt2")
     rows, ticket = tiny.encoded(bare, tiny.examples(4)), tiny.ticket(bare)
+    answers, without = (tiny.logits(each, rows, ticket)[0] for each in (bone, bare))
     with torch.no_grad():
-        answers = bone.logits(prompt_batch([Member(ticket)]), bone.batch([rows], every_choice=True))[0]
-        without = bare.logits(prompt_batch([Member(ticket)]), bare.batch([rows], every_choice=True))[0]
         for row, scores in zip(rows, answers, strict=True):
             embeds = torch.cat([ticket.state["values"], wrapped.get_input_embeddings()(torch.tensor(row.text))])[None]
             logits = wrapped(inputs_embeds=embeds).logits[0, -1].log_softmax(-1)
@@ -371,9 +337,8 @@ def test_a_prompt_of_pefts_own_is_refused():
     peft = pytest.importorskip("peft")
     config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     wrapped = peft.get_peft_model(copy.deepcopy(tiny.model("gpt2")), config)
-    with pytest.raises(
-        ConfigError, match=r"wrapped by PEFT \(PROMPT_TUNING\), and what the wrapping adds would be lost"
-    ):
+    said = r"wrapped by PEFT \(PROMPT_TUNING\), and what the wrapping adds would be lost"
+    with pytest.raises(ConfigError, match=said):
         wrap(wrapped, tokenizer())
 
 
@@ -383,24 +348,19 @@ def test_a_prompt_of_pefts_own_is_refused():
 def test_any_id_pads_even_one_behind_the_embedding():
     longer = copy.deepcopy(tiny.tokenizer("gpt2"))
     longer.add_special_tokens({"pad_token": "[PAD]"})
-    assert longer.pad_token_id == _VOCABULARY
+    assert longer.pad_token_id == tiny.VOCABULARY
     bone, usual = wrap(copy.deepcopy(tiny.model("gpt2")), longer), tiny.frozen("gpt2")
     assert bone.pad == 0
     rows, ticket = tiny.encoded(bone, tiny.examples(4)), tiny.ticket(usual)
-    with torch.no_grad():
-        both = [
-            each.logits(prompt_batch([Member(ticket)]), each.batch([rows], every_choice=True)) for each in (bone, usual)
-        ]
-    assert torch.equal(*both)
+    assert torch.equal(tiny.logits(bone, rows, ticket), tiny.logits(usual, rows, ticket))
 
 
 def test_hidden_tokens_are_refused_where_the_model_sees_them():
     bone = wrap(stranger("fnet"), tokenizer())
     assert not bone.can_hide
-    rows = tiny.encoded(bone, tiny.examples(2))
-    ticket = _with_mask(tiny.ticket(bone, dropped_as="hide"), tiny.masked([True, False, True, True]))
+    ticket = replace(tiny.ticket(bone, dropped_as="hide"), mask=tiny.masked([True, False, True, True]))
     with pytest.raises(ConfigError, match="FNetModel reads prompt tokens that the attention mask hides"):
-        bone.logits(prompt_batch([Member(ticket)]), bone.batch([rows], every_choice=True))
+        tiny.logits(bone, tiny.encoded(bone, tiny.examples(2)), ticket)
 
 
 # ---- tickets on the user's own model
@@ -416,8 +376,8 @@ def test_an_attached_ticket_answers_as_the_code_that_trained_it(name):
     rows = tiny.encoded(bone, tiny.examples(5))
     attached = pk.attach(model, ticket)
     ids = architectures.padded([torch.tensor(row.text) for row in rows], "right")
+    wanted = tiny.logits(bone, rows, ticket)[0]
     with torch.no_grad():
-        wanted = bone.logits(prompt_batch([Member(ticket)]), bone.batch([rows], every_choice=True))[0]
         if bone.answers_by_head:
             answers = attached.forward(**ids).logits
         elif bone.config.is_encoder_decoder:
@@ -446,16 +406,13 @@ def test_rows_that_must_go_alone_are_refused_together_by_an_attached_model():
 
 def test_an_embedding_of_another_kind_still_tells_its_rows():
     bone = tiny.frozen("gpt2")
-    assert bone.embedding_rows == _VOCABULARY
+    assert bone.embedding_rows == tiny.VOCABULARY
     bone.model.set_input_embeddings(nn.Embedding(70, 32))
     assert bone.embedding_rows == 70
 
 
 def test_an_encoder_whose_states_are_wider_than_its_embeddings_is_pruned_and_its_ticket_read_again(tmp_path):
-    settings = _COMMON | dict(embedding_size=16)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = AutoModel.from_config(AutoConfig.for_model("electra", **settings)).eval()
+    model = tiny.built(AutoModel, "electra", _COMMON | dict(embedding_size=16))
     tiny.save_task(tmp_path / "toy")
     task, data = str(tmp_path / "toy" / "toy.toml"), str(tmp_path / "toy")
     more = dict(rounds=1, prompt_tokens=4, pieces=4, train_steps=4, evaluate_every=2, threads=1, quiet=True)

@@ -8,7 +8,6 @@ from prunekit.engine import memory
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.train import train
 from prunekit.experiment.prepare import prepare
-from prunekit.experiment.run import run
 from prunekit.models import load, weights
 from prunekit.support.errors import ConfigError
 
@@ -74,12 +73,12 @@ def test_a_spread_model_trains_with_its_layers_computed_again(both):
 
 
 def test_a_run_takes_a_device_map(tmp_path):
-    made = run(prepare(tiny.experiment("gpt2", tmp_path, device_map="auto")), tmp_path / "a", tiny.Quiet())
-    plain = run(prepare(tiny.experiment("gpt2", tmp_path)), tmp_path / "b", tiny.Quiet())
+    made, _ = tiny.finished("gpt2", tmp_path, tmp_path / "a", device_map="auto")
+    plain, _ = tiny.finished("gpt2", tmp_path, tmp_path / "b")
     assert made.settings()["machine"]["device_map"] == "auto"
     assert made.path.name == plain.path.name
     with pytest.raises(ConfigError, match="begun with device_map = auto; use the same"):
-        run(prepare(tiny.experiment("gpt2", tmp_path)), tmp_path / "a", tiny.Quiet())
+        tiny.finished("gpt2", tmp_path, tmp_path / "a")
 
 
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])

@@ -30,11 +30,8 @@ def first_block(model, kind):  # noqa: C901 (a case a family)
     match kind:
         case "t5":
             layer = model.encoder.block[0].layer[0]
-            return (
-                lambda ids: layer.layer_norm(model.shared.weight[ids]),
-                split(layer.SelfAttention.q.weight),
-                split(layer.SelfAttention.k.weight),
-            )
+            own = layer.SelfAttention
+            return lambda ids: layer.layer_norm(model.shared.weight[ids]), split(own.q.weight), split(own.k.weight)
         case "bart":
             part = model.model.encoder
             scale = math.sqrt(tiny.WIDTH) if model.config.scale_embedding else 1.0
@@ -47,21 +44,14 @@ def first_block(model, kind):  # noqa: C901 (a case a family)
             return read, split(own.q_proj.weight), split(own.k_proj.weight)
         case "gpt2":
             part = model.transformer
-            whole = part.h[0].attn.c_attn.weight.T  # [3 H, H]
-            width = tiny.WIDTH
-            return (
-                lambda ids: part.h[0].ln_1(part.wte.weight[ids] + part.wpe.weight[: len(ids)]),
-                split(whole[:width]),
-                split(whole[width : 2 * width]),
-            )
+            queries, keys, _ = part.h[0].attn.c_attn.weight.T.chunk(3)  # of [3 H, H]
+            read = lambda ids: part.h[0].ln_1(part.wte.weight[ids] + part.wpe.weight[: len(ids)])  # noqa: E731
+            return read, split(queries), split(keys)
         case "llama":
-            part = model.model
-            keys = split(part.layers[0].self_attn.k_proj.weight, 2)
-            return (
-                lambda ids: part.layers[0].input_layernorm(part.embed_tokens.weight[ids]),
-                split(part.layers[0].self_attn.q_proj.weight),
-                torch.stack([keys[0], keys[0], keys[1], keys[1]]),  # two heads of queries share one of keys
-            )
+            part, layer = model.model, model.model.layers[0]
+            keys = split(layer.self_attn.k_proj.weight, 2).repeat_interleave(2, dim=0)  # two heads of queries share one
+            read = lambda ids: layer.input_layernorm(part.embed_tokens.weight[ids])  # noqa: E731
+            return read, split(layer.self_attn.q_proj.weight), keys
         case "opt":
             part = model.model.decoder
 

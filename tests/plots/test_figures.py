@@ -3,10 +3,11 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import figure_tables
@@ -18,9 +19,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from roots import ROOT
 
-from prunekit.cli import main
-from prunekit.experiment import run as experiment
-from prunekit.experiment.prepare import prepare
 from prunekit.plots import style
 from prunekit.plots.catalog import FIGURES
 from prunekit.plots.drawing import draw_figures, runs_and_names, write_figures
@@ -187,18 +185,12 @@ def test_a_note_stands_in_the_picture():
 
 
 @pytest.fixture(scope="module")
-def pruned(tmp_path_factory):
+def pruned(folder):
     """A run of two seeds and two rounds of a tiny random T5."""
-    folder = tmp_path_factory.mktemp("run")
-    settings = tiny.experiment("t5", folder, seeds="2")
-    return experiment.run(prepare(settings), folder / "runs", tiny.Quiet()).path
+    return tiny.finished("t5", folder, folder / "runs", seeds="2")[0].path
 
 
-def figures(*arguments):
-    """The exit code of `prunekit figures`."""
-    with pytest.raises(SystemExit) as stopped:
-        main.main(["figures", *map(str, arguments)])
-    return stopped.value.code
+figures = partial(tiny.call, "figures")
 
 
 def test_all_draws_what_a_run_allows_and_names_the_commands_for_the_rest(pruned, tmp_path, capsys):
@@ -223,9 +215,13 @@ def test_a_named_figure_is_written_beside_its_table(pruned, tmp_path, capsys):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_named_figure_that_a_run_does_not_allow_is_an_error(pruned, tmp_path, capsys):
-    assert figures(pruned, "cost", "importance", "--out", tmp_path / "out") == 1
-    assert "--kind leave-one-out" in capsys.readouterr().err
+@pytest.mark.parametrize(("words", "said", "code"), [
+    (["cost", "importance"], "--kind leave-one-out", 1),
+    (["token_map", "--seed", "9"], "--seed 9", 2),
+])  # fmt: skip
+def test_a_figure_or_seed_that_a_run_does_not_have_is_an_error(words, said, code, pruned, tmp_path, capsys):
+    assert figures(pruned, *words, "--out", tmp_path / "out") == code
+    assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -246,22 +242,14 @@ def test_what_cannot_be_drawn_ends_in_one_line(words, says, code, capsys, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_seed_that_is_not_there_is_named(pruned, tmp_path, capsys):
-    assert figures(pruned, "token_map", "--out", tmp_path, "--seed", "9") == 2
-    assert "--seed 9" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_folder_that_is_called_like_a_figure_is_named_by_its_path():
     assert runs_and_names([".", "cost", "./"]) == ([Path(), Path()], ["cost"])
 
 
 def test_the_library_draws_and_returns_and_only_then_writes(pruned, tmp_path, capsys):
     drawings = draw_figures([pruned], ["cost", "spectrum"], columns=2)
-    assert [(one.figure.name, one.content[:5]) for one in drawings.drawn] == [
-        ("cost", b"<?xml"),
-        ("spectrum", b"<?xml"),
-    ]
+    drawn = {drawing.figure.name: drawing.content[:5] for drawing in drawings.drawn}
+    assert drawn == {"cost": b"<?xml", "spectrum": b"<?xml"}
     with pytest.raises(ConfigError, match=r'no figure is called "costs"; did you mean "cost"\?'):
         draw_figures([pruned], ["costs"])
     (tmp_path / "spectrum.svg").write_text("the user's")
@@ -273,37 +261,29 @@ def test_the_library_draws_and_returns_and_only_then_writes(pruned, tmp_path, ca
     assert capsys.readouterr().out == ""
 
 
-def test_a_run_named_twice_is_refused(pruned):
-    with pytest.raises(ConfigError, match="two runs have this name"):
-        opened([pruned, pruned / ".." / pruned.name])
-
-
 @pytest.fixture
 def copied(pruned, tmp_path):
-    import shutil
-
     return shutil.copytree(pruned, tmp_path / "copy")
 
 
 def test_a_damaged_run_is_named_and_nothing_is_drawn(copied, tmp_path, capsys):
-    path = next(copied.glob("prune-*/seed=1/round=02/scores.safetensors"))
-    path.write_bytes(path.read_bytes()[:-1] + b"\x07")
+    tiny.flip(next(copied.glob("prune-*/seed=1/round=02/scores.safetensors")), 0.99)
     assert figures(copied, "--out", tmp_path / "out") == 1
     said = capsys.readouterr()
     assert "scores.safetensors: damaged" in said.err and said.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_a_half_finished_run_is_drawn_with_a_note_in_every_figure(copied, tmp_path, capsys):
-    import shutil
-
+@pytest.mark.parametrize("names", tiny.at_night(["density_curve", "token_map"], []), ids=["two", "all"])
+def test_a_half_finished_run_is_drawn_with_a_note_in_every_figure(names, copied, tmp_path, capsys):
     for path in copied.glob("prune-*/seed=*/round=02"):
         shutil.rmtree(path)
     assert unfinished(opened([copied]))
-    assert figures(copied, "--out", tmp_path / "out") == 0
+    assert figures(copied, *names, "--out", tmp_path / "out") == 0
     assert "unfinished: " in capsys.readouterr().err
-    for path in (tmp_path / "out").glob("*.svg"):
-        assert "copy: " in texts(path.read_bytes()), path.name
+    drawn = sorted((tmp_path / "out").glob("*.svg"))
+    assert [path.stem for path in drawn] == names or len(drawn) > 5
+    assert [path.name for path in drawn if "copy: " not in texts(path.read_bytes())] == []
 
 
 def test_several_runs_go_into_one_figure_but_for_those_of_one_prompt(pruned, copied):
@@ -316,6 +296,8 @@ def test_several_runs_go_into_one_figure_but_for_those_of_one_prompt(pruned, cop
         BY_NAME["token_map"].table(runs)
 
 
-def test_a_folder_that_is_no_run_is_an_artifact_error(tmp_path):
+def test_a_folder_that_is_no_run_and_a_run_named_twice_are_refused(pruned, tmp_path):
     with pytest.raises(ArtifactError, match="not a run directory"):
         opened([tmp_path])
+    with pytest.raises(ConfigError, match="two runs have this name"):
+        opened([pruned, pruned / ".." / pruned.name])

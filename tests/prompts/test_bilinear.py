@@ -1,16 +1,11 @@
 import pytest
-import tiny
 import torch
+from tiny import draw
 
 from prunekit.prompts.bilinear import BilinearPrompt, whitened
-from prunekit.prompts.mask import Mask
 from prunekit.prompts.options import Context, Options
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
-
-
-def draw(*shape):
-    return torch.randn(*shape, generator=generator("bilinear", *shape), dtype=torch.float64)
 
 
 def covariance(width: int, directions: int):
@@ -25,11 +20,6 @@ def test_the_prompt_is_the_product_of_its_factors():
     for token in range(5):
         for place in range(8):
             assert abs(found[token, place] - sum(left[token] * right[place])) < 1e-10
-
-
-def test_parameters_are_as_published():
-    prompt = BilinearPrompt.start(torch.zeros(100, 768), generator("count"), Options(whiten=False))  # c = 75 by default
-    assert sum(part.numel() for part in prompt.parameters()) == prompt.trainable(Mask.full(100, 16)) == 65_100
 
 
 def test_whitening_makes_the_covariance_the_identity():
@@ -80,8 +70,3 @@ def test_it_says_what_it_lacks():
         BilinearPrompt.start(values, generator("x"), options, Context(whitening=torch.eye(6)))
     with pytest.raises(ConfigError, match="set rank to 8 or less"):
         BilinearPrompt.start(values, generator("x"), Options(), Context(whitening=torch.eye(8)))
-
-
-def test_what_is_trained_after_pruning():
-    prompt = BilinearPrompt(draw(5, 3), draw(8, 3))
-    assert prompt.trainable(tiny.masked([True, False, True, False, False], drop=[(0, 1)])) == 2 * 3 + 3 * 8

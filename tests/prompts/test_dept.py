@@ -1,16 +1,11 @@
 import pytest
-import tiny
 import torch
+from tiny import draw
 
 from prunekit.prompts.dept import DeptPrompt
-from prunekit.prompts.mask import Mask
 from prunekit.prompts.options import Options
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
-
-
-def draw(*shape):
-    return torch.randn(*shape, generator=generator("dept", *shape), dtype=torch.float64)
 
 
 def made() -> DeptPrompt:
@@ -26,12 +21,6 @@ def test_the_prompt_is_free_and_the_input_gets_a_scaled_low_rank_offset_by_posit
         for place in range(6):
             by_hand = embedded[row, place] + 1.7 * prompt.left[place] @ prompt.right
             assert torch.allclose(found[row, place], by_hand, rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize(("tokens", "rank"), [(40, 45), (60, 30)])
-def test_parameters_are_as_published(tokens, rank):
-    prompt = DeptPrompt.start(torch.zeros(tokens, 768), generator("count"), Options(rank=rank))
-    assert sum(part.numel() for part in prompt.parameters()) == prompt.trainable(Mask.full(tokens, 16)) == 76_800
 
 
 def test_the_start_is_the_published_one():
@@ -51,20 +40,6 @@ def test_kaiming_uniform_is_torchs_own():
     ours = DeptPrompt.start(torch.zeros(1, 4), generator("ours"), Options(input_tokens=5000)).left.detach()
     assert float(ours.abs().max()) == pytest.approx(float(torch_made.abs().max()), rel=1e-3)
     assert float(ours.std()) == pytest.approx(float(torch_made.std()), rel=1e-2)
-
-
-def test_padding_takes_no_position_and_gets_no_offset():
-    prompt, text = made(), draw(3, 8)
-    everyone = torch.ones(1, 3, dtype=torch.bool)
-    alone = prompt.embed_input(text[None], everyone)[0]
-    noise = draw(4, 8)
-    for before in range(5):
-        padded = torch.cat([noise[:before], text, noise[before:]])[None]
-        mask = torch.zeros(1, 7, dtype=torch.bool)
-        mask[:, before : before + 3] = True
-        found = prompt.embed_input(padded, mask)[0]
-        assert torch.equal(found[before : before + 3], alone)
-        assert torch.equal(found[~mask[0]], padded[0, ~mask[0]])
 
 
 def test_each_row_counts_its_own_positions():
@@ -91,11 +66,6 @@ def test_the_offset_has_the_type_of_the_input():
     found = prompt.embed_input(embedded, torch.ones(1, 4, dtype=torch.bool))
     assert found.dtype == torch.bfloat16
     assert not torch.equal(found, embedded)
-
-
-def test_what_is_trained_after_pruning():
-    mask = tiny.masked([True, False, True, False, False], drop=[(0, 1)])
-    assert made().trainable(mask) == 7 * 2 + 7 * 3 + 3 * 8  # kept cells, and the whole pair
 
 
 def test_the_pair_has_a_rate_of_its_own_in_units_of_the_prompts():

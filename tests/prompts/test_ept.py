@@ -3,6 +3,7 @@ import math
 import pytest
 import tiny
 import torch
+from tiny import draw
 
 from prunekit.prompts.ept import EptPrompt
 from prunekit.prompts.mask import Mask
@@ -14,10 +15,6 @@ from prunekit.support.seeding import generator
 FUSION = {"attention": (3, 8, 2), "out": (2, 8)}
 SPACES = {"down": (4, 8, 2), "up": (4, 2, 8), "gate": (4, 8)}
 EVERYWHERE = torch.ones(2, 6, dtype=torch.bool)
-
-
-def draw(*shape):
-    return torch.randn(*shape, generator=generator("ept", *shape), dtype=torch.float64)
 
 
 def made(*modules) -> EptPrompt:

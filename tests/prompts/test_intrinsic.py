@@ -1,6 +1,7 @@
 import pytest
 import tiny
 import torch
+from tiny import draw
 from torch import nn
 
 from prunekit.prompts.intrinsic import IntrinsicPrompt, RandomSubspacePrompt
@@ -9,10 +10,6 @@ from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 
 MASK = tiny.masked([True, False, True, False, False], drop=[(0, 1)])
-
-
-def draw(*shape):
-    return torch.randn(*shape, generator=generator("intrinsic", *shape), dtype=torch.float64)
 
 
 def decoder() -> Decoder:

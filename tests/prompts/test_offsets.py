@@ -1,13 +1,9 @@
 import pytest
 import torch
+from tiny import draw
 
 from prunekit.prompts.offsets import added, added_by_position
 from prunekit.support.errors import ConfigError
-from prunekit.support.seeding import generator
-
-
-def draw(*shape):
-    return torch.randn(*shape, generator=generator("offsets", *shape), dtype=torch.float64)
 
 
 def test_padding_comes_back_bit_for_bit_whatever_it_holds():

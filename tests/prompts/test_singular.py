@@ -1,16 +1,11 @@
 import pytest
-import tiny
 import torch
+from tiny import draw
 
-from prunekit.prompts.mask import Mask
 from prunekit.prompts.options import Options
 from prunekit.prompts.singular import SingularPrompt
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
-
-
-def draw(*shape):
-    return torch.randn(*shape, generator=generator("singular", *shape), dtype=torch.float64)
 
 
 def test_the_prompt_is_the_sum_of_its_living_directions():
@@ -49,9 +44,3 @@ def test_a_value_below_zero_stays_dead():
         assert grad[0].abs().max() > 0
         assert grad[1:].abs().max() == 0
     assert prompt.positive == 1  # a value of exactly 0 is as dead
-
-
-def test_what_is_trained_after_pruning():
-    prompt = SingularPrompt(draw(5, 3), draw(3), draw(3, 8))
-    assert prompt.trainable(Mask.full(5, 4)) == 5 * 3 + 3 + 3 * 8
-    assert prompt.trainable(tiny.masked([True, False, True, False, False], drop=[(0, 1)])) == 2 * 3 + 3 + 3 * 8

@@ -1,14 +1,9 @@
-import tiny
 import torch
+from tiny import draw
 
-from prunekit.prompts.mask import Mask
 from prunekit.prompts.options import Options
 from prunekit.prompts.structured import StructuredPrompt
 from prunekit.support.seeding import generator
-
-
-def draw(*shape):
-    return torch.randn(*shape, generator=generator("structured", *shape), dtype=torch.float64)
 
 
 def test_the_prompt_is_a_linear_map_of_the_task_vector():
@@ -30,9 +25,3 @@ def test_the_task_vector_can_move_the_prompt_in_as_many_directions_as_it_has():
     prompt = StructuredPrompt.start(draw(5, 8), generator("start"), Options(task_size=4))
     sizes = torch.linalg.svdvals(prompt.weight.flatten(1))
     assert sizes.min() > 0.3 * sizes.max()
-
-
-def test_what_is_trained_after_pruning():
-    prompt = StructuredPrompt(draw(3), draw(3, 5, 8))
-    assert prompt.trainable(Mask.full(5, 4)) == 3 * (1 + 5 * 8)
-    assert prompt.trainable(tiny.masked([True, False, True, False, False], drop=[(0, 1)])) == 3 * (1 + 7 * 2)

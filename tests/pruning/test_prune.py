@@ -84,8 +84,9 @@ def test_more_than_is_left_after_a_round_is_refused():
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"\[3, 2\].*\[2, 3\]"):
         prune_mask(Mask.full(2, 3), equal(3, 2), Keep(1, 1))
-    with pytest.raises(ValueError, match="want token"):
-        scores([1.0], [[1.0], [2.0]])
+    for token, piece in (([1.0], [[1.0], [2.0]]), ([[1.0]] * 4, [[1.0, 1.0]] * 4), ([1.0] * 4, [1.0] * 4)):
+        with pytest.raises(ValueError, match=r"want token \[P\]"):
+            scores(token, piece)
 
 
 def test_nan_of_a_kept_cell_is_refused_and_of_a_dropped_one_ignored():

@@ -107,7 +107,9 @@ def test_rungs_are_the_evaluations_at_or_after_an_eighth_a_quarter_and_a_half():
     assert rungs(100, 10) == (20, 30, 50)  # 12.5, 25 and 50
     assert rungs(6, 2) == (2, 4)  # 0.75, 1.5 and 3: the first two are one evaluation
     assert rungs(10, 5) == (5,)
-    assert rungs(10, 10) == rungs(1, 1) == ()  # an evaluation at the end has nothing left to save
+    assert rungs(10, 10) == rungs(8, 8) == rungs(1, 1) == ()  # an evaluation at the end has nothing left to save
+    assert rungs(80, 10) == (10, 20, 40)
+    assert rungs(100, 30) == (30, 60)
 
 
 ALL = [(kept, left) for kept in TWENTY for left in SIXTEEN]
@@ -223,31 +225,20 @@ def test_a_step_that_the_dense_round_did_not_keep_is_refused():
 # ---- what is chosen
 
 
-def test_the_best_of_the_grid_is_chosen_and_the_best_of_each_line_is_named():
-    found, _ = search("full", table({(2, 3): 0.9, (3, 4): 0.8, (4, 2): 0.7}))
-    assert choices(found) == ({0: Keep(2, 3)}, {0: Keep(3, 4)}, {0: Keep(4, 2)})
-
-
-def test_a_line_chooses_on_itself_alone():
-    tokens, _ = search("token", table({(3, 4): 0.8, (2, 4): 0.9}))
-    assert choices(tokens) == ({0: Keep(2, 4)}, {0: Keep(2, 4)}, {})
-    pieces, _ = search("piece", table({(4, 3): 0.8, (4, 2): 0.9}))
-    assert choices(pieces) == ({0: Keep(4, 2)}, {}, {0: Keep(4, 2)})
-
-
-def test_the_paper_keeps_all_pieces_where_no_fewer_do_better():
-    found, learn = search("paper", table({(2, 4): 0.9, (2, 3): 0.8}))
-    assert found.chosen == found.best_of_line["token-only"] == {0: Keep(2, 4)}
-    assert found.best_of_line["piece-only"] == {}
-    assert learn.counts == [[(4, 4), (3, 4), (2, 4), (1, 4)], [(2, 3), (2, 2), (2, 1)]]
-
-
-def test_the_paper_looks_at_pieces_of_the_best_tokens_alone():
-    # (3, 1) is the best of all, but tokens are chosen first
-    found, learn = search("paper", table({(2, 4): 0.6, (3, 1): 0.95, (2, 2): 0.7}))
-    assert found.chosen == {0: Keep(2, 2)}
-    assert (0, Keep(3, 1)) not in found.tickets
-    assert len(learn.turns) == 2
+@pytest.mark.parametrize(("asked", "reached", "chosen", "of_tokens", "of_pieces"), [
+    ("full", {(2, 3): 0.9, (3, 4): 0.8, (4, 2): 0.7}, (2, 3), (3, 4), (4, 2)),
+    ("token", {(3, 4): 0.8, (2, 4): 0.9}, (2, 4), (2, 4), None),  # a line chooses on itself alone
+    ("piece", {(4, 3): 0.8, (4, 2): 0.9}, (4, 2), None, (4, 2)),
+    ("paper", {(2, 4): 0.9, (2, 3): 0.8}, (2, 4), (2, 4), None),  # all pieces, where no fewer do better
+    ("paper", {(2, 4): 0.6, (3, 1): 0.95, (2, 2): 0.7}, (2, 2), (2, 4), None),  # tokens come first: (3, 1) is not tried
+])  # fmt: skip
+def test_the_best_of_the_grid_is_chosen_and_the_best_of_each_line_is_named(
+    asked, reached, chosen, of_tokens, of_pieces
+):
+    found, learn = search(asked, table(reached))
+    assert choices(found) == tuple({} if pair is None else {0: Keep(*pair)} for pair in (chosen, of_tokens, of_pieces))
+    if asked == "paper":
+        assert learn.counts == [[(4, 4), (3, 4), (2, 4), (1, 4)], [(2, 3), (2, 2), (2, 1)]]
 
 
 def test_the_piece_line_is_for_the_table_and_changes_nothing_else():
@@ -260,11 +251,7 @@ def test_the_piece_line_is_for_the_table_and_changes_nothing_else():
     assert learn.counts[-1] == [(4, 3), (4, 2), (4, 1)]
     for asked in ("full", "token", "piece"):
         assert search(asked, piece_line=True)[1].turns == search(asked)[1].turns
-
-
-def test_a_search_without_piece_ratios_has_no_piece_only_row():
-    found, _ = search("token", piece_line=True)
-    assert found.best_of_line["piece-only"] == {}
+    assert search("token", piece_line=True)[0].best_of_line["piece-only"] == {}
 
 
 def test_of_equals_the_fewest_cells_are_chosen_and_then_the_fewest_tokens():
@@ -305,12 +292,9 @@ def test_a_seed_that_diverged_in_the_dense_round_has_no_cells():
 
 @pytest.mark.parametrize("asked", ["paper", "full", "token", "piece"])
 def test_where_every_seed_diverged_nothing_is_asked_of_anyone(asked):
-    def forbidden(keys):
-        raise AssertionError("scored nothing")
-
     first = dense()
     first = replace(first, results=(replace(first.results[0], scores=None),))
-    found, learn = search(asked, first=first, piece_line=True, rescore=forbidden if asked == "paper" else None)
+    found, learn = search(asked, first=first, piece_line=True, rescore=tiny.refuse if asked == "paper" else None)
     assert learn.turns == []
     assert (*choices(found), dict(found.tickets)) == ({}, {}, {}, {})
 
@@ -369,6 +353,8 @@ def test_the_worse_half_by_hand():
     cells = [Keep(4, 4), Keep(4, 2), Keep(2, 4), Keep(1, 4)]
     standings = {(0, keep): value for keep, value in zip(cells, (0.5, 0.9, 0.6, 0.7), strict=True)}
     assert worse_half(standings) == {(0, Keep(4, 4)), (0, Keep(2, 4))}
+    equal = {(0, keep): 0.5 for keep in (Keep(4, 4), Keep(1, 1), Keep(4, 1), Keep(2, 2))}
+    assert worse_half(equal) == {(0, Keep(4, 4)), (0, Keep(4, 1))}  # of equals the larger ones
 
 
 @pytest.mark.parametrize(("cells", "dropped"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (7, 3), (100, 50)])
@@ -376,11 +362,6 @@ def test_an_odd_one_stays(cells, dropped):
     standings = {(0, Keep(1, number)): number / 1000 for number in range(1, cells + 1)}
     worse = worse_half(standings)
     assert {key[1].pieces for key in worse} == set(range(1, dropped + 1))
-
-
-def test_of_equals_the_larger_ones_are_dropped():
-    standings = {(0, keep): 0.5 for keep in (Keep(4, 4), Keep(1, 1), Keep(4, 1), Keep(2, 2))}
-    assert worse_half(standings) == {(0, Keep(4, 4)), (0, Keep(4, 1))}
 
 
 def test_every_seed_is_halved_on_its_own():

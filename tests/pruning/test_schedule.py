@@ -5,27 +5,20 @@ from hypothesis import strategies as st
 from prunekit.pruning.schedule import Keep, Schedule, target
 from prunekit.support.errors import ConfigError
 
-
-def test_the_default_schedule_by_hand():
-    # tokens 20 -> 5: 20 * 4**(-1/3) = 12.60, 20 * 4**(-2/3) = 7.94; pieces 16 -> 8: 12.70, 10.08
-    assert Schedule.geometric(3, 0.25, 0.5).keeps(20, 16) == (Keep(13, 13), Keep(8, 10), Keep(5, 8))
+# tokens 20 -> 5: 20 * 4**(-1/3) = 12.60, 20 * 4**(-2/3) = 7.94; pieces 16 -> 8: 12.70, 10.08
+DEFAULT = [(13, 13), (8, 10), (5, 8)]
 
 
-def test_a_fraction_and_the_count_it_stands_for_agree():
-    assert Schedule.geometric(3, 5, 8).keeps(20, 16) == Schedule.geometric(3, 0.25, 0.5).keeps(20, 16)
-
-
-def test_one_is_a_count_and_one_point_zero_is_everything():
-    assert Schedule.geometric(1, 1, 1).keeps(20, 16) == (Keep(1, 1),)
-    assert Schedule.geometric(1, 1.0, 1.0).keeps(20, 16) == (Keep(20, 16),)
-
-
-def test_one_round_is_one_shot():
-    assert Schedule.geometric(1, 0.3, 0.5).keeps(10, 4) == (Keep(3, 2),)
-
-
-def test_no_rounds_keep_nothing_to_do():
-    assert Schedule.geometric(0, 0.5, 0.5).keeps(10, 4) == ()
+@pytest.mark.parametrize(("rounds", "tokens", "pieces", "keeps"), [
+    (3, 0.25, 0.5, DEFAULT),
+    (3, 5, 8, DEFAULT),  # a fraction and the count that it stands for agree
+    (1, 1, 1, [(1, 1)]),  # one is a count
+    (1, 1.0, 1.0, [(20, 16)]),  # and 1.0 is everything
+    (1, 0.3, 0.5, [(6, 8)]),  # one round is one shot
+    (0, 0.5, 0.5, []),
+])  # fmt: skip
+def test_schedules_by_hand(rounds, tokens, pieces, keeps):
+    assert Schedule.geometric(rounds, tokens, pieces).keeps(20, 16) == tuple(Keep(*pair) for pair in keeps)
 
 
 def test_half_is_rounded_up():
@@ -37,11 +30,6 @@ def test_half_is_rounded_up():
 def test_a_count_of_nothing_or_of_more_than_there_is_is_refused(keep):
     with pytest.raises(ConfigError, match="keep_tokens = "):
         Schedule.geometric(2, keep, 0.5).keeps(20, 16)
-
-
-def test_the_refusal_names_the_pieces_too():
-    with pytest.raises(ConfigError, match="keep_pieces = 17 keeps 17 of 16 pieces"):
-        Schedule.geometric(2, 5, 17).keeps(20, 16)
 
 
 @given(st.integers(1, 8), st.integers(1, 200), st.integers(1, 64), st.data())
@@ -65,8 +53,13 @@ def test_a_fraction_is_rounded_to_the_nearest_count_or_refused(whole, fraction):
         assert abs(count - fraction * whole) <= 0.5
 
 
-def test_an_impossible_count_is_named():
-    with pytest.raises(ConfigError, match=r"^keep_tokens = 9 keeps 9 of 4 tokens; "):
-        Schedule.geometric(2, 9, 2).keeps(4, 4)
-    with pytest.raises(ConfigError, match=r"^keep_pieces = 0 keeps 0 of 4 pieces; "):
-        Schedule.geometric(2, 2, 0).keeps(4, 4)
+@pytest.mark.parametrize(("tokens", "pieces", "said"), [
+    (9, 2, "keep_tokens = 9 keeps 9 of 4 tokens; "),
+    (2, 0, "keep_pieces = 0 keeps 0 of 4 pieces; "),
+    (2, 17, "keep_pieces = 17 keeps 17 of 4 pieces; "),
+    (0.0, 1, "keep_tokens = 0.0 keeps 0 of 4 tokens; give a count from 1 to 4, or a"),
+])  # fmt: skip
+def test_an_impossible_count_is_named_with_what_to_give(tokens, pieces, said):
+    with pytest.raises(ConfigError) as caught:
+        Schedule.geometric(2, tokens, pieces).keeps(4, 4)
+    assert str(caught.value).startswith(said)

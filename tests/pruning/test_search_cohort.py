@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from test_invariants import gradients
 
-from prunekit.engine.cohort import Member, Values, prompt_batch
+from prunekit.engine.cohort import Values
 from prunekit.engine.train import train
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.ratio_search import search_ratios
@@ -33,21 +34,13 @@ def cells(bone, dtype=torch.float32, dropped_as="remove"):
     return list(asked.values())
 
 
-def gradients(bone, cohort, rows):
-    """First-step gradients of every member, all on the same examples."""
-    members = [Member(ticket) for ticket in cohort]
-    batch = bone.batch([rows], every_choice=False)
-    bone.losses(prompt_batch(members), batch).mean(dim=1).sum().backward()
-    return [[parameter.grad for parameter in member.parameters()] for member in members]
-
-
 @pytest.mark.parametrize(
     ("kind", "dropped_as"), [*tiny.pairs(tiny.KINDS, ["remove"]), ("t5", "hide"), ("bart", "hide"), ("bert", "zero")]
 )
 def test_first_step_gradients_are_those_of_a_cell_alone(kind, dropped_as):
     bone = tiny.frozen(kind)
     cohort = cells(bone, dropped_as=dropped_as)
-    rows = tiny.encoded(bone, tiny.examples(4), P)
+    rows = [tiny.encoded(bone, tiny.examples(4), P)]  # all on the same examples
     together = gradients(bone, cohort, rows)
     for ticket, found in zip(cohort, together, strict=True):
         (alone,) = gradients(bone, [ticket], rows)

@@ -5,10 +5,8 @@ import tiny
 import torch
 
 import prunekit as pk
-from prunekit.cli import main
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.reopen import opened
-from prunekit.experiment.run import run as train
 from prunekit.plots.run_choice import one_of_all, whole_runs
 from prunekit.runs.address import Address
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -17,9 +15,9 @@ from prunekit.support.errors import ArtifactError, ConfigError
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
     """Two seeds and two rounds, with controls, in a folder whose own name has an @."""
-    prepared = prepare(tiny.experiment("gpt2", folder, rounds=2, keep_tokens=2, seeds=2))
     out = tmp_path_factory.mktemp("runs") / "me@home"
-    return pk.Run(train(prepared, out, tiny.Quiet(), controls=True).path, prepared.stage)
+    made, prepared = tiny.finished("gpt2", folder, out, controls=True, rounds=2, keep_tokens=2, seeds=2)
+    return pk.Run(made.path, prepared.stage)
 
 
 def test_a_run_means_its_best_ticket(run):
@@ -87,9 +85,8 @@ def test_the_functions_and_verbs_that_use_a_ticket_take_a_run(run, tmp_path, cap
     assert answers == pk.predict(str(run.path), [{"sentence": "w1 w4"}], **quiet)
     scores = pk.score(run, kind="magnitude", **quiet)
     assert scores.folder.is_relative_to(run.path)  # measured of a run: written beside it
-    with pytest.raises(SystemExit) as ended:
-        main.main(["export", f"{run.path}@dense", "--out", str(tmp_path / "vectors"), "--to", "embeddings"])
-    assert (ended.value.code, (tmp_path / "vectors").is_dir()) == (0, True)
+    assert tiny.call("export", f"{run.path}@dense", "--out", tmp_path / "vectors", "--to", "embeddings") == 0
+    assert (tmp_path / "vectors").is_dir()
     capsys.readouterr()
 
 

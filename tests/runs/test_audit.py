@@ -97,10 +97,7 @@ FILES = [
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("at", tiny.at_night(0.3, 0.999, 0, 0.7, gate=2))
 def test_a_flipped_bit_is_seen_in_every_file_and_no_other_is_blamed(run, name, at):
-    path = run.path / name
-    content = bytearray(path.read_bytes())
-    content[int(at * len(content))] ^= 2
-    path.write_bytes(bytes(content))
+    tiny.flip(run.path / name, at, bits=2)
     found = problems(run)
     assert found
     assert {problem.partition(": ")[0] for problem in found} == {f"r/{name}"}
@@ -183,21 +180,16 @@ def test_a_manifest_where_no_round_belongs_and_a_folder_without_one_are_named(ru
 LINKS = [*FILES[:8], "seed=0/round=00", "seed=0", "untrained", "prune-ab12", "score-08dc/seed=0"]
 
 
-@pytest.mark.parametrize("name", LINKS)
-def test_a_link_where_a_file_or_folder_should_be_is_named(run, name, tmp_path):
+@pytest.mark.parametrize(("kind", "name"), [*(("link", name) for name in LINKS), *(("pipe", name) for name in FILES)])
+def test_a_link_or_a_pipe_where_a_file_or_folder_should_be_is_named_and_nobody_waits(run, kind, name, tmp_path):
     path = run.path / name
     path.rename(tmp_path / "elsewhere")
-    path.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    if kind == "link":
+        path.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    else:
+        os.mkfifo(path)
     found = problems(run)
-    assert any(problem.startswith(f"r/{name}: ") and "a link" in problem for problem in found), found
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_pipe_where_a_file_should_be_is_named_and_nobody_waits(run, name):
-    (run.path / name).unlink()
-    os.mkfifo(run.path / name)
-    found = problems(run)
-    assert any(problem.startswith(f"r/{name}: ") and "a pipe" in problem for problem in found), found
+    assert any(problem.startswith(f"r/{name}: ") and f"a {kind}" in problem for problem in found), found
 
 
 def test_damaged_settings_do_not_hide_damaged_rounds(run):

@@ -4,8 +4,6 @@ import pytest
 import tiny
 import torch
 
-from prunekit.experiment import run
-from prunekit.experiment.prepare import prepare
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
 from prunekit.runs.round_files import starting_ticket
@@ -16,9 +14,8 @@ DENSE = RunKey("", 0, 0)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    return run.run(prepare(tiny.experiment("bert", folder)), folder / "out", tiny.Quiet())
+def made(folder):
+    return tiny.finished("bert", folder, folder / "out")[0]
 
 
 def test_a_round_comes_back_as_it_was_learned(made):

@@ -1,26 +1,16 @@
 """A snapshot reads and checks a file once, and goes on with what it read."""
 
-from collections import Counter
-
 import pytest
 from test_runs_run import DENSE, PRUNED, filled
 
 from prunekit.runs import paths, snapshot
 from prunekit.runs.snapshot import Snapshot
-from prunekit.support import reading
 from prunekit.support.errors import ArtifactError
 
 
 @pytest.fixture
 def run(tmp_path):
     return filled(tmp_path / "r")
-
-
-@pytest.fixture
-def opened(run, monkeypatch):
-    counts, really_open = Counter(), reading._open
-    monkeypatch.setattr(reading, "_open", lambda path, root: counts.update([path]) or really_open(path, root))
-    return counts
 
 
 def all_of(run):
@@ -31,13 +21,13 @@ def all_of(run):
     )  # fmt: skip
 
 
-def test_however_often_it_is_asked_each_file_is_opened_once(run, opened):
+def test_however_often_it_is_asked_each_file_is_opened_once(run, opened_files):
     looked_at = Snapshot.open(run.path)
     first = all_of(looked_at)
     looked_at.audit()
     assert all_of(looked_at) == first
-    assert set(opened.values()) == {1}
-    assert len(opened) == 2 + 1 + 4 * 4  # settings and journal, a stage's, and four rounds of four files
+    assert set(opened_files.values()) == {1}
+    assert len(opened_files) == 2 + 1 + 4 * 4  # settings and journal, a stage's, and four rounds of four files
 
 
 def test_it_says_what_the_run_says(run):
@@ -66,12 +56,12 @@ def test_damage_is_said_each_time_it_is_met(run):
     assert looked_at.content(DENSE[0], "log.txt") == sound
 
 
-def test_files_beyond_what_is_remembered_are_read_and_checked_again(run, opened, monkeypatch):
+def test_files_beyond_what_is_remembered_are_read_and_checked_again(run, opened_files, monkeypatch):
     monkeypatch.setattr(snapshot, "_MOST_REMEMBERED", 6)
     looked_at = Snapshot.open(run.path)
     for _ in range(2):
         assert [looked_at.content(key, "log.txt") for key in DENSE] == [b"log x", b"log x"]
-    assert [opened[run.folder(key) / "log.txt"] for key in DENSE] == [1, 2]
+    assert [opened_files[run.folder(key) / "log.txt"] for key in DENSE] == [1, 2]
     (run.folder(DENSE[1]) / "log.txt").write_text("log y")
     with pytest.raises(ArtifactError, match="damaged"):
         looked_at.content(DENSE[1], "log.txt")

@@ -3,15 +3,13 @@ import itertools
 import fsspec
 import pytest
 import tiny
+from test_runs_run import DENSE, PRUNED, member
 
 from prunekit.runs import paths
-from prunekit.runs.paths import RunKey
-from prunekit.runs.run import Files, Run
+from prunekit.runs.run import Run
 from prunekit.runs.store import Store, Stored, fetch, stored_at
-from prunekit.support.atomic import as_json
 from prunekit.support.errors import ConfigError, PrunekitError
 
-DENSE, PRUNED = [RunKey("", 0, 0), RunKey("", 1, 0)], [RunKey("prune-ab12", 0, 1), RunKey("prune-ab12", 1, 1)]
 FILES = ("result.json", "log.txt")
 _numbers = itertools.count()
 
@@ -33,11 +31,6 @@ def opened(store, folder):
     return stored_at(Stored(folder, store), "r", "abcd1234"), left_out
 
 
-def member(key):
-    result = {"seed": key.seed, "round": key.round, "status": "done", "test": {"accuracy": 0.5}}
-    return Files(key, {"result.json": as_json(result), "log.txt": b"log of " + str(key).encode()}, {"seconds": 1.5})
-
-
 def work(run):
     """A run of two rounds for two seeds, from wherever it stands; returns the cohorts that were made now."""
     made = []
@@ -48,7 +41,7 @@ def work(run):
         run.write_stage("prune-ab12", {"rounds": 1})
         for cohort in (DENSE, PRUNED):
             if not run.done(cohort):
-                run.commit([member(key) for key in cohort])
+                run.commit([member(key, str(key)) for key in cohort])
                 made.append(cohort)
         run.write_results()
     return made
@@ -167,7 +160,7 @@ def test_another_runs_round_is_left_out(store, whole, tmp_path):
     other = Store(f"{store.url}-other")
     run, _ = opened(other, tmp_path / "other")
     run.write_settings({"id": "abcd1234", "cohorts": [[0, 1]], "machine": {"threads": 2}})
-    run.commit([member(key) for key in DENSE])
+    run.commit([member(key, str(key)) for key in DENSE])
     store.write({name: content for name, content in held(other).items() if "seed=0" in name})
     _, left_out = opened(store, tmp_path / "w")
     assert left_out == ["r/seed=0/round=00", "r/prune-ab12/seed=0/round=01"]
@@ -177,7 +170,7 @@ def test_a_manifest_is_taken_away_before_what_it_vouches_for_changes(store, whol
     run, _ = opened(store, tmp_path / "w")
     one_by_one(store, monkeypatch, stop=0)
     with pytest.raises(KeyboardInterrupt):
-        run.commit([member(key) for key in DENSE])
+        run.commit([member(key, str(key)) for key in DENSE])
     assert not {f"r/{key}/{paths.MANIFEST}" for key in DENSE} & store.names()
 
 

@@ -32,17 +32,13 @@ def test_a_file_becomes_a_model(tmp_path):
     assert toml.read(path, Outer) == Outer(name="ä", inner=Inner(learning_rate=0.5))
 
 
-def test_a_typo_names_the_file_the_key_and_the_nearest_valid_key():
-    message = refusal({"name": "x", "inner": {"learning_rte": 1.0}})
-    assert message == 'here.toml: unknown key "inner.learning_rte"; did you mean "learning_rate"?'
-
-
-def test_a_typo_at_the_top_is_compared_with_the_top_keys():
-    assert refusal({"name": "x", "iner": {}}).endswith('unknown key "iner"; did you mean "inner"?')
-
-
-def test_a_missing_key_is_named():
-    assert refusal({}) == 'here.toml: the key "name" is missing; add it'
+@pytest.mark.parametrize(("table", "said"), [
+    ({"name": "x", "inner": {"learning_rte": 1}}, 'unknown key "inner.learning_rte"; did you mean "learning_rate"?'),
+    ({"name": "x", "iner": {}}, 'unknown key "iner"; did you mean "inner"?'),  # of the keys at the top
+    ({}, 'the key "name" is missing; add it'),
+])  # fmt: skip
+def test_a_typo_and_a_missing_key_are_named_with_the_file(table, said):
+    assert refusal(table) == f"here.toml: {said}"
 
 
 def test_a_wrong_value_is_shown_beside_its_key():

@@ -12,6 +12,7 @@ from test_reading import packed
 from tiny import call
 
 GB = 2**30
+PEFT = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM"}
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +88,7 @@ def test_what_is_no_file_is_refused_wherever_a_file_is_read(what, make, made, tm
         path = data / "train.jsonl"
     elif what == "adapter":
         adapter.mkdir()
-        (adapter / "adapter_config.json").write_text(json.dumps({
-            "peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 2,
-        }))  # fmt: skip
+        (adapter / "adapter_config.json").write_text(json.dumps(PEFT | {"num_virtual_tokens": 2}))
         path = adapter / "adapter_model.safetensors"
     elif what == "model":
         shutil.copytree(made["folder"] / "model-gpt2", model)
@@ -126,9 +125,7 @@ def test_a_claim_of_a_large_shape_takes_no_memory(tensors, made, tmp_path, capsy
         {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in tensors.items()}
     )
     (tmp_path / "adapter_model.safetensors").write_bytes(content)
-    (tmp_path / "adapter_config.json").write_text(json.dumps({
-        "peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 10**8,
-    }))  # fmt: skip
+    (tmp_path / "adapter_config.json").write_text(json.dumps(PEFT | {"num_virtual_tokens": 10**8}))
     refused(capsys, "import", tmp_path, f"--out={tmp_path / 'x.ticket'}")
     refused(capsys, "eval", tmp_path / "adapter_model.safetensors", "--model=x", "--task=sst2")
 
@@ -153,32 +150,27 @@ def test_a_round_that_is_a_link_is_refused_by_name(run, tmp_path, capsys):
         assert f"{run / 'seed=0' / 'round=00'}: a link" in refused(capsys, *words)
 
 
+# what is written, and onto what
 OVER = {
-    "report onto the results": lambda made, own: ["report", own["run"], f"--out={own['run'] / 'results.parquet'}"],
-    "report onto a user's page": lambda made, own: ["report", own["run"], f"--out={own['notes']}"],
-    "predict onto its rows": lambda made, own: ["predict", own["ticket"], own["rows"], f"--out={own['rows']}"],
-    "predict onto a link to its rows": lambda made, own: [
-        "predict",
-        own["ticket"],
-        own["rows"],
-        f"--out={own['link']}",
-    ],
-    "predict onto a user's file": lambda made, own: ["predict", own["ticket"], own["rows"], f"--out={own['notes']}"],
-    "export beside a user's README": lambda made, own: ["export", own["ticket"], f"--out={own['notes'].parent}"],
-    "export into a round": lambda made, own: ["export", own["ticket"], f"--out={own['ticket']}"],
+    "report onto the results": "report {run} --out={run}/results.parquet",
+    "report onto a user's page": "report {run} --out={notes}/README.md",
+    "predict onto its rows": "predict {ticket} {rows} --out={rows}",
+    "predict onto a link to its rows": "predict {ticket} {rows} --out={link}",
+    "predict onto a user's file": "predict {ticket} {rows} --out={notes}/README.md",
+    "export beside a user's README": "export {ticket} --out={notes}",
+    "export into a round": "export {ticket} --out={ticket}",
 }
 
 
 @pytest.mark.parametrize("case", OVER)
 def test_nothing_of_the_users_or_of_a_run_is_written_over(case, made, run, tmp_path, capsys):
-    own = {"run": run, "ticket": run / "seed=0" / "round=00", "rows": tmp_path / "own.jsonl",
-           "link": tmp_path / "link", "notes": tmp_path / "mine" / "README.md"}  # fmt: skip
+    own = {name: tmp_path / name for name in ("rows", "link", "notes")}
     shutil.copyfile(made["rows"], own["rows"])
     own["link"].symlink_to(own["rows"])
-    own["notes"].parent.mkdir()
-    own["notes"].write_text("# mine\n")
+    own["notes"].mkdir()
+    (own["notes"] / "README.md").write_text("# mine\n")
     before = tiny.contents(tmp_path)
-    line = refused(capsys, *OVER[case](made, own))
+    line = refused(capsys, *OVER[case].format(run=run, ticket=run / "seed=0" / "round=00", **own).split())
     assert "--out" in line
     assert tiny.contents(tmp_path) == before
 

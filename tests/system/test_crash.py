@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from forks import ENDS
 
 from prunekit.runs.run import Run
 from prunekit.support.atomic import STAGING
@@ -19,7 +20,6 @@ JOBS = {
     "prune, written": dict(train_steps=4, rounds=1, seeds=2, keep_tokens=1, width=2, task="swap"),
     "search": dict(train_steps=2, evaluate_every=1, rounds=None, keep_tokens=None, seeds=2, width=3, grid="token"),
 }
-ENDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
 
 
 class Bench:

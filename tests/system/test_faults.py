@@ -2,25 +2,22 @@
 
 import errno
 import re
+from functools import cache
 
 import faults
 import pytest
 import tiny
+from test_runs_run import DENSE, PRUNED, member
 
 from prunekit.runs.paths import RunKey
-from prunekit.runs.run import Files, Run
-from prunekit.support.atomic import STAGING, as_json
+from prunekit.runs.run import Run
+from prunekit.support.atomic import STAGING
 
 pytestmark = pytest.mark.gate
 
+#: What a system refuses with, and its words.
 CODES = {errno.ENOSPC: "No space left on device", errno.EIO: "Input/output error", errno.EACCES: "Permission denied"}
-DENSE, PRUNED = [RunKey("", 0, 0), RunKey("", 1, 0)], [RunKey("prune-ab12", 0, 1), RunKey("prune-ab12", 1, 1)]
 SETTINGS = {"id": "abcd1234", "seeds": [0, 1], "machine": {"threads": 1}}
-
-
-def member(key):
-    result = {"seed": key.seed, "round": key.round, "status": "done", "test": {"accuracy": 0.5}}
-    return Files(key, {"result.json": as_json(result), "log.txt": b"log" * 99}, {"seconds": 1.5})
 
 
 def job(run):
@@ -36,20 +33,59 @@ def job(run):
         run.write_results()
 
 
-def refused(run, number, code):
-    """Do the job with its `number`-th operation refused; the hook, and the error or None."""
+def refused(run, number, code, work=job):
+    """Do the work with its `number`-th operation refused; the hook, and the error or None."""
     hook = faults.Failing(run.path.parent, number, code)
     with pytest.MonkeyPatch.context() as patch:
         faults.install(hook, patch.setattr)
         try:
-            job(run)
+            work(run)
         except OSError as error:
             return hook, error
     return hook, None
 
 
 def strays(folder):
+    """What a process leaves that ends before its time."""
     return [path for path in folder.rglob("*") if path.name.startswith(STAGING) or path.name == ".holder"]
+
+
+class Command:
+    """A command that writes: its words, the bytes that it ends in, the operations that it takes."""
+
+    def __init__(self, forks, words, folder):
+        self.forks, self.words, self.made = forks, words, folder / "whole" / "made"
+        log = folder / "points"
+        ended = self.run(folder / "whole", points=str(log))
+        assert ended.code == 0, ended.said
+        self.whole, self.points = tiny.contents(folder / "whole"), log.read_text().splitlines()
+        self.count = sum(point.startswith("before ") for point in self.points)
+
+    def run(self, out, **how):
+        return self.forks.run([*self.words, f"--out={out / 'made'}"], out, **how)
+
+    def ends_well(self, out, why):
+        """Run again, it ends as if nothing had been."""
+        again = self.run(out)
+        assert again.code == 0, (why, again.said)
+        assert tiny.contents(out) == self.whole, why
+        assert not strays(out), why
+
+    def refused(self, out, number, code, said):
+        """One operation is refused: code 1 and one line, which is given back and ends in words like `said`."""
+        ended = self.run(out, refuse=number, errno=code)
+        (line,) = [line for line in ended.said.splitlines() if line.startswith("prunekit: ")]
+        assert ended.code == 1, ended.said
+        assert "Traceback" not in ended.said
+        assert CODES[code] in line
+        assert re.fullmatch(f"prunekit: {out}{said}", line), line
+        assert "finished" in said or not strays(out)
+        self.ends_well(out, f"operation {number} refused")
+        return line
+
+    def refused_each(self, folder, code, said):
+        for number in range(1, self.count + 1):
+            self.refused(folder / str(number), number, code, said)
 
 
 #: An error, and which operations meet it: every one, or one in so many.
@@ -99,11 +135,8 @@ def test_a_failing_disk_does_not_touch_the_round_that_was_there(tmp_path):
     run = Run(tmp_path / "r")
     job(run)
     before = tiny.contents(run.path)
-    hook = faults.Failing(tmp_path, 1, errno.ENOSPC)
-    with pytest.MonkeyPatch.context() as patch:
-        faults.install(hook, patch.setattr)
-        with pytest.raises(OSError, match="No space"):
-            run.commit([member(RunKey("prune-ab12", 0, 2))])
+    _, error = refused(run, 1, errno.ENOSPC, lambda run: run.commit([member(RunKey("prune-ab12", 0, 2))]))
+    assert "No space" in str(error)
     assert {name: run.path.joinpath(name).read_bytes() for name in before} == before
     assert run.verify() == 8
 
@@ -114,14 +147,11 @@ def test_a_round_that_cannot_be_replaced_stays(step, tmp_path):
     job(run)
     before, number = tiny.contents(run.path), 1
     while True:
-        hook = faults.Failing(tmp_path, number, errno.EIO)
-        with pytest.MonkeyPatch.context() as patch:
-            faults.install(hook, patch.setattr)
-            try:
-                run.commit([member(key) for key in PRUNED])  # the same once more
-                break
-            except OSError:
-                number += step
+        again = lambda run: run.commit([member(key) for key in PRUNED])  # noqa: E731, the same once more
+        hook, error = refused(run, number, errno.EIO, again)
+        if error is None:
+            break
+        number += step
         assert run.verify() == 8, hook.refused
         assert {name: run.path.joinpath(name).read_bytes() for name in before} == before, hook.refused
     assert hook.refused is None
@@ -139,43 +169,22 @@ VERBS = {
 
 @pytest.fixture(scope="module")
 def small(forks, tmp_path_factory):
-    """Of a three-round pruning, or a search: its flags, its bytes, and how many operations it takes."""
-    made = {}
+    """A three-round pruning, or a search, once run whole."""
 
+    @cache
     def of(verb):
-        if verb not in made:
-            folder = tmp_path_factory.mktemp(verb)
-            flags = [verb, *tiny.arguments("gpt2", folder, **VERBS[verb])]
-            log = folder / "points"
-            ended = forks.run([*flags, f"--out={folder / 'whole'}"], folder / "whole", points=str(log))
-            assert ended.code == 0, ended.said
-            operations = [line for line in log.read_text().splitlines() if line.startswith("before ")]
-            made[verb] = flags, tiny.contents(next((folder / "whole").iterdir())), len(operations)
-        return made[verb]
+        folder = tmp_path_factory.mktemp(verb)
+        return Command(forks, [verb, *tiny.arguments("gpt2", folder, **VERBS[verb])], folder)
 
     return of
 
 
-def survives(forks, small, out, number, code):
-    """A command with a refused operation: one line and code 1; run again, it ends as if nothing had been."""
-    flags, whole, _ = small
-    ended = forks.run([*flags, f"--out={out}"], out, refuse=number, errno=code)
-    lines = ended.said.strip().splitlines()
-    assert ended.code == 1, ended.said
-    assert "Traceback" not in ended.said
-    assert CODES[code] in lines[-1]
-    assert lines[-1].startswith(f"prunekit: {out}")
-    assert lines[-1].endswith("; nothing finished was lost")
-    again = forks.run([*flags, f"--out={out}"], out)
-    assert again.code == 0, again.said
-    (made,) = out.iterdir()
-    assert tiny.contents(made) == whole
-    assert not strays(made)
-    return lines[-1]
+LOST_NOTHING = r".*; nothing finished was lost"
 
 
-def test_a_refused_operation_ends_a_command_with_one_line(forks, small, tmp_path, capsys):
-    said = survives(forks, small("prune"), tmp_path / "refused", small("prune")[2] // 2, errno.ENOSPC)
+def test_a_refused_operation_ends_a_command_with_one_line(small, tmp_path, capsys):
+    command = small("prune")
+    said = command.refused(tmp_path / "refused", command.count // 2, errno.ENOSPC, LOST_NOTHING)
     with capsys.disabled():
         print(f"\n{said}")
 
@@ -184,21 +193,16 @@ def test_a_refused_operation_ends_a_command_with_one_line(forks, small, tmp_path
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
-def test_every_operation_of_a_command_can_fail(code, verb, forks, small, tmp_path, capsys):
-    count = small(verb)[2]
-    for number in range(1, count + 1):
-        survives(forks, small(verb), tmp_path / str(number), number, code)
+def test_every_operation_of_a_command_can_fail(code, verb, small, tmp_path, capsys):
+    small(verb).refused_each(tmp_path, code, LOST_NOTHING)
     with capsys.disabled():
-        print(f"\n{verb}, {errno.errorcode[code]}: {count} of {count} operations refused, each said in one line")
+        print(f"\n{verb}, {errno.errorcode[code]}: {small(verb).count} operations refused, each said in one line")
 
 
-def test_a_real_limit_is_told_like_a_full_disk(forks, small, tmp_path):
+def test_a_real_limit_is_told_like_a_full_disk(small, tmp_path):
     """The system's own refusal, of a file that may grow no further."""
-    out = tmp_path / "limited"
-    flags, whole, _ = small("prune")
-    ended = forks.run([*flags, f"--out={out}"], out, limit=4096)
+    ended = small("prune").run(tmp_path, limit=4096)
     assert ended.code == 1
     last = ended.said.strip().splitlines()[-1]
     assert re.fullmatch(r"prunekit: .*round=00: File too large, [\d,]+ bytes were to be written; nothing .*", last)
-    assert forks.run([*flags, f"--out={out}"], out).code == 0
-    assert tiny.contents(next(out.iterdir())) == whole
+    small("prune").ends_well(tmp_path, "a limit")

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import re
 import signal
 from functools import cache
 
@@ -10,7 +9,7 @@ import faults
 import pytest
 import sweeps
 import tiny
-from test_faults import CODES, strays
+from test_faults import CODES, Command, strays
 
 from prunekit.experiment.sweep import jobs
 from prunekit.experiment.sweep.jobs import Outcome
@@ -19,41 +18,11 @@ from prunekit.export import read_adapter
 from prunekit.support.errors import PrunekitError
 
 VERBS = ("export", "embeddings", "import", "predict")
+SAID = r"/.*, [\d,]+ bytes were to be written; nothing .*"  # of whatever is refused, and nothing half-written is left
 pytestmark = pytest.mark.gate
 
 
 # ---- through the command line
-
-
-class Command:
-    """One command that writes outside a run: its words, the bytes it ends in, the operations it takes."""
-
-    def __init__(self, forks, words, folder):
-        self.forks, self.words, self.made = forks, words, folder / "whole" / "made"
-        log = folder / "points"
-        ended = self.run(folder / "whole", points=str(log))
-        assert ended.code == 0, ended.said
-        self.whole, self.points = tiny.contents(folder / "whole"), log.read_text().splitlines()
-        self.count = sum(point.startswith("before ") for point in self.points)
-
-    def run(self, out, **how):
-        return self.forks.run([*self.words, f"--out={out / 'made'}"], out, **how)
-
-    def ends_well(self, out, why):
-        again = self.run(out)
-        assert again.code == 0, (why, again.said)
-        assert tiny.contents(out) == self.whole, why
-        assert not strays(out), why
-
-    def refused(self, out, number, code):
-        """One line and code 1, nothing half-written left; run again, it ends as if nothing had been."""
-        ended = self.run(out, refuse=number, errno=code)
-        (line,) = [line for line in ended.said.splitlines() if line.startswith("prunekit: ")]
-        assert ended.code == 1, ended.said
-        assert "Traceback" not in ended.said
-        assert re.fullmatch(rf"prunekit: {out}/.*: {CODES[code]}, [\d,]+ bytes were to be written; nothing .*", line)
-        assert not strays(out)
-        self.ends_well(out, f"operation {number} refused")
 
 
 @pytest.fixture(scope="module")
@@ -83,18 +52,16 @@ def commands(forks, tmp_path_factory):
 
 @pytest.mark.parametrize("verb", ["export"])
 def test_a_refused_operation_is_told_in_one_line_and_leaves_nothing(verb, commands, tmp_path):
-    commands(verb).refused(tmp_path / "refused", commands(verb).count, errno.ENOSPC)
+    commands(verb).refused(tmp_path / "refused", commands(verb).count, errno.ENOSPC, SAID)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_operation_can_be_refused(verb, code, commands, tmp_path, capsys):
-    command = commands(verb)
-    for number in range(1, command.count + 1):
-        command.refused(tmp_path / str(number), number, code)
+    commands(verb).refused_each(tmp_path, code, SAID)
     with capsys.disabled():
-        print(f"\n{verb}, {errno.errorcode[code]}: {command.count} of {command.count} operations refused, in one line")
+        print(f"\n{verb}, {errno.errorcode[code]}: {commands(verb).count} operations refused, each in one line")
 
 
 def killed(command, out, point):

@@ -35,30 +35,17 @@ pytestmark = pytest.mark.gate
 MINUTES = float(os.environ.get("PRUNEKIT_FUZZ_MINUTES", "0.067"))
 quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
+FIELDS = "{ } {a} {a.b} {a[0]} {0} {} {a!r} {a:>9} {{a}} text accuracy f1 none"
+VALUES = "auto first direct trained nan 1e400 -1 0 \x00 \u202e x.toml"
 words = st.one_of(
-    st.text(max_size=30),
-    st.sampled_from(
-        ["{", "}", "{a}", "{a.b}", "{a[0]}", "{0}", "{}", "{a!r}", "{a:>9}", "{{a}}", "text", "accuracy", "f1", "none"]
-    ),
-    st.sampled_from(
-        ["auto", "first", "direct", "trained", "nan", "1e400", "-1", "0", "9" * 4400, "\x00", "\u202e", "x.toml"]
-    ),
+    st.text(max_size=30), st.sampled_from(FIELDS.split()), st.sampled_from([*VALUES.split(" "), "9" * 4400])
 )
 scalars = st.one_of(
     words, st.integers(), st.floats(), st.booleans(), st.none(), st.integers(-(2**70), 2**70), st.dates(), st.just("")
 )
 task_keys = st.sampled_from([*TaskFile.model_fields, "path", "rename", "good", "bad"])
-setting_keys = st.sampled_from(
-    [
-        *Experiment.model_fields,
-        *(
-            key
-            for field in Experiment.model_fields.values()
-            if hasattr(field.annotation, "model_fields")
-            for key in field.annotation.model_fields
-        ),
-    ]
-)
+SECTIONS = [field.annotation for field in Experiment.model_fields.values() if hasattr(field.annotation, "model_fields")]
+setting_keys = st.sampled_from([*Experiment.model_fields, *(key for part in SECTIONS for key in part.model_fields)])
 keys = st.one_of(task_keys, setting_keys)
 values = st.recursive(
     scalars,
@@ -170,20 +157,8 @@ tensors = st.builds(
     st.lists(st.sampled_from([0, 1, 2, 3, 4, 8]), max_size=3),
     st.sampled_from([torch.float32, torch.float64, torch.bool, torch.int64, torch.bfloat16, torch.uint8]),
 )
-names = st.sampled_from(
-    [
-        "mask.token",
-        "mask.piece",
-        "state.values",
-        "state.left",
-        "state.right",
-        "state.sigma",
-        "head.weight",
-        "head.bias",
-        "state.",
-        "x",
-    ]
-)
+NAMES = "mask.token mask.piece state.values state.left state.right state.sigma head.weight head.bias state. x"
+names = st.sampled_from(NAMES.split())
 facts = st.fixed_dictionaries(
     {},
     optional={
@@ -191,15 +166,7 @@ facts = st.fixed_dictionaries(
         "method": st.one_of(st.sampled_from(list(METHODS)), values), "other": values,
     },
 )  # fmt: skip
-SOUND = {
-    "rewind": "trained",
-    "round": 1,
-    "dropped_as": "remove",
-    "position": "first",
-    "method": "direct",
-    "seed": 0,
-    "origin": {},
-}
+SOUND = dict(rewind="trained", round=1, dropped_as="remove", position="first", method="direct", seed=0, origin={})
 MASKS = {"mask.token": Mask.full(4, 2).token, "mask.piece": Mask.full(4, 2).piece}
 
 
@@ -252,11 +219,8 @@ def seeds_of(kind, folder):
         return [path.read_bytes() for path in TASKS] + [tiny.TASK.encode()], "t.toml", read_task
     if kind == "settings":
         plain = tomli_w.dumps(Experiment().model_dump(mode="json", exclude_none=True)).encode()
-        return (
-            [plain, b'seeds = [1]\n[model]\nname = "x"\n[task]\nname = "y"\n'],
-            "c.toml",
-            lambda path: settings_io.experiment(path, {}),
-        )
+        short = b'seeds = [1]\n[model]\nname = "x"\n[task]\nname = "y"\n'
+        return [plain, short], "c.toml", lambda path: settings_io.experiment(path, {})
     if kind == "ticket":
         bones = [tiny.frozen(name) for name in ("gpt2", "bert")]
         return [ticket_bytes(tiny.ticket(bone, tokens=3, pieces=2)) for bone in bones], "t.safetensors", use

@@ -36,7 +36,7 @@ SPLITS = ("train", "validation", "test")
 def place(tmp_path_factory):
     """A Hub with a model and two data sets of two revisions each, and a process that is pointed at it."""
     folder, before = tmp_path_factory.mktemp("hub"), len(guard.lines())
-    first, second = (saved(folder / name, seed=seed) for seed, name in enumerate(("first", "second")))
+    first, second = (tiny.save_model("llama", folder / str(seed), seed) for seed in range(2))
     tiny.save_task(folder / "toy")
     with Hub() as hub:
         model = hub.new("models/maker/tiny")
@@ -54,13 +54,6 @@ def place(tmp_path_factory):
         shutil.rmtree(folder / "commands")  # which ends the process
         assert hub.unknown == []
     assert set(guard.lines()[before:]) <= {"process"}
-
-
-def saved(folder: Path, kind: str = "llama", seed: int = 0) -> Path:
-    """A tiny model as a folder; of another seed, with other weights."""
-    tiny.model(kind, seed).save_pretrained(folder)
-    tiny.tokenizer(kind).save_pretrained(folder)
-    return folder
 
 
 def save_hub_task(folder: Path, name: str) -> None:

@@ -13,7 +13,7 @@ from prunekit.analysis.spectra import singular_values
 from prunekit.analysis.subjects import PromptRecord
 from prunekit.engine.gradient_scores import all_scores, gradient_scores
 from prunekit.engine.train import train
-from prunekit.experiment import prompt_autoencoder, run
+from prunekit.experiment import prompt_autoencoder, round_runner, run
 from prunekit.experiment.prepare import prepare
 from prunekit.prompts import factors
 from prunekit.prompts.mask import Mask
@@ -266,40 +266,37 @@ def test_a_seed_that_fails_on_the_report_split_ends_without_a_look(folder, tmp_p
     assert not made.folder(RunKey(prepared.stage, 1, 1)).exists()
 
 
-def leave_seed_1_unscored(monkeypatch):
-    """From its first pruned round on seed 1 has no scores, as where its gradient is NaN."""
-    from prunekit.experiment import round_runner
-
+@pytest.fixture
+def searched(folder, tmp_path, monkeypatch):
+    """A search of two seeds: from its first pruned round on seed 1 has no scores, as where its gradient is NaN."""
     real = round_runner.all_scores
 
     def scores(kept, model, batches):
         found = real(kept, model, batches)
         return [{} if one.round and one.seed == 1 else each for one, each in zip(kept, found, strict=True)]
 
+    def search(watch, **more):
+        flags = dict(rounds=None, keep_tokens=None, train_steps=2, evaluate_every=1, seeds=2, width=2) | more
+        prepared = prepare(tiny.experiment("gpt2", folder, **flags))
+        return run.search(prepared, tmp_path, watch), prepared.search_stage
+
     monkeypatch.setattr(round_runner, "all_scores", scores)
+    return search
 
 
-def test_a_chosen_ticket_that_cannot_be_scored_says_so_and_the_others_stand(folder, tmp_path, monkeypatch):
-    flags = dict(rounds=None, keep_tokens=None, train_steps=2, evaluate_every=1, seeds=2, width=2, grid="token")
-    prepared = prepare(tiny.experiment("gpt2", folder, **flags))
-    leave_seed_1_unscored(monkeypatch)
-    made = run.search(prepared, tmp_path, tiny.Quiet())
-    ends = [made.result(RunKey(prepared.search_stage, seed, 1)) for seed in (0, 1)]
+def test_a_chosen_ticket_that_cannot_be_scored_says_so_and_the_others_stand(searched):
+    made, stage = searched(tiny.Quiet(), grid="token")
+    ends = [made.result(RunKey(stage, seed, 1)) for seed in (0, 1)]
     assert [one["status"] for one in ends] == ["done", "diverged"]
     assert ends[1]["reason"].startswith("a gradient became NaN")
     assert [bool(one["test"]) for one in ends] == [True, False]
     before = tiny.contents(made.path)
-    assert tiny.contents(run.search(prepared, tmp_path, tiny.Quiet()).path) == before
+    assert tiny.contents(searched(tiny.Quiet(), grid="token")[0].path) == before
 
 
-def test_a_seed_that_cannot_be_scored_again_has_no_search_and_the_others_go_on(folder, tmp_path, monkeypatch):
-    flags = dict(
-        rounds=None, keep_tokens=None, train_steps=2, evaluate_every=1, seeds=2, width=2, rescore_pieces="true"
-    )
-    prepared = prepare(tiny.experiment("gpt2", folder, **flags))
-    leave_seed_1_unscored(monkeypatch)
+def test_a_seed_that_cannot_be_scored_again_has_no_search_and_the_others_go_on(searched):
     watch = tiny.Quiet()
-    made = run.search(prepared, tmp_path, watch)
-    assert made.result(RunKey(prepared.search_stage, 0, 1))["status"] == "done"
-    assert not made.folder(RunKey(prepared.search_stage, 1, 1)).exists()
+    made, stage = searched(watch, rescore_pieces="true")
+    assert made.result(RunKey(stage, 0, 1))["status"] == "done"
+    assert not made.folder(RunKey(stage, 1, 1)).exists()
     assert any(line.startswith("seed 1 stopped: a gradient") for line in watch.lines)

@@ -8,7 +8,7 @@ import naive
 import pytest
 import tiny
 import torch
-from test_invariants import all_logits, chunks, close, gradients, prompts
+from test_invariants import chunks, close, gradients, prompts
 
 from prunekit import export
 from prunekit.engine.evaluate import evaluate
@@ -87,7 +87,7 @@ def test_a_removed_token_is_a_row_deleted_by_hand_and_no_token_is_the_bare_model
     for member, values in ((pruned, kept), (nothing, kept[:0])):
         with torch.no_grad():
             scores = [naive.choice_scores("llama", model, values, row)[0] for row in rows[:6]]
-        close(all_logits(model, rows[:6], member)[0], torch.stack(scores))
+        close(tiny.logits(model, rows[:6], member)[0], torch.stack(scores))
 
 
 def test_the_prompt_behind_kept_texts_is_the_prompt_in_whole_rows(folder, shared):
@@ -99,7 +99,7 @@ def test_the_prompt_behind_kept_texts_is_the_prompt_in_whole_rows(folder, shared
         behind = torch.cat([embedded(torch.tensor(row.text)), member.state["values"]])
         with torch.no_grad():
             scores.append(naive.choice_scores("llama", model, behind, replace(row, text=()))[0])
-    close(all_logits(model, rows, member)[0], torch.stack(scores))
+    close(tiny.logits(model, rows, member)[0], torch.stack(scores))
 
 
 def test_an_export_answers_in_peft_as_here_and_comes_back(model, tmp_path):

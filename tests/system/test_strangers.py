@@ -13,7 +13,7 @@ import tiny
 from sweeps import of_text
 from test_html import PAYLOADS, Reader
 from test_mutations_elsewhere import CONFIG, SIDE, TENSORS, foreign
-from test_report_browser import silent, tab  # noqa: F401 (a fixture)
+from test_report_browser import silent
 from test_security import Bomb, harmless, malicious, opened, payloads  # noqa: F401 (two fixtures)
 from tiny import call
 
@@ -215,7 +215,7 @@ def test_a_hostile_sweep_stays_text(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(chromium.program() is None, reason="no chromium is installed: apt-get install chromium")
-def test_a_hostile_sweep_is_inert_in_a_browser(tab, tmp_path):  # noqa: F811
+def test_a_hostile_sweep_is_inert_in_a_browser(tab, tmp_path):
     for place, payload in enumerate(PAYLOADS[::10]):
         text = payload.replace("alert(1)", "document.title='run'").replace("\x00", "")
         file = tmp_path / f"{place}.html"
@@ -225,13 +225,14 @@ def test_a_hostile_sweep_is_inert_in_a_browser(tab, tmp_path):  # noqa: F811
         silent(tab)
 
 
-def test_a_strangers_run_is_harmless_in_the_terminal_whatever_verb_reads_it(folder, tmp_path, capsys):
+@pytest.mark.parametrize("every", tiny.at_night(80, 20))
+def test_a_strangers_run_is_harmless_in_the_terminal_whatever_verb_reads_it(every, folder, tmp_path, capsys):
     """Names of its model, task, stage and reasons, sealed as a stranger would."""
     arguments = tiny.arguments("gpt2", folder, train_steps=2, rounds=1)
     assert call("prune", *arguments, f"--out={tmp_path / 'runs'}") == 0
     (plain,) = (tmp_path / "runs").iterdir()
     capsys.readouterr()
-    for number, text in enumerate(payloads()[::40]):
+    for number, text in enumerate(payloads()[::every]):
         shown = text.encode("utf-16", "ignore").decode("utf-16").replace("\x00", "")
         made = tmp_path / f"run-{number}"
         shutil.copytree(plain, made)

@@ -8,7 +8,6 @@ import time
 import pytest
 import tiny
 
-from prunekit.cli import main
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
 
@@ -97,24 +96,16 @@ def test_readers_are_not_stopped(held):
 
 def test_a_second_command_on_a_live_run_ends_with_code_2_and_one_line(forks, tmp_path, capsys):
     arguments = ["prune", *tiny.arguments("gpt2", tmp_path), f"--out={tmp_path / 'runs'}"]
-    long = [
-        "prune",
-        *tiny.arguments("gpt2", tmp_path, train_steps=100_000, evaluate_every=50_000),
-        f"--out={tmp_path / 'runs'}",
-    ]
+    long = [*arguments, "--train-steps=100000", "--evaluate-every=50000"]
     first = forks.start(long, tmp_path / "first")
     try:
         while not list(tmp_path.glob("runs/*/experiment.toml")):
             assert first.poll() is None
             time.sleep(0.05)
-        with pytest.raises(SystemExit) as ended:
-            main.main(long)
-        assert ended.value.code == 2
+        assert tiny.call(*long) == 2
         (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("prunekit: ")]
         assert f"in use by process {first.pid} on {socket.gethostname()}" in line
-        with pytest.raises(SystemExit) as ended:  # another experiment in the same folder is another run
-            main.main(arguments)
-        assert ended.value.code == 0
+        assert tiny.call(*arguments) == 0  # another experiment in the same folder is another run
     finally:
         first.send_signal(signal.SIGTERM)
     assert first.wait() == 143

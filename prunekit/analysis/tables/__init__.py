@@ -14,6 +14,7 @@ from prunekit.analysis.tables.rounds import rounds
 from prunekit.analysis.tables.run_columns import opened, prunings
 from prunekit.analysis.tables.scores import scores
 from prunekit.analysis.tables.trials import trial_curves, trials
+from prunekit.analysis.tables.words import words
 
 __all__ = [
     "ARM_COLUMNS",
@@ -32,4 +33,5 @@ __all__ = [
     "subjects",
     "trial_curves",
     "trials",
+    "words",
 ]

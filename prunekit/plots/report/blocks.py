@@ -8,16 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from prunekit.analysis import controls, functional, overlap, ranks, tables, unit_scores
+from prunekit.analysis import controls, functional, overlap, ranks, tables, unit_scores, written_answers
 from prunekit.analysis.conclusions import as_table
 from prunekit.analysis.control_conclusions import conclusions
 from prunekit.analysis.importance_conclusions import importance_study
 from prunekit.analysis.nulls import Starts
 from prunekit.analysis.rank_conclusions import MATRICES, rank_study
 from prunekit.experiment import environment
-from prunekit.plots.report import commands, page_tables
+from prunekit.plots.report import answers, commands, page_tables
 from prunekit.plots.report.drawn_figures import DrawnFigures
-from prunekit.plots.report.page_parts import Block, Missing, Table
+from prunekit.plots.report.page_parts import Block, Missing, Table, in_full
 from prunekit.runs.paths import DENSE, Stage
 from prunekit.runs.reader import RunReader
 from prunekit.tasks.metrics import bounds
@@ -25,7 +25,7 @@ from prunekit.tasks.metrics import bounds
 _OF_ROUNDS = ("density_curve", "cost")
 _OF_CONTROLS = ("controls",)
 _OF_RANK = ("spectrum", "rank_while_training", "functional_rank")
-_OF_TOKENS = ("importance", "token_map", "score_histogram", "score_agreement", "mask_overlap")
+_OF_TOKENS = ("importance", "token_map", "score_histogram", "score_agreement", "mask_overlap", "word_map")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,14 @@ class Material:
 
 def blocks_of(material: Material) -> list[Block]:
     """All blocks of a run's section, in their order, but the last: that of `settings`."""
-    questions: tuple[Callable[[Material], Iterator[Block]], ...] = (_rounds, _controls, _rank, _tokens, _further)
+    questions: tuple[Callable[[Material], Iterator[Block]], ...] = (
+        _rounds,
+        _answers,
+        _controls,
+        _rank,
+        _tokens,
+        _further,
+    )
     return [block for blocks in questions for block in blocks(material)]
 
 
@@ -111,6 +118,22 @@ def _rounds(material: Material) -> Iterator[Block]:
         yield Block("Density and its cost", f"{material.anchor}-density", figures=figures, missing=missing)
 
 
+def _answers(material: Material) -> Iterator[Block]:
+    """What was written to the test split, stage by stage; nothing where answers are chosen."""
+    run = material.run
+    if not written_answers.is_written(run):
+        return
+    for stage in tables.prunings(run) or [DENSE]:
+        table = written_answers.over_rows(run, stage)
+        worst = answers.side_by_side(run, stage, material.tolerance)
+        yield Block(
+            f"Answers of {stage}" if stage else "Answers",
+            f"{material.anchor}-answers-{stage or 'dense'}",
+            sentences=[sentence] if (sentence := in_full(written_answers.loss_sentence(table))) else [],
+            tables=[answers.over_rows(table, material.metric), *([] if worst is None else [worst])],
+        )
+
+
 def _controls(material: Material) -> Iterator[Block]:
     """One block per stage with controls; where no stage has any, what they would take."""
     stages, results = tables.prunings(material.run), material.results
@@ -149,12 +172,12 @@ def _rank(material: Material) -> Iterator[Block]:
     groups = pd.DataFrame() if twin is None else _against_twin(measured, twin)
     curve = material.figures.frames.get("functional_rank")
     used = pd.DataFrame() if curve is None else functional.ranks(curve)
-    answers = as_table(rank_study(ranks.verdicts(measured), used, groups))
+    evidence = as_table(rank_study(ranks.verdicts(measured), used, groups))
     figures, missing = material.figures.of(*_OF_RANK)
     if twin is None and not is_shuffled(run):
         why = "without the same run on shuffled labels, what training does by itself cannot be told from the task"
         missing.append(Missing("Shuffled labels", why, commands.to_go_on(run, DENSE, "--labels", "shuffled")))
-    answer_table = page_tables.answers(answers, "Answers computed from this run; the notebook rank_study shows how")
+    answer_table = page_tables.answers(evidence, "Answers computed from this run; the notebook rank_study shows how")
     title, anchor = "Is the learned prompt of low rank?", f"{material.anchor}-rank"
     yield Block(title, anchor, tables=[answer_table], figures=figures, missing=missing)
 
@@ -171,7 +194,7 @@ def _tokens(material: Material) -> Iterator[Block]:
     measured = tables.measured([run])
     scores = tables.scores([run], stage)
     beside = unit_scores.beside(scores[scores["level"] == "token"], measured)
-    answers = importance_study(beside, unit_scores.agreement(beside), _overlap(run, stage))
+    evidence = importance_study(beside, unit_scores.agreement(beside), _overlap(run, stage))
     caption = "Answers computed from this run; the notebook importance_study shows how"
     figures, missing = material.figures.of(*_OF_TOKENS)
     seed = run.settings()["seeds"][0]
@@ -183,7 +206,7 @@ def _tokens(material: Material) -> Iterator[Block]:
     yield Block(
         "Which tokens matter?",
         f"{material.anchor}-tokens",
-        tables=[page_tables.answers(as_table(answers), caption)],
+        tables=[page_tables.answers(as_table(evidence), caption)],
         figures=figures,
         further=page_tables.importance(measured),
         missing=[*missing, *lacking],

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from prunekit.analysis import written_answers
 from prunekit.plots.report.findings import rounds_of
+from prunekit.plots.report.page_parts import in_full
 from prunekit.runs import summary
-from prunekit.runs.paths import UNTRAINED
+from prunekit.runs.paths import DENSE, UNTRAINED
 from prunekit.runs.reader import RunReader
 from prunekit.support import statistics
 from prunekit.tasks.duplicates import sentences
@@ -39,9 +41,7 @@ def caveats(run: RunReader, results: pd.DataFrame, tolerance: float, gaps: list[
             f"{len(stopped)} training(s) diverged and are left out of all means; the first is seed {first['seed']} in "
             f"round {first['round']}: {first['reason']}."
         )
-    learning = summary.not_learning(results, metric)
-    if learning is not None:
-        lines.append(f"{learning[:1].upper()}{learning[1:]}.")
+    lines += map(in_full, _learning(run, results, metric))
     seeds = len(settings["seeds"])
     if seeds < ENOUGH_SEEDS:
         least = f"cannot go below p = {statistics.smallest_p(seeds):.2g}" if seeds > 1 else "says nothing"
@@ -51,9 +51,20 @@ def caveats(run: RunReader, results: pd.DataFrame, tolerance: float, gaps: list[
         )
     lines += [f"{sentence}." for sentence in sentences(settings.get("duplicates", {}), settings["examples"])]
     coarse = summary.coarse_tolerance(tolerance, settings["examples"]["validation"])
-    lines += [] if coarse is None else [f"{coarse[:1].upper()}{coarse[1:]}."]
+    lines += [] if coarse is None else [in_full(coarse)]
     lines += _disagreement(results, tolerance, metric, settings["examples"])
     return lines
+
+
+def _learning(run: RunReader, results: pd.DataFrame, metric: str) -> list[str]:
+    """Where the dense prompt is not shown to have learned, and where it did not learn to end its answers."""
+    if summary.chosen_by(results, metric) == metric:
+        return [line] if (line := summary.not_learning(results, metric)) else []
+    if not written_answers.is_written(run):
+        return []
+    sentence = written_answers.loss_sentence(written_answers.over_rows(run, DENSE))
+    lines = [sentence if sentence.startswith("not learning") else "", written_answers.unended_sentence(run)]
+    return [line for line in lines if line]
 
 
 def _disagreement(results: pd.DataFrame, tolerance: float, metric: str, sizes: dict[str, int]) -> Iterator[str]:

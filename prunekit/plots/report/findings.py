@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from prunekit.analysis import written_answers
+from prunekit.plots.report.page_parts import in_full
 from prunekit.runs import summary
 from prunekit.runs.baselines import BaseLines
 from prunekit.runs.paths import DENSE
@@ -24,6 +26,8 @@ def findings(run: RunReader, results: pd.DataFrame, base_lines: BaseLines, toler
     if dense is None:
         return ["No dense round came to its end: nothing is found."]
     sentences = [_dense(base_lines, dense)]
+    if summary.chosen_by(results, metric) == "loss":
+        sentences.append(in_full(written_answers.loss_sentence(written_answers.over_rows(run, DENSE))))
     if base_lines.nothing_to_prune:
         sentences.append(base_lines.nothing_to_prune)
     for stage in run.stages():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from markupsafe import Markup
@@ -26,11 +26,26 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Some words of a text; `only`: the text beside it, which came before ("del") or after ("ins"), lacks them."""
+
+    text: str
+    only: Literal["", "del", "ins"] = ""
+
+
+@dataclass(frozen=True)
 class Cell:
-    """A cell: its text, and the key it is sorted by, in the column's units (None: nothing is there, sorted last)."""
+    """A cell.
+
+    Attributes:
+        text: what it says.
+        key: what it is sorted by, in the column's units; None where nothing is there, which is sorted last.
+        pieces: the text, cut where it differs from one that stands beside it; none where it is beside no other.
+    """
 
     text: str
     key: float | str | None
+    pieces: Sequence[Piece] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,7 @@ class Table:
     Attributes:
         numeric: which columns are flush right.
         left_out: rows of the same table that are not shown.
+        texts: whether its cells hold texts of several lines.
     """
 
     caption: str
@@ -47,6 +63,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     numeric: Sequence[bool]
     left_out: int = 0
+    texts: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,6 +168,11 @@ def significant(value: Any) -> str:
 def probability(value: Any) -> str:
     """Shows a p."""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def in_full(words: str) -> str:
+    """Words as a sentence: a capital first and a full stop; nothing of nothing."""
+    return f"{words[:1].upper()}{words[1:]}." if words else ""
 
 
 def yes_no(value: Any) -> str:

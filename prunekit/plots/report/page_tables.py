@@ -130,12 +130,14 @@ def searched(run: RunReader, stage: str, metric: str) -> list[Table]:
     ended = tried[tried["status"] == "done"]
     sizes = ["tokens", "pieces", "cells"]
     means = ended.groupby(sizes).agg(seeds=("seed", "nunique"), validation=("validation", "mean")).reset_index()
-    means = means.sort_values("validation", ascending=False, kind="stable")
+    chosen_by = summary.chosen_by(run.results(), metric)
+    means = means.sort_values("validation", ascending=chosen_by == "loss", kind="stable")
+    by = "" if chosen_by == metric else f" by its {chosen_by}"
     arms = tables.arms(run, stage)
     chosen = arms[arms["arm"] == "ticket"].sort_values("seed")
     return [
-        table_of(means, _TRIALS, f"What was tried, best first: validation {metric}, means over seeds"),
-        table_of(chosen, _CHOSEN, f"What each seed chose on validation, and its only look at test: {metric}"),
+        table_of(means, _TRIALS, f"What was tried, best first: validation {chosen_by}, means over seeds"),
+        table_of(chosen, _CHOSEN, f"What each seed chose on validation{by}, and its only look at test: {metric}"),
     ]
 
 

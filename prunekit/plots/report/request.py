@@ -7,9 +7,11 @@ from typing import Any
 
 from prunekit.experiment.prepare import named_task
 from prunekit.experiment.settings import TaskSettings
+from prunekit.runs import summary
 from prunekit.runs.paths import Stage
 from prunekit.runs.reader import RunReader
 from prunekit.support.errors import PrunekitError
+from prunekit.tasks import Task
 
 _SHUFFLED = "those of train and validation were shuffled: a null of training; test kept its own"
 
@@ -38,7 +40,7 @@ def request(run: RunReader) -> list[tuple[str, str]]:
         ),
         ("Seeds", f"{len(settings['seeds'])} ({', '.join(map(str, settings['seeds']))})"),
         ("Examples", f"train {sizes['train']}, validation {sizes['validation']}, test {sizes['test']}"),
-        ("Judged by", f"{settings['metric']}; validation chooses, test is looked at once per finished ticket"),
+        ("Judged by", _judged_by(run)),
         *[(stage, _stage(run, stage)) for stage in run.stages() if stage.is_pruned],
         ("Named beforehand", "the primary comparison: the pruned ticket against dense continued, paired over seeds"),
     ]
@@ -53,8 +55,27 @@ def _task_text(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [("Text", "the task file is not where it was")]
     if not same:
         return [("Text", "the task file has changed since")]
-    answers = "each example's own" if task.choices is None else ", ".join(task.choices)
-    return [("Text", task.template), ("Answers", answers)]
+    return [("Text", task.template), ("Answers", _answers(task))]
+
+
+def _answers(task: Task) -> str:
+    """What a model chooses among, or how it writes."""
+    choices = "each example's own" if task.choices is None else ", ".join(task.choices)
+    if not task.open:
+        return choices
+    right = f"right is {task.target}" if task.target else f"right is one of: {choices}"
+    return f"written ({task.decoding.in_words}); {right}"
+
+
+def _judged_by(run: RunReader) -> str:
+    metric = str(run.settings()["metric"])
+    chooses = summary.chosen_by(run.results(), metric)
+    if chooses == metric:
+        return f"{metric}; validation chooses, test is looked at once per finished ticket"
+    return (
+        f"{metric} of what is written; the {chooses} on validation chooses steps and ratios, and a finished ticket "
+        "writes once to validation and once to test"
+    )
 
 
 def _stage(run: RunReader, stage: Stage) -> str:

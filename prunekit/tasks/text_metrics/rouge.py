@@ -34,5 +34,5 @@ class Rouge(TextMetric):
         try:
             from rouge_score.rouge_scorer import RougeScorer
         except ImportError as error:
-            raise ConfigError(f'the metric "{self.name}" needs rouge-score: pip install "prunekit[text]"') from error
+            raise ConfigError(f'the metric "{self.name}" needs rouge-score: pip install rouge-score') from error
         return RougeScorer([self.name], use_stemmer=True)

@@ -46,7 +46,7 @@ class SacreBleuScore(TextMetric):
         try:
             from sacrebleu import metrics
         except ImportError as error:
-            raise ConfigError(f'the metric "{self.name}" needs sacrebleu: pip install "prunekit[text]"') from error
+            raise ConfigError(f'the metric "{self.name}" needs sacrebleu: pip install sacrebleu') from error
         return self._made_by(metrics)
 
     @abstractmethod

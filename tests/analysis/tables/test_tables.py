@@ -6,8 +6,6 @@ import pytest
 import tiny
 
 from prunekit.analysis import controls, tables
-from prunekit.experiment import run
-from prunekit.experiment.prepare import prepare
 from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
@@ -26,13 +24,17 @@ class Made:
         facts = {"id": "abcd1234", "seeds": list(seeds), "cohorts": [list(seeds)], "metric": "accuracy"}
         self.run.write_settings(facts | {"task": {"name": task}, "model": {"name": "m"}})
 
-    def add(self, stage, number, seed=0, *, test=0.7, status="done", log=(), answers=(), **more):
-        """A finished round; `test` None where it did not look."""
+    def add(self, stage, number, *seeds, test=0.7, status="done", log=(), answers=(), **more):
+        """A finished round of some seeds, or of seed 0; `test` None where it did not look."""
+        for seed in seeds or (0,):
+            self._add(stage, number, seed, test=test, status=status, log=log, answers=answers, **more)
+        return self
+
+    def _add(self, stage, number, seed, *, test, status, log, answers, **more):
         result = {
             "run": "abcd1234", "seed": seed, "round": number, "status": status, "reason": None, "rewind": "trained",
             "tokens": 4, "pieces": 2, "cells": 8, "density": 1.0, "steps": 10, "validation": {"accuracy": 0.6},
-            "head_parameters": 0,
-            "test": {} if test is None else {"accuracy": test},
+            "head_parameters": 0, "parameters": 64, "kept_step": 8, "test": {} if test is None else {"accuracy": test},
             "majority": {"validation": 0.55, "test": 0.45},
         }  # fmt: skip
         entries = pd.DataFrame(log, columns=["step", "split", "metric", "value"])
@@ -43,7 +45,6 @@ class Made:
             "predictions.parquet": atomic.as_parquet(given.assign(score=0.0)),
         }
         self.run.commit([Files(RunKey(stage, seed, number), content, {"seconds": 1.0})])
-        return self
 
     def train(self, arm, *steps, first=1, **more):
         """Rounds of an arm that made so many updates each; what is given holds for the last."""
@@ -165,8 +166,7 @@ def test_a_damaged_round_is_named(tmp_path):
 def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
     """Two prunings after the dense round, two updates each."""
     more = dict(rounds=2, keep_tokens=2, train_steps=2, evaluate_every=1, seeds=2, rewind=rewind)
-    prepared = prepare(tiny.experiment("gpt2", folder, **more))
-    made = run.run(prepared, tmp_path, tiny.Quiet(), controls=True)
+    made, prepared = tiny.finished("gpt2", folder, tmp_path, controls=True, **more)
     found = tables.arms(made, prepared.stage)
     handed_on, restarted = {"trained": (6, 6), "2": (4, 2)}[rewind]
     updates = {"majority": 0, "no-prompt": 0, "untrained": 0, "dense": 2} | dict.fromkeys(

@@ -8,8 +8,6 @@ from prunekit.analysis import tables, unit_scores
 from prunekit.analysis.measure import score
 from prunekit.analysis.tables.measured import MEASURED
 from prunekit.analysis.tables.scores import SCORED
-from prunekit.experiment import run as experiment
-from prunekit.experiment.prepare import prepare
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
 from prunekit.support.errors import ArtifactError
@@ -18,8 +16,7 @@ from prunekit.support.errors import ArtifactError
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
-    prepared = prepare(tiny.experiment("gpt2", folder, seeds=2, train_steps=2, evaluate_every=1))
-    return experiment.run(prepared, folder / "out", tiny.Quiet()), prepared
+    return tiny.finished("gpt2", folder, folder / "out", seeds=2, train_steps=2, evaluate_every=1)
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +108,7 @@ def test_an_unknown_or_unclear_stage_is_one_line(made):
 
 
 def test_a_run_that_was_not_pruned_has_the_scores_of_its_dense_round(tmp_path):
-    prepared = prepare(tiny.experiment("gpt2", tmp_path, train_steps=2, evaluate_every=1))
-    run = experiment.run(prepared, tmp_path / "out", tiny.Quiet(), prune=False)
+    run, _ = tiny.finished("gpt2", tmp_path, tmp_path / "out", prune=False, train_steps=2, evaluate_every=1)
     found = tables.scores([run])
     assert set(found["round"]) == {0}
     assert found["next_kept"].isna().all()

@@ -6,16 +6,13 @@ import torch
 
 from prunekit.analysis import tables, training
 from prunekit.analysis.subjects import KEYS
-from prunekit.experiment import run as experiment
-from prunekit.experiment.prepare import prepare
 from prunekit.runs.paths import SNAPSHOTS, TRAINED, RunKey
 from prunekit.runs.round_files import finished_ticket, starting_ticket
 from prunekit.support.errors import ArtifactError
 
 
 def run_of(folder, name, **more):
-    prepared = prepare(tiny.experiment("gpt2", folder, train_steps=4, **more))
-    return experiment.run(prepared, folder / name, tiny.Quiet(), controls=True), prepared
+    return tiny.finished("gpt2", folder, folder / name, controls=True, train_steps=4, **more)
 
 
 @pytest.fixture(scope="module")

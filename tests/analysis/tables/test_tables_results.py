@@ -9,14 +9,13 @@ from prunekit.analysis.subjects import KEYS
 from prunekit.analysis.tables.gaps import GAPS
 from prunekit.analysis.tables.logs import LOGS
 from prunekit.analysis.tables.rounds import ROUNDS
-from prunekit.experiment import run as experiment
-from prunekit.experiment.prepare import prepare
 from prunekit.runs.paths import RunKey
+from prunekit.runs.run import Files
 from prunekit.runs.snapshot import Snapshot
+from prunekit.support.atomic import as_json
 from prunekit.support.errors import ArtifactError
 
 STAGE = "prune-ab12"
-MORE = {"parameters": 64, "head_parameters": 0, "kept_step": 8}
 
 
 def made(path, seeds=(0,), rounds=2, **task):
@@ -28,18 +27,14 @@ def made(path, seeds=(0,), rounds=2, **task):
 
 
 def whole(path, seeds=(0,), **more):
-    run = made(path, seeds)
-    for seed in seeds:
-        run.add("", 0, seed, **MORE).add(STAGE, 1, seed, **MORE).add(STAGE, 2, seed, **MORE)
-    return run
+    return made(path, seeds).add("", 0, *seeds).add(STAGE, 1, *seeds).add(STAGE, 2, *seeds)
 
 
 # ---- rounds
 
 
 def test_a_row_for_each_finished_ticket_with_its_keys(tmp_path):
-    run = made(tmp_path / "one").add("", 0, test=0.8, **MORE).add("untrained", 0, **MORE).add(STAGE, 1, **MORE)
-    run.add(f"{STAGE}/random", 1, **MORE)
+    run = made(tmp_path / "one").add("", 0, test=0.8).add("untrained", 0).add(STAGE, 1).add(f"{STAGE}/random", 1)
     found = tables.rounds([run.run])
     assert list(found.columns) == list(ROUNDS)
     assert found[["run", "task", "model", "method", "labels", "stage", "arm", "seed", "round"]].to_numpy().tolist() == [
@@ -53,27 +48,22 @@ def test_a_row_for_each_finished_ticket_with_its_keys(tmp_path):
     assert [dense[name] for name in facts] == ["accuracy", 4, 8, 1.0, 64, 0.6, 0.8, 0.45, 1.0]
 
 
-def test_shuffled_labels_are_told_from_true_ones(tmp_path):
-    run = made(tmp_path, labels="shuffled").add("", 0, **MORE)
-    assert tables.rounds([run.run])["labels"].tolist() == ["shuffled"]
-
-
 def test_what_diverged_or_did_not_look_has_no_metric(tmp_path):
-    run = made(tmp_path).add("", 0, test=None, **MORE)
-    run.add(STAGE, 1, status="diverged", reason="loss is NaN at step 3", **MORE)
+    run = made(tmp_path).add("", 0, test=None)
+    run.add(STAGE, 1, status="diverged", reason="loss is NaN at step 3")
     found = tables.rounds([run.run])
     assert found["test"].isna().all()
     assert found["validation"].isna().tolist() == [False, True]
     assert found["reason"].tolist() == ["", "loss is NaN at step 3"]
 
 
-def test_several_runs_stand_in_one_table(tmp_path):
-    runs = [made(tmp_path / name).add("", 0, **MORE).run for name in ("one", "two")]
-    assert tables.rounds(runs)["run"].tolist() == ["one", "two"]
+def test_several_runs_stand_in_one_table_and_shuffled_labels_are_told_from_true_ones(tmp_path):
+    runs = [made(tmp_path / name, labels=name).add("", 0).run for name in ("given", "shuffled")]
+    assert tables.rounds(runs)[["run", "labels"]].to_numpy().tolist() == [["given"] * 2, ["shuffled"] * 2]
 
 
 def test_a_lost_time_is_no_damage(tmp_path):
-    run = made(tmp_path).add("", 0, **MORE).run
+    run = made(tmp_path).add("", 0).run
     (run.folder(RunKey("", 0, 0)) / "timing.json").unlink()
     assert tables.rounds([run])[["seconds", "members"]].isna().all(axis=None)
 
@@ -94,7 +84,11 @@ def test_no_run_no_finished_round_and_damage_are_one_line_each(tmp_path):
         tables.opened(run.run.path)
     with pytest.raises(ArtifactError, match="no finished round yet"):
         tables.rounds([run.run])
-    run = made(tmp_path / "cut").add("", 0)  # a result without `parameters`
+    run = made(tmp_path / "cut").add("", 0)
+    key = RunKey("", 0, 0)
+    content = {name: run.run.content(key, name) for name in run.run.manifest(key)["files"]}
+    lacking = {name: one for name, one in run.run.result(key).items() if name != "parameters"}
+    run.run.commit([Files(key, content | {"result.json": as_json(lacking)}, {})])
     with pytest.raises(ArtifactError, match=r"round=00: its result lacks 'parameters'"):
         tables.rounds([run.run])
     path = run.run.folder(RunKey("", 0, 0)) / "result.json"
@@ -106,7 +100,7 @@ def test_no_run_no_finished_round_and_damage_are_one_line_each(tmp_path):
 
 @pytest.mark.parametrize("missing", ["metric", "prompt", "task"])
 def test_settings_that_lack_something_are_named(missing, tmp_path):
-    run = made(tmp_path).add("", 0, **MORE).run
+    run = made(tmp_path).add("", 0).run
     settings = run.settings()
     del settings[missing]
     run.write_settings(settings)
@@ -118,7 +112,7 @@ def test_settings_that_lack_something_are_named(missing, tmp_path):
 
 
 def test_an_opened_run_is_the_run(tmp_path):
-    run = made(tmp_path).add("", 0, **MORE).run
+    run = made(tmp_path).add("", 0).run
     assert tables.opened(tmp_path).path == run.path
     assert tables.prunings(run) == [STAGE]
 
@@ -133,8 +127,7 @@ def test_a_whole_run_has_no_gaps(tmp_path):
 
 
 def test_what_is_not_finished_is_named_seed_by_seed(tmp_path):
-    run = made(tmp_path, (0, 1, 2)).add("", 0, 0, **MORE).add("", 0, 1, **MORE)
-    run.add(STAGE, 1, 0, **MORE).add(STAGE, 2, 0, **MORE).add(STAGE, 1, 1, **MORE)
+    run = made(tmp_path, (0, 1, 2)).add("", 0, 0, 1).add(STAGE, 1, 0, 1).add(STAGE, 2, 0)
     found = tables.gaps(run.run)
     assert found[["stage", "arm", "seed", "rounds", "wanted", "reason"]].to_numpy().tolist() == [
         ["", "dense", 2, 0, 1, "not finished"],
@@ -146,8 +139,7 @@ def test_what_is_not_finished_is_named_seed_by_seed(tmp_path):
 
 
 def test_a_seed_that_diverged_is_named_once(tmp_path):
-    run = made(tmp_path, (0, 1)).add("", 0, 0, **MORE).add("", 0, 1, status="diverged", **MORE)
-    run.add(STAGE, 1, 0, status="diverged", **MORE)
+    run = made(tmp_path, (0, 1)).add("", 0, 0).add("", 0, 1, status="diverged").add(STAGE, 1, 0, status="diverged")
     found = tables.gaps(run.run)
     assert found[["stage", "seed", "reason"]].to_numpy().tolist() == [["", 1, "diverged"], [STAGE, 0, "diverged"]]
     assert found["line"].tolist() == [
@@ -158,29 +150,23 @@ def test_a_seed_that_diverged_is_named_once(tmp_path):
 
 def test_an_arm_that_lacks_its_last_round_is_a_gap_and_one_that_trains_only_that_is_none(tmp_path):
     run = whole(tmp_path, (0, 1))
-    run.add(f"{STAGE}/short-prompt", 2, 0, **MORE).add(f"{STAGE}/short-prompt", 2, 1, **MORE)
-    run.add(f"{STAGE}/random", 1, 0, **MORE).add(f"{STAGE}/random", 1, 1, **MORE).add(f"{STAGE}/random", 2, 1, **MORE)
+    run.add(f"{STAGE}/short-prompt", 2, 0, 1).add(f"{STAGE}/random", 1, 0, 1).add(f"{STAGE}/random", 2, 1)
     found = tables.gaps(run.run)
     assert found[["arm", "seed"]].to_numpy().tolist() == [["random", 0]]
 
 
 def test_a_search_has_one_round(tmp_path):
-    run = made(tmp_path, rounds=2).add("", 0, **MORE).add(STAGE, 1, **MORE).add(STAGE, 2, **MORE)
+    run = made(tmp_path, rounds=2).add("", 0).add(STAGE, 1).add(STAGE, 2)
     run.run.write_stage("search-1", {"grid": "paper"})
     assert tables.gaps(run.run)["line"].tolist()[0].startswith("search-1: seed 0 has no finished round")
-    run.add("search-1", 1, **MORE).add("search-1/grid/tokens=1-pieces=1", 1, **MORE)
+    run.add("search-1", 1).add("search-1/grid/tokens=1-pieces=1", 1)
     assert tables.gaps(run.run).empty
 
 
 def test_a_ticket_that_dropped_nothing_lacks_no_complement(tmp_path):
-    run = made(tmp_path, (0, 1, 2)).add("", 0, 0, **MORE).add("", 0, 1, **MORE).add("", 0, 2, **MORE)
+    run = whole(tmp_path, (0, 1, 2))
     run.run.write_stage("search-1", {"grid": "paper"})
-    run.add("search-1", 1, 0, **MORE).add("search-1", 1, 1, density=0.5, **MORE).add(
-        "search-1", 1, 2, density=0.5, **MORE
-    )
-    for seed in (0, 1, 2):
-        run.add(STAGE, 1, seed, **MORE).add(STAGE, 2, seed, **MORE)
-    run.add("search-1/complement", 1, 1, density=0.5, **MORE)
+    run.add("search-1", 1, 0).add("search-1", 1, 1, 2, density=0.5).add("search-1/complement", 1, 1, density=0.5)
     found = tables.gaps(run.run)
     assert found[["stage", "arm", "seed"]].to_numpy().tolist() == [["search-1", "complement", 2]]
 
@@ -198,8 +184,7 @@ def test_logs_have_every_entry_but_those_of_cells(tmp_path):
 
 
 def test_a_real_run_is_read_whole(tmp_path):
-    prepared = prepare(tiny.experiment("gpt2", tmp_path, train_steps=2, evaluate_every=1))
-    made = experiment.run(prepared, tmp_path / "out", tiny.Quiet())
+    made, _ = tiny.finished("gpt2", tmp_path, tmp_path / "out", train_steps=2, evaluate_every=1)
     run = tables.opened(made.path)
     found = tables.rounds([run])
     assert found["arm"].tolist() == ["dense", "ticket", "ticket", "untrained"]

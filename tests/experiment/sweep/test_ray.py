@@ -72,13 +72,8 @@ class Nodes:
         return self._start("worker", f"--address={self.address}")
 
     def _start(self, name, *more):
-        command = [
-            str(Path(sys.executable).parent / "ray"),
-            "start",
-            "--block",
-            "--num-cpus=1",
-            "--node-ip-address=127.0.0.1",
-        ]
+        ray = str(Path(sys.executable).parent / "ray")
+        command = [ray, "start", "--block", "--num-cpus=1", "--node-ip-address=127.0.0.1"]
         command += ["--object-store-memory=100000000", f'--resources={{"{name}": 1}}', *more]
         with (self.folder / f"{name}-{len(self.started)}.log").open("w") as log:
             process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)

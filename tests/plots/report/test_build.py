@@ -1,9 +1,6 @@
 """Run directories to a page, and the `report` verb."""
 
-import contextlib
-import io
 import shutil
-from collections import Counter
 
 import pytest
 import tiny
@@ -11,12 +8,8 @@ from long_run import long_run
 from small import SHUFFLED_RUN, SMALL_RUN
 from test_html import Reader
 
-from prunekit.cli import main
-from prunekit.experiment import run
-from prunekit.experiment.prepare import prepare
 from prunekit.plots.report import build, html
 from prunekit.runs.run import Run
-from prunekit.support import reading
 from prunekit.support.errors import ArtifactError, ConfigError
 
 pytestmark = pytest.mark.gate
@@ -25,19 +18,6 @@ pytestmark = pytest.mark.gate
 @pytest.fixture(scope="module")
 def whole():
     return build.build([SMALL_RUN], 0.01)
-
-
-@pytest.fixture
-def opened(monkeypatch):
-    """How often each file is opened by the one reader of files."""
-    counts, really_open = Counter(), reading._open
-
-    def count(path, root):
-        counts[path] += 1
-        return really_open(path, root)
-
-    monkeypatch.setattr(reading, "_open", count)
-    return counts
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +36,7 @@ def copy(tmp_path):
 def controlled(tmp_path_factory):
     """A run of three seeds with controls, on a tiny random model."""
     folder = tmp_path_factory.mktemp("tiny")
-    prepared = prepare(tiny.experiment("gpt2", folder, seeds=3, rounds=1, train_steps=4))
-    return run.run(prepared, folder / "out", tiny.Quiet(), controls=True).path
-
-
-def call(*arguments):
-    said, errors = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as ended:
-        main.main(["report", *map(str, arguments)])
-    return ended.value.code, said.getvalue(), errors.getvalue()
+    return tiny.finished("gpt2", folder, folder / "out", controls=True, seeds=3, rounds=1, train_steps=4)[0].path
 
 
 def blocks(made, place=0):
@@ -96,12 +68,12 @@ def test_every_part_is_there_in_order(whole):
     assert [title for title, start in zip(titles, wanted, strict=True) if not title.startswith(start)] == []
 
 
-def test_a_report_of_44_rounds_opens_each_file_once(few, opened, tmp_path):
+def test_a_report_of_44_rounds_opens_each_file_once(few, opened_files, tmp_path):
     run = long_run(SMALL_RUN, tmp_path / "run", seeds=4, rounds=10)
     files = {path for path in run.path.rglob("*") if path.is_file() and path.name not in (".lock", ".holder")}
-    opened.clear()
+    opened_files.clear()
     page = build.build([run.path], 0.01)
-    assert opened == dict.fromkeys(files, 1)
+    assert opened_files == dict.fromkeys(files, 1)
     assert len(run.rounds()) == 44
     assert len(block(page, "Rounds of").tables[1].rows) == 44
 
@@ -166,9 +138,7 @@ def test_the_page_is_small_and_needs_nothing_else(whole):
     text = html.render(whole)
     assert len(text.encode()) < 5 * 2**20
     assert "://" not in text
-    read = Reader(text)
-    ids = [attributes["id"] for _, attributes in read.found if "id" in attributes]
-    assert len(ids) == len(set(ids))
+    Reader(text).ids()
 
 
 # ---- controls, several runs
@@ -179,7 +149,7 @@ def test_controls_are_shown_with_what_cannot_be_concluded(few, controlled):
     found = block(made, "better than its controls?")
     assert any("units are needed" in sentence for sentence in found.sentences)
     described, compared = found.tables
-    assert {"dense continued", "random mask", "majority class"} <= {row[0].text for row in described.rows}
+    assert {"dense continued", "random mask", "most common answer"} <= {row[0].text for row in described.rows}
     assert compared.rows[0][1].text == "primary"
     assert [figure.title for figure in found.figures] == ["Controls"]
 
@@ -193,9 +163,7 @@ def test_several_runs_have_a_section_each_and_one_comparison(few, controlled, tm
     assert [section.anchor for section in made.sections] == ["run-1", "run-2"]
     (across,) = made.across
     assert across.tables[0].caption.startswith("all tasks")
-    text = html.render(made)
-    ids = [attributes["id"] for _, attributes in Reader(text).found if "id" in attributes]
-    assert len(ids) == len(set(ids))
+    Reader(html.render(made)).ids()
 
 
 def test_runs_of_one_task_are_not_joined(both):
@@ -205,14 +173,10 @@ def test_runs_of_one_task_are_not_joined(both):
 # ---- runs that are not whole
 
 
-def test_a_half_finished_run_says_so_on_the_page(few, copy):
+def test_a_half_finished_run_and_an_interrupted_pruning_have_a_page_that_says_so(few, copy):
     shutil.rmtree(next(copy.glob("prune-*/seed=1/round=02")))
     made = build.build([copy], 0.01)
     assert any(line.startswith("This run is not finished: prune-") for line in made.sections[0].warnings)
-
-
-def test_an_interrupted_pruning_has_a_page(few, copy):
-    shutil.rmtree(next(copy.glob("prune-*/seed=0")))
     for left in copy.glob("prune-*/seed=*"):
         shutil.rmtree(left)
     made = build.build([copy], 0.01)
@@ -221,16 +185,12 @@ def test_an_interrupted_pruning_has_a_page(few, copy):
 
 
 @pytest.mark.parametrize("name", ["trained.safetensors", "predictions.parquet", "scores.safetensors", "log.parquet"])
-def test_a_damaged_file_is_one_line_and_no_page(copy, tmp_path, name):
-    file = copy / "seed=1" / "round=00" / name
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-    code, said, errors = call(copy, "-o", tmp_path / "report.html")
-    assert code == 1
-    assert said == ""
-    assert errors.count("\n") == 1
-    assert name in errors
+def test_a_damaged_file_is_one_line_and_no_page(copy, tmp_path, name, capsys):
+    tiny.flip(copy / "seed=1" / "round=00" / name)
+    assert tiny.call("report", copy, "-o", tmp_path / "report.html") == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert name in said.err
     assert not (tmp_path / "report.html").exists()
 
 
@@ -241,12 +201,9 @@ def test_a_damaged_settings_file_is_named(copy, name):
         build.build([copy], 0.01)
 
 
-def test_what_is_no_run_is_refused(tmp_path):
+def test_what_is_no_run_and_a_run_named_twice_are_refused(copy, tmp_path):
     with pytest.raises(ArtifactError, match="not a run directory"):
         build.build([tmp_path], 0.01)
-
-
-def test_a_run_named_twice_is_refused(copy):
     with pytest.raises(ConfigError, match="name each run once"):
         build.build([copy, copy], 0.01)
 
@@ -254,12 +211,13 @@ def test_a_run_named_twice_is_refused(copy):
 # ---- the verb
 
 
-def test_the_verb_writes_the_page_and_repeats_the_warnings(few, tmp_path):
+def test_the_verb_writes_the_page_and_repeats_the_warnings(few, tmp_path, capsys):
     out = tmp_path / "pages" / "report.html"
-    code, said, errors = call(SMALL_RUN, "-o", out)
-    assert (code, errors) == (0, "")
-    assert said.splitlines()[-1] == f"written to {out}"
-    assert "Too few seeds" in said
+    assert tiny.call("report", SMALL_RUN, "-o", out) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.splitlines()[-1] == f"written to {out}"
+    assert "Too few seeds" in said.out
     assert out.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 

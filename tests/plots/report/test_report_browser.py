@@ -22,13 +22,6 @@ HOSTILE = "\"'><img src=x onerror=document.title='run'><script>document.title='r
 
 
 @pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("chromium")
-    with chromium.opened(folder) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """The page of the small run."""
     out = tmp_path_factory.mktemp("page") / "report.html"

@@ -59,12 +59,9 @@ def test_a_search_and_the_dense_round_have_their_own_verbs(run, prepared):
     assert wanted.training == prepared.experiment.training
 
 
-def test_the_command_to_score_names_the_dense_round(run):
+def test_the_command_to_score_names_the_dense_round_and_names_with_spaces_are_quoted(run, tmp_path):
     command = commands.to_score(run, 2, "shapley")
     assert shlex.split(command) == ["prunekit", "score", f"{run.path}/seed=2/round=00", "--kind", "shapley"]
-
-
-def test_names_with_spaces_are_quoted(run, tmp_path):
     made = Run(tmp_path / "a folder; rm" / "x")
     made.write_settings(run.settings() | {"seeds": [3, 5]})
     words = shlex.split(commands.to_go_on(made))
