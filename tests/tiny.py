@@ -259,12 +259,23 @@ def save_task(folder, rows=(24, 12, 12)):
         some = examples(sum(rows))[first : first + count]
         first += count
         lines = [{"sentence": one.fields["text"], "label": one.choices[one.gold[0]]} for one in some]
-        for line, example in zip(lines, open_examples(sum(rows))[first - count : first], strict=True):
-            line["answers"] = list(example.references)
         (folder / f"{split}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     (folder / "toy.toml").write_text(TASK)
-    (folder / "swap.toml").write_text(OPEN_TASK)
     return folder / "toy.toml"
+
+
+def save_open_task(folder, rows=(24, 12, 12)):
+    """The same texts, whose answers are to be written; returns the task file."""
+    import json
+
+    folder.mkdir(parents=True, exist_ok=True)
+    examples_left = iter(open_examples(sum(rows)))
+    for split, count in zip(("train", "validation", "test"), rows, strict=True):
+        some = [next(examples_left) for _ in range(count)]
+        lines = [{"sentence": one.fields["text"], "answers": list(one.references)} for one in some]
+        (folder / f"{split}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    (folder / "swap.toml").write_text(OPEN_TASK)
+    return folder / "swap.toml"
 
 
 def arguments(kind: str, folder, **more) -> list[str]:
@@ -274,8 +285,11 @@ def arguments(kind: str, folder, **more) -> list[str]:
         save_model(kind, model_folder)
     if not task.exists():
         save_task(folder / "toy")
-    if more.get("task") == "swap":
-        more = more | {"task": task.with_name("swap.toml")}
+    if more.get("task") in ("toy", "swap"):
+        tasks = {"toy": (task, folder / "toy"), "swap": (folder / "swap" / "swap.toml", folder / "swap")}
+        if more["task"] == "swap" and not tasks["swap"][0].exists():
+            save_open_task(folder / "swap")
+        more |= dict(zip(("task", "data"), tasks[more["task"]], strict=True))
     settings = dict(model=model_folder, task=task, data=folder / "toy", prompt_tokens=4, pieces=4, train_steps=6)
     settings |= dict(evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05, rounds=2, keep_tokens=2) | more
     return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items() if value is not None]

@@ -78,7 +78,8 @@ def test_a_batch_of_members_and_texts_is_answered_as_single_rows_are_by_hand(kin
     with torch.no_grad():
         naive = [[_naive(bone, prompt, text, 7) for text in _texts()] for prompt in kept]
     assert written == naive
-    assert len({ids for member in written for ids in member}) > 1, "answers that differ can be told from each other"
+    # answers that differ can be told from each other; a Marian of random weights gives the same to all
+    assert kind == "marian" or len({ids for member in written for ids in member}) > 1
 
 
 def test_members_and_texts_that_may_not_share_rows_are_written_apart():

@@ -75,7 +75,7 @@ def read(run, path):
     }
     if path.name in outside_rounds:
         return outside_rounds[path.name]()
-    load_round = partial(round_files.load, run, kind="absolute", metric="accuracy")
+    load_round = partial(round_files.load, run, kind="absolute", chosen_by="accuracy")
     readers = {
         "MANIFEST.json": run.manifest, "timing.json": run.timing, "result.json": run.result,
         "trained.safetensors": partial(round_files.kept_values, run),
