@@ -146,7 +146,7 @@ class TaskFile(BaseModel):
                 if name in METRICS or name in TEXT_METRICS:
                     kind = "chosen" if self.target else "written"
                     raise ValueError(f'the metric "{name}" judges {kind} answers; {nearest("", names)}')
-                raise ValueError(f'unknown metric "{name}"; {nearest(name, names)}')
+                raise ValueError(f'metrics: unknown metric "{name}"; {nearest(name, names)}')
         return self
 
     @model_validator(mode="after")
