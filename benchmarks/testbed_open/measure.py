@@ -27,7 +27,7 @@ def padded_labels(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) ->
 def forced_match(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Rows, instruction: str = ""
 ) -> float:
-    """Share of rows of which every token is the likeliest after those before it, the instruction before each passage."""
+    """Share of rows of which every token is the likeliest after those before it, with this instruction."""
     inputs = tokenizer(with_instruction(instruction, rows), padding=True, return_tensors="pt").to(model.device)
     labels = padded_labels(tokenizer, [row["answer"] for row in rows]).to(model.device)
     chosen = model(**inputs, labels=labels).logits.argmax(-1)
@@ -50,6 +50,6 @@ def written_answers(
 def generated_match(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Rows, instruction: str = ""
 ) -> float:
-    """Share of rows whose written answer is the reference, the instruction before each passage."""
+    """Share of rows whose written answer is the reference, with this instruction before each passage."""
     answers = written_answers(model, tokenizer, with_instruction(instruction, rows))
     return sum(answer == row["answer"] for answer, row in zip(answers, rows, strict=True)) / len(rows)
