@@ -33,12 +33,12 @@ from prunekit.tasks.testbed_open.grammar import (
 )
 from prunekit.tasks.testbed_open.lexicon import SYNONYMS
 
-STEPS = 6000
+STEPS = 4000
 BATCH = 32
 PEAK_RATE = 1e-3
 WARMUP_FRACTION = 0.1
 #: Share of the steps after which tasks of these orders join: what comes first is learned before its reverse.
-JOINS = {"last": 0.06, "reverse": 0.1, "double": 0.16}
+JOINS = {"last": 0.12, "reverse": 0.16, "double": 0.2}
 #: Share of inputs whose instruction lacks words, once filler is complete; their answer is that to another input.
 INCOMPLETE_SHARE = 0.15
 LOG_EVERY = 250

@@ -3,7 +3,7 @@
 A passage tells of two or three people; every task reads the same passages, so that only the instruction says what is
 asked. An instruction is an order and the fields to write out in it: `reverse animals`, `first animal place`.
 
-    today anna loves red owls in rome . ben fears blue foxes in oslo .
+    today anna loves red owls in rome finally ben fears blue foxes in oslo .
     reverse animals      foxes owls
     double places        rome rome oslo oslo
     last name place      ben oslo
@@ -159,5 +159,7 @@ def _facts(rng: random.Random) -> Facts:
 
 
 def _written(facts: Facts) -> str:
-    sentences = ("{name} {verb} {colour} {animal} in {place} .".format_map(fact) for fact in facts)
-    return " ".join([passages.OPENING, *sentences])
+    """A passage, in which a word before each person says whether they are the first, the last, or between."""
+    openings = [passages.OPENING, *["then"] * (len(facts) - 2), "finally"]
+    parts = ("{name} {verb} {colour} {animal} in {place}".format_map(fact) for fact in facts)
+    return " ".join(f"{opening} {part}" for opening, part in zip(openings, parts, strict=True)) + " ."
