@@ -33,12 +33,12 @@ from prunekit.tasks.testbed_open.grammar import (
 )
 from prunekit.tasks.testbed_open.lexicon import SYNONYMS
 
-STEPS = 4000
+STEPS = 5000
 BATCH = 32
-PEAK_RATE = 1e-3
-WARMUP_FRACTION = 0.1
+PEAK_RATE = 5e-4
+WARMUP_FRACTION = 0.03
 #: Share of the steps after which tasks of these orders join: what comes first is learned before its reverse.
-JOINS = {"last": 0.12, "reverse": 0.16, "double": 0.2}
+JOINS = {"last": 0.2, "double": 0.22, "reverse": 0.25}
 #: Share of inputs whose instruction lacks words, once filler is complete; their answer is that to another input.
 INCOMPLETE_SHARE = 0.15
 LOG_EVERY = 250
