@@ -1,6 +1,6 @@
-"""Tests that make the testbed anew run at night, and in the gate where a file that the testbed is made of has changed.
+"""Tests that make a testbed anew run at night, and in the gate where a file that it is made of has changed.
 
-`python tests/testbed_digest.py`, once they have passed, keeps the digest of the files as they are.
+`python tests/testbed_digest.py`, once they have passed, keeps the digests of the files as they are.
 """
 
 import hashlib
@@ -9,20 +9,32 @@ from pathlib import Path
 import pytest
 from roots import ROOT
 
-KEPT = Path(__file__).with_name("testbed.sha256")
+TESTBEDS = ("testbed", "testbed_open")
 
 
-def digest() -> str:
-    """Of every file that the testbed is made of, and their names."""
+def kept(testbed: str) -> Path:
+    """The file that holds a testbed's digest."""
+    return Path(__file__).with_name(f"{testbed}.sha256")
+
+
+def digest(testbed: str) -> str:
+    """Of every file that a testbed is made of, and their names."""
     total = hashlib.sha256()
-    for folder in ("prunekit/tasks/testbed", "benchmarks/testbed"):
+    for folder in (f"prunekit/tasks/{testbed}", f"benchmarks/{testbed}"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 total.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return total.hexdigest()
 
 
-rebuilds = pytest.mark.slow if KEPT.read_text().strip() == digest() else pytest.mark.gate
+def rebuilds_of(testbed: str) -> pytest.MarkDecorator:
+    """The mark of its tests that make it anew."""
+    return pytest.mark.slow if kept(testbed).read_text().strip() == digest(testbed) else pytest.mark.gate
+
+
+rebuilds = rebuilds_of("testbed")
+rebuilds_open = rebuilds_of("testbed_open")
 
 if __name__ == "__main__":
-    KEPT.write_text(digest() + "\n")
+    for testbed in TESTBEDS:
+        kept(testbed).write_text(digest(testbed) + "\n")

@@ -20,6 +20,7 @@ FOLDERS = {
     "figures/gallery": "gallery",
     "benchmarks/results": "measured",
     "prunekit/tasks/testbed/model": "testbed",
+    "prunekit/tasks/testbed_open/model": "testbed-open",
 }
 _COPIED = (".svg", ".png", ".csv", ".toml")
 _LINK = re.compile(r"(?P<open>!?\[)(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
