@@ -34,7 +34,7 @@ from prunekit.runs import outputs
 from prunekit.support import atomic
 from prunekit.support.errors import ConfigError, PrunekitError
 from prunekit.tasks import Example, Task, read_rows
-from prunekit.tasks.testbed import MODEL_PATH
+from prunekit.tasks.testbed_tasks import model_path
 
 Form = Literal["peft", "cartridge", "embeddings", "prompt-embeds"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -182,7 +182,7 @@ def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> TicketInfo
     """What a side file tells of where a ticket was used; a task that is gone is left out."""
     model = experiment.model
     story = TicketInfo(
-        model=str(MODEL_PATH) if model.name == "testbed" else model.name,
+        model=model_path(model.name),
         revision=model.revision,
         task=experiment.task.name,
         ranking=model.ranking,

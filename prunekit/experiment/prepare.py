@@ -34,7 +34,7 @@ from prunekit.support.seeding import generator
 from prunekit.tasks import Example, Splits, Task, load_splits, load_task, open_task
 from prunekit.tasks.decoding import Decoding
 from prunekit.tasks.duplicates import duplicates, sentences
-from prunekit.tasks.testbed import MODEL_PATH
+from prunekit.tasks.testbed_tasks import model_path
 
 # learning_rate = "auto" for Adafactor, whatever the method; for AdamW each method has its own
 _ADAFACTOR_RATE = 0.3
@@ -416,7 +416,7 @@ def model_of(experiment: Experiment) -> FrozenModel:
     device.apply(experiment.machine)
     settings = experiment.model
     model = models.load(
-        str(MODEL_PATH) if settings.name == "testbed" else settings.name,
+        model_path(settings.name),
         revision=settings.revision,
         position=settings.position,
         ranking=settings.ranking,

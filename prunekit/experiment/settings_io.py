@@ -72,6 +72,7 @@ def experiment(file: Path | None, flags: dict[str, Any], table: dict[str, Any] |
         (_section(table, section, where) if section else table)[field] = value
     _name_own_data(table, where)
     _refuse_model_without_task(table, where)
+    _name_testbed_model(table, where)
     return toml.parse(table, Experiment, where, rename=flag)
 
 
@@ -114,6 +115,15 @@ def _name_own_data(table: dict[str, Any], where: str) -> None:
     task = _section(table, "task", where)
     if task.get("name") is None and task.get("data") is not None:
         task["name"] = own_name(task["data"] if isinstance(task["data"], str) else IN_MEMORY)
+
+
+def _name_testbed_model(table: dict[str, Any], where: str) -> None:
+    """A task of a testbed is one of the embedded model that was pretrained for it."""
+    from prunekit.tasks.testbed_tasks import PREFIX, model_for
+
+    model, task = _section(table, "model", where), str(_section(table, "task", where).get("name", ""))
+    if model.get("name") is None and task.startswith(PREFIX) and model_for(task) != "testbed":
+        model["name"] = model_for(task)
 
 
 def _refuse_model_without_task(table: dict[str, Any], where: str) -> None:

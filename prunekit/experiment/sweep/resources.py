@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prunekit.experiment.sweep.engines import Name, Resources
 from prunekit.experiment.sweep.grid import Grid
-from prunekit.tasks.testbed import MODEL_PATH
+from prunekit.tasks.testbed_tasks import model_path
 
 # what a worker needs beside its model: Python, torch, transformers and one task, as measured on the testbed
 _WORKER_BYTES = 700 * 2**20
@@ -28,7 +28,7 @@ def resources_for(grid: Grid, engine: Name, workers: int | None, address: str | 
 
 def weight_bytes(model: str) -> int:
     """Size of a local model's weights; 0 for a Hub name, whose size is not known before it is loaded."""
-    folder = MODEL_PATH if model == "testbed" else Path(model)
+    folder = Path(model_path(model))
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 

@@ -1,0 +1,23 @@
+"""The testbed of written answers: a pruned prompt makes its model write both animals in reverse order."""
+
+import prunekit as pk
+
+
+def test_a_pruned_prompt_has_answers_of_several_words_written_right(tmp_path):
+    run = pk.prune(
+        task="testbed/reverse-animals",
+        rounds=1,
+        train_steps=100,
+        train_examples=256,
+        validation_examples=32,
+        test_examples=100,
+        threads=1,
+        out=tmp_path,
+        quiet=True,
+    )
+    results = run.results
+    ticket = results[results["round"] == 1].iloc[0]
+    assert (ticket["tokens"], ticket["pieces"]) == (5, 8)
+    assert ticket["test_exact_string"] >= 0.95
+    assert "testbed-open" in run.path.name
+    assert results.loc[results["stage"] == "untrained", "test_exact_string"].max() < 0.2
