@@ -54,7 +54,7 @@ def to_peft(values: Tensor, shape: CacheShape) -> Tensor:
 
 
 def from_peft(values: Tensor, shape: CacheShape) -> Tensor:
-    """The inverse of `to_peft`."""
+    """The inverse of `to_peft`: values [..., H] as PEFT has them -> [..., H] in this order."""
     parts: Tensor = values.unflatten(-1, (shape.layers, 2, shape.heads, shape.size))
     return parts.transpose(-2, -3).flatten(-4)
 

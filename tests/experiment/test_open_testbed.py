@@ -20,4 +20,6 @@ def test_a_pruned_prompt_has_answers_of_several_words_written_right(tmp_path):
     assert (ticket["tokens"], ticket["pieces"]) == (5, 8)
     assert ticket["test_exact_string"] >= 0.95
     assert "testbed-open" in run.path.name
-    assert results.loc[results["stage"] == "untrained", "test_exact_string"].max() < 0.2
+    base_lines = run.baselines.set_index("name")
+    assert base_lines.loc["untrained", "test"] < 0.2
+    assert base_lines.loc["no-prompt", "test"] < 0.2
