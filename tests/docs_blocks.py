@@ -41,6 +41,7 @@ _VARIES = (
     (re.compile(r"(?<=[a-z]-)[0-9a-f]{4,8}\b"), "ID"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "DATE"),
     (re.compile(r"\b\d+(\.\d+)? ?(s|ms|seconds?|(worker )?minutes?|min|MiB|MB|kB)\b"), "SOME"),
+    (re.compile(r"\d+\.\d+(?= where every ticket stops)|(?<=updates of )\d+(?= rows at once)"), "SOME"),
     (re.compile(r"[ ─]+"), " "),
 )
 
@@ -157,7 +158,8 @@ def settled(text: str) -> list[str]:
     timed = 0  # the last columns of a table that hold times
     for place, line in enumerate(lines):
         if head := _TIMED.search(line):
-            timed = 2 if "ex/s" in head[0] else 1
+            # a table of costs says minutes by what they are spent on
+            timed = 2 if "ex/s" in head[0] else 4 if re.search(r"training +evaluation +scoring", line) else 1
         elif ": " in line:  # a sentence behind the table
             timed = 0
         elif timed and len(line.split()) > timed and re.fullmatch(r"[\d.]+", line.split()[-1]):
