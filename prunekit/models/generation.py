@@ -190,7 +190,7 @@ def _two_steps(model: FrozenModel, prompts: PromptBatch, texts: Sequence[Ids]) -
     inputs = model.generation_rows(prompts, text_batch(texts, model.pad).to(model.device), decoding)
     start = model.start_id if module.config.is_encoder_decoder else None
     config = GenerationConfig(
-        max_new_tokens=2, pad_token_id=model.pad, eos_token_id=None, decoder_start_token_id=start,
+        max_new_tokens=2, min_new_tokens=2, pad_token_id=model.pad, eos_token_id=None, decoder_start_token_id=start,
         return_dict_in_generate=True, output_logits=True,
     )  # fmt: skip
     output = module.generate(**inputs, generation_config=config)
