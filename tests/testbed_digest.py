@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from roots import ROOT
 
-TESTBEDS = ("testbed", "testbed_open")
+#: Testbed -> the folders that it is made of; the second is made by parts of what makes the first.
+TESTBEDS = {
+    "testbed": ("prunekit/tasks/testbed", "benchmarks/testbed"),
+    "testbed_open": ("prunekit/tasks/testbed_open", "benchmarks/testbed_open", "benchmarks/testbed"),
+}
 
 
 def kept(testbed: str) -> Path:
@@ -20,11 +24,16 @@ def kept(testbed: str) -> Path:
 def digest(testbed: str) -> str:
     """Of every file that a testbed is made of, and their names."""
     total = hashlib.sha256()
-    for folder in (f"prunekit/tasks/{testbed}", f"benchmarks/{testbed}"):
+    for folder in TESTBEDS[testbed]:
         for path in sorted((ROOT / folder).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 total.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return total.hexdigest()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file of a folder, by name."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 def rebuilds_of(testbed: str) -> pytest.MarkDecorator:

@@ -10,30 +10,20 @@ import argparse
 import json
 import os
 import random
-import time
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from benchmarks.testbed.measure import accuracy
+from benchmarks.testbed.recipe import LogRow, Recipe, fit, shorter_instructions, word_tokenizer
 from prunekit.tasks.testbed import lexicon
 from prunekit.tasks.testbed.grammar import TASKS, examples, filler_words, vocabulary
 
-SPECIAL = ("<pad>", "</s>", "<unk>")
 STEPS = 6000
-BATCH = 64
-PEAK_RATE = 6e-4
-WARMUP_FRACTION = 0.1
-CLIP_NORM = 1.0
+RECIPE = Recipe(batch=64, peak_rate=6e-4, warmup_fraction=0.1)
 #: Share of the steps after which tasks with these words join. Two tasks that differ in one word cancel each other out
 #: until one of them is learned, and a tiny model stays on that plateau for thousands of steps; the retrieval of the
 #: first and last needs most of the batch to itself, so all else waits for it.
@@ -49,22 +39,15 @@ EMPTY_SHARE = 1 / 3
 HABIT = 1 / 3
 #: Distinct passages per task that pretraining turns over.
 POOL = 50_000
-LOG_EVERY = 250
 LOG_ROWS = 100
 
 SEEN = tuple(task for task in TASKS if not task.held_out)
-LogRow = dict[str, Any]
 _HABITS = {choice: HABIT**i for task in TASKS for i, choice in enumerate(task.choices)}
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Make the word-level tokenizer: one id per word of the grammar, the end token after every text as in T5."""
-    words = Tokenizer(WordLevel({word: i for i, word in enumerate((*SPECIAL, *vocabulary()))}, unk_token="<unk>"))
-    words.pre_tokenizer = WhitespaceSplit()
-    words.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
-    )
+    """Make the tokenizer of the grammar's words."""
+    return word_tokenizer(vocabulary())
 
 
 def build_model(vocab_size: int, seed: int) -> T5ForConditionalGeneration:
@@ -114,10 +97,7 @@ class Mixture:
 
 def incomplete_instructions(task_name: str) -> list[tuple[str, ...]]:
     """List what is left of a task's instruction when words are dropped, unless that asks for another task."""
-    words = task_name.split("-")
-    names = {task.name for task in TASKS}
-    shorter = [kept for size in range(1, len(words)) for kept in combinations(words, size)]
-    return [kept for kept in shorter if "-".join(kept) not in names]
+    return shorter_instructions(task_name, {task.name for task in TASKS})
 
 
 def joined(task_name: str, progress: float) -> bool:
@@ -142,26 +122,12 @@ def batch_tensors(tokenizer: PreTrainedTokenizerFast, drawn: Sequence[tuple[str,
 def train(
     model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, mixture: Mixture, steps: int
 ) -> list[LogRow]:
-    """Train the model in place; returns the log, one row each `LOG_EVERY` steps, without times."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps + 1, pct_start=WARMUP_FRACTION)
-    log, started, recent = [], time.perf_counter(), []
-    for step in range(1, steps + 1):
-        drawn = [mixture.draw(step / steps) for _ in range(BATCH)]
-        batch = {name: tensor.to(model.device) for name, tensor in batch_tensors(tokenizer, drawn).items()}
-        loss = model(**batch).loss
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        optimizer.step()
-        rate.step()
-        recent.append(loss.detach())
-        if step % LOG_EVERY == 0 or step == steps:
-            row = {"step": step, "loss": round(torch.stack(recent).mean().item(), 4)}
-            log.append(row | {"accuracy": seen_accuracies(model, tokenizer)})
-            print(f"{json.dumps(log[-1])} {time.perf_counter() - started:.0f} s", flush=True)
-            recent = []
-    return log
+    """Train the model in place; returns the log, as `fit` does."""
+
+    def draw(progress: float) -> dict[str, Tensor]:
+        return batch_tensors(tokenizer, [mixture.draw(progress) for _ in range(RECIPE.batch)])
+
+    return fit(model, RECIPE, steps, draw, lambda: {"accuracy": seen_accuracies(model, tokenizer)})
 
 
 def seen_accuracies(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
@@ -186,14 +152,14 @@ def pretrain(out: Path, steps: int = STEPS, seed: int = 0, device: str = "cpu", 
         threads: CPU threads, which the rounding of sums depends on.
 
     Returns:
-        The log: what the run was, then a row each `LOG_EVERY` steps.
+        The log: what the run was, then a row each `recipe.LOG_EVERY` steps.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's matrix products may vary
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(threads)
     tokenizer = build_tokenizer()
     model = build_model(len(tokenizer), seed).to(device)
-    mixture = Mixture(min(POOL, steps * BATCH), seed)
+    mixture = Mixture(min(POOL, steps * RECIPE.batch), seed)
     about = {"steps": steps, "seed": seed, "device": device, "threads": threads, "torch": torch.__version__}
     log = [about | {"parameters": model.num_parameters()}, *train(model, tokenizer, mixture, steps)]
     save(out, model, tokenizer, log)

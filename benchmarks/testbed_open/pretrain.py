@@ -8,20 +8,15 @@ the whole instruction gives a task away.
 import argparse
 import json
 import random
-import time
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
 
-from benchmarks.testbed.pretrain import CLIP_NORM, EMPTY_SHARE, MOST_FILLER, SPECIAL, LogRow, build_model, ramp
+from benchmarks.testbed.pretrain import EMPTY_SHARE, MOST_FILLER, build_model, ramp
+from benchmarks.testbed.recipe import LogRow, Recipe, fit, shorter_instructions, word_tokenizer
 from benchmarks.testbed_open.measure import forced_match, padded_labels
 from prunekit.tasks.testbed_open.grammar import (
     TASKS,
@@ -34,27 +29,19 @@ from prunekit.tasks.testbed_open.grammar import (
 from prunekit.tasks.testbed_open.lexicon import SYNONYMS
 
 STEPS = 5000
-BATCH = 32
-PEAK_RATE = 5e-4
-WARMUP_FRACTION = 0.03
+RECIPE = Recipe(batch=32, peak_rate=5e-4, warmup_fraction=0.03)
 #: Share of the steps after which tasks of these orders join: what comes first is learned before its reverse.
 JOINS = {"last": 0.2, "double": 0.22, "reverse": 0.25}
 #: Share of inputs whose instruction lacks words, once filler is complete; their answer is that to another input.
 INCOMPLETE_SHARE = 0.15
-LOG_EVERY = 250
 LOG_ROWS = 50
 
 SEEN = tuple(task for task in TASKS if not task.held_out)
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Make the word-level tokenizer: one id per word, the first testbed's where it has one."""
-    words = Tokenizer(WordLevel({word: i for i, word in enumerate((*SPECIAL, *vocabulary()))}, unk_token="<unk>"))
-    words.pre_tokenizer = WhitespaceSplit()
-    words.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
-    )
+    """Make the tokenizer: the first testbed's words with their ids, then new ones."""
+    return word_tokenizer(vocabulary())
 
 
 class Mixture:
@@ -96,10 +83,7 @@ class Mixture:
 
 def incomplete_instructions(task_name: str) -> list[tuple[str, ...]]:
     """List what is left of a task's instruction when words are dropped, unless that asks for another task."""
-    words = task_name.split("-")
-    names = {task.name for task in TASKS}
-    shorter = [kept for size in range(1, len(words)) for kept in combinations(words, size)]
-    return [kept for kept in shorter if "-".join(kept) not in names]
+    return shorter_instructions(task_name, {task.name for task in TASKS})
 
 
 def joined(task_name: str, progress: float) -> bool:
@@ -118,25 +102,12 @@ def batch_tensors(tokenizer: PreTrainedTokenizerFast, drawn: Sequence[tuple[str,
 def train(
     model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, mixture: Mixture, steps: int
 ) -> list[LogRow]:
-    """Train the model in place; returns the log, one row each `LOG_EVERY` steps, without times."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps + 1, pct_start=WARMUP_FRACTION)
-    log, started, recent = [], time.perf_counter(), []
-    for step in range(1, steps + 1):
-        drawn = [mixture.draw(step / steps) for _ in range(BATCH)]
-        loss = model(**batch_tensors(tokenizer, drawn)).loss
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        optimizer.step()
-        rate.step()
-        recent.append(loss.detach())
-        if step % LOG_EVERY == 0 or step == steps:
-            row = {"step": step, "loss": round(torch.stack(recent).mean().item(), 4)}
-            log.append(row | {"exact match": seen_matches(model, tokenizer)})
-            print(f"{json.dumps(log[-1])} {time.perf_counter() - started:.0f} s", flush=True)
-            recent = []
-    return log
+    """Train the model in place; returns the log, as `fit` does."""
+
+    def draw(progress: float) -> dict[str, Tensor]:
+        return batch_tensors(tokenizer, [mixture.draw(progress) for _ in range(RECIPE.batch)])
+
+    return fit(model, RECIPE, steps, draw, lambda: {"exact match": seen_matches(model, tokenizer)})
 
 
 def seen_matches(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
@@ -158,7 +129,7 @@ def pretrain(out: Path, steps: int = STEPS, seed: int = 0, threads: int = 1) -> 
         threads: CPU threads, which the rounding of sums depends on.
 
     Returns:
-        The log: what the run was, then a row each `LOG_EVERY` steps.
+        The log: what the run was, then a row each `recipe.LOG_EVERY` steps.
     """
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(threads)

@@ -1,13 +1,13 @@
 """The open testbed's recipe gives the same bytes twice, and the shipped model writes what its table says."""
 
-import hashlib
 import json
 
 import pytest
 import torch
-from testbed_digest import rebuilds_open
+from testbed_digest import digests, rebuilds_open
 
-from benchmarks.testbed.pretrain import MOST_FILLER, SPECIAL
+from benchmarks.testbed.pretrain import MOST_FILLER
+from benchmarks.testbed.recipe import SPECIAL
 from benchmarks.testbed_open.measure import IGNORED, forced_match, generated_match, padded_labels, written_answers
 from benchmarks.testbed_open.pretrain import SEEN, Mixture, build_tokenizer, incomplete_instructions, joined, main
 from benchmarks.testbed_open.table import Instrument, markdown, measure
@@ -16,24 +16,12 @@ from prunekit.tasks.testbed_open import MODEL_PATH
 from prunekit.tasks.testbed_open.grammar import TASKS, examples, find_task, vocabulary
 from prunekit.tasks.testbed_open.lexicon import SYNONYMS
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """A tiny model gains nothing from a second thread, and pretraining sets both of these globally."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before[0])
-    torch.use_deterministic_algorithms(before[1])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def shipped():
     return Instrument(MODEL_PATH)
-
-
-def digests(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 @rebuilds_open

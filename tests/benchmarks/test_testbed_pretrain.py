@@ -1,18 +1,16 @@
 """The testbed's recipe gives the same bytes twice, and the shipped model does what its table says."""
 
-import hashlib
 import json
 import random
 
 import pytest
 import torch
-from testbed_digest import rebuilds
+from testbed_digest import digests, rebuilds
 
 from benchmarks.testbed.pretrain import (
     MOST_FILLER,
     RAMP,
     SEEN,
-    SPECIAL,
     Mixture,
     build_model,
     build_tokenizer,
@@ -21,32 +19,19 @@ from benchmarks.testbed.pretrain import (
     main,
     ramp,
 )
+from benchmarks.testbed.recipe import SPECIAL
 from benchmarks.testbed.table import Instrument, markdown, measure, padded, without_each
 from prunekit.tasks.testbed import MODEL_PATH
 from prunekit.tasks.testbed.grammar import TASKS, examples, filler_words, find_task, instruction_words, vocabulary
 
-pytestmark = rebuilds
+pytestmark = [rebuilds, pytest.mark.usefixtures("one_thread")]
 
 ROWS = 200
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """A tiny model gains nothing from a second thread, and pretraining sets both of these globally."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before[0])
-    torch.use_deterministic_algorithms(before[1])
 
 
 @pytest.fixture(scope="module")
 def shipped():
     return Instrument(MODEL_PATH)
-
-
-def digests(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 def test_three_steps_twice_give_the_same_bytes(tmp_path, capsys):
