@@ -16,7 +16,7 @@ from prunekit.models.base import FrozenModel, Position, Predictions, Ranking, pr
 from prunekit.models.batch import Batch, Encoded, Ids, Row
 from prunekit.models.cache_argument import cache_argument
 from prunekit.models.encoding import AnswerPlace
-from prunekit.models.generation import writes_as_it_scores
+from prunekit.models.generation import tolerance, writes_as_it_scores
 from prunekit.models.input_rows import InputRows, insert_before_answer, left_aligned
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.text_cache import Text, TextCache
@@ -27,8 +27,6 @@ from prunekit.tasks.decoding import Decoding
 # texts that a GPU reads at once. A CPU reads them one by one: that costs it little, and the cached text then does not
 # depend on its neighbours, so that a resumed run, which meets texts in another order, ends in the same bytes.
 _READ_AT_ONCE = 16
-# how far, as a part of the largest score, answers behind a cached text may lie from those of whole rows
-_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 
 
 class Decoder(FrozenModel):
@@ -122,16 +120,13 @@ class Decoder(FrozenModel):
 
     def generation_rows(self, prompts: PromptBatch, batch: Batch, decoding: Decoding) -> dict[str, Any]:
         """Rows of embeddings, padded before them; behind cached texts where that is possible."""
-        if self.position == "first":
-            return self._as_arguments(left_aligned(self._position(prompts, batch)))
-        if bool((prompts.placed & ~prompts.present)[:, -1:].any()):
+        if self.position == "suffix" and bool((prompts.placed & ~prompts.present)[:, -1:].any()):
             raise ConfigError("nothing can be written behind a hidden token; use --dropped-as remove or zero")
         everyone = bool(prompts.present.any(dim=1).all())  # without a slot of its own a row would have nothing to read
         behind = everyone and decoding.beams == 1 and self._goes_behind(prompts, batch, decoding.max_tokens)
         if behind and self._writes_behind:
             return self._rows_behind(prompts, batch)
-        start = batch.start.expand(prompts.members, -1, -1)
-        return self._as_arguments(left_aligned(insert_before_answer(self._beside(prompts, batch), start, 1)[0]))
+        return self._as_arguments(left_aligned(self._laid_out(prompts, batch, 1)[0]))
 
     def _as_arguments(self, rows: InputRows) -> dict[str, Any]:
         """Rows as `generate` takes them; positions where it takes them, and where it would count otherwise itself."""
@@ -249,7 +244,7 @@ class Decoder(FrozenModel):
                 return False
             whole = self._forward(prompts, batch.to(self.device)).logits
             behind = self._forward_behind(prompts, batch.to(self.device), suffix.text_ids(batch)).logits
-        return bool((whole - behind).abs().max() <= _TOLERANCE.get(vectors.dtype, 5e-2) * whole.abs().max())
+        return bool((whole - behind).abs().max() <= tolerance(vectors.dtype) * whole.abs().max())
 
     @cached_property
     def _uncached(self) -> dict[str, bool]:

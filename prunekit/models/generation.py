@@ -19,7 +19,6 @@ from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import seed_of
 from prunekit.tasks.decoding import Decoding
 
-# how far, as a part of the largest log-probability, what is written may lie from what is scored
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 
 
@@ -160,6 +159,11 @@ def _ended(ids: Ids, ends: Sequence[int]) -> Ids:
 # ---- the trial
 
 
+def tolerance(dtype: torch.dtype) -> float:
+    """How far scores of a row that was read in another way may lie apart, as a part of the largest of them."""
+    return _TOLERANCE.get(dtype, 5e-2)
+
+
 def writes_as_it_scores(model: FrozenModel, together: WritesTogether) -> bool:
     """Whether the probabilities of two tokens that are written are those of the same tokens when they are scored."""
     rows = model.embedding_rows
@@ -177,7 +181,7 @@ def writes_as_it_scores(model: FrozenModel, together: WritesTogether) -> bool:
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # what models of any kind may raise
         return False
     written = torch.tensor([[logprob for _, _, logprob in member] for member in steps])
-    bar = _TOLERANCE.get(vectors.dtype, 5e-2)
+    bar = tolerance(vectors.dtype)
     return bool((written - scored).abs().max() <= bar * max(1.0, float(scored.abs().max())))
 
 

@@ -13,7 +13,7 @@ from prunekit.models.base import Position
 from prunekit.models.batch import Batch, Encoded, Row, collate
 from prunekit.models.cache_argument import cache_argument
 from prunekit.models.decoder import Decoder
-from prunekit.models.input_rows import InputRows
+from prunekit.models.input_rows import InputRows, left_aligned
 from prunekit.models.prefix import CacheShape, PrefixRows
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.traits import Together
@@ -156,14 +156,13 @@ class PrefixDecoder(Decoder):
 
     def generation_rows(self, prompts: PromptBatch, batch: Batch, decoding: Decoding) -> dict[str, Any]:
         """Texts behind the prefix, padded between the two, since `generate` adds to a row's end."""
-        rows = self._behind(prompts, batch)
-        order = rows.counted.long().argsort(dim=-1, stable=True)
-        rows = rows.select(torch.arange(len(order), device=order.device), order)
-        slots = rows.prefix.shape[-2]
-        before = torch.arange(slots, device=order.device).expand(len(order), -1)
+        rows = left_aligned(self._behind(prompts, batch))
+        assert isinstance(rows, PrefixRows), "as what is aligned"
+        count, slots = len(rows.embeds), rows.prefix.shape[-2]
+        before = torch.arange(slots, device=rows.embeds.device).expand(count, -1)
         # `generate` counts from a row's first slot; of the prefix's own places it reads no embeddings
         whole = InputRows(
-            torch.cat([rows.embeds.new_zeros(len(order), slots, rows.embeds.shape[-1]), rows.embeds], dim=1),
+            torch.cat([rows.embeds.new_zeros(count, slots, rows.embeds.shape[-1]), rows.embeds], dim=1),
             torch.cat([rows.before.long(), rows.attention], dim=-1),
             torch.cat([before, rows.positions], dim=-1),
             torch.cat([rows.before, rows.counted], dim=-1),
