@@ -20,7 +20,7 @@ from prunekit.experiment.call import experiment_of, frozen_model
 from prunekit.experiment.prepare import encode, named_task, task_of
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
-from prunekit.models import FrozenModel
+from prunekit.models import Encoded, FrozenModel, PromptBatch
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.paths import RunKey
 from prunekit.runs.reader import RunReader
@@ -93,20 +93,22 @@ class TicketInUse:
     def answers(self, examples: Sequence[Example]) -> Evaluation:
         """What the model answers with the ticket: losses, choices and scores [N], and what it writes, where it does."""
         decoding = self.task.decoding if self.task.open else None
-        with torch.no_grad():
-            prompts = prompt_batch([Member(self.ticket, self.model.device)])
-            rows = encode(self.model, self.task, examples, len(self.ticket.mask.token))
-            return answer(prompts, self.model, rows, decoding)[0]
+        prompts, rows = self._encoded(examples)
+        return answer(prompts, self.model, rows, decoding)[0]
 
     def written(self, examples: Sequence[Example]) -> list[tuple[Written, float]]:
         """What the model writes with the ticket to open questions, and the log-probability of each answer's tokens."""
+        prompts, rows = self._encoded(examples)
+        (answers,) = write(prompts, self.model, rows, self.task.decoding)
+        targets = [replace(row, choices=(text.ids,), gold=0) for row, text in zip(rows, answers, strict=True)]
+        scores = evaluate_prompts(prompts, self.model, targets).scores[0].tolist()
+        return list(zip(answers, scores, strict=True))
+
+    def _encoded(self, examples: Sequence[Example]) -> tuple[PromptBatch, list[Encoded]]:
+        """The ticket's prompt and the examples' rows, as the model takes them."""
         with torch.no_grad():
             prompts = prompt_batch([Member(self.ticket, self.model.device)])
-            rows = encode(self.model, self.task, examples, len(self.ticket.mask.token))
-            (answers,) = write(prompts, self.model, rows, self.task.decoding)
-            targets = [replace(row, choices=(text.ids,), gold=0) for row, text in zip(rows, answers, strict=True)]
-            scores = evaluate_prompts(prompts, self.model, targets).scores[0].tolist()
-        return list(zip(answers, scores, strict=True))
+        return prompts, encode(self.model, self.task, examples, len(self.ticket.mask.token))
 
 
 def opened(ticket: Ticket | Path | str) -> OpenedTicket:
