@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from prunekit.runs.paths import BASELINES, DENSE, FACTS, PREDICTIONS, UNTRAINED, RunKey, Stage
 from prunekit.runs.reader import RunReader
-from prunekit.tasks.text_metrics import TEXT_METRICS
+from prunekit.tasks.text_metrics import judge_of
 
 #: Of a 95 % interval.
 LEVEL = 0.95
@@ -52,7 +52,7 @@ def over_rows(run: RunReader, stage: Stage) -> pd.DataFrame:
         label; seeds, rows (int); metric (the primary one, mean over seeds), low, high (percentile bootstrap, 95 %);
         loss (nats a token); less_loss, less_low, less_high: the loss less that of no prompt to the same rows.
     """
-    total = TEXT_METRICS[_metric_name(run)].total
+    total = judge_of(_metric_column(run)).total
     answers = sorted(_all_answers(run, stage), key=lambda entry: (entry.keys[0].stage == stage, entry.label == "dense"))
     bare = next((entry for entry in answers if entry.keys[0].stage == BASELINES.inside(NO_PROMPT)), None)
     samples = np.random.default_rng(0).integers(0, answers[0].losses.shape[1], (_RESAMPLES, answers[0].losses.shape[1]))
@@ -174,9 +174,3 @@ def _table(run: RunReader, key: RunKey) -> pd.DataFrame:
 
 def _metric_column(run: RunReader) -> str:
     return str(run.settings()["metric"])
-
-
-def _metric_name(run: RunReader) -> str:
-    """The metric's name among those of written answers; a task of choices calls exact strings its accuracy."""
-    column = _metric_column(run)
-    return "exact_string" if column == "accuracy" else column

@@ -201,9 +201,9 @@ def _compared(
 
 def _over_written(metric: str, pairs: Sequence[tuple[Rights, Rights]]) -> tuple[str, float | None, bool]:
     """As `_over_rows`, of what rows add to the metric of written answers."""
-    from prunekit.tasks.text_metrics import TEXT_METRICS
+    from prunekit.tasks.text_metrics import judge_of
 
-    total = TEXT_METRICS["exact_string" if metric == "accuracy" else metric].total
+    total = judge_of(metric).total
     rows, width = pairs[0][0].shape
     if width == 1:  # a mean over rows, and so is every difference of two
         differences = np.concatenate([ours - theirs for ours, theirs in pairs], axis=1)  # [rows, seeds]

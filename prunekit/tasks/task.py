@@ -154,11 +154,9 @@ class Task:
     @cached_property
     def text_metrics(self) -> dict[str, TextMetric]:
         """What judges written answers, by the task's names of them."""
-        from prunekit.tasks.text_metrics import TEXT_METRICS
+        from prunekit.tasks.text_metrics import judge_of
 
-        if self.judge == "generate":
-            return {"accuracy": TEXT_METRICS["exact_string"]}
-        return {name: TEXT_METRICS[name] for name in self.metrics}
+        return {name: judge_of(name) for name in self.metrics}
 
     def majority(self, examples: Sequence[Example]) -> float:
         """The primary metric of the best answer that ignores the text.

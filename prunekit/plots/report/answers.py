@@ -15,7 +15,7 @@ from prunekit.runs import summary
 from prunekit.runs.baselines import BaseLines, dense_or_smallest
 from prunekit.runs.paths import DENSE, Stage
 from prunekit.runs.reader import RunReader
-from prunekit.tasks.text_metrics import TEXT_METRICS
+from prunekit.tasks.text_metrics import judge_of
 
 # answers of a page, and characters of an input there: its end, where the question stands
 _MOST, _INPUT = 20, 400
@@ -61,18 +61,14 @@ def side_by_side(run: RunReader, stage: Stage, tolerance: float) -> Table | None
         return None
     pruned = f"round {round_number}" if round_number else ""
     metric = str(run.settings()["metric"])
-    sign = -1 if _by_loss(metric) else 1
+    by_loss = not judge_of(metric).mean  # a row alone has no metric, so that the worst are told by their loss
+    sign = -1 if by_loss else 1
     rows = [_row(row | {"value": sign * row["value"]}, bool(pruned)) for row in table.to_dict("records")]
     heads = ["input", "right answers", "no prompt", "dense", *([pruned] if pruned else [])]
-    columns = [Column(head) for head in (*heads, "loss" if _by_loss(metric) else metric)]
+    columns = [Column(head) for head in (*heads, "loss" if by_loss else metric)]
     differences = "; struck out: only dense has it, underlined: only the pruned prompt" if pruned else ""
     caption = f"Answers to test, the {len(rows)} worst of {pruned or 'dense'} first, one seed{differences}"
     return Table(caption, columns, rows, [False] * len(heads) + [True], texts=True)
-
-
-def _by_loss(metric: str) -> bool:
-    """Whether the worst are told by their loss, since a row alone has no metric."""
-    return metric in TEXT_METRICS and not TEXT_METRICS[metric].mean
 
 
 def _round_shown(run: RunReader, stage: Stage, tolerance: float) -> int:

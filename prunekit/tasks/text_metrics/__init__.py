@@ -29,4 +29,10 @@ _ALL: tuple[TextMetric, ...] = (
 #: Key in task files -> metric, in the order of tables.
 TEXT_METRICS: dict[str, TextMetric] = {metric.name: metric for metric in _ALL}
 
-__all__ = ["TEXT_METRICS", "TextMetric"]
+
+def judge_of(metric: str) -> TextMetric:
+    """What judges written answers under a task's name of it; a task of choices calls exact strings its accuracy."""
+    return TEXT_METRICS["exact_string" if metric == "accuracy" else metric]
+
+
+__all__ = ["TEXT_METRICS", "TextMetric", "judge_of"]
