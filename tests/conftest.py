@@ -126,3 +126,13 @@ def forks():
     """A process that starts runs of the command line in milliseconds."""
     with Forks() as server:
         yield server
+
+
+@pytest.fixture
+def one_thread():
+    """A tiny model gains nothing from a second thread, and pretraining a testbed sets both of these globally."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before[0])
+    torch.use_deterministic_algorithms(before[1])
