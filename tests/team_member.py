@@ -11,7 +11,9 @@ import tiny
 import torch
 
 from prunekit.engine import distributed, train
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.gradient_scores import all_scores, scoring_batches
+from prunekit.tasks.decoding import Decoding
 
 
 def main(out: Path, kind: str, dtype: torch.dtype, steps: int, processes: int) -> None:
@@ -33,7 +35,14 @@ def main(out: Path, kind: str, dtype: torch.dtype, steps: int, processes: int) -
     )  # 5 rows: 3 for one process, 2 for the other
     trained = train.train(cohort, bone, tiny.training_data(bone), plan, tick=lambda done: sent.append(team.sent))
     scores = all_scores(cohort, bone, scoring_batches(bone, tiny.training_data(bone).train))
+    written = []
+    if kind != "bert":  # it cannot write
+        prompts = prompt_batch([Member(ticket, bone.device) for ticket in cohort])
+        drawn = Decoding(max_tokens=3, temperature=1.0, seed=2)
+        questions = tiny.encoded(bone, tiny.open_examples(41))
+        written = [[text.ids for text in one.written] for one in distributed.answer(prompts, bone, questions, drawn)]
     facts = {
+        "written": written,
         "gradients": [[one.tolist() for one in member] for member in gradients[:3]],
         "values": [one.last.values.state["values"].tolist() for one in trained],
         "losses": [one.last.evaluation.losses.tolist() for one in trained],

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from prunekit.engine import evaluate as alone
 from prunekit.engine.evaluate import Evaluation
-from prunekit.engine.write import write
+from prunekit.engine.write import Written, cut, write, write_batches
 from prunekit.models import Encoded, FrozenModel, PromptBatch
 from prunekit.support.errors import ConfigError, PrunekitError
 from prunekit.tasks.decoding import Decoding
@@ -156,13 +157,31 @@ def answer(
 ) -> list[Evaluation]:
     """What each member answers to all examples: losses and choices, and with `decoding` what it writes to them.
 
-    Every process of the team writes all of the answers, so that all hold the same.
+    Each process of the team writes some of the batches that a single process would cut, and all hold all answers.
     """
     evaluations = evaluate(prompts, model, examples, tick if decoding is None else lambda completed: None).members()
     if decoding is None:
         return evaluations
-    texts = write(prompts, model, examples, decoding, tick)
+    texts = _write(prompts, model, examples, decoding, tick)
     return [replace(evaluation, written=member) for evaluation, member in zip(evaluations, texts, strict=True)]
+
+
+def _write(
+    prompts: PromptBatch,
+    model: FrozenModel,
+    examples: Sequence[Encoded],
+    decoding: Decoding,
+    tick: Callable[[int], None],
+) -> list[list[Written]]:
+    group = team()
+    if group.size == 1:
+        return write(prompts, model, examples, decoding, tick)
+    batches = group.part(cut(examples, prompts.members))
+    shared = write_batches(prompts, model, examples, batches, decoding, lambda completed: tick(completed * group.size))
+    parts: list[Any] = [None] * group.size
+    torch.distributed.all_gather_object(parts, shared)
+    members = [ChainMap(*(part[member] for part in parts)) for member in range(prompts.members)]
+    return [[member[index] for index in range(len(examples))] for member in members]
 
 
 def from_leader(team: ProcessGroup, numbers: Sequence[int]) -> list[int]:

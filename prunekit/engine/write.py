@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,21 +49,39 @@ def write(
     Raises:
         ConfigError: where the model cannot write.
     """
+    batches = cut(examples, prompts.members)
+    answers = write_batches(prompts, model, examples, batches, decoding, tick)
+    return [[member[index] for index in range(len(examples))] for member in answers]
+
+
+def write_batches(
+    prompts: PromptBatch,
+    model: FrozenModel,
+    examples: Sequence[Encoded],
+    batches: Sequence[Sequence[int]],
+    decoding: Decoding,
+    tick: Callable[[int], None] = lambda completed: None,
+) -> list[dict[int, Written]]:
+    """Every member's answers [S] to the examples of some batches, by their places among all examples.
+
+    Where tokens are drawn, a batch's draws are its own: whoever writes it comes to the same.
+    """
     answers: list[dict[int, Written]] = [{} for _ in range(prompts.members)]
     completed = 0
-    for indices in _batches(examples, max(1, _ROWS // prompts.members)):
+    for indices in batches:
         rows = generate(model, prompts, [examples[index].text for index in indices], decoding, indices[0])
         for member, ids in zip(answers, rows, strict=True):
             member |= dict(zip(indices, (_as_text(model, row, decoding) for row in ids), strict=True))
         completed += len(indices)
         tick(completed)
-    return [[member[index] for index in range(len(examples))] for member in answers]
+    return answers
 
 
-def _batches(examples: Sequence[Encoded], size: int) -> Iterator[list[int]]:
+def cut(examples: Sequence[Encoded], members: int) -> list[list[int]]:
+    """Places of all examples, in batches of like length that a cohort of so many members writes at once."""
     order = sorted(range(len(examples)), key=lambda index: (len(examples[index].text), index))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    size = max(1, _ROWS // members)
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def _as_text(model: FrozenModel, ids: Ids, decoding: Decoding) -> Written:

@@ -80,6 +80,13 @@ def test_first_gradients_of_two_processes_equal_those_of_one(kind, tmp_path):
     compare(one[0], two[0], 1e-5)
 
 
+@pytest.mark.slow
+def test_two_processes_draw_the_answers_that_one_draws(ten):
+    (one,), two = ten
+    assert two[0]["written"] == two[1]["written"] == one["written"]
+    assert len({tuple(ids) for ids in one["written"][0]}) > 5
+
+
 def test_a_number_that_was_not_started_is_refused(tmp_path, capsys):
     few = tiny.arguments("gpt2", tmp_path)
     with pytest.raises(SystemExit) as ended:
