@@ -79,15 +79,19 @@ def losses_to_best(seeds: pd.DataFrame) -> dict[str, list[np.ndarray]]:
     return judged
 
 
+def _loses(low: float, high: float) -> str:
+    if low > MARGIN:
+        return "yes"
+    return "no" if high <= MARGIN else "open"
+
+
 def auto_table(seeds: pd.DataFrame) -> str:
     """Whether auto loses more than the margin, by model."""
     rows = []
     for model, differences in losses_to_best(seeds).items():
         low, high = t_interval(differences, 0.95)
         mean = estimate(differences)
-        rows.append(
-            [model, len(differences), f"{mean:+.3f}", f"{low:+.3f} to {high:+.3f}", "yes" if low > MARGIN else "no"]
-        )
+        rows.append([model, len(differences), f"{mean:+.3f}", f"{low:+.3f} to {high:+.3f}", _loses(low, high)])
     return table(["model", "cells", "best less auto", "95 % interval", f"auto loses over {MARGIN:g}"], rows)
 
 

@@ -28,7 +28,7 @@ def test_the_best_rate_is_chosen_by_three_seeds_on_validation_and_judged_by_the_
     assert page.best(seeds) == 3
     ((difference,),) = page.losses_to_best(seeds).values()
     assert difference == pytest.approx([0.3, 0.2, 0.1])
-    assert "| testbed | 1 | +0.200 | -0.048 to +0.448 | no |" in page.auto_table(seeds)
+    assert "| testbed | 1 | +0.200 | -0.048 to +0.448 | open |" in page.auto_table(seeds)
 
 
 def test_among_equal_rates_auto_is_best():
