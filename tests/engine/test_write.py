@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 import tiny
+import torch
 
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.write import write
 from prunekit.tasks.decoding import Decoding
 
@@ -16,8 +18,6 @@ def written():
     bone = tiny.frozen("llama")
     rows = tiny.encoded(bone, tiny.open_examples(11))
     ticks = []
-    from prunekit.engine.cohort import Member, prompt_batch
-
     prompts = prompt_batch([Member(tiny.ticket(bone, seed=seed)) for seed in range(3)])
     return bone, prompts, rows, write(prompts, bone, rows, DECODING, ticks.append), ticks
 
@@ -61,3 +61,14 @@ def test_a_stop_text_ends_an_answer_and_is_no_part_of_it(written):
 )
 def test_blanks_before_an_answer_stop_nothing(text, answer, stopped):
     assert Decoding(stop=("\n", ";")).cut(text) == (answer, stopped)
+
+
+def test_a_model_whose_likeliest_first_token_is_its_end_writes_empty_answers():
+    bone = tiny.frozen("gpt2")
+    (end,) = bone.end_ids
+    towards_end = bone.model.get_output_embeddings().weight[end]
+    with torch.no_grad():
+        bone.model.transformer.ln_f.bias.copy_(50 * towards_end / towards_end.norm())
+    prompts = prompt_batch([Member(tiny.ticket(bone))])
+    (answers,) = write(prompts, bone, tiny.encoded(bone, tiny.open_examples(5)), DECODING)
+    assert {(answer.text, answer.ids, answer.ended) for answer in answers} == {("", (end,), "end")}
