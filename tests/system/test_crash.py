@@ -67,7 +67,7 @@ def bench(forks, tmp_path_factory):
 
     def of(verb):
         if verb not in made:
-            made[verb] = Bench(forks, tmp_path_factory.mktemp(verb), verb)
+            made[verb] = Bench(forks, tmp_path_factory.mktemp(verb.replace(", ", "-")), verb)
         return made[verb]
 
     return of
