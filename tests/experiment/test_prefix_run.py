@@ -5,12 +5,16 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from matplotlib.figure import Figure
 
+from prunekit.analysis.request_cost import request_cost
+from prunekit.cli.rounds import print_run
 from prunekit.experiment import run as experiment
 from prunekit.experiment.import_adapter import import_adapter
 from prunekit.experiment.prepare import prepare
 from prunekit.export import TicketInfo, adapter_files
 from prunekit.export.prefix_tuning import compacted
+from prunekit.plots import cost
 from prunekit.pruning.lottery import find_tickets
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
@@ -35,7 +39,7 @@ def test_scores_of_another_act_are_another_run_and_removing_is_hiding(folder):
     assert ids["hide"] == ids["remove"] != ids["zero"]
 
 
-def test_a_run_killed_after_each_round_ends_in_the_same_bytes(folder, tmp_path, monkeypatch):
+def test_a_run_killed_after_each_round_ends_in_the_same_bytes_and_tells_its_cost(folder, tmp_path, monkeypatch, capsys):
     def run(out):
         return experiment.run(prepared(folder, seeds=2), out, tiny.Quiet(), prune=True)
 
@@ -53,6 +57,14 @@ def test_a_run_killed_after_each_round_ends_in_the_same_bytes(folder, tmp_path, 
     assert tiny.contents(run(tmp_path / "parts").path) == tiny.contents(whole.path)
     rounds = whole.results().query("stage != 'untrained'")
     assert list(rounds["cache_bytes"]) == [tokens * 64 * 4 for tokens in (4, 4, 3, 3, 2, 2)]
+    costs = request_cost([whole.snapshot()], memory=1e-6)  # 1,000 bytes
+    assert list(costs["requests"]) == [0, 1, 1]
+    assert (costs.filter(like="_ms") > 0).all(axis=None)
+    drawn = cost.table_of([whole.snapshot()])
+    assert list(drawn["cache_mb"]) == [4 * 256 / 1e6, 3 * 256 / 1e6, 2 * 256 / 1e6]
+    assert cost.draw(drawn, Figure().add_subplot()).get_ylabel() == "cache of a request (MB)"
+    print_run(whole.snapshot(), tolerance=0.0, memory=1e-6)
+    assert "fit 1e-06 GB" in capsys.readouterr().out
     assert whole.verify() > 0
     ticket = round_files.starting_ticket(whole, RunKey(whole.stages()[-1], 0, 2))
     assert (ticket.position, ticket.dropped_as) == ("prefix-kv", "hide")

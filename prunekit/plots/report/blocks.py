@@ -14,6 +14,7 @@ from prunekit.analysis.control_conclusions import conclusions
 from prunekit.analysis.importance_conclusions import importance_study
 from prunekit.analysis.nulls import Starts
 from prunekit.analysis.rank_conclusions import MATRICES, rank_study
+from prunekit.analysis.request_cost import request_cost
 from prunekit.experiment import environment
 from prunekit.plots.report import answers, commands, page_tables
 from prunekit.plots.report.drawn_figures import DrawnFigures
@@ -114,8 +115,11 @@ def _rounds(material: Material) -> Iterator[Block]:
             stage_tables = [means, page_tables.seeds(of_stage, material.metric)]
         yield Block(title, f"{material.anchor}-rounds-{stage or 'dense'}", tables=stage_tables)
     figures, missing = material.figures.of(*_OF_ROUNDS)
-    if figures or missing:
-        yield Block("Density and its cost", f"{material.anchor}-density", figures=figures, missing=missing)
+    costs = request_cost([material.run])
+    of_requests = [page_tables.requests(costs)] if len(costs) else []
+    if figures or missing or of_requests:
+        anchor = f"{material.anchor}-density"
+        yield Block("Density and its cost", anchor, tables=of_requests, figures=figures, missing=missing)
 
 
 def _answers(material: Material) -> Iterator[Block]:

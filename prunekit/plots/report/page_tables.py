@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from prunekit.analysis import controls, tables
+from prunekit.analysis.request_cost import CACHE_MEMORY
 from prunekit.plots.report.page_parts import Column, Table, number, pairs, probability, significant, table_of, yes_no
 from prunekit.runs import summary
 from prunekit.runs.paths import DENSE
@@ -35,6 +36,17 @@ _ROUNDS = {
     "test": Column("test", _THREE),
     "low": Column("95 % low", _THREE),
     "high": Column("high", _THREE),
+}
+_REQUESTS = {
+    "round": Column("round"),
+    "tokens": Column("tokens", number(0)),
+    "density": Column("density", _DENSITY),
+    "cache_bytes": Column("bytes of cache", "{:,.0f}".format),
+    "requests": Column(f"fit {CACHE_MEMORY:g} GB", "{:,}".format),
+    "prefill_ms": Column("ms to read a token", number(2)),
+    "dense_prefill_ms": Column("behind all", number(2)),
+    "decode_ms": Column("ms to write a token", number(2)),
+    "dense_decode_ms": Column("behind all", number(2)),
 }
 _SEEDS = {
     "round": Column("round"),
@@ -109,6 +121,20 @@ def rounds(results: pd.DataFrame, stage: str, metric: str) -> Table:
     frame = pd.DataFrame(entries, columns=list(summary.RoundSummary.__dataclass_fields__))
     frame = frame.astype({"low": float, "high": float})
     return table_of(frame, _ROUNDS, f"Rounds, {metric}: means over seeds, 95 % t interval of test")
+
+
+def requests(costs: pd.DataFrame) -> Table:
+    """What a request behind each round's prefix keeps and takes.
+
+    Args:
+        costs: of `prunekit.analysis.request_cost`.
+    """
+    caption = (
+        f"What a request costs: keys and values of its prefix, how many such fit {CACHE_MEMORY:g} GB, and milliseconds "
+        "to read and to write a token, measured in turns with a request behind all tokens"
+    )
+    known = costs.drop(columns=[name for name in costs if name.endswith("_ms") and costs[name].isna().all()])
+    return table_of(known, _REQUESTS, caption)
 
 
 def seeds(rows: pd.DataFrame, metric: str) -> Table:
