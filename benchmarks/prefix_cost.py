@@ -2,8 +2,9 @@
 
     python -m benchmarks.prefix_cost --model MODEL [--part 0.25] [--memory 8] [--threads 2] [--out page.md]
 
-The model itself runs, with a prefix in its cache, as whoever serves it would run it: reads a text, writes token by token.
-All lengths take turns. Bytes are arithmetic: slots x layers x key-value heads x 2 x head width x bytes of a number.
+The model itself runs, with a prefix in its cache, as whoever serves it would run it: it reads a text, then writes token
+by token. All lengths take turns. Bytes are arithmetic: slots x layers x key-value heads x 2 x head width x bytes of a
+number.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def page_table(
     model: PrefixDecoder, lengths: Sequence[int], part: float, times: dict[int, RequestTimes], memory: float
 ) -> str:
     """A row for no prefix, then two for each length: whole and pruned."""
-    rows = [_row(model, "none", 0, times, memory) + [""]]
+    rows = [[*_row(model, "none", 0, times, memory), ""]]
     for tokens in lengths:
         kept = kept_of(tokens, part)
         ratio = times[kept].decode_seconds / times[tokens].decode_seconds
@@ -49,7 +50,7 @@ def _row(model: PrefixDecoder, name: str, slots: int, times: dict[int, RequestTi
     return [name, f"{size / 1e6:.2f} MB", fit, f"{prefill:.2f}", f"{decode:.1f}"]
 
 
-def main(  # noqa: PLR0913 (a command's options)
+def main(
     model: Annotated[str, typer.Option(help="a decoder")],
     part: Annotated[float, typer.Option(help="that pruning leaves")] = 0.25,
     memory: Annotated[float, typer.Option(help="GB for the prefixes of requests")] = 8.0,
