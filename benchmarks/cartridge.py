@@ -3,9 +3,9 @@
     python -m benchmarks.cartridge --model MODEL --texts FOLDER [--count 20] [--part 0.25] [--threads 2] [--out page.md]
 
 Of each text the first P tokens become a CARTRIDGE by PEFT's own text initialiser; PEFT saves it, prunekit imports it.
-The tokens behind score those of the cartridge, and the tokens behind these are predicted: by the whole cartridge, by the
-part with the best scores, and by as many tokens at random, the last and the first. The scored part is exported as well,
-loaded by PEFT, and has to predict the same. Nothing is trained.
+The tokens behind score those of the cartridge, and what comes behind these is predicted: by all of the cartridge, by
+the part with the best scores, and by as many tokens at random, the last and the first. The scored part is exported as
+well, loaded by PEFT, and has to predict the same. Nothing is trained.
 """
 
 from __future__ import annotations

@@ -76,14 +76,15 @@ def rate_unit(model: FrozenModel) -> float:
     return 0.1 * model.cache_rms if isinstance(model, PrefixDecoder) else model.embedding_rms
 
 
-def cache_bytes(ticket: Ticket, model: FrozenModel) -> int | None:
-    """What a request keeps of a ticket's prefix: its keys and values in the model's precision; hidden heads take room.
+def cache_facts(ticket: Ticket, model: FrozenModel) -> dict[str, int]:
+    """What a request keeps of a ticket's prefix, in bytes in the model's precision, and what it is a prefix of.
 
-    None of a prompt that is no prefix.
+    Hidden heads take room. Nothing of a prompt that is no prefix.
     """
     if not isinstance(model, PrefixDecoder):
-        return None
-    return _slots(ticket) * model.width * next(model.model.parameters()).element_size()
+        return {}
+    size = _slots(ticket) * model.width * next(model.model.parameters()).element_size()
+    return {"cache_bytes": size, "cache_layers": model.shape.layers, "cache_heads": model.shape.heads}
 
 
 def timing(tickets: Sequence[Ticket], model: FrozenModel) -> list[dict[str, float]]:

@@ -266,7 +266,7 @@ class RoundRunner:
             majority={"validation": task.majority(splits.validation), "test": task.majority(splits.test)},
             pruned_by=prepared.experiment.pruning.score if ticket.round else None,
             run=prepared.id,
-            cache_bytes=prefix.cache_bytes(ticket, prepared.model),
+            cache=prefix.cache_facts(ticket, prepared.model),
         )
 
     def _timing(self, trained: Sequence[Trained], training_seconds: float, seconds: float) -> dict[str, float]:

@@ -26,7 +26,15 @@ from prunekit.tasks.metrics import bounds
 _OF_ROUNDS = ("density_curve", "cost")
 _OF_CONTROLS = ("controls",)
 _OF_RANK = ("spectrum", "rank_while_training", "functional_rank")
-_OF_TOKENS = ("importance", "token_map", "score_histogram", "score_agreement", "mask_overlap", "word_map")
+_OF_TOKENS = (
+    "importance",
+    "token_map",
+    "score_histogram",
+    "score_agreement",
+    "mask_overlap",
+    "word_map",
+    "layers_heads",
+)
 
 
 @dataclass(frozen=True)
@@ -212,7 +220,7 @@ def _tokens(material: Material) -> Iterator[Block]:
         f"{material.anchor}-tokens",
         tables=[page_tables.answers(as_table(evidence), caption)],
         figures=figures,
-        further=page_tables.importance(measured),
+        further=[*page_tables.importance(measured), *page_tables.groups(tables.measured_groups([run]))],
         missing=[*missing, *lacking],
     )
 

@@ -100,6 +100,18 @@ _COMPARED = {
     "p_equivalence": Column("p equivalent", probability),
     "verdict": Column("verdict"),
 }
+_GROUPS = {
+    "layer": Column("layer"),
+    "head": Column("head", lambda head: "all" if head < 0 else str(head)),
+    "part": Column("part"),
+    "seed": Column("seed"),
+    "round": Column("round"),
+    "score": Column("score", number(4)),
+    "low": Column("95 % low", number(4)),
+    "high": Column("high", number(4)),
+    "p_corrected": Column("p Holm", probability),
+    "negative": Column("negative", yes_no),
+}
 _UNITS = {
     "token": Column("token"),
     "piece": Column("piece"),
@@ -194,6 +206,21 @@ def importance(measured: pd.DataFrame) -> list[Table]:
         caption = f"{kind} per {level}, on {first['examples']} examples of {first['split']}; larger = keep"
         by_kind.append(table_of(kept, _UNITS, caption, MOST_ROWS))
     return by_kind
+
+
+def groups(measured: pd.DataFrame) -> list[Table]:
+    """What leaving out whole layers, heads, keys or values of prefixes costs, one table per level, dearest first.
+
+    Args:
+        measured: of `tables.measured_groups`.
+    """
+    by_level = []
+    for level, rows in measured[measured["kept"].eq(True)].groupby("level", sort=False):
+        first = rows.iloc[0]
+        dearest = rows.sort_values("score", ascending=False, kind="stable").dropna(axis="columns", how="all")
+        caption = f"leaving one {level} of all tokens out, on {first['examples']} examples of {first['split']}"
+        by_level.append(table_of(dearest, _GROUPS, caption, MOST_ROWS))
+    return by_level
 
 
 def drawn(table: pd.DataFrame, title: str) -> Table:
