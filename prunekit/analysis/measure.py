@@ -80,6 +80,11 @@ class ScoreRequest:
         """What tells it from another; what came later is left out at its default, so that nothing is measured anew."""
         return {name: value for name, value in asdict(self).items() if name != "by_word" or value}
 
+    @property
+    def unit(self) -> Level:
+        """The level, where it is one of single tokens."""
+        return cast(Level, self.level)
+
 
 @dataclass(frozen=True)
 class Importance:
@@ -205,7 +210,7 @@ def _measured(use: TicketInUse, request: ScoreRequest, progress: Progress) -> Im
 
 def _left_out(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Progress) -> Importance:
     """Exact costs on `validation`; units that are negative there are looked at once more, on `test`."""
-    ticket, level = use.ticket, request.level
+    ticket, level = use.ticket, request.unit
     examples, kept = rows("validation"), _kept(ticket, level)
     with progress.track(f"leave one {level} out", int(kept.sum()), f"{level}s") as tick:
         ablated = ablation.leave_one_out(ticket, use.model, examples, level, tick=tick)
@@ -267,15 +272,15 @@ def _confirmed(
     use: TicketInUse, examples: Sequence[Encoded], negative: list[int], tested: pd.DataFrame, request: ScoreRequest
 ) -> pd.DataFrame:
     """The units that were negative on `validation`, tested once more on other examples."""
-    kept = _kept(use.ticket, request.level)
+    kept = _kept(use.ticket, request.unit)
     only = torch.zeros(kept.numel(), dtype=torch.bool)
     only[negative] = True
-    again = ablation.leave_one_out(use.ticket, use.model, examples, request.level, only=only.view(kept.shape))
+    again = ablation.leave_one_out(use.ticket, use.model, examples, request.unit, only=only.view(kept.shape))
     return token_importance.confirm(again.costs.flatten(0, -2)[negative].numpy(), tested, seed=request.seed)
 
 
 def _shapley(use: TicketInUse, examples: Sequence[Encoded], request: ScoreRequest, progress: Progress) -> Importance:
-    level, permutations = request.level, request.permutations
+    level, permutations = request.unit, request.permutations
     subsets = most_subsets(int(_kept(use.ticket, level).sum()), permutations)
     with progress.track("Shapley values", subsets, "subsets") as tick:
         shapley = ablation.shapley(
@@ -295,8 +300,8 @@ def _first_order(use: TicketInUse, examples: Sequence[Encoded], kind: str, reque
     (by_kind,) = all_scores([use.ticket], use.model, scoring_batches(use.model, examples))
     if not by_kind:
         raise DivergedError(NOT_FINITE)
-    scores = by_kind[kind].token if request.level == "token" else by_kind[kind].piece
-    return Importance(_with_scores(use.ticket, request.level, scores), _facts(request, "train", len(examples)))
+    scores = by_kind[kind].token if request.unit == "token" else by_kind[kind].piece
+    return Importance(_with_scores(use.ticket, request.unit, scores), _facts(request, "train", len(examples)))
 
 
 def _facts(request: ScoreRequest, split: str, examples: int) -> dict[str, Any]:

@@ -40,8 +40,8 @@ def of_results(results: pd.DataFrame, memory: float = CACHE_MEMORY) -> pd.DataFr
     """The same from a run's results table with its times; the column `run` is left out."""
     if "cache_bytes" not in results:
         return pd.DataFrame()
-    shown = (results["arm"] == "") & results["stage"].map(lambda stage: Stage(stage).is_dense or Stage(stage).is_pruned)
-    tickets = results[shown & (results["status"] == "done")].copy()
+    of_stage = results["stage"].map(lambda stage: Stage(stage).is_dense or Stage(stage).is_pruned)
+    tickets = results[of_stage & (results["arm"] == "") & (results["status"] == "done")].copy()
     for name in ("prefill", "dense_prefill", "decode", "dense_decode"):
         tickets[f"{name}_ms"] = 1000 * tickets.get(f"{name}_seconds", float("nan"))
     measures = [name for name in COLUMNS if name in tickets and name not in ("run", "stage", "round")]

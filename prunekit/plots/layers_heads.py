@@ -54,7 +54,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     named = table.assign(column=columns)
     order = list(dict.fromkeys(named["column"]))
     score = named.pivot(index="layer", columns="column", values="score")[order]
-    lowest = min(0.0, float(score.min(axis=None)))
+    lowest = min(0.0, float(score.to_numpy().min()))
     mesh = ax.imshow(score, cmap=_SCORE, aspect="auto", interpolation="none", vmin=lowest)
     dropped = named[named["dropped"] > 0]
     places = [order.index(column) for column in dropped["column"]]

@@ -87,13 +87,6 @@ def finite(ticket: Ticket, where: Path) -> Ticket:
     return ticket
 
 
-def _check_frozen(ticket: Ticket) -> None:
-    if type(ticket.frozen) is not int or not 0 <= ticket.frozen < max(1, len(ticket.mask.token)):
-        raise ValueError("frozen is no count of some of its tokens")
-    if not bool(ticket.mask.piece[: ticket.frozen].all()) or (ticket.frozen and ticket.method != "direct"):
-        raise ValueError("frozen tokens are pruned, or of another method than direct")
-
-
 def check(ticket: Ticket) -> None:
     """Whether a ticket that came from elsewhere is one that can be used; no memory is taken for what it claims.
 
@@ -126,6 +119,13 @@ def check(ticket: Ticket) -> None:
     fits = {name: len(shape) for name, shape in shapes.items()} == {"weight": 2, "bias": 1}
     if shapes and (not fits or shapes["weight"][0] != shapes["bias"][0] or 0 in shapes["weight"]):
         raise ValueError(f"a head of shapes {shapes}")
+
+
+def _check_frozen(ticket: Ticket) -> None:
+    if type(ticket.frozen) is not int or not 0 <= ticket.frozen < max(1, len(ticket.mask.token)):
+        raise ValueError("frozen is no count of some of its tokens")
+    if not bool(ticket.mask.piece[: ticket.frozen].all()) or (ticket.frozen and ticket.method != "direct"):
+        raise ValueError("frozen tokens are pruned, or of another method than direct")
 
 
 def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:

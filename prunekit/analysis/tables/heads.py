@@ -54,5 +54,5 @@ def _of_run(run: RunReader, stage: str | None) -> pd.DataFrame:
             f"{run.path}: its {pieces} pieces are neither layers nor heads nor keys and values ({parts.layers} layers "
             f"of {parts.heads} heads)"
         )
-    names = parts.names(group)
-    return cells.assign(**{name: cells["piece"].map(names[name]) for name in names})[list(HEADS)]
+    names = parts.names(group).rename_axis("piece").reset_index()
+    return cells.merge(names, how="left", on="piece")[list(HEADS)]

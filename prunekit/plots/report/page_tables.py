@@ -145,8 +145,8 @@ def requests(costs: pd.DataFrame) -> Table:
         f"What a request costs: keys and values of its prefix, how many such fit {CACHE_MEMORY:g} GB, and milliseconds "
         "to read and to write a token, measured in turns with a request behind all tokens"
     )
-    known = costs.drop(columns=[name for name in costs if name.endswith("_ms") and costs[name].isna().all()])
-    return table_of(known, _REQUESTS, caption)
+    measured = costs.dropna(axis="columns", how="all")  # no times where they are not known
+    return table_of(measured, _REQUESTS, caption)
 
 
 def seeds(rows: pd.DataFrame, metric: str) -> Table:
