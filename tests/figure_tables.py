@@ -91,6 +91,16 @@ def token_map(tokens=8, pieces=4):
     return frame(rows, SCORED)
 
 
+def layers_heads(layers=6, heads=3):
+    rows = [
+        {key: value for key, value in keys(layer=layer, head=head).items() if key != "arm"}
+        | dict(kind="absolute", part="", score=0.1 * layer + 0.05 * head, tokens=8, dropped=[0.0, 0.5, 1.0][head])
+        for layer in range(layers)
+        for head in range(heads)
+    ]
+    return pd.DataFrame(rows)
+
+
 def score_histogram():
     random = np.random.default_rng(0)
     rows = [
@@ -196,4 +206,5 @@ MADE = {
     "rank_while_training": rank_while_training,
     "functional_rank": functional_rank,
     "cost": cost,
+    "layers_heads": layers_heads,
 }

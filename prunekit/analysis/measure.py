@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 
-from prunekit.analysis import token_importance
+from prunekit.analysis import measure_groups, token_importance
+from prunekit.analysis.prefix_parts import GROUPS, Group
 from prunekit.engine import ablation
 from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
 from prunekit.experiment import environment, provenance
@@ -36,7 +37,7 @@ from prunekit.support.errors import ConfigError, DivergedError
 
 KINDS = tuple(score.name for score in SCORES)
 BY_WORD = ("example", "token", "position", "word", "difference")
-LEVELS: tuple[Level, ...] = get_args(Level)
+LEVELS: tuple[Level | Group, ...] = (*get_args(Level), *GROUPS)
 _SPLITS = {score.name: score.splits for score in SCORES}
 
 #: The encoded rows of a split.
@@ -48,13 +49,15 @@ class ScoreRequest:
     """What is to be scored, and how.
 
     Attributes:
+        level: what has a score: a token, or a piece of one; by leaving out also, in all tokens at once, a layer of a
+            prefix of keys and values, a head, or a head's keys or values ("part").
         examples: at most so many of the split, None for all of it.
         permutations: orders drawn for Shapley values.
         by_word: of leave-one-out on tokens: what each does to each token of the right answers.
     """
 
     kind: str = "leave-one-out"
-    level: Level = "token"
+    level: Level | Group = "token"
     examples: int | None = None
     permutations: int = 16
     seed: int = 0
@@ -65,6 +68,8 @@ class ScoreRequest:
             raise ConfigError(f"--kind = '{self.kind}': use one of {', '.join(KINDS)}")
         if self.level not in LEVELS:
             raise ConfigError(f"--level = '{self.level}': use one of {', '.join(LEVELS)}")
+        if self.level in GROUPS and self.kind != "leave-one-out":
+            raise ConfigError(f"--level {self.level}: only leaving it out is measured; leave out --kind")
         if self.by_word and (self.kind, self.level) != ("leave-one-out", "token"):
             raise ConfigError(
                 "--by-word: only tokens that are left out are measured by word; leave out --kind and --level"
@@ -75,16 +80,22 @@ class ScoreRequest:
         """What tells it from another; what came later is left out at its default, so that nothing is measured anew."""
         return {name: value for name, value in asdict(self).items() if name != "by_word" or value}
 
+    @property
+    def unit(self) -> Level:
+        """The level, where it is one of single tokens."""
+        return cast(Level, self.level)
+
 
 @dataclass(frozen=True)
 class Importance:
     """The scores of a ticket's units.
 
     Attributes:
-        table: a row for each unit: token, piece (at level "piece"), kept, score (larger = keep; NaN where dropped), and
-            of leave-one-out its interval and tests, of Shapley values its standard error. By word a row for each kept
-            token and each token of a right answer: example, token, position (in the answer), word, difference (nats
-            that leaving the token out adds there).
+        table: a row for each unit: token, piece (at level "piece"; at levels layer, head and part both give way to
+            layer, head and part), kept, score (larger = keep; NaN where dropped), and of leave-one-out its interval and
+            tests, of Shapley values its standard error. By word a row for each kept token and each token of a right
+            answer: example, token, position (in the answer), word, difference (nats that leaving the token out adds
+            there).
         facts: what is true of all of them: kind, level, split, examples, and more by kind.
         folder: where they lie, None of a ticket that is of no run.
     """
@@ -117,7 +128,7 @@ def score(  # noqa: PLR0913 (an argument is a flag)
             measured on a round is written beside its run, and not measured again.
         model: a loaded model with its `tokenizer`, or a name; None for the one that the ticket was made with.
         kind: leave-one-out, shapley, absolute (XPrompt, section 3.2), signed, squared, magnitude or random.
-        level: token or piece.
+        level: token or piece; of a prefix of keys and values also layer, head, or part (a head's keys or values).
         examples: at most so many of the split (validation; of gradient scores train); None for all.
         permutations: orders drawn for Shapley values, an even number.
         seed: of what is drawn.
@@ -187,6 +198,8 @@ def _measured(use: TicketInUse, request: ScoreRequest, progress: Progress) -> Im
     if request.by_word:
         return _by_word(use, rows("validation"), request, progress)
     match request.kind:
+        case "leave-one-out" if request.level in GROUPS:
+            return _left_out_groups(use, rows, request, progress)
         case "leave-one-out":
             return _left_out(use, rows, request, progress)
         case "shapley":
@@ -197,7 +210,7 @@ def _measured(use: TicketInUse, request: ScoreRequest, progress: Progress) -> Im
 
 def _left_out(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Progress) -> Importance:
     """Exact costs on `validation`; units that are negative there are looked at once more, on `test`."""
-    ticket, level = use.ticket, request.level
+    ticket, level = use.ticket, request.unit
     examples, kept = rows("validation"), _kept(ticket, level)
     with progress.track(f"leave one {level} out", int(kept.sum()), f"{level}s") as tick:
         ablated = ablation.leave_one_out(ticket, use.model, examples, level, tick=tick)
@@ -220,6 +233,15 @@ def _left_out(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Pro
         facts |= {"confirmed": int(confirmed["confirmed"].sum())}
         table = table.merge(confirmed, how="left", on="unit")
     return Importance(table.drop(columns="unit"), facts)
+
+
+def _left_out_groups(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Progress) -> Importance:
+    """Exact costs on `validation` of layers, heads or parts of a prefix, in one cohort with the whole."""
+    group, examples = cast(Group, request.level), rows("validation")
+    with progress.track(f"leave one {group} out", measure_groups.count(use, group) + 1, "prompts") as tick:
+        table, loss = measure_groups.left_out(use, examples, group, seed=request.seed, tick=tick)
+    facts = {"loss": loss, "negative": int(table["negative"].eq(True).sum()), "largest_gain": -table["score"].min()}
+    return Importance(table, _facts(request, "validation", len(examples)) | facts)
 
 
 def _by_word(use: TicketInUse, examples: Sequence[Encoded], request: ScoreRequest, progress: Progress) -> Importance:
@@ -250,15 +272,15 @@ def _confirmed(
     use: TicketInUse, examples: Sequence[Encoded], negative: list[int], tested: pd.DataFrame, request: ScoreRequest
 ) -> pd.DataFrame:
     """The units that were negative on `validation`, tested once more on other examples."""
-    kept = _kept(use.ticket, request.level)
+    kept = _kept(use.ticket, request.unit)
     only = torch.zeros(kept.numel(), dtype=torch.bool)
     only[negative] = True
-    again = ablation.leave_one_out(use.ticket, use.model, examples, request.level, only=only.view(kept.shape))
+    again = ablation.leave_one_out(use.ticket, use.model, examples, request.unit, only=only.view(kept.shape))
     return token_importance.confirm(again.costs.flatten(0, -2)[negative].numpy(), tested, seed=request.seed)
 
 
 def _shapley(use: TicketInUse, examples: Sequence[Encoded], request: ScoreRequest, progress: Progress) -> Importance:
-    level, permutations = request.level, request.permutations
+    level, permutations = request.unit, request.permutations
     subsets = most_subsets(int(_kept(use.ticket, level).sum()), permutations)
     with progress.track("Shapley values", subsets, "subsets") as tick:
         shapley = ablation.shapley(
@@ -278,8 +300,8 @@ def _first_order(use: TicketInUse, examples: Sequence[Encoded], kind: str, reque
     (by_kind,) = all_scores([use.ticket], use.model, scoring_batches(use.model, examples))
     if not by_kind:
         raise DivergedError(NOT_FINITE)
-    scores = by_kind[kind].token if request.level == "token" else by_kind[kind].piece
-    return Importance(_with_scores(use.ticket, request.level, scores), _facts(request, "train", len(examples)))
+    scores = by_kind[kind].token if request.unit == "token" else by_kind[kind].piece
+    return Importance(_with_scores(use.ticket, request.unit, scores), _facts(request, "train", len(examples)))
 
 
 def _facts(request: ScoreRequest, split: str, examples: int) -> dict[str, Any]:

@@ -24,6 +24,10 @@ Tolerance = Annotated[
     float,
     typer.Option(min=0.0, help="how far below dense, on validation, a ticket may be; also the equivalence margin"),
 ]
+CacheMemory = Annotated[
+    float,
+    typer.Option(min=0.0, help="position prefix-kv: GB for the prefixes of requests; the tables say how many fit"),
+]
 Controls = Annotated[
     bool, typer.Option("--controls", help="train the controls too, and compare: is the ticket better than they are?")
 ]

@@ -21,13 +21,21 @@ if TYPE_CHECKING:
 _ROUND_COLUMNS = ("round", "seed", "tokens", "pieces", "density", "params", "validation", "test", "s", "ex/s")
 
 
-def print_run(run: RunReader, tolerance: float, *, stages: Sequence[str] | None = None, arms: bool = True) -> None:
+def print_run(
+    run: RunReader,
+    tolerance: float,
+    *,
+    stages: Sequence[str] | None = None,
+    arms: bool = True,
+    memory: float | None = None,
+) -> None:
     """The tables of a run's stages, and what was found.
 
     Args:
         tolerance: how far below dense, on validation, a ticket may be; also the margin of equivalence.
         stages: which to show; default all.
         arms: whether to compare a stage's ticket with its controls, where it has any.
+        memory: gigabytes for the prefixes of requests, None for the usual ones.
 
     Raises:
         ArtifactError: where a file of the run is damaged.
@@ -41,6 +49,8 @@ def print_run(run: RunReader, tolerance: float, *, stages: Sequence[str] | None 
             _print_stage(run, stage, results, tolerance)
             if arms:
                 _print_controls(run, stage, results, tolerance)
+    if "cache_bytes" in results:
+        print_request_cost(results, memory)
     terminal.write(f"written to {run.path}")
 
 
@@ -111,6 +121,33 @@ def print_rounds(results: pd.DataFrame, metric: str, title: str) -> None:
     terminal.show([*_ROUND_COLUMNS, *["cache"] * cached], rows, title=title)
 
 
+def print_request_cost(results: pd.DataFrame, memory: float | None = None) -> None:
+    """What a request behind each round's prefix keeps and takes, beside one behind all tokens.
+
+    Args:
+        memory: gigabytes for the prefixes of requests, None for the usual ones.
+    """
+    from prunekit.analysis import request_cost
+
+    room = request_cost.CACHE_MEMORY if memory is None else memory
+    costs = request_cost.of_results(results, room)
+    columns = {"stage": Column("stage", lambda stage: stage or "dense"), "round": Column("round")}
+    columns |= {"tokens": Column("tokens", digits(0)), "cache_bytes": Column("cache", _kilobytes)}
+    columns |= {"requests": Column(f"fit {room:g} GB", "{:,}".format)}
+    columns |= {"prefill_ms": Column("read ms", digits(2)), "dense_prefill_ms": Column("dense", digits(2))}
+    columns |= {"decode_ms": Column("write ms", digits(2)), "dense_decode_ms": Column("dense", digits(2))}
+    print_table(
+        costs,
+        columns,
+        "what a request costs: keys and values of its prefix, how many such fit the memory, milliseconds to read and "
+        "to write a token, and the same, measured in turns, behind all tokens",
+    )
+
+
+def _kilobytes(count: float) -> str:
+    return f"{count / 1000:,.0f} kB"
+
+
 def _member_row(member: pd.Series[Any], metric: str) -> list[str]:
     head = f"+{member['head_parameters']}" if member["head_parameters"] else ""
     test = terminal.number(member.get(f"test_{metric}")) if member["status"] == "done" else "diverged"
@@ -122,7 +159,7 @@ def _member_row(member: pd.Series[Any], metric: str) -> list[str]:
         test,
         f"{member['seconds']:.0f}",
         f"{member['examples_per_second']:.0f}",
-        *([f"{member['cache_bytes'] / 1000:,.0f} kB"] if "cache_bytes" in member else []),
+        *([_kilobytes(member["cache_bytes"])] if "cache_bytes" in member else []),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prunekit.cli.options import Json, Out, Tolerance
+from prunekit.cli.options import CacheMemory, Json, Out, Tolerance
 from prunekit.support import terminal
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _row(run: ListedRun) -> list[str]:
 
 
 @app.command()
-def show(run: Path, tolerance: Tolerance = 0.01, json: Json = False) -> None:
+def show(run: Path, tolerance: Tolerance = 0.01, cache_memory: CacheMemory = 8.0, json: Json = False) -> None:
     """The rounds of a run and what was found."""
     from prunekit.cli.rounds import print_run
     from prunekit.runs.overview import facts_of
@@ -56,7 +56,7 @@ def show(run: Path, tolerance: Tolerance = 0.01, json: Json = False) -> None:
         facts = facts_of(directory, tolerance)
         terminal.write_json(facts | {"tickets": terminal.records(facts["tickets"])})
     else:
-        print_run(directory, tolerance)
+        print_run(directory, tolerance, memory=cache_memory)
 
 
 @app.command()

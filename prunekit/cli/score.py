@@ -20,6 +20,9 @@ _MOST_ROWS = 40
 _COLUMNS = {
     "token": Column("token"),
     "piece": Column("piece"),
+    "layer": Column("layer"),
+    "head": Column("head", lambda head: "" if head < 0 else str(head)),
+    "part": Column("part"),
     "score": Column("score", digits(4)),
     "error": Column("std error", digits(4)),
     "low": Column("95 % low", digits(4)),
@@ -53,7 +56,7 @@ def score(
     kind: Annotated[
         str, typer.Option(help="leave-one-out, shapley, absolute, signed, squared, magnitude, random")
     ] = "leave-one-out",
-    level: Annotated[str, typer.Option(help="token or piece")] = "token",
+    level: Annotated[str, typer.Option(help="token or piece; of keys and values also layer, head, part")] = "token",
     examples: Annotated[int | None, typer.Option(min=2, help="at most so many; default: all of the split")] = None,
     permutations: Annotated[
         int, typer.Option(min=2, max=1_000_000, help="orders drawn for Shapley values, an even number")
@@ -119,6 +122,7 @@ def _sentences(facts: Mapping[str, Any], units: int) -> list[str]:
             line = f"{facts['negative']} of {units} are negative: leaving them out lowers the loss (Holm, 5 %)"
             if facts["negative"]:
                 line += f", by {facts['largest_gain']:.4f} at most"
+            if "confirmed" in facts:
                 line += f"; {facts['confirmed']} of them also on {facts['test_examples']} examples of test"
             return [line]
         case "shapley":

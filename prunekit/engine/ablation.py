@@ -48,6 +48,28 @@ def leave_one_out(
     return LeaveOneOut().measure(ticket.mask, evaluator(ticket, model, examples), level, only=only, tick=tick)
 
 
+def leave_groups_out(
+    ticket: Ticket,
+    model: FrozenModel,
+    examples: Sequence[Encoded],
+    groups: Tensor,
+    *,
+    tick: Callable[[int], None] = lambda count: None,
+) -> Ablation:
+    """What leaving out many cells at once does to each example: a layer of a prefix, or a head, of all its tokens.
+
+    Args:
+        groups: Bool[G, P, K], the cells to leave out, group by group; those that are dropped already do not count.
+        tick: called with the prompts that were evaluated, the whole one among them.
+
+    Returns:
+        with Float[G, N] without each group.
+    """
+    mask = ticket.mask.piece
+    losses, chosen = evaluator(ticket, model, examples)([mask, *(mask & ~groups)], tick)
+    return Ablation(losses[0], chosen[0], losses[1:], chosen[1:])
+
+
 def leave_one_out_by_word(
     ticket: Ticket,
     model: FrozenModel,

@@ -28,6 +28,16 @@ class Member(nn.Module):
         head = _copied(self.head.state_dict())
         return Values(_copied(dict(self.masked.prompt.named_parameters())), head or None)
 
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Put frozen tokens back to where they started, and let no gradient of theirs count."""
+        if not self.ticket.frozen:
+            return
+        values, tokens = self.masked.prompt.get_parameter("values"), slice(self.ticket.frozen)
+        values[tokens] = self.ticket.state["values"][tokens].to(values)
+        if values.grad is not None:
+            values.grad[tokens] = 0
+
     @property
     def head_parts(self) -> tuple[Tensor, Tensor]:
         """Weight [C, H] and bias [C]."""

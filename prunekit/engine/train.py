@@ -148,11 +148,13 @@ class _Learner:
 
     def step(self, loss: float) -> None:
         """One update from the gradients as they stand."""
+        self.member.freeze()
         norm = nn.utils.clip_grad_norm_(self.member.parameters(), self.plan.clip_norm)  # frozen ones have no gradient
         if not torch.isfinite(norm):
             self.stop(f"the gradient of the prompt became {float(norm)} at step {self.steps + 1}")
             return
         self.optimizer.step(self.steps)
+        self.member.freeze()  # weight decay moves what has no gradient too
         self.steps += 1
         self.recent.append(loss)
         self._snapshot()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from prunekit.engine.request_times import request_times
 from prunekit.experiment.settings import Experiment, PromptSettings
 from prunekit.export.prefix_tuning import compacted
 from prunekit.models import FrozenModel
@@ -74,15 +76,36 @@ def rate_unit(model: FrozenModel) -> float:
     return 0.1 * model.cache_rms if isinstance(model, PrefixDecoder) else model.embedding_rms
 
 
-def cache_bytes(ticket: Ticket, model: FrozenModel) -> int | None:
-    """What a request keeps of a ticket's prefix: its keys and values in the model's precision; hidden heads take room.
+def cache_facts(ticket: Ticket, model: FrozenModel) -> dict[str, int]:
+    """What a request keeps of a ticket's prefix, in bytes in the model's precision, and what it is a prefix of.
 
-    None of a prompt that is no prefix.
+    Hidden heads take room. Nothing of a prompt that is no prefix.
     """
     if not isinstance(model, PrefixDecoder):
-        return None
-    slots = len(ticket.mask.token) if ticket.dropped_as == "zero" else ticket.mask.tokens
-    return slots * model.width * next(model.model.parameters()).element_size()
+        return {}
+    size = _slots(ticket) * model.width * next(model.model.parameters()).element_size()
+    return {"cache_bytes": size, "cache_layers": model.shape.layers, "cache_heads": model.shape.heads}
+
+
+def timing(tickets: Sequence[Ticket], model: FrozenModel) -> list[dict[str, float]]:
+    """What a request behind each ticket's prefix takes, beside one behind all its tokens: seconds a token.
+
+    Nothing of prompts that are no prefixes.
+    """
+    if not isinstance(model, PrefixDecoder) or not tickets:
+        return [{} for _ in tickets]
+    counts = sorted({count for ticket in tickets for count in (_slots(ticket), len(ticket.mask.token))})
+    times = dict(zip(counts, request_times(model, counts), strict=True))
+    return [
+        times[_slots(ticket)]._asdict()
+        | {f"dense_{name}": value for name, value in times[len(ticket.mask.token)]._asdict().items()}
+        for ticket in tickets
+    ]
+
+
+def _slots(ticket: Ticket) -> int:
+    """Places in a cache that a prefix takes: a token that any head sees has one, and zeros are seen."""
+    return len(ticket.mask.token) if ticket.dropped_as == "zero" else ticket.mask.tokens
 
 
 def start_of(ticket: Ticket, model: FrozenModel, name: str) -> Ticket:

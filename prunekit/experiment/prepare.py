@@ -181,12 +181,20 @@ class Prepared:
             position=self.model.position,
             method=prompt.method,
             seed=seed,
+            frozen=prompt.frozen_tokens,
             origin=origin,
         )
 
     def new_values(self, ticket: Ticket) -> Values:
-        """New starting values for a ticket, unlike those of its round 0 and without any transferred ones."""
-        return self._start(self.reinitialiser, "fresh", ticket.seed, ticket.round)
+        """New starting values for a ticket, unlike those of its round 0 and without any transferred ones.
+
+        Its frozen tokens are not new: they are the same in whatever it is compared with.
+        """
+        values = self._start(self.reinitialiser, "fresh", ticket.seed, ticket.round)
+        if not ticket.frozen:
+            return values
+        parts = (ticket.state["values"][: ticket.frozen], values.state["values"][ticket.frozen :])
+        return replace(values, state={**values.state, "values": torch.cat(parts)})
 
     def _start(self, initialise: Initialiser, *names: object) -> Values:
         settings, draw = self.experiment.prompt, generator(*names)
@@ -504,6 +512,20 @@ def _check_writes(prepared: Prepared) -> None:
         )
 
 
+def _check_frozen(settings: Experiment) -> None:
+    """Refuse frozen tokens of other methods than direct, and counts that keep nothing, or nothing else."""
+    frozen, fewest = settings.prompt.frozen_tokens, min((keep.tokens for keep in settings.keeps()), default=2**63)
+    if frozen and settings.prompt.method != "direct":
+        raise ConfigError(
+            f"frozen_tokens = {frozen}: tokens of method {settings.prompt.method} share numbers; use --method direct"
+        )
+    if frozen and frozen >= min(settings.prompt.tokens, fewest):
+        raise ConfigError(
+            f"frozen_tokens = {frozen}: nothing else would be trained, or kept, of {settings.prompt.tokens} prompt "
+            "tokens; use fewer, or more --keep-tokens"
+        )
+
+
 def _check(prepared: Prepared) -> None:
     """Refuse settings that this model cannot follow."""
     prefix.check(prepared.experiment, prepared.model)
@@ -512,7 +534,7 @@ def _check(prepared: Prepared) -> None:
         _check_writes(prepared)
     if settings.baselines.ceiling == "lora":
         lora.check_peft()
-    settings.keeps()  # counts that keep nothing are refused
+    _check_frozen(settings)
     piece_width(prepared.model.width, settings.prompt.pieces)
     if settings.pruning.dropped_as == "hide" and not prepared.model.can_hide:
         raise ConfigError(

@@ -145,12 +145,13 @@ class RoundRunner:
             finished = [tickets[key] for key in cohort]
             measurements = self._measure(finished, test=True, score=True)
             timing = {"seconds": time.perf_counter() - started, "members": len(cohort)}
+            of_requests = prefix.timing(finished, self.prepared.model)
             splits, task = self.prepared.splits, self.prepared.task
             files = []
-            for key, measured in zip(cohort, measurements, strict=True):
+            for key, measured, of_request in zip(cohort, measurements, of_requests, strict=True):
                 evaluation = round_record.TestEvaluation(task, splits, *measured)
                 content = round_record.chosen(self.directory, chosen[key], evaluation)
-                files.append(Files(key, content, timing))
+                files.append(Files(key, content, timing | of_request))
             self._record(cohort)
             self.directory.commit(files)
 
@@ -202,6 +203,7 @@ class RoundRunner:
         for index, measured in measurements.items():
             trained[index] = replace(trained[index], diverged=measured.diverged)
         timing = self._timing(trained, training_seconds, time.perf_counter() - started)
+        of_requests = prefix.timing(tickets if spec.test else (), prepared.model) or [{}] * len(tickets)
         kind = prepared.experiment.pruning.score
         nothing = _Measurement(None, None, {}, None)
         return [
@@ -215,7 +217,7 @@ class RoundRunner:
                 validation_answers=measurements.get(index, nothing).validation or kept_at[index].evaluation,
                 test=measurements.get(index, nothing).test,
                 importance=measurements.get(index, nothing).importance,
-                timing=timing,
+                timing=timing | of_requests[index],
             )
             for index, member in enumerate(trained)
         ]
@@ -264,7 +266,7 @@ class RoundRunner:
             majority={"validation": task.majority(splits.validation), "test": task.majority(splits.test)},
             pruned_by=prepared.experiment.pruning.score if ticket.round else None,
             run=prepared.id,
-            cache_bytes=prefix.cache_bytes(ticket, prepared.model),
+            cache=prefix.cache_facts(ticket, prepared.model),
         )
 
     def _timing(self, trained: Sequence[Trained], training_seconds: float, seconds: float) -> dict[str, float]:

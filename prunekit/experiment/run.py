@@ -74,7 +74,12 @@ def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, contro
         out: as of `run`.
         progress: as of `run`.
         controls: also train what the chosen ticket is compared with. Otherwise as `run`.
+
+    Raises:
+        ConfigError: where tokens are frozen.
     """
+    if frozen := prepared.experiment.prompt.frozen_tokens:
+        raise ConfigError(f"frozen_tokens = {frozen}: a search tries ratios of all tokens; use prunekit prune")
     with opened_run(prepared, out, progress) as (runner, cohorts):
         settings = runner.prepared.experiment.search
         runner.directory.write_stage(prepared.search_stage, prepared.search_settings)
@@ -331,7 +336,7 @@ def _train_controls(
 
 def _announce(title: str, tickets: Sequence[Ticket], results: Sequence[RoundResult], runner: RoundRunner) -> None:
     """One line per finished round, and one per member that diverged in it."""
-    counts = {(ticket.mask.tokens, int(ticket.mask.piece.sum(dim=1).max())) for ticket in tickets}
+    counts = {(ticket.mask.tokens, ticket.pieces) for ticket in tickets}
     sizes = " x ".join(_span(column, unit) for column, unit in zip(zip(*counts, strict=True), _UNITS, strict=True))
     values = [result.validation for result in results if result.validation is not None]
     line = f"{title}: {sizes}"

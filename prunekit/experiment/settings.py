@@ -230,6 +230,10 @@ class PromptSettings(Settings):
     tokens: Annotated[int, within(1, 10_000, "it would be longer than the texts it stands before")] = Field(
         20, description="prompt tokens P"
     )
+    frozen_tokens: Annotated[int, within(0, 10_000, "a prompt has no more tokens")] = Field(
+        0,
+        description="method = direct: so many first tokens, such as an attention sink, are neither trained nor pruned",
+    )
     pieces: Factor = Field(16, description="pieces per token K; must divide the embedding width")
     init: Init = Field("vocabulary", description="starting values")
     init_text: str | None = Field(
@@ -241,6 +245,12 @@ class PromptSettings(Settings):
     start_from: str | None = Field(
         None, description="start exactly at what a finished ticket kept: its tokens, its head; such as an imported one"
     )
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Nothing of frozen tokens where there are none, so that what is older than the setting keeps its identity."""
+        settings: dict[str, Any] = written(self)
+        return settings if self.frozen_tokens else {k: v for k, v in settings.items() if k != "frozen_tokens"}
 
     @field_validator("subspace_from", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""What density saves: trained parameters, and the seconds of a round."""
+"""What density saves: trained parameters and seconds of a round; of prefixes what every request keeps and takes."""
 
 from __future__ import annotations
 
@@ -7,26 +7,43 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
+from prunekit.analysis.request_cost import request_cost
 from prunekit.plots import density_curve, naming, style
 from prunekit.plots.figure import Figure
 from prunekit.runs.reader import RunReader
 
 _MEASURES = {"parameters": "trained parameters", "seconds": "seconds of a round"}
+_OF_REQUESTS = {"cache_mb": "cache of a request (MB)", "decode_ms": "ms to write a token"}
+_COSTS = ["cache_bytes", "requests", "prefill_ms", "dense_prefill_ms", "decode_ms", "dense_decode_ms"]
 
 
 def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
     """The table of `prunekit.plots.density_curve`, with its columns and without its base lines.
 
+    Columns:
+        those; where the runs are of prefixes of keys and values also cache_bytes, requests, prefill_ms,
+            dense_prefill_ms, decode_ms, dense_decode_ms, of `prunekit.analysis.request_cost`, and cache_mb (the bytes
+            / 10^6).
+
     Raises:
         LackingError: where a run has no pruned ticket.
     """
     table = density_curve.table_of(runs)
-    return table[table["arm"] == "ticket"].reset_index(drop=True)
+    tickets = table[table["arm"] == "ticket"].reset_index(drop=True)
+    costs = request_cost(runs)
+    if costs.empty:
+        return tickets
+    dense = tickets["round"].eq(0)  # stands at the head of every pruning
+    keyed = tickets.assign(of_stage=tickets["stage"].mask(dense, ""))
+    costs = costs.rename(columns={"stage": "of_stage"})[["run", "of_stage", "round", *_COSTS]]
+    merged = keyed.merge(costs, how="left", on=["run", "of_stage", "round"]).drop(columns="of_stage")
+    return merged.assign(cache_mb=merged["cache_bytes"] / 1e6)
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Parameters on the left axis, seconds on the right, both from 0: equal heights are equal savings."""
-    both = dict(zip(_MEASURES, (ax, ax.twinx()), strict=True))
+    """Parameters (of prefixes bytes) left, seconds right, both from 0: equal heights are equal savings."""
+    measures = _OF_REQUESTS if "cache_mb" in table and table["cache_mb"].notna().all() else _MEASURES
+    both = dict(zip(measures, (ax, ax.twinx()), strict=True))
     named = list(naming.parts(table))
     for look, (measure, axes) in enumerate(both.items()):
         color, _, dash = style.series(look)
@@ -34,13 +51,13 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
             line = part.sort_values("density")
             axes.plot(line["density"], line[measure], color=color, linestyle=dash, marker=style.MARKERS[number])
         axes.set_ylim(0, 1.06 * table[measure].max() if table[measure].max() > 0 else None)
-        axes.set_ylabel(_MEASURES[measure], color=color)
+        axes.set_ylabel(measures[measure], color=color)
         axes.tick_params(axis="y", colors=color)
-        ax.plot([], [], color=color, linestyle=dash, label=_MEASURES[measure])
+        ax.plot([], [], color=color, linestyle=dash, label=measures[measure])
     for number, (name, _) in enumerate(named):
         if name:
             ax.plot([], [], style.MARKERS[number], color=style.QUIET, label=name)
-    both["seconds"].spines["right"].set_visible(True)
+    next(reversed(both.values())).spines["right"].set_visible(True)
     ax.set_xlim(left=0)
     ax.set_xlabel("density (kept cells)")
     style.legend_above(ax)
@@ -49,7 +66,8 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
 
 FIGURE = Figure(
     "cost",
-    "Trained parameters of a prompt, and the seconds that a round of its whole cohort took, against density.",
+    "Trained parameters of a prompt, and the seconds that a round of its whole cohort took, against density; of "
+    "prefixes of keys and values the cache that every request keeps, and the time to write a token behind it.",
     table_of,
     draw,
 )

@@ -70,9 +70,10 @@ def draw_figures(
         ConfigError: where there is no such figure, format, seed or stage.
     """
     check_format(suffix)
-    figures = [_named(name) for name in names] or FIGURES
+    named = [_named(name) for name in names]
     directories, seed, stage = one_of_all(paths, seed, stage)
     runs = opened(directories)
+    figures = named or [figure for figure in FIGURES if figure.applies(runs)]
     note = unfinished(runs)
     drawn, lacking = [], {}
     for figure in figures:

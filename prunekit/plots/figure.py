@@ -31,6 +31,7 @@ class Figure:
         draw: (table, axes) -> axes.
         columns: paper columns, 1 or 2, that suit it.
         height: (table, columns) -> inches.
+        applies: runs -> whether they are of a kind that has what it shows; of others nobody is told that it lacks.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Figure:
     draw: Callable[[pd.DataFrame, Axes], Axes]
     columns: int = 1
     height: Callable[[pd.DataFrame, int], float] = lambda table, columns: 2.4 if columns == 1 else 2.9
+    applies: Callable[[Sequence[RunReader]], bool] = lambda runs: True
 
     @property
     def choices(self) -> tuple[str, ...]:

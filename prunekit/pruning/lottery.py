@@ -136,7 +136,7 @@ def next_tickets(first: Round, last: Round, keep: Keep, rewinding: Rewinding) ->
     tickets = []
     for ticket, result in zip(last.tickets, last.results, strict=True):
         if result.scores is not None:
-            mask = prune_mask(ticket.mask, result.scores, keep)
+            mask = prune_mask(ticket.mask, result.scores, keep, ticket.frozen)
             _, dense = first.of(ticket.seed)
             tickets.append(rewinding.start(ticket, mask, last.number + 1, result, dense))
     return tuple(tickets)

@@ -11,10 +11,14 @@ from prunekit.pruning.scores import Scores
 from prunekit.support.errors import DivergedError
 
 
-def prune_mask(mask: Mask, scores: Scores, keep: Keep) -> Mask:
+def prune_mask(mask: Mask, scores: Scores, keep: Keep, frozen: int = 0) -> Mask:
     """The mask that keeps exactly `keep.tokens` tokens, and `keep.pieces` pieces of each, the best by score.
 
     Only kept cells compete, so nothing is revived. Ties go to the lower index.
+
+    Args:
+        frozen: so many first tokens stay as they are with all their pieces, whatever their scores; they are among the
+            tokens that are kept.
 
     Raises:
         ValueError: where shapes differ or `keep` asks for more than the mask holds or for nothing.
@@ -26,11 +30,14 @@ def prune_mask(mask: Mask, scores: Scores, keep: Keep) -> Mask:
         raise DivergedError("a score is NaN; nothing was pruned")
     if keep.tokens < 1 or keep.pieces < 1:
         raise ValueError(f"a round keeps at least one token and one piece, asked for {keep}")
-    token = _best(scores.token, mask.token, keep.tokens)
-    piece = torch.zeros_like(mask.piece)
+    held = torch.arange(len(mask.token)) < frozen
+    if keep.tokens <= frozen:
+        raise ValueError(f"asked to keep {keep.tokens} tokens, of which {frozen} are frozen")
+    token = _best(scores.token, mask.token & ~held, keep.tokens - frozen)
+    piece = mask.piece & held[:, None]
     for row in token.nonzero().flatten().tolist():
         piece[row] = _best(scores.piece[row], mask.piece[row], keep.pieces)
-    return Mask(token, piece)
+    return Mask(token | held, piece)
 
 
 def _best(score: Tensor, allowed: Tensor, count: int) -> Tensor:

@@ -57,6 +57,7 @@ class Ticket:
         dropped_as: what stands for a dropped token.
         position: where in the input the prompt goes.
         seed: fixes initialisation and data order.
+        frozen: so many first tokens are neither trained nor pruned.
         origin: names and digests (model, task, run) for whoever meets the file.
     """
 
@@ -69,6 +70,7 @@ class Ticket:
     position: str = "first"
     method: Method = "direct"
     seed: int = 0
+    frozen: int = 0
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:
@@ -93,9 +95,20 @@ class Ticket:
         return replace(self, state={**self.state, **values.state}, head=values.head)
 
     def facts(self) -> dict[str, Any]:
-        """All that is no tensor, by name."""
-        names = ("rewind", "round", "dropped_as", "position", "method", "seed")
+        """All that is no tensor, by name; what came later is left out at its default, so that no older file changes."""
+        names = ("rewind", "round", "dropped_as", "position", "method", "seed", *["frozen"] * (self.frozen > 0))
         return {name: getattr(self, name) for name in names} | {"origin": dict(self.origin)}
+
+    @property
+    def pieces(self) -> int:
+        """Kept pieces of a token, at most; frozen tokens, which keep all, do not count."""
+        return int(self.mask.piece[self.frozen :].sum(dim=1).max())
+
+    @property
+    def learning(self) -> Mask:
+        """What of the mask is trained: all of it but the frozen tokens."""
+        learns = torch.arange(len(self.mask.token)) >= self.frozen
+        return Mask(self.mask.token & learns, self.mask.piece & learns[:, None])
 
     def tensors(self) -> dict[str, Tensor]:
         """Its mask, its prompt's parameters and its head as one table, named `mask.`, `state.` and `head.`."""

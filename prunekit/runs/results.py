@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: What is told of the time that a round took, in seconds, examples a second, and members that shared it.
 TIMES = ("seconds", "examples_per_second", "members")
+#: What is told of a request behind a prefix of keys and values, and behind all its tokens: seconds a token.
+REQUEST_TIMES = ("prefill_seconds", "decode_seconds", "dense_prefill_seconds", "dense_decode_seconds")
 
 
 class Results(Protocol):
@@ -34,7 +36,7 @@ def results_table(run: Results, keys: Iterable[RunKey], *, times: bool = False) 
     Columns:
         stage (str: the folder at the run's root, "" is the dense round); arm (str: a control's name or the trial of a
             search, "" the ticket itself); those of `result.json`, where metrics by split are columns such as
-            `test_accuracy`; with `times` those of `TIMES`, NaN where not known.
+            `test_accuracy`; with `times` those of `TIMES`, NaN where not known, and of prefixes `REQUEST_TIMES`.
 
     Raises:
         ArtifactError: where the run is damaged.
@@ -50,7 +52,8 @@ def _row(run: Results, key: RunKey) -> dict[str, Any]:
 
 def _times(run: Results, key: RunKey) -> dict[str, float]:
     timing = run.timing(key)
-    return {name: timing.get(name, math.nan) for name in TIMES}
+    of_request = {name: timing[name] for name in REQUEST_TIMES if name in timing}
+    return {name: timing.get(name, math.nan) for name in TIMES} | of_request
 
 
 def _flat(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -36,7 +36,8 @@ class RoundRecord:
         test: what was answered to the test split, None where nobody looked.
         majority: by split, the primary metric of the best answer that ignores the text.
         pruned_by: the kind of score that made the mask, None in the dense round.
-        cache_bytes: what a request keeps of a prefix of keys and values, None of input vectors.
+        cache: of a prefix of keys and values: the bytes that a request keeps of it, and how many layers and key-value
+            heads its model has; nothing of input vectors.
     """
 
     ticket: Ticket
@@ -50,7 +51,7 @@ class RoundRecord:
     majority: Mapping[str, float]
     pruned_by: str | None
     run: str
-    cache_bytes: int | None = None
+    cache: Mapping[str, int] = field(default_factory=dict)
 
 
 def content(record: RoundRecord) -> dict[str, bytes]:
@@ -227,17 +228,17 @@ def _result(record: RoundRecord) -> dict[str, Any]:
         "method": ticket.method,
         "pruned_by": record.pruned_by,
         "tokens": mask.tokens,
-        "pieces": int(mask.piece.sum(dim=1).max()),
+        "pieces": ticket.pieces,
         "cells": mask.cells,
         "density": mask.density,
-        "parameters": ticket.prompt().prompt.trainable(mask),
+        "parameters": ticket.prompt().prompt.trainable(ticket.learning),
         "head_parameters": head,
         "steps": trained.steps,
         "kept_step": record.kept_at.step,
         "validation": _validation_metrics(record),
         "test": {} if record.test is None else metrics_of(record.task, record.splits.test, record.test),
         "majority": dict(record.majority),
-        **({} if record.cache_bytes is None else {"cache_bytes": record.cache_bytes}),
+        **record.cache,
     }
 
 

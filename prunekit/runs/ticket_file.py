@@ -101,6 +101,7 @@ def check(ticket: Ticket) -> None:
         value = getattr(ticket, name)
         if type(value) is not int or not 0 <= value < 2**63:
             raise ValueError(f"{name} is no count")
+    _check_frozen(ticket)
     if type(ticket.rewind) not in (str, int) or not isinstance(ticket.origin, dict):
         raise ValueError("rewind or origin is of another type")
     if any(not isinstance(ticket.origin.get(name), str | None) for name in ("task", "model")):
@@ -118,6 +119,13 @@ def check(ticket: Ticket) -> None:
     fits = {name: len(shape) for name, shape in shapes.items()} == {"weight": 2, "bias": 1}
     if shapes and (not fits or shapes["weight"][0] != shapes["bias"][0] or 0 in shapes["weight"]):
         raise ValueError(f"a head of shapes {shapes}")
+
+
+def _check_frozen(ticket: Ticket) -> None:
+    if type(ticket.frozen) is not int or not 0 <= ticket.frozen < max(1, len(ticket.mask.token)):
+        raise ValueError("frozen is no count of some of its tokens")
+    if not bool(ticket.mask.piece[: ticket.frozen].all()) or (ticket.frozen and ticket.method != "direct"):
+        raise ValueError("frozen tokens are pruned, or of another method than direct")
 
 
 def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:

@@ -5,16 +5,20 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from matplotlib.figure import Figure
 
+from prunekit.analysis.request_cost import request_cost
+from prunekit.cli.rounds import print_run
 from prunekit.experiment import run as experiment
 from prunekit.experiment.import_adapter import import_adapter
 from prunekit.experiment.prepare import prepare
 from prunekit.export import TicketInfo, adapter_files
 from prunekit.export.prefix_tuning import compacted
+from prunekit.plots import cost
 from prunekit.pruning.lottery import find_tickets
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
-from prunekit.runs.ticket_file import save_ticket
+from prunekit.runs.ticket_file import load_ticket, save_ticket
 from prunekit.support.errors import ConfigError
 
 
@@ -35,7 +39,7 @@ def test_scores_of_another_act_are_another_run_and_removing_is_hiding(folder):
     assert ids["hide"] == ids["remove"] != ids["zero"]
 
 
-def test_a_run_killed_after_each_round_ends_in_the_same_bytes(folder, tmp_path, monkeypatch):
+def test_a_run_killed_after_each_round_ends_in_the_same_bytes_and_tells_its_cost(folder, tmp_path, monkeypatch, capsys):
     def run(out):
         return experiment.run(prepared(folder, seeds=2), out, tiny.Quiet(), prune=True)
 
@@ -53,9 +57,57 @@ def test_a_run_killed_after_each_round_ends_in_the_same_bytes(folder, tmp_path, 
     assert tiny.contents(run(tmp_path / "parts").path) == tiny.contents(whole.path)
     rounds = whole.results().query("stage != 'untrained'")
     assert list(rounds["cache_bytes"]) == [tokens * 64 * 4 for tokens in (4, 4, 3, 3, 2, 2)]
+    costs = request_cost([whole.snapshot()], memory=1e-6)  # 1,000 bytes
+    assert list(costs["requests"]) == [0, 1, 1]
+    assert (costs.filter(like="_ms") > 0).all(axis=None)
+    drawn = cost.table_of([whole.snapshot()])
+    assert list(drawn["cache_mb"]) == [4 * 256 / 1e6, 3 * 256 / 1e6, 2 * 256 / 1e6]
+    assert cost.draw(drawn, Figure().add_subplot()).get_ylabel() == "cache of a request (MB)"
+    print_run(whole.snapshot(), tolerance=0.0, memory=1e-6)
+    assert "fit 1e-06 GB" in capsys.readouterr().out
     assert whole.verify() > 0
     ticket = round_files.starting_ticket(whole, RunKey(whole.stages()[-1], 0, 2))
     assert (ticket.position, ticket.dropped_as) == ("prefix-kv", "hide")
+
+
+def test_frozen_tokens_are_neither_trained_nor_pruned_in_a_ticket_and_its_controls(folder, tmp_path, monkeypatch):
+    more = {"frozen_tokens": 1, "keep_pieces": 2, "weight_decay": 0.9}
+
+    def run(out):
+        return experiment.run(prepared(folder, **more), out, tiny.Quiet(), prune=True, controls=True)
+
+    whole, start = run(tmp_path / "whole"), prepared(folder, **more).dense(0).state["values"]
+    keys = [key for key in whole.tickets() if key.stage.verb in ("", "prune")]
+    assert {key.stage.arm for key in keys} >= {"", "random", "complement", "reinit", "short-prompt", "dense-continued"}
+    for key in keys:
+        ticket = round_files.finished_ticket(whole, key)
+        assert torch.equal(ticket.state["values"][0], start[0])
+        assert not torch.equal(ticket.state["values"][1:], start[1:])
+        assert ticket.mask.piece[0].all()
+        assert load_ticket(whole.folder(key) / "ticket.safetensors").frozen == 1
+    last = whole.results().query("stage.str.startswith('prune') and arm == '' and round == 2").iloc[0]
+    assert (last["tokens"], last["pieces"], last["cells"], last["parameters"]) == (2, 2, 4 + 2, 2 * 64 // 4)
+
+    def stopping(dense, keeps, learn, rewinding):
+        for turn in find_tickets(dense, keeps, learn, rewinding):
+            yield turn
+            if turn.number == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "find_tickets", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts")
+    monkeypatch.undo()
+    assert tiny.contents(run(tmp_path / "parts").path) == tiny.contents(whole.path)
+
+
+def test_without_frozen_tokens_settings_and_tickets_are_written_as_before_there_were_any(folder):
+    plain, frozen = prepared(folder), prepared(folder, frozen_tokens=1)
+    assert "frozen_tokens" not in plain.experiment.model_dump()["prompt"]
+    assert "frozen" not in plain.dense(0).facts()
+    assert plain.id == prepared(folder, frozen_tokens=0).id != frozen.id
+    with pytest.raises(ConfigError, match="frozen_tokens = 1: a search tries ratios of all tokens; use prunekit prune"):
+        experiment.search(prepared(folder, frozen_tokens=1), folder, tiny.Quiet())
 
 
 def test_words_and_texts_start_a_prefix_at_what_the_model_keeps_of_them_as_a_row(folder):
@@ -83,6 +135,8 @@ def test_methods_that_make_vectors_make_prefixes(method, folder, tmp_path):
         ({"method": "bilinear"}, "--method bilinear .* add --columns random"),
         ({"init": "labels"}, "init = labels: .* use --init vocabulary or text"),
         ({"pieces": 8}, r"pieces = 8: .* use --pieces 2 \(layers\) or 4 \(heads\), or --dropped-as zero"),
+        ({"frozen_tokens": 2}, "frozen_tokens = 2: nothing else would be .* kept, .* use fewer, or more --keep-tokens"),
+        ({"frozen_tokens": 1, "method": "ulpt"}, "frozen_tokens = 1: tokens of method ulpt share numbers"),
         ({"kind": "opt", "dropped_as": "remove"}, "dropped_as = remove: OPTForCausalLM counts .* hide or zero"),
     ],
 )

@@ -107,6 +107,7 @@ BOUNDS = [
     ("training", "patience", 1, 10_000_000),
     ("training", "batch_size", 1, 65_536),
     ("prompt", "tokens", 1, 10_000),
+    ("prompt", "frozen_tokens", 0, 10_000),
     ("prompt", "pieces", 1, 65_536),
     ("prompt", "rank", 1, 65_536),
     ("prompt", "bottleneck", 1, 65_536),

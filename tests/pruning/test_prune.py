@@ -26,6 +26,15 @@ def test_the_lowest_tokens_go_then_the_lowest_pieces_of_each_survivor():
     assert tiny.rows_of(prune_mask(Mask.full(3, 3), given, Keep(2, 2))) == ["011", "000", "101"]
 
 
+def test_frozen_tokens_stay_whole_whatever_their_scores_and_count_among_the_kept():
+    worst_first = scores([-1.0, 1.0, 2.0, 3.0], [[0.0, 0.0], [1.0, 2.0], [2.0, 1.0], [1.0, 2.0]])
+    once = prune_mask(Mask.full(4, 2), worst_first, Keep(3, 1), frozen=1)
+    assert tiny.rows_of(once) == ["11", "00", "10", "01"]
+    assert tiny.rows_of(prune_mask(once, worst_first, Keep(2, 1), frozen=1)) == ["11", "00", "00", "01"]
+    with pytest.raises(ValueError, match="asked to keep 2 tokens, of which 2 are frozen"):
+        prune_mask(Mask.full(4, 2), worst_first, Keep(2, 1), frozen=2)
+
+
 def test_pieces_are_ranked_within_their_token_never_across():
     given = scores([1.0, 1.0], [[100.0, 99.0], [0.1, 0.2]])
     assert tiny.rows_of(prune_mask(Mask.full(2, 2), given, Keep(2, 1))) == ["10", "01"]

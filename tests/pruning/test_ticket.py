@@ -132,6 +132,16 @@ def test_what_is_no_ticket_is_refused_by_name(tmp_path):
         load_ticket(tmp_path)
 
 
+def test_frozen_tokens_come_back_and_a_file_in_which_they_are_pruned_is_refused(tmp_path):
+    path, saved = tmp_path / "ticket.safetensors", ticket(mask=Mask.full(3, 2), frozen=2)
+    save_ticket(saved, path)
+    assert load_ticket(path) == saved
+    assert load_ticket(path).frozen == 2
+    assert (saved.pieces, saved.learning.cells) == (2, 2)
+    assert "frozen tokens are pruned" in refused(path, ticket_bytes(ticket(frozen=1)))
+    assert "frozen is no count" in refused(path, ticket_bytes(ticket(mask=Mask.full(3, 2), frozen=3)))
+
+
 def masks():
     return {"mask.token": torch.tensor([True, False]), "mask.piece": torch.tensor([[True], [False]])}
 

@@ -6,8 +6,9 @@ model. Each function takes runs as `opened` hands them out: every file of theirs
 
 from prunekit.analysis.tables.arms import ARM_COLUMNS, arms, joined
 from prunekit.analysis.tables.gaps import gaps
+from prunekit.analysis.tables.heads import heads, parts_of
 from prunekit.analysis.tables.logs import logs
-from prunekit.analysis.tables.measured import measured
+from prunekit.analysis.tables.measured import measured, measured_groups
 from prunekit.analysis.tables.predictions import predictions
 from prunekit.analysis.tables.prompts import dense_and_pruned, snapshots, subjects
 from prunekit.analysis.tables.rounds import rounds
@@ -21,10 +22,13 @@ __all__ = [
     "arms",
     "dense_and_pruned",
     "gaps",
+    "heads",
     "joined",
     "logs",
     "measured",
+    "measured_groups",
     "opened",
+    "parts_of",
     "predictions",
     "prunings",
     "rounds",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from prunekit.analysis.prefix_parts import GROUPS
 from prunekit.analysis.subjects import KEYS
 from prunekit.analysis.tables.run_columns import key_columns, run_columns
 from prunekit.runs.paths import FACTS, IMPORTANCE, RunKey
@@ -15,6 +16,11 @@ from prunekit.runs.reader import RunReader
 MEASURED = (
     *KEYS, "kind", "level", "token", "piece", "kept", "score", "error", "low", "high", "p", "p_corrected", "negative",
     "right_change", "test_cost", "confirmed", "split", "examples",
+)  # fmt: skip
+
+MEASURED_GROUPS = (
+    *KEYS, "kind", "level", "layer", "head", "part", "kept", "score", "low", "high", "p", "p_corrected", "negative",
+    "right_change", "split", "examples",
 )  # fmt: skip
 
 _OF_FACTS = ("kind", "level", "split", "examples")
@@ -40,20 +46,43 @@ def measured(
     Raises:
         ArtifactError: where a run is damaged.
     """
-    tables = []
-    for run in runs:
-        columns = run_columns(run)
-        for key in filter(_is_scoring, run.rounds()):
-            if IMPORTANCE in run.manifest(key)["files"]:
-                facts = run.facts(key, FACTS)
-                if _is_wanted(facts, changed or {}, partial):
-                    of_prompt = key_columns(columns, key._replace(stage=key.stage.measured))
-                    of_facts = {name: facts[name] for name in _OF_FACTS}
-                    tables.append(run.table(key, IMPORTANCE).assign(**of_prompt, **of_facts))
+    tables = [table for run in runs for table in _of_run(run, changed or {}, partial) if not _is_of_groups(table)]
     whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     whole = whole.reindex(columns=list(MEASURED))
     whole["piece"] = whole["piece"].fillna(-1).astype(int)
     return whole.astype({"negative": "boolean", "confirmed": "boolean"})
+
+
+def measured_groups(runs: Sequence[RunReader]) -> pd.DataFrame:
+    """What leaving out whole layers, heads, keys or values of prefixes costs; empty where it was not measured.
+
+    Columns:
+        `KEYS` of the prompt; kind ("leave-one-out"); level ("layer", "head", "part"); layer; head (-1 at level layer);
+            part ("key", "value", or "" at the other levels); kept (bool: whether any token has it); score, low, high,
+            p, p_corrected, negative, right_change (as in `token_importance.negative`); split, examples.
+
+    Raises:
+        ArtifactError: where a run is damaged.
+    """
+    tables = [table for run in runs for table in _of_run(run, {}, partial=True) if _is_of_groups(table)]
+    whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return whole.reindex(columns=list(MEASURED_GROUPS))
+
+
+def _of_run(run: RunReader, changed: Mapping[str, Any], partial: bool) -> Iterator[pd.DataFrame]:
+    """A table for each wanted measurement on a prompt of a run."""
+    columns = run_columns(run)
+    for key in filter(_is_scoring, run.rounds()):
+        if IMPORTANCE in run.manifest(key)["files"]:
+            facts = run.facts(key, FACTS)
+            if _is_wanted(facts, changed, partial):
+                of_prompt = key_columns(columns, key._replace(stage=key.stage.measured))
+                of_facts = {name: facts[name] for name in _OF_FACTS}
+                yield run.table(key, IMPORTANCE).assign(**of_prompt, **of_facts)
+
+
+def _is_of_groups(table: pd.DataFrame) -> bool:
+    return bool(table["level"].isin(GROUPS).any())
 
 
 def _is_scoring(key: RunKey) -> bool:

@@ -14,6 +14,7 @@ from prunekit.analysis.control_conclusions import conclusions
 from prunekit.analysis.importance_conclusions import importance_study
 from prunekit.analysis.nulls import Starts
 from prunekit.analysis.rank_conclusions import MATRICES, rank_study
+from prunekit.analysis.request_cost import request_cost
 from prunekit.experiment import environment
 from prunekit.plots.report import answers, commands, page_tables
 from prunekit.plots.report.drawn_figures import DrawnFigures
@@ -25,7 +26,15 @@ from prunekit.tasks.metrics import bounds
 _OF_ROUNDS = ("density_curve", "cost")
 _OF_CONTROLS = ("controls",)
 _OF_RANK = ("spectrum", "rank_while_training", "functional_rank")
-_OF_TOKENS = ("importance", "token_map", "score_histogram", "score_agreement", "mask_overlap", "word_map")
+_OF_TOKENS = (
+    "importance",
+    "token_map",
+    "score_histogram",
+    "score_agreement",
+    "mask_overlap",
+    "word_map",
+    "layers_heads",
+)
 
 
 @dataclass(frozen=True)
@@ -114,8 +123,11 @@ def _rounds(material: Material) -> Iterator[Block]:
             stage_tables = [means, page_tables.seeds(of_stage, material.metric)]
         yield Block(title, f"{material.anchor}-rounds-{stage or 'dense'}", tables=stage_tables)
     figures, missing = material.figures.of(*_OF_ROUNDS)
-    if figures or missing:
-        yield Block("Density and its cost", f"{material.anchor}-density", figures=figures, missing=missing)
+    costs = request_cost([material.run])
+    of_requests = [page_tables.requests(costs)] if len(costs) else []
+    if figures or missing or of_requests:
+        anchor = f"{material.anchor}-density"
+        yield Block("Density and its cost", anchor, tables=of_requests, figures=figures, missing=missing)
 
 
 def _answers(material: Material) -> Iterator[Block]:
@@ -208,7 +220,7 @@ def _tokens(material: Material) -> Iterator[Block]:
         f"{material.anchor}-tokens",
         tables=[page_tables.answers(as_table(evidence), caption)],
         figures=figures,
-        further=page_tables.importance(measured),
+        further=[*page_tables.importance(measured), *page_tables.groups(tables.measured_groups([run]))],
         missing=[*missing, *lacking],
     )
 

@@ -54,7 +54,7 @@ def draw(run: RunReader, anchor: str, again: str, *, with_model: bool) -> DrawnF
 
     note = unfinished([run])
     figures = DrawnFigures()
-    for figure in FIGURES:
+    for figure in filter(lambda figure: figure.applies([run]), FIGURES):
         words = figure.name.replace("_", " ")
         title = words[:1].upper() + words[1:]
         if figure.name in NEED_MODEL and not with_model:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from prunekit.analysis import controls, tables
+from prunekit.analysis.request_cost import CACHE_MEMORY
 from prunekit.plots.report.page_parts import Column, Table, number, pairs, probability, significant, table_of, yes_no
 from prunekit.runs import summary
 from prunekit.runs.paths import DENSE
@@ -35,6 +36,17 @@ _ROUNDS = {
     "test": Column("test", _THREE),
     "low": Column("95 % low", _THREE),
     "high": Column("high", _THREE),
+}
+_REQUESTS = {
+    "round": Column("round"),
+    "tokens": Column("tokens", number(0)),
+    "density": Column("density", _DENSITY),
+    "cache_bytes": Column("bytes of cache", "{:,.0f}".format),
+    "requests": Column(f"fit {CACHE_MEMORY:g} GB", "{:,}".format),
+    "prefill_ms": Column("ms to read a token", number(2)),
+    "dense_prefill_ms": Column("behind all", number(2)),
+    "decode_ms": Column("ms to write a token", number(2)),
+    "dense_decode_ms": Column("behind all", number(2)),
 }
 _SEEDS = {
     "round": Column("round"),
@@ -88,6 +100,18 @@ _COMPARED = {
     "p_equivalence": Column("p equivalent", probability),
     "verdict": Column("verdict"),
 }
+_GROUPS = {
+    "layer": Column("layer"),
+    "head": Column("head", lambda head: "all" if head < 0 else str(head)),
+    "part": Column("part"),
+    "seed": Column("seed"),
+    "round": Column("round"),
+    "score": Column("score", number(4)),
+    "low": Column("95 % low", number(4)),
+    "high": Column("high", number(4)),
+    "p_corrected": Column("p Holm", probability),
+    "negative": Column("negative", yes_no),
+}
 _UNITS = {
     "token": Column("token"),
     "piece": Column("piece"),
@@ -109,6 +133,20 @@ def rounds(results: pd.DataFrame, stage: str, metric: str) -> Table:
     frame = pd.DataFrame(entries, columns=list(summary.RoundSummary.__dataclass_fields__))
     frame = frame.astype({"low": float, "high": float})
     return table_of(frame, _ROUNDS, f"Rounds, {metric}: means over seeds, 95 % t interval of test")
+
+
+def requests(costs: pd.DataFrame) -> Table:
+    """What a request behind each round's prefix keeps and takes.
+
+    Args:
+        costs: of `prunekit.analysis.request_cost`.
+    """
+    caption = (
+        f"What a request costs: keys and values of its prefix, how many such fit {CACHE_MEMORY:g} GB, and milliseconds "
+        "to read and to write a token, measured in turns with a request behind all tokens"
+    )
+    measured = costs.dropna(axis="columns", how="all")  # no times where they are not known
+    return table_of(measured, _REQUESTS, caption)
 
 
 def seeds(rows: pd.DataFrame, metric: str) -> Table:
@@ -168,6 +206,21 @@ def importance(measured: pd.DataFrame) -> list[Table]:
         caption = f"{kind} per {level}, on {first['examples']} examples of {first['split']}; larger = keep"
         by_kind.append(table_of(kept, _UNITS, caption, MOST_ROWS))
     return by_kind
+
+
+def groups(measured: pd.DataFrame) -> list[Table]:
+    """What leaving out whole layers, heads, keys or values of prefixes costs, one table per level, dearest first.
+
+    Args:
+        measured: of `tables.measured_groups`.
+    """
+    by_level = []
+    for level, rows in measured[measured["kept"].eq(True)].groupby("level", sort=False):
+        first = rows.iloc[0]
+        dearest = rows.sort_values("score", ascending=False, kind="stable").dropna(axis="columns", how="all")
+        caption = f"leaving one {level} of all tokens out, on {first['examples']} examples of {first['split']}"
+        by_level.append(table_of(dearest, _GROUPS, caption, MOST_ROWS))
+    return by_level
 
 
 def drawn(table: pd.DataFrame, title: str) -> Table:

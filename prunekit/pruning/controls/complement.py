@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.controls.base import Control, Target
 from prunekit.pruning.ticket import Ticket
@@ -20,5 +22,7 @@ class Complement(Control):
         return density < 1
 
     def mask(self, target: Target, before: Ticket, number: int) -> Mask:
-        """The complement of the ticket's last mask, in every round."""
-        return ~target.ticket.mask
+        """The complement of the ticket's last mask, in every round; frozen tokens are in both."""
+        complement = ~target.ticket.mask
+        frozen = torch.arange(len(complement.token)) < target.ticket.frozen
+        return Mask(complement.token | frozen, complement.piece | frozen[:, None])

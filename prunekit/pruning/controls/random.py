@@ -18,4 +18,4 @@ class RandomMask(Control):
 
     def mask(self, target: Target, before: Ticket, number: int) -> Mask:
         """Nested in the mask before, drawn from the seed and round of the ticket that is pruned."""
-        return prune_mask(before.mask, Random().of(before), target.keeps[number - 1])
+        return prune_mask(before.mask, Random().of(before), target.keeps[number - 1], before.frozen)
