@@ -13,7 +13,7 @@ from prunekit.plots.figure import Figure
 from prunekit.runs.reader import RunReader
 
 _MEASURES = {"parameters": "trained parameters", "seconds": "seconds of a round"}
-_OF_REQUESTS = {"cache_mb": "cache of a request (MB)", "decode_ms": "ms to write a token"}
+_OF_REQUESTS = {"cache_mb": "cache of a request (MB)", "decode_share": "time to write a token / dense"}
 _COSTS = ["cache_bytes", "requests", "prefill_ms", "dense_prefill_ms", "decode_ms", "dense_decode_ms"]
 
 
@@ -22,8 +22,8 @@ def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
 
     Columns:
         those; where the runs are of prefixes of keys and values also cache_bytes, requests, prefill_ms,
-            dense_prefill_ms, decode_ms, dense_decode_ms, of `prunekit.analysis.request_cost`, and cache_mb (the bytes
-            / 10^6).
+            dense_prefill_ms, decode_ms, dense_decode_ms, of `prunekit.analysis.request_cost`, cache_mb (the bytes
+            / 10^6), and decode_share (decode_ms / dense_decode_ms: rounds were timed at other times, these in turns).
 
     Raises:
         LackingError: where a run has no pruned ticket.
@@ -37,7 +37,9 @@ def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
     keyed = tickets.assign(of_stage=tickets["stage"].mask(dense, ""))
     costs = costs.rename(columns={"stage": "of_stage"})[["run", "of_stage", "round", *_COSTS]]
     merged = keyed.merge(costs, how="left", on=["run", "of_stage", "round"]).drop(columns="of_stage")
-    return merged.assign(cache_mb=merged["cache_bytes"] / 1e6)
+    return merged.assign(
+        cache_mb=merged["cache_bytes"] / 1e6, decode_share=merged["decode_ms"] / merged["dense_decode_ms"]
+    )
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
@@ -67,7 +69,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
 FIGURE = Figure(
     "cost",
     "Trained parameters of a prompt, and the seconds that a round of its whole cohort took, against density; of "
-    "prefixes of keys and values the cache that every request keeps, and the time to write a token behind it.",
+    "prefixes of keys and values a request's cache, and the time to write a token beside that behind the dense one.",
     table_of,
     draw,
 )
