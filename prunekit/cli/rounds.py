@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from prunekit.runs.summary import RoundSummary
 
 _ROUND_COLUMNS = ("round", "seed", "tokens", "pieces", "density", "params", "validation", "test", "s", "ex/s")
+# that a narrow terminal does without
+_LEAST = ("ex/s", "s", "params", "density", "pieces")
 
 
 def print_run(run: RunReader, tolerance: float, *, stages: Sequence[str] | None = None, arms: bool = True) -> None:
@@ -108,7 +110,7 @@ def print_rounds(results: pd.DataFrame, metric: str, title: str) -> None:
     title = f"{title}: {metric}, seconds of the cohort's round, examples per second"
     cached = "cache_bytes" in results
     title += ", keys and values that a request keeps of the prefix" * cached
-    terminal.show([*_ROUND_COLUMNS, *["cache"] * cached], rows, title=title)
+    terminal.show([*_ROUND_COLUMNS, *["cache"] * cached], rows, title=title, least=_LEAST)
 
 
 def _member_row(member: pd.Series[Any], metric: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prunekit.cli.help import Command, Group
 from prunekit.cli.options import Json, Overwrite
 from prunekit.experiment import settings_io
 from prunekit.support import atomic, terminal
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 #: The settings that name data and its columns.
 COLUMNS = ("task.data", "task.revision", "task.text", "task.label", "task.target")
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(cls=Group, invoke_without_command=True)
 
 
 @app.callback()
@@ -37,7 +38,7 @@ def tasks(context: typer.Context, json: Json = False) -> None:
     terminal.show(["task", "metrics", "what it asks"], rows)
 
 
-@app.command("show")
+@app.command("show", cls=Command)
 @settings_io.with_settings("model", *COLUMNS, "task.label_words", "task.chat", "machine")
 def show(
     task: Annotated[
@@ -60,7 +61,7 @@ def show(
         print_preview(result)
 
 
-@app.command("new")
+@app.command("new", cls=Command)
 @settings_io.with_settings("task.revision", "task.text", "task.label", "task.label_words")
 def new(
     data: Annotated[str, typer.Argument(metavar="DATA", help="file, folder or Hub data set of your own rows")],

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 import threading
 import time
@@ -25,8 +26,14 @@ _PLAIN_LINES = 4
 # ... and after so many seconds without one; what has no such lines is said after a second
 _MOST_SILENT, _QUICK = 10.0, 1.0
 _PLAIN_WIDTH = 160
+# letters after which words may be broken over lines, where a table is wider than the terminal
+_BROKEN = 14
+# blanks between two columns
+_GAP = 2
 # a column of such cells is set flush right
 _NUMBER = re.compile(r"-?[\d.]+|mean$|diverged$")
+# how a number or an interval begins
+_DIGIT = re.compile(r"[-+]?\d")
 
 
 def printable(text: str) -> str:
@@ -119,31 +126,56 @@ def only_first_prints(processes: int) -> Iterator[bool]:
         yield False
 
 
-def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    """Print a table to standard output; a row of one empty string is a line between groups."""
+def show(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None, least: Sequence[str] = ()
+) -> None:
+    """Print a table to standard output; a row of one empty string is a line between groups.
+
+    Numbers are never cut: where the terminal is too narrow, words are broken over lines, and then columns left out.
+
+    Args:
+        least: columns that are left out first, in this order; then the others, from the right.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        *[printable(name) for name in columns],
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for index, column in enumerate(table.columns):
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PLAIN_WIDTH
+    fitting = _fitting(columns, rows, least, width)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for index in fitting:
         cells = [row[index] for row in rows if len(row) > index]
-        column.justify = "right" if any(cells) and all(_NUMBER.match(cell) for cell in cells if cell) else "left"
+        numbers = any(cells) and all(_NUMBER.match(cell) for cell in cells if cell)
+        table.add_column(
+            printable(columns[index]), justify="right" if numbers else "left", no_wrap=numbers, overflow="fold"
+        )
     for row in rows:
         if list(row) == [""]:
             table.add_section()
         else:
-            table.add_row(*[printable(cell) for cell in row])
-    width = None if sys.stdout.isatty() else _PLAIN_WIDTH
+            table.add_row(*[printable(row[index]) for index in fitting])
     if title is not None:
         write(title)
     Console(width=width, highlight=False, markup=False, emoji=False).print(table)
+    if left_out := [name for index, name in enumerate(columns) if index not in fitting]:
+        write(f"left out, since the terminal is {width} wide: {', '.join(left_out)}")
+
+
+def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], least: Sequence[str], width: int) -> Sequence[int]:
+    """The columns that fit side by side, words broken at `_BROKEN` letters; the first at least."""
+    needs = [_needed([name, *(row[index] for row in rows if len(row) > index)]) for index, name in enumerate(columns)]
+    first = [columns.index(name) for name in least if name in columns]
+    order = [*first, *(index for index in reversed(range(len(columns))) if index not in first)]
+    fitting = list(range(len(columns)))
+    while len(fitting) > 1 and sum(needs[index] + _GAP for index in fitting) - _GAP > width:
+        fitting.remove(next(index for index in order if index in fitting and index != 0))
+    return fitting
+
+
+def _needed(cells: Sequence[str]) -> int:
+    """Letters across that a column needs: all of a title, a number or an interval, `_BROKEN` of words."""
+    head, *rest = map(printable, cells)
+    return max([len(head)] + [len(cell) if _DIGIT.match(cell) else min(_BROKEN, len(cell)) for cell in rest])
 
 
 def write(text: str) -> None:

@@ -84,3 +84,24 @@ def test_numbers_for_which_json_has_no_word_are_null():
     }
     line = terminal.json_line(facts)
     assert json.loads(line, parse_constant=pytest.fail) == {"a": [None, [None, 1.5]], "b": None, "c": 3, "d": None}
+
+
+WIDE = (
+    ["name", "value [95 % interval]", "n", "what it is"],
+    [["some-long-name", "0.123 [0.100, 0.200]", "12", "a b " * 20]],
+)
+
+
+@pytest.mark.parametrize("width", [160, 80, 60, 55, 40, 20])
+def test_a_narrow_terminal_gets_fewer_columns_and_no_number_cut(width, monkeypatch, capsys):
+    monkeypatch.setattr(terminal, "_PLAIN_WIDTH", width)
+    terminal.show(*WIDE, least=["n"])
+    out = capsys.readouterr().out
+    *table, last = out.splitlines()
+    assert max(map(len, table)) <= width
+    assert "…" not in out
+    left_out = last.partition(" wide: ")[2].split(", ") if "left out" in last else []
+    assert left_out == {160: [], 80: [], 60: [], 55: ["n"], 40: ["n", "what it is"]}.get(
+        width, ["value [95 % interval]", "n", "what it is"]
+    )
+    assert ("0.123 [0.100, 0.200]" in out) == ("value [95 % interval]" not in left_out)
