@@ -32,6 +32,7 @@ from prunekit.experiment.round_runner import Progress
 from prunekit.runs.paths import LOG, SETTINGS, TRACKED, RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
+from prunekit.support.terminal import Tick
 
 # of a finished round, beside its metrics
 _COUNTS = ("tokens", "pieces", "density", "parameters")
@@ -139,7 +140,7 @@ class _TrackedProgress:
         self._progress.say(line)
         self.catch_up()
 
-    def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Callable[[int], None]]:
+    def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Tick]:
         """The progress of the wrapped one."""
         return self._progress.track(title, total, unit)
 
