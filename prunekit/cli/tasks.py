@@ -62,7 +62,7 @@ def show(
 
 
 @app.command("new", cls=Command)
-@settings_io.with_settings("task.revision", "task.text", "task.label", "task.label_words")
+@settings_io.with_settings("task.revision", "task.text", "task.label", "task.target", "task.label_words")
 def new(
     data: Annotated[str, typer.Argument(metavar="DATA", help="file, folder or Hub data set of your own rows")],
     out: Annotated[Path, typer.Option("--out", "-o", help="the TOML file to write")] = Path("task.toml"),
@@ -78,10 +78,12 @@ def new(
     named = task_settings({**settings, "data": data})
     draft = draft_task(data, named.columns, revision=named.revision, folder=out.parent)
     atomic.replace(out, draft.text.encode())
-    for name, columns in (("text", draft.columns.text), ("label", [draft.columns.label])):
+    answer = "target" if draft.columns.target else "label"
+    for name, columns in (("text", draft.columns.text), (answer, [draft.columns.answer])):
         guess = f" (a guess; --{name} names another)" if name in draft.guessed else ""
         terminal.write(f"{name}: {', '.join(map(str, columns))}{guess}")
-    terminal.write(f"answers: {', '.join(f'{label} = {word}' for label, word in draft.labels.items())}")
+    labels = ", ".join(f"{label} = {word}" for label, word in draft.labels.items())
+    terminal.write(f"answers: {labels or 'written, as the target has them'}")
     terminal.write(f"written to {out}; edit it, and look at what a model reads: prunekit tasks show {out}")
 
 
