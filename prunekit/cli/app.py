@@ -29,6 +29,7 @@ VERBS = {
     "presets": ("presets", "List the settings of papers, for `--experiment NAME`."),
     "report": ("report", "One HTML page of runs."),
     "figures": ("figures", "Pictures of runs for a paper, each with its table."),
+    "demo": ("demo", "A page to play with: a slider over what a prompt keeps."),
     "tasks": ("app", "List and show tasks."),
     "runs": ("app", "List, show, verify and compare runs."),
 }
