@@ -65,8 +65,8 @@ def _is_short_help(verb: str, words: Collection[str]) -> bool:
     return verb in USUAL and bool(USUAL[verb].flags) and list(words) in ([verb, "-h"], [verb, "--help"])
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(version: bool) -> None:
+    if version:
         terminal.write(f"prunekit {__version__}")
         raise typer.Exit
 

@@ -43,7 +43,7 @@ class Group(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Every verb with its line."""
         rows = [(name, self.commands[name].get_short_help_str(200)) for name in self.list_commands(ctx)]
-        options = [param for param in self.get_params(ctx) if not param.hidden]
+        options: list[Any] = self.get_params(ctx)
         first = [*_wrapped(self.help or ""), "", f"Usage: {ctx.command_path} VERB ..."]
         flags = ", ".join(name for option in options for name in sorted(option.opts, key=len))
         last = f"`{ctx.command_path} VERB --help` shows a verb. Before a verb: {flags}."
@@ -80,10 +80,10 @@ def _short(command: Any, ctx: Any) -> Iterator[str]:
         left = max((len(line) for line, what in usual.examples if what), default=0) + 2
         yield from ("", "Examples", *(f"  {line:<{left if what else 0}}{what}" for line, what in usual.examples))
     arguments, options = _kinds(command, ctx)
-    own = [option for option in options if not (option.rich_help_panel or "").startswith(_SETTINGS)]
-    rows = list(usual.flags.values()) or [*map(_of_argument, arguments), *map(_row, own)]
+    direct = [option for option in options if not (option.rich_help_panel or "").startswith(_SETTINGS)]
+    rows = list(usual.flags.values()) or [*map(_of_argument, arguments), *map(_row, direct)]
     yield from ("", "Options", *_rows(rows))
-    if usual.flags or len(own) < len(options):
+    if usual.flags or len(direct) < len(options):
         yield f"  {'--help-all':<{_FLAGS - 2}}every option, settings of model, task and machine too"
 
 
@@ -125,8 +125,8 @@ def _row(option: Any) -> tuple[str, str]:
     """An option and its help, with the default where the help does not name it."""
     flags = " ".join([*option.opts, *option.secondary_opts, *([] if option.is_flag else [_takes(option)])])
     text, default = option.help or "", option.default
-    shown = not isinstance(default, bool) and default not in (None, "") and "default:" not in text
-    return flags, f"{text} (default: {default})" if shown else text
+    is_worth_it = not isinstance(default, bool) and default not in (None, "") and "default:" not in text
+    return flags, f"{text} (default: {default})" if is_worth_it else text
 
 
 def _takes(option: Any) -> str:

@@ -55,8 +55,8 @@ class TimeLeft:
         minutes = math.ceil(seconds / 60)
         if minutes < 2:
             return f"at most {max(1, math.ceil(seconds))} s left" if seconds < 60 else "at most 2 min left"
-        hours, rest = divmod(minutes, 60)
-        return f"at most {hours} h {rest} min left" if hours else f"at most {minutes} min left"
+        hours, minutes = divmod(minutes, 60)
+        return f"at most {hours} h {minutes} min left" if hours else f"at most {minutes} min left"
 
 
 class RoundWatch:

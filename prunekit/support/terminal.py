@@ -74,10 +74,10 @@ class Screen:
             A function that takes how many units are completed, and what else is worth saying now.
         """
         if self.console.is_jupyter:
-            shown: AbstractContextManager[Tick] = _notebook_bar(printable(title), total, unit)
+            progress: AbstractContextManager[Tick] = _notebook_bar(printable(title), total, unit)
         else:
-            shown = self._bar(title, total, unit) if self.console.is_terminal else self._lines(title, total, unit)
-        with shown as tick:
+            progress = self._bar(title, total, unit) if self.console.is_terminal else self._lines(title, total, unit)
+        with progress as tick:
             yield tick
 
     @contextmanager
@@ -129,7 +129,7 @@ class _Lines:
 
     def __init__(self, say: Callable[[str], None], title: str, total: int, unit: str) -> None:
         self._say, self._title, self._of, self._is_updates = say, title, f"of {total} {unit}", unit == "updates"
-        self._completed, self._note, self._last, self._said = 0, "", time.monotonic(), False
+        self._total, self._completed, self._note, self._last, self._said = total, 0, "", time.monotonic(), False
 
     def __call__(self, completed: int, note: str = "") -> None:
         self._completed, self._note = completed, note
@@ -148,7 +148,8 @@ class _Lines:
 
     def _line(self) -> None:
         self._last, self._said = time.monotonic(), True
-        self._say(f"{self._title}: {self._completed} {self._of}{f', {self._note}' if self._note else ''}")
+        progress = f"{self._completed} {self._of}{f', {self._note}' if self._note else ''}"
+        self._say(f"{self._title}: {progress}" if self._total else f"{self._title} ...")
 
 
 @contextmanager
@@ -233,8 +234,8 @@ def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], least: Seque
 
 def _needed(cells: Sequence[str]) -> int:
     """Letters across that a column needs: all of a title, a number or an interval, `_BROKEN` of words."""
-    head, *rest = map(printable, cells)
-    return max([len(head)] + [len(cell) if _DIGIT.match(cell) else min(_BROKEN, len(cell)) for cell in rest])
+    head, *body = map(printable, cells)
+    return max([len(head)] + [len(cell) if _DIGIT.match(cell) else min(_BROKEN, len(cell)) for cell in body])
 
 
 def write(text: str) -> None:

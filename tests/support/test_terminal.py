@@ -105,3 +105,15 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_number_cut(width, monkeypat
         width, ["value [95 % interval]", "n", "what it is"]
     )
     assert ("0.123 [0.100, 0.200]" in out) == ("value [95 % interval]" not in left_out)
+
+
+def test_a_notebook_gets_a_bar_of_tqdm_with_the_note_behind_it(capsys):
+    screen = terminal.Screen()
+    screen.console.is_jupyter = True
+    with screen.track("round 1", 4) as tick:
+        for completed in (1, 4):
+            tick(completed, "loss 0.500, at most 2 min left")
+    said = capsys.readouterr().err
+    assert "round 1: 100%" in said
+    assert "4/4" in said
+    assert "loss 0.500, at most 2 min left" in said

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -67,7 +66,9 @@ class Run:
             run, task, model, method, labels, stage, arm, seed, round; step (updates); split; metric ("loss" in nats, or
                 a metric's name); value.
         """
-        logs = _tables().logs([self.directory])
+        from prunekit.analysis import tables
+
+        logs = tables.logs([self.directory])
         return logs[logs["stage"].isin(["", self.stage])].reset_index(drop=True)
 
     @property
@@ -77,12 +78,16 @@ class Run:
         Raises:
             ArtifactError: where no finished round has scores.
         """
-        return _tables().scores([self.directory], self.stage)
+        from prunekit.analysis import tables
+
+        return tables.scores([self.directory], self.stage)
 
     @property
     def predictions(self) -> pd.DataFrame:
         """What each ticket answered to each example, with its loss in nats: `prunekit.analysis.tables.answers`."""
-        return _tables().answers(self.directory, self.stage)
+        from prunekit.analysis import tables
+
+        return tables.answers(self.directory, self.stage)
 
     @property
     def controls(self) -> pd.DataFrame:
@@ -92,7 +97,9 @@ class Run:
             task, model, seed; arm ("ticket", "dense", a control, a base line); test, validation (primary metric);
                 tokens (kept); density (kept cells / (P x K)); updates (all that are behind the values).
         """
-        return _tables().arms(self.directory, self.stage)
+        from prunekit.analysis import tables
+
+        return tables.arms(self.directory, self.stage)
 
     @property
     def plot(self) -> RunPlots:
@@ -158,7 +165,8 @@ class Run:
         rounds = self.rounds
         best = "" if rounds.empty else self.best._repr_html_()
         title = f"{self.path.name} {self.stage or 'dense'}: {self.metric}"
-        return f"<p><b>{html.escape(title)}</b></p>{rounds.to_html(index=False, float_format='%.3f', na_rep='')}{best}"
+        table = rounds.to_html(index=False, float_format="{:.3f}".format, na_rep="")
+        return f"<p><b>{html.escape(title)}</b></p>{table}{best}"
 
     @property
     def _tickets(self) -> Tickets:
@@ -166,10 +174,3 @@ class Run:
 
     def _ticket(self, key: RunKey) -> Ticket:
         return Ticket.of(finished_ticket(self.directory, key), settings_for_use(self.directory))
-
-
-def _tables() -> ModuleType:
-    """What reads tables of runs: of a package to the left, so that it is imported when a table is asked for."""
-    from prunekit.analysis import tables
-
-    return tables
