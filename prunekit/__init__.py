@@ -5,8 +5,8 @@
     run = pk.prune(model, tokenizer, "sst2", data="path/to/sst2", rounds=3)
     run.best.attach(model).generate(**tokenizer(texts, padding=True, return_tensors="pt"))
 
-Settings are the flags of `prunekit prune --help`, with underscores. What `__all__` names is imported when it is first
-asked for, so that importing prunekit is quick.
+Settings are the flags of `prunekit prune --help-all`, with underscores. What `__all__` names is imported when it is
+first asked for, so that importing prunekit is quick.
 """
 
 import importlib
@@ -89,4 +89,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+    return sorted(__all__)

@@ -357,7 +357,7 @@ class Quiet:
         from contextlib import nullcontext
 
         self.lines.append(title)
-        return nullcontext(lambda done: None)
+        return nullcontext(lambda completed, note="": None)
 
 
 def contents(path) -> dict[str, bytes]:

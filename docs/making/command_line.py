@@ -13,7 +13,9 @@ from prunekit.plots.catalog import FIGURES
 
 _OPENING = """# The command line
 
-Made from the commands themselves when this page was built; `prunekit VERB --help` prints the same. Flags named under
+Made from the commands themselves when this page was built; `prunekit VERB --help-all` prints the same, and
+`prunekit VERB --help` (or `-h`) what is used every day. `--install-completion` teaches your shell to complete verbs and
+flags. Flags named under
 *Settings* are also the keys of an experiment file (`--experiment FILE`) and, with underscores, the keyword arguments
 of the [functions](reference/prunekit.md) of the same names. Exit codes: 0 done, 1 the run failed, 2 usage or
 configuration, 130 after Ctrl-C, 143 after SIGTERM.
@@ -22,12 +24,15 @@ configuration, 130 after Ctrl-C, 143 after SIGTERM.
 
 def page() -> str:
     """Every verb with its arguments and flags, as Markdown."""
-    verbs = list(_verbs(typer.main.get_command(build_app()), "prunekit"))
+    root = typer.main.get_command(build_app())
+    verbs = list(_verbs(root, "prunekit"))
+    flags = [[_flags(option), _help_and_default(option)] for option in root.params]
     rows = [[f"[`{name}`](#{_anchor(name)})", _help(verb)] for name, verb in verbs]
     figures = [
         [_code(figure.name), escape(figure.shows, quote=False), _own_flags(figure.choices)] for figure in FIGURES
     ]
-    parts = [_OPENING, _table(["verb", "what it does"], rows), *(_verb(name, verb) for name, verb in verbs)]
+    parts = [_OPENING, _table(["verb", "what it does"], rows), _table(["before a verb", ""], flags)]
+    parts += [*(_verb(name, verb) for name, verb in verbs)]
     parts += ["## Figures {#figures}", _table(["figure", "what it shows", "flags of its own"], figures)]
     return "\n\n".join(parts) + "\n"
 

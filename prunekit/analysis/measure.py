@@ -135,7 +135,7 @@ def score(  # noqa: PLR0913 (an argument is a flag)
         by_word: with leave-one-out: which token helps which word of the right answers.
         allow_changed: also on another model, task or data than the ticket was made with; it is said then.
         quiet: report no progress.
-        settings: flags of `prunekit score --help`, with underscores, over those of the ticket's run.
+        settings: flags of `prunekit score --help-all`, with underscores, over those of the ticket's run.
 
     Raises:
         PrunekitError: in one line where ticket, model or task cannot be used, or are others than the ticket's own and

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
+from prunekit import __version__
+from prunekit.cli.help import Command, Group
+from prunekit.cli.usual import USUAL
+from prunekit.support import terminal
+
 #: Each verb: the function (or, of several in one, the app) in the module of its name, and its line in the help.
 VERBS = {
-    "prune": ("prune", "Train a prompt, then score, prune, rewind and retrain it, round after round."),
-    "search": ("search", "Try ratios of kept tokens and pieces (XPrompt), and choose on validation."),
+    "prune": ("prune", "Train a prompt, then score, prune, rewind and retrain it."),
+    "search": ("search", "Try ratios of kept tokens and pieces (XPrompt), choose on validation."),
     "tune": ("tune", "Train a prompt, without pruning it."),
-    "compare": ("compare", "Train every method at several learning rates, and compare them at their best."),
+    "compare": ("compare", "Train every method at its best learning rate, and compare them."),
     "sweep": ("sweep", "Run a grid of experiments on all cores, or a cluster."),
     "eval": ("evaluate", "Judge a ticket on a task."),
-    "score": ("score", "Importance of a ticket's tokens or pieces; which of them are better left out."),
+    "score": ("score", "How much each token or piece of a ticket is worth."),
     "predict": ("predict", "Answer unlabelled rows with a ticket."),
-    "export": ("export", "Write a ticket for use without prunekit: a PEFT adapter, or vectors."),
+    "export": ("export", "Write a ticket as a PEFT adapter, or as vectors."),
     "import": ("import_adapter", "Make a ticket of a PEFT prompt-tuning adapter."),
     "methods": ("methods", "List the parameterisations of a prompt."),
-    "presets": ("presets", "List the settings of papers that ship with prunekit, for `--experiment NAME`."),
+    "presets": ("presets", "List the settings of papers, for `--experiment NAME`."),
     "report": ("report", "One HTML page of runs."),
     "figures": ("figures", "Pictures of runs for a paper, each with its table."),
+    "demo": ("demo", "A page to play with: a slider over what a prompt keeps."),
     "tasks": ("app", "List and show tasks."),
     "runs": ("app", "List, show, verify and compare runs."),
 }
@@ -40,22 +47,43 @@ def build_app(words: Collection[str] | None = None) -> typer.Typer:
     app = typer.Typer(
         help="Train, score, prune and analyse soft prompts on frozen language models.",
         no_args_is_help=True,
-        add_completion=False,
+        cls=Group,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
+    app.callback()(_root)
     for name, (function, line) in VERBS.items():
-        if words is None or name in words:
+        if words is None or (name in words and not _is_short_help(name, words)):
             _add(app, name, getattr(import_module(f"prunekit.cli.{_MODULES.get(name, name)}"), function))
         else:
-            app.command(name, help=line)(_listed)
+            app.command(name, cls=Command, help=line)(_listed)
     return app
+
+
+def _is_short_help(verb: str, words: Collection[str]) -> bool:
+    """Whether nothing but the short help of a verb is asked for, which is at hand without its flags."""
+    return verb in USUAL and bool(USUAL[verb].flags) and list(words) in ([verb, "-h"], [verb, "--help"])
+
+
+def _print_version(version: bool) -> None:
+    if version:
+        terminal.write(f"prunekit {__version__}")
+        raise typer.Exit
 
 
 def _add(app: typer.Typer, name: str, verb: object) -> None:
     if isinstance(verb, typer.Typer):
         app.add_typer(verb, name=name)
     elif callable(verb):
-        app.command(name)(verb)
+        app.command(name, cls=Command)(verb)
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """What stands before a verb."""
 
 
 def _listed() -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from prunekit.analysis.arm_comparison import ArmComparison
 
 _COLUMNS = ("arm", "n", "tokens", "density", "updates", "test", "ticket - arm", "p", "p Holm", "verdict")
+# that a narrow terminal does without
+_LEAST = ("p", "updates", "tokens", "density", "p Holm", "n")
 
 
 def print_arms(comparison: ArmComparison) -> None:
@@ -26,7 +28,7 @@ def print_arms(comparison: ArmComparison) -> None:
         by_arm = compared[compared["scope"] == scope].set_index("against").to_dict("index")
         arms = described[described["scope"] == scope].to_dict("records")
         rows = [_row(arm, LABELS.get(arm["arm"], arm["arm"]), by_arm.get(str(arm["arm"]))) for arm in arms]
-        terminal.show(_COLUMNS, rows, title=f"{scope}: test {metric}, 95 % intervals over seeds")
+        terminal.show(_COLUMNS, rows, title=f"{scope}: test {metric}, 95 % intervals over seeds", least=_LEAST)
     by_example = [_by_example(table, comparison.metrics) for table in comparison.per_example]
     for sentence in (*comparison.conclusions, *by_example):
         terminal.write(sentence)

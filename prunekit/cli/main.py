@@ -39,13 +39,18 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         words = [word for word in arguments if word != "--debug"]
-        command = typer.main.get_command(build_app(words))
+        command = typer.main.get_command(build_app(words or _words_to_complete()))
         code = command.main(words, prog_name="prunekit", standalone_mode=False)
     except BaseException as error:
         if debug and not isinstance(error, SystemExit):
             sys.stderr.write(terminal.printable("".join(traceback.format_exception(error))))
         sys.exit(_report(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _words_to_complete() -> list[str]:
+    """What a shell asks the end of, as typer's completion scripts hand it over; none where none does."""
+    return os.environ.get("_TYPER_COMPLETE_ARGS", os.environ.get("COMP_WORDS", "")).split()
 
 
 def _report(error: BaseException) -> int:

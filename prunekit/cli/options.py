@@ -41,7 +41,8 @@ TicketPath = Annotated[
     ),
 ]
 Track = Annotated[
-    str | None, typer.Option("--track", help="show every round to: tensorboard, or module:class of your own tracker")
+    str | None,
+    typer.Option("--track", help="show every round to: tensorboard, wandb, or module:class of your own tracker"),
 ]
 AllowChanged = Annotated[
     bool,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from prunekit.runs.summary import RoundSummary
 
 _ROUND_COLUMNS = ("round", "seed", "tokens", "pieces", "density", "params", "validation", "test", "s", "ex/s")
+# that a narrow terminal does without
+_LEAST = ("ex/s", "s", "params", "density", "pieces")
 
 
 def print_run(
@@ -118,7 +120,7 @@ def print_rounds(results: pd.DataFrame, metric: str, title: str) -> None:
     title = f"{title}: {metric}, seconds of the cohort's round, examples per second"
     cached = "cache_bytes" in results
     title += ", keys and values that a request keeps of the prefix" * cached
-    terminal.show([*_ROUND_COLUMNS, *["cache"] * cached], rows, title=title)
+    terminal.show([*_ROUND_COLUMNS, *["cache"] * cached], rows, title=title, least=_LEAST)
 
 
 def print_request_cost(results: pd.DataFrame, memory: float | None = None) -> None:

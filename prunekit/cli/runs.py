@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prunekit.cli.help import Command, Group
 from prunekit.cli.options import CacheMemory, Json, Out, Tolerance
 from prunekit.support import terminal
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 _LIST = ("run", "model", "task", "metric", "dense", "best", "tokens x pieces", "changed")
 
-app = typer.Typer(help="List, show, verify and compare runs.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="List, show, verify and compare runs.", no_args_is_help=True)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(out: Out = Path("runs"), json: Json = False) -> None:
     """The runs inside a folder, the newest last: model, task, test metric of the dense prompt and the best ticket."""
     from prunekit.runs.listing import list_runs
@@ -31,7 +32,7 @@ def list_(out: Out = Path("runs"), json: Json = False) -> None:
     if not runs:
         terminal.write(f"no runs in {out}")
         return
-    terminal.show(_LIST, [_row(run) for run in runs])
+    terminal.show(_LIST, [_row(run) for run in runs], least=("changed", "model", "metric", "task"))
     for run in runs:
         if run.problem:
             terminal.write(run.problem)
@@ -44,7 +45,7 @@ def _row(run: ListedRun) -> list[str]:
     return [run.path.name, run.model, run.task, run.metric, *numbers, run.kept or "dense", run.date]
 
 
-@app.command()
+@app.command(cls=Command)
 def show(run: Path, tolerance: Tolerance = 0.01, cache_memory: CacheMemory = 8.0, json: Json = False) -> None:
     """The rounds of a run and what was found."""
     from prunekit.cli.rounds import print_run
@@ -59,7 +60,7 @@ def show(run: Path, tolerance: Tolerance = 0.01, cache_memory: CacheMemory = 8.0
         print_run(directory, tolerance, memory=cache_memory)
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(
     runs: Annotated[list[Path], typer.Argument(help="run directories, or folders of runs", metavar="RUN...")],
 ) -> None:
@@ -80,7 +81,7 @@ def verify(
     terminal.write(f"{files} files match their manifests, and nothing is missing")
 
 
-@app.command()
+@app.command(cls=Command)
 def compare(runs: list[Path], json: Json = False) -> None:
     """Runs side by side: the settings that differ, and their rounds."""
     from prunekit.runs.overview import compare_runs

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prunekit.cli.help import Command, Group
 from prunekit.cli.options import Json, Overwrite
 from prunekit.experiment import settings_io
 from prunekit.support import atomic, terminal
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 #: The settings that name data and its columns.
 COLUMNS = ("task.data", "task.revision", "task.text", "task.label", "task.target")
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(cls=Group, invoke_without_command=True)
 
 
 @app.callback()
@@ -37,7 +38,7 @@ def tasks(context: typer.Context, json: Json = False) -> None:
     terminal.show(["task", "metrics", "what it asks"], rows)
 
 
-@app.command("show")
+@app.command("show", cls=Command)
 @settings_io.with_settings("model", *COLUMNS, "task.label_words", "task.chat", "machine")
 def show(
     task: Annotated[
@@ -60,8 +61,8 @@ def show(
         print_preview(result)
 
 
-@app.command("new")
-@settings_io.with_settings("task.revision", "task.text", "task.label", "task.label_words")
+@app.command("new", cls=Command)
+@settings_io.with_settings("task.revision", "task.text", "task.label", "task.target", "task.label_words")
 def new(
     data: Annotated[str, typer.Argument(metavar="DATA", help="file, folder or Hub data set of your own rows")],
     out: Annotated[Path, typer.Option("--out", "-o", help="the TOML file to write")] = Path("task.toml"),
@@ -77,10 +78,12 @@ def new(
     named = task_settings({**settings, "data": data})
     draft = draft_task(data, named.columns, revision=named.revision, folder=out.parent)
     atomic.replace(out, draft.text.encode())
-    for name, columns in (("text", draft.columns.text), ("label", [draft.columns.label])):
+    answer = "target" if draft.columns.target else "label"
+    for name, columns in (("text", draft.columns.text), (answer, [draft.columns.answer])):
         guess = f" (a guess; --{name} names another)" if name in draft.guessed else ""
         terminal.write(f"{name}: {', '.join(map(str, columns))}{guess}")
-    terminal.write(f"answers: {', '.join(f'{label} = {word}' for label, word in draft.labels.items())}")
+    labels = ", ".join(f"{label} = {word}" for label, word in draft.labels.items())
+    terminal.write(f"answers: {labels or 'written, as the target has them'}")
     terminal.write(f"written to {out}; edit it, and look at what a model reads: prunekit tasks show {out}")
 
 

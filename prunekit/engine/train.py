@@ -81,8 +81,25 @@ class Trained:
     dropped_at: int | None = None
 
 
-#: (step, what chooses, at its best so far, by member, None for those that ended badly) -> places of those that leave.
-Cull = Callable[[int, Sequence[float | None]], Collection[int]]
+@dataclass(frozen=True)
+class Standing:
+    """Where a member stands after an evaluation.
+
+    Attributes:
+        loss: of training since the evaluation before, nats; NaN where there was no update since.
+        reached: what chooses, as `reached` gives it.
+        best: the same, at its best so far.
+        waited: evaluations since the best.
+    """
+
+    loss: float
+    reached: float
+    best: float
+    waited: int
+
+
+#: (step, standings by member, None for those that ended badly) -> places of those that leave.
+Cull = Callable[[int, Sequence[Standing | None]], Collection[int]]
 
 
 def train(
@@ -174,8 +191,7 @@ class _Learner:
         # what nothing was learned for is shown, but gives way to the first evaluation after an update
         if self.best.step == 0 or _rank(self.last) > _rank(self.best):
             self.best = self.last
-        waited = (step - self.best.step) // self.plan.evaluate_every
-        self.active = step == 0 or waited < self.plan.patience
+        self.active = step == 0 or self._waited < self.plan.patience
 
     def stop(self, reason: str) -> None:
         """Leave the batch for good, with the last good state."""
@@ -186,14 +202,22 @@ class _Learner:
         self.dropped_at, self.active = step, False
 
     @property
-    def standing(self) -> float | None:
-        """What chooses, at its best so far; None for who diverged or was dropped."""
-        return None if self.diverged or self.dropped_at is not None else reached(self.best)
+    def standing(self) -> Standing | None:
+        """None for who diverged or was dropped."""
+        if self.diverged or self.dropped_at is not None:
+            return None
+        loss = next((entry.value for entry in reversed(self.log) if entry.split == "train"), math.nan)
+        return Standing(loss, reached(self.last), reached(self.best), self._waited)
 
     def trained(self) -> Trained:
         """The records as they are handed out."""
         log, ends = tuple(self.log), (self.diverged, self.dropped_at)
         return Trained(self.ticket, self.best, self.last, self.steps, self.snapshots, log, *ends)
+
+    @property
+    def _waited(self) -> int:
+        """Evaluations since the best."""
+        return (self.last.step - self.best.step) // self.plan.evaluate_every
 
     def _snapshot(self) -> None:
         if self.steps in self.snapshot_steps:

@@ -22,9 +22,9 @@ class Silent:
     def say(self, line: str) -> None:
         """Nothing."""
 
-    def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Callable[[int], None]]:
+    def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[terminal.Tick]:
         """Nothing."""
-        return nullcontext(lambda completed: None)
+        return nullcontext(lambda completed, note="": None)
 
     def working(self, title: str) -> AbstractContextManager[None]:
         """Nothing."""

@@ -19,6 +19,7 @@ from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Checkpoint, Cull, Trained, reached, train
 from prunekit.experiment import environment, prefix
 from prunekit.experiment.prepare import Prepared
+from prunekit.experiment.round_watch import RoundWatch, TimeLeft
 from prunekit.models import Batch, Encoded
 from prunekit.pruning.controls import CONTROLS
 from prunekit.pruning.lottery import RoundResult
@@ -29,6 +30,7 @@ from prunekit.runs.paths import RunKey
 from prunekit.runs.round_record import RoundRecord
 from prunekit.runs.run import Files, Run
 from prunekit.support.errors import ArtifactError
+from prunekit.support.terminal import Tick
 
 
 class Progress(Protocol):
@@ -37,7 +39,7 @@ class Progress(Protocol):
     def say(self, line: str) -> None:
         """Print one line."""
 
-    def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Callable[[int], None]]:
+    def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Tick]:
         """Work of `total` steps, each a `unit`; call what comes back with the steps done."""
 
 
@@ -101,11 +103,12 @@ class RoundRunner:
         prepared: its experiment.
         progress: where lines and progress go.
         loaded: how many members were finished before.
+        left: how long all takes yet, where it is known what all is.
     """
 
     def __init__(self, directory: Run, prepared: Prepared, progress: Progress) -> None:
         self.directory, self.prepared, self.progress = directory, prepared, progress
-        self.loaded = 0
+        self.loaded, self.left = 0, TimeLeft()
 
     def learn(self, members: Mapping[RunKey, Ticket], spec: RoundSpec) -> dict[RunKey, RoundResult]:
         """Train every member, in cohorts; each cohort is committed as soon as it is finished, or loaded if it was."""
@@ -185,16 +188,18 @@ class RoundRunner:
         prepared = self.prepared
         started = time.perf_counter()
         with self.progress.track(spec.title, spec.plan.train_steps) as tick:
+            watch = RoundWatch(tick, spec.plan, prepared.task.chosen_by, len(tickets), self.left)
             trained = train(
                 tickets,
                 prepared.model,
                 prepared.training_data,
                 spec.plan,
                 snapshots=spec.snapshots,
-                tick=tick,
+                tick=watch.tick,
                 width=self.prepared.width,
-                cull=spec.cull(cohort) if spec.cull else lambda step, standings: (),
+                cull=watch.hearing(spec.cull(cohort) if spec.cull else None),
             )
+            watch.end()
         training_seconds = time.perf_counter() - started
         kept_at = [member.last if prepared.experiment.training.keep == "last" else member.best for member in trained]
         sound = [index for index, member in enumerate(trained) if member.diverged is None and member.dropped_at is None]

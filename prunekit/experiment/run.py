@@ -11,11 +11,12 @@ from typing import Any
 from prunekit.engine.distributed import team
 from prunekit.engine.gradient_scores import NOT_FINITE
 from prunekit.engine.optimizer import Plan
-from prunekit.engine.train import Cull
-from prunekit.experiment import commits, environment, provenance
+from prunekit.engine.train import Cull, Standing
+from prunekit.experiment import commits, dry_run, environment, provenance
 from prunekit.experiment.baselines import measure as baselines
 from prunekit.experiment.prepare import Prepared, move
 from prunekit.experiment.round_runner import Progress, RoundRunner, RoundSpec, TrainedMember
+from prunekit.experiment.round_watch import TimeLeft
 from prunekit.experiment.settings import MachineSettings
 from prunekit.pruning.controls import CONTROLS, ControlKey, Target, train_controls
 from prunekit.pruning.controls.dense_continued import DenseContinued
@@ -54,6 +55,7 @@ def run(
         keeps = prepared.experiment.keeps() if prune else ()
         if prune:
             runner.directory.write_stage(prepared.stage, prepared.experiment.pruning.model_dump(mode="json"))
+        _expect(runner, "prune" if prune else "tune", controls)
         for seeds in cohorts:
             rounds = _prune(runner, seeds, keeps)
             _untrained(runner, seeds)
@@ -83,6 +85,7 @@ def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, contro
     with opened_run(prepared, out, progress) as (runner, cohorts):
         settings = runner.prepared.experiment.search
         runner.directory.write_stage(prepared.search_stage, prepared.search_settings)
+        _expect(runner, "search", controls)
         for seeds in cohorts:
             dense = _prune(runner, seeds, ())[0]
             _untrained(runner, seeds)
@@ -102,6 +105,13 @@ def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, contro
                 _train_controls(runner, runner.prepared.search_stage, dense, targets, without)
         baselines.measure(runner)
     return runner.directory
+
+
+def _expect(runner: RoundRunner, verb: dry_run.Verb, controls: bool) -> None:
+    """Count the updates that are left, so that it can be said how long they take."""
+    parts = dry_run.parts(runner.prepared, verb, controls)
+    parts = dry_run.with_finished(parts, runner.directory.snapshot(), runner.prepared, verb)
+    runner.left = TimeLeft(sum(part.left * part.share for part in parts) * runner.prepared.plan.train_steps)
 
 
 def directory_of(prepared: Prepared, out: Path) -> Path:
@@ -261,11 +271,11 @@ def _halving(runner: RoundRunner, trials: Mapping[RunKey, Trial]) -> Callable[[S
     when = rungs(plan.train_steps, plan.evaluate_every)
 
     def rule(cohort: Sequence[RunKey]) -> Cull:
-        def cull(step: int, standings: Sequence[float | None]) -> Collection[int]:
+        def cull(step: int, standings: Sequence[Standing | None]) -> Collection[int]:
             if step not in when:
                 return ()
-            validation = {trials[run_key]: value for run_key, value in zip(cohort, standings, strict=True)}
-            worse = worse_half({trial: value for trial, value in validation.items() if value is not None})
+            best = {trials[run_key]: standing for run_key, standing in zip(cohort, standings, strict=True)}
+            worse = worse_half({trial: standing.best for trial, standing in best.items() if standing is not None})
             return [number for number, run_key in enumerate(cohort) if trials[run_key] in worse]
 
         return cull

@@ -102,7 +102,10 @@ class Settings(BaseModel):
 class ModelSettings(Settings):
     """The frozen language model."""
 
-    name: str = Field("testbed", description="Hub name or local folder of the frozen model; testbed: the embedded one")
+    name: str = Field(
+        "testbed",
+        description="Hub name or local folder of the frozen model; testbed and testbed-open: the embedded ones",
+    )
     revision: str | None = Field(None, description="Hub revision")
     position: Literal["auto", "first", "suffix", "after-cls", "prefix-kv"] = Field(
         "auto",

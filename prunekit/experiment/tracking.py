@@ -1,21 +1,9 @@
-"""The numbers of a run while it runs, sent elsewhere: to TensorBoard, or to anything that can `begin`, `log` and `end`.
+"""The numbers of a run while it runs, sent elsewhere: TensorBoard, Weights & Biases, or what can begin, log and end.
 
 The run's own files are the truth; a tracker is shown what each round wrote there as soon as it is finished, so that
-nothing of training depends on it. Weights & Biases, for example, is this much, in a file my_tracker.py beside you:
-
-    import wandb
-
-    class Tracker:
-        def begin(self, run, settings):
-            self.run = wandb.init(project="prunekit", name=run.name, config=settings)
-
-        def log(self, series, step, values):
-            self.run.log({f"{series}/{name}": value for name, value in values.items()} | {"update": step})
-
-        def end(self):
-            self.run.finish()
-
-and then `prunekit prune --track my_tracker:Tracker`, or `prunekit.prune(..., track=Tracker())`.
+nothing of training depends on it. `--track tensorboard` and `--track wandb` use those packages; another tracker is a
+class of your own, in a file my_tracker.py beside you, with the three methods of `Tracker`:
+`prunekit prune --track my_tracker:MyTracker`, or `prunekit.prune(..., track=MyTracker())`.
 """
 
 from __future__ import annotations
@@ -32,6 +20,7 @@ from prunekit.experiment.round_runner import Progress
 from prunekit.runs.paths import LOG, SETTINGS, TRACKED, RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
+from prunekit.support.terminal import Tick
 
 # of a finished round, beside its metrics
 _COUNTS = ("tokens", "pieces", "density", "parameters")
@@ -88,17 +77,50 @@ class TensorBoard:
         self._open.clear()
 
 
+class WeightsAndBiases:
+    """A run of Weights & Biases in the project "prunekit", its curves by the round that they show.
+
+    Raises:
+        ConfigError: where wandb is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise ConfigError("--track wandb needs the package of that name: pip install wandb") from error
+        self._wandb: Any = wandb
+        self._run: Any = None
+
+    def begin(self, run: Path, settings: Mapping[str, Any]) -> None:
+        """Open the run by its name, with its settings."""
+        self._run = self._wandb.init(project="prunekit", name=run.name, config=dict(settings))
+
+    def log(self, series: str, step: int, values: Mapping[str, float]) -> None:
+        """Add a point to each curve; rounds begin at step 0 again, so that the update is a value of its own."""
+        self._run.log({f"{series}/{name}": value for name, value in values.items()} | {f"{series}/update": step})
+
+    def end(self) -> None:
+        """Close the run, where it was begun."""
+        if self._run is not None:
+            self._run.finish()
+
+
+#: Trackers by name, each of the package of that name.
+TRACKERS: Mapping[str, Callable[[], Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+
+
 def tracker(name: str) -> Tracker:
-    """The tracker that `--track` names: "tensorboard", or module:class of one of the user's own.
+    """The tracker that `--track` names: one of `TRACKERS`, or module:class of one of the user's own.
 
     Raises:
         ConfigError: where there is none.
     """
-    if name == "tensorboard":
-        return TensorBoard()
+    if name in TRACKERS:
+        return TRACKERS[name]()
     module, _, attribute = name.partition(":")
     if not attribute:
-        raise ConfigError(f"--track {name}: use tensorboard, or module:class of your own tracker")
+        raise ConfigError(f"--track {name}: use {', '.join(TRACKERS)}, or module:class of your own tracker")
     sys.path.insert(0, "")  # a file beside the user, as `python -m` would find it
     try:
         instance: Tracker = getattr(importlib.import_module(module), attribute)()
@@ -139,7 +161,7 @@ class _TrackedProgress:
         self._progress.say(line)
         self.catch_up()
 
-    def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Callable[[int], None]]:
+    def track(self, title: str, total: int, unit: str = "updates") -> AbstractContextManager[Tick]:
         """The progress of the wrapped one."""
         return self._progress.track(title, total, unit)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +61,9 @@ class _PaddedRows:
 
 
 class Attached:
-    """A model with tickets attached.
+    """A model with tickets attached; whatever else is asked of it, such as `config`, the model answers.
+
+    Its class goes by the name of the model's, by which `transformers.pipeline` knows what a model can do.
 
     Attributes:
         model: a loaded Hugging Face model with its language-modelling head, or an encoder; used as it stands, in the
@@ -71,6 +73,10 @@ class Attached:
     Raises:
         ConfigError: where a ticket does not fit the model.
     """
+
+    def __new__(cls, model: Any, tickets: Sequence[Ticket]) -> Self:
+        """An instance of a class of its own, which has the name of the model's."""
+        return super().__new__(type(type(unwrapped(model)).__name__, (cls,), {}))
 
     def __init__(self, model: Any, tickets: Sequence[Ticket]) -> None:
         if not tickets:
@@ -86,6 +92,14 @@ class Attached:
         with torch.no_grad():
             self._prompts = [self._prompt(ticket) for ticket in self.tickets]
         self._heads = self._stacked_heads() if self.family == "encoder" else None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "model" not in vars(self):  # of a copy that is being made
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} with {len(self.tickets)} ticket{'s' * (len(self.tickets) > 1)} attached"
 
     def __call__(self, *arguments: Any, **options: Any) -> ModelOutput:
         """As `forward`."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from prunekit.support.errors import ConfigError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Mask:
     """Keep-flags of a prompt's tokens and pieces; never edited in place.
 
@@ -76,6 +76,16 @@ class Mask:
 
     def __hash__(self) -> int:
         return hash(self.piece.numpy().tobytes())
+
+    def __repr__(self) -> str:
+        tokens, pieces = self.piece.shape
+        return f"Mask({self.tokens} of {tokens} tokens, {self.cells} of {tokens * pieces} cells)"
+
+    def _repr_html_(self) -> str:
+        """In a notebook it is drawn."""
+        from prunekit.prompts.mask_drawing import svg
+
+        return svg(self.piece)
 
 
 def piece_width(width: int, pieces: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -44,7 +45,7 @@ class Values:
         return cls(parts["state"], parts["head"] or None)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ticket:
     """What one member of a cohort starts from.
 
@@ -84,6 +85,14 @@ class Ticket:
 
     def __hash__(self) -> int:
         return hash((self.method, self.seed, self.round, str(self.rewind)))
+
+    def __repr__(self) -> str:
+        kept, origin = repr(self.mask).removeprefix("Mask(").removesuffix(")"), f"{self.rewind} of seed {self.seed}"
+        return f"{type(self).__name__}(round {self.round}, {kept}, method {self.method}, values {origin})"
+
+    def _repr_html_(self) -> str:
+        """In a notebook its mask is drawn over it."""
+        return f"{self.mask._repr_html_()}<p>{html.escape(repr(self))}</p>"
 
     def prompt(self) -> MaskedPrompt:
         """The prompt with this ticket's values behind its mask, its parameters free to be trained."""

@@ -98,6 +98,14 @@ class RunComparison:
     rounds: tuple[list[RoundSummary], ...]
 
     @property
+    def table(self) -> pd.DataFrame:
+        """The rounds of all runs, a row each: run, then as `RoundSummary`."""
+        import pandas as pd
+
+        entries = zip(self.runs, self.rounds, strict=True)
+        return pd.DataFrame([{"run": run.path.name, **asdict(entry)} for run, rounds in entries for entry in rounds])
+
+    @property
     def facts(self) -> list[dict[str, Any]]:
         """An entry for each run: run, the settings that differ, rounds."""
         names = list(self.settings["setting"])

@@ -9,29 +9,44 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# plain logs get a line this many times per piece of work ...
-_PLAIN_LINES = 4
-# ... and after so many seconds without one; what has no such lines is said after a second
+# a log gets a line after so many seconds without one; what goes on is said after a second
 _MOST_SILENT, _QUICK = 10.0, 1.0
+# letters of a bar
+_BAR = 14
 _PLAIN_WIDTH = 160
+# letters after which words may be broken over lines, where a table is wider than the terminal
+_BROKEN = 14
+# blanks between two columns
+_GAP = 2
 # a column of such cells is set flush right
 _NUMBER = re.compile(r"-?[\d.]+|mean$|diverged$")
+# how a number or an interval begins
+_DIGIT = re.compile(r"[-+]?\d")
 
 
 def printable(text: str) -> str:
     """The text with control characters shown as escapes, so that no name or label can steer the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+class Tick(Protocol):
+    """Hears how far a piece of work is."""
+
+    def __call__(self, completed: int, note: str = "") -> None:
+        """So many units are completed; note: what else is worth saying now."""
 
 
 class Screen:
@@ -47,8 +62,8 @@ class Screen:
         self.console.print(printable(line))
 
     @contextmanager
-    def track(self, title: str, total: int, unit: str = "updates") -> Iterator[Callable[[int], None]]:
-        """Show progress: a bar on a terminal, a few plain lines elsewhere.
+    def track(self, title: str, total: int, unit: str = "updates") -> Iterator[Tick]:
+        """Show progress: a bar on a terminal and in a notebook, a few plain lines elsewhere.
 
         Args:
             title: what is being done.
@@ -56,18 +71,38 @@ class Screen:
             unit: what they are called.
 
         Yields:
-            A function that takes how many units are completed.
+            A function that takes how many units are completed, and what else is worth saying now.
         """
-        if not self.console.is_terminal:
-            yield self._plain(title, total, unit)
-            return
+        if self.console.is_jupyter:
+            progress: AbstractContextManager[Tick] = _notebook_bar(printable(title), total, unit)
+        else:
+            progress = self._bar(title, total, unit) if self.console.is_terminal else self._lines(title, total, unit)
+        with progress as tick:
+            yield tick
+
+    @contextmanager
+    def _bar(self, title: str, total: int, unit: str) -> Iterator[Tick]:
+        """A bar that gives way to the next line; how long updates take yet says their note."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        text = TextColumn("{task.description}", markup=False)
-        columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        text, note = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[note]}", markup=False)
+        columns = (text, BarColumn(_BAR), MofNCompleteColumn(), note if unit == "updates" else TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True) as progress:
-            bar = progress.add_task(printable(title), total=total)
-            yield lambda completed: progress.update(bar, completed=completed)
+            bar = progress.add_task(printable(title), total=total, note="")
+            yield lambda completed, note="": progress.update(bar, completed=completed, note=printable(note))
+
+    @contextmanager
+    def _lines(self, title: str, total: int, unit: str) -> Iterator[Tick]:
+        """Lines of a log: one after a second, one at most every `_MOST_SILENT` seconds, and the end of updates."""
+        lines = _Lines(self.say, title, total, unit)
+        timer = threading.Timer(_QUICK, lines.begin)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield lines
+        finally:
+            timer.cancel()
+            lines.end()
 
     @contextmanager
     def working(self, title: str) -> Iterator[None]:
@@ -76,7 +111,7 @@ class Screen:
         Args:
             title: what is being done; what takes less than a second is not worth a line in a log.
         """
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.is_jupyter:
             with self.console.status(printable(title), spinner="line"):
                 yield
             return
@@ -88,18 +123,50 @@ class Screen:
         finally:
             timer.cancel()
 
-    def _plain(self, title: str, total: int, unit: str) -> Callable[[int], None]:
-        """Lines at every quarter of the updates; of other units only where they take long."""
-        every, last = max(1, total // _PLAIN_LINES), time.monotonic()
 
-        def report(completed: int) -> None:
-            nonlocal last
-            is_quarter = unit == "updates" and (completed % every == 0 or completed == total)
-            if is_quarter or time.monotonic() - last > _MOST_SILENT:
-                last = time.monotonic()
-                self.say(f"{title}: {completed} of {total} {unit}")
+class _Lines:
+    """What a log says of a piece of work: see `Screen._lines`."""
 
-        return report
+    def __init__(self, say: Callable[[str], None], title: str, total: int, unit: str) -> None:
+        self._say, self._title, self._of, self._is_updates = say, title, f"of {total} {unit}", unit == "updates"
+        self._total, self._completed, self._note, self._last, self._said = total, 0, "", time.monotonic(), False
+
+    def __call__(self, completed: int, note: str = "") -> None:
+        self._completed, self._note = completed, note
+        if time.monotonic() - self._last > _MOST_SILENT:
+            self._line()
+
+    def begin(self) -> None:
+        """It takes long enough to be worth a line."""
+        if not self._said:
+            self._line()
+
+    def end(self) -> None:
+        """It has ended; of updates is said how."""
+        if self._is_updates and self._completed:
+            self._line()
+
+    def _line(self) -> None:
+        self._last, self._said = time.monotonic(), True
+        progress = f"{self._completed} {self._of}{f', {self._note}' if self._note else ''}"
+        self._say(f"{self._title}: {progress}" if self._total else f"{self._title} ...")
+
+
+@contextmanager
+def _notebook_bar(title: str, total: int, unit: str) -> Iterator[Tick]:
+    """A bar of tqdm: a widget where the notebook has widgets, else a line of text."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where there are no widgets
+        from tqdm.auto import tqdm
+
+        bar = tqdm(total=total, desc=title, unit=f" {unit}")
+
+    def tick(completed: int, note: str = "") -> None:
+        bar.set_postfix_str(printable(note), refresh=False)
+        bar.update(completed - bar.n)
+
+    with bar:
+        yield tick
 
 
 @contextmanager
@@ -119,31 +186,56 @@ def only_first_prints(processes: int) -> Iterator[bool]:
         yield False
 
 
-def show(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    """Print a table to standard output; a row of one empty string is a line between groups."""
+def show(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None, least: Sequence[str] = ()
+) -> None:
+    """Print a table to standard output; a row of one empty string is a line between groups.
+
+    Numbers are never cut: where the terminal is too narrow, words are broken over lines, and then columns left out.
+
+    Args:
+        least: columns that are left out first, in this order; then the others, from the right.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        *[printable(name) for name in columns],
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for index, column in enumerate(table.columns):
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PLAIN_WIDTH
+    fitting = _fitting(columns, rows, least, width)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for index in fitting:
         cells = [row[index] for row in rows if len(row) > index]
-        column.justify = "right" if any(cells) and all(_NUMBER.match(cell) for cell in cells if cell) else "left"
+        numbers = any(cells) and all(_NUMBER.match(cell) for cell in cells if cell)
+        table.add_column(
+            printable(columns[index]), justify="right" if numbers else "left", no_wrap=numbers, overflow="fold"
+        )
     for row in rows:
         if list(row) == [""]:
             table.add_section()
         else:
-            table.add_row(*[printable(cell) for cell in row])
-    width = None if sys.stdout.isatty() else _PLAIN_WIDTH
+            table.add_row(*[printable(row[index]) for index in fitting])
     if title is not None:
         write(title)
     Console(width=width, highlight=False, markup=False, emoji=False).print(table)
+    if left_out := [name for index, name in enumerate(columns) if index not in fitting]:
+        write(f"left out, since the terminal is {width} wide: {', '.join(left_out)}")
+
+
+def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], least: Sequence[str], width: int) -> Sequence[int]:
+    """The columns that fit side by side, words broken at `_BROKEN` letters; the first at least."""
+    needs = [_needed([name, *(row[index] for row in rows if len(row) > index)]) for index, name in enumerate(columns)]
+    first = [columns.index(name) for name in least if name in columns]
+    order = [*first, *(index for index in reversed(range(len(columns))) if index not in first)]
+    fitting = list(range(len(columns)))
+    while len(fitting) > 1 and sum(needs[index] + _GAP for index in fitting) - _GAP > width:
+        fitting.remove(next(index for index in order if index in fitting and index != 0))
+    return fitting
+
+
+def _needed(cells: Sequence[str]) -> int:
+    """Letters across that a column needs: all of a title, a number or an interval, `_BROKEN` of words."""
+    head, *body = map(printable, cells)
+    return max([len(head)] + [len(cell) if _DIGIT.match(cell) else min(_BROKEN, len(cell)) for cell in body])
 
 
 def write(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from prunekit.tasks.open_task import with_words
 from prunekit.tasks.rows import near_column
 from prunekit.tasks.task import Task
 
+# further metrics of answers that are chosen, and of those that are written
+_ALSO = {False: "f1 (of the second of two labels), matthews", True: "rougeL, bleu, chrf, exact_string, number"}
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -27,7 +30,7 @@ class Draft:
         text: its TOML.
         columns: what it reads.
         guessed: which of "text" and "label" nobody named.
-        labels: label -> the word that answers.
+        labels: label -> the word that answers; none where answers are written.
     """
 
     text: str
@@ -50,16 +53,25 @@ def draft_task(data: str, columns: Columns, *, revision: str | None = None, fold
     """
     raw = read_data(data, revision)
     full = guess_columns(raw, columns)
-    if not full.text or full.label is None:
+    if not full.text or full.answer is None:
         what = "--text" if not full.text else "--label"
         names = next(iter(raw.values())).columns
         raise DataError(f"{data}: no column looks like it, so name one by {what} COLUMN; {near_column('', names)}")
-    task = own_task(own_name(data), full)
+    task = _plainly(own_task(own_name(data), full), full)
     sources = read_sources(task, raw)
-    task = task.with_words(full.words) if full.words else with_words(task, sources)
+    if not task.open:
+        task = task.with_words(full.words) if full.words else with_words(task, sources)
     labels = dict(zip(task.labels or (), task.choices or (), strict=True))
-    guessed = tuple(name for name in ("text", "label") if not getattr(columns, name))
+    guessed = tuple(name for name in ("text", "label") if getattr(full, name) and not getattr(columns, name))
     return Draft(_text(task, _place(data, folder)), full, guessed, labels)
+
+
+def _plainly(task: Task, columns: Columns) -> Task:
+    """The task with its target called as its column, where that may stand in a template."""
+    column = columns.target
+    if column is None or not column.isidentifier():
+        return task
+    return replace(task, target=f"{{{column}}}", columns=dict(task.columns) | {column: column})
 
 
 def _text(task: Task, place: Mapping[str, Any]) -> str:
@@ -73,16 +85,24 @@ def _text(task: Task, place: Mapping[str, Any]) -> str:
             {"template": task.template},
         ),
         (
-            "What judges; the first chooses. Also: f1 (of the second of two labels), matthews.",
+            f"What judges; the first {'is reported' if task.open else 'chooses'}. Also: {_ALSO[task.open]}.",
             {"metrics": list(task.metrics)},
         ),
-        ("The column that holds the label.", {"label": task.label}),
+        ("The column that holds the label.", {"label": "" if task.open else task.label}),
+        ("The answer that is written and trained on; it may have more words and columns.", {"target": task.target}),
+        ("Where writing ends: so many tokens, or one of these texts.", _writing(task)),
         ("Where the data lies, seen from this file; --data names other data.", place),
         ("Columns whose names cannot stand in a template, and their names there.", {"columns": renamed}),
         ("Label = the word that answers. A language model says it: choose words that fit.", {"choices": words}),
     ]
     texts = [f"# {comment}\n{toml.dump(dict(keys))}" for comment, keys in blocks if any(keys.values())]
     return "\n".join(re.sub(r"\n\n+", "\n", text) for text in texts)
+
+
+def _writing(task: Task) -> dict[str, Any]:
+    """The keys that say how long an answer may be; none where answers are chosen."""
+    decoding = task.decoding
+    return {"max_target_tokens": decoding.max_tokens, "stop": list(decoding.stop)} if task.open else {}
 
 
 def _place(data: str, folder: Path) -> dict[str, Any]:

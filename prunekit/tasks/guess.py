@@ -26,6 +26,8 @@ def guess_columns(sources: Mapping[str, Source], columns: Columns) -> Columns:
         columns: what is named already.
     """
     source = next(iter(sources.values()))
+    if columns.target:
+        return replace(columns, text=columns.text or _text(source, columns.target))
     label = columns.label or _label(sources, source, columns.text)
     return replace(columns, text=columns.text or _text(source, label), label=label)
 

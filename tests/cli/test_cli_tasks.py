@@ -155,3 +155,19 @@ def test_own_rows_are_shown_without_a_task_file(reviews, capsys):
     assert "review: the film 0 was bad stars:" in capsys.readouterr().out
     assert call("tasks", "show") == 2
     assert "name a task, or your own rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("column", "target"), [("reply", "{reply}"), ("the reply", "{prunekit target}")])
+def test_a_task_file_for_written_answers_is_read_as_it_stands(column, target, tmp_path, capsys):
+    rows = "".join(f"{number},what is {number},a fox and {number} owls\n" for number in range(12))
+    (tmp_path / "replies.csv").write_text(f"id,question,{column}\n{rows}")
+    out = tmp_path / "task.toml"
+    assert call("tasks", "new", tmp_path / "replies.csv", f"--target={column}", "-o", out) == 0
+    said = capsys.readouterr().out
+    assert f"target: {column}\nanswers: written" in said
+    assert f'target = "{target}"' in out.read_text()
+    assert "label" not in out.read_text()
+    assert call("tasks", "show", out, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["example"]["text"].startswith("question: what is ")
+    assert facts["examples"][0]["right"][0].startswith("a fox and ")

@@ -81,7 +81,7 @@ def test_a_run_is_loaded_at_its_one_pruning_and_a_round_as_a_ticket(run, tmp_pat
     loaded = pk.load(run)
     assert isinstance(loaded, pk.Run)
     assert loaded.stage.startswith("prune-")
-    assert [entry.round for entry in loaded.rounds] == [0, 1, 2]
+    assert loaded.rounds["round"].tolist() == [0, 1, 2]
     assert pk.load(run, "").stage == ""
     with pytest.raises(ConfigError, match="has no stage prune-0; there are"):
         pk.load(run, "prune-0")

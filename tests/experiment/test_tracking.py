@@ -1,6 +1,7 @@
 """Trackers see every finished round once, and nothing is imported unless asked."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -96,7 +97,7 @@ def test_a_tracker_of_ones_own_is_named_by_module_and_class(folder, tmp_path, mo
         ("my_tracker:Half", "lacks end"),
         ("my_tracker:None_such", "cannot be imported"),
         ("no_such_module:x", "cannot be imported"),
-        ("wandb", "use tensorboard, or module:class"),
+        ("mlflow", "use tensorboard, wandb, or module:class"),
     ]:
         with pytest.raises(ConfigError, match=reason):
             tracking.tracker(name)
@@ -121,3 +122,25 @@ def test_tensorboard_that_is_not_installed_is_said_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ConfigError, match="needs the package of that name: pip install tensorboard"):
         tracking.tracker("tensorboard")
+
+
+def test_weights_and_biases_is_handed_every_point_under_its_round(monkeypatch, tmp_path):
+    calls = []
+    run = SimpleNamespace(log=calls.append, finish=lambda: calls.append("finished"))
+    module = SimpleNamespace(init=lambda **facts: calls.append(facts) or run)
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    shown = tracking.tracker("wandb")
+    shown.begin(tmp_path / "toy-1a2b", {"seeds": [0]})
+    shown.log("seed=0/round=00", 20, {"train/loss": 0.5})
+    shown.end()
+    assert calls == [
+        {"project": "prunekit", "name": "toy-1a2b", "config": {"seeds": [0]}},
+        {"seed=0/round=00/train/loss": 0.5, "seed=0/round=00/update": 20},
+        "finished",
+    ]
+
+
+def test_weights_and_biases_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match="pip install wandb"):
+        tracking.tracker("wandb")

@@ -15,13 +15,13 @@ def test_control_characters_are_shown_as_escapes():
     assert terminal.printable("ünï") == "ünï"
 
 
-def test_progress_is_a_few_plain_lines_without_a_terminal(capsys):
+def test_progress_is_a_few_plain_lines_without_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(terminal, "_QUICK", 0.01)
     with terminal.Screen().track("round 0", 10) as tick:
         for done in range(1, 11):
-            tick(done)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == "round 0: 10 of 10 updates"
-    assert 2 < len(lines) < 8
+            tick(done, "loss 0.5" if done > 4 else "")
+            time.sleep(0.02)
+    assert capsys.readouterr().err.splitlines() == ["round 0: 1 of 10 updates", "round 0: 10 of 10 updates, loss 0.5"]
 
 
 def test_what_takes_long_is_said_and_what_is_quick_is_not(capsys, monkeypatch):
@@ -84,3 +84,36 @@ def test_numbers_for_which_json_has_no_word_are_null():
     }
     line = terminal.json_line(facts)
     assert json.loads(line, parse_constant=pytest.fail) == {"a": [None, [None, 1.5]], "b": None, "c": 3, "d": None}
+
+
+WIDE = (
+    ["name", "value [95 % interval]", "n", "what it is"],
+    [["some-long-name", "0.123 [0.100, 0.200]", "12", "a b " * 20]],
+)
+
+
+@pytest.mark.parametrize("width", [160, 80, 60, 55, 40, 20])
+def test_a_narrow_terminal_gets_fewer_columns_and_no_number_cut(width, monkeypatch, capsys):
+    monkeypatch.setattr(terminal, "_PLAIN_WIDTH", width)
+    terminal.show(*WIDE, least=["n"])
+    out = capsys.readouterr().out
+    *table, last = out.splitlines()
+    assert max(map(len, table)) <= width
+    assert "…" not in out
+    left_out = last.partition(" wide: ")[2].split(", ") if "left out" in last else []
+    assert left_out == {160: [], 80: [], 60: [], 55: ["n"], 40: ["n", "what it is"]}.get(
+        width, ["value [95 % interval]", "n", "what it is"]
+    )
+    assert ("0.123 [0.100, 0.200]" in out) == ("value [95 % interval]" not in left_out)
+
+
+def test_a_notebook_gets_a_bar_of_tqdm_with_the_note_behind_it(capsys):
+    screen = terminal.Screen()
+    screen.console.is_jupyter = True
+    with screen.track("round 1", 4) as tick:
+        for completed in (1, 4):
+            tick(completed, "loss 0.500, at most 2 min left")
+    said = capsys.readouterr().err
+    assert "round 1: 100%" in said
+    assert "4/4" in said
+    assert "loss 0.500, at most 2 min left" in said

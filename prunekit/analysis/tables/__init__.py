@@ -4,6 +4,7 @@ Whatever is missing, half finished or damaged is one ArtifactError, or a row of 
 model. Each function takes runs as `opened` hands them out: every file of theirs is read and checked once.
 """
 
+from prunekit.analysis.tables.answers import answers
 from prunekit.analysis.tables.arms import ARM_COLUMNS, arms, joined
 from prunekit.analysis.tables.gaps import gaps
 from prunekit.analysis.tables.heads import heads, parts_of
@@ -19,6 +20,7 @@ from prunekit.analysis.tables.words import words
 
 __all__ = [
     "ARM_COLUMNS",
+    "answers",
     "arms",
     "dense_and_pruned",
     "gaps",

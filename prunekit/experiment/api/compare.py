@@ -30,7 +30,7 @@ def compare(
         learning_rates: multiples of each method's own rate to choose from; None for 0.3, 1 and 3.
         out: folder that holds runs.
         quiet: report no progress.
-        settings: flags of `prunekit compare --help`, with underscores.
+        settings: flags of `prunekit compare --help-all`, with underscores.
 
     Returns:
         its `table` has a row for each method, at the rate chosen on validation; its `trainings` a row for each.

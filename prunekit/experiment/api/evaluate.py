@@ -30,7 +30,7 @@ def evaluate(
         split: train, validation or test.
         allow_changed: also on another model, task, data or precision than the ticket was made with; it is said then.
         quiet: do not say what differs.
-        settings: flags of `prunekit eval --help`, with underscores, over those of the ticket's run.
+        settings: flags of `prunekit eval --help-all`, with underscores, over those of the ticket's run.
 
     Returns:
         split, examples, every metric of the task, loss (mean over examples, nats); differs, where anything does.

@@ -36,7 +36,7 @@ def predict(
         task: a name or a task file; None for the one that the ticket was made with.
         allow_changed: also on another model or task than the ticket was made with; it is said then.
         quiet: do not say what differs.
-        settings: flags of `prunekit predict --help`, with underscores, over those of the ticket's run.
+        settings: flags of `prunekit predict --help-all`, with underscores, over those of the ticket's run.
 
     Raises:
         ConfigError: with all that differs in one line where it is not allowed.

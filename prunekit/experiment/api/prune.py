@@ -19,7 +19,7 @@ def prune(model: Any = None, tokenizer: Any = None, task: str | None = None, **s
     Args:
         model: a loaded Hugging Face model with its `tokenizer`, or a name; None for the embedded testbed.
         task: a name from `prunekit tasks`, or the path of a task file; None with `data=` for a task made of columns.
-        settings: the flags of `prunekit prune --help` with underscores, and of this call: out ("runs"), controls
+        settings: the flags of `prunekit prune --help-all` with underscores, and of this call: out ("runs"), controls
             (False), tolerance (0.01), track ("tensorboard" or a Tracker), quiet (False: progress on standard error).
             data may be rows in memory too: a `datasets.Dataset` or `DatasetDict`, a pandas DataFrame, a list of dicts,
             or a dict of these by split; text and label name its columns. A later use of the run is given them again.

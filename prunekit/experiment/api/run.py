@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import html
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -12,12 +14,16 @@ from prunekit.experiment.reopen import settings_for_use
 from prunekit.runs import summary
 from prunekit.runs.address import Address, Tickets
 from prunekit.runs.baselines import BaseLines
+from prunekit.runs.overview import RunComparison, compare_runs
 from prunekit.runs.paths import RunKey
 from prunekit.runs.round_files import finished_ticket
 from prunekit.runs.snapshot import Snapshot
 
+if TYPE_CHECKING:
+    from prunekit.plots.run_plots import RunPlots
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """What was learned: a run directory, and the stage of it that was asked for.
 
@@ -40,9 +46,71 @@ class Run:
         return self._tickets.results
 
     @property
-    def rounds(self) -> list[summary.RoundSummary]:
-        """Each round over its seeds."""
-        return summary.summarise(self.results, self.metric)
+    def rounds(self) -> pd.DataFrame:
+        """Each round over its seeds, the dense one first.
+
+        Columns:
+            stage, round; seeds (how many came to their end); tokens, pieces, cells (kept, counts); density (kept cells
+                / (P x K)); validation, test (means of the primary metric); low, high (95 % t interval of test over
+                seeds, NaN with fewer than two).
+        """
+        rounds = summary.summarise(self.results, self.metric)
+        table = pd.DataFrame(rounds, columns=[field.name for field in fields(summary.RoundSummary)])
+        return table.astype({"low": float, "high": float})
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """How training came on: `prunekit.analysis.tables.logs` of this stage and the dense round.
+
+        Columns:
+            run, task, model, method, labels, stage, arm, seed, round; step (updates); split; metric ("loss" in nats, or
+                a metric's name); value.
+        """
+        from prunekit.analysis import tables
+
+        logs = tables.logs([self.directory])
+        return logs[logs["stage"].isin(["", self.stage])].reset_index(drop=True)
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The scores of every round's tokens and pieces, larger = keep: `prunekit.analysis.tables.scores`.
+
+        Raises:
+            ArtifactError: where no finished round has scores.
+        """
+        from prunekit.analysis import tables
+
+        return tables.scores([self.directory], self.stage)
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """What each ticket answered to each example, with its loss in nats: `prunekit.analysis.tables.answers`."""
+        from prunekit.analysis import tables
+
+        return tables.answers(self.directory, self.stage)
+
+    @property
+    def controls(self) -> pd.DataFrame:
+        """The tickets beside their controls, the dense prompt and the base lines: `prunekit.analysis.tables.arms`.
+
+        Columns:
+            task, model, seed; arm ("ticket", "dense", a control, a base line); test, validation (primary metric);
+                tokens (kept); density (kept cells / (P x K)); updates (all that are behind the values).
+        """
+        from prunekit.analysis import tables
+
+        return tables.arms(self.directory, self.stage)
+
+    @property
+    def plot(self) -> RunPlots:
+        """The figures of this run: `plot.density()`, `.importance()`, `.token_map()`, ...; each returns its Axes."""
+        from prunekit.plots.run_plots import RunPlots
+
+        return RunPlots(self.directory, self.stage or None)
+
+    def compare(self, *others: Run) -> RunComparison:
+        """Runs side by side: `settings` are those that differ, `table` has the rounds of all."""
+        return compare_runs([self.path, *(other.path for other in others)])
 
     @property
     def metric(self) -> str:
@@ -88,6 +156,17 @@ class Run:
     def directory(self) -> Snapshot:
         """The directory as it is now: every file of it is checked as it is read."""
         return Snapshot.open(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.stage!r})"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: its rounds, and the mask of its best ticket where a round is finished."""
+        rounds = self.rounds
+        best = "" if rounds.empty else self.best._repr_html_()
+        title = f"{self.path.name} {self.stage or 'dense'}: {self.metric}"
+        table = rounds.to_html(index=False, float_format="{:.3f}".format, na_rep="")
+        return f"<p><b>{html.escape(title)}</b></p>{table}{best}"
 
     @property
     def _tickets(self) -> Tickets:

@@ -16,7 +16,7 @@ from prunekit.pruning import ticket as tickets
 from prunekit.runs.ticket_file import save_ticket
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ticket(tickets.Ticket):
     """A ticket that can be put to use.
 
@@ -24,7 +24,7 @@ class Ticket(tickets.Ticket):
         run_settings: the settings of model, task, prompt and machine that its run has, where it is of a run.
     """
 
-    run_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    run_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ticket: tickets.Ticket, run_settings: Mapping[str, Any] | None = None) -> Self:

@@ -126,7 +126,7 @@ def sweep(
         address: of a Ray cluster; None starts Ray on this machine.
         tolerance: how far below dense on validation a ticket may be.
         quiet: report no progress.
-        settings: machine flags of `prunekit sweep --help`, with underscores.
+        settings: machine flags of `prunekit sweep --help-all`, with underscores.
 
     Returns:
         its `table` has a row for each experiment, its `tickets` one for each ticket, its `failures` what failed.

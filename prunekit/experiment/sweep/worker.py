@@ -20,6 +20,7 @@ from prunekit.experiment.settings import Experiment, MachineSettings
 from prunekit.experiment.sweep.jobs import Job, Outcome, Task, receipt, receipt_name, write_receipt
 from prunekit.runs.paths import DENSE
 from prunekit.support.errors import BusyError, PrunekitError
+from prunekit.support.terminal import Tick
 
 if TYPE_CHECKING:
     from prunekit.experiment.prepare import Prepared
@@ -62,9 +63,9 @@ class TrainingCount:
         """Nothing."""
 
     @contextmanager
-    def track(self, title: str, total: int, unit: str = "updates") -> Iterator[Callable[[int], None]]:
+    def track(self, title: str, total: int, unit: str = "updates") -> Iterator[Tick]:
         """One training, where updates are made."""
-        yield lambda steps: None
+        yield lambda completed, note="": None
         self.trained += unit == "updates"
 
 
