@@ -15,20 +15,22 @@ from torch import Tensor
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import choice_scores
 from prunekit.engine.write import write
-from prunekit.experiment import provenance
+from prunekit.experiment import null_keys, provenance, whole_tokens
 from prunekit.experiment.call import frozen_model, is_loaded
 from prunekit.experiment.prepare import encode, model_of, named_task, task_of
 from prunekit.experiment.reopen import OpenedTicket, check_fit, check_unchanged
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
 from prunekit.export import TicketInfo, Verified, adapter_files, embedding_files, prompt_embeds_files, readme_check
+from prunekit.export.cache import CACHE, cache_files
 from prunekit.export.embeddings import EMBEDDINGS, PROMPT_EMBEDS
 from prunekit.export.peft import CARD
 from prunekit.export.peft_format import CONFIG, TENSORS
 from prunekit.export.readme_check import Agreement, TextAgreement
 from prunekit.export.side_file import SIDE
-from prunekit.export.verify import check, measure, models, need_peft
+from prunekit.export.verify import check, measure, measure_cache, models, need_peft
 from prunekit.models import FrozenModel
+from prunekit.models.prefix_decoder import PrefixDecoder
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import outputs
 from prunekit.support import atomic
@@ -36,7 +38,7 @@ from prunekit.support.errors import ConfigError, PrunekitError
 from prunekit.tasks import Example, Task, read_rows
 from prunekit.tasks.testbed_tasks import model_path
 
-Form = Literal["peft", "cartridge", "embeddings", "prompt-embeds"]
+Form = Literal["peft", "cartridge", "cache", "embeddings", "prompt-embeds"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
 # what keys and values become, by whether a cartridge is asked for
@@ -48,6 +50,7 @@ _WRITTEN = 16
 _NAMES: dict[Form, tuple[str, ...]] = {
     "peft": (CONFIG, TENSORS, SIDE, CARD),
     "cartridge": (CONFIG, TENSORS, SIDE, CARD),
+    "cache": (SIDE, CACHE),
     "embeddings": (SIDE, EMBEDDINGS),
     "prompt-embeds": (SIDE, PROMPT_EMBEDS),
 }
@@ -63,6 +66,7 @@ class ExportRequest:
         rows: the texts of prompt-embeds, a file of rows.
         allow_changed: whether the model or task may be others than the ticket's own.
         overwrite: also files of the folder that prunekit did not write.
+        whole: whether kept tokens that some heads alone do not see are exported whole, as another ticket.
     """
 
     to: Form
@@ -71,6 +75,7 @@ class ExportRequest:
     rows: Path | None = None
     allow_changed: bool = False
     overwrite: bool = False
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.to not in FORMS:
@@ -101,7 +106,10 @@ class Proof:
     def sentences(self) -> list[str]:
         """For the user."""
         if self.answers is None:
-            return [self.logits.sentence, f"logits of made-up rows alone were compared, no answers: {self.missing}"]
+            return [
+                self.logits.sentence,
+                f"logits of {self.logits.source} rows alone were compared, no answers: {self.missing}",
+            ]
         return [self.logits.sentence, self.answers.sentence]
 
     @property
@@ -121,18 +129,25 @@ class Proof:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: names of files in a folder, and the proof where one was asked for."""
+    """What was written: names of files in a folder, the proof where one was asked for, and what else to know."""
 
     folder: Path
     to: Form
     files: tuple[str, ...]
     tokens: int
     proof: Proof | None
+    notes: tuple[str, ...] = ()
 
     @property
     def facts(self) -> dict[str, Any]:
         """All of it as numbers and names."""
-        facts = {"out": str(self.folder), "files": list(self.files), "to": self.to, "tokens": self.tokens}
+        facts: dict[str, Any] = {
+            "out": str(self.folder),
+            "files": list(self.files),
+            "to": self.to,
+            "tokens": self.tokens,
+        }
+        facts |= {"notes": list(self.notes)} if self.notes else {}
         return facts | ({} if self.proof is None else self.proof.facts)
 
 
@@ -172,10 +187,25 @@ def export_ticket(
             content |= provenance.task_content(named_task(experiment.task))
         check_unchanged(source, content, progress, allow_changed=request.allow_changed, ignored=ignored)
 
+    notes = []
+    if request.whole:
+        source = replace(source, ticket=whole_tokens.whole(source.ticket))
+        before = metrics
+        metrics = whole_tokens.evaluated(
+            source,
+            settings,
+            progress=progress,
+            allow_changed=request.allow_changed,
+            model=model,
+            tokenizer=tokenizer,
+            task=task,
+        )
+        notes.append(whole_tokens.sentence(metrics, before))
     with _loaded(model, tokenizer, experiment) as loaded:
-        files, proof = _files(source.ticket, experiment, story_of(experiment, metrics), request, compare, loaded)
-    _write(request.out, files, overwrite=request.overwrite)
-    return Exported(request.out, request.to, tuple(sorted(files)), source.ticket.mask.tokens, proof)
+        made = _made(source.ticket, experiment, story_of(experiment, metrics), request, compare, loaded)
+    _write(request.out, made.files, overwrite=request.overwrite)
+    names = tuple(sorted(made.files))
+    return Exported(request.out, request.to, names, source.ticket.mask.tokens, made.proof, (*notes, *made.notes))
 
 
 def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> TicketInfo:
@@ -216,39 +246,70 @@ def _loaded(model: Any, tokenizer: Any, experiment: Experiment) -> Iterator[Froz
         yield frozen
 
 
-def _files(
+@dataclass(frozen=True)
+class _Made:
+    """Files by name, what PEFT said of them where it was asked, and what else a user must know."""
+
+    files: Mapping[str, bytes]
+    proof: Proof | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _made(
     ticket: Ticket,
     experiment: Experiment,
     story: TicketInfo,
     request: ExportRequest,
     compare: Compare,
     loaded: FrozenModel | None,
-) -> tuple[dict[str, bytes], Proof | None]:
-    """The files, and what PEFT said of them."""
-    if request.to in ("embeddings", "prompt-embeds") and ticket.position == "prefix-kv":
-        raise ConfigError(f"--to {request.to} writes input vectors, and this ticket is keys and values; use --to peft")
-    if request.to == "cartridge" and ticket.position != "prefix-kv":
-        raise ConfigError("--to cartridge writes keys and values, and this ticket is input vectors; use --to peft")
+) -> _Made:
+    """The files, proved where that is asked for."""
+    _check_form(request.to, ticket)
     if request.to == "embeddings":
         compare(None)
-        return embedding_files(ticket, story), None
-    prefix = _PREFIX_KINDS[request.to == "cartridge"]
+        return _Made(embedding_files(ticket, story))
+    story = replace(story, prefix=_PREFIX_KINDS[request.to == "cartridge"])
     if request.to in ("peft", "cartridge") and request.verify:
-        need_peft()  # said before the model is loaded
-        return _proved(ticket, experiment, replace(story, prefix=prefix), compare, loaded)
+        need_peft(story.prefix)  # said before the model is loaded
+        return _proved(ticket, experiment, story, compare, loaded)
     model = model_of(experiment) if loaded is None else loaded
     check_fit(ticket, model)
     compare(model)
     if request.rows is None:
-        return adapter_files(ticket, model, replace(story, prefix=prefix)), None
+        return _unproved(ticket, experiment, story, request, model)
     task = named_task(experiment.task)
     rows = encode(model, task, read_rows(request.rows, task), len(ticket.mask.token))
-    return prompt_embeds_files(ticket, story, model, [row.text for row in rows]), None
+    return _Made(prompt_embeds_files(ticket, story, model, [row.text for row in rows]))
+
+
+def _check_form(to: Form, ticket: Ticket) -> None:
+    """Refuse a form that cannot hold what the ticket is. Raises: ConfigError."""
+    prefix = ticket.position == "prefix-kv"
+    if to in ("embeddings", "prompt-embeds") and prefix:
+        raise ConfigError(f"--to {to} writes input vectors, and this ticket is keys and values; use --to peft")
+    if to in ("cartridge", "cache") and not prefix:
+        raise ConfigError(f"--to {to} writes keys and values, and this ticket is input vectors; use --to peft")
+
+
+def _unproved(
+    ticket: Ticket, experiment: Experiment, story: TicketInfo, request: ExportRequest, model: FrozenModel
+) -> _Made:
+    """Files that PEFT is not asked about; a cache is tried in this process."""
+    slots = null_keys.of_ticket(ticket, model, experiment)
+    if request.to != "cache":
+        return _Made(adapter_files(ticket, model, story, slots.null_keys), notes=slots.notes)
+    assert isinstance(model, PrefixDecoder), "as every ticket of keys and values has it"
+    files = cache_files(ticket, model, story, slots.null_keys)
+    if not request.verify:
+        return _Made(files, notes=slots.notes)
+    comparison = measure_cache(files[CACHE], ticket, model, slots.texts)
+    check(comparison)
+    return _Made(files, notes=(*slots.notes, comparison.sentence))
 
 
 def _proved(
     ticket: Ticket, experiment: Experiment, story: TicketInfo, compare: Compare, loaded: FrozenModel | None
-) -> tuple[dict[str, bytes], Proof]:
+) -> _Made:
     """The files of a PEFT adapter, and the proof that they answer as `eval` does.
 
     Args:
@@ -266,7 +327,7 @@ def _proved(
         values = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
         agreement = _agreed(folder, expected, values)
         check(expected.logits)
-    return files, Proof(expected.logits, agreement, expected.missing)
+    return _Made(files, Proof(expected.logits, agreement, expected.missing), expected.notes)
 
 
 def _agreed(folder: Path, expected: _Expected, values: Mapping[str, Any]) -> Agreement | TextAgreement | None:
@@ -289,7 +350,8 @@ class _Expected:
     Attributes:
         missing: why there are no rows.
         dtype: what the scores were computed in.
-        logits: what PEFT gave for made-up rows.
+        logits: what PEFT gave for made-up rows, or for those that null keys were tried on.
+        notes: what else a user must know.
     """
 
     rows: Sequence[Example]
@@ -298,6 +360,7 @@ class _Expected:
     missing: str
     dtype: torch.dtype
     logits: Verified
+    notes: tuple[str, ...]
 
 
 def _expected(
@@ -313,12 +376,14 @@ def _expected(
     model = model_of(experiment) if loaded is None else loaded
     check_fit(ticket, model)
     compare(model)
-    files = adapter_files(ticket, model, story)
+    slots = null_keys.of_ticket(ticket, model, experiment)
+    files = adapter_files(ticket, model, story, slots.null_keys)
     for name, content in files.items():
         (folder / name).write_bytes(content)
     scores, texts = ([], []) if task is None else _answers(ticket, task, rows, model)
     dtype = next(model.model.parameters()).dtype
-    return files, _Expected(rows, scores, texts, missing, dtype, measure(folder, ticket, model))
+    logits = measure(folder, ticket, model, slots.texts)
+    return files, _Expected(rows, scores, texts, missing, dtype, logits, slots.notes)
 
 
 def _answers(ticket: Ticket, task: Task, rows: Sequence[Example], model: FrozenModel) -> tuple[list[Tensor], list[str]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prunekit.engine.request_times import request_times
 from prunekit.experiment.settings import Experiment, PromptSettings
-from prunekit.export.prefix_tuning import compacted
+from prunekit.export.prefix_tuning import check_whole, compacted
 from prunekit.models import FrozenModel
 from prunekit.models.prefix_decoder import PrefixDecoder
 from prunekit.prompts.init.source import Embed
@@ -116,10 +116,12 @@ def start_of(ticket: Ticket, model: FrozenModel, name: str) -> Ticket:
     """
     if not isinstance(model, PrefixDecoder) or ticket.dropped_as == "zero":
         return ticket
+    compact = compacted(ticket, model)
     try:
-        return compacted(ticket, model)
+        check_whole(compact, model)
     except ConfigError as error:
         raise ConfigError(f"--from {name}: {error}") from error
+    return compact
 
 
 def check(experiment: Experiment, model: FrozenModel) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import ModelOutput, SequenceClassifierOutput
 
+from prunekit.export.attach_prefix import AttachedPrefixes
 from prunekit.models.encoder import Encoder
 from prunekit.models.load import borrowed, family, unwrapped, wrap
 from prunekit.models.prompt_batch import PromptBatch, stack
@@ -207,11 +208,6 @@ class Attached:
 
     def _prompt(self, ticket: Ticket) -> PromptBatch:
         """A ticket's prompt on the model's device, checked against the model."""
-        if ticket.position == "prefix-kv":
-            raise ConfigError(
-                "position = prefix-kv: keys and values cannot be attached yet; export the ticket (--to peft) and load "
-                "it by PEFT"
-            )
         if ticket.position not in _POSITIONS[self.family]:
             raise ConfigError(
                 f"position = {ticket.position}: a ticket for another kind of model than this {self.family}"
@@ -314,9 +310,11 @@ class Attached:
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
-def attach(model: Any, tickets: Ticket | Sequence[Ticket]) -> Attached:
-    """A model with one or more tickets attached."""
-    return Attached(model, [tickets] if isinstance(tickets, Ticket) else tickets)
+def attach(model: Any, tickets: Ticket | Sequence[Ticket]) -> Attached | AttachedPrefixes:
+    """A model with one or more tickets attached, of input vectors or of keys and values."""
+    tickets = [tickets] if isinstance(tickets, Ticket) else tickets
+    prefix = any(ticket.position == "prefix-kv" for ticket in tickets)
+    return AttachedPrefixes(model, tickets) if prefix else Attached(model, tickets)
 
 
 def _padded(rows: Sequence[Row], side: Literal["left", "right"]) -> _PaddedRows:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from prunekit.export import prefix_tuning
 from prunekit.export.card import card
+from prunekit.export.null_keys import NullKeys
 from prunekit.export.peft_format import CLASSIFIER, CONFIG, PROMPT, TENSORS
 from prunekit.export.prompt_vectors import prompt_vectors
 from prunekit.export.side_file import SIDE, TicketInfo, side_file
@@ -35,14 +36,19 @@ _POOLED = {"bert"}
 _OWN_LAYER = {"roberta", "xlm-roberta", "camembert"}
 
 
-def adapter_files(ticket: Ticket, model: FrozenModel, info: TicketInfo) -> dict[str, bytes]:
+def adapter_files(
+    ticket: Ticket, model: FrozenModel, info: TicketInfo, null_keys: NullKeys | None = None
+) -> dict[str, bytes]:
     """File name -> bytes of the adapter, with its card and side file.
+
+    Args:
+        null_keys: of a prefix with tokens that some heads alone do not see.
 
     Raises:
         ConfigError: where PEFT cannot do what the ticket does, with the reason.
     """
     if isinstance(model, PrefixDecoder):
-        return _prefix_files(ticket, model, info)
+        return _prefix_files(ticket, model, info, null_keys)
     check_exportable(ticket, model)
     info = as_read(info, model, len(ticket.mask.token))
     vectors = prompt_vectors(ticket)
@@ -60,15 +66,20 @@ def adapter_files(ticket: Ticket, model: FrozenModel, info: TicketInfo) -> dict[
     }
 
 
-def _prefix_files(ticket: Ticket, model: PrefixDecoder, info: TicketInfo) -> dict[str, bytes]:
+def _prefix_files(
+    ticket: Ticket, model: PrefixDecoder, info: TicketInfo, null_keys: NullKeys | None
+) -> dict[str, bytes]:
     """The same of keys and values before the text."""
-    try:
-        compact = prefix_tuning.compacted(ticket, model)
-    except ConfigError as error:
-        raise ConfigError(f"this ticket cannot become a PEFT adapter: {error}") from error
+    compact = prefix_tuning.compacted(ticket, model)
+    if null_keys is None:
+        try:
+            prefix_tuning.check_whole(compact, model)
+        except ConfigError as error:
+            raise ConfigError(f"this ticket cannot become a PEFT adapter: {error}") from error
     tokens = len(compact.mask.token)
-    info = as_read(info, model, tokens)
-    content: bytes = save({PROMPT: prefix_tuning.tensor(compact, model.shape)}, metadata={"format": "pt"})
+    info = read_behind(ticket, model, info, null_keys)
+    values = prefix_tuning.tensor(compact, model.shape, None if null_keys is None else null_keys.keys)
+    content: bytes = save({PROMPT: values}, metadata={"format": "pt"})
     config = atomic.as_json(prefix_tuning.config(tokens, model.shape, info))
     return {
         SIDE: side_file(compact, info, content, config),
@@ -76,6 +87,17 @@ def _prefix_files(ticket: Ticket, model: PrefixDecoder, info: TicketInfo) -> dic
         CONFIG: config,
         CARD: card(task_type(model), ticket, info).encode(),
     }
+
+
+def read_behind(ticket: Ticket, model: PrefixDecoder, info: TicketInfo, null_keys: NullKeys | None) -> TicketInfo:
+    """The info, completed as `as_read` does, its texts no longer than the prefix is exact and null keys hold."""
+    compact = prefix_tuning.compacted(ticket, model)
+    info = as_read(info, model, len(compact.mask.token))
+    limits = [info.beside_prompt, prefix_tuning.exact_text_tokens(ticket, compact, model)]
+    if null_keys is not None:
+        info = replace(info, null_keys=null_keys.facts)
+        limits.append(null_keys.text_tokens)
+    return replace(info, beside_prompt=min(limit for limit in limits if limit is not None))
 
 
 def as_read(info: TicketInfo, model: FrozenModel, tokens: int) -> TicketInfo:

@@ -1,7 +1,8 @@
 """Keys and values before the text as PEFT has them: PREFIX_TUNING or CARTRIDGE adapters, one tensor for both.
 
 PEFT lets a text's positions begin right behind the tokens that are there. Hidden and removed tokens are deleted, which
-brings the others nearer to the text than they were trained: their keys are turned back by as many positions.
+brings the others nearer to the text than they were trained: their keys are turned back by as many positions. Where some
+heads alone do not see a token, its slot holds a key for them that none of their queries looks at (`null_keys`).
 """
 
 from __future__ import annotations
@@ -27,35 +28,86 @@ KINDS = ("PREFIX_TUNING", "CARTRIDGE")
 
 
 def compacted(ticket: Ticket, model: PrefixDecoder) -> Ticket:
-    """The same function as a dense prefix of plain values: only the tokens that are kept, as PEFT would place them.
+    """The same function as plain values in the slots that an adapter needs, placed as PEFT would place them.
 
-    Raises:
-        ConfigError: where there is no such prefix, with the reason and a way out.
+    Tokens that nobody sees have no slot where the keys of the others can be turned. What is left may be `ragged`.
     """
     plain, mask = flattened(ticket), ticket.mask
     tokens, pieces = mask.piece.shape
     if ticket.dropped_as == "zero":  # zeros are attended to: all slots stay
         return replace(plain, mask=Mask.full(tokens, pieces))
-    if mask.cells < mask.tokens * pieces:
-        raise ConfigError(
-            "some of its tokens are hidden from some heads alone, and a prefix of PEFT is seen by all heads or none: "
-            "such ragged prefixes cannot be exported yet; prune with --keep-pieces 1.0 (whole tokens) or --dropped-as "
-            "zero"
-        )
+    plain = replace(plain, dropped_as="hide")
     turn = turn_back(model, tokens - mask.tokens)
     if turn is None:
-        raise ConfigError(
-            f"without the {tokens - mask.tokens} dropped tokens the others would stand nearer to the text, and the "
-            f"keys of {model.name} cannot be turned to other positions (it has no rotary embeddings of a fixed kind); "
-            "prune with --dropped-as zero"
-        )
+        return plain
     values = turn.vectors(plain.state["values"][mask.token], model.shape)
-    return replace(plain, mask=Mask.full(mask.tokens, pieces), state={"values": values})
+    return replace(plain, mask=Mask(mask.token[mask.token], mask.piece[mask.token]), state={"values": values})
 
 
-def tensor(ticket: Ticket, shape: CacheShape) -> Tensor:
+def ragged(compact: Ticket) -> bool:
+    """Whether a slot of a compacted ticket is not seen by all heads of all layers."""
+    return compact.mask.cells < compact.mask.piece.numel()
+
+
+def exact_text_tokens(ticket: Ticket, compact: Ticket, model: PrefixDecoder) -> int | None:
+    """How long a text may be for which a compacted ticket is the same function; None without limit.
+
+    Sliding windows count slots. Where hidden tokens lost theirs, a window reaches further back than with them, so that
+    the two differ as soon as prefix and text leave it.
+    """
+    settings, tokens = model.text_config, len(ticket.mask.token)
+    window = getattr(settings, "sliding_window", None)
+    slides = "sliding_attention" in (getattr(settings, "layer_types", None) or ["sliding_attention"])
+    if not window or not slides or ticket.dropped_as != "hide" or len(compact.mask.token) == tokens:
+        return None
+    return max(0, int(window) - tokens)
+
+
+def check_whole(compact: Ticket, model: PrefixDecoder) -> None:
+    """Refuse a compacted ticket that is no dense prefix.
+
+    Raises:
+        ConfigError: with the reason and a way out.
+    """
+    mask = compact.mask
+    if not bool(mask.token.all()):
+        raise ConfigError(
+            f"without the {len(mask.token) - mask.tokens} dropped tokens the others would stand nearer to the text, "
+            f"and the keys of {model.name} cannot be turned to other positions (it has no rotary embeddings of a fixed "
+            "kind); prune with --dropped-as zero"
+        )
+    if ragged(compact):
+        raise ConfigError(
+            "some of its tokens are hidden from some heads alone, and a plain prefix is seen by all heads; prune with "
+            "--keep-pieces 1.0 (whole tokens) or --dropped-as zero"
+        )
+
+
+def seen_by_head(mask: Mask, shape: CacheShape) -> Tensor:
+    """Bool[P, L, heads], which of them see a token, of a mask whose pieces are layers or heads."""
+    pieces = mask.piece.shape[1]
+    by_head: Tensor = mask.piece.repeat_interleave(shape.cells // pieces, dim=1)
+    return by_head.view(-1, shape.layers, shape.heads)
+
+
+def slot_values(compact: Ticket, shape: CacheShape, null_keys: Tensor | None) -> Tensor:
+    """[P, H] float32, what the slots of a compacted ticket hold: where a head must not see one, its null key and zeros.
+
+    Args:
+        null_keys: [L, heads, D], needed where the ticket is `ragged`.
+    """
+    values = compact.state["values"].float()
+    if null_keys is None:
+        return values
+    parts: Tensor = values.unflatten(-1, (shape.layers, shape.heads, 2, shape.size))
+    nothing = torch.stack([null_keys, torch.zeros_like(null_keys)], dim=2)  # [L, heads, 2, D]
+    filled: Tensor = parts.where(seen_by_head(compact.mask, shape)[..., None, None], nothing).flatten(1)
+    return filled
+
+
+def tensor(compact: Ticket, shape: CacheShape, null_keys: Tensor | None = None) -> Tensor:
     """PEFT's `prompt_embeddings` [P, 2 L heads D] float32 of a compacted ticket."""
-    return to_peft(ticket.state["values"].float(), shape).contiguous()
+    return to_peft(slot_values(compact, shape, null_keys), shape).contiguous()
 
 
 def config(tokens: int, shape: CacheShape, info: TicketInfo) -> dict[str, Any]:

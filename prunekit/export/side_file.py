@@ -54,6 +54,7 @@ class TicketInfo:
         target: what is written where answers are, of the fields of a row.
         decoding: how it is written, as `prunekit.tasks.decoding.Decoding` has it; None where answers are chosen.
         ends: ids that end what is written.
+        null_keys: how far they hold, where a prefix has them (`prunekit.export.null_keys`).
     """
 
     model: str | None = None
@@ -76,6 +77,7 @@ class TicketInfo:
     target: str = ""
     decoding: Mapping[str, Any] | None = None
     ends: tuple[int, ...] = ()
+    null_keys: Mapping[str, Any] | None = None
 
 
 def side_file(ticket: Ticket, info: TicketInfo, tensors: bytes, config: bytes = b"") -> bytes:

@@ -7,18 +7,21 @@ its padded batches differ from its own single rows.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, DynamicCache
 
 from prunekit.export.attach import Attached
 from prunekit.export.prefix_tuning import text_logits
 from prunekit.models import FrozenModel
+from prunekit.models.batch import Ids
+from prunekit.models.cache_argument import cache_argument
 from prunekit.models.load import family
 from prunekit.models.prefix_decoder import PrefixDecoder
 from prunekit.models.trial import one_line_errors
@@ -40,9 +43,10 @@ class Verified:
         rows: how many were compared.
         difference: the largest of any two logits.
         largest: the largest logit.
-        peft: the version that loaded the adapter.
+        peft: the version that loaded the adapter; empty where transformers alone loaded a cache.
         dtype: of the logits.
         bar: how far they may lie apart, as a part of the largest; 0 where both sides compute the same.
+        source: of the rows, "test" or "made-up".
     """
 
     rows: int
@@ -51,13 +55,16 @@ class Verified:
     peft: str
     dtype: torch.dtype = torch.float32
     bar: float = 0.0
+    source: str = "made-up"
 
     @property
     def sentence(self) -> str:
         """The comparison in one line for the user."""
+        how = f"under PEFT {self.peft}" if self.peft else "behind the cache"
+        padded = "; PEFT's own padded batches differ from single rows" if self.peft else ""
         return (
-            f"largest difference of logits under PEFT {self.peft}: {self.difference:g} over {self.rows} made-up rows "
-            f"(largest logit {self.largest:.3g}); PEFT's own padded batches differ from single rows"
+            f"largest difference of logits {how}: {self.difference:g} over {self.rows} {self.source} rows "
+            f"(largest logit {self.largest:.3g}){padded}"
         )
 
 
@@ -85,14 +92,19 @@ def check(comparison: Verified) -> None:
         ArtifactError: where any float32 logit differs.
     """
     if comparison.difference > comparison.bar * comparison.largest and comparison.dtype == torch.float32:
-        raise ArtifactError(f"not exported, since PEFT would answer otherwise: {comparison.sentence}")
+        reader = "PEFT" if comparison.peft else "transformers"
+        raise ArtifactError(f"not exported, since {reader} would answer otherwise: {comparison.sentence}")
 
 
-def measure(folder: Path, ticket: Ticket, model: FrozenModel) -> Verified:
-    """The comparison of `verify`, not yet judged."""
+def measure(folder: Path, ticket: Ticket, model: FrozenModel, texts: Sequence[Ids] = ()) -> Verified:
+    """The comparison of `verify`, not yet judged.
+
+    Args:
+        texts: what a prefix is compared behind, in place of made-up rows.
+    """
     peft = _peft()
     if isinstance(model, PrefixDecoder):
-        return _prefix_measure(peft, folder, ticket, model)
+        return _prefix_measure(peft, folder, ticket, model, texts)
     attached = Attached(model.model, [ticket])
     # whatever transformers and PEFT raise where they do not go together
     with one_line_errors(model.model, "PEFT cannot put a prompt on this model, so use --to embeddings"):
@@ -102,19 +114,53 @@ def measure(folder: Path, ticket: Ticket, model: FrozenModel) -> Verified:
     return Verified(len(pairs), max(differences), largest, str(peft.__version__), pairs[0][0].dtype)
 
 
-def _prefix_measure(peft: Any, folder: Path, ticket: Ticket, model: PrefixDecoder) -> Verified:
+def _prefix_measure(peft: Any, folder: Path, ticket: Ticket, model: PrefixDecoder, texts: Sequence[Ids]) -> Verified:
     """The same of keys and values before the text; where tokens were deleted, keys were turned, which rounds."""
-    pairs = []
     with one_line_errors(model.model, "PEFT cannot put a prefix on this model"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         adapted = peft.PeftModel.from_pretrained(model.model, str(folder)).eval()
-        for ids in _texts(model, len(ticket.mask.token)):
-            inputs = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids)[None]}
-            with torch.no_grad():
-                pairs.append((text_logits(ticket, model, ids), adapted(**inputs).logits))
+        return _behind(
+            lambda ids: adapted(input_ids=ids[None], attention_mask=torch.ones_like(ids)[None]).logits,
+            ticket,
+            model,
+            texts,
+            str(peft.__version__),
+        )
+
+
+def measure_cache(content: bytes, ticket: Ticket, model: PrefixDecoder, texts: Sequence[Ids] = ()) -> Verified:
+    """The same of a file of keys and values that a DynamicCache of transformers is filled with.
+
+    Args:
+        content: the file, layer by layer (`prunekit.export.cache`).
+        texts: what is compared behind, in place of made-up rows.
+    """
+    tensors = load(content)
+
+    def logits(ids: Tensor) -> Tensor:
+        cache = DynamicCache()
+        for layer in range(model.shape.layers):
+            keys, values = (tensors[f"layers.{layer}.{part}"].to(model.device) for part in ("keys", "values"))
+            cache.update(keys, values, layer)
+        mask = torch.ones(1, cache.get_seq_length() + len(ids), dtype=torch.long, device=model.device)
+        arguments = cache_argument(model.model, cache) | {"attention_mask": mask, "use_cache": True}
+        output: Tensor = model.model(input_ids=ids[None], **arguments).logits
+        return output
+
+    return _behind(logits, ticket, model, texts, "")
+
+
+@torch.no_grad()
+def _behind(
+    logits: Callable[[Tensor], Tensor], ticket: Ticket, model: PrefixDecoder, texts: Sequence[Ids], peft: str
+) -> Verified:
+    """Logits [1, T, V] of another reader beside those of a ticket, behind texts or made-up rows."""
+    rows = [torch.tensor(text, device=model.device) for text in texts] or _texts(model, len(ticket.mask.token))
+    pairs = [(text_logits(ticket, model, ids), logits(ids)) for ids in rows]
     difference = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
     largest = max(float(ours.abs().max()) for ours, _ in pairs)
-    return Verified(len(pairs), difference, largest, str(peft.__version__), pairs[0][0].dtype, _TURNED)
+    source = "test" if texts else "made-up"
+    return Verified(len(pairs), difference, largest, peft, pairs[0][0].dtype, _TURNED, source)
 
 
 def _compared(
@@ -128,13 +174,18 @@ def _compared(
         return list(_logits(attached, adapted, model, len(ticket.mask.token)))
 
 
-def need_peft() -> None:
-    """Check that PEFT is installed.
+def need_peft(kind: str = "") -> None:
+    """Check that PEFT is installed, and knows an adapter of a kind.
 
     Raises:
-        ConfigError: where it is not.
+        ConfigError: where it is not, or does not.
     """
-    _peft()
+    peft = _peft()
+    if kind == "CARTRIDGE" and not hasattr(peft, "CartridgeConfig"):
+        raise ConfigError(
+            f"PEFT {peft.__version__} knows no cartridges: pip install -U peft (0.19 or newer), or use --to peft, "
+            "which writes the same numbers, or write it unchecked with --no-verify"
+        )
 
 
 def _peft() -> Any:

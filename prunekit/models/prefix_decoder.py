@@ -74,6 +74,10 @@ class PrefixDecoder(Decoder):
         logits: Tensor = self._read_rows(rows, lambda **rows: module(**rows, **self._uncached).logits)
         return logits
 
+    def row_arguments(self, prompts: PromptBatch, batch: Batch) -> dict[str, Any]:
+        """Right-padded texts behind the prefixes of S members, as the model takes them."""
+        return self._arguments(self._behind(prompts, batch))
+
     # ---- rows
 
     def _laid_out(self, prompts: PromptBatch, batch: Batch, reads: int) -> tuple[InputRows, Tensor]:

@@ -40,12 +40,7 @@ class Turn:
 
     def keys(self, keys: Tensor) -> Tensor:
         """[..., L, heads, D] keys, turned."""
-        first, second = (keys[..., self.pairs[:, part]].double() for part in (0, 1))
-        cos, sin = (function(self.angles)[:, None].to(keys.device) for function in (torch.cos, torch.sin))
-        turned = keys.clone()
-        turned[..., self.pairs[:, 0]] = (first * cos - second * sin).to(keys.dtype)
-        turned[..., self.pairs[:, 1]] = (first * sin + second * cos).to(keys.dtype)
-        return turned
+        return rotated(keys, self.pairs, self.angles[:, None])
 
     def vectors(self, values: Tensor, shape: CacheShape) -> Tensor:
         """[P, H] prompt vectors, their keys turned."""
@@ -53,6 +48,16 @@ class Turn:
         parts[..., 0, :] = self.keys(parts[..., 0, :])
         turned: Tensor = parts.flatten(-4)
         return turned
+
+
+def rotated(states: Tensor, pairs: Tensor, angles: Tensor) -> Tensor:
+    """States [..., D], of which the pairs Int[r / 2, 2] of coordinates are turned by angles [..., r / 2]."""
+    first, second = (states[..., pairs[:, part]].double() for part in (0, 1))
+    cos, sin = (function(angles).to(states.device) for function in (torch.cos, torch.sin))
+    turned = states.clone()
+    turned[..., pairs[:, 0]] = (first * cos - second * sin).to(states.dtype)
+    turned[..., pairs[:, 1]] = (first * sin + second * cos).to(states.dtype)
+    return turned
 
 
 def turn_back(model: PrefixDecoder, positions: int) -> Turn | None:

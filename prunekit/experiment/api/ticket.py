@@ -11,7 +11,8 @@ from prunekit import export
 from prunekit.experiment.export import ExportRequest, export_ticket
 from prunekit.experiment.progress import progress_of
 from prunekit.experiment.reopen import opened
-from prunekit.export.attach import Attached
+from prunekit.export.attach import Attached, attach
+from prunekit.export.attach_prefix import AttachedPrefixes
 from prunekit.pruning import ticket as tickets
 from prunekit.runs.ticket_file import save_ticket
 
@@ -58,13 +59,13 @@ class Ticket(tickets.Ticket):
         """
         return cls.of(export.read_adapter(str(source), revision=revision, pieces=pieces))
 
-    def attach(self, model: Any, *others: tickets.Ticket) -> Attached:
+    def attach(self, model: Any, *others: tickets.Ticket) -> Attached | AttachedPrefixes:
         """The model, which is neither copied nor changed, with this ticket on; call it or its `generate`.
 
         Args:
             others: more tickets, so that rows of one batch can wear different ones.
         """
-        return Attached(model, [self, *others])
+        return attach(model, [self, *others])
 
     def export(
         self,
