@@ -20,8 +20,6 @@ and then `prunekit prune --track my_tracker:Tracker`, or `prunekit.prune(..., tr
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -32,6 +30,7 @@ from prunekit.experiment.round_runner import Progress
 from prunekit.runs.paths import LOG, SETTINGS, TRACKED, RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
+from prunekit.support.user_code import imported
 
 # of a finished round, beside its metrics
 _COUNTS = ("tokens", "pieces", "density", "parameters")
@@ -96,16 +95,7 @@ def tracker(name: str) -> Tracker:
     """
     if name == "tensorboard":
         return TensorBoard()
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        raise ConfigError(f"--track {name}: use tensorboard, or module:class of your own tracker")
-    sys.path.insert(0, "")  # a file beside the user, as `python -m` would find it
-    try:
-        instance: Tracker = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"--track {name}: cannot be imported ({error})") from error
-    finally:
-        sys.path.remove("")
+    instance: Tracker = imported(name, "--track", "use tensorboard, or module:class of your own tracker")()
     missing = [part for part in ("begin", "log", "end") if not callable(getattr(instance, part, None))]
     if missing:
         raise ConfigError(f"--track {name}: a tracker has begin, log and end; this one lacks {', '.join(missing)}")
