@@ -25,13 +25,15 @@ class Integrated(Score):
 
     def score(self, probe: Probe) -> Scores:
         """The integral, by Gauss-Legendre quadrature, and its completeness gap."""
+        import torch
         from numpy.polynomial.legendre import leggauss
 
-        total = 0.0
+        parts = []
         for node, weight in zip(*leggauss(self.nodes), strict=True):
             u = (node + 1) / 2
             gamma, stretch = u**self.bend, self.bend * u ** (self.bend - 1)
-            total = total - weight / 2 * stretch * probe.slopes(gamma=gamma)
+            parts.append(-weight / 2 * stretch * probe.slopes(gamma=gamma))
+        total = torch.stack(parts).sum(dim=0)
         fall = probe.loss(0.0) - probe.loss(1.0)
         facts = {"loss_fall": fall, "completeness_gap": fall - float(total[:, 0].sum())}
         return from_columns(total, probe.examples, facts)

@@ -21,8 +21,8 @@ def own_score(name: str) -> Score:
         ConfigError: where there is none, or its source is another.
     """
     plain, _, digest = name.partition("#")
-    score = imported(plain, "--score", _OPTIONS)
-    score = score() if isinstance(score, type) else score
+    named = imported(plain, "--score", _OPTIONS)
+    score: Score = named() if isinstance(named, type) else named
     check(score)
     if digest and recorded(score) != name:
         raise ConfigError(f"--score {name}: its source is another now ({recorded(score)}); a score of its own, then")
