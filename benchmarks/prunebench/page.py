@@ -94,6 +94,9 @@ passes forward and backward through the model, in epochs of training on {epoch} 
 {table}
 {verdict}
 
+The truth here is itself that of leaving words out one at a time, and no word can stand in for another: that favours
+finders that leave out. It says nothing of trained prompts, nor of tickets after retraining: neither is measured here.
 The number of examples is the entry's own choice: measured scores need few, slopes of single examples more.
+
 A finder of your own is a file `benchmarks/prunebench/entries/NAME.toml` with `score = "module:Class"` and `examples`.
 """
