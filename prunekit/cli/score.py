@@ -131,6 +131,6 @@ def _sentences(facts: Mapping[str, Any], units: int) -> list[str]:
     if "completeness_gap" in facts:
         fall, gap = facts["loss_fall"], facts["completeness_gap"]
         lines.append(
-            f"completeness gap {gap:.4f}: the sum over tokens less than the {fall:.4f} that the prompt is worth"
+            f"completeness gap: the sum over tokens is {gap:.4f} short of the {fall:.4f} that the prompt is worth"
         )
     return lines
