@@ -18,6 +18,7 @@ from prunekit.analysis import measure_groups, token_importance
 from prunekit.analysis.prefix_parts import GROUPS, Group
 from prunekit.engine import ablation
 from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
+from prunekit.engine.probe import TicketProbe
 from prunekit.experiment import environment, provenance
 from prunekit.experiment.api.source import Source, opened_source
 from prunekit.experiment.prepare import encode
@@ -25,7 +26,7 @@ from prunekit.experiment.progress import progress_of
 from prunekit.experiment.reopen import OpenedTicket, TicketInUse, changed_settings, in_use
 from prunekit.experiment.round_runner import Progress
 from prunekit.models import Encoded
-from prunekit.pruning.scores import SCORES, Level
+from prunekit.pruning.scores import ROUND_SCORES, SCORES, Level
 from prunekit.pruning.scores.leave_one_out import Ablation
 from prunekit.pruning.scores.shapley import most_subsets
 from prunekit.pruning.ticket import Ticket
@@ -39,6 +40,7 @@ KINDS = tuple(score.name for score in SCORES)
 BY_WORD = ("example", "token", "position", "word", "difference")
 LEVELS: tuple[Level | Group, ...] = (*get_args(Level), *GROUPS)
 _SPLITS = {score.name: score.splits for score in SCORES}
+_OF_ROUNDS = tuple(score.name for score in ROUND_SCORES)
 
 #: The encoded rows of a split.
 Rows = Callable[[str], list[Encoded]]
@@ -127,7 +129,7 @@ def score(  # noqa: PLR0913 (an argument is a flag)
         ticket: or a run, which means its best; or the path of either, such as "RUN" or "RUN@round=2,seed=1". What is
             measured on a round is written beside its run, and not measured again.
         model: a loaded model with its `tokenizer`, or a name; None for the one that the ticket was made with.
-        kind: leave-one-out, shapley, absolute (XPrompt, section 3.2), signed, squared, magnitude or random.
+        kind: leave-one-out, shapley, absolute (XPrompt, section 3.2), or another name of `prunekit score --help`.
         level: token or piece; of a prefix of keys and values also layer, head, or part (a head's keys or values).
         examples: at most so many of the split (validation; of gradient scores train); None for all.
         permutations: orders drawn for Shapley values, an even number.
@@ -204,8 +206,10 @@ def _measured(use: TicketInUse, request: ScoreRequest, progress: Progress) -> Im
             return _left_out(use, rows, request, progress)
         case "shapley":
             return _shapley(use, rows("validation"), request, progress)
-        case kind:
+        case kind if kind in _OF_ROUNDS:
             return _first_order(use, rows("train"), kind, request)
+        case kind:
+            return _probed(use, rows(_SPLITS[kind][0]), request, progress)
 
 
 def _left_out(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Progress) -> Importance:
@@ -302,6 +306,20 @@ def _first_order(use: TicketInUse, examples: Sequence[Encoded], kind: str, reque
         raise DivergedError(NOT_FINITE)
     scores = by_kind[kind].token if request.unit == "token" else by_kind[kind].piece
     return Importance(_with_scores(use.ticket, request.unit, scores), _facts(request, "train", len(examples)))
+
+
+def _probed(use: TicketInUse, examples: Sequence[Encoded], request: ScoreRequest, progress: Progress) -> Importance:
+    """A score that asks the model itself, with what it says of itself and what it cost."""
+    finder = next(score for score in SCORES if score.name == request.kind)
+    probe = TicketProbe(use.ticket, use.model, examples, (request.unit,))
+    with progress.track(finder.label, 1, "prompts") as tick:
+        scores = finder.score(probe)
+        tick(1)
+    values = scores.token if request.unit == "token" else scores.piece
+    if not values.isfinite().all():
+        raise DivergedError(NOT_FINITE)
+    facts = _facts(request, finder.splits[0], len(examples)) | dict(scores.facts) | {"epochs": probe.passes.epochs}
+    return Importance(_with_scores(use.ticket, request.unit, values), facts)
 
 
 def _facts(request: ScoreRequest, split: str, examples: int) -> dict[str, Any]:

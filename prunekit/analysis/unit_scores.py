@@ -17,14 +17,14 @@ from torch import Tensor
 
 from prunekit.analysis import nulls
 from prunekit.analysis.subjects import KEYS
-from prunekit.pruning.scores import MEASURED_SCORES, SCORES, LeaveOneOut
+from prunekit.pruning.scores import MEASURED_SCORES, ROUND_SCORES, LeaveOneOut
 from prunekit.support.errors import DataError
 from prunekit.support.seeding import generator
 from prunekit.support.statistics import Floats
 
 UNIT = (*KEYS, "level", "token", "piece")
-#: Names of the scores, those that are measured last.
-KINDS = tuple(score.name for score in SCORES)
+#: Names of the scores that stand side by side: those of every round, and those that are measured, last.
+KINDS = tuple(score.name for score in (*ROUND_SCORES, *MEASURED_SCORES))
 MEASURED = tuple(score.name for score in MEASURED_SCORES)
 AGREEMENT = (
     *KEYS, "level", "first", "second", "units", "spearman", "spearman_low", "spearman_high", "spearman_p", "kendall",

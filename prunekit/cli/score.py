@@ -10,6 +10,7 @@ import typer
 from prunekit.cli.options import AllowChanged, Json, TicketPath
 from prunekit.cli.table import Column, digits, print_table, words
 from prunekit.experiment import settings_io
+from prunekit.pruning.scores import SCORES
 from prunekit.support import terminal
 
 if TYPE_CHECKING:
@@ -53,9 +54,7 @@ _BY_WORD = {
 @settings_io.with_settings("model", "task", "machine")
 def score(
     ticket: TicketPath,
-    kind: Annotated[
-        str, typer.Option(help="leave-one-out, shapley, absolute, signed, squared, magnitude, random")
-    ] = "leave-one-out",
+    kind: Annotated[str, typer.Option(help=", ".join(score.name for score in reversed(SCORES)))] = "leave-one-out",
     level: Annotated[str, typer.Option(help="token or piece; of keys and values also layer, head, part")] = "token",
     examples: Annotated[int | None, typer.Option(min=2, help="at most so many; default: all of the split")] = None,
     permutations: Annotated[
@@ -132,4 +131,10 @@ def _sentences(facts: Mapping[str, Any], units: int) -> list[str]:
                 f"sum {facts['sum']:.4f}; loss {before:.4f} without the prompt, {after:.4f} with it, "
                 f"{before - after:.4f} less ({orders}, {facts['evaluations']} subsets evaluated)"
             ]
-    return []
+    lines = [f"as much work as {facts['epochs']:g} epochs of training on these examples"] if "epochs" in facts else []
+    if "completeness_gap" in facts:
+        fall, gap = facts["loss_fall"], facts["completeness_gap"]
+        lines.append(
+            f"completeness gap: the sum over tokens is {gap:.4f} short of the {fall:.4f} that the prompt is worth"
+        )
+    return lines

@@ -19,7 +19,7 @@ from torch import Tensor
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.distributed import team
 from prunekit.models import Batch, Encoded, FrozenModel, PromptBatch
-from prunekit.pruning.scores import PRUNING_SCORES, Absolute, GradientScore, Scores, TicketScore
+from prunekit.pruning.scores import ROUND_SCORES, Absolute, GradientScore, Scores, TicketScore
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import DivergedError
 
@@ -29,11 +29,11 @@ _BATCH = 16
 NOT_FINITE = "a gradient became NaN or infinite while scoring; nothing was pruned"
 
 
-def scoring_batches(model: FrozenModel, examples: Sequence[Encoded]) -> Iterator[Batch]:
-    """All examples once, of each the gold choice alone, texts of like length together."""
+def scoring_batches(model: FrozenModel, examples: Sequence[Encoded], *, every_choice: bool = False) -> Iterator[Batch]:
+    """All examples once, of each the gold choice alone unless every one is needed, texts of like length together."""
     rows = sorted(examples, key=lambda example: (example.length, example.index))
     for start in range(0, len(rows), _BATCH):
-        yield model.batch([rows[start : start + _BATCH]], every_choice=False)
+        yield model.batch([rows[start : start + _BATCH]], every_choice=every_choice)
 
 
 def all_scores(cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch]) -> list[dict[str, Scores]]:
@@ -41,11 +41,9 @@ def all_scores(cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[B
 
     A member with a gradient that is not finite gets none; the others' scores stand.
     """
-    gradient = [score for score in PRUNING_SCORES if isinstance(score, GradientScore)]
+    gradient = [score for score in ROUND_SCORES if isinstance(score, GradientScore)]
     by_name: dict[str, Sequence[Scores | None]] = {
-        score.name: [score.of(ticket) for ticket in cohort]
-        for score in PRUNING_SCORES
-        if isinstance(score, TicketScore)
+        score.name: [score.of(ticket) for ticket in cohort] for score in ROUND_SCORES if isinstance(score, TicketScore)
     }
     by_name |= _gradient_scores(cohort, model, batches, gradient)
     rows = ({name: column[number] for name, column in by_name.items()} for number in range(len(cohort)))
@@ -127,12 +125,18 @@ def _slopes(prompts: PromptBatch, model: FrozenModel, batch: Batch, pieces: int)
     return torch.cat([zeta.sum(-1, keepdim=True), zeta], dim=-1)
 
 
-def _scores(sums: Tensor, slots: Tensor, ticket: Ticket, examples: int) -> Scores:
-    """Means of `sums` [slots, K + 1], put back to the prompt's own tokens, which `slots` names (-1: padding).
+def put_back(sums: Tensor, slots: Tensor, tokens: int) -> Tensor:
+    """Rows `sums` [slots, K + 1] as [P, K + 1] of the prompt's own tokens, which `slots` names (-1: padding).
 
-    A token without a slot scores 0 and is ignored when choosing.
+    A token without a slot gets 0, and is ignored when choosing.
     """
-    table = torch.zeros(len(ticket.mask.token), sums.shape[1], dtype=sums.dtype)
+    table = torch.zeros(tokens, sums.shape[1], dtype=sums.dtype)
     real = slots >= 0
     table[slots[real].cpu()] = sums[real.cpu()]
+    return table
+
+
+def _scores(sums: Tensor, slots: Tensor, ticket: Ticket, examples: int) -> Scores:
+    """Means of `sums` [slots, K + 1], put back to the prompt's own tokens."""
+    table = put_back(sums, slots, len(ticket.mask.token))
     return Scores(table[:, 0] / examples, table[:, 1:] / examples, examples)

@@ -34,7 +34,7 @@ class Part:
         prompt_tokens: how many tokens they keep, on average.
         share: of the updates of a full training that each makes at most; 0 is only evaluated.
         tested: share of them that is evaluated on the test split.
-        scored: share of them whose scores are measured.
+        scored: how often the training examples are gone through to score each, forward and backward.
         is_trial: whether they are ratios that a search tries.
         finished: how many of them are there already.
     """
@@ -75,7 +75,8 @@ def pruning_parts(prepared: Prepared, controls: bool) -> list[Part]:
         Part(f"round {number}", str(keep.tokens), str(keep.pieces), seeds, keep.tokens, scored=1.0)
         for number, keep in enumerate(keeps, 1)
     ]
-    trained = [*_start(prepared), *rounds]
+    *before, last = [*_start(prepared), *rounds]
+    trained = [*(_scored_apart(part, prepared) for part in before), last]
     return [*trained, _controls(prepared, keeps)] if controls and keeps else trained
 
 
@@ -127,6 +128,18 @@ def _start(prepared: Prepared) -> list[Part]:
     prompt, seeds = prepared.experiment.prompt, len(prepared.experiment.seeds)
     dense = Part("round 0", str(prompt.tokens), str(prompt.pieces), seeds, prompt.tokens, scored=1.0)
     return [dense, replace(dense, title=_UNTRAINED, share=0.0, scored=0.0)]
+
+
+def _scored_apart(part: Part, prepared: Prepared) -> Part:
+    """A part that is pruned, with what the score that prunes costs where rounds do not write it anyway."""
+    pruning, prompt = prepared.experiment.pruning, prepared.experiment.prompt
+    if not pruning.scored_apart or not part.scored:
+        return part
+    prunes_pieces = prepared.experiment.keeps()[-1].pieces < prompt.pieces
+    units = [part.prompt_tokens, *[part.prompt_tokens * int(part.pieces)] * prunes_pieces]
+    train = len(prepared.rows[0])
+    share = min(pruning.score_examples or train, train) / train
+    return replace(part, scored=part.scored + share * pruning.finder.passes(units).epochs)
 
 
 def _controls(prepared: Prepared, keeps: Sequence[Keep], without: Sequence[str] = ()) -> Part:

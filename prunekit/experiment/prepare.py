@@ -119,7 +119,9 @@ class Prepared:
     @property
     def search_settings(self) -> dict[str, Any]:
         """What decides a search's cells."""
-        pruning = self.experiment.pruning.model_dump(mode="json", include={"score", "rewind", "dropped_as"})
+        pruning = self.experiment.pruning.model_dump(
+            mode="json", include={"score", "score_examples", "rewind", "dropped_as"}
+        )
         return pruning | self.experiment.search.model_dump(mode="json")
 
     @property

@@ -16,6 +16,7 @@ from prunekit.engine.distributed import answer
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
 from prunekit.engine.optimizer import Plan
+from prunekit.engine.probe import TicketProbe
 from prunekit.engine.train import Checkpoint, Cull, Trained, reached, train
 from prunekit.experiment import environment, prefix
 from prunekit.experiment.prepare import Prepared
@@ -23,10 +24,10 @@ from prunekit.experiment.round_watch import RoundWatch, TimeLeft
 from prunekit.models import Batch, Encoded
 from prunekit.pruning.controls import CONTROLS
 from prunekit.pruning.lottery import RoundResult
-from prunekit.pruning.scores import Scores
+from prunekit.pruning.scores import Score, Scores
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import round_files, round_record
-from prunekit.runs.paths import RunKey
+from prunekit.runs.paths import SCORES, RunKey, Stage
 from prunekit.runs.round_record import RoundRecord
 from prunekit.runs.run import Files, Run
 from prunekit.support.errors import ArtifactError
@@ -164,6 +165,39 @@ class RoundRunner:
         with self.progress.track("scoring", len(train), "examples") as tick:
             return all_scores(finished, model, _ticking(scoring_batches(model, train), tick))
 
+    def finder_scores(self, key: RunKey, stage: Stage) -> Scores | None:
+        """What the score that prunes says of a finished round, found in the stage or measured and written there.
+
+        None where it is not finite.
+        """
+        place = RunKey(stage.scored, key.seed, key.round)
+        finder = self.prepared.experiment.pruning.finder
+        if self.directory.done([place]):
+            return round_files.load_scores(self.directory, place)[finder.name]
+        started = time.perf_counter()
+        probe = self._probe(self.finished(key), stage)
+        with self.progress.track(f"scoring by {finder.name}", 1, "prompts") as tick:
+            scores = finder.score(probe)
+            tick(1)
+        if not (torch.isfinite(scores.token).all() and torch.isfinite(scores.piece).all()):
+            self.progress.say(f"seed {key.seed} stopped: {NOT_FINITE}")
+            return None
+        content = {SCORES: round_record.packed_scores({finder.name: scores})}
+        self._record([place])
+        self.directory.commit([Files(place, content, {"seconds": time.perf_counter() - started})])
+        self.progress.say(_cost_line(key, finder, probe, scores))
+        return scores
+
+    def _probe(self, ticket: Ticket, stage: Stage) -> TicketProbe:
+        """On the training examples, at the levels at which anything is pruned."""
+        experiment = self.prepared.experiment
+        if stage.verb == "search":
+            pieces = experiment.search.grid != "token"
+        else:
+            pieces = experiment.keeps()[-1].pieces < experiment.prompt.pieces
+        rows = self.prepared.training_data.train[: experiment.pruning.score_examples]
+        return TicketProbe(ticket, self.prepared.model, rows, ("token", "piece") if pieces else ("token",))
+
     def finished(self, key: RunKey) -> Ticket:
         """The ticket of a finished round: its mask and the values that were kept."""
         return round_files.finished_ticket(self.directory, key)
@@ -173,7 +207,7 @@ class RoundRunner:
         environment.record(self.directory, cohort, self.prepared.experiment.machine.device)
 
     def _load(self, key: RunKey, ticket: Ticket) -> RoundResult:
-        kind = self.prepared.experiment.pruning.score
+        kind = self.prepared.experiment.pruning.finder.name
         saved, result = round_files.load(self.directory, key, kind, self.prepared.task.chosen_by)
         if saved != ticket:
             raise ArtifactError(
@@ -209,7 +243,7 @@ class RoundRunner:
             trained[index] = replace(trained[index], diverged=measured.diverged)
         timing = self._timing(trained, training_seconds, time.perf_counter() - started)
         of_requests = prefix.timing(tickets if spec.test else (), prepared.model) or [{}] * len(tickets)
-        kind = prepared.experiment.pruning.score
+        kind = prepared.experiment.pruning.finder.name
         nothing = _Measurement(None, None, {}, None)
         return [
             TrainedMember(
@@ -269,7 +303,7 @@ class RoundRunner:
             validation=member.validation_answers,
             test=member.test,
             majority={"validation": task.majority(splits.validation), "test": task.majority(splits.test)},
-            pruned_by=prepared.experiment.pruning.score if ticket.round else None,
+            pruned_by=prepared.experiment.pruning.finder_name if ticket.round else None,
             run=prepared.id,
             cache=prefix.cache_facts(ticket, prepared.model),
         )
@@ -293,6 +327,13 @@ def _ticking(batches: Iterable[Batch], tick: Callable[[int], None]) -> Iterator[
         yield batch
         completed += batch.size
         tick(completed)
+
+
+def _cost_line(key: RunKey, finder: Score, probe: TicketProbe, scores: Scores) -> str:
+    """What a score cost, and what it says of itself."""
+    cost = f"{probe.passes.epochs:g} epochs of {probe.examples} examples"
+    facts = "".join(f", {name.replace('_', ' ')} {value:.4f}" for name, value in scores.facts.items())
+    return f"seed {key.seed}, round {key.round}: {finder.name}, {cost}{facts}"
 
 
 _PACKED_AS = {control.name: control.packed_as or control.name for control in CONTROLS}

@@ -87,7 +87,7 @@ def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, contro
         runner.directory.write_stage(prepared.search_stage, prepared.search_settings)
         _expect(runner, "search", controls)
         for seeds in cohorts:
-            dense = _prune(runner, seeds, ())[0]
+            dense = _scored_dense(runner, _prune(runner, seeds, ())[0])
             _untrained(runner, seeds)
             result = search_ratios(
                 dense,
@@ -227,6 +227,8 @@ def _prune(runner: RoundRunner, seeds: Sequence[int], keeps: Sequence[Keep]) -> 
         snapshots = prepared.snapshot_steps if number == 0 else ()
         spec = RoundSpec(f"round {number}", prepared.plan, snapshots)
         results = runner.learn(dict(zip(keys, tickets, strict=True)), spec)
+        if number < len(keeps):
+            results = _scored(runner, results, prepared.stage)
         return [results[key] for key in keys]
 
     rounds = []
@@ -234,6 +236,14 @@ def _prune(runner: RoundRunner, seeds: Sequence[int], keeps: Sequence[Keep]) -> 
         rounds.append(finished)
         _announce(f"round {finished.number}", finished.tickets, finished.results, runner)
     return rounds
+
+
+def _scored(runner: RoundRunner, results: Mapping[RunKey, RoundResult], stage: Stage) -> dict[RunKey, RoundResult]:
+    """Results of finished rounds with the scores that prune, where these are not what every round writes."""
+    if not runner.prepared.experiment.pruning.scored_apart:
+        return dict(results)
+    trained = {key: result for key, result in results.items() if result.validation is not None}
+    return {**results, **{key: replace(trained[key], scores=runner.finder_scores(key, stage)) for key in trained}}
 
 
 def _untrained(runner: RoundRunner, seeds: Sequence[int]) -> None:
@@ -283,14 +293,24 @@ def _halving(runner: RoundRunner, trials: Mapping[RunKey, Trial]) -> Callable[[S
     return rule
 
 
+def _scored_dense(runner: RoundRunner, dense: Round) -> Round:
+    """The dense round with the scores that a search cuts by."""
+    keys = [RunKey(DENSE, ticket.seed, 0) for ticket in dense.tickets]
+    results = _scored(runner, dict(zip(keys, dense.results, strict=True)), runner.prepared.search_stage)
+    return replace(dense, results=tuple(results[key] for key in keys))
+
+
 def _rescored(runner: RoundRunner, trials: Sequence[Trial]) -> dict[Trial, Scores]:
     """Importance of finished trials at the values that they kept; none of one whose gradients are not finite."""
-    kept = [runner.finished(_trial_key(runner.prepared, trial)) for trial in trials]
-    by_trial = dict(zip(trials, runner.scores(kept), strict=True))
+    keys = {trial: _trial_key(runner.prepared, trial) for trial in trials}
+    if runner.prepared.experiment.pruning.scored_apart:
+        apart = {trial: runner.finder_scores(key, runner.prepared.search_stage) for trial, key in keys.items()}
+        return {trial: scores for trial, scores in apart.items() if scores is not None}
+    by_trial = dict(zip(trials, runner.scores([runner.finished(key) for key in keys.values()]), strict=True))
     for (seed, _), scores in by_trial.items():
         if not scores:
             runner.progress.say(f"seed {seed} stopped: {NOT_FINITE}")
-    kind = runner.prepared.experiment.pruning.score
+    kind = runner.prepared.experiment.pruning.finder.name
     return {trial: scores[kind] for trial, scores in by_trial.items() if scores}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import operator
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -27,7 +27,9 @@ from pydantic import (
 from prunekit.prompts import Method
 from prunekit.prompts.init import Init
 from prunekit.pruning.schedule import Keep, Schedule
-from prunekit.pruning.scores import PRUNING_SCORES
+from prunekit.pruning.scores import ROUND_SCORES, SCORES, Score
+from prunekit.pruning.scores.own import check, own_score, recorded
+from prunekit.support.errors import nearest
 from prunekit.tasks import Columns, InMemory
 
 SCHEMA = 1
@@ -306,10 +308,26 @@ def _count_or_fraction(value: Any) -> Any:
         raise ValueError("give a count such as 5, or a fraction with a point such as 0.25") from None
 
 
-if TYPE_CHECKING:
-    PruningScore = str
-else:  # a type checker cannot read a list; pydantic and the command line can
-    PruningScore = Literal[*(score.name for score in PRUNING_SCORES)]
+_SCORES = {score.name: score for score in SCORES}
+
+
+def _score(value: Any) -> Any:
+    """A name as it is; module:Class as what it names."""
+    if isinstance(value, Score):
+        check(value)
+        return value
+    if value in _SCORES:
+        return value
+    if ":" not in str(value):
+        raise ValueError(f"{nearest(str(value), _SCORES)}; or module:Class of your own")
+    return own_score(value)
+
+
+def _score_name(value: str | Score) -> str:
+    return value if isinstance(value, str) else recorded(value)
+
+
+PruningScore = Annotated[str | InstanceOf[Score], BeforeValidator(_score), PlainSerializer(_score_name)]
 Keeping = Annotated[int | float, BeforeValidator(_count_or_fraction)]
 
 
@@ -324,12 +342,37 @@ class PruningSettings(Settings):
     score: PruningScore = Field(
         "absolute",
         description="importance by which is pruned; "
-        + "; ".join(f"{score.name}: {score.description}" for score in PRUNING_SCORES),
+        + "; ".join(f"{score.name}: {score.description}" for score in SCORES)
+        + "; or module:Class of your own",
+    )
+    score_examples: Examples | None = Field(
+        None, description="score on so many training examples; default: on all of them"
     )
     rewind: (
         Annotated[int, within(0, 10_000_000, "no dense round has so many steps")] | Literal["trained", "init", "reinit"]
     ) = Field("trained", description="trained, init, a step of the dense round, or reinit (a control)")
     dropped_as: Literal["remove", "hide", "zero"] = Field("remove", description="what stands for a dropped token")
+
+    @property
+    def finder(self) -> Score:
+        """The score that prunes."""
+        return _SCORES[self.score] if isinstance(self.score, str) else self.score
+
+    @property
+    def finder_name(self) -> str:
+        """The score that prunes, as runs record it."""
+        return _score_name(self.score)
+
+    @property
+    def scored_apart(self) -> bool:
+        """Whether the score that prunes is none of those that every round writes."""
+        return self.finder not in ROUND_SCORES or self.score_examples is not None
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What came later is left out at its default, so that prunings from before stay the same."""
+        unset = {"score_examples"} if self.score_examples is None else set()
+        return {name: value for name, value in dump(self).items() if name not in unset}
 
 
 class SearchSettings(Settings):

@@ -8,8 +8,6 @@ class of your own, in a file my_tracker.py beside you, with the three methods of
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -21,6 +19,7 @@ from prunekit.runs.paths import LOG, SETTINGS, TRACKED, RunKey
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
 from prunekit.support.terminal import Tick
+from prunekit.support.user_code import imported
 
 # of a finished round, beside its metrics
 _COUNTS = ("tokens", "pieces", "density", "parameters")
@@ -118,16 +117,7 @@ def tracker(name: str) -> Tracker:
     """
     if name in TRACKERS:
         return TRACKERS[name]()
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        raise ConfigError(f"--track {name}: use {', '.join(TRACKERS)}, or module:class of your own tracker")
-    sys.path.insert(0, "")  # a file beside the user, as `python -m` would find it
-    try:
-        instance: Tracker = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"--track {name}: cannot be imported ({error})") from error
-    finally:
-        sys.path.remove("")
+    instance: Tracker = imported(name, "--track", f"use {', '.join(TRACKERS)}, or module:class of your own tracker")()
     missing = [part for part in ("begin", "log", "end") if not callable(getattr(instance, part, None))]
     if missing:
         raise ConfigError(f"--track {name}: a tracker has begin, log and end; this one lacks {', '.join(missing)}")

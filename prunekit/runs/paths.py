@@ -33,6 +33,7 @@ _FOLDERS = re.compile(r"seed=\d+|untrained|baselines|rates|(?:prune|search|score
 
 _KEY = re.compile(r"(?:(?P<stage>.+)/)?seed=(?P<seed>\d+)/round=(?P<round>\d+)")
 _GRID = "grid/"
+_SCORED = "scored"
 
 
 def is_of_run(name: str) -> bool:
@@ -47,6 +48,7 @@ class Stage(str):
     "baselines/no-prompt" one that has no prompt at all;
     "prune-1a2b" and "search-1a2b" hold the tickets of one pruning or search, with a control or a trial of the search in
     a folder inside; "score-1a2b/prune-3c4d" what `prunekit score` measured of the prompts of prune-3c4d;
+    "prune-1a2b/scored" the scores that it prunes by, where they are not among those that every round writes;
     "rates/rate=0.1" the trainings at one learning rate.
     """
 
@@ -64,6 +66,11 @@ class Stage(str):
     def trial(self, tokens: int, pieces: int) -> Stage:
         """What this search tried with so many tokens and pieces kept."""
         return self.inside(f"{_GRID}tokens={tokens}-pieces={pieces}")
+
+    @property
+    def scored(self) -> Stage:
+        """Where the scores lie by which this pruning or search prunes, if rounds do not write them anyway."""
+        return self.inside(_SCORED)
 
     @property
     def top(self) -> Stage:

@@ -23,6 +23,7 @@ def load(run: RunReader, key: RunKey, kind: str, chosen_by: str) -> tuple[Ticket
     """A finished round back from disk: the ticket it started from, and what was learned, with its `kind` of scores.
 
     Args:
+        kind: of scores; None are handed back where the round does not hold it.
         chosen_by: the primary metric, or "loss".
 
     Raises:
@@ -32,7 +33,7 @@ def load(run: RunReader, key: RunKey, kind: str, chosen_by: str) -> tuple[Ticket
     if (ticket.seed, ticket.round) != (key.seed, key.round):
         raise ArtifactError(f"{run.folder(key)}: holds the ticket of another round or seed")
     names = run.manifest(key)["files"]
-    scores = load_scores(run, key)[kind] if paths.SCORES in names else None
+    scores = load_scores(run, key).get(kind) if paths.SCORES in names else None
     snapshots = load_snapshots(run, key) if paths.SNAPSHOTS in names else {}
     result = run.result(key)
     reached = result["validation"][chosen_by] if result["status"] == "done" else None
@@ -107,7 +108,11 @@ def load_scores(run: RunReader, key: RunKey) -> dict[str, Scores]:
     """The scores of a finished round, by kind."""
     tensors, facts = _tensors(run, key, paths.SCORES)
     kinds: dict[str, int] = facts["examples"]
-    return {kind: Scores(tensors[f"{kind}.token"], tensors[f"{kind}.piece"], count) for kind, count in kinds.items()}
+    more = facts.get("facts", {})
+    return {
+        kind: Scores(tensors[f"{kind}.token"], tensors[f"{kind}.piece"], count, more.get(kind, {}))
+        for kind, count in kinds.items()
+    }
 
 
 def _tensors(run: RunReader, key: RunKey, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

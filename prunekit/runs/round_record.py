@@ -68,7 +68,7 @@ def content(record: RoundRecord) -> dict[str, bytes]:
         paths.RESULT: atomic.as_json(_result(record)),
     }
     if record.importance:
-        files[paths.SCORES] = _packed_scores(record.importance)
+        files[paths.SCORES] = packed_scores(record.importance)
     if trained.snapshots:
         tensors: dict[str, Any] = {}
         for step, values in trained.snapshots.items():
@@ -115,7 +115,7 @@ def chosen(run: RunReader, key: RunKey, look: TestEvaluation) -> dict[str, bytes
         tables.append(_predicted(look.task, "test", look.splits.test, look.test))
         result["test"] = metrics_of(look.task, look.splits.test, look.test)
     if look.importance:
-        files[paths.SCORES] = _packed_scores(look.importance)
+        files[paths.SCORES] = packed_scores(look.importance)
     if look.diverged is not None:
         result |= {"status": "diverged", "reason": look.diverged}
     return files | {
@@ -124,10 +124,14 @@ def chosen(run: RunReader, key: RunKey, look: TestEvaluation) -> dict[str, bytes
     }
 
 
-def _packed_scores(importance: Mapping[str, Scores]) -> bytes:
+def packed_scores(importance: Mapping[str, Scores]) -> bytes:
+    """The file of scores by kind."""
     tensors = {f"{kind}.token": scores.token for kind, scores in importance.items()}
     tensors |= {f"{kind}.piece": scores.piece for kind, scores in importance.items()}
-    return pack(tensors, {"examples": {kind: scores.examples for kind, scores in importance.items()}})
+    facts: dict[str, Any] = {"examples": {kind: scores.examples for kind, scores in importance.items()}}
+    if more := {kind: dict(scores.facts) for kind, scores in importance.items() if scores.facts}:
+        facts["facts"] = more
+    return pack(tensors, facts)
 
 
 def _log(trained: Trained) -> pd.DataFrame:

@@ -109,6 +109,7 @@ def test_the_command_line_knows_every_verb_and_flag_that_is_shown(block):
         given = command.make_context(name, list(words)).params  # raises at a flag that is not there
         if name in ("prune", "search", "tune", "compare"):
             known = settings_io.names()
+            given.pop("score" if ":" in str(given.get("score")) else "", None)  # of a file that the page has, not we
             settings_io.experiments(None, {key: value for key, value in given.items() if key in known})
 
 

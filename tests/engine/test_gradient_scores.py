@@ -6,7 +6,7 @@ import tiny
 import torch
 
 from prunekit.engine.gradient_scores import all_scores, gradient_scores
-from prunekit.pruning.scores import PRUNING_SCORES, Absolute, GradientScore, Magnitude, Random, Signed, Squared
+from prunekit.pruning.scores import ROUND_SCORES, Absolute, GradientScore, Magnitude, Random, Signed, Squared
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.ticket_file import ticket_bytes
 from prunekit.support.errors import DivergedError
@@ -106,7 +106,7 @@ def test_every_kind_comes_from_one_pass_and_equals_its_own():
     cohort = [ticket(), ticket(seed=1)]
     found = all_scores(cohort, Linear(), once())
     assert seen == [2, 1]
-    assert [set(scores) for scores in found] == [{score.name for score in PRUNING_SCORES}] * 2
+    assert [set(scores) for scores in found] == [{score.name for score in ROUND_SCORES}] * 2
     for score in (Absolute(), Signed(), Squared()):
         for scores, wanted in zip(found, gradient_scores(cohort, Linear(), batches(3), score), strict=True):
             assert torch.allclose(scores[score.name].token, wanted.token)

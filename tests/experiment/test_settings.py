@@ -102,6 +102,7 @@ def test_identity_refuses_what_json_has_no_word_for():
 BOUNDS = [
     ("pruning", "rounds", 0, 1_000),
     ("pruning", "rewind", 0, 10_000_000),
+    ("pruning", "score_examples", 1, 1_000_000_000),
     ("training", "train_steps", 1, 10_000_000),
     ("training", "evaluate_every", 1, 10_000_000),
     ("training", "patience", 1, 10_000_000),

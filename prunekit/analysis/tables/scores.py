@@ -12,6 +12,7 @@ import torch
 from prunekit.analysis.subjects import KEYS
 from prunekit.analysis.tables.run_columns import key_columns, prunings, run_columns
 from prunekit.prompts.mask import Mask
+from prunekit.pruning.scores import Scores
 from prunekit.runs import round_files
 from prunekit.runs.paths import DENSE, SCORES, RunKey, Stage
 from prunekit.runs.reader import RunReader
@@ -30,11 +31,11 @@ def scores(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
             is the dense round alone.
 
     Columns:
-        `KEYS`; kind ("absolute", "signed", "squared", "magnitude", "random"); level ("token", "piece"); token; piece
-            (-1 at level token); score (larger = keep; NaN where dropped already); kept (bool: in this round); next_kept
-            (boolean: in the next; NA where there is none); dropped_in (the first round without it, -1 where it is never
-            dropped); norm (L2 of the trained values, 0 where dropped); pruned_by (bool: the kind by which this stage
-            prunes).
+        `KEYS`; kind (the cheap scores that every round writes, and that which prunes); level ("token", "piece"); token;
+            piece (-1 at level token); score (larger = keep; NaN where dropped already); kept (bool: in this round);
+            next_kept (boolean: in the next; NA where there is none); dropped_in (the first round without it, -1 where
+            it is never dropped); norm (L2 of the trained values, 0 where dropped); pruned_by (bool: the kind by which
+            this stage prunes).
 
     Raises:
         ArtifactError: where a run has no scores, has several stages to choose from, or is damaged.
@@ -51,15 +52,27 @@ def scores(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
 
 def _of_run(run: RunReader, stage: Stage) -> Iterator[pd.DataFrame]:
     """A table for each round with scores, seed by seed and in the order of the rounds."""
-    columns, pruned_by = run_columns(run), None if stage.is_dense else run.stage_settings(stage).get("score")
+    columns = run_columns(run)
     keys = [key for key in run.tickets() if key.stage in (DENSE, stage)]
     for seed in sorted({key.seed for key in keys if key.stage.is_dense}):
         rounds = sorted((key for key in keys if key.seed == seed), key=lambda key: key.round)
         masks = {key.round: round_files.starting_ticket(run, key).mask for key in rounds}
         for key in rounds:
-            if SCORES in run.manifest(key)["files"]:
-                for table in _of_round(run, key, masks):
-                    yield table.assign(**key_columns(columns, key), pruned_by=table["kind"] == pruned_by)
+            scores, pruned_by = _scores(run, key, stage)
+            for table in _of_round(run, key, masks, scores):
+                yield table.assign(**key_columns(columns, key), pruned_by=table["kind"] == pruned_by)
+
+
+def _scores(run: RunReader, key: RunKey, stage: Stage) -> tuple[dict[str, Scores], str | None]:
+    """The scores of a round by kind, those that were measured for one pruning among them; the kind that prunes."""
+    scores = round_files.load_scores(run, key) if SCORES in run.manifest(key)["files"] else {}
+    if stage.is_dense:
+        return scores, None
+    apart = RunKey(stage.scored, key.seed, key.round)
+    if not run.done([apart]):
+        return scores, run.stage_settings(stage).get("score")
+    finder = round_files.load_scores(run, apart)
+    return scores | finder, next(iter(finder))
 
 
 def _chosen(run: RunReader, stage: str | None) -> Stage:
@@ -74,11 +87,13 @@ def _chosen(run: RunReader, stage: str | None) -> Stage:
     return Stage(stage)
 
 
-def _of_round(run: RunReader, key: RunKey, masks: Mapping[int, Mask]) -> Iterator[pd.DataFrame]:
+def _of_round(
+    run: RunReader, key: RunKey, masks: Mapping[int, Mask], by_kind: Mapping[str, Scores]
+) -> Iterator[pd.DataFrame]:
     """A table for each kind of score and level."""
     with torch.no_grad():
         values, _ = round_files.finished_ticket(run, key).prompt()()
-    for kind, scores in round_files.load_scores(run, key).items():
+    for kind, scores in by_kind.items():
         size = values.shape[1] // scores.piece.shape[1]
         norms = {"token": values.norm(dim=1), "piece": values.unflatten(1, (-1, size)).norm(dim=2)}
         for level, score in (("token", scores.token), ("piece", scores.piece)):

@@ -8,46 +8,62 @@ from prunekit.pruning.scores.base import (
     GradientScore,
     Level,
     MeasuredScore,
+    Passes,
+    Probe,
     Score,
     Scores,
     TicketScore,
 )
+from prunekit.pruning.scores.elimination import Elimination
+from prunekit.pruning.scores.integrated import Integrated
 from prunekit.pruning.scores.leave_one_out import LeaveOneOut
 from prunekit.pruning.scores.magnitude import Magnitude
+from prunekit.pruning.scores.margin import Margin
 from prunekit.pruning.scores.random import Random
+from prunekit.pruning.scores.second_order import SecondOrder
 from prunekit.pruning.scores.shapley import Shapley
 from prunekit.pruning.scores.signed import Signed
 from prunekit.pruning.scores.squared import Squared
 
-#: All scores, in the order of tables and figures: estimates first, what is measured last.
+#: All scores, in the order of tables and figures: estimates first, what is measured last. A schedule prunes by any.
 SCORES: tuple[Score, ...] = (
     Absolute(),
     Signed(),
     Squared(),
     Magnitude(),
     Random(),
+    Integrated(),
+    SecondOrder(),
+    Margin(),
+    Elimination(),
     LeaveOneOut(),
     Shapley(),
 )
-#: Those that a schedule prunes by; every round writes them all.
-PRUNING_SCORES = tuple(score for score in SCORES if isinstance(score, GradientScore | TicketScore))
-#: Those that are measured by `prunekit score` alone.
+#: The cheap ones, which every round writes; others are computed where they prune, or `prunekit score` asks for them.
+ROUND_SCORES = tuple(score for score in SCORES if isinstance(score, GradientScore | TicketScore))
+#: Those that are exact: what the others are compared with.
 MEASURED_SCORES = tuple(score for score in SCORES if isinstance(score, MeasuredScore))
 
 __all__ = [
     "MEASURED_SCORES",
-    "PRUNING_SCORES",
+    "ROUND_SCORES",
     "SCORES",
     "Absolute",
+    "Elimination",
     "Evaluate",
     "GradientScore",
+    "Integrated",
     "LeaveOneOut",
     "Level",
     "Magnitude",
+    "Margin",
     "MeasuredScore",
+    "Passes",
+    "Probe",
     "Random",
     "Score",
     "Scores",
+    "SecondOrder",
     "Shapley",
     "Signed",
     "Squared",

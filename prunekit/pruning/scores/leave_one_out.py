@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prunekit.pruning.scores.base import Evaluate, Level, MeasuredScore
+from prunekit.pruning.scores.base import Evaluate, Level, MeasuredScore, Passes, Probe, Scores, from_levels
 from prunekit.pruning.scores.units import cells_of, kept_units
 
 if TYPE_CHECKING:
@@ -70,3 +70,13 @@ class LeaveOneOut(MeasuredScore):
         for table, values in zip(tables, parts, strict=True):
             table[units] = values
         return Ablation(losses, chosen, *tables)
+
+    def score(self, probe: Probe) -> Scores:
+        """Mean costs."""
+        mask = probe.ticket.mask
+        costs = {level: self.measure(mask, probe.evaluate, level).costs.double().mean(dim=-1) for level in probe.levels}
+        return from_levels(mask, costs, probe.examples)
+
+    def passes(self, units: Sequence[int]) -> Passes:
+        """One for each unit, and one for the whole at each level."""
+        return Passes(forward=sum(units) + len(units))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import comb
 from typing import TYPE_CHECKING
 
-from prunekit.pruning.scores.base import Evaluate, Level, MeasuredScore
+from prunekit.pruning.scores.base import Evaluate, Level, MeasuredScore, Passes, Probe, Scores, from_levels
 from prunekit.pruning.scores.units import cells_of, kept_units
 from prunekit.support.errors import ConfigError
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prunekit.prompts.mask import Mask
+
+#: Orders that are drawn where nothing is said.
+PERMUTATIONS = 16
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Shapley(MeasuredScore):
         evaluate: Evaluate,
         level: Level = "token",
         *,
-        permutations: int = 16,
+        permutations: int = PERMUTATIONS,
         seed: int = 0,
         tick: Callable[[int], None] = lambda count: None,
     ) -> ShapleyValues:
@@ -92,6 +95,18 @@ class Shapley(MeasuredScore):
         values, error = units.double().new_zeros(2, *units.shape)
         values[units], error[units] = _exact(worth, zeros) if exact else _sampled(worth, orders, zeros)
         return ShapleyValues(values, error, -worth[2**count - 1], -worth[0], len(orders), len(subsets))
+
+    def score(self, probe: Probe) -> Scores:
+        """Values by `permutations` orders of the ticket's seed."""
+        ticket = probe.ticket
+        values: dict[Level, Tensor] = {}
+        for level in probe.levels:
+            values[level] = self.measure(ticket.mask, probe.evaluate, level, seed=ticket.seed).values
+        return from_levels(ticket.mask, values, probe.examples)
+
+    def passes(self, units: Sequence[int]) -> Passes:
+        """One for each subset, at most."""
+        return Passes(forward=sum(most_subsets(count, PERMUTATIONS) for count in units))
 
 
 def most_subsets(units: int, permutations: int) -> int:
