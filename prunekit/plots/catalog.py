@@ -8,10 +8,12 @@ from prunekit.plots import (
     density_curve,
     functional_rank,
     importance,
+    learning_curves,
     mask_overlap,
     rank_while_training,
     score_agreement,
     score_histogram,
+    search_map,
     spectrum,
     token_map,
     word_map,
@@ -20,7 +22,9 @@ from prunekit.plots.figure import Figure
 
 FIGURES: tuple[Figure, ...] = (
     density_curve.FIGURE,
+    search_map.FIGURE,
     controls.FIGURE,
+    learning_curves.FIGURE,
     importance.FIGURE,
     token_map.FIGURE,
     score_histogram.FIGURE,
