@@ -59,7 +59,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         rows = table[table["scope"] == scope]
         heights = [against.index(arm) + shift for arm in rows["against"]]
         ax.hlines(heights, rows["low"], rows["high"], color=color, linewidth=1.4)
-        label = style.short(scope, 24) if len(scopes) > 1 else "ticket less control"
+        label = style.short(scope, 24) if len(scopes) > 1 else "difference" + ", 95 % interval" * (most > 1)
         ax.plot(rows["difference"], heights, marker, color=color, linestyle="none", label=label)
     fewer = table[table["units"] < most].groupby("against")["units"].min()
     names = [controls.LABELS.get(arm, arm) + (f" (n = {fewer[arm]})" if arm in fewer else "") for arm in against]
@@ -67,7 +67,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_ylim(len(against) - 0.5, -0.5)
     low, high = ax.get_xlim()
     ax.set_xlim(max(low, -2), min(high, 2))
-    ax.set_xlabel(f"difference in test {style.short(table['metric'].iloc[0], 16)}" + ", 95 % interval" * (most > 1))
+    ax.set_xlabel(f"ticket less control, test {style.short(table['metric'].iloc[0], 16)}")
     ax.set_title(naming.title(table, most), color=style.QUIET)
     style.legend_above(ax)
     return ax

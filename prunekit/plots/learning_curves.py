@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -73,19 +74,19 @@ def _lower_half(ax: Axes) -> Axes:
 def _lines(table: pd.DataFrame, panel: Axes) -> None:
     last = table["round"].max()
     for (_, _, _, number, split), line in table.sort_values("step").groupby(_ONE_LINE):
-        color, width, order = _look(int(number), int(last))
-        dash = style.DASHES[0] if split == "validation" else style.DASHES[2]
+        color, width, order, dash = _look(int(number), int(last))
+        dash = dash if split == "validation" else style.DASHES[2]
         panel.plot(line["step"], line["value"], color=color, linewidth=width, linestyle=dash, zorder=order)
         kept = line[line["step"].eq(line["kept_step"])]
         if split == "validation" and order > 2:
             panel.plot(kept["step"], kept["value"], "o", color=color, markerfacecolor="white", zorder=order + 1)
 
 
-def _look(number: int, last: int) -> tuple[str, float, int]:
-    """Colour, width and height above the page of the lines of a round."""
+def _look(number: int, last: int) -> tuple[str, float, int, Any]:
+    """Colour, width, height above the page and dash of the lines of a round."""
     if number == 0:
-        return style.BLUE, 1.1, 4
-    return (style.RED, 1.1, 3) if number == last else (style.QUIET, 0.5, 2)
+        return style.BLUE, 1.1, 4, style.DASHES[0]
+    return (style.RED, 1.1, 3, style.DASHES[1]) if number == last else (style.QUIET, 0.5, 2, style.DASHES[0])
 
 
 def _legend(table: pd.DataFrame, ax: Axes) -> None:
@@ -93,7 +94,7 @@ def _legend(table: pd.DataFrame, ax: Axes) -> None:
     rounds = ["dense"] + ["rounds between"] * (last > 1) + [f"round {last}"] * (last > 0)
     numbers = [0] + [1] * (last > 1) + [last] * (last > 0)
     looks = [_look(number, last) for number in numbers]
-    handles = [Line2D([], [], color=color, linewidth=width) for color, width, _ in looks]
+    handles = [Line2D([], [], color=color, linewidth=width, linestyle=dash) for color, width, _, dash in looks]
     handles.append(Line2D([], [], color=style.QUIET, marker="o", markerfacecolor="white", linestyle="none"))
     names = [*rounds, "kept"]
     if table["split"].nunique() > 1:

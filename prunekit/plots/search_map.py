@@ -88,5 +88,5 @@ FIGURE = Figure(
     "was chosen.",
     table_of,
     draw,
-    height=lambda table, columns: min(6.0, 1.1 + 0.17 * table["tokens"].nunique()),
+    height=lambda table, columns: min(6.0, 1.4 + 0.2 * table["tokens"].nunique()),
 )

@@ -37,7 +37,7 @@ SERIES = (BLUE, RED, SAND, INK, SKY, GREEN)
 #: Steps of a score, low to high, all darker than `GREYS` in grey; few, so that a page can have its own in the dark.
 HEAT = ("#7db6de", "#5f9fd0", "#468abf", "#3074ad", "#1f5f99", "#144b82", "#0d396a", "#082951", "#041a38")
 #: Fills of what was dropped, round by round; further rounds have the last one.
-GREYS = ("#f4f4f4", "#e2e2e2", "#cecece")
+GREYS = ("#efefef", "#dadada", "#c3c3c3")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1)), (0, (2.5, 1)), (0, (6, 2)))
 
