@@ -5,9 +5,11 @@ import pandas as pd
 
 from prunekit.analysis import controls, curves, functional, overlap, spectra, training, unit_scores
 from prunekit.analysis.subjects import KEYS
+from prunekit.analysis.tables.logs import LOGS
 from prunekit.analysis.tables.measured import MEASURED
 from prunekit.analysis.tables.scores import SCORED
 from prunekit.analysis.tables.words import COLUMNS as WORDS
+from prunekit.pruning.controls import CONTROLS
 
 NAN = float("nan")
 SEEDS = range(3)
@@ -55,11 +57,34 @@ def cost():
 
 def control_arms():
     rows = [
-        dict(scope="toy", arm=arm, units=3 - (arm == "random"), test=0.5 + 0.03 * place, low=0.45 + 0.03 * place,
-             high=0.55 + 0.03 * place, tokens=5, density=0.125)
-        for place, arm in enumerate(controls.LABELS)
+        dict(scope="toy", against=arm, family="corrected", units=3 - (arm == "random"), difference=0.1 - 0.03 * place,
+             low=0.05 - 0.03 * place, high=0.15 - 0.03 * place, margin=0.01, verdict="inconclusive")
+        for place, arm in enumerate(control.name for control in CONTROLS)
     ]  # fmt: skip
-    return frame(rows, controls.DESCRIBED).assign(metric="accuracy")
+    return frame(rows, controls.COMPARED).assign(metric="accuracy", task="toy", model="m")
+
+
+def learning_curves():
+    rows = [
+        keys(seed=seed, round=number, stage="prune-1" if number else "", arm="ticket" if number else "dense") | dict(
+            step=step, split=split, metric=metric, value=start + slope * step + 0.01 * seed + 0.02 * number,
+        )
+        for seed in SEEDS for number in range(3) for step in (0, 10, 20)
+        for split, metric, start, slope in (
+            ("validation", "accuracy", 0.5, 0.01), ("validation", "loss", 0.9, -0.02), ("train", "loss", 0.8, -0.03),
+        )
+    ]  # fmt: skip
+    return frame(rows, LOGS).assign(kept_step=10)
+
+
+def search_map():
+    rows = [
+        dict(run="r", task="toy", model="m", method="direct", labels="true", metric="accuracy", stage="search-1",
+             tokens=tokens, pieces=pieces, validation=0.5 + 0.01 * tokens + 0.005 * pieces, seeds=3,
+             chosen=int(tokens == pieces == 8), chosen_by="accuracy")
+        for tokens in (16, 8, 4) for pieces in (16, 8, 4)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def importance(count=12):
@@ -195,7 +220,9 @@ def word_map():
 
 MADE = {
     "density_curve": density_curve,
+    "search_map": search_map,
     "controls": control_arms,
+    "learning_curves": learning_curves,
     "importance": importance,
     "token_map": token_map,
     "score_histogram": score_histogram,

@@ -9,10 +9,12 @@ from prunekit.plots import (
     functional_rank,
     importance,
     layers_heads,
+    learning_curves,
     mask_overlap,
     rank_while_training,
     score_agreement,
     score_histogram,
+    search_map,
     spectrum,
     token_map,
     word_map,
@@ -21,7 +23,9 @@ from prunekit.plots.figure import Figure
 
 FIGURES: tuple[Figure, ...] = (
     density_curve.FIGURE,
+    search_map.FIGURE,
     controls.FIGURE,
+    learning_curves.FIGURE,
     importance.FIGURE,
     token_map.FIGURE,
     score_histogram.FIGURE,

@@ -1,4 +1,4 @@
-"""The ticket beside its controls and base lines: what each reached on the test split, with intervals over seeds."""
+"""The ticket against each control: the paired difference on the test split, beside the band of what matters."""
 
 from __future__ import annotations
 
@@ -8,29 +8,33 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from prunekit.analysis import controls, tables
-from prunekit.plots import style
+from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
 from prunekit.plots.run_choice import one_stage
 from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.runs.reader import RunReader
-from prunekit.tasks.metrics import bounds
-
-# a pruning's or search's ticket is what the others are compared with
-_TICKET = "ticket"
 
 
 def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
-    """The arms of the pruning or search of each run that has controls.
+    """The comparisons of the pruning or search of each run that has controls, pairs of finished seeds.
 
     Columns:
-        those of `prunekit.analysis.controls.describe`, and metric (str).
+        those of `prunekit.analysis.controls.compare`, and metric, task, model (str; several are joined by " / ").
 
     Raises:
-        LackingError: where a run has no controls, or several prunings with them.
+        LackingError: where a run has no controls, several prunings with them, or no finished pair.
     """
-    stages = [(run, _stage(run, stage)) for run in runs]
-    metrics = dict.fromkeys(str(run.settings()["metric"]) for run in runs)
-    return controls.describe(tables.joined(stages), bounds=bounds(*metrics)).assign(metric=" / ".join(metrics))
+    arms = tables.joined([(run, _stage(run, stage)) for run in runs])
+    compared = controls.compare(arms)
+    paired = compared[compared["units"] > 0].reset_index(drop=True)
+    if len(paired) < 2:
+        raise LackingError(
+            f"{', '.join(str(run.path) for run in runs)}: no two controls came to their end beside the ticket"
+        )
+    names = {"metric": [str(run.settings()["metric"]) for run in runs]} | {
+        key: list(arms[key]) for key in ("task", "model")
+    }
+    return paired.assign(**{key: " / ".join(dict.fromkeys(values)) for key, values in names.items()})
 
 
 def _stage(run: RunReader, stage: str | None) -> str:
@@ -44,35 +48,36 @@ def _stage(run: RunReader, stage: str | None) -> str:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
-    """A row per arm, a mark per task; the line marks the ticket."""
-    arms = list(dict.fromkeys(table["arm"]))
-    scopes = list(dict.fromkeys(table["scope"]))
-    most = table["units"].max()
+    """A row per control, a mark per task: right of the line the ticket is better; inside the band nothing matters."""
+    against, scopes = (list(dict.fromkeys(table[name])) for name in ("against", "scope"))
+    most, margin = int(table["units"].max()), float(table["margin"].max())
+    ax.axvspan(-margin, margin, color=style.FAINT, linewidth=0, zorder=0, label=f"too small to matter (±{margin:g})")
+    ax.axvline(0, color=style.INK, linewidth=0.6)
     for number, scope in enumerate(scopes):
+        color, marker, _ = style.series(number)
         shift = style.spread(number, len(scopes))
-        for row in table[table["scope"] == scope].itertuples():
-            height = arms.index(row.arm) + shift
-            color = style.QUIET if row.arm in controls.BASE_LINES else style.SERIES[number]
-            ax.hlines(height, row.low, row.high, color=color, linewidth=1.4)
-            ax.plot(row.test, height, style.MARKERS[number], color=color, markeredgecolor="white", markeredgewidth=0.4)
-        if len(scopes) > 1:
-            ax.plot([], [], style.MARKERS[number], color=style.SERIES[number], label=style.short(scope, 24))
-    ticket = table[(table["arm"] == _TICKET) & (table["scope"] == scopes[0])]["test"]
-    for reached in ticket:
-        ax.axvline(reached, color=style.BLUE, linewidth=0.6, linestyle=style.DASHES[1], zorder=0)
-    fewer = table[table["units"] < most].groupby("arm")["units"].min()
-    names = [controls.LABELS.get(arm, arm) + (f" (n = {fewer[arm]})" if arm in fewer else "") for arm in arms]
+        rows = table[table["scope"] == scope]
+        heights = [against.index(arm) + shift for arm in rows["against"]]
+        ax.hlines(heights, rows["low"], rows["high"], color=color, linewidth=1.4)
+        label = style.short(scope, 24) if len(scopes) > 1 else "difference" + ", 95 % interval" * (most > 1)
+        ax.plot(rows["difference"], heights, marker, color=color, linestyle="none", label=label)
+    fewer = table[table["units"] < most].groupby("against")["units"].min()
+    names = [controls.LABELS.get(arm, arm) + (f" (n = {fewer[arm]})" if arm in fewer else "") for arm in against]
     style.ticks(ax.yaxis, names)
-    ax.set_ylim(len(arms) - 0.5, -0.5)
-    ax.set_xlabel(f"test {style.short(table['metric'].iloc[0], 16)} (n = {most})")
+    ax.set_ylim(len(against) - 0.5, -0.5)
+    low, high = ax.get_xlim()
+    ax.set_xlim(max(low, -2), min(high, 2))
+    ax.set_xlabel(f"ticket less control, test {style.short(table['metric'].iloc[0], 16)}")
+    ax.set_title(naming.title(table, most), color=style.QUIET)
     style.legend_above(ax)
     return ax
 
 
 FIGURE = Figure(
     "controls",
-    "What the pruned ticket and its controls reach on the test split, with 95 % intervals over seeds.",
+    "What the pruned ticket reaches on the test split less what each control does, paired over seeds, with 95 % "
+    "intervals; the grey band is too small to matter.",
     table_of,
     draw,
-    height=lambda table, columns: 0.7 + 0.165 * table["arm"].nunique() * max(1, table["scope"].nunique() * 0.7),
+    height=lambda table, columns: 1.1 + 0.165 * table["against"].nunique() * max(1, table["scope"].nunique() * 0.7),
 )

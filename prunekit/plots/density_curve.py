@@ -35,9 +35,12 @@ def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
     density = curves.density(rounds)
     drawn = density[density["arm"].isin(["ticket", "untrained"])]
     for run in runs:
-        if not ((drawn["run"] == name_of(run)) & (drawn["arm"] == "ticket")).any():
+        tickets = drawn[(drawn["run"] == name_of(run)) & (drawn["arm"] == "ticket")]
+        if tickets.empty:
             one_stage(run, None)  # says what it lacks
             raise LackingError(f"{run.path}: no ticket came to its end; look at `prunekit runs show {run.path}`")
+        if tickets["density"].nunique() < 2:
+            raise LackingError(f"{run.path}: every ticket is of one size, which is one point; keep fewer tokens")
     bars = curves.smallest(rounds)[[*_ROUND, *_BARS]].assign(arm="ticket")
     base_lines = {name_of(run): BaseLines.of(run) for run in runs}
     unbeaten = [name for name, lines in base_lines.items() if lines.nothing_to_prune]
@@ -60,7 +63,9 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     for number, (name, part) in enumerate(naming.parts(curves_of)):
         line = part.sort_values("density")
         color, marker, dash = style.series(number)
-        ax.plot(line["density"], line["test"], color=color, marker=marker, linestyle=dash, label=name or None)
+        ax.plot(
+            line["density"], line["test"], color=color, marker=marker, linestyle=dash, label=name or "pruned prompt"
+        )
         ax.vlines(line["density"], line["low"], line["high"], color=color, linewidth=1.0)
         best = line[line["best"].eq(True)]
         ax.plot(
@@ -73,8 +78,10 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.xaxis.set_major_locator(LogLocator(base=2))
     style.plain(ax.xaxis, "{:.3g}")
     ax.set_xlabel("density (kept cells, log scale)")
-    seeds = int(curves_of["seeds"].max())
-    ax.set_ylabel(f"test {style.short(table['metric'].iloc[0], 16)}" + (f" (n = {seeds})" if seeds > 1 else ""))
+    metric = str(curves_of["metric"].iloc[0])
+    ax.set_ylabel(f"test {style.short(metric, 16)}")
+    style.bounded(ax.yaxis, metric)
+    ax.set_title(naming.title(curves_of, curves_of["seeds"].max()), color=style.QUIET)
     style.legend_above(ax)
     return ax
 

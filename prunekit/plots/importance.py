@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import SymmetricalLogLocator
 from matplotlib.transforms import offset_copy
 
 from prunekit.analysis import tables
@@ -20,6 +22,9 @@ LEFT_OUT, SHAPLEY = "leave-one-out", "shapley"
 _BESIDE = 0.18
 # token numbers that fit under one and two columns of a paper, and under one of them in the usual size
 _MOST_TICKS, _LARGE = {1: 24, 2: 50}, 14
+
+# so many tokens flatten the rest where they are so many times as large as the next
+_FLATTENING, _FLAT = 2, 8
 
 
 def table_of(runs: Sequence[RunReader], seed: int | None = None) -> pd.DataFrame:
@@ -80,6 +85,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
             beside, other["score"], yerr=other["error"], fmt="D", color=style.INK, markersize=2.8,
             markerfacecolor="white", markeredgewidth=0.7, elinewidth=0.6, label="Shapley, standard error",
         )  # fmt: skip
+    _spread(cost, ax)
     ax.axhline(0, color=style.INK, linewidth=0.6)
     narrow = ax.figure.get_figwidth() < 5
     style.counts(ax.xaxis, list(cost["token"]), _MOST_TICKS[1 if narrow else 2])
@@ -91,6 +97,17 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_title(naming.of_ticket(table.iloc[0]), color=style.QUIET)
     style.legend_above(ax)
     return ax
+
+
+def _spread(cost: pd.DataFrame, ax: Axes) -> None:
+    """A symmetric logarithm where a token or two flatten all the others."""
+    sizes = cost["score"].abs().sort_values(ascending=False, ignore_index=True)
+    if len(sizes) <= _FLATTENING or sizes[0] <= _FLAT * sizes[_FLATTENING] or sizes[_FLATTENING] == 0:
+        return
+    unit = 10.0 ** math.floor(math.log10(float(sizes.median()) or float(sizes[_FLATTENING])))
+    ax.set_yscale("symlog", linthresh=unit)
+    ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=unit))
+    style.plain(ax.yaxis)
 
 
 FIGURE = Figure(

@@ -33,6 +33,10 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
             raise LackingError(
                 f"{run.path}: fewer than two seeds have a pruned ticket; repeat the command that made it with --seeds 6"
             )
+        if len({prompt.keys["round"] for prompt in prompts}) < 2:
+            raise LackingError(
+                f"{run.path}: one round of masks is one point; prune in rounds: prunekit prune --rounds 3"
+            )
         agreements.append(overlap.agreement(prompts))
     return pd.concat(agreements, ignore_index=True)
 
@@ -48,9 +52,10 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         ax.plot(line["round"], line["jaccard"], color=color, marker=marker, linestyle=dash, label=title)
     ax.fill_between([], [], [], color=style.QUIET, alpha=0.3, linewidth=0, label="95 % of chance")
     style.whole(ax.xaxis)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, min(1.02, ax.get_ylim()[1]))
+    ax.set_title(naming.title(table, table["seeds"].max()), color=style.QUIET)
     ax.set_xlabel("round")
-    ax.set_ylabel(f"shared, Jaccard (n = {table['seeds'].max()})")
+    ax.set_ylabel("shared of two seeds (Jaccard)")
     style.legend_above(ax)
     return ax
 

@@ -32,7 +32,12 @@ _NOTE_LETTERS, _NOTE_LINE = {1: 74, 2: 160}, 0.115
 # differ by marker and dash too, and bars by hatch, so that colour never carries a meaning alone.
 INK, BLUE, RED, SKY, SAND = "#1a1a1a", "#0072b2", "#d55e00", "#56b4e9", "#e8b33a"
 QUIET, FAINT = "#767676", "#d9d9d9"
-SERIES = (BLUE, RED, SAND, INK, SKY, "#009e73")
+GREEN = "#009e73"
+SERIES = (BLUE, RED, SAND, INK, SKY, GREEN)
+#: Steps of a score, low to high, all darker than `GREYS` in grey; few, so that a page can have its own in the dark.
+HEAT = ("#7db6de", "#5f9fd0", "#468abf", "#3074ad", "#1f5f99", "#144b82", "#0d396a", "#082951", "#041a38")
+#: Fills of what was dropped, round by round; further rounds have the last one.
+GREYS = ("#efefef", "#dadada", "#c3c3c3")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1)), (0, (2.5, 1)), (0, (6, 2)))
 
@@ -181,9 +186,26 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
 
 
-def legend_above(ax: Axes) -> None:
-    """The legend over the axes, where it covers no data, in as many columns as fit; none where nothing is named."""
-    handles, names = ax.get_legend_handles_labels()
+def bounded(axis: Any, metric: str) -> None:
+    """An axis of a metric ends at the most that the metric can be, where it comes near it; no tick stands beyond."""
+    from prunekit.tasks.metrics import bounds
+
+    least, most = bounds(metric)
+    low, high = axis.get_view_interval()
+    margin = 0.02 * (high - low)
+    low, high = max(low, least - margin), min(high, most + margin)
+    axis.axes.set_ylim(low, high) if axis.axis_name == "y" else axis.axes.set_xlim(low, high)
+
+
+def legend_above(ax: Axes, handles: Sequence[Any] = (), names: Sequence[str] = ()) -> None:
+    """The legend over the axes, where it covers no data, in as many columns as fit; none where nothing is named.
+
+    Args:
+        handles: what to name; by default everything on the axes that has a label.
+        names: of the handles.
+    """
+    if not handles:
+        handles, names = ax.get_legend_handles_labels()
     if handles:
         width = ax.figure.get_figwidth()
         columns = next((count for count in range(len(names), 1, -1) if _across(names, count) <= width), 1)

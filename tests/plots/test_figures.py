@@ -1,6 +1,7 @@
 """What all figures share: they draw what is in their table, the same bytes each time, and say what a run lacks."""
 
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -153,6 +154,42 @@ def test_no_figure_is_left_to_pyplot():
     assert not Gcf.get_all_fig_managers()
 
 
+def one_seed(table):
+    """The table of a run of one seed, which has no intervals over seeds."""
+    if "seed" in table:
+        return table[table["seed"] == table["seed"].min()].reset_index(drop=True)
+    counts = {name: 1 for name in ("seeds", "units") if name in table}
+    intervals = {name: float("nan") for name in ("low", "high") if counts and name in table}
+    return table.assign(**counts, **intervals)
+
+
+def all_equal(table):
+    """The table of a run in which pruning, controls and rounds change nothing."""
+    values = ("test", "validation", "difference", "score", "value", "jaccard")
+    same = {name: 0.5 for name in values if name in table}
+    return table.assign(**same)
+
+
+@every_figure
+@pytest.mark.parametrize("variant", [one_seed, all_equal])
+def test_no_plot_shows_a_single_point_an_empty_panel_or_an_impossible_value(picture, variant):
+    if picture.name == "mask_overlap" and variant is one_seed:
+        pytest.skip("masks of one seed are refused, see below")
+    figure = drawn(picture, variant(table_for(picture))).figure
+    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    for axes in panels:
+        points = {
+            point for line in axes.lines for point in map(tuple, line.get_xydata()) if not any(map(math.isnan, point))
+        }
+        assert len(points) + len(axes.patches) > 1 or axes.images
+        if "accuracy" in axes.get_ylabel():
+            low, high = axes.get_ylim()
+            assert -0.05 <= low < high <= 1.05
+    words = [text for axes in panels for text in axes.texts if text.get_text()]
+    boxes = [text.get_window_extent() for text in words]
+    assert not any(box.overlaps(other) for place, box in enumerate(boxes) for other in boxes[:place])
+
+
 HOSTILE = "$\\frac{1$ <script>alert(1)</script> \x00\x1b[31m & 漢字 " + "x" * 80
 
 
@@ -295,6 +332,29 @@ def test_several_runs_go_into_one_figure_but_for_those_of_one_prompt(pruned, cop
     assert "copy" in svg
     with pytest.raises(LackingError, match="one prompt, and 2 runs"):
         BY_NAME["token_map"].table(runs)
+
+
+def test_a_run_pruned_in_one_round_says_that_its_masks_would_be_one_point(pruned, tmp_path):
+    short = shutil.copytree(pruned, tmp_path / "short")
+    for path in short.glob("prune-*/seed=*/round=02"):
+        shutil.rmtree(path)
+    with pytest.raises(LackingError, match="one round of masks is one point"):
+        BY_NAME["mask_overlap"].table(opened([short]))
+
+
+def test_learning_curves_mark_what_was_kept(pruned):
+    table = BY_NAME["learning_curves"].table(opened([pruned]))
+    assert set(table["round"]) == {0, 1, 2}
+    axes = drawn(BY_NAME["learning_curves"], table)
+    rings = [line for line in axes.lines if line.get_marker() == "o" and line.get_label().startswith("_")]
+    kept = table[(table["metric"] != "loss") & table["round"].isin([0, 2]) & (table["step"] == table["kept_step"])]
+    marked = sorted(tuple(point) for line in rings for point in line.get_xydata())
+    assert marked == sorted(zip(kept["step"], kept["value"], strict=True))
+
+
+def test_a_run_without_a_search_has_no_map_of_one(pruned):
+    with pytest.raises(LackingError, match="prunekit search"):
+        BY_NAME["search_map"].table(opened([pruned]))
 
 
 def test_a_folder_that_is_no_run_and_a_run_named_twice_are_refused(pruned, tmp_path):

@@ -23,7 +23,8 @@ from prunekit.runs.paths import DENSE, Stage
 from prunekit.runs.reader import RunReader
 from prunekit.tasks.metrics import bounds
 
-_OF_ROUNDS = ("density_curve", "cost")
+_OF_ROUNDS = ("density_curve", "search_map", "cost")
+_OF_TRAINING = ("learning_curves",)
 _OF_CONTROLS = ("controls",)
 _OF_RANK = ("spectrum", "rank_while_training", "functional_rank")
 _OF_TOKENS = (
@@ -71,6 +72,7 @@ def blocks_of(material: Material) -> list[Block]:
         _rounds,
         _answers,
         _controls,
+        _training,
         _rank,
         _tokens,
         _further,
@@ -86,7 +88,9 @@ def settings(run: RunReader, anchor: str) -> Block:
         for stage in run.stages()
         if not stage.is_dense
     ]
-    return Block("Settings and environment", f"{anchor}-settings", tables=[*by_stage, *_environment(run)])
+    return Block(
+        "Settings and environment", f"{anchor}-settings", tables=[*by_stage, *_environment(run)], is_open=False
+    )
 
 
 def over_all_tasks(runs: Sequence[RunReader], tolerance: float) -> list[Block]:
@@ -164,6 +168,13 @@ def _controls(material: Material) -> Iterator[Block]:
         yield Block("Controls", f"{material.anchor}-controls", missing=lacking)
 
 
+def _training(material: Material) -> Iterator[Block]:
+    """How training came on."""
+    figures, missing = material.figures.of(*_OF_TRAINING)
+    if figures or missing:
+        yield Block("How did training go?", f"{material.anchor}-training", figures=figures, missing=missing)
+
+
 def _compared(arms: pd.DataFrame, metrics: Sequence[str], tolerance: float) -> tuple[list[str], list[Table]]:
     """What the comparisons of arms conclude, and their tables."""
     comparisons = controls.compare(arms, margin=tolerance)
@@ -239,7 +250,7 @@ def _overlap(run: RunReader, stage: str | None) -> pd.DataFrame:
 
 def _further(material: Material) -> Iterator[Block]:
     """Figures that no other block shows."""
-    elsewhere = {*_OF_ROUNDS, *_OF_CONTROLS, *_OF_RANK, *_OF_TOKENS}
+    elsewhere = {*_OF_ROUNDS, *_OF_TRAINING, *_OF_CONTROLS, *_OF_RANK, *_OF_TOKENS}
     figures, missing = material.figures.of(*(name for name in material.figures.names if name not in elsewhere))
     if figures or missing:
         yield Block("Further figures", f"{material.anchor}-further", figures=figures, missing=missing)

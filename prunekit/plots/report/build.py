@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from prunekit.plots.report import blocks, drawn_figures, html
 from prunekit.plots.report.blocks import Material
 from prunekit.plots.report.caveats import caveats
 from prunekit.plots.report.findings import findings
-from prunekit.plots.report.page_parts import Block, Page, Section
+from prunekit.plots.report.opening import opening
+from prunekit.plots.report.overview import side_by_side
+from prunekit.plots.report.page_parts import Block, Figure, Page, Section
 from prunekit.plots.report.request import request
 from prunekit.runs import outputs
 from prunekit.runs.baselines import BaseLines
@@ -61,20 +64,22 @@ def build(paths: Sequence[Path], tolerance: float, *, with_model: bool = False) 
     for number, run in enumerate(runs, 1):
         anchor = f"run-{number}"
         settings = blocks.settings(run, anchor)  # first, since it reads what no manifest covers
+        picture, figures = drawn_figures.draw(run, anchor, again, with_model=with_model).opening()
         material = Material(
             run=run,
             anchor=anchor,
             results=run.results(),
-            figures=drawn_figures.draw(run, anchor, again, with_model=with_model),
+            figures=figures,
             tolerance=tolerance,
             with_model=with_model,
             twin=_shuffled_twin(run, runs),
         )
-        sections.append(_section(material, settings, missing[number - 1]))
+        sections.append(_section(material, settings, missing[number - 1], picture))
     title = _title(runs[0]) if len(runs) == 1 else f"{len(runs)} runs of prunekit"
     names = ", ".join(run.path.name for run in runs)
     foot = f"Made by prunekit from {names}; nothing on this page is loaded from elsewhere."
-    return Page(title, _LEAD, sections, blocks.over_all_tasks(runs, tolerance), foot)
+    overview = side_by_side(runs, sections) if len(runs) > 1 else None
+    return Page(title, _LEAD, sections, blocks.over_all_tasks(runs, tolerance), foot, overview)
 
 
 def _missing_of_sound(run: Snapshot) -> list[str]:
@@ -94,16 +99,18 @@ def _title(run: RunReader) -> str:
     return f"A soft prompt for {settings['task']['name']} on {settings['model']['name']}"
 
 
-def _section(material: Material, settings: Block, missing: Sequence[str]) -> Section:
+def _section(material: Material, settings: Block, missing: Sequence[str], picture: Figure | None) -> Section:
     run, results = material.run, material.results
+    base_lines = BaseLines.of(run)
     gaps = [str(line) for line in tables.gaps(run)["line"]]
     return Section(
         name=run.path.name,
         anchor=material.anchor,
         request=request(run),
-        findings=findings(run, results, BaseLines.of(run), material.tolerance),
+        findings=findings(run, results, base_lines, material.tolerance),
         warnings=[*missing, *caveats(run, results, material.tolerance, gaps)],
         blocks=[*blocks.blocks_of(material), settings],
+        opening=replace(opening(run, results, base_lines, material.tolerance), picture=picture),
     )
 
 

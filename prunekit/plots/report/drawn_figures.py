@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -14,6 +14,9 @@ from prunekit.runs.reader import RunReader
 
 # they evaluate the frozen model, which takes it and its data to be where they were, and minutes where it is large
 NEED_MODEL = frozenset({"functional_rank"})
+
+# those that a page may open with, the best first
+_OPENING = ("density_curve", "search_map", "controls", "learning_curves", "token_map", "spectrum")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,12 @@ class DrawnFigures:
             [self.drawn[name] for name in names if name in self.drawn],
             [self.missing[name] for name in names if name in self.missing],
         )
+
+    def opening(self) -> tuple[Figure | None, DrawnFigures]:
+        """The figure that says most, and all the others; None where nothing is drawn."""
+        name = next((name for name in _OPENING if name in self.drawn), None)
+        others = {other: figure for other, figure in self.drawn.items() if other != name}
+        return self.drawn.get(name or ""), replace(self, drawn=others)
 
     @property
     def names(self) -> list[str]:

@@ -41,4 +41,44 @@
       button.addEventListener("click", () => sort(table, heads, place));
     });
   }
+
+  // the contents follow the scroll: the last heading that went by the top is where one is
+  const links = new Map();
+  for (const link of document.querySelectorAll("nav a")) {
+    const head = document.getElementById(link.hash.slice(1));
+    if (head) links.set(head, link);
+  }
+  const follow = () => {
+    const passed = [...links.keys()].filter((head) => head.getBoundingClientRect().top < 120);
+    const end = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 2;
+    const here = end ? [...links.keys()].pop() : passed.pop() ?? [...links.keys()][0];
+    for (const [head, link] of links) {
+      if (head === here) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  };
+  let waiting = false;
+  const soon = () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      follow();
+    });
+  };
+  addEventListener("scroll", soon, { passive: true });
+  addEventListener("resize", soon);
+  if (links.size) follow();
+
+  // who follows a link finds what it leads to unfolded, and paper has everything
+  const unfold = () => {
+    const target = location.hash && document.getElementById(location.hash.slice(1));
+    const fold = target && target.closest("details.fold");
+    if (fold) fold.open = true;
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
+  addEventListener("beforeprint", () => {
+    for (const fold of document.querySelectorAll("details.fold")) fold.open = true;
+  });
 })();

@@ -88,7 +88,11 @@ class Missing:
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a run's section: what is said, the tables and figures that show it, and long tables behind them."""
+    """A part of a run's section: what is said, the tables and figures that show it, and long tables behind them.
+
+    Attributes:
+        is_open: whether the page shows it unfolded.
+    """
 
     title: str
     anchor: str
@@ -97,6 +101,35 @@ class Block:
     figures: Sequence[Figure] = ()
     further: Sequence[Table] = ()
     missing: Sequence[Missing] = ()
+    is_open: bool = True
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that one is to remember: what it is, the number, and how sure it is or what it is a part of."""
+
+    label: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The first screen of a run.
+
+    Attributes:
+        verdict: what came out, in words that need no dictionary.
+        doubt: what the verdict does not say, such as that no control was trained.
+        numbers: at most four.
+        base_lines: what is reached without a learned prompt, as (name, number).
+        picture: the one figure to look at, where the run has any.
+    """
+
+    verdict: str
+    doubt: str
+    numbers: Sequence[Number]
+    base_lines: Sequence[tuple[str, str]]
+    picture: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +143,7 @@ class Section:
         findings: sentences.
         warnings: sentences.
         blocks: tables and figures.
+        opening: the first screen; None where there is no one run to open with.
     """
 
     name: str
@@ -118,6 +152,7 @@ class Section:
     findings: Sequence[str]
     warnings: Sequence[str]
     blocks: Sequence[Block]
+    opening: Opening | None = None
 
 
 @dataclass(frozen=True)
@@ -126,8 +161,9 @@ class Page:
 
     Attributes:
         across: what several runs say together, where there are several.
-        lead: a sentence at either end.
-        foot: a sentence at either end.
+        lead: what the page is, in a sentence.
+        foot: where it comes from, in a sentence.
+        overview: several runs side by side.
     """
 
     title: str
@@ -135,6 +171,7 @@ class Page:
     sections: Sequence[Section]
     across: Sequence[Block]
     foot: str
+    overview: Table | None = None
 
 
 def table_of(frame: pd.DataFrame, columns: Mapping[str, Column], caption: str, most: int | None = None) -> Table:

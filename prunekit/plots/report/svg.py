@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
+from prunekit.plots import style
+
 _DROPPED = {"metadata", "style", "title", "desc"}
 _ELEMENTS = {
     "svg", "g", "defs", "use", "clipPath", "path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "image",
@@ -30,6 +32,13 @@ _ATTRIBUTES = _PROPERTIES | {
 }  # fmt: skip
 # Verdana has the widths of DejaVu Sans, in which matplotlib sets its text, and is found on more machines
 _FAMILY = "'DejaVu Sans', Verdana, sans-serif"
+# Colours of the house, by what the page's style sheet calls them: it has another set of them for the dark.
+_THEMED = {
+    "#ffffff": "ground", style.INK: "ink", "#000000": "ink", style.QUIET: "quiet", style.FAINT: "faint",
+    style.BLUE: "blue", style.RED: "red", style.SKY: "sky", style.SAND: "sand", style.GREEN: "green",
+    **{color: f"heat-{place}" for place, color in enumerate(style.HEAT)},
+    **{color: f"grey-{place}" for place, color in enumerate(style.GREYS)},
+}  # fmt: skip
 # matplotlib's own style sheet, by inheritance
 _DEFAULTS = {"stroke-linejoin": "round", "stroke-linecap": "butt"}
 
@@ -55,7 +64,7 @@ def _copied(element: ElementTree.Element, prefix: str) -> ElementTree.Element:
     name = _local(element.tag)
     if name not in _ELEMENTS:
         raise ValueError(f"a drawing holds <{name}>")
-    copy = ElementTree.Element(name, _attributes(element, prefix))
+    copy = ElementTree.Element(name, _themed(_attributes(element, prefix)))
     copy.text = element.text.strip() if element.text and element.text.strip() else None
     for child in element:
         if not isinstance(child.tag, str) or _local(child.tag) in _DROPPED:
@@ -83,12 +92,19 @@ def _attributes(element: ElementTree.Element, prefix: str) -> dict[str, str]:
     return {name: _INSIDE.sub(rf"url(#{prefix}\1)", value) for name, value in attributes.items()}
 
 
+def _themed(attributes: dict[str, str]) -> dict[str, str]:
+    """With a class for each colour of the house; the colour itself stays, for who has no style sheet."""
+    colors = {name: _THEMED.get(attributes.get(name, "").lower()) for name in ("fill", "stroke")}
+    classes = " ".join(f"{name}-{color}" for name, color in colors.items() if color)
+    return attributes | ({"class": classes} if classes else {})
+
+
 _INSIDE = re.compile(r"url\(#([\w-]+)\)")
 
 
-def _properties(style: str) -> dict[str, str]:
+def _properties(declared: str) -> dict[str, str]:
     properties: dict[str, str] = {}
-    for part in filter(str.strip, style.split(";")):
+    for part in filter(str.strip, declared.split(";")):
         name, _, value = map(str.strip, part.partition(":"))
         if name == "font":
             properties |= _font(value)

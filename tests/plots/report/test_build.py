@@ -64,7 +64,7 @@ def test_every_part_is_there_in_order(whole):
     assert dict(section.request)["Task"] == "testbed/alike-mood"
     assert section.findings[0].startswith("The dense prompt")
     titles = [one.title for one in section.blocks]
-    wanted = ("Rounds of prune-", "Density", "Controls", "Is the learned prompt", "Which tokens", "Settings")
+    wanted = ("Rounds of prune-", "Density", "Controls", "How did training go", "Is the learned", "Which", "Settings")
     assert [title for title, start in zip(titles, wanted, strict=True) if not title.startswith(start)] == []
 
 
@@ -90,7 +90,8 @@ def test_the_rounds_are_those_of_the_run(whole):
 
 def test_figures_are_drawn_and_their_numbers_stand_beside(whole):
     figures = [figure for one in blocks(whole).values() for figure in one.figures]
-    assert {"Density curve", "Spectrum", "Token map", "Cost"} <= {figure.title for figure in figures}
+    assert {"Spectrum", "Token map", "Cost", "Learning curves"} <= {figure.title for figure in figures}
+    assert whole.sections[0].opening.picture.title == "Density curve"
     assert all(figure.table.rows for figure in figures)
 
 

@@ -1,0 +1,174 @@
+"""The first screen of a run: a verdict in plain words, four numbers, the base lines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from prunekit.analysis import controls, tables, verdicts
+from prunekit.plots.report.caveats import ENOUGH_SEEDS
+from prunekit.plots.report.findings import rounds_of
+from prunekit.plots.report.page_parts import Number, Opening
+from prunekit.runs import summary
+from prunekit.runs.baselines import BaseLines
+from prunekit.runs.paths import DENSE, Stage
+from prunekit.runs.reader import RunReader
+from prunekit.support import statistics
+from prunekit.tasks.metrics import bounds
+
+_DENSE_CONTINUED = {
+    verdicts.HOLDS: "It beats training the whole prompt for as long.",
+    verdicts.OTHER_WAY: "Training the whole prompt for as long does better.",
+    verdicts.EQUIVALENT: "Training the whole prompt for as long does as well.",
+    verdicts.INCONCLUSIVE: "It is not shown to beat training the whole prompt for as long.",
+}
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What some tickets of one size came to, over their seeds.
+
+    Attributes:
+        name: what a reader calls them.
+        tokens: kept, such as "5" or, where seeds chose differently, "3 to 5".
+        fewest: tokens of the smallest of them.
+        density: kept cells / all, mean.
+        parameters: trained numbers, mean.
+        test: mean of the primary metric.
+        seeds: how many.
+        interval: 95 % t interval of `test` over seeds, in words.
+        is_good: whether they are within the tolerance of dense on validation; None where nobody asked.
+    """
+
+    name: str
+    tokens: str
+    fewest: int
+    density: float
+    parameters: float
+    test: float
+    seeds: int
+    interval: str
+    is_good: bool | None = None
+
+
+def opening(run: RunReader, results: pd.DataFrame, base_lines: BaseLines, tolerance: float) -> Opening:
+    """What one reads first. Its picture is put in by who draws.
+
+    Args:
+        run: which.
+        results: its results table.
+        base_lines: of the run.
+        tolerance: how far below dense, on validation, a ticket may be.
+    """
+    metric = str(run.settings()["metric"])
+    lines = [(str(row["label"]), f"{row['test']:.3f}") for row in base_lines.table.to_dict("records")]
+    finished = results[(results["status"] == "done") & results["arm"].eq("")]
+    dense = _reached(finished[finished["stage"] == DENSE], metric, "Whole prompt")
+    if dense is None:
+        return Opening("No training came to its end: there is nothing to report yet.", "", [], lines)
+    stage = _last(run, finished)
+    pruned = None if stage is None else _pruned(finished, stage, metric, tolerance)
+    if base_lines.nothing_to_prune:
+        stage, pruned = None, pruned and replace(pruned, name="Pruned prompt")
+    verdict = _verdict(dense, pruned, metric, base_lines, tolerance)
+    doubt = " ".join(_doubts(run, stage, dense, tolerance))
+    return Opening(verdict, doubt, _numbers(run, dense, pruned, metric), lines)
+
+
+def _last(run: RunReader, finished: pd.DataFrame) -> Stage | None:
+    """The last pruning or search, by name, with a finished ticket."""
+    return max((stage for stage in tables.prunings(run) if stage in set(finished["stage"])), default=None)
+
+
+def _pruned(finished: pd.DataFrame, stage: Stage, metric: str, tolerance: float) -> Reached | None:
+    """The smallest good ticket of a stage, else its last; of a search, what was chosen."""
+    if stage.verb == "search":
+        return _reached(finished[finished["stage"] == stage], metric, "Chosen by the search")
+    rounds = rounds_of(summary.summarise(finished, metric), stage)
+    best = summary.smallest(rounds, tolerance)
+    is_good = best is not None and best.round > 0
+    shown = best if best is not None and is_good else rounds[-1]
+    rows = finished[(finished["stage"] == stage) & (finished["round"] == shown.round)]
+    return _reached(rows, metric, "Best pruned prompt" if is_good else "Last pruned prompt", is_good=is_good)
+
+
+def _reached(rows: pd.DataFrame, metric: str, name: str, *, is_good: bool | None = None) -> Reached | None:
+    if rows.empty:
+        return None
+    test = rows[f"test_{metric}"].to_numpy(dtype=float)
+    fewest, most = int(rows["tokens"].min()), int(rows["tokens"].max())
+    return Reached(
+        name=name,
+        tokens=str(fewest) if fewest == most else f"{fewest} to {most}",
+        fewest=fewest,
+        density=float(rows["density"].mean()),
+        parameters=float(rows["parameters"].mean()),
+        test=float(test.mean()),
+        seeds=len(rows),
+        interval=_interval(rows, metric),
+        is_good=is_good,
+    )
+
+
+def _interval(rows: pd.DataFrame, metric: str) -> str:
+    test = rows[f"test_{metric}"].to_numpy(dtype=float)
+    if len(test) == 1:
+        return "one seed, so no interval"
+    low, high = statistics.cut(statistics.t_interval([test], summary.CONFIDENCE), bounds(metric))
+    if math.isnan(low) or low == high:
+        return f"the same in all {len(test)} seeds"
+    return f"95 % interval {low:.3f} to {high:.3f}, {len(test)} seeds"
+
+
+def _verdict(dense: Reached, pruned: Reached | None, metric: str, base_lines: BaseLines, tolerance: float) -> str:
+    if base_lines.nothing_to_prune:
+        others = " or ".join(
+            f"“{comparison.record.label}”" for comparison in base_lines.comparisons if not comparison.beats
+        )
+        return f"There is nothing to prune yet: on validation, the whole prompt is not shown to beat {others}."
+    if pruned is None:
+        return f"The whole prompt of {dense.tokens} tokens reaches test {metric} {dense.test:.3f}; nothing is pruned."
+    share = f"{pruned.tokens} of {dense.tokens} prompt tokens ({pruned.density:.0%} of the prompt)"
+    both = f"test {metric} {pruned.test:.3f}, against {dense.test:.3f} of the whole prompt"
+    if pruned.is_good is None:
+        return f"The search chose {share}: {both}."
+    if not pruned.is_good:
+        return f"No smaller prompt kept up with the whole one on validation: with {share}, {both}."
+    if not summary.within(pruned.test - dense.test, tolerance):
+        return f"{share} were enough on validation, but not on test: {both}."
+    return f"{share} are enough: {both}."
+
+
+def _doubts(run: RunReader, stage: Stage | None, dense: Reached, tolerance: float) -> list[str]:
+    """What the verdict leaves open: whether pruning did it, and whether the seeds can tell."""
+    doubts = [] if stage is None else [_by_pruning(run, stage, tolerance)]
+    if dense.seeds < ENOUGH_SEEDS:
+        seeds = f"{dense.seeds} seed{'s' * (dense.seeds > 1)}"
+        doubts.append(f"With {seeds} this is a first look, not proof: {ENOUGH_SEEDS} are needed.")
+    return doubts
+
+
+def _by_pruning(run: RunReader, stage: Stage, tolerance: float) -> str:
+    arms = tables.joined([(run, stage)])
+    if controls.PRIMARY not in set(arms["arm"]):
+        return "No control was trained, so nothing says yet that pruning did it (add --controls)."
+    primary = controls.compare(arms, margin=tolerance).iloc[0]
+    return _DENSE_CONTINUED.get(verdicts.kind(primary["verdict"]), _DENSE_CONTINUED[verdicts.INCONCLUSIVE])
+
+
+def _numbers(run: RunReader, dense: Reached, pruned: Reached | None, metric: str) -> list[Number]:
+    numbers = [Number(dense.name, f"{dense.test:.3f}", f"test {metric}; {dense.interval}")]
+    if pruned is None:
+        return [*numbers, Number("Its size", f"{dense.tokens} tokens", f"{dense.parameters:,.0f} trained numbers")]
+    saved = 1 - pruned.parameters / dense.parameters
+    removed = run.settings()["prompt"].get("dropped_as", "remove") == "remove"
+    fewer = dense.fewest - pruned.fewest
+    shorter = f"{fewer} positions fewer in every request" if removed else "the input stays as long as it was"
+    return [
+        *numbers,
+        Number(pruned.name, f"{pruned.test:.3f}", f"test {metric}; {pruned.interval}"),
+        Number("Its size", f"{pruned.tokens} of {dense.tokens} tokens", f"{pruned.density:.1%} of the prompt's cells"),
+        Number("What it saves", f"{saved:.0%}", f"of the trained numbers; {shorter}"),
+    ]
