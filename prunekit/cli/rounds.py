@@ -192,7 +192,8 @@ def _print_conclusion(run: RunReader, results: pd.DataFrame, tolerance: float) -
     if best is None or len(rounds) == 1:
         return
     terminal.write(summary.sentence(best, rounds[0], metric, tolerance))
-    if coarse := summary.coarse_tolerance(tolerance, settings["examples"]["validation"]):
+    coarse = summary.coarse_tolerance(tolerance, settings["examples"]["validation"])
+    if coarse and summary.chosen_by(results, metric) == metric:  # a written answer may be right in part
         terminal.write(coarse)
 
 

@@ -60,9 +60,7 @@ def score(
     permutations: Annotated[
         int, typer.Option(min=2, max=1_000_000, help="orders drawn for Shapley values, an even number")
     ] = 16,
-    by_word: Annotated[
-        bool, typer.Option("--by-word", help="leave-one-out: which token helps which word of the right answers")
-    ] = False,
+    by_word: Annotated[bool, typer.Option("--by-word", help="leave-one-out: which token helps which word")] = False,
     allow_changed: AllowChanged = False,
     json: Json = False,
     **settings: Any,

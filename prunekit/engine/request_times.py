@@ -20,7 +20,12 @@ from prunekit.models.prefix_decoder import PrefixDecoder
 
 
 class RequestTimes(NamedTuple):
-    """Seconds a token."""
+    """Medians of several requests.
+
+    Attributes:
+        prefill_seconds: seconds a token of the text that is read.
+        decode_seconds: seconds a token that is written.
+    """
 
     prefill_seconds: float
     decode_seconds: float

@@ -72,9 +72,9 @@ def _lower_half(ax: Axes) -> Axes:
 
 
 def _lines(table: pd.DataFrame, panel: Axes) -> None:
-    last = table["round"].max()
-    for (_, _, _, number, split), line in table.sort_values("step").groupby(_ONE_LINE):
-        color, width, order, dash = _look(int(number), int(last))
+    last = int(table["round"].max())
+    for (*_, split), line in table.sort_values("step").groupby(_ONE_LINE):
+        color, width, order, dash = _look(int(line["round"].iloc[0]), last)
         dash = dash if split == "validation" else style.DASHES[2]
         panel.plot(line["step"], line["value"], color=color, linewidth=width, linestyle=dash, zorder=order)
         kept = line[line["step"].eq(line["kept_step"])]

@@ -59,9 +59,10 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     cells.draw(means, ax, scale)
     if max(means.shape) <= _MOST_NUMBERS:
         _numbers(means, ax, scale)
-    rows, columns = list(means.index), list(means.columns)
-    for trial in table[table["chosen"] > 0].itertuples():
-        cells.frame(ax, rows.index(trial.tokens), columns.index(trial.pieces))
+    rows: list[int] = means.index.tolist()
+    columns: list[int] = means.columns.tolist()
+    for tokens, pieces in table.loc[table["chosen"] > 0, ["tokens", "pieces"]].to_numpy().tolist():
+        cells.frame(ax, rows.index(tokens), columns.index(pieces))
     style.counts(ax.yaxis, rows, 25, middle=True)
     style.counts(ax.xaxis, columns, 16, middle=True)
     ax.set(xlabel="pieces kept of each token", ylabel="tokens kept")

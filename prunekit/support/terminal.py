@@ -213,7 +213,7 @@ def show(
         if list(row) == [""]:
             table.add_section()
         else:
-            table.add_row(*[printable(row[index]) for index in fitting])
+            table.add_row(*[printable(row[index] if index < len(row) else "") for index in fitting])
     if title is not None:
         write(title)
     Console(width=width, highlight=False, markup=False, emoji=False).print(table)

@@ -51,7 +51,8 @@ def caveats(run: RunReader, results: pd.DataFrame, tolerance: float, gaps: list[
         )
     lines += [f"{sentence}." for sentence in sentences(settings.get("duplicates", {}), settings["examples"])]
     coarse = summary.coarse_tolerance(tolerance, settings["examples"]["validation"])
-    lines += [] if coarse is None else [in_full(coarse)]
+    if coarse and summary.chosen_by(results, metric) == metric:  # a written answer may be right in part
+        lines.append(in_full(coarse))
     lines += _disagreement(results, tolerance, metric, settings["examples"])
     return lines
 
