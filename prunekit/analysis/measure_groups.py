@@ -13,6 +13,7 @@ from prunekit.analysis.prefix_parts import Group, Parts
 from prunekit.engine import ablation
 from prunekit.experiment.reopen import TicketInUse
 from prunekit.models import Encoded
+from prunekit.models.prefix_decoder import PrefixDecoder
 from prunekit.support.errors import ConfigError
 
 
@@ -66,8 +67,6 @@ def _kept(use: TicketInUse, group: Group) -> tuple[Tensor, Tensor]:
 
 
 def _parts(use: TicketInUse) -> Parts:
-    from prunekit.models.prefix_decoder import PrefixDecoder  # which loads transformers
-
     if not isinstance(use.model, PrefixDecoder):
         raise ConfigError("--level: layers and heads are left out of prefixes of keys and values alone (prefix-kv)")
     return Parts(use.model.shape.layers, use.model.shape.heads)

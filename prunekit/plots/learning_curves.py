@@ -72,7 +72,7 @@ def _lower_half(ax: Axes) -> Axes:
 
 
 def _lines(table: pd.DataFrame, panel: Axes) -> None:
-    last = int(table["round"].max())
+    last = int(table["round"].max()) if len(table) else 0
     for (*_, split), line in table.sort_values("step").groupby(_ONE_LINE):
         color, width, order, dash = _look(int(line["round"].iloc[0]), last)
         dash = dash if split == "validation" else style.DASHES[2]
@@ -90,7 +90,7 @@ def _look(number: int, last: int) -> tuple[str, float, int, Any]:
 
 
 def _legend(table: pd.DataFrame, ax: Axes) -> None:
-    last = int(table["round"].max())
+    last = int(table["round"].max()) if len(table) else 0
     rounds = ["dense"] + ["rounds between"] * (last > 1) + [f"round {last}"] * (last > 0)
     numbers = [0] + [1] * (last > 1) + [last] * (last > 0)
     looks = [_look(number, last) for number in numbers]

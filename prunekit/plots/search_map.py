@@ -59,8 +59,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     cells.draw(means, ax, scale)
     if max(means.shape) <= _MOST_NUMBERS:
         _numbers(means, ax, scale)
-    rows: list[int] = means.index.tolist()
-    columns: list[int] = means.columns.tolist()
+    rows, columns = ([int(count) for count in axis.to_numpy()] for axis in (means.index, means.columns))
     for tokens, pieces in table.loc[table["chosen"] > 0, ["tokens", "pieces"]].to_numpy().tolist():
         cells.frame(ax, rows.index(tokens), columns.index(pieces))
     style.counts(ax.yaxis, rows, 25, middle=True)

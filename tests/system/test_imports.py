@@ -30,8 +30,8 @@ TRACKING = "import prunekit.experiment.tracking"
 def test_what_is_light_loads_nothing_heavy_no_analysis_loads_transformers_and_tracking_no_tracker():
     """One step behind the other in a fresh process, the reading of runs among them; studies run models."""
     names = [module.name for module in pkgutil.walk_packages(analysis.__path__, "prunekit.analysis.")]
-    for loading in ("prunekit.analysis.model_access", "prunekit.analysis.measure"):  # which are there to load models
-        names.remove(loading)
+    for loading in ("model_access", "measure", "measure_groups"):  # which are there to load models
+        names.remove(f"prunekit.analysis.{loading}")
     assert {"prunekit.analysis.spectra", "prunekit.analysis.tables.prompts", "prunekit.analysis.halving"} <= set(names)
     steps = [AT_ONCE] + [(step, HEAVY) for step in LIGHT] + [(f"import {name}", ("transformers",)) for name in names]
     steps.append((TRACKING, ("tensorboard", "wandb", "torch.utils.tensorboard")))
