@@ -38,6 +38,7 @@ class Reached:
         parameters: trained numbers, mean.
         test: mean of the primary metric.
         seeds: how many.
+        shortens: whether a request has fewer positions where fewer tokens are kept.
         interval: 95 % t interval of `test` over seeds, in words.
         is_good: whether they are within the tolerance of dense on validation; None where nobody asked.
     """
@@ -49,6 +50,7 @@ class Reached:
     parameters: float
     test: float
     seeds: int
+    shortens: bool
     interval: str
     is_good: bool | None = None
 
@@ -74,7 +76,7 @@ def opening(run: RunReader, results: pd.DataFrame, base_lines: BaseLines, tolera
         stage, pruned = None, pruned and replace(pruned, name="Pruned prompt")
     verdict = _verdict(dense, pruned, metric, base_lines, tolerance)
     doubt = " ".join(_doubts(run, stage, dense, tolerance))
-    return Opening(verdict, doubt, _numbers(run, dense, pruned, metric), lines)
+    return Opening(verdict, doubt, _numbers(dense, pruned, metric), lines)
 
 
 def _last(run: RunReader, finished: pd.DataFrame) -> Stage | None:
@@ -107,9 +109,15 @@ def _reached(rows: pd.DataFrame, metric: str, name: str, *, is_good: bool | None
         parameters=float(rows["parameters"].mean()),
         test=float(test.mean()),
         seeds=len(rows),
+        shortens=bool((rows["dropped_as"].eq("remove") | _is_cache(rows)).all()),
         interval=_interval(rows, metric),
         is_good=is_good,
     )
+
+
+def _is_cache(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are of keys and values that a request need not keep: of a prefix only zeros are seen."""
+    return rows.get("cache_bytes", pd.Series(index=rows.index)).notna() & rows["dropped_as"].ne("zero")
 
 
 def _interval(rows: pd.DataFrame, metric: str) -> str:
@@ -158,14 +166,13 @@ def _by_pruning(run: RunReader, stage: Stage, tolerance: float) -> str:
     return _DENSE_CONTINUED.get(verdicts.kind(primary["verdict"]), _DENSE_CONTINUED[verdicts.INCONCLUSIVE])
 
 
-def _numbers(run: RunReader, dense: Reached, pruned: Reached | None, metric: str) -> list[Number]:
+def _numbers(dense: Reached, pruned: Reached | None, metric: str) -> list[Number]:
     numbers = [Number(dense.name, f"{dense.test:.3f}", f"test {metric}; {dense.interval}")]
     if pruned is None:
         return [*numbers, Number("Its size", f"{dense.tokens} tokens", f"{dense.parameters:,.0f} trained numbers")]
     saved = 1 - pruned.parameters / dense.parameters
-    removed = run.settings()["prompt"].get("dropped_as", "remove") == "remove"
     fewer = dense.fewest - pruned.fewest
-    shorter = f"{fewer} positions fewer in every request" if removed else "the input stays as long as it was"
+    shorter = f"{fewer} positions fewer in every request" if pruned.shortens else "the input stays as long as it was"
     return [
         *numbers,
         Number(pruned.name, f"{pruned.test:.3f}", f"test {metric}; {pruned.interval}"),

@@ -36,6 +36,21 @@ def test_a_tolerance_that_allows_everything_finds_the_smallest_ticket_good(run):
     assert "Best pruned prompt" in [number.label for number in made.numbers]
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"dropped_as": "remove"}, "positions fewer in every request"),
+        ({"dropped_as": "hide"}, "the input stays as long as it was"),
+        ({"dropped_as": "zero"}, "the input stays as long as it was"),
+        ({"dropped_as": "hide", "cache_bytes": 64}, "positions fewer in every request"),
+        ({"dropped_as": "zero", "cache_bytes": 64}, "the input stays as long as it was"),
+    ],
+)
+def test_only_tokens_that_are_gone_shorten_a_request(run, changed, words):
+    saved = {number.label: number for number in shown(run, tolerance=1.0, **changed).numbers}["What it saves"]
+    assert words in saved.detail
+
+
 def test_a_run_without_a_finished_training_says_so(run):
     made = shown(run, status="diverged")
     assert made.verdict.startswith("No training came to its end")
