@@ -6,8 +6,6 @@ and script, named by their sha256, pictures inside it, and nothing else.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
 from functools import cache
 from importlib.resources import files
@@ -15,6 +13,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from prunekit.plots.offline_page import policy
 from prunekit.plots.report.page_parts import Page
 from prunekit.support.errors import DataError
 
@@ -29,18 +28,9 @@ def render(page: Page) -> str:
         DataError: where it would be larger than `LARGEST`.
     """
     style, script = _beside("page.css"), _beside("page.js")
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            f"script-src '{_hash(script)}'",
-            f"style-src '{_hash(style)}'",
-            "img-src data:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    )
+    may = policy(style, script, "img-src data:")
     # both files are of this package; what a run brought along is escaped
-    text = _template().render(page=page, policy=policy, style=Markup(style), script=Markup(script))  # noqa: S704
+    text = _template().render(page=page, policy=may, style=Markup(style), script=Markup(script))  # noqa: S704
     if (size := len(text.encode())) > LARGEST:
         raise DataError(f"the page would have {size / 2**20:.1f} MB, {LARGEST / 2**20:.0f} at most; report fewer runs")
     return text
@@ -69,8 +59,3 @@ def _template() -> Template:
 
 def _beside(name: str) -> str:
     return files("prunekit.plots.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(content: str) -> str:
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
