@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 
 from prunekit.analysis import tables
-from prunekit.plots import naming, style
+from prunekit.plots import cells, naming, style
 from prunekit.plots.figure import Figure, LackingError
 from prunekit.plots.run_choice import one_run, one_seed
 from prunekit.runs.reader import RunReader
 
-_SCORE = LinearSegmentedColormap.from_list("score", ["#eef4fa", "#5aa2d4", "#2171b5", "#06224d"])
 _USUAL = "absolute"
 _LETTERS = {"": "", "key": "k", "value": "v"}
 _MOST_TICKS = 25
@@ -54,25 +52,20 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     named = table.assign(column=columns)
     order = list(dict.fromkeys(named["column"]))
     score = named.pivot(index="layer", columns="column", values="score")[order]
-    lowest = min(0.0, float(score.to_numpy().min()))
-    mesh = ax.imshow(score, cmap=_SCORE, aspect="auto", interpolation="none", vmin=lowest)
-    dropped = named[named["dropped"] > 0]
-    places = [order.index(column) for column in dropped["column"]]
+    scale = cells.Scale.of([0.0, *table["score"]])
+    cells.draw(score, ax, scale)
+    dropped, layers = named[named["dropped"] > 0], [int(layer) for layer in score.index]
+    across = [order.index(column) + 0.5 for column in dropped["column"]]
+    down = [layers.index(layer) + 0.5 for layer in dropped["layer"]]
     look = {"marker": "s", "color": "white", "edgecolors": style.INK, "linewidths": 0.5}
-    ax.scatter(places, dropped["layer"], s=_LARGEST * dropped["dropped"], **look)
+    ax.scatter(across, down, s=_LARGEST * dropped["dropped"], **look)
     for share in (0.5, 1.0) if len(dropped) else ():
         ax.scatter([], [], s=_LARGEST * share, label=f"dropped for {share:.0%} of tokens", **look)
-    style.counts(ax.yaxis, [int(layer) for layer in score.index], _MOST_TICKS)
-    ax.set_xticks(range(len(order)), order, fontsize=7 if len(order) <= 12 else 6)
+    style.counts(ax.yaxis, layers, _MOST_TICKS, middle=True)
+    ax.set_xticks([place + 0.5 for place in range(len(order))], order, fontsize=7 if len(order) <= 12 else 6)
     ax.set(xlabel="key-value head", ylabel="layer")
     ax.set_title(naming.of_ticket(table.iloc[0]), color=style.QUIET)
-    ax.tick_params(length=0)
-    for side in ax.spines.values():
-        side.set_visible(False)
-    bar = ax.figure.colorbar(mesh, ax=ax, fraction=0.06, pad=0.02, aspect=30)
-    bar.outline.set_visible(False)
-    style.plain(bar.ax.yaxis)
-    bar.set_label(f"score ({table['kind'].iloc[0]}), mean over tokens")
+    cells.color_bar(ax, scale, f"score ({table['kind'].iloc[0]}),\nmean over tokens")
     style.legend_above(ax)
     return ax
 
