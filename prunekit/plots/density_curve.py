@@ -19,6 +19,9 @@ from prunekit.runs.reader import RunReader
 _ROUND = ["run", "stage", "round"]
 _BARS = ["within", "non_inferior", "best"]
 
+# of the most common answer, and of the other base lines
+_MAJORITY_DASH, _BASE_DASHES = style.DASHES[2], (style.DASHES[1], *style.DASHES[3:])
+
 
 def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
     """The tickets of every pruning and search, each behind its dense round, and the base lines.
@@ -90,12 +93,11 @@ def _base_lines(table: pd.DataFrame, ax: Axes) -> None:
     """Only of one task: those of several could not be told apart."""
     if table["run"].nunique() > 1:
         return
-    ax.axhline(table["majority_test"].iloc[0], color=style.QUIET, linestyle=style.DASHES[2], label="most common answer")
+    ax.axhline(table["majority_test"].iloc[0], color=style.QUIET, linestyle=_MAJORITY_DASH, label="most common answer")
     others = table[table["arm"] != "ticket"].drop_duplicates("arm")
     for number, (arm, reached) in enumerate(zip(others["arm"], others["test"], strict=True)):
         label = "untrained prompt" if arm == "untrained" else arm
-        dashes = [dash for dash in style.DASHES[1:] if dash != style.DASHES[2]]  # the most common answer's
-        ax.axhline(reached, color=style.QUIET, linestyle=dashes[number % len(dashes)], label=label)
+        ax.axhline(reached, color=style.QUIET, linestyle=_BASE_DASHES[number % len(_BASE_DASHES)], label=label)
 
 
 FIGURE = Figure(

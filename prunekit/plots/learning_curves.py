@@ -48,8 +48,9 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     """
     metrics = [metric for metric in dict.fromkeys(table["metric"]) if metric != "loss"]
     panels = {"loss": _lower_half(ax) if metrics else ax} | dict.fromkeys(metrics, ax)
+    last = int(table["round"].max()) if len(table) else 0
     for metric, panel in panels.items():
-        _lines(table[table["metric"] == metric], panel)
+        _lines(table[table["metric"] == metric], panel, last)
         panel.set_ylabel("loss (nats)" if metric == "loss" else f"validation\n{style.short(metric, 16)}")
         style.whole(panel.xaxis)
     for metric in metrics:
@@ -57,7 +58,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         ax.tick_params(labelbottom=False)
     panels["loss"].set_xlabel("update of the round")
     ax.set_title(naming.title(table), color=style.QUIET)
-    _legend(table, ax)
+    _legend(table, ax, last)
     return ax
 
 
@@ -71,8 +72,7 @@ def _lower_half(ax: Axes) -> Axes:
     return ax.figure.add_subplot(lower, sharex=ax)
 
 
-def _lines(table: pd.DataFrame, panel: Axes) -> None:
-    last = int(table["round"].max()) if len(table) else 0
+def _lines(table: pd.DataFrame, panel: Axes, last: int) -> None:
     for (*_, split), line in table.sort_values("step").groupby(_ONE_LINE):
         color, width, order, dash = _look(int(line["round"].iloc[0]), last)
         dash = dash if split == "validation" else style.DASHES[2]
@@ -89,8 +89,7 @@ def _look(number: int, last: int) -> tuple[str, float, int, Any]:
     return (style.RED, 1.1, 3, style.DASHES[1]) if number == last else (style.QUIET, 0.5, 2, style.DASHES[0])
 
 
-def _legend(table: pd.DataFrame, ax: Axes) -> None:
-    last = int(table["round"].max()) if len(table) else 0
+def _legend(table: pd.DataFrame, ax: Axes, last: int) -> None:
     rounds = ["dense"] + ["rounds between"] * (last > 1) + [f"round {last}"] * (last > 0)
     numbers = [0] + [1] * (last > 1) + [last] * (last > 0)
     looks = [_look(number, last) for number in numbers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -75,11 +76,10 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
 def _numbers(means: pd.DataFrame, ax: Axes, scale: cells.Scale) -> None:
     for row, values in enumerate(means.to_numpy(dtype=float)):
         for column, value in enumerate(values):
-            if value == value:  # a pair that was not tried has none
+            if np.isfinite(value):  # a pair that was not tried has none
                 color = cells.ink_on(scale.step(value))
-                ax.text(
-                    column + 0.5, row + 0.5, f"{value:.2f}", ha="center", va="center", fontsize=6, color=color
-                )  # fmt: skip
+                style_of = {"ha": "center", "va": "center", "fontsize": 6, "color": color}
+                ax.text(column + 0.5, row + 0.5, f"{value:.2f}", **style_of)
 
 
 FIGURE = Figure(
