@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from prunekit.engine import evaluate as alone
 from prunekit.engine.evaluate import Evaluation
-from prunekit.engine.write import Written, cut, write, write_batches
+from prunekit.engine.write import cut, in_order, write_batches
 from prunekit.models import Encoded, FrozenModel, PromptBatch
 from prunekit.support.errors import ConfigError, PrunekitError
 from prunekit.tasks.decoding import Decoding
@@ -73,6 +72,13 @@ class ProcessGroup:
         total = torch.tensor([count])
         self.add(total)
         return int(total.item())
+
+    def gather(self, part: Row) -> list[Row]:
+        """What each process has, for all: texts and whatever else cannot be added up."""
+        parts: list[Any] = [part] * self.size
+        if self.size > 1:
+            torch.distributed.all_gather_object(parts, part)
+        return parts
 
     def says(self, answer: bool) -> bool:
         """Rank 0's answer, for all; who comes last makes the others wait."""
@@ -162,26 +168,11 @@ def answer(
     evaluations = evaluate(prompts, model, examples, tick if decoding is None else lambda completed: None).members()
     if decoding is None:
         return evaluations
-    texts = _write(prompts, model, examples, decoding, tick)
-    return [replace(evaluation, written=member) for evaluation, member in zip(evaluations, texts, strict=True)]
-
-
-def _write(
-    prompts: PromptBatch,
-    model: FrozenModel,
-    examples: Sequence[Encoded],
-    decoding: Decoding,
-    tick: Callable[[int], None],
-) -> list[list[Written]]:
     group = team()
-    if group.size == 1:
-        return write(prompts, model, examples, decoding, tick)
     batches = group.part(cut(examples, prompts.members))
-    shared = write_batches(prompts, model, examples, batches, decoding, lambda completed: tick(completed * group.size))
-    parts: list[Any] = [None] * group.size
-    torch.distributed.all_gather_object(parts, shared)
-    members = [ChainMap(*(part[member] for part in parts)) for member in range(prompts.members)]
-    return [[member[index] for index in range(len(examples))] for member in members]
+    part = write_batches(prompts, model, examples, batches, decoding, lambda completed: tick(completed * group.size))
+    texts = in_order(group.gather(part), len(examples))
+    return [replace(evaluation, written=member) for evaluation, member in zip(evaluations, texts, strict=True)]
 
 
 def from_leader(team: ProcessGroup, numbers: Sequence[int]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,8 +50,7 @@ def write(
         ConfigError: where the model cannot write.
     """
     batches = cut(examples, prompts.members)
-    answers = write_batches(prompts, model, examples, batches, decoding, tick)
-    return [[member[index] for index in range(len(examples))] for member in answers]
+    return in_order([write_batches(prompts, model, examples, batches, decoding, tick)], len(examples))
 
 
 def write_batches(
@@ -75,6 +74,14 @@ def write_batches(
         completed += len(indices)
         tick(completed)
     return answers
+
+
+def in_order(parts: Sequence[Sequence[Mapping[int, Written]]], examples: int) -> list[list[Written]]:
+    """Every member's answers [S][N] in the order of the examples, of parts as `write_batches` hands them out."""
+    members = [
+        {place: text for part in of_member for place, text in part.items()} for of_member in zip(*parts, strict=True)
+    ]
+    return [[member[index] for index in range(examples)] for member in members]
 
 
 def cut(examples: Sequence[Encoded], members: int) -> list[list[int]]:
