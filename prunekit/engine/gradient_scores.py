@@ -122,6 +122,11 @@ def _slopes(prompts: PromptBatch, model: FrozenModel, batch: Batch, pieces: int)
         assert copies.values.grad is not None
         product = (copies.values.detach() * copies.values.grad).double()
         zeta = product.unflatten(3, (pieces, -1)).sum(-1)
+    return with_tokens(zeta)
+
+
+def with_tokens(zeta: Tensor) -> Tensor:
+    """[..., P, K + 1] of slopes [..., P, K] of pieces: a token's, the sum over its pieces, in column 0 before them."""
     return torch.cat([zeta.sum(-1, keepdim=True), zeta], dim=-1)
 
 

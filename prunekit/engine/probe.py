@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prunekit.engine.ablation import evaluator
 from prunekit.engine.cohort import Member, prompt_batch
-from prunekit.engine.gradient_scores import put_back, scoring_batches
+from prunekit.engine.gradient_scores import put_back, scoring_batches, with_tokens
 from prunekit.models import Batch, Encoded, FrozenModel, PromptBatch
 from prunekit.pruning.scores import Passes
 from prunekit.pruning.scores.base import Level, Objective
@@ -52,7 +52,7 @@ class TicketProbe:
         for batch in self._batches(objective):
             zeta = self._factors(batch, gamma)
             (slopes,) = torch.autograd.grad(self._objective(zeta, batch, objective).sum(), zeta)
-            slopes = _with_tokens(slopes)
+            slopes = with_tokens(slopes.double())
             total = total + (slopes if of_each is None else of_each(slopes)).sum(dim=1).cpu()
         self._count(1, 1)
         return self._mean(total)
@@ -66,8 +66,8 @@ class TicketProbe:
                 loss = self._objective(zeta, batch, "loss").sum()
                 (slopes,) = torch.autograd.grad(loss, zeta, create_graph=True)
                 (product,) = torch.autograd.grad(slopes.sum(), zeta)
-            total = total + _with_tokens(slopes.detach()).sum(dim=1).cpu()
-            bends = bends + _with_tokens(product).sum(dim=1).cpu()
+            total = total + with_tokens(slopes.detach().double()).sum(dim=1).cpu()
+            bends = bends + with_tokens(product.double()).sum(dim=1).cpu()
         self._count(1, 3)
         return self._mean(total), self._mean(bends)
 
@@ -127,9 +127,3 @@ def _margins(logits: Tensor, batch: Batch) -> Tensor:
     right = batch.gold.to(logits.device).expand(logits.shape[:2])[..., None]
     others = logits.scatter(2, right, float("-inf")).amax(dim=2)
     return logits.gather(2, right).squeeze(2) - others
-
-
-def _with_tokens(slopes: Tensor) -> Tensor:
-    """[S, B, P, K + 1]: the sums over pieces in column 0, the pieces' own behind it."""
-    slopes = slopes.double()
-    return torch.cat([slopes.sum(dim=-1, keepdim=True), slopes], dim=-1)
