@@ -202,10 +202,12 @@ def export_ticket(
         )
         notes.append(whole_tokens.sentence(metrics, before))
     with _loaded(model, tokenizer, experiment) as loaded:
-        made = _made(source.ticket, experiment, story_of(experiment, metrics), request, compare, loaded)
-    _write(request.out, made.files, overwrite=request.overwrite)
-    names = tuple(sorted(made.files))
-    return Exported(request.out, request.to, names, source.ticket.mask.tokens, made.proof, (*notes, *made.notes))
+        contents = _contents(source.ticket, experiment, story_of(experiment, metrics), request, compare, loaded)
+    _write(request.out, contents.files, overwrite=request.overwrite)
+    names = tuple(sorted(contents.files))
+    return Exported(
+        request.out, request.to, names, source.ticket.mask.tokens, contents.proof, (*notes, *contents.notes)
+    )
 
 
 def story_of(experiment: Experiment, metrics: Mapping[str, float]) -> TicketInfo:
@@ -247,7 +249,7 @@ def _loaded(model: Any, tokenizer: Any, experiment: Experiment) -> Iterator[Froz
 
 
 @dataclass(frozen=True)
-class _Made:
+class _Contents:
     """Files by name, what PEFT said of them where it was asked, and what else a user must know."""
 
     files: Mapping[str, bytes]
@@ -255,19 +257,19 @@ class _Made:
     notes: tuple[str, ...] = ()
 
 
-def _made(
+def _contents(
     ticket: Ticket,
     experiment: Experiment,
     story: TicketInfo,
     request: ExportRequest,
     compare: Compare,
     loaded: FrozenModel | None,
-) -> _Made:
+) -> _Contents:
     """The files, proved where that is asked for."""
     _check_form(request.to, ticket)
     if request.to == "embeddings":
         compare(None)
-        return _Made(embedding_files(ticket, story))
+        return _Contents(embedding_files(ticket, story))
     story = replace(story, prefix=_PREFIX_KINDS[request.to == "cartridge"])
     if request.to in ("peft", "cartridge") and request.verify:
         need_peft(story.prefix)  # said before the model is loaded
@@ -279,7 +281,7 @@ def _made(
         return _unproved(ticket, experiment, story, request, model)
     task = named_task(experiment.task)
     rows = encode(model, task, read_rows(request.rows, task), len(ticket.mask.token))
-    return _Made(prompt_embeds_files(ticket, story, model, [row.text for row in rows]))
+    return _Contents(prompt_embeds_files(ticket, story, model, [row.text for row in rows]))
 
 
 def _check_form(to: Form, ticket: Ticket) -> None:
@@ -293,23 +295,23 @@ def _check_form(to: Form, ticket: Ticket) -> None:
 
 def _unproved(
     ticket: Ticket, experiment: Experiment, story: TicketInfo, request: ExportRequest, model: FrozenModel
-) -> _Made:
+) -> _Contents:
     """Files that PEFT is not asked about; a cache is tried in this process."""
     slots = null_keys.of_ticket(ticket, model, experiment)
     if request.to != "cache":
-        return _Made(adapter_files(ticket, model, story, slots.null_keys), notes=slots.notes)
+        return _Contents(adapter_files(ticket, model, story, slots.null_keys), notes=slots.notes)
     assert isinstance(model, PrefixDecoder), "as every ticket of keys and values has it"
     files = cache_files(ticket, model, story, slots.null_keys)
     if not request.verify:
-        return _Made(files, notes=slots.notes)
+        return _Contents(files, notes=slots.notes)
     comparison = measure_cache(files[CACHE], ticket, model, slots.texts)
     check(comparison)
-    return _Made(files, notes=(*slots.notes, comparison.sentence))
+    return _Contents(files, notes=(*slots.notes, comparison.sentence))
 
 
 def _proved(
     ticket: Ticket, experiment: Experiment, story: TicketInfo, compare: Compare, loaded: FrozenModel | None
-) -> _Made:
+) -> _Contents:
     """The files of a PEFT adapter, and the proof that they answer as `eval` does.
 
     Args:
@@ -327,7 +329,7 @@ def _proved(
         values = {} if loaded is None else {"tokenizer": loaded.tokenizer, "base": models(loaded, ticket)[1]}
         agreement = _agreed(folder, expected, values)
         check(expected.logits)
-    return _Made(files, Proof(expected.logits, agreement, expected.missing), expected.notes)
+    return _Contents(files, Proof(expected.logits, agreement, expected.missing), expected.notes)
 
 
 def _agreed(folder: Path, expected: _Expected, values: Mapping[str, Any]) -> Agreement | TextAgreement | None:

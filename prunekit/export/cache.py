@@ -31,7 +31,7 @@ def cache_files(
         check_whole(compact, model)
     values = slot_values(compact, model.shape, None if null_keys is None else null_keys.keys)
     content: bytes = save(layers(values, model.shape), metadata={"format": "pt"})
-    info = read_behind(ticket, model, info, null_keys)
+    info = read_behind(ticket, compact, model, info, null_keys)
     return {SIDE: side_file(compact, info, content), CACHE: content}
 
 

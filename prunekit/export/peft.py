@@ -77,7 +77,7 @@ def _prefix_files(
         except ConfigError as error:
             raise ConfigError(f"this ticket cannot become a PEFT adapter: {error}") from error
     tokens = len(compact.mask.token)
-    info = read_behind(ticket, model, info, null_keys)
+    info = read_behind(ticket, compact, model, info, null_keys)
     values = prefix_tuning.tensor(compact, model.shape, None if null_keys is None else null_keys.keys)
     content: bytes = save({PROMPT: values}, metadata={"format": "pt"})
     config = atomic.as_json(prefix_tuning.config(tokens, model.shape, info))
@@ -89,9 +89,14 @@ def _prefix_files(
     }
 
 
-def read_behind(ticket: Ticket, model: PrefixDecoder, info: TicketInfo, null_keys: NullKeys | None) -> TicketInfo:
-    """The info, completed as `as_read` does, its texts no longer than the prefix is exact and null keys hold."""
-    compact = prefix_tuning.compacted(ticket, model)
+def read_behind(
+    ticket: Ticket, compact: Ticket, model: PrefixDecoder, info: TicketInfo, null_keys: NullKeys | None
+) -> TicketInfo:
+    """The info, completed as `as_read` does, its texts no longer than the prefix is exact and null keys hold.
+
+    Args:
+        compact: the ticket, compacted (`prunekit.export.prefix_tuning`).
+    """
     info = as_read(info, model, len(compact.mask.token))
     limits = [info.beside_prompt, prefix_tuning.exact_text_tokens(ticket, compact, model)]
     if null_keys is not None:
