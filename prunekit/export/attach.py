@@ -17,11 +17,11 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import ModelOutput, SequenceClassifierOutput
 
 from prunekit.export.attach_prefix import AttachedPrefixes
+from prunekit.export.attached_calls import as_new_tokens, behind_given, check_numbers, try_together
 from prunekit.models.encoder import Encoder
 from prunekit.models.load import borrowed, family, unwrapped, wrap
 from prunekit.models.prompt_batch import PromptBatch, stack
 from prunekit.models.traits import Together
-from prunekit.models.trial import find_traits
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
 
@@ -163,20 +163,15 @@ class Attached:
                 f"{type(self.model).__name__} cannot generate from embeddings alone; call the model instead"
             )
         padded = _padded(rows, "left" if decoder else "right")
-        if decoder and "max_length" in more:
-            more["max_new_tokens"] = max(1, more.pop("max_length") - input_ids.shape[1])
+        if decoder:
+            as_new_tokens(more, input_ids)
         if decoder and self._hides(rows):
             if not hasattr(self.model, "_prepare_position_ids_for_generation"):
                 raise ConfigError("to generate with hidden tokens (--dropped-as hide) takes transformers 5.2 or newer")
             positions = torch.arange(padded.embeds.shape[1], device=padded.first.device)
             more["position_ids"] = (positions - padded.first[:, None]).clamp(min=0)
         output = self.model.generate(inputs_embeds=padded.embeds, attention_mask=padded.attention, **more)
-        if not decoder:
-            return output
-        if isinstance(output, Tensor):
-            return _append(input_ids, output)
-        output.sequences = _append(input_ids, output.sequences)
-        return output
+        return behind_given(input_ids, output) if decoder else output
 
     def row(self, ids: Tensor, ticket: int = 0, text_tokens: int | None = None) -> Row:
         """One text's ids Int[T] with a ticket's prompt, as the model is to read them."""
@@ -237,19 +232,15 @@ class Attached:
         texts = [None] * count if text_tokens is None else list(text_tokens)
         if len(ticket_indices) != count or len(texts) != count:
             raise ConfigError(f"tickets and text_tokens need one number for each of the {count} rows")
-        if not all(0 <= index < len(self.tickets) for index in ticket_indices):
-            raise ConfigError(f"tickets: there are {len(self.tickets)}, numbered from 0")
+        check_numbers(ticket_indices, len(self.tickets))
         parts = zip(input_ids, real, ticket_indices, texts, strict=True)
         return [self.row(ids[mask], index, text) for ids, mask, index, text in parts], real
 
     def _check_together(self, rows: Sequence[Row], allowed: Sequence[Together]) -> None:
         """Rows that the model would answer otherwise beside each other are refused (`models/trial.py`)."""
         longest = max(len(row.embeds) for row in rows)
-        if len(rows) > 1 and longest > self._longest:
-            with borrowed(self.model):
-                self.model.eval()
-                find_traits(self._model, longest)
-            self._longest = longest
+        if len(rows) > 1:
+            self._longest = try_together(self._model, self.model, longest, self._longest)
         together = self._model.traits.together
         unequal = len({len(row.embeds) for row in rows}) > 1
         if len(rows) > 1 and (together == "alone" or (unequal and together not in allowed)):
@@ -341,8 +332,3 @@ def _token_logits(logits: Tensor, rows: Sequence[Row], real: Tensor) -> Tensor:
     for number, row in enumerate(rows):
         aligned[number, real[number]] = logits[number, row.reads]
     return aligned
-
-
-def _append(input_ids: Tensor, generated: Tensor) -> Tensor:
-    """The given tokens, then the generated ones; several answers per row each repeat the given tokens."""
-    return torch.cat([input_ids.repeat_interleave(len(generated) // len(input_ids), dim=0), generated], dim=1)

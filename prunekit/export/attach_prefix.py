@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import ModelOutput
 
+from prunekit.export.attached_calls import as_new_tokens, behind_given, check_numbers, try_together
 from prunekit.export.prompt_vectors import flattened
 from prunekit.models.batch import Batch, Row, collate
 from prunekit.models.load import borrowed, unwrapped, wrap
 from prunekit.models.prefix_decoder import PrefixDecoder
 from prunekit.models.prompt_batch import PromptBatch, stack
-from prunekit.models.trial import find_traits
 from prunekit.prompts.base import MaskedPrompt
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
@@ -98,14 +98,10 @@ class AttachedPrefixes:
         if any(more.get(name, 1) > 1 for name in ("num_beams", "num_return_sequences")):
             raise ConfigError("behind a prefix of keys and values one answer is written to a row, without beams")
         prompts, batch, _ = self._batch(input_ids, attention_mask, tickets)
-        if "max_length" in more:
-            more["max_new_tokens"] = max(1, more.pop("max_length") - input_ids.shape[1])
+        as_new_tokens(more, input_ids)
         with torch.no_grad():
             output = self.model.generate(**self._decoder.generation_rows(prompts, batch, Decoding()), **more)
-        if isinstance(output, Tensor):
-            return torch.cat([input_ids, output], dim=1)
-        output.sequences = torch.cat([input_ids, output.sequences], dim=1)
-        return output
+        return behind_given(input_ids, output)
 
     def _prompt(self, ticket: Ticket) -> MaskedPrompt:
         """A ticket's prompt on the model's device; one of zeros as the whole prefix that it is, so that all share."""
@@ -126,8 +122,7 @@ class AttachedPrefixes:
         indices = [0] * len(input_ids) if tickets is None else list(tickets)
         if len(indices) != len(input_ids):
             raise ConfigError(f"tickets need one number for each of the {len(input_ids)} rows")
-        if not all(0 <= index < len(self.tickets) for index in indices):
-            raise ConfigError(f"tickets: there are {len(self.tickets)}, numbered from 0")
+        check_numbers(indices, len(self.tickets))
         rows = [tuple(ids[mask].tolist()) for ids, mask in zip(input_ids, real, strict=True)]
         with torch.no_grad():
             prompts = stack([self._prompts[index] for index in indices])
@@ -137,13 +132,11 @@ class AttachedPrefixes:
 
     def _check_together(self, rows: Sequence[tuple[int, ...]], prompts: PromptBatch) -> None:
         """Refuse rows that the model would answer otherwise beside each other (`models/trial.py`)."""
+        if len(rows) < 2:
+            return
         longest = max(map(len, rows)) + prompts.values.shape[1]
-        if len(rows) > 1 and longest > self._longest:
-            with borrowed(self.model):
-                self.model.eval()
-                find_traits(self._decoder, longest)
-            self._longest = longest
-        if len(rows) > 1 and self._decoder.traits.together != "batch":
+        self._longest = try_together(self._decoder, self.model, longest, self._longest)
+        if self._decoder.traits.together != "batch":
             kind = type(self.model).__name__
             raise ConfigError(f"{kind} answers rows otherwise when they share a batch; give them one by one")
 
