@@ -76,5 +76,5 @@ def test_a_whole_run_on_two_processes_is_written_by_the_first(tmp_path):
     assert tiny.contents(run) == before
     alone = subprocess.run([sys.executable, *command], capture_output=True, text=True)
     assert alone.returncode == 2
-    assert "begun with processes = 2; give the same again" in alone.stderr
+    assert "begun with processes = 2; use the same" in alone.stderr
     subprocess.run([sys.executable, "-m", "prunekit", "runs", "verify", str(run)], check=True, capture_output=True)
