@@ -15,6 +15,7 @@ from prunekit.engine.distributed import answer
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.order import Order
+from prunekit.engine.parts import in_parts
 from prunekit.engine.train import TrainingData, rank
 from prunekit.models import Encoded, FrozenModel, Head
 from prunekit.pruning.ticket import Ticket
@@ -103,8 +104,10 @@ class _Learner:
 
     def update(self, examples: Sequence[Encoded], plan: Plan, step: int) -> None:
         """One step on the batch that the dense prompt has at this one."""
-        batch = self.model.batch([self.order.draw(examples, step)], every_choice=False)
-        self.model.losses(self.model.no_prompt(self._head()), batch).mean().backward()
+        rows = self.order.draw(examples, step)
+        for part in in_parts([rows], self.model, 0):
+            batch = self.model.batch(part, every_choice=False)
+            (self.model.losses(self.model.no_prompt(self._head()), batch).sum() / len(rows)).backward()
         nn.utils.clip_grad_norm_(self.weights, plan.clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * plan.warmed(step)

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from prunekit.engine.cohort import Member, prompt_batch
+from prunekit.engine.parts import in_parts
 from prunekit.models import Encoded, FrozenModel
 from prunekit.pruning.ticket import Ticket
 
@@ -45,7 +46,9 @@ def activation_bytes(ticket: Ticket, model: FrozenModel, examples: Sequence[Enco
     Counted on two and on three rows, since a large batch takes long: every further one keeps as much as the third.
     """
     by_length = sorted(examples, key=lambda example: example.length)
-    size, longest, padded = min(batch_size, len(examples)), by_length[-1], by_length[0]
+    longest, padded = by_length[-1], by_length[0]
+    parts = in_parts([[longest] * min(batch_size, len(examples))], model, int(ticket.mask.token.sum()))
+    size = max(len(rows) for (rows,) in parts)
     few, more = (_kept_bytes(ticket, model, [longest, padded, longest][: min(rows, size)]) for rows in (2, 3))
     return few + (more - few) * max(0, size - 2)
 

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.distributed import evaluate, team
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.optimizer import MemberOptimizer, Plan
 from prunekit.engine.order import Order
+from prunekit.engine.parts import in_parts
 from prunekit.models import Encoded, FrozenModel
 from prunekit.pruning.ticket import Ticket, Values
 from prunekit.support.seeding import seed_of
@@ -226,24 +227,39 @@ class _Learner:
 
 def _update(learners: Sequence[_Learner], model: FrozenModel, data: TrainingData, plan: Plan, step: int) -> None:
     """One optimiser update of every learner; one whose loss is not finite stops without touching the others."""
+    members = [learner.member for learner in learners]
     rows = [learner.order.draw(data.train, step) for learner in learners]
-    batch = model.batch([team().part(examples) for examples in rows], every_choice=False)
     with _dropout(model, plan.model_dropout, learners, step):
-        losses = model.losses(prompt_batch([learner.member for learner in learners]), batch).mean(dim=1)  # [S]
-        losses = losses * team().share(len(rows[0]))
-    whole = losses.detach().clone()
-    team().add(whole)
-    values = whole.tolist()
-    healthy = [math.isfinite(value) for value in values]
-    if any(healthy):
-        losses[torch.tensor(healthy, device=losses.device)].sum().backward()
-        team().add_gradients([learner.member for learner in learners])
-    for learner, value, fine in zip(learners, values, healthy, strict=True):
-        if fine:
+        parts = [_backward(members, model, part, len(rows[0])) for part in _parts(rows, model, plan, members)]
+    losses = torch.stack(parts).sum(dim=0)
+    team().add(losses)
+    values = losses.tolist()
+    if any(map(math.isfinite, values)):
+        team().add_gradients(members)
+    for learner, value in zip(learners, values, strict=True):
+        if math.isfinite(value):
             learner.step(value)
         else:
             learner.stop(f"the training loss became {value} at step {step + 1}")
         learner.member.zero_grad(set_to_none=True)
+
+
+def _parts(
+    rows: Sequence[Sequence[Encoded]], model: FrozenModel, plan: Plan, members: Sequence[Member]
+) -> list[list[list[Encoded]]]:
+    """What goes through the model at once, of the rows of this process; with dropout all, as one draw."""
+    share = [team().part(examples) for examples in rows]
+    if plan.model_dropout:
+        return [list(map(list, share))]
+    return in_parts(share, model, max(int(member.ticket.mask.token.sum()) for member in members))
+
+
+def _backward(members: Sequence[Member], model: FrozenModel, rows: Sequence[Sequence[Encoded]], whole: int) -> Tensor:
+    """[S] what rows add to each member's loss, the mean over the `whole` batch; their gradients are added likewise."""
+    batch = model.batch(rows, every_choice=False)
+    losses = model.losses(prompt_batch(members), batch).sum(dim=1) / whole
+    losses.where(losses.isfinite(), 0.0).sum().backward()
+    return losses.detach()
 
 
 def _groups(learners: Sequence[_Learner], width: int | None) -> Iterator[Sequence[_Learner]]:

@@ -126,6 +126,10 @@ class FrozenModel:
         """What `generate` takes of the N = S * B rows of members and texts, behind which the model is to write."""
         raise NotImplementedError
 
+    def tokens_read(self, example: Encoded, prompt_tokens: int) -> int:
+        """Tokens of a training row that go through the layers, beside a prompt of P = `prompt_tokens`."""
+        return example.length + prompt_tokens
+
     # ---- what every family does
 
     def forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:

@@ -84,6 +84,10 @@ class Decoder(FrozenModel):
         inputs = [example.text] if _one_token(targets) else [example.text + target[:-1] for target in targets]
         return Row(inputs, targets, [len(example.text) - 1] * len(inputs), gold, example.index)
 
+    def tokens_read(self, example: Encoded, prompt_tokens: int) -> int:
+        """Behind cached texts the prompt and the answer alone."""
+        return super().tokens_read(example, prompt_tokens) - (len(example.text) if self.caches_texts else 0)
+
     def forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
         """Losses and choice scores of every member on every example."""
         if not self._goes_behind(prompts, batch):

@@ -74,6 +74,10 @@ class PrefixDecoder(Decoder):
         logits: Tensor = self._read_rows(rows, lambda **rows: module(**rows, **self._uncached).logits)
         return logits
 
+    def tokens_read(self, example: Encoded, prompt_tokens: int) -> int:
+        """A prefix stands in the cache of the layers and goes through none of them."""
+        return example.length
+
     def row_arguments(self, prompts: PromptBatch, batch: Batch) -> dict[str, Any]:
         """Right-padded texts behind the prefixes of S members, as the model takes them."""
         return self._arguments(self._behind(prompts, batch))
