@@ -20,8 +20,8 @@ from prunekit.pruning.ticket import Ticket
 
 # seconds that a timing may take; a slower machine is timed on fewer rows at once
 _PATIENCE = 1.5
-# updates or evaluations of a timing, and where they are quick: the first warms up
-_TIMES, _MOST_TIMES = 2, 12
+# a timing goes on until it has taken so many seconds or been done so often; a single pass of a large model is enough
+_ENOUGH, _MOST_TIMES = 0.4, 12
 # rows of the first try, and of a batch of evaluation (`engine.evaluate`)
 _FEW, _MANY = 2, 128
 # answers that are written side by side to be timed
@@ -37,8 +37,8 @@ class Pace:
         evaluation: reading the answers to one example.
         scoring: the slopes of one training example.
         reading: reading all texts once, where they are cached behind a suffix; else 0.
-        text_tokens: mean length of an example's row, without the prompt.
-        prompt_tokens: of the dense prompt.
+        text_tokens: mean tokens of an example's row that go through the layers in an update, without the prompt.
+        prompt_tokens: of the dense prompt that do; of a prefix none does.
         rows: rows that went through the model at once in the timed update.
         writing: writing one answer of as many tokens as it may have; 0 where answers are chosen.
     """
@@ -54,7 +54,7 @@ class Pace:
 
     def shortened(self, tokens: int) -> float:
         """By how much a prompt that keeps fewer tokens is quicker: rows take as long as they are."""
-        return (self.text_tokens + tokens) / (self.text_tokens + self.prompt_tokens)
+        return (self.text_tokens + min(tokens, self.prompt_tokens)) / (self.text_tokens + self.prompt_tokens)
 
 
 def measured(prepared: Prepared) -> Pace:
@@ -68,15 +68,16 @@ def measured(prepared: Prepared) -> Pace:
     size = min(prepared.plan.batch_size, len(rows))
     seconds, timed_rows = _timed_update(prepared, rows, members, size)
     batches = [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
-    update = fmean(seconds.at(members * _padded(batch, tokens)) for batch in batches) / members
+    update = fmean(seconds.at(members * _padded(batch, prepared)) for batch in batches) / members
+    texts = fmean(prepared.model.tokens_read(row, 0) for row in rows)
     reading, evaluation = _timed_evaluation(prepared, members)
     return Pace(
         update=update,
         evaluation=evaluation,
         scoring=update / size,
         reading=reading,
-        text_tokens=fmean(row.length for row in rows),
-        prompt_tokens=tokens,
+        text_tokens=texts,
+        prompt_tokens=round(fmean(prepared.model.tokens_read(row, tokens) for row in rows) - texts),
         rows=timed_rows,
         writing=_timed_writing(prepared, members) if prepared.task.open else 0.0,
     )
@@ -111,34 +112,35 @@ def members_at_once(prepared: Prepared) -> int:
 
 def _timed_update(prepared: Prepared, rows: Sequence[Encoded], members: int, size: int) -> tuple[_Line, int]:
     """Seconds of an update by the tokens that it takes through the model, and how many rows were timed at once."""
-    tokens = prepared.experiment.prompt.tokens
     few = _middle(rows, min(_FEW, size))
-    small = _padded(few, tokens), _update_seconds([prepared.dense(0)], prepared, few)
-    affordable = int(len(few) * _PATIENCE / (_TIMES * small[1]))
+    small = _padded(few, prepared), _update_seconds([prepared.dense(0)], prepared, few)
+    affordable = int(len(few) * _PATIENCE / small[1])
     tickets = members if affordable >= members * size else 1
     many = _middle(rows, min(size, max(2 * _FEW, affordable)))
-    times = min(_MOST_TIMES, max(_TIMES, _TIMES * affordable // (tickets * len(many))))
-    seconds = _update_seconds([prepared.dense(seed) for seed in range(tickets)], prepared, many, times)
-    return _Line.through(small, (tickets * _padded(many, tokens), seconds)), tickets * len(many)
+    seconds = _update_seconds([prepared.dense(seed) for seed in range(tickets)], prepared, many)
+    return _Line.through(small, (tickets * _padded(many, prepared), seconds)), tickets * len(many)
 
 
-def _update_seconds(
-    tickets: Sequence[Ticket], prepared: Prepared, batch: Sequence[Encoded], times: int = _TIMES
-) -> float:
-    """Seconds of one update, of those behind the first, which warms up."""
-    data = replace(prepared.training_data, train=batch, validation=batch[:1], measure=lambda chosen: {"none": 0.0})
-    steps = times + 1  # the last one would be evaluated
-    plan = replace(prepared.plan, train_steps=steps, evaluate_every=steps, batch_size=len(batch))
+def _update_seconds(tickets: Sequence[Ticket], prepared: Prepared, batch: Sequence[Encoded]) -> float:
+    """Median seconds of an update on a batch; the first one only where there is no other, since it warms up."""
     ends: list[float] = []
+
+    def evaluated(chosen: list[int]) -> dict[str, float]:
+        ends[:] = [time.perf_counter()]  # of the last member: training begins
+        return {"none": 0.0}
 
     def tick(step: int) -> None:
         ends.append(time.perf_counter())
-        if len(ends) == times:
+        if ends[-1] - ends[0] >= _ENOUGH or step == _MOST_TIMES:
             raise _EnoughError
 
+    data = replace(prepared.training_data, train=batch, validation=batch[:1], measure=evaluated)
+    steps = _MOST_TIMES + 1  # the last one would be evaluated
+    plan = replace(prepared.plan, train_steps=steps, evaluate_every=steps, batch_size=len(batch))
     with suppress(_EnoughError):
         train(tickets, prepared.model, data, plan, tick=tick)
-    return max(1e-6, median(after - before for before, after in pairwise(ends)))
+    seconds = [after - before for before, after in pairwise(ends)]
+    return max(1e-6, median(seconds[1:] or seconds))
 
 
 def _timed_evaluation(prepared: Prepared, members: int) -> tuple[float, float]:
@@ -146,7 +148,7 @@ def _timed_evaluation(prepared: Prepared, members: int) -> tuple[float, float]:
     model, examples = prepared.model, sorted(prepared.training_data.validation, key=lambda row: row.length)
     few = _middle(examples, min(_FEW, len(examples)))
     _, seconds = _evaluation_seconds([prepared.dense(0)], model, few)
-    affordable = int(len(few) * _PATIENCE / (_TIMES * seconds))
+    affordable = int(len(few) * _PATIENCE / seconds)
     tickets = members if affordable >= members else 1
     many = _middle(examples, min(len(examples), max(1, _MANY // tickets), max(4 * _FEW, affordable) // tickets))
     first, again = _evaluation_seconds([prepared.dense(seed) for seed in range(tickets)], model, many)
@@ -164,7 +166,7 @@ def _timed_writing(prepared: Prepared, members: int) -> float:
     prompts = prompt_batch([Member(prepared.dense(seed), model.device) for seed in range(members)])
     tokens = min(2 * _FEW, whole.max_tokens)
     seconds = 0.0
-    for _ in range(_TIMES):  # the first also tries the model, and reads the texts
+    for _ in range(2):  # the first also tries the model, and reads the texts
         started = time.perf_counter()
         write(prompts, model, rows, replace(whole, max_tokens=tokens))
         seconds = time.perf_counter() - started
@@ -172,14 +174,15 @@ def _timed_writing(prepared: Prepared, members: int) -> float:
 
 
 def _evaluation_seconds(tickets: Sequence[Ticket], model: FrozenModel, rows: Sequence[Encoded]) -> tuple[float, float]:
-    """Seconds of a first evaluation, and of the quickest of those after it."""
+    """Seconds of a first evaluation, which reads the texts, and of the quickest of those that do not."""
     prompts = prompt_batch([Member(ticket, model.device) for ticket in tickets])
-    seconds = []
-    for _ in range(_TIMES):
+    least = 2 if getattr(model, "caches_texts", False) else 1
+    seconds: list[float] = []
+    while len(seconds) < least or (sum(seconds) < _ENOUGH and len(seconds) < _MOST_TIMES):
         started = time.perf_counter()
         evaluate(prompts, model, rows)
         seconds.append(time.perf_counter() - started)
-    return seconds[0], max(1e-6, min(seconds[1:]))
+    return seconds[0], max(1e-6, min(seconds[1:] or seconds))
 
 
 def _middle(rows: Sequence[Encoded], count: int) -> Sequence[Encoded]:
@@ -188,6 +191,7 @@ def _middle(rows: Sequence[Encoded], count: int) -> Sequence[Encoded]:
     return rows[start : start + count]
 
 
-def _padded(batch: Sequence[Encoded], prompt_tokens: int) -> int:
-    """Tokens that a batch takes through the model, padding included."""
-    return len(batch) * (max(row.length for row in batch) + prompt_tokens)
+def _padded(batch: Sequence[Encoded], prepared: Prepared) -> int:
+    """Tokens that a batch of updates takes through the model, padding included."""
+    model, tokens = prepared.model, prepared.experiment.prompt.tokens
+    return len(batch) * max(model.tokens_read(row, tokens) for row in batch)

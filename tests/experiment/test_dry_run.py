@@ -207,6 +207,7 @@ def test_a_slow_machine_is_timed_on_few_rows_and_foreseen_as_a_quick_one(token_s
     clock = [0.0]
 
     def train(cohort, model, data, plan, tick):
+        data.measure([])
         for step in range(plan.train_steps):
             longest = max(row.length for row in data.train)
             clock[0] += token_seconds * len(cohort) * len(data.train) * (longest + 4)
@@ -232,3 +233,16 @@ def test_the_table_for_people(folder, tmp_path, capsys):
     assert row.split()[2:6] == ["4", "to", "1", "4"]
     assert said.splitlines()[-1].startswith("at most ")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("position", "reads"), [("first", "whole"), ("suffix", "answer"), ("prefix-kv", "text")])
+def test_only_tokens_that_go_through_the_layers_are_counted(position, reads, folder):
+    prepared = ready(folder, position=position)
+    if position == "suffix":
+        assert prepared.model.caches_texts
+    found = pace.measured(prepared)
+    texts = sum(row.length for row in prepared.rows[0]) / len(prepared.rows[0])
+    answers = sum(row.length - len(row.text) for row in prepared.rows[0]) / len(prepared.rows[0])
+    assert found.text_tokens == pytest.approx(answers if reads == "answer" else texts)
+    assert found.prompt_tokens == (0 if reads == "text" else 4)
+    assert (found.shortened(1) < 1) == (reads != "text")
