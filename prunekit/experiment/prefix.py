@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from prunekit.engine.request_times import request_times
 from prunekit.experiment.settings import Experiment, PromptSettings
 from prunekit.export.prefix_tuning import check_whole, compacted
 from prunekit.models import FrozenModel
@@ -83,27 +81,11 @@ def cache_facts(ticket: Ticket, model: FrozenModel) -> dict[str, int]:
     """
     if not isinstance(model, PrefixDecoder):
         return {}
-    size = _slots(ticket) * model.width * next(model.model.parameters()).element_size()
+    size = slots(ticket) * model.width * next(model.model.parameters()).element_size()
     return {"cache_bytes": size, "cache_layers": model.shape.layers, "cache_heads": model.shape.heads}
 
 
-def timing(tickets: Sequence[Ticket], model: FrozenModel) -> list[dict[str, float]]:
-    """What a request behind each ticket's prefix takes, beside one behind all its tokens: seconds a token.
-
-    Nothing of prompts that are no prefixes.
-    """
-    if not isinstance(model, PrefixDecoder) or not tickets:
-        return [{} for _ in tickets]
-    counts = sorted({count for ticket in tickets for count in (_slots(ticket), len(ticket.mask.token))})
-    times = dict(zip(counts, request_times(model, counts), strict=True))
-    return [
-        times[_slots(ticket)]._asdict()
-        | {f"dense_{name}": value for name, value in times[len(ticket.mask.token)]._asdict().items()}
-        for ticket in tickets
-    ]
-
-
-def _slots(ticket: Ticket) -> int:
+def slots(ticket: Ticket) -> int:
     """Places in a cache that a prefix takes: a token that any head sees has one, and zeros are seen."""
     return len(ticket.mask.token) if ticket.dropped_as == "zero" else ticket.mask.tokens
 

@@ -20,6 +20,7 @@ from prunekit.engine.probe import TicketProbe
 from prunekit.engine.train import Checkpoint, Cull, Trained, reached, train
 from prunekit.experiment import environment, prefix
 from prunekit.experiment.prepare import Prepared
+from prunekit.experiment.request_timer import RequestTimer
 from prunekit.experiment.round_watch import RoundWatch, TimeLeft
 from prunekit.models import Batch, Encoded
 from prunekit.pruning.controls import CONTROLS
@@ -110,6 +111,7 @@ class RoundRunner:
     def __init__(self, directory: Run, prepared: Prepared, progress: Progress) -> None:
         self.directory, self.prepared, self.progress = directory, prepared, progress
         self.loaded, self.left = 0, TimeLeft()
+        self._requests = RequestTimer(prepared.model)
 
     def learn(self, members: Mapping[RunKey, Ticket], spec: RoundSpec) -> dict[RunKey, RoundResult]:
         """Train every member, in cohorts; each cohort is committed as soon as it is finished, or loaded if it was."""
@@ -149,7 +151,7 @@ class RoundRunner:
             finished = [tickets[key] for key in cohort]
             measurements = self._measure(finished, test=True, score=True)
             timing = {"seconds": time.perf_counter() - started, "members": len(cohort)}
-            of_requests = prefix.timing(finished, self.prepared.model)
+            of_requests = self._requests.of(finished)
             splits, task = self.prepared.splits, self.prepared.task
             files = []
             for key, measured, of_request in zip(cohort, measurements, of_requests, strict=True):
@@ -242,7 +244,7 @@ class RoundRunner:
         for index, measured in measurements.items():
             trained[index] = replace(trained[index], diverged=measured.diverged)
         timing = self._timing(trained, training_seconds, time.perf_counter() - started)
-        of_requests = prefix.timing(tickets if spec.test else (), prepared.model) or [{}] * len(tickets)
+        of_requests = self._requests.of(tickets) if spec.test else [{}] * len(tickets)
         kind = prepared.experiment.pruning.finder.name
         nothing = _Measurement(None, None, {}, None)
         return [
