@@ -78,8 +78,14 @@ def test_tune_evaluate_and_load_agree(job, tmp_path):
     data = dict(task=job["task"], data=job["data"], threads=1)
     found = pk.evaluate(ticket, model, tokenizer, **data)
     assert found["accuracy"] == run.results["test_accuracy"][0]
+    vectors = ticket.export(tmp_path / "vectors", model, tokenizer, to="embeddings")
+    assert sorted(path.name for path in (tmp_path / "vectors").iterdir()) == sorted(vectors.files)
+    assert (vectors.to, vectors.proof) == ("embeddings", None)
+    with pytest.raises(ConfigError, match=r"whole|prefix"):
+        ticket.export(tmp_path / "whole", model, tokenizer, whole=True)
     pytest.importorskip("peft")
-    ticket.export(tmp_path / "adapter", model, tokenizer)
+    written = ticket.export(tmp_path / "adapter", model, tokenizer)
+    assert written.proof.logits.rows
     back = pk.Ticket.from_adapter(tmp_path / "adapter")
     assert pk.evaluate(back, model, tokenizer, **data) == found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from prunekit import export
-from prunekit.experiment.export import ExportRequest, export_ticket
+from prunekit.experiment.export import Exported, ExportRequest, Form, export_ticket
 from prunekit.experiment.progress import progress_of
 from prunekit.experiment.reopen import opened
 from prunekit.export.attach import Attached, attach
@@ -67,28 +67,36 @@ class Ticket(tickets.Ticket):
         """
         return attach(model, [self, *others])
 
-    def export(
+    def export(  # noqa: PLR0913 (those of the command)
         self,
         folder: Path | str,
-        model: Any,
+        model: Any = None,
         tokenizer: Any = None,
         task: str | None = None,
         *,
+        to: Form = "peft",
+        whole: bool = False,
         verify: bool = True,
         allow_changed: bool = False,
         overwrite: bool = False,
         quiet: bool = False,
         **settings: Any,
-    ) -> None:
-        """Write a PEFT adapter for the model that it was trained on, loaded or by name, once it is proved to answer so.
+    ) -> Exported:
+        """Write a PEFT adapter for the model that it was trained on, or vectors; what can be proved is proved before.
 
         Args:
+            model: a loaded model with its `tokenizer`, or a name; None for the model of the ticket's run.
+            to: "peft"; of a prefix also "cartridge" or "cache"; "embeddings".
+            whole: of a prefix, keep tokens whole that some heads do not see: another ticket, evaluated anew.
             settings: those of the ticket's run that are to be others, such as `data`. Of a ticket that is of no run all
                 must be given that are not the defaults.
             verify: whether PEFT is asked.
             allow_changed: also for another model than its own.
             overwrite: also over files that no export wrote.
             quiet: do not say what differs.
+
+        Returns:
+            The names of the files, what PEFT answered where it was asked, and notes.
 
         Raises:
             ConfigError: where PEFT cannot do what the ticket does, the model is another, or the folder holds files that
@@ -97,8 +105,8 @@ class Ticket(tickets.Ticket):
         """
         if task is None and not self.run_settings:
             task = str(self.origin.get("task") or "testbed/first-animal")
-        request = ExportRequest("peft", Path(folder), verify, None, allow_changed, overwrite)
-        export_ticket(
+        request = ExportRequest(to, Path(folder), verify, None, allow_changed, overwrite, whole)
+        return export_ticket(
             opened(self),
             request,
             settings,
