@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from prunekit.engine.parts import most_tokens
 from prunekit.engine.write import Written
 from prunekit.models import Encoded, FrozenModel, Predictions, PromptBatch
 from prunekit.support.errors import ConfigError
 from prunekit.tasks.task import Answers
 
-# rows of one batch (members x examples x rows per example): wide enough to be quick, small in memory
-_ROWS = 128
+# rows of one batch (members x examples x rows per example): wide enough to be quick, small in memory; and of long rows
+# so many times the tokens from which on more are no quicker
+_ROWS, _MOST = 128, 4
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,13 @@ def _answers(
 
 
 def _chunks(order: list[int], examples: Sequence[Encoded], model: FrozenModel, members: int) -> Iterator[list[int]]:
-    """Places in `order`, cut so that a batch has about _ROWS rows."""
+    """Places in `order`, by length, cut so that a batch has about _ROWS rows, or fewer long ones."""
     chunk: list[int] = []
-    rows = 1
+    rows, tokens = 1, _MOST * most_tokens(model)
     for index in order:
         rows = max(rows, len(model.layout(examples[index], every_choice=True).inputs))
-        if chunk and (len(chunk) + 1) * rows * members > _ROWS:
+        wide = (len(chunk) + 1) * rows * members
+        if chunk and (wide > _ROWS or wide * model.tokens_read(examples[index], 0) > tokens):
             yield chunk
             chunk, rows = [], len(model.layout(examples[index], every_choice=True).inputs)
         chunk.append(index)

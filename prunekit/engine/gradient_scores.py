@@ -18,12 +18,13 @@ from torch import Tensor
 
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.distributed import team
+from prunekit.engine.parts import in_parts
 from prunekit.models import Batch, Encoded, FrozenModel, PromptBatch
 from prunekit.pruning.scores import ROUND_SCORES, Absolute, GradientScore, Scores, TicketScore
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import DivergedError
 
-# examples at a time: as many as an update has by default, so that scoring takes no memory that training did not
+# examples at a time: as many as an update has by default and in its parts, so that scoring takes no more memory
 _BATCH = 16
 #: What is said where a gradient was not finite.
 NOT_FINITE = "a gradient became NaN or infinite while scoring; nothing was pruned"
@@ -33,7 +34,8 @@ def scoring_batches(model: FrozenModel, examples: Sequence[Encoded], *, every_ch
     """All examples once, of each the gold choice alone unless every one is needed, texts of like length together."""
     rows = sorted(examples, key=lambda example: (example.length, example.index))
     for start in range(0, len(rows), _BATCH):
-        yield model.batch([rows[start : start + _BATCH]], every_choice=every_choice)
+        for part in in_parts([rows[start : start + _BATCH]], model, 0):
+            yield model.batch(part, every_choice=every_choice)
 
 
 def all_scores(cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch]) -> list[dict[str, Scores]]:

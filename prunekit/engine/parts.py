@@ -30,7 +30,7 @@ def in_parts(rows: Sequence[Sequence[Encoded]], model: FrozenModel, prompt_token
     by_length = [sorted(member, key=lambda example: (example.length, example.index)) for member in rows]
     columns = list(zip(*by_length, strict=True))
     longest = [max(model.tokens_read(example, prompt_tokens) for example in column) for column in columns]
-    sizes = cut_sizes(longest, len(rows), _READING + _STARTING // model.hidden_width**2)
+    sizes = cut_sizes(longest, len(rows), _pass_tokens(model))
     if len(sizes) == 1:
         return [list(map(list, rows))]
     ends = [sum(sizes[: number + 1]) for number in range(len(sizes))]
@@ -52,6 +52,15 @@ def cut_sizes(longest: Sequence[int], members: int, pass_tokens: int) -> list[in
         parts = ((best[end - size], size) for size in sizes)
         best.append(min((cost + size * width + pass_tokens, (*cut, size)) for (cost, cut), size in parts))
     return list(best[-1][1])
+
+
+def most_tokens(model: FrozenModel) -> int:
+    """From how many tokens on a pass of a model with more rows is no quicker."""
+    return _MOST_PASSES * _pass_tokens(model) if model.device.type == "cpu" else 2**62
+
+
+def _pass_tokens(model: FrozenModel) -> int:
+    return _READING + _STARTING // model.hidden_width**2
 
 
 def _fits(tokens: int, pass_tokens: int) -> bool:

@@ -6,6 +6,9 @@ import tiny
 import torch
 
 from prunekit.engine import parts
+from prunekit.engine.cohort import Member, prompt_batch
+from prunekit.engine.evaluate import evaluate
+from prunekit.engine.gradient_scores import gradient_scores, scoring_batches
 from prunekit.engine.parts import cut_sizes, in_parts
 from prunekit.engine.train import train
 
@@ -94,3 +97,24 @@ def test_behind_cached_texts_only_prompt_and_answer_are_counted():
     assert bone.caches_texts
     (example, *_) = tiny.encoded(bone, tiny.examples(1))
     assert bone.tokens_read(example, 5) == 5 + example.length - len(example.text)
+
+
+@pytest.mark.usefixtures("free_passes")
+@pytest.mark.parametrize("kind", ["t5", "gpt2", "bert"])
+def test_scores_and_evaluations_of_few_tokens_at_a_time_are_those_of_many(kind, monkeypatch):
+    bone = tiny.frozen(kind, dtype=torch.float64)
+    ticket, rows = tiny.ticket(bone, dtype=torch.float64), tiny.encoded(bone, tiny.examples(12))
+    prompts = prompt_batch([Member(ticket)])
+
+    def results():
+        with torch.no_grad():
+            evaluation = evaluate(prompts, bone, rows)
+        (scores,) = gradient_scores([ticket], bone, batches := list(scoring_batches(bone, rows)))
+        return len(batches), evaluation.losses, scores.piece
+
+    cut, *piecewise = results()
+    monkeypatch.setattr(parts, "_STARTING", 10**9)
+    whole, *at_once = results()
+    assert cut > whole
+    for few, many in zip(piecewise, at_once, strict=True):
+        assert torch.allclose(few, many, atol=1e-7)
