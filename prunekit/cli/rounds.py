@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prunekit.cli.arms import print_arms
 from prunekit.cli.table import Column, digits, print_table
@@ -110,17 +110,17 @@ def print_rounds(results: pd.DataFrame, metric: str, title: str) -> None:
     """One row per round and seed, then the round's mean with its interval over seeds."""
     from prunekit.runs import summary
 
+    more = [name for name, (column, *_) in _MORE.items() if column in results and results[column].notna().any()]
     means = {mean.round: mean for mean in summary.summarise(results, metric)}
     rows: list[list[str]] = []
     for _, members in results.groupby("round", sort=True):
-        rows += [_member_row(member, metric) for _, member in members.sort_values("seed").iterrows()]
+        rows += [_member_row(member, metric, more) for _, member in members.sort_values("seed").iterrows()]
         mean = means.get(int(members["round"].iloc[0]))
         if mean is not None and mean.seeds > 1:
             rows += [_mean_row(mean), [""]]
     title = f"{title}: {metric}, seconds of the cohort's round, examples per second"
-    cached = "cache_bytes" in results
-    title += ", keys and values that a request keeps of the prefix" * cached
-    terminal.show([*_ROUND_COLUMNS, *["cache"] * cached], rows, title=title, least=_LEAST)
+    title = ", ".join([title, *(_MORE[name].what for name in more)])
+    terminal.show([*_ROUND_COLUMNS, *more], rows, title=title, least=_LEAST)
 
 
 def print_request_cost(results: pd.DataFrame, memory: float | None = None) -> None:
@@ -150,7 +150,21 @@ def _kilobytes(count: float) -> str:
     return f"{count / 1000:,.0f} kB"
 
 
-def _member_row(member: pd.Series[Any], metric: str) -> list[str]:
+class _More(NamedTuple):
+    """A column of the table of rounds that not every run has: of which results, what it is, how it is written."""
+
+    column: str
+    what: str
+    text: Callable[[float], str]
+
+
+_MORE = {
+    "rank": _More("rank", "kept directions", lambda rank: "" if rank != rank else f"{rank:.0f}"),
+    "cache": _More("cache_bytes", "keys and values that a request keeps of the prefix", _kilobytes),
+}
+
+
+def _member_row(member: pd.Series[Any], metric: str, more: Sequence[str]) -> list[str]:
     head = f"+{member['head_parameters']}" if member["head_parameters"] else ""
     test = terminal.number(member.get(f"test_{metric}")) if member["status"] == "done" else "diverged"
     return [
@@ -161,7 +175,7 @@ def _member_row(member: pd.Series[Any], metric: str) -> list[str]:
         test,
         f"{member['seconds']:.0f}",
         f"{member['examples_per_second']:.0f}",
-        *([_kilobytes(member["cache_bytes"])] if "cache_bytes" in member else []),
+        *(_MORE[name].text(member[_MORE[name].column]) for name in more),
     ]
 
 
