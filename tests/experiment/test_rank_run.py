@@ -14,6 +14,9 @@ from prunekit.experiment import round_runner, settings_io
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.settings import PruningSettings
+from prunekit.plots.catalog import FIGURES
+from prunekit.plots.figure import LackingError
+from prunekit.plots.report.drawn_figures import NEED_MODEL
 from prunekit.pruning.controls import controls_for
 from prunekit.runs import round_files, summary
 from prunekit.runs.paths import DENSE, RunKey
@@ -122,7 +125,7 @@ def test_it_is_pruned_from_the_command_line_and_said_in_words(folder, tmp_path, 
         if more == ["--dry-run"]:
             assert "4 at rank 2" in printed
         elif more == ["--json"]:
-            assert [ticket.get("rank") for ticket in json.loads(printed)["tickets"]][-1] == 1
+            assert {ticket["rank"] for ticket in json.loads(printed)["tickets"]} == {None, 1, 2}
         else:
             assert "kept directions" in printed
 
@@ -155,3 +158,17 @@ def test_settings_from_before_keep_their_identity_and_those_of_directions_come_b
     written = settings.model_dump(mode="json")
     assert not {"keep_tokens", "keep_pieces"} & set(written)
     assert PruningSettings.model_validate(written) == settings
+
+
+def test_every_figure_draws_it_or_says_what_it_lacks(pruned):
+    run, prepared = pruned
+    lacking = {}
+    for figure in FIGURES:
+        if figure.name not in NEED_MODEL and figure.applies([run]):
+            try:
+                assert len(figure.table_of([run])), figure.name
+            except LackingError as lack:
+                lacking[figure.name] = str(lack)
+    of_cells = {name for name, reason in lacking.items() if f"{prepared.stage} pruned directions" in reason}
+    assert of_cells == {"token_map", "score_histogram", "mask_overlap"}
+    assert "density_curve" not in lacking
