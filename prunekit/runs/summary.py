@@ -48,6 +48,11 @@ class RoundSummary:
     rank: int | None = None
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """All of it by name, the rank only where directions were pruned."""
+        return {name: value for name, value in vars(self).items() if name != "rank" or value is not None}
+
+    @property
     def kept(self) -> str:
         """What is kept, such as "5 tokens x 8 pieces"."""
         return f"{self.tokens} tokens x {self.pieces} pieces" if self.rank is None else f"rank {self.rank}"

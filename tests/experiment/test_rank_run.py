@@ -12,6 +12,7 @@ from prunekit.analysis import curves, tables
 from prunekit.cli import main
 from prunekit.experiment import round_runner, settings_io
 from prunekit.experiment import run as experiment
+from prunekit.experiment.api.run import Run
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.settings import PruningSettings
 from prunekit.plots.catalog import FIGURES
@@ -20,7 +21,7 @@ from prunekit.plots.report.drawn_figures import NEED_MODEL
 from prunekit.pruning.controls import controls_for
 from prunekit.runs import round_files, summary
 from prunekit.runs.paths import DENSE, RunKey
-from prunekit.support.errors import ConfigError
+from prunekit.support.errors import ArtifactError, ConfigError
 
 P, H = 4, tiny.WIDTH
 SETTINGS = dict(keep_tokens=None, keep_rank=1, rounds=2, seeds=2, score="leave-one-out")
@@ -63,6 +64,24 @@ def test_results_count_what_is_free(pruned):
         assert np.isnan(row["rank"]) if arm == "dense-continued" else row["rank"] == rank
     assert set(table.index.get_level_values("arm")) == {"", *CONTROLS}
     assert table["test_accuracy"].notna().sum() == 2 * (2 + len(CONTROLS))
+
+
+def test_a_table_says_what_became_of_each_direction(pruned):
+    run, prepared = pruned
+    table = tables.directions([run])
+    assert len(table) == 2 * (P + 2)  # of two seeds: all of the dense round, then those of round 1
+    for (seed, number), rows in table.groupby(["seed", "round"]):
+        stage = prepared.stage if number else DENSE
+        values = vectors(round_files.finished_ticket(run, RunKey(stage, seed, number)))
+        assert torch.allclose(torch.tensor(rows["size"].to_numpy()), torch.linalg.svdvals(values.double())[: len(rows)])
+        assert rows["share"].sum() == pytest.approx(1)
+        best = rows["score"].nlargest({0: 2, 1: 1}[number]).index
+        assert set(rows.index[rows["next_kept"]]) == set(best)
+    assert set(table["kind"]) == {"leave-one-out"}
+    assert Run(run.path, prepared.stage).directions.equals(table)
+    assert list(Run(run.path, prepared.stage).rounds["rank"])[1:] == [2, 1]
+    with pytest.raises(ArtifactError, match="prunings of directions are prune-"):
+        tables.directions([run], "prune-0000")
 
 
 def test_what_is_frozen_in_a_fixed_subspace_never_moves(pruned):
