@@ -31,7 +31,8 @@ def directions(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFr
     Raises:
         ArtifactError: where a run pruned no directions, or several times, or is damaged.
     """
-    tables = [_of_round(run, key, stage) for run in runs for stage in [_chosen(run, stage)] for key in _cut(run, stage)]
+    chosen = [(run, _chosen(run, stage)) for run in runs]
+    tables = [_of_round(run, key, pruning) for run, pruning in chosen for key in _cut(run, pruning)]
     whole: pd.DataFrame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return whole.reindex(columns=list(DIRECTIONS))
 
