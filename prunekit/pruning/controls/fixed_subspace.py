@@ -19,7 +19,7 @@ class FixedSubspace(LowRankControl):
     description = "the ticket's directions, frozen: only what tokens have of them is trained"
 
     def right(self, target: Target, dense: RoundResult, before: Ticket, number: int) -> Tensor:
-        """The same in every round."""
+        """[k, H], the same in every round."""
         return target.ticket.state["right"]
 
     def next(

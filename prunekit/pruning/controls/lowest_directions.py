@@ -24,7 +24,7 @@ class LowestDirections(LowRankControl):
         return density < 1
 
     def right(self, target: Target, dense: RoundResult, before: Ticket, number: int) -> Tensor:
-        """Chosen once; from then on all that it has."""
+        """[k, H], chosen once; from then on all that it has."""
         directions = Directions.of(before)
         rank = target.keeps[-1].rank
         assert rank is not None and dense.scores is not None

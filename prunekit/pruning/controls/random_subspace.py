@@ -24,7 +24,7 @@ class RandomSubspace(LowRankControl):
     description = "as many directions, at random within the space of the prompt's own"
 
     def right(self, target: Target, dense: RoundResult, before: Ticket, number: int) -> Tensor:
-        """Uniform among subspaces, round by round; each lies within the one before."""
+        """[k, H], uniform among subspaces, round by round; each lies within the one before."""
         rank = target.keeps[number - 1].rank
         assert rank is not None
         directions = Directions.of(before)
