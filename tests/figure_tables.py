@@ -9,7 +9,7 @@ from prunekit.analysis.tables.logs import LOGS
 from prunekit.analysis.tables.measured import MEASURED
 from prunekit.analysis.tables.scores import SCORED
 from prunekit.analysis.tables.words import COLUMNS as WORDS
-from prunekit.pruning.controls import CONTROLS
+from prunekit.pruning.controls import controls_for
 
 NAN = float("nan")
 SEEDS = range(3)
@@ -59,7 +59,7 @@ def control_arms():
     rows = [
         dict(scope="toy", against=arm, family="corrected", units=3 - (arm == "random"), difference=0.1 - 0.03 * place,
              low=0.05 - 0.03 * place, high=0.15 - 0.03 * place, margin=0.01, verdict="inconclusive")
-        for place, arm in enumerate(control.name for control in CONTROLS)
+        for place, arm in enumerate(control.name for control in controls_for("cells"))
     ]  # fmt: skip
     return frame(rows, controls.COMPARED).assign(metric="accuracy", task="toy", model="m")
 

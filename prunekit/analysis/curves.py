@@ -108,8 +108,8 @@ def smallest(rounds: pd.DataFrame, *, tolerance: float = 0.01, alpha: float = 0.
         run, task, model, method, labels, stage (str), round; metric; tokens, pieces, cells, density (means); seeds
             (int: finished both here and dense); difference (validation - dense, mean over seeds); lower (its one-sided
             1 - alpha t bound; NaN for one seed); within, non_inferior (bool; equal differences of n seeds have no
-            spread for a t bound, and are shown only where 2^-n <= alpha); best (bool: fewest cells of those within that
-            all seeds of the dense round reach; the dense round itself counts); test, dense_test (means).
+            spread for a t bound, and are shown only where 2^-n <= alpha); best (bool: the least density of those within
+            that all seeds of the dense round reach; the dense round itself counts); test, dense_test (means).
     """
     tickets = _with_dense(rounds)
     rows = []
@@ -120,7 +120,7 @@ def smallest(rounds: pd.DataFrame, *, tolerance: float = 0.01, alpha: float = 0.
             _against(of_round.set_index("seed"), dense, tolerance, alpha) for _, of_round in of_stage.groupby("round")
         ]
         full = [loss for loss in losses if loss["within"] and loss["seeds"] == len(dense)]
-        best = min(full, key=lambda loss: (loss["cells"], loss["round"]), default=None)
+        best = min(full, key=lambda loss: (loss["density"], loss["round"]), default=None)
         rows += [names | loss | {"best": loss is best} for loss in losses]
     return pd.DataFrame(rows).reindex(columns=list(SMALLEST)) if rows else pd.DataFrame(columns=list(SMALLEST))
 

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from prunekit.runs.reader import RunReader
     from prunekit.runs.summary import RoundSummary
 
-_ROUND_COLUMNS = ("round", "seed", "tokens", "pieces", "density", "params", "validation", "test", "s", "ex/s")
+_ROUND_COLUMNS = (
+    "round", "seed", "tokens", "pieces", "rank", "density", "params", "validation", "test", "s", "ex/s", "cache",
+)  # fmt: skip
+# that not every run has, and what a title says of them
+_OPTIONAL = {"rank": "kept directions", "cache": "keys and values that a request keeps of the prefix"}
 # that a narrow terminal does without
 _LEAST = ("ex/s", "s", "params", "density", "pieces")
 
@@ -111,16 +115,18 @@ def print_rounds(results: pd.DataFrame, metric: str, title: str) -> None:
     from prunekit.runs import summary
 
     means = {mean.round: mean for mean in summary.summarise(results, metric)}
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     for _, members in results.groupby("round", sort=True):
         rows += [_member_row(member, metric) for _, member in members.sort_values("seed").iterrows()]
         mean = means.get(int(members["round"].iloc[0]))
         if mean is not None and mean.seeds > 1:
-            rows += [_mean_row(mean), [""]]
+            rows += [_mean_row(mean), {}]
+    optional = [name for name in _OPTIONAL if any(row.get(name) for row in rows)]
+    columns = [name for name in _ROUND_COLUMNS if name not in _OPTIONAL or name in optional]
     title = f"{title}: {metric}, seconds of the cohort's round, examples per second"
-    cached = "cache_bytes" in results
-    title += ", keys and values that a request keeps of the prefix" * cached
-    terminal.show([*_ROUND_COLUMNS, *["cache"] * cached], rows, title=title, least=_LEAST)
+    title = ", ".join([title, *(_OPTIONAL[name] for name in optional)])
+    cells = [[row.get(name, "") for name in columns] if row else [""] for row in rows]
+    terminal.show(columns, cells, title=title, least=_LEAST)
 
 
 def print_request_cost(results: pd.DataFrame, memory: float | None = None) -> None:
@@ -150,25 +156,29 @@ def _kilobytes(count: float) -> str:
     return f"{count / 1000:,.0f} kB"
 
 
-def _member_row(member: pd.Series[Any], metric: str) -> list[str]:
-    head = f"+{member['head_parameters']}" if member["head_parameters"] else ""
-    test = terminal.number(member.get(f"test_{metric}")) if member["status"] == "done" else "diverged"
-    return [
-        *(str(member[name]) for name in ("round", "seed", "tokens", "pieces")),
-        f"{member['density']:.2f}",
-        f"{member['parameters']}{head}",
-        terminal.number(member.get(f"validation_{metric}")),
-        test,
-        f"{member['seconds']:.0f}",
-        f"{member['examples_per_second']:.0f}",
-        *([_kilobytes(member["cache_bytes"])] if "cache_bytes" in member else []),
-    ]
-
-
-def _mean_row(mean: RoundSummary) -> list[str]:
+def _member_row(member: pd.Series[Any], metric: str) -> dict[str, str]:
     from prunekit.runs import summary
 
-    return [str(mean.round), "mean", "", "", "", "", f"{mean.validation:.3f}", summary.interval(mean), "", ""]
+    head = f"+{member['head_parameters']}" if member["head_parameters"] else ""
+    test = terminal.number(member.get(f"test_{metric}")) if member["status"] == "done" else "diverged"
+    return {
+        **{name: str(member[name]) for name in ("round", "seed", "tokens", "pieces")},
+        "rank": str(summary.rank_of(member) or ""),
+        "density": f"{member['density']:.2f}",
+        "params": f"{member['parameters']}{head}",
+        "validation": terminal.number(member.get(f"validation_{metric}")),
+        "test": test,
+        "s": f"{member['seconds']:.0f}",
+        "ex/s": f"{member['examples_per_second']:.0f}",
+        "cache": _kilobytes(member["cache_bytes"]) if "cache_bytes" in member else "",
+    }
+
+
+def _mean_row(mean: RoundSummary) -> dict[str, str]:
+    from prunekit.runs import summary
+
+    reached = {"validation": f"{mean.validation:.3f}", "test": summary.interval(mean)}
+    return {"round": str(mean.round), "seed": "mean", **reached}
 
 
 def _print_conclusion(run: RunReader, results: pd.DataFrame, tolerance: float) -> None:

@@ -50,6 +50,7 @@ USUAL = {
         | {
             "rounds": ("--rounds N", "of pruning (default: 3)"),
             "keep_tokens": ("--keep-tokens N", "in the end, a count or a fraction (default: 0.25)"),
+            "keep_rank": ("--keep-rank N", "instead: directions of the prompt, kept in the end"),
         }
         | _SEEDS
         | _CONTROLS

@@ -124,18 +124,30 @@ def shapley(
 
 
 def evaluator(ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded]) -> Evaluate:
-    """The function that evaluates a ticket with only some of its cells, in cohorts of equally many tokens.
+    """The function that evaluates a ticket with only some of its cells."""
+
+    def only(cells: Tensor) -> Ticket:
+        return replace(ticket, mask=Mask(cells.any(dim=1), cells))  # a token without a piece is dropped
+
+    return evaluator_of(only, model, examples)
+
+
+def evaluator_of(only: Callable[[Tensor], Ticket], model: FrozenModel, examples: Sequence[Encoded]) -> Evaluate:
+    """The function that evaluates what is left of a prompt, in cohorts of equally many tokens.
 
     Equally many, so that no member is padded: padding takes time, and some models refuse to share a batch with it.
+
+    Args:
+        only: the ticket with the cells alone that are True; whatever a cell is of it.
     """
 
     def evaluate_cells(cells: Sequence[Tensor], tick: Callable[[int], None]) -> tuple[Tensor, Tensor]:
-        masks = [Mask(part.any(dim=1), part) for part in cells]  # a token without a piece is dropped
-        losses = torch.empty(len(masks), len(examples))
-        chosen = torch.empty(len(masks), len(examples), dtype=torch.long)
+        tickets = [only(part) for part in cells]
+        losses = torch.empty(len(tickets), len(examples))
+        chosen = torch.empty(len(tickets), len(examples), dtype=torch.long)
         evaluated = 0
-        for numbers in _side_by_side(masks):
-            members = [Member(replace(ticket, mask=masks[number]), model.device) for number in numbers]
+        for numbers in _side_by_side([ticket.mask for ticket in tickets]):
+            members = [Member(tickets[number], model.device) for number in numbers]
             with torch.no_grad():
                 evaluation = evaluate(prompt_batch(members), model, examples)
             losses[numbers], chosen[numbers] = evaluation.losses, evaluation.chosen

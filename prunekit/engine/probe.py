@@ -94,13 +94,22 @@ class TicketProbe:
 
     def _factors(self, batch: Batch, gamma: float) -> Tensor:
         """[1, B, P, K], a factor for each cell of each example's own copy of the prompt."""
-        prompts, pieces = self._prompts, self.ticket.mask.piece.shape[1]
-        shape = (1, batch.size, prompts.values.shape[1], pieces)
-        return torch.full(shape, gamma, device=prompts.values.device, dtype=prompts.values.dtype, requires_grad=True)
+        values, pieces = self._values, self.ticket.mask.piece.shape[1]
+        shape = (1, batch.size, values.shape[1], pieces)
+        return torch.full(shape, gamma, device=values.device, dtype=values.dtype, requires_grad=True)
+
+    @property
+    def _values(self) -> Tensor:
+        """[1, P, H], what the factors are of."""
+        return self._prompts.values
+
+    def _times(self, zeta: Tensor) -> PromptBatch:
+        """The prompt with its cells multiplied."""
+        return _times(self._prompts, zeta)
 
     def _objective(self, zeta: Tensor, batch: Batch, objective: Objective) -> Tensor:
         """[1, B] of each example."""
-        predictions = self._model.forward(_times(self._prompts, zeta), batch)
+        predictions = self._model.forward(self._times(zeta), batch)
         if objective == "loss":
             return predictions.losses
         return -_margins(predictions.logits, batch)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from prunekit.experiment.pace import members_at_once
 from prunekit.experiment.prepare import Prepared
-from prunekit.pruning.controls import CONTROL_NAMES, CONTROLS
+from prunekit.pruning.controls import CONTROL_NAMES, controls_for
 from prunekit.pruning.controls.complement import Complement
 from prunekit.pruning.controls.dense_continued import DenseContinued
 from prunekit.pruning.schedule import Keep, grid, line, rungs
@@ -72,7 +72,7 @@ def pruning_parts(prepared: Prepared, controls: bool) -> list[Part]:
     seeds = len(prepared.experiment.seeds)
     keeps = prepared.experiment.keeps()
     rounds = [
-        Part(f"round {number}", str(keep.tokens), str(keep.pieces), seeds, keep.tokens, scored=1.0)
+        Part(f"round {number}", _tokens(keep), str(keep.pieces), seeds, keep.tokens, scored=1.0)
         for number, keep in enumerate(keeps, 1)
     ]
     *before, last = [*_start(prepared), *rounds]
@@ -142,20 +142,24 @@ def _scored_apart(part: Part, prepared: Prepared) -> Part:
     return replace(part, scored=part.scored + share * pruning.finder.passes(units).epochs)
 
 
+def _tokens(keep: Keep) -> str:
+    return str(keep.tokens) if keep.rank is None else f"{keep.tokens} at rank {keep.rank}"
+
+
 def _controls(prepared: Prepared, keeps: Sequence[Keep], without: Sequence[str] = ()) -> Part:
     """The trainings of all controls but some, beside tickets of so many rounds; their last round alone is tested."""
     rewind, dense = prepared.experiment.pruning.rewind, prepared.experiment.prompt.tokens
-    controls = [control for control in CONTROLS if control.name not in without]
+    last = keeps[-1]
+    controls = [control for control in controls_for(last.unit) if control.name not in without]
     tokens = [
         dense if number == 0 or isinstance(control, DenseContinued | Complement) else keeps[number - 1].tokens
         for control in controls
         for number in control.rounds(len(keeps), rewind)
     ]
     seeds, mean = len(prepared.experiment.seeds), -(-sum(tokens) // len(tokens))
-    last = keeps[-1]
     return Part(
         _CONTROLS,
-        f"about {last.tokens}",
+        f"about {_tokens(last)}",
         str(last.pieces),
         seeds * len(tokens),
         mean,

@@ -528,6 +528,22 @@ def _check_frozen(settings: Experiment) -> None:
         )
 
 
+def _check_directions(settings: Experiment, width: int) -> None:
+    """Refuse to prune directions of prompts that are no plain vectors of full rank P, all of them trained."""
+    prompt, asked = settings.prompt, f"keep_rank = {settings.pruning.keep_rank}"
+    if prompt.method != "direct":
+        raise ConfigError(
+            f"{asked}: directions are pruned of plain vectors, not of {prompt.method}; use --method direct"
+        )
+    if prompt.frozen_tokens:
+        raise ConfigError(f"{asked}: every token has some of each direction; leave out --frozen-tokens")
+    if prompt.tokens > width:
+        raise ConfigError(
+            f"{asked}: {prompt.tokens} prompt tokens have no more than {width} directions, as wide as the embeddings "
+            f"are; use --prompt-tokens {width} or fewer"
+        )
+
+
 def _check(prepared: Prepared) -> None:
     """Refuse settings that this model cannot follow."""
     prefix.check(prepared.experiment, prepared.model)
@@ -537,6 +553,8 @@ def _check(prepared: Prepared) -> None:
     if settings.baselines.ceiling == "lora":
         lora.check_peft()
     _check_frozen(settings)
+    if settings.pruning.keep_rank is not None:
+        _check_directions(settings, prepared.model.width)
     piece_width(prepared.model.width, settings.prompt.pieces)
     if settings.pruning.dropped_as == "hide" and not prepared.model.can_hide:
         raise ConfigError(

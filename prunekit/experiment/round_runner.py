@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import NamedTuple, Protocol
 
 import torch
 
 from prunekit.engine import memory
 from prunekit.engine.cohort import Member, prompt_batch
+from prunekit.engine.direction_probe import DirectionProbe
 from prunekit.engine.distributed import answer
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
@@ -23,6 +25,7 @@ from prunekit.experiment.prepare import Prepared
 from prunekit.experiment.request_timer import RequestTimer
 from prunekit.experiment.round_watch import RoundWatch, TimeLeft
 from prunekit.models import Batch, Encoded
+from prunekit.prompts import methods
 from prunekit.pruning.controls import CONTROLS
 from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.scores import Score, Scores
@@ -193,11 +196,13 @@ class RoundRunner:
     def _probe(self, ticket: Ticket, stage: Stage) -> TicketProbe:
         """On the training examples, at the levels at which anything is pruned."""
         experiment = self.prepared.experiment
+        rows = self.prepared.training_data.train[: experiment.pruning.score_examples]
+        if stage.verb == "prune" and experiment.pruning.keep_rank is not None:
+            return DirectionProbe(ticket, self.prepared.model, rows)
         if stage.verb == "search":
             pieces = experiment.search.grid != "token"
         else:
             pieces = experiment.keeps()[-1].pieces < experiment.prompt.pieces
-        rows = self.prepared.training_data.train[: experiment.pruning.score_examples]
         return TicketProbe(ticket, self.prepared.model, rows, ("token", "piece") if pieces else ("token",))
 
     def finished(self, key: RunKey) -> Ticket:
@@ -342,14 +347,17 @@ _PACKED_AS = {control.name: control.packed_as or control.name for control in CON
 
 
 def pack_cohorts(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunKey]]:
-    """Cohorts of at most `width`: members with as many tokens side by side, so that few rows are padding.
+    """Cohorts of at most `width`: members of one kind of prompt and with as many tokens side by side.
 
-    A function of the members alone, so that a resumed run cuts them alike.
+    So few rows are padding. A function of the members alone, so that a resumed run cuts them alike.
     """
 
-    def order(key: RunKey) -> tuple[int, RunKey]:
-        stage = key.stage.top.inside(_PACKED_AS.get(key.stage.arm, key.stage.arm))
-        return -members[key].mask.tokens, key._replace(stage=stage)
+    def kind(key: RunKey) -> str:
+        return methods.kind(members[key].method, members[key].state).__name__
 
-    ordered = sorted(members, key=order)
-    return [ordered[start : start + width] for start in range(0, len(ordered), width)]
+    def order(key: RunKey) -> tuple[str, int, RunKey]:
+        stage = key.stage.top.inside(_PACKED_AS.get(key.stage.arm, key.stage.arm))
+        return kind(key), -members[key].mask.tokens, key._replace(stage=stage)
+
+    alike = [list(keys) for _, keys in groupby(sorted(members, key=order), key=kind)]
+    return [keys[start : start + width] for keys in alike for start in range(0, len(keys), width)]

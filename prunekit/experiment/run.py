@@ -78,10 +78,12 @@ def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, contro
         controls: also train what the chosen ticket is compared with. Otherwise as `run`.
 
     Raises:
-        ConfigError: where tokens are frozen.
+        ConfigError: where tokens are frozen, or directions are to be pruned.
     """
     if frozen := prepared.experiment.prompt.frozen_tokens:
         raise ConfigError(f"frozen_tokens = {frozen}: a search tries ratios of all tokens; use prunekit prune")
+    if prepared.experiment.pruning.keep_rank is not None:
+        raise ConfigError("keep_rank: a search tries ratios of tokens and pieces; use prunekit prune")
     with opened_run(prepared, out, progress) as (runner, cohorts):
         settings = runner.prepared.experiment.search
         runner.directory.write_stage(prepared.search_stage, prepared.search_settings)
@@ -368,6 +370,8 @@ def _announce(title: str, tickets: Sequence[Ticket], results: Sequence[RoundResu
     """One line per finished round, and one per member that diverged in it."""
     counts = {(ticket.mask.tokens, ticket.pieces) for ticket in tickets}
     sizes = " x ".join(_span(column, unit) for column, unit in zip(zip(*counts, strict=True), _UNITS, strict=True))
+    if ranks := {ticket.rank for ticket in tickets if ticket.rank is not None}:
+        sizes += f" at rank {', '.join(map(str, sorted(ranks)))}"
     values = [result.validation for result in results if result.validation is not None]
     line = f"{title}: {sizes}"
     if values:

@@ -26,7 +26,7 @@ from pydantic import (
 
 from prunekit.prompts import Method
 from prunekit.prompts.init import Init
-from prunekit.pruning.schedule import Keep, Schedule
+from prunekit.pruning.schedule import Keep, Schedule, ranks
 from prunekit.pruning.scores import ROUND_SCORES, SCORES, Score
 from prunekit.pruning.scores.own import check, own_score, recorded
 from prunekit.support.errors import nearest
@@ -329,6 +329,8 @@ def _score_name(value: str | Score) -> str:
 
 PruningScore = Annotated[str | InstanceOf[Score], BeforeValidator(_score), PlainSerializer(_score_name)]
 Keeping = Annotated[int | float, BeforeValidator(_count_or_fraction)]
+# what is not pruned where directions are
+_CELLS = {"keep_tokens", "keep_pieces"}
 
 
 class PruningSettings(Settings):
@@ -339,6 +341,11 @@ class PruningSettings(Settings):
     )
     keep_tokens: Keeping = Field(0.25, description="tokens kept at the end: a count, or a fraction with a point")
     keep_pieces: Keeping = Field(0.5, description="pieces kept per token at the end: a count or a fraction")
+    keep_rank: Keeping | None = Field(
+        None,
+        description="prune singular directions of the prompt instead of tokens and pieces: those kept at the end, a "
+        "count or a fraction",
+    )
     score: PruningScore = Field(
         "absolute",
         description="importance by which is pruned; "
@@ -366,12 +373,20 @@ class PruningSettings(Settings):
     @property
     def scored_apart(self) -> bool:
         """Whether the score that prunes is none of those that every round writes."""
-        return self.finder not in ROUND_SCORES or self.score_examples is not None
+        measured = self.finder not in ROUND_SCORES or self.score_examples is not None
+        return measured or self.keep_rank is not None  # rounds score tokens and pieces
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> PruningSettings:
+        if self.keep_rank is not None and self.model_fields_set & _CELLS:
+            raise ValueError("keep_rank prunes directions; leave out keep_tokens and keep_pieces")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_later(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What came later is left out at its default, so that prunings from before stay the same."""
         unset = {"score_examples"} if self.score_examples is None else set()
+        unset |= {"keep_rank"} if self.keep_rank is None else _CELLS
         return {name: value for name, value in dump(self).items() if name not in unset}
 
 
@@ -446,6 +461,8 @@ class Experiment(Settings):
             ConfigError: where a count is zero or larger than what there is.
         """
         pruning, prompt = self.pruning, self.prompt
+        if pruning.keep_rank is not None:
+            return ranks(pruning.rounds, pruning.keep_rank, prompt.tokens, prompt.pieces)
         schedule = Schedule.geometric(pruning.rounds, pruning.keep_tokens, pruning.keep_pieces)
         return schedule.keeps(prompt.tokens, prompt.pieces)
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from prunekit.analysis import overlap, tables
 from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
-from prunekit.plots.run_choice import one_stage
+from prunekit.plots.run_choice import one_stage_of_cells
 from prunekit.runs.reader import RunReader
 
 _TITLES = {"token": "tokens", "cell": "cells"}
@@ -28,7 +28,7 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
     """
     agreements = []
     for run in runs:
-        prompts = tables.subjects(run, one_stage(run, stage))
+        prompts = tables.subjects(run, one_stage_of_cells(run, stage))
         if len({prompt.keys["seed"] for prompt in prompts}) < 2:
             raise LackingError(
                 f"{run.path}: fewer than two seeds have a pruned ticket; repeat the command that made it with --seeds 6"

@@ -113,6 +113,19 @@ def one_stage(run: RunReader, stage: str | None) -> Stage:
     return Stage(stage) if stage else stages[0]
 
 
+def one_stage_of_cells(run: RunReader, stage: str | None) -> Stage:
+    """The same of a figure that shows which tokens and pieces were dropped.
+
+    Raises:
+        LackingError: also where directions were pruned.
+        ConfigError: where the run has not what is asked for.
+    """
+    chosen = one_stage(run, stage)
+    if "keep_rank" in run.stage_settings(chosen):
+        raise LackingError(f"{run.path}: {chosen} pruned directions, and no token or piece")
+    return chosen
+
+
 def one_seed(table: pd.DataFrame, run: RunReader, seed: int | None) -> pd.DataFrame:
     """The rows of a seed, or of the first there is.
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from prunekit.analysis import tables
 from prunekit.plots import style
 from prunekit.plots.figure import Figure
-from prunekit.plots.run_choice import one_stage
+from prunekit.plots.run_choice import one_stage_of_cells
 from prunekit.runs.reader import RunReader
 
 _KEPT = "kept to the end"
@@ -27,10 +27,10 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
             round in which the token was dropped.
 
     Raises:
-        LackingError: where nothing was pruned, or prunings are several.
+        LackingError: where no token was pruned, or prunings are several.
         ConfigError: where `stage` is not there.
     """
-    scores = pd.concat([tables.scores([run], one_stage(run, stage)) for run in runs], ignore_index=True)
+    scores = pd.concat([tables.scores([run], one_stage_of_cells(run, stage)) for run in runs], ignore_index=True)
     dense = (scores["level"] == "token") & (scores["round"] == 0)
     pruning = scores[dense & scores["pruned_by"]].reset_index(drop=True)
     left = pruning["dropped_in"].astype(int)

@@ -20,13 +20,15 @@ METHODS = {
     "ulpt": "UlptPrompt",
     "singular": "SingularPrompt",
 }
+#: Every method that a ticket may be of: those, and what pruning makes of a prompt, which nobody begins with.
+TICKET_METHODS = METHODS | {"low_rank": "LowRankPrompt"}
 
 if TYPE_CHECKING:
     Method = str
 else:  # settings check it and help texts list it
     Method = Literal[tuple(METHODS)]
 
-__all__ = ["METHODS", "Method", "summary"]
+__all__ = ["METHODS", "TICKET_METHODS", "Method", "summary"]
 
 
 def summary(method: str) -> str:

@@ -125,6 +125,18 @@ class Prompt(nn.Module):
         """The method's own sizes, such as its rank, which the members of a cohort share."""
         return {}
 
+    @property
+    def rank(self) -> int | None:
+        """How many directions pruning left of it; None where none was pruned."""
+        return None
+
+    def density(self, mask: Mask) -> float:
+        """Kept cells / (P x K), in [0, 1]; of a prompt whose directions were pruned, its free numbers / (P x H).
+
+        Of plain vectors both are the share of numbers that are left, so that either kind of pruning has one axis.
+        """
+        return mask.density
+
     def materialise(self) -> Tensor:
         """[P, H] static prompt, detached: what is kept of the method once it is trained.
 

@@ -12,7 +12,7 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
-from prunekit.prompts import METHODS, Method
+from prunekit.prompts import TICKET_METHODS, Method
 from prunekit.prompts.base import Prompt
 from prunekit.prompts.options import NOTHING, PUBLISHED, Context, Options
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -24,9 +24,11 @@ def kind(method: Method, state: Mapping[str, Tensor] | None = None) -> type[Prom
     Raises:
         ArtifactError: where there is no such method.
     """
-    if method not in METHODS:
-        raise ArtifactError(f'method "{method}" is unknown to this version of prunekit; it has {", ".join(METHODS)}')
-    prompt_class: type[Prompt] = getattr(import_module(f"prunekit.prompts.{method}"), METHODS[method])
+    if method not in TICKET_METHODS:
+        raise ArtifactError(
+            f'method "{method}" is unknown to this version of prunekit; it has {", ".join(TICKET_METHODS)}'
+        )
+    prompt_class: type[Prompt] = getattr(import_module(f"prunekit.prompts.{method}"), TICKET_METHODS[method])
     return prompt_class if state is None else prompt_class.of_state(state)
 
 

@@ -16,8 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from torch import Tensor
+
 from prunekit.prompts.base import DroppedAs
 from prunekit.prompts.mask import Mask
+from prunekit.pruning.directions import Directions, in_subspace
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Keep
 from prunekit.pruning.scores import Scores
@@ -70,6 +73,19 @@ class Rewinding:
         """
         child = replace(ticket, mask=mask, round=number, rewind=self.rewind, dropped_as=self.dropped_as)
         return child.at(self._values(child, last, dense))
+
+    def start_in(
+        self, right: Tensor, ticket: Ticket, number: int, last: RoundResult, first: tuple[Ticket, RoundResult]
+    ) -> Ticket:
+        """The ticket of round `number` at rank k: rewound as by `start`, then as far as it lies in given directions.
+
+        Args:
+            right: [k, H], the directions, of one length (`Directions.factor`).
+            last: what training made of `ticket`.
+            first: the dense ticket of this seed and what round 0 made of it, which early values are taken from.
+        """
+        base = ticket if self.rewind == "trained" else first[0]
+        return in_subspace(self.start(base, base.mask, number, last, first[1]), right)
 
     def _values(self, ticket: Ticket, last: RoundResult, dense: RoundResult) -> Values:
         match self.rewind:
@@ -136,7 +152,19 @@ def next_tickets(first: Round, last: Round, keep: Keep, rewinding: Rewinding) ->
     tickets = []
     for ticket, result in zip(last.tickets, last.results, strict=True):
         if result.scores is not None:
-            mask = prune_mask(ticket.mask, result.scores, keep, ticket.frozen)
-            _, dense = first.of(ticket.seed)
-            tickets.append(rewinding.start(ticket, mask, last.number + 1, result, dense))
+            tickets.append(_next(first.of(ticket.seed), (ticket, result), keep, rewinding))
     return tuple(tickets)
+
+
+def _next(
+    first: tuple[Ticket, RoundResult], last: tuple[Ticket, RoundResult], keep: Keep, rewinding: Rewinding
+) -> Ticket:
+    """The ticket of one seed after `last`, its mask or its directions pruned by its scores."""
+    ticket, result = last
+    assert result.scores is not None
+    if keep.rank is None:
+        mask = prune_mask(ticket.mask, result.scores, keep, ticket.frozen)
+        return rewinding.start(ticket, mask, ticket.round + 1, result, first[1])
+    directions = Directions.of(ticket.at(result.kept))
+    rows = directions.right[directions.best(result.scores, keep.rank)]
+    return rewinding.start_in(directions.factor(rows), ticket, ticket.round + 1, result, first)

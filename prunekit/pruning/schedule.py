@@ -8,6 +8,8 @@ from typing import Literal
 from prunekit.support.errors import ConfigError
 
 Grid = Literal["paper", "full", "token", "piece"]
+#: What is pruned: tokens and pieces of tokens, or singular directions of the whole prompt.
+Unit = Literal["cells", "directions"]
 
 # shares that a search drops, in percent (XPrompt, section 4.1, and nothing dropped beside them)
 _DROPPED = range(0, 100, 10)
@@ -17,10 +19,22 @@ _RUNGS = (0.125, 0.25, 0.5)
 
 @dataclass(frozen=True)
 class Keep:
-    """What one round keeps: `tokens` of the P tokens, and `pieces` of the K pieces of each kept token (counts)."""
+    """What one round keeps, in counts.
+
+    Attributes:
+        tokens: of the P tokens.
+        pieces: of the K pieces of each kept token.
+        rank: of the prompt's directions, where those are pruned and not tokens and pieces; else None.
+    """
 
     tokens: int
     pieces: int
+    rank: int | None = None
+
+    @property
+    def unit(self) -> Unit:
+        """What is pruned."""
+        return "cells" if self.rank is None else "directions"
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,21 @@ class Schedule:
             )
             for number in range(1, self.rounds + 1)
         )
+
+
+def ranks(rounds: int, keep_rank: int | float, tokens: int, pieces: int) -> tuple[Keep, ...]:
+    """The rank of each of N = `rounds` rounds, geometrically from full rank down to `keep_rank`; never rising.
+
+    Args:
+        keep_rank: what the last round keeps; an int is a count, a float a fraction of P in (0, 1].
+        tokens: P, all of them kept; no more than H, so that full rank is P.
+        pieces: K, all of them kept.
+
+    Raises:
+        ConfigError: where the count is zero or larger than P.
+    """
+    last = target(keep_rank, tokens, "keep_rank", "directions")
+    return tuple(Keep(tokens, pieces, _between(tokens, last, number / rounds)) for number in range(1, rounds + 1))
 
 
 def line(whole: int) -> tuple[int, ...]:

@@ -114,6 +114,16 @@ class Ticket:
         return int(self.mask.piece[self.frozen :].sum(dim=1).max())
 
     @property
+    def rank(self) -> int | None:
+        """Kept directions, a count; None where no direction was pruned."""
+        return self.prompt().prompt.rank
+
+    @property
+    def density(self) -> float:
+        """The share of the dense prompt that is left, in [0, 1], as its method counts it (`Prompt.density`)."""
+        return self.prompt().prompt.density(self.mask)
+
+    @property
     def learning(self) -> Mask:
         """What of the mask is trained: all of it but the frozen tokens."""
         learns = torch.arange(len(self.mask.token)) >= self.frozen

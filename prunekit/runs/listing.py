@@ -19,7 +19,7 @@ from prunekit.runs.address import TOLERANCE
 from prunekit.runs.overview import runs_in
 from prunekit.runs.paths import JOURNAL, RESULT, SETTINGS, RunKey
 from prunekit.runs.reader import RunReader
-from prunekit.runs.summary import RoundSummary, smallest
+from prunekit.runs.summary import RoundSummary, rank_of, smallest
 from prunekit.support import reading
 from prunekit.support.errors import PrunekitError
 
@@ -33,7 +33,7 @@ class ListedRun:
         finished_tickets: all rounds that trained or chose a ticket, controls and trials among them.
         dense: mean of the primary metric on test over seeds, None where none finished.
         best: the same of the smallest ticket within 0.01 of dense on validation.
-        kept: what that ticket keeps, such as "5 x 8"; "" where it is the dense prompt.
+        kept: what that ticket keeps, such as "5 x 8" or "rank 4"; "" where it is the dense prompt.
         problem: why nothing is told of it, "" where something is.
     """
 
@@ -94,8 +94,12 @@ def _summarised(run: RunReader, changed: float) -> ListedRun:
         finished_tickets=len(keys),
         dense=None if dense is None else dense.test,
         best=None if best is None else best.test,
-        kept=f"{best.tokens} x {best.pieces}" if best and best.round else "",
+        kept=_kept(best) if best and best.round else "",
     )
+
+
+def _kept(best: RoundSummary) -> str:
+    return f"{best.tokens} x {best.pieces}" if best.rank is None else best.kept
 
 
 def _rounds(run: RunReader) -> Iterable[RunKey]:
@@ -120,7 +124,15 @@ def _mean(stage: str, round: int, results: list[dict[str, Any]], metric: str) ->
     validation, test = (fmean(result[split][metric] for result in results) for split in ("validation", "test"))
     kept = {name: first[name] for name in ("tokens", "pieces", "cells", "density")}
     return RoundSummary(
-        stage=stage, round=round, seeds=len(results), validation=validation, test=test, low=None, high=None, **kept
+        stage=stage,
+        round=round,
+        seeds=len(results),
+        validation=validation,
+        test=test,
+        low=None,
+        high=None,
+        rank=rank_of(first),
+        **kept,
     )
 
 

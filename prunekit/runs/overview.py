@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +52,10 @@ def facts_of(run: RunReader, tolerance: float, stages: Sequence[str] | None = No
         "metric": metric,
         "tolerance": tolerance,
         "tickets": results,
-        "rounds": [asdict(entry) for entry in rounds],
+        "rounds": [entry.facts for entry in rounds],
         "baselines": base_lines.table.to_dict("records"),
         "nothing_to_prune": base_lines.nothing_to_prune,
-        "best": None if best is None else asdict(best),
+        "best": None if best is None else best.facts,
     }
 
 
@@ -103,7 +103,7 @@ class RunComparison:
         import pandas as pd
 
         entries = zip(self.runs, self.rounds, strict=True)
-        return pd.DataFrame([{"run": run.path.name, **asdict(entry)} for run, rounds in entries for entry in rounds])
+        return pd.DataFrame([{"run": run.path.name, **entry.facts} for run, rounds in entries for entry in rounds])
 
     @property
     def facts(self) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ class RunComparison:
             {
                 "run": str(run.path),
                 "settings": dict(zip(names, self.settings.iloc[:, column], strict=True)),
-                "rounds": [asdict(entry) for entry in rounds],
+                "rounds": [entry.facts for entry in rounds],
             }
             for column, (run, rounds) in enumerate(zip(self.runs, self.rounds, strict=True), start=1)
         ]

@@ -234,7 +234,7 @@ def _result(record: RoundRecord) -> dict[str, Any]:
         "tokens": mask.tokens,
         "pieces": ticket.pieces,
         "cells": mask.cells,
-        "density": mask.density,
+        "density": ticket.density,
         "parameters": ticket.prompt().prompt.trainable(ticket.learning),
         "head_parameters": head,
         "steps": trained.steps,
@@ -242,6 +242,7 @@ def _result(record: RoundRecord) -> dict[str, Any]:
         "validation": _validation_metrics(record),
         "test": {} if record.test is None else metrics_of(record.task, record.splits.test, record.test),
         "majority": dict(record.majority),
+        **({} if ticket.rank is None else {"rank": ticket.rank}),
         **record.cache,
     }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prunekit.runs.paths import Stage
 
@@ -25,12 +25,13 @@ class RoundSummary:
         tokens: kept.
         pieces: kept per token, at most.
         cells: kept.
-        density: kept cells / (P * K).
+        density: kept cells / (P * K); where directions were pruned, free numbers / (P * H).
         validation: mean of the primary metric.
         test: mean of the primary metric.
         low: lower end of the 95 % t interval of `test` over seeds, cut at what the metric can be; None with fewer than
             two seeds, or with equal ones.
         high: its upper end.
+        rank: kept directions, None where no direction was pruned.
     """
 
     stage: str
@@ -44,6 +45,17 @@ class RoundSummary:
     test: float
     low: float | None
     high: float | None
+    rank: int | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All of it by name, the rank only where directions were pruned."""
+        return {name: value for name, value in vars(self).items() if name != "rank" or value is not None}
+
+    @property
+    def kept(self) -> str:
+        """What is kept, such as "5 tokens x 8 pieces"."""
+        return f"{self.tokens} tokens x {self.pieces} pieces" if self.rank is None else f"rank {self.rank}"
 
 
 def summarise(results: pd.DataFrame, metric: str, verbs: Collection[str] = ("prune",)) -> list[RoundSummary]:
@@ -56,7 +68,7 @@ def summarise(results: pd.DataFrame, metric: str, verbs: Collection[str] = ("pru
 
 
 def smallest(rounds: list[RoundSummary], tolerance: float) -> RoundSummary | None:
-    """The round of fewest cells whose mean on `validation` is at most `tolerance` below dense; dense itself counts."""
+    """The smallest round whose mean on `validation` is at most `tolerance` below dense; dense itself counts."""
     dense = next((entry for entry in rounds if entry.round == 0), None)
     if dense is None:
         return None
@@ -65,7 +77,7 @@ def smallest(rounds: list[RoundSummary], tolerance: float) -> RoundSummary | Non
         for entry in rounds
         if entry.seeds == dense.seeds and within(entry.validation - dense.validation, tolerance)
     ]
-    return min(good, key=lambda entry: (entry.cells, entry.round))
+    return min(good, key=lambda entry: (entry.density, entry.round))
 
 
 def within(difference: float, tolerance: float) -> bool:
@@ -102,7 +114,7 @@ def sentence(best: RoundSummary, dense: RoundSummary, metric: str, tolerance: fl
         )
     return (
         f"Smallest ticket within {tolerance} of dense on validation {metric}: round {best.round}, "
-        f"{best.tokens} tokens x {best.pieces} pieces, {best.density:.1%} of the dense prompt; "
+        f"{best.kept}, {best.density:.1%} of the dense prompt; "
         f"test {metric} {interval(best)} against dense {interval(dense)} "
         f"(mean of {best.seeds} seed{_s(best.seeds)}{'' if best.low is None else ', 95 % interval'}). "
         "Add --controls to see whether pruning did it."
@@ -158,7 +170,14 @@ def _round(rows: pd.DataFrame, metric: str) -> RoundSummary:
         test=float(test.mean()),
         low=low,
         high=high,
+        rank=rank_of(first),
     )
+
+
+def rank_of(result: Mapping[Any, Any] | pd.Series[Any]) -> int | None:
+    """The kept directions of a row of results, None where no direction was pruned."""
+    rank = result.get("rank")
+    return None if rank is None or rank != rank else int(rank)
 
 
 def _s(count: int) -> str:

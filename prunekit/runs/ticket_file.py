@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from prunekit.prompts import METHODS, methods
+from prunekit.prompts import TICKET_METHODS, methods
 from prunekit.prompts.base import DroppedAs
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.ticket import Ticket
@@ -93,7 +93,7 @@ def check(ticket: Ticket) -> None:
     Raises:
         ValueError: and the errors of torch and of `prompts` on the first thing that is wrong.
     """
-    allowed = {"dropped_as": get_args(DroppedAs), "position": _POSITIONS, "method": tuple(METHODS)}
+    allowed = {"dropped_as": get_args(DroppedAs), "position": _POSITIONS, "method": tuple(TICKET_METHODS)}
     for name, options in allowed.items():
         if getattr(ticket, name) not in options:
             raise ValueError(f"{name} {str(getattr(ticket, name))[:40]!r} is none of {', '.join(options)}")

@@ -15,7 +15,7 @@ from prunekit.analysis.arm_comparison import compare_arms
 from prunekit.analysis.search_summary import summarise_search
 from prunekit.cli import main
 from prunekit.cli.rounds import print_search
-from prunekit.pruning.controls import CONTROL_NAMES
+from prunekit.pruning.controls import controls_for
 from prunekit.runs.run import Run
 
 #: The folder of a search that holds its trials.
@@ -29,8 +29,10 @@ LABELS = {
     arm: label
     for arm, label in controls.LABELS.items()
     if arm not in ("instruction", "shots", "probe-cls", "probe-mean", "lora")
+    and arm not in {control.name for control in controls_for("directions")} - {controls.PRIMARY}
 }
-MADE = ("ticket", "token-only", "piece-only", *CONTROL_NAMES)
+OF_CELLS = [control.name for control in controls_for("cells")]
+MADE = ("ticket", "token-only", "piece-only", *OF_CELLS)
 
 
 def call(verb, folder, out, *flags, **more):

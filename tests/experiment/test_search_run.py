@@ -13,7 +13,7 @@ from prunekit.engine.evaluate import evaluate
 from prunekit.experiment import round_runner
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
-from prunekit.pruning.controls import CONTROL_NAMES
+from prunekit.pruning.controls import controls_for
 from prunekit.pruning.schedule import line, rungs
 from prunekit.pruning.scores import Magnitude
 from prunekit.runs import round_files
@@ -23,6 +23,7 @@ from prunekit.runs.ticket_file import ticket_bytes
 
 #: The folder of a search that holds its trials.
 GRID = "grid"
+OF_CELLS = [control.name for control in controls_for("cells")]
 
 pytestmark = pytest.mark.gate
 
@@ -224,7 +225,7 @@ def test_with_controls_every_arm_looks_once_in_its_last_round(controlled):
     prepared, looks, results = controlled.prepared, controlled.looks, controlled.run.results()
     stage = results[(results["stage"] == prepared.search_stage) & ~results["arm"].str.startswith(GRID)]
     looked = stage[stage["test_accuracy"].notna()]
-    arms = sorted(["", "token-only", "piece-only", *CONTROL_NAMES])
+    arms = sorted(["", "token-only", "piece-only", *OF_CELLS])
     assert sorted(looked["arm"]) == sorted(arms * SEEDS)
     assert set(looked["round"]) == {1}
     assert sorted(set(stage[stage["round"] == 0]["arm"])) == ["reinit", "short-prompt"]

@@ -8,7 +8,7 @@ import torch
 
 from prunekit.engine.cohort import Values
 from prunekit.prompts.mask import Mask
-from prunekit.pruning.controls import CONTROLS, Target, train_controls
+from prunekit.pruning.controls import Target, controls_for, train_controls
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.schedule import Keep
 from prunekit.pruning.scores import Random
@@ -19,7 +19,7 @@ from prunekit.support.errors import ConfigError
 P, K, H = 4, 2, 4
 KEEPS = (Keep(3, 2), Keep(2, 1))
 FINAL = ["10", "00", "01", "00"]  # the ticket after two rounds
-NAMES = tuple(control.name for control in CONTROLS)
+NAMES = tuple(control.name for control in controls_for("cells"))
 NEW = {"reinit", "short-prompt"}  # controls of new values
 
 

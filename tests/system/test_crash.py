@@ -17,6 +17,7 @@ pytestmark = pytest.mark.gate
 # three rounds for two seeds, and a search of all its cells: under a second each, and some 300 operations on the disk
 JOBS = {
     "prune": dict(train_steps=6, rounds=3, seeds=2, keep_tokens=1, width=2),
+    "prune, directions": dict(train_steps=4, rounds=2, seeds=2, keep_tokens=None, keep_rank=1, width=2),
     "prune, written": dict(train_steps=4, rounds=1, seeds=2, keep_tokens=1, width=2, task="swap"),
     "search": dict(train_steps=2, evaluate_every=1, rounds=None, keep_tokens=None, seeds=2, width=3, grid="token"),
 }

@@ -23,6 +23,7 @@ PLACES = [
 ]
 JOBS = {
     "prune": dict(rounds=3, keep_tokens=1, seeds=2, width=2),
+    "prune, directions": dict(rounds=2, keep_tokens=None, keep_rank=1, seeds=2, width=2),
     "search": dict(rounds=None, keep_tokens=None, seeds=2, width=3, train_steps=2, evaluate_every=1),
 }
 
@@ -39,7 +40,7 @@ def run(arguments, place, cwd):
 @pytest.mark.slow  # the gate has test_wheel.py's
 @pytest.mark.parametrize("verb", JOBS)
 def test_fresh_processes_write_the_same_bytes(verb, tmp_path, capsys):
-    arguments = [verb, *tiny.arguments("gpt2", tmp_path, **JOBS[verb])]
+    arguments = [verb.partition(",")[0], *tiny.arguments("gpt2", tmp_path, **JOBS[verb])]
     made = []
     for number, place in enumerate(PLACES):
         out = tmp_path / f"out-{number}"

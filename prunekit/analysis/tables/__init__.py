@@ -6,6 +6,7 @@ model. Each function takes runs as `opened` hands them out: every file of theirs
 
 from prunekit.analysis.tables.answers import answers
 from prunekit.analysis.tables.arms import ARM_COLUMNS, arms, joined
+from prunekit.analysis.tables.directions import directions
 from prunekit.analysis.tables.gaps import gaps
 from prunekit.analysis.tables.heads import heads, parts_of
 from prunekit.analysis.tables.logs import logs
@@ -23,6 +24,7 @@ __all__ = [
     "answers",
     "arms",
     "dense_and_pruned",
+    "directions",
     "gaps",
     "heads",
     "joined",

@@ -51,11 +51,13 @@ class Run:
 
         Columns:
             stage, round; seeds (how many came to their end); tokens, pieces, cells (kept, counts); density (kept cells
-                / (P x K)); validation, test (means of the primary metric); low, high (95 % t interval of test over
-                seeds, NaN with fewer than two).
+                / (P x K), or free numbers / (P x H)); validation, test (means of the primary metric); low, high (95 % t
+                interval of test over seeds, NaN with fewer than two); rank (kept directions), where these were pruned.
         """
-        rounds = summary.summarise(self.results, self.metric)
-        table = pd.DataFrame(rounds, columns=[field.name for field in fields(summary.RoundSummary)])
+        rounds = [entry.facts for entry in summary.summarise(self.results, self.metric)]
+        ranked = any("rank" in entry for entry in rounds)
+        names = [field.name for field in fields(summary.RoundSummary) if field.name != "rank" or ranked]
+        table = pd.DataFrame(rounds, columns=names)
         return table.astype({"low": float, "high": float})
 
     @property
@@ -81,6 +83,17 @@ class Run:
         from prunekit.analysis import tables
 
         return tables.scores([self.directory], self.stage)
+
+    @property
+    def directions(self) -> pd.DataFrame:
+        """The directions that each round had and what became of them: `prunekit.analysis.tables.directions`.
+
+        Raises:
+            ArtifactError: where this stage pruned none.
+        """
+        from prunekit.analysis import tables
+
+        return tables.directions([self.directory], self.stage)
 
     @property
     def predictions(self) -> pd.DataFrame:

@@ -56,17 +56,17 @@ def _pruned(stage: str, rounds: list[RoundSummary], tolerance: float, base_lines
         return f"{stage}: no round is finished."
     if base_lines.nothing_to_prune:
         return (
-            f"{stage}: the last ticket, of {last.tokens} tokens x {last.pieces} pieces, reaches test {metric} "
+            f"{stage}: the last ticket, of {last.kept}, reaches test {metric} "
             f"{_reached(last)}; how much of a prompt can go is no question where it does not beat its base lines."
         )
     if best is None or best is dense:
         return (
-            f"{stage}: no pruned ticket stayed within {tolerance:g} of dense on validation; the last, of {last.tokens} "
-            f"tokens x {last.pieces} pieces, reaches test {metric} {_reached(last)}."
+            f"{stage}: no pruned ticket stayed within {tolerance:g} of dense on validation; the last, of {last.kept}, "
+            f"reaches test {metric} {_reached(last)}."
         )
     return (
         f"{stage}: the smallest ticket within {tolerance:g} of dense on validation is that of round {best.round}, "
-        f"{best.tokens} tokens x {best.pieces} pieces, {best.density:.1%} of the dense prompt's cells; it reaches "
+        f"{best.kept}, {best.density:.1%} of the dense prompt; it reaches "
         f"test {metric} {_reached(best)} against {_reached(dense)} dense."
     )
 

@@ -41,6 +41,7 @@ class Reached:
         shortens: whether a request has fewer positions where fewer tokens are kept.
         interval: 95 % t interval of `test` over seeds, in words.
         is_good: whether they are within the tolerance of dense on validation; None where nobody asked.
+        rank: directions kept, None where none was pruned.
     """
 
     name: str
@@ -53,6 +54,12 @@ class Reached:
     shortens: bool
     interval: str
     is_good: bool | None = None
+    rank: int | None = None
+
+    @property
+    def kept(self) -> str:
+        """Tokens, or where directions were pruned these."""
+        return self.tokens if self.rank is None else str(self.rank)
 
 
 def opening(run: RunReader, results: pd.DataFrame, base_lines: BaseLines, tolerance: float) -> Opening:
@@ -101,6 +108,7 @@ def _reached(rows: pd.DataFrame, metric: str, name: str, *, is_good: bool | None
         return None
     test = rows[f"test_{metric}"].to_numpy(dtype=float)
     fewest, most = int(rows["tokens"].min()), int(rows["tokens"].max())
+    rank = summary.rank_of(rows.iloc[0])
     return Reached(
         name=name,
         tokens=str(fewest) if fewest == most else f"{fewest} to {most}",
@@ -109,9 +117,10 @@ def _reached(rows: pd.DataFrame, metric: str, name: str, *, is_good: bool | None
         parameters=float(rows["parameters"].mean()),
         test=float(test.mean()),
         seeds=len(rows),
-        shortens=bool((rows["dropped_as"].eq("remove") | _is_cache(rows)).all()),
+        shortens=rank is None and bool((rows["dropped_as"].eq("remove") | _is_cache(rows)).all()),
         interval=_interval(rows, metric),
         is_good=is_good,
+        rank=rank,
     )
 
 
@@ -138,7 +147,8 @@ def _verdict(dense: Reached, pruned: Reached | None, metric: str, base_lines: Ba
         return f"There is nothing to prune yet: on validation, the whole prompt is not shown to beat {others}."
     if pruned is None:
         return f"The whole prompt of {dense.tokens} tokens reaches test {metric} {dense.test:.3f}; nothing is pruned."
-    share = f"{pruned.tokens} of {dense.tokens} prompt tokens ({pruned.density:.0%} of the prompt)"
+    unit = "prompt tokens" if pruned.rank is None else "directions"
+    share = f"{pruned.kept} of {dense.tokens} {unit} ({pruned.density:.0%} of the prompt)"
     both = f"test {metric} {pruned.test:.3f}, against {dense.test:.3f} of the whole prompt"
     if pruned.is_good is None:
         return f"The search chose {share}: {both}."
@@ -172,10 +182,11 @@ def _numbers(dense: Reached, pruned: Reached | None, metric: str) -> list[Number
         return [*numbers, Number("Its size", f"{dense.tokens} tokens", f"{dense.parameters:,.0f} trained numbers")]
     saved = 1 - pruned.parameters / dense.parameters
     fewer = dense.fewest - pruned.fewest
+    units, parts = ("tokens", "cells") if pruned.rank is None else ("directions", "numbers")
     shorter = f"{fewer} positions fewer in every request" if pruned.shortens else "the input stays as long as it was"
     return [
         *numbers,
         Number(pruned.name, f"{pruned.test:.3f}", f"test {metric}; {pruned.interval}"),
-        Number("Its size", f"{pruned.tokens} of {dense.tokens} tokens", f"{pruned.density:.1%} of the prompt's cells"),
+        Number("Its size", f"{pruned.kept} of {dense.tokens} {units}", f"{pruned.density:.1%} of the prompt's {parts}"),
         Number("What it saves", f"{saved:.0%}", f"of the trained numbers; {shorter}"),
     ]

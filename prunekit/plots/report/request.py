@@ -84,6 +84,8 @@ def _stage(run: RunReader, stage: Stage) -> str:
     if stage.verb == "search":
         halving = ", halving" if settings["halving"] else ""
         return f"search over ratios, grid {settings['grid']}{halving}; {how}"
+    if "keep_rank" in settings:
+        return f"{settings['rounds']} rounds of pruning directions, keep {settings['keep_rank']:g}; {how}"
     return (
         f"{settings['rounds']} rounds of pruning, keep tokens {settings['keep_tokens']:g} and pieces "
         f"{settings['keep_pieces']:g}; {how}"

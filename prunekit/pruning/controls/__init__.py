@@ -10,14 +10,27 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from prunekit.pruning.controls.base import Control, Target
 from prunekit.pruning.controls.complement import Complement
 from prunekit.pruning.controls.dense_continued import DenseContinued
+from prunekit.pruning.controls.fixed_subspace import FixedSubspace
+from prunekit.pruning.controls.lowest_directions import LowestDirections
 from prunekit.pruning.controls.random import RandomMask
+from prunekit.pruning.controls.random_subspace import RandomSubspace
 from prunekit.pruning.controls.reinit import Reinit
 from prunekit.pruning.controls.short_prompt import ShortPrompt
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult
+from prunekit.pruning.schedule import Unit
 from prunekit.pruning.ticket import Ticket
 
 #: All controls, in the order of tables and figures. The first is the primary comparison of a study.
-CONTROLS: tuple[Control, ...] = (DenseContinued(), RandomMask(), Complement(), Reinit(), ShortPrompt())
+CONTROLS: tuple[Control, ...] = (
+    DenseContinued(),
+    RandomMask(),
+    Complement(),
+    Reinit(),
+    ShortPrompt(),
+    RandomSubspace(),
+    LowestDirections(),
+    FixedSubspace(),
+)
 
 #: As tables and directories spell them.
 CONTROL_NAMES = tuple(control.name for control in CONTROLS)
@@ -63,9 +76,14 @@ def controls_of(target: Target, number: int, rewinding: Rewinding) -> list[Contr
     ticket = target.ticket
     return [
         control
-        for control in CONTROLS
-        if control.exists(ticket.mask.density) and number in control.rounds(ticket.round, rewinding.rewind)
+        for control in controls_for(target.keeps[-1].unit)
+        if control.exists(ticket.density) and number in control.rounds(ticket.round, rewinding.rewind)
     ]
+
+
+def controls_for(unit: Unit) -> list[Control]:
+    """The controls of what is pruned: of tokens and pieces, or of directions."""
+    return [control for control in CONTROLS if unit in control.units]
 
 
 __all__ = [
@@ -75,6 +93,7 @@ __all__ = [
     "ControlKey",
     "Target",
     "TrainControls",
+    "controls_for",
     "controls_of",
     "train_controls",
 ]

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.lottery import Rewind, Rewinding, Round, RoundResult
-from prunekit.pruning.schedule import Keep
+from prunekit.pruning.schedule import Keep, Unit
 from prunekit.pruning.ticket import Ticket
 
 
@@ -28,6 +28,7 @@ class Control(ABC):
         name: as directories, tables and flags spell it.
         label: as tables for people and figures spell it.
         description: one line.
+        units: the kinds of pruning that it is a control of.
         starts_anew: whether it begins with new values in a round 0 of its own, and not with the dense prompt's.
         packed_as: what orders it among members of one length that share a batch, where that is not its name. It
             decides how sums are rounded, so that another order would end in other last bits.
@@ -36,6 +37,7 @@ class Control(ABC):
     name: ClassVar[str]
     label: ClassVar[str]
     description: ClassVar[str]
+    units: ClassVar[tuple[Unit, ...]] = ("cells",)
     starts_anew: ClassVar[bool] = False
     packed_as: ClassVar[str | None] = None
 

@@ -13,6 +13,7 @@ class DenseContinued(Control):
     name = "dense-continued"
     label = "dense continued"
     description = "nothing is pruned, the same further training"
+    units = ("cells", "directions")
 
     def mask(self, target: Target, before: Ticket, number: int) -> Mask:
         """The dense one."""

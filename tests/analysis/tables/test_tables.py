@@ -6,7 +6,7 @@ import pytest
 import tiny
 
 from prunekit.analysis import controls, tables
-from prunekit.pruning.controls import CONTROL_NAMES
+from prunekit.pruning.controls import controls_for
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.support import atomic
@@ -14,6 +14,7 @@ from prunekit.support.errors import ArtifactError
 
 NAN = float("nan")
 STAGE = "prune-ab12"
+OF_CELLS = [control.name for control in controls_for("cells")]
 
 
 class Made:
@@ -170,7 +171,7 @@ def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
     found = tables.arms(made, prepared.stage)
     handed_on, restarted = {"trained": (6, 6), "2": (4, 2)}[rewind]
     updates = {"majority": 0, "no-prompt": 0, "untrained": 0, "dense": 2} | dict.fromkeys(
-        ("ticket", *CONTROL_NAMES), handed_on
+        ("ticket", *OF_CELLS), handed_on
     )
     updates |= dict.fromkeys(("reinit", "short-prompt"), restarted)  # new values have no dense round behind them
     assert {(one["arm"], one["seed"]): one["updates"] for one in found.to_dict("records")} == {
@@ -185,7 +186,7 @@ def test_arms_of_a_real_pruning(rewind, tmp_path, folder):
     share = answers.groupby(["arm", "seed"])["right"].mean()
     for (arm, seed), reached in share.items():
         assert reached == pytest.approx(row(found, arm, seed)["test"])
-    assert set(answers["arm"]) == {"dense", "ticket", *CONTROL_NAMES}
+    assert set(answers["arm"]) == {"dense", "ticket", *OF_CELLS}
 
 
 # ---- predictions

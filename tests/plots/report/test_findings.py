@@ -82,7 +82,7 @@ def test_the_smallest_good_ticket_is_named():
     line = said(both(), "prune-ab12")[1]
     assert line.startswith(
         "prune-ab12: the smallest ticket within 0.01 of dense on validation is that of round 3, 5 tokens x 8 pieces, "
-        "12.5% of the dense prompt's cells; it reaches test accuracy 0.880 against 0.885 [0.865, 0.905]"
+        "12.5% of the dense prompt; it reaches test accuracy 0.880 against 0.885 [0.865, 0.905]"
     )
 
 

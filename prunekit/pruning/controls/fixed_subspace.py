@@ -1,0 +1,34 @@
+"""The control of what training does to directions."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from prunekit.pruning.controls.base import Target
+from prunekit.pruning.controls.low_rank import LowRankControl
+from prunekit.pruning.directions import fixed
+from prunekit.pruning.lottery import Rewinding, Round, RoundResult
+from prunekit.pruning.ticket import Ticket
+
+
+class FixedSubspace(LowRankControl):
+    """The directions that the ticket begins its last round with, frozen: what tokens have of them alone is trained."""
+
+    name = "fixed-subspace"
+    label = "fixed subspace"
+    description = "the ticket's directions, frozen: only what tokens have of them is trained"
+
+    def right(self, target: Target, dense: RoundResult, before: Ticket, number: int) -> Tensor:
+        """[k, H], the same in every round."""
+        return target.ticket.state["right"]
+
+    def next(
+        self,
+        target: Target,
+        dense: Round,
+        last: tuple[Ticket, RoundResult] | None,
+        number: int,
+        rewinding: Rewinding,
+    ) -> Ticket:
+        """Its values rewound as the ticket's."""
+        return fixed(super().next(target, dense, last, number, rewinding))
