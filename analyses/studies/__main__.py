@@ -10,7 +10,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from analyses.studies import catalog, errors, pages, planning
+from analyses.studies import base_lines, catalog, errors, evidence, pages, planning
 from analyses.studies.effects import effects
 from analyses.studies.performing import Budget, StudyParts, perform, study_parts
 from analyses.studies.study import PAGE, PICTURE, PILOT, POWER_TABLE, RESULTS, UNITS, Study
@@ -72,6 +72,19 @@ def run(
     write_front()
 
 
+@app.command(name="base-lines")
+def measure_base_lines(
+    names: Names, shared: Shared = Path("../shared"), device: Device = "cpu", runs: Runs = Path("runs")
+) -> None:
+    """Measure what the tasks of studies come to without a trained prompt; kept among their results."""
+    for study in map(catalog.named, names):
+        budget = Budget(runs, shared.resolve(), 1, device)
+        table = base_lines.measured(study_parts(study.folder).parts, budget)
+        _write_csv(study.folder / RESULTS / f"{base_lines.BASE_LINES_TABLE}.csv", table)
+        write_page(study)
+    write_front()
+
+
 @app.command(name="errors")
 def write_errors() -> None:
     """Simulate how often the rule of all verdicts errs; kept beside the front page, which shows it."""
@@ -96,7 +109,8 @@ def write_page(study: Study) -> None:
 
 
 def write_front() -> None:
-    """The page of all claims."""
+    """The page of all claims, and the picture of the summary."""
+    atomic.replace(catalog.HERE / evidence.EVIDENCE_PICTURE, evidence.render(catalog.STUDIES))
     table = catalog.HERE / pages.ERROR_TABLE
     simulated = pd.read_csv(table) if table.exists() else None
     atomic.replace(catalog.HERE / PAGE, pages.front(catalog.STUDIES, simulated).encode())

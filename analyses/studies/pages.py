@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.studies import errors
+from analyses.studies import base_lines, errors
 from analyses.studies.effects import TESTBED, Question, deciding, effects
 from analyses.studies.planning import ENOUGH
-from analyses.studies.study import PAGE, PARTS, PICTURE, PLAN, POWER_TABLE, UNITS, Study
+from analyses.studies.study import PAGE, PARTS, PICTURE, PLAN, POWER_TABLE, UNITS, Study, Tables
 from prunekit.analysis import verdicts
 from prunekit.support.errors import DataError
 from prunekit.support.inference import ALPHA, FEWEST
@@ -51,7 +51,8 @@ _RULES = (
     "that subset alone. The test is the t test of that interval, and of seeds on one subset of one task flipped "
     f"signs, which are exact. A verdict takes at least {FEWEST} units, the test split, and a p below {ALPHA:g} (Holm's "
     "over all comparisons of a study but its primary one, so that an interval without 0 is not always enough). A "
-    "share is compared with what the same procedure finds where there is no effect."
+    "share is compared with what the same procedure finds where there is no effect. The best base line is the most that "
+    "the same rows come to without a trained prompt, test accuracy, means over training subsets and tasks."
 )
 _REAL = "## On real models"
 _ON_TESTBED = (
@@ -108,10 +109,20 @@ def page(study: Study) -> str:
         *_power(study),
         "## What came out",
         _effects(answers),
+        *_base_lines(tables),
     ]
     for title, table in study.describe(tables):
         parts += [f"### {title}", markdown(table)]
     return "\n\n".join([*parts, _origin(command)]) + "\n"
+
+
+def _base_lines(tables: Tables) -> list[str]:
+    """What the same tasks come to without a trained prompt, where that was measured."""
+    table = tables.get(base_lines.BASE_LINES_TABLE)
+    if table is None:
+        return []
+    title = "### What there is without a trained prompt: test accuracy, means over training subsets"
+    return [title, markdown(base_lines.by_task(table))]
 
 
 def changed(questions: Sequence[Question], earlier: Mapping[str, str], answers: pd.DataFrame) -> str:
@@ -173,12 +184,12 @@ def front(studies: Sequence[Study], simulated: pd.DataFrame | None = None) -> st
     for study in studies:
         target = f"{study.folder.name}/{PAGE}"
         try:
-            answers = effects(study.questions, study.tables()[UNITS])
+            tables = study.tables()
         except DataError:
             sections[_PLANNED].append(_waiting(study, target))
             continue
-        for row in answers.to_dict("records"):
-            sections[_section(row)].append(_entry(row, target))
+        for row in effects(study.questions, tables[UNITS]).to_dict("records"):
+            sections[_section(row)].append(_entry(row, target) | _best_base_line(row, tables))
     parts = ["# Which claims hold", _RULES]
     for text, rows in sections.items():
         parts += [text, markdown(pd.DataFrame(rows))] if rows else []
@@ -216,6 +227,18 @@ def _entry(row: Mapping[Any, Any], target: str) -> dict[str, str]:
         "seen" if row["verdict"] == verdicts.NO_VERDICT else "verdict": outcome,
         "size of effect": _size(row),
     }
+
+
+def _best_base_line(row: Mapping[Any, Any], tables: Tables) -> dict[str, str]:
+    """What the tasks of a claim come to without a trained prompt, by the best that is known, means over tasks."""
+    table = tables.get(base_lines.BASE_LINES_TABLE)
+    if table is None:
+        return {"best base line": "not measured"}
+    best = base_lines.best(table)
+    reached = [best[row["model"], task] for task in row["tasks"].split(", ") if (row["model"], task) in best]
+    labels = ", ".join(dict.fromkeys(label for label, _ in reached))
+    mean = sum(value for _, value in reached) / len(reached) if reached else float("nan")
+    return {"best base line": f"{mean:.3f} ({labels})" if reached else "not measured"}
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -132,7 +132,7 @@ def perform(name: str, wanted: Sequence[Part], budget: Budget) -> dict[str, Part
     for part in wanted:
         terminal.Screen().say(f"{name}: {part.name}")
         file = budget.runs / "studies" / f"{name}-{part.name}.toml"
-        atomic.replace(file, toml.dump(_filled(dict(part.table), values)).encode())
+        atomic.replace(file, toml.dump(filled(dict(part.table), values)).encode())
         result = sweep(file, out=budget.runs, workers=budget.workers, **budget.flags)
         result.check_ended()
         grid = result.grid
@@ -188,12 +188,12 @@ def _score(prompts: Sequence[Measuring], flags: dict[str, Any]) -> None:
         score(folder, quiet=True, **{"threads": 1} | flags | arguments)
 
 
-def _filled(value: Any, values: Mapping[str, str]) -> Any:
+def filled(value: Any, values: Mapping[str, str]) -> Any:
     """The table with what is known by now in the place of its names."""
     if isinstance(value, dict):
-        return {name: _filled(entry, values) for name, entry in value.items()}
+        return {name: filled(entry, values) for name, entry in value.items()}
     if isinstance(value, list):
-        return [_filled(entry, values) for entry in value]
+        return [filled(entry, values) for entry in value]
     if isinstance(value, str):
         for name, meant in values.items():
             value = value.replace(name, meant)

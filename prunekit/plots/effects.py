@@ -25,7 +25,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     Thick: the interval of the mean; thin: from the least to the most of the training subsets' own means.
 
     Args:
-        table: of `analyses.studies.effects`.
+        table: of `analyses.studies.effects`; what a column `label` calls a row is written beside it.
     """
     ax.axvspan(-1, 1, color=style.FAINT, linewidth=0)
     ax.axvline(0, color=style.INK, linewidth=0.6)
@@ -45,11 +45,17 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         )
         ax.hlines(place, low, high, color=color, linewidth=1.4)
         ax.plot(middle, place, marker, color=color, linestyle="none", label=label)
-    style.ticks(ax.yaxis, [f"{row.model}: {row.question}: {row.compared}" for row in table.itertuples()], most=72)
+    style.ticks(ax.yaxis, _labels(table), most=84)
     ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set_xlabel("difference, over the smallest that the study was planned to tell (95 % interval)")
+    ax.set_xlabel("difference, in smallest differences of interest (95 %)")
     style.legend_above(ax)
     return ax
+
+
+def _labels(table: pd.DataFrame) -> list[str]:
+    if "label" in table:
+        return table["label"].tolist()
+    return [f"{row.model}: {row.question}: {row.compared}" for row in table.itertuples()]
 
 
 def render(table: pd.DataFrame, salt: str) -> bytes:

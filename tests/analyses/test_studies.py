@@ -52,7 +52,7 @@ def test_its_file_is_a_grid_that_a_sweep_takes(name, tmp_path):
     wanted = performing.study_parts(STUDIES[name].folder)
     assert len(wanted.seeds) >= FEWEST
     for part in wanted.parts:
-        text = performing._filled(dict(part.table), {"{shared}": str(tmp_path)})
+        text = performing.filled(dict(part.table), {"{shared}": str(tmp_path)})
         file = tmp_path / "grid.toml"
         file.write_bytes(performing.toml.dump(text).encode())
         cells = read_grid(file, {}).grid
@@ -176,7 +176,7 @@ def test_a_study_that_there_is_not_is_named_with_the_nearest():
 def test_names_in_a_file_are_filled_in_at_any_depth():
     known = {"{shared}": "/s", "{run source: a}": "/r"}
     given = {"task": {"data": "{shared}/d"}, "include": [{"init_from": "{run source: a}/x"}], "seeds": [1]}
-    assert performing._filled(given, known) == {
+    assert performing.filled(given, known) == {
         "task": {"data": "/s/d"}, "include": [{"init_from": "/r/x"}], "seeds": [1],
     }  # fmt: skip
 

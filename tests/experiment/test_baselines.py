@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from prunekit.experiment import run
+from prunekit.experiment.baselines import linear_probe
 from prunekit.experiment.baselines.linear_probe import STRENGTHS
 from prunekit.experiment.baselines.shots import drawn
 from prunekit.experiment.prepare import prepare
@@ -108,8 +109,10 @@ def test_a_training_example_that_says_a_special_token_is_no_shot():
     assert drawn(some, 3, 0, reader) == drawn(some, 5, 0, reader)[:3]
 
 
-def test_probes_of_an_encoder_are_scikit_learns_on_its_plain_states(folder, tmp_path):
+def test_probes_of_an_encoder_are_scikit_learns_on_its_plain_states_read_once(folder, tmp_path, monkeypatch):
+    read = tiny.spied(monkeypatch, linear_probe, "text_states", lambda model, rows: len(rows))
     prepared, directory = made("bert", folder, tmp_path)
+    assert read == [len(rows) for rows in prepared.rows]
     model, tokenizer = tiny.model("bert"), tiny.tokenizer("bert")
 
     def states(examples):

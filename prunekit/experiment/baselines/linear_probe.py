@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.text_states import text_states
@@ -18,6 +20,25 @@ from prunekit.models import Encoded, Encoder
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 # below it a probability is taken for it, so that every loss is finite
 _LEAST = 1e-12
+
+
+class FrozenStates:
+    """The states of an experiment's texts, read once for all probes on them; those of the last experiment are kept."""
+
+    def __init__(self) -> None:
+        self._of: Callable[[], Prepared | None] = lambda: None
+        self._states: list[tuple[Tensor, Tensor]] = []
+
+    def of(self, prepared: Prepared) -> Sequence[tuple[Tensor, Tensor]]:
+        """Of train, validation and test the first states and the means, as of `text_states`."""
+        assert isinstance(prepared.model, Encoder), "as a probe applies to"
+        if self._of() is not prepared:
+            self._states = [text_states(prepared.model, rows) for rows in prepared.rows]
+            self._of = weakref.ref(prepared)
+        return self._states
+
+
+_STATES = FrozenStates()
 
 
 class LinearProbe(BaseLine):
@@ -45,7 +66,7 @@ class LinearProbe(BaseLine):
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        train, validation, test = (self._states(prepared, rows) for rows in prepared.rows)
+        train, validation, test = (states[self._feature].double().numpy() for states in _STATES.of(prepared))
         gold = [row.gold for row in prepared.training_data.train]
         best: tuple[float, float, Evaluation, Evaluation] | None = None
         for strength in STRENGTHS:
@@ -59,10 +80,6 @@ class LinearProbe(BaseLine):
                 best = (reached, strength, chosen, tested)
         assert best is not None
         return Answers(best[2], best[3], {"strength": best[1]})
-
-    def _states(self, prepared: Prepared, rows: Sequence[Encoded]) -> NDArray[np.float64]:
-        assert isinstance(prepared.model, Encoder)
-        return text_states(prepared.model, rows)[self._feature].double().numpy()
 
 
 def _evaluation(shares: NDArray[np.float64], labels: NDArray[np.int64], rows: Sequence[Encoded]) -> Evaluation:

@@ -1,0 +1,42 @@
+"""The picture of the summary: every claim that has a verdict on a real model, in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analyses.studies.effects import TESTBED, effects
+from analyses.studies.study import UNITS, Study
+from prunekit.analysis import verdicts
+from prunekit.plots import effects as picture
+from prunekit.support.errors import DataError
+
+#: The picture's name, beside the front page.
+EVIDENCE_PICTURE = "evidence.svg"
+
+
+def on_real_models(studies: Sequence[Study]) -> pd.DataFrame:
+    """What was decided on real models, in the order of the front page.
+
+    Columns:
+        those of `effects.effects`; label (the claim, with its model where there are several).
+    """
+    tables = [table for study in studies if (table := _answers(study)) is not None]
+    rows = pd.concat(tables, ignore_index=True)
+    rows = rows[(rows["model"] != TESTBED) & (rows["verdict"] != verdicts.NO_VERDICT)].reset_index(drop=True)
+    several = rows["model"].nunique() > 1
+    return rows.assign(label=rows["claim"] + (" (" + rows["model"] + ")" if several else ""))
+
+
+def render(studies: Sequence[Study]) -> bytes:
+    """The picture as SVG."""
+    return picture.render(on_real_models(studies), salt="evidence")
+
+
+def _answers(study: Study) -> pd.DataFrame | None:
+    """Nothing of a study that has not run."""
+    try:
+        return effects(study.questions, study.tables()[UNITS])
+    except DataError:
+        return None
