@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from prunekit.analysis import functional, tables
+from prunekit.analysis import functional
 from prunekit.plots import lines, naming, style
 from prunekit.plots.figure import Figure, LackingError
+from prunekit.plots.run_choice import dense_prompts
 from prunekit.runs.reader import RunReader
 from prunekit.support.errors import ConfigError, DataError
 
@@ -33,12 +34,10 @@ def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
             within it), of `prunekit.analysis.functional.ranks`; line (str): what is cut, and to which directions.
 
     Raises:
-        LackingError: where model or data are not where they were, or the method has no values to be cut.
+        LackingError: where model or data are not where they were, the method has no values to be cut, or no training
+            came to its end.
     """
-    try:
-        curve = pd.concat([curve for run in runs for curve in _curves(run)], ignore_index=True)
-    except (ConfigError, DataError) as error:
-        raise LackingError(str(error)) from error
+    curve = pd.concat([curve for run in runs for curve in _curves(run)], ignore_index=True)
     ranks = functional.ranks(curve)
     keys = [name for name in curve if name in ranks]
     smallest = ranks.loc[ranks["criterion"] == "loss", [*keys, "tolerance", "rank"]]
@@ -51,11 +50,14 @@ def _curves(run: RunReader) -> Iterator[pd.DataFrame]:
     from prunekit.analysis import model_access
     from prunekit.experiment import prepare
 
-    model = prepare.model_of(model_access.experiment_of(run))
-    for subject in tables.subjects(run):
-        seed = int(str(subject.keys["seed"]))
-        evaluate = model_access.evaluator(run, seed, examples=EXAMPLES, model=model)
-        yield functional.curve(subject, evaluate, random=RANDOM)
+    prompts = dense_prompts(run)
+    try:
+        model = prepare.model_of(model_access.experiment_of(run))
+        for prompt in prompts:
+            evaluate = model_access.evaluator(run, int(str(prompt.keys["seed"])), examples=EXAMPLES, model=model)
+            yield functional.curve(prompt, evaluate, random=RANDOM)
+    except (ConfigError, DataError) as error:
+        raise LackingError(f"{run.path}: {error}") from error
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:

@@ -14,7 +14,7 @@ from prunekit.analysis import tables
 from prunekit.analysis.subjects import KEYS
 from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
-from prunekit.plots.run_choice import one_run, one_seed
+from prunekit.plots.run_choice import check_several, one_run, one_seed
 from prunekit.runs.reader import RunReader
 
 LEFT_OUT, SHAPLEY = "leave-one-out", "shapley"
@@ -51,6 +51,7 @@ def table_of(runs: Sequence[RunReader], seed: int | None = None) -> pd.DataFrame
     first = one_seed(costs, run, seed).sort_values(["round", "stage", "arm"]).head(1)[list(KEYS)]
     of_prompt = measured[measured["kind"].isin([LEFT_OUT, SHAPLEY])].merge(first, on=list(KEYS))
     most = of_prompt.sort_values("examples", ascending=False, kind="stable").drop_duplicates(["kind", "token"])
+    check_several(most["token"].nunique(), run, "tokens that were left out")
     return most.sort_values(["kind", "token"], kind="stable").reset_index(drop=True)
 
 

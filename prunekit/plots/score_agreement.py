@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from prunekit.analysis import tables, unit_scores
 from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
-from prunekit.plots.run_choice import name_of, one_stage
+from prunekit.plots.run_choice import check_several, name_of, one_stage
 from prunekit.pruning.scores import MEASURED_SCORES, SCORES
 from prunekit.runs.reader import RunReader
 
@@ -25,7 +25,7 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
         those of `prunekit.analysis.unit_scores.agreement`; `first` is "leave-one-out" or "shapley".
 
     Raises:
-        LackingError: where a run has no such measurement, or several prunings.
+        LackingError: where a run has no such measurement, too few tokens to compare, or several prunings.
         ConfigError: where `stage` is not there.
     """
     measured = tables.measured(runs)
@@ -42,7 +42,9 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
     left_out, shapley = REFERENCES
     both = pd.concat([agreement, agreement.rename(columns={"first": "second", "second": "first"})], ignore_index=True)
     wanted = (both["first"] == left_out) | ((both["first"] == shapley) & (both["second"] != left_out))
-    return both[wanted].reset_index(drop=True)
+    defined = both[wanted & both["spearman"].notna()].reset_index(drop=True)
+    check_several(len(defined), runs[0], "scores that differ over tokens as what was measured does")
+    return defined
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:

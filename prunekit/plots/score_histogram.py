@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from prunekit.analysis import tables
 from prunekit.plots import style
 from prunekit.plots.figure import Figure
-from prunekit.plots.run_choice import one_stage
+from prunekit.plots.run_choice import check_several, one_stage
 from prunekit.runs.reader import RunReader
 
 _KEPT = "kept to the end"
@@ -33,6 +33,7 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
     scores = pd.concat([tables.scores([run], one_stage(run, stage)) for run in runs], ignore_index=True)
     dense = (scores["level"] == "token") & (scores["round"] == 0)
     pruning = scores[dense & scores["pruned_by"]].reset_index(drop=True)
+    check_several(len(pruning), runs[0], "tokens")
     left = pruning["dropped_in"].astype(int)
     return pruning.assign(fate=("dropped in round " + left.astype(str)).where(left > 0, _KEPT))
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from prunekit.analysis import spectra, tables
+from prunekit.analysis import spectra
 from prunekit.plots import lines, style
 from prunekit.plots.figure import Figure
+from prunekit.plots.run_choice import check_several, dense_prompts
 from prunekit.runs.reader import RunReader
 
 _NOTHING = 1e-12
@@ -20,8 +21,14 @@ def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
 
     Columns:
         those of `prunekit.analysis.spectra.spectrum`.
+
+    Raises:
+        LackingError: where no training of a run came to its end, or its prompts have one token.
     """
-    return spectra.spectrum([subject for run in runs for subject in tables.subjects(run)])
+    prompts = [dense_prompts(run) for run in runs]
+    for run, of_run in zip(runs, prompts, strict=True):
+        check_several(min(of_run[0].values.shape), run, "directions of a prompt")
+    return spectra.spectrum([prompt for of_run in prompts for prompt in of_run])
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:

@@ -125,16 +125,28 @@ def render(
         note: stands under the figure.
     """
     with look(salt):
-        lines = textwrap.wrap(clean(note), _NOTE_LETTERS[columns])
-        size = (WIDTHS[columns], height + _NOTE_LINE * len(lines))
-        figure = Figure(figsize=size, layout="constrained")
-        draw(table, figure.add_subplot())
-        if lines:
-            figure.supxlabel("\n".join(lines), fontsize=6, color=QUIET, x=0.01, ha="left")
         content = io.BytesIO()
+        figure = picture(draw, table, columns=columns, height=height, note=note)
         figure.savefig(content, format=suffix, metadata=_FACTS[suffix])
     # the names that matplotlib numbers begin anew in each figure, and a page may hold several
     return _NUMBERED.sub(rf' id="{salt}-\1"'.encode(), content.getvalue()) if suffix == "svg" else content.getvalue()
+
+
+def picture(
+    draw: Callable[[pd.DataFrame, Axes], Axes], table: pd.DataFrame, *, columns: int, height: float, note: str = ""
+) -> Figure:
+    """A figure before it becomes a file, to be called inside `look`.
+
+    Args:
+        columns: as of `render`, as all others.
+        height: inches.
+    """
+    lines = textwrap.wrap(clean(note), _NOTE_LETTERS[columns])
+    figure = Figure(figsize=(WIDTHS[columns], height + _NOTE_LINE * len(lines)), layout="constrained")
+    draw(table, figure.add_subplot())
+    if lines:
+        figure.supxlabel("\n".join(lines), fontsize=6, color=QUIET, x=0.01, ha="left")
+    return figure
 
 
 def series(number: int) -> tuple[str, str, Any]:
