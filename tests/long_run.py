@@ -3,7 +3,7 @@
 import json
 from itertools import groupby
 
-from prunekit.runs.paths import RESULT, RunKey, Stage
+from prunekit.runs.paths import BASELINES, RESULT, RunKey, Stage
 from prunekit.runs.run import Files, Run
 from prunekit.support.atomic import as_json
 
@@ -44,9 +44,8 @@ def changed_run(source, path, change, seeds=None):
     run = Run(path)
     run.write_settings({**original.settings(), "seeds": seeds, "cohorts": [seeds]})
     for stage in filter(None, original.stages()):
-        if stage.is_pruned:
-            run.write_stage(stage, original.stage_settings(stage))
-    keys = [key for key in original.tickets() if key.seed in seeds]
+        run.write_stage(stage, original.stage_settings(stage))
+    keys = [key for key in original.rounds() if key.seed in seeds or key.stage.top == BASELINES]
     for _, cohort in groupby(sorted(keys, key=_place), key=_place):
         run.commit([_changed(original, key, change) for key in cohort])
     run.write_results()
@@ -59,5 +58,6 @@ def _place(key):
 
 def _changed(original, key, change):
     content = {name: original.content(key, name) for name in original.manifest(key)["files"]}
-    result = change(key, json.loads(content[RESULT]))
-    return Files(key, content | {RESULT: as_json(result)}, original.timing(key))
+    if RESULT in content:
+        content[RESULT] = as_json(change(key, json.loads(content[RESULT])))
+    return Files(key, content, original.timing(key))

@@ -72,7 +72,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     low, high = ax.get_xlim()
     ax.set_xlim(max(low, -widest), min(high, widest))
     ax.set_xlabel(f"ticket less control, test {style.short(metric, 16)}")
-    ax.set_title(naming.title(table, most), color=style.QUIET)
+    ax.set_title(naming.in_two_lines(naming.title(table, most)), color=style.QUIET)
     style.legend_above(ax)
     return ax
 
@@ -83,5 +83,5 @@ FIGURE = Figure(
     "intervals; the grey band is too small to matter.",
     table_of,
     draw,
-    height=lambda table, columns: 1.1 + 0.165 * table["against"].nunique() * max(1, table["scope"].nunique() * 0.7),
+    height=lambda table, columns: 1.22 + 0.165 * table["against"].nunique() * max(1, table["scope"].nunique() * 0.7),
 )

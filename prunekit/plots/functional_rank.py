@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from prunekit.analysis import functional
 from prunekit.plots import lines, naming, style
@@ -19,10 +20,10 @@ RANDOM = 1
 #: Examples of `validation` that are evaluated, at most.
 EXAMPLES = 100
 _LINES = {
-    ("values", "singular"): "prompt, longest",
-    ("change", "singular"): "change, longest",
-    ("values", "random"): "prompt, random",
-    ("change", "random"): "change, random",
+    ("values", "singular"): "prompt",
+    ("change", "singular"): "change from start",
+    ("values", "random"): "random directions",
+    ("change", "random"): "change, random directions",
 }
 
 
@@ -61,13 +62,28 @@ def _curves(run: RunReader) -> Iterator[pd.DataFrame]:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
-    """A bundle for what is cut, and to which directions; strokes on the axis mark each seed's functional rank."""
+    """A bundle for the prompt, its change and random directions; strokes on the axis are seeds' functional ranks."""
+    drawn = table[table["line"] != _LINES["change", "random"]].drop(columns=["low", "high"])
     order = list(_LINES.values())
-    table = table.sort_values("line", key=lambda names: names.map(order.index), kind="stable")
-    random = [name for (_, directions), name in _LINES.items() if directions == "random"]
-    lines.bundles(table.drop(columns=["low", "high"]), ax, "k", "difference", "line", plain=random)
+    drawn = drawn.sort_values("line", key=lambda names: names.map(order.index), kind="stable")
+    lines.bundles(drawn, ax, "k", "difference", "line", plain=[_LINES["values", "random"]])
     tolerance = float(table["tolerance"].max())
-    ax.axhline(tolerance, color=style.QUIET, linestyle=style.DASHES[2], linewidth=0.8, label=f"tolerance {tolerance:g}")
+    ax.set_yscale("symlog", linthresh=tolerance)
+    lines.name_directly(ax)
+    _strokes(drawn, ax)
+    guide = ax.axhline(tolerance, color=style.QUIET, linestyle=style.DASHES[2], linewidth=0.8)
+    style.plain(ax.yaxis)
+    style.whole(ax.xaxis)
+    ax.set_xlabel("directions kept")
+    ax.set_ylabel("loss added (nats)")
+    ax.set_title(naming.title(table), color=style.QUIET)
+    stroke = Line2D([], [], color=style.QUIET, marker="|", linestyle="none", markersize=6, markeredgewidth=1.2)
+    style.legend_above(ax, [guide, stroke], [f"tolerance {tolerance:g}", "functional rank of a seed"])
+    return ax
+
+
+def _strokes(table: pd.DataFrame, ax: Axes) -> None:
+    """The smallest number of directions that is within the tolerance, of each seed."""
     for number, (_, part) in enumerate(naming.parts(table, ["line"])):
         ends = part[part["directions"] == "singular"].drop_duplicates(["run", "seed"])["rank"].dropna()
         height = 0.03 + 0.03 * number
@@ -75,19 +91,12 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
             ends, [height] * len(ends), "|", color=style.series(number)[0], markersize=6, markeredgewidth=1.2,
             transform=ax.get_xaxis_transform(),
         )  # fmt: skip
-    ax.set_yscale("symlog", linthresh=tolerance)
-    style.plain(ax.yaxis)
-    style.whole(ax.xaxis)
-    ax.set_xlabel("directions kept")
-    ax.set_ylabel("loss added (nats)")
-    style.legend_above(ax)
-    return ax
 
 
 FIGURE = Figure(
     "functional_rank",
     "The loss that truncating a trained prompt to its largest k directions adds, without retraining, beside as many "
-    "random directions; thin lines are seeds.",
+    "random directions of the prompt; thin lines are seeds.",
     table_of,
     draw,
     height=lines.height,

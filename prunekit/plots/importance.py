@@ -46,7 +46,8 @@ def table_of(runs: Sequence[RunReader], seed: int | None = None) -> pd.DataFrame
     if costs.empty:
         raise LackingError(
             f"{run.path}: no token was left out; measure it: "
-            f"prunekit score {run.path}/seed={seed or 0}/round=00 --kind leave-one-out"
+            f"prunekit score {run.path}/seed={run.settings()['seeds'][0] if seed is None else seed}/round=00 "
+            "--kind leave-one-out"
         )
     first = one_seed(costs, run, seed).sort_values(["round", "stage", "arm"]).head(1)[list(KEYS)]
     of_prompt = measured[measured["kind"].isin([LEFT_OUT, SHAPLEY])].merge(first, on=list(KEYS))

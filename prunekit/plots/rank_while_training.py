@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from prunekit.analysis import tables, training
-from prunekit.plots import lines, style
+from prunekit.plots import lines, naming, style
 from prunekit.plots.figure import Figure, LackingError
 from prunekit.plots.run_choice import dense_prompts
 from prunekit.runs.reader import RunReader
@@ -50,6 +50,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     style.whole(ax.xaxis)
     ax.set_xlabel("update")
     ax.set_ylabel("effective rank (entropy)")
+    ax.set_title(naming.title(table), color=style.QUIET)
     style.legend_above(ax)
     return ax
 

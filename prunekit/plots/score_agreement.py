@@ -34,7 +34,8 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
         if name_of(run) not in set(references["run"]):
             raise LackingError(
                 f"{run.path}: no token was left out; measure it: "
-                f"prunekit score {run.path}/seed=0/round=00 --kind leave-one-out (and --kind shapley)"
+                f"prunekit score {run.path}/seed={run.settings()['seeds'][0]}/round=00 --kind leave-one-out "
+                "(and --kind shapley)"
             )
     scores = [tables.scores([run], one_stage(run, stage) if tables.prunings(run) else None) for run in runs]
     agreement = unit_scores.agreement(unit_scores.beside(pd.concat(scores, ignore_index=True), references))
@@ -72,8 +73,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(-1, 1)
     ax.set_xlabel("rank correlation")
-    title = naming.of_ticket(table.iloc[0]) if len(prompts) == 1 else f"{len(prompts)} prompts"
-    ax.set_title(title, color=style.QUIET)
+    ax.set_title(naming.in_two_lines(naming.title(table, len(prompts))), color=style.QUIET)
     style.legend_above(ax)
     return ax
 
@@ -84,5 +84,5 @@ FIGURE = Figure(
     "of a prompt.",
     table_of,
     draw,
-    height=lambda table, columns: 1.0 + 0.24 * table["second"].nunique(),
+    height=lambda table, columns: 1.12 + 0.24 * table["second"].nunique(),
 )

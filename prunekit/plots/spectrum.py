@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from prunekit.analysis import spectra
-from prunekit.plots import lines, style
+from prunekit.plots import lines, naming, style
 from prunekit.plots.figure import Figure
 from prunekit.plots.run_choice import check_several, dense_prompts
 from prunekit.runs.reader import RunReader
@@ -35,11 +35,13 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     """A thin line per prompt, a thick one for their median; the band holds 95 % of random matrices."""
     # centring makes the last value exactly zero, which is not a finding
     present = table[table["energy"] > _NOTHING]
-    lines.bundles(present, ax, "index", "singular_value", "matrix")
+    several = present.groupby("matrix")["index"].transform("nunique") > 1  # two tokens have one direction when centred
+    lines.bundles(present[several], ax, "index", "singular_value", "matrix")
     style.whole(ax.xaxis)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("direction, largest first")
     ax.set_ylabel("singular value")
+    ax.set_title(naming.title(table), color=style.QUIET)
     style.legend_above(ax)
     return ax
 

@@ -224,6 +224,21 @@ def legend_above(ax: Axes, handles: Sequence[Any] = (), names: Sequence[str] = (
         ax.figure.legend(handles, names, loc="outside upper left", ncols=columns, columnspacing=1.2)
 
 
+def lower_half(ax: Axes) -> Axes:
+    """Axes under `ax`, in half of what was its place; both share what runs across.
+
+    Raises:
+        ValueError: where `ax` is no subplot.
+    """
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError("two panels take the place of one: draw them on a subplot")
+    upper, lower = place.subgridspec(2, 1)
+    ax.set_subplotspec(upper)
+    ax.tick_params(labelbottom=False)
+    return ax.figure.add_subplot(lower, sharex=ax)
+
+
 def _across(names: Sequence[str], columns: int) -> float:
     """Inches that a legend takes, which fills its columns one after another."""
     rows, longer = divmod(len(names), columns)

@@ -11,7 +11,7 @@ from prunekit.analysis.tables.heads import heads, parts_of
 from prunekit.analysis.tables.logs import logs
 from prunekit.analysis.tables.measured import measured, measured_groups
 from prunekit.analysis.tables.predictions import predictions
-from prunekit.analysis.tables.prompts import dense_and_pruned, snapshots, subjects
+from prunekit.analysis.tables.prompts import dense_and_pruned, snapshots, subjects, trial_subjects
 from prunekit.analysis.tables.rounds import rounds
 from prunekit.analysis.tables.run_columns import opened, prunings
 from prunekit.analysis.tables.scores import scores
@@ -38,6 +38,7 @@ __all__ = [
     "snapshots",
     "subjects",
     "trial_curves",
+    "trial_subjects",
     "trials",
     "words",
 ]
