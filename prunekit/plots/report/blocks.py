@@ -141,12 +141,12 @@ def _answers(material: Material) -> Iterator[Block]:
         return
     for stage in tables.prunings(run) or [DENSE]:
         table = written_answers.over_rows(run, stage)
-        worst = answers.side_by_side(run, stage, material.tolerance)
+        every, worst = answers.all_metrics(run, stage), answers.side_by_side(run, stage, material.tolerance)
         yield Block(
             f"Answers of {stage}" if stage else "Answers",
             f"{material.anchor}-answers-{stage or 'dense'}",
             sentences=[sentence] if (sentence := in_full(written_answers.loss_sentence(table))) else [],
-            tables=[answers.over_rows(table, material.metric), *([] if worst is None else [worst])],
+            tables=[part for part in (answers.over_rows(table, material.metric), every, worst) if part is not None],
         )
 
 
