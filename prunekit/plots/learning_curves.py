@@ -64,11 +64,14 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
 def _lines(table: pd.DataFrame, panel: Axes, last: int) -> None:
     for (*_, split), line in table.sort_values("step").groupby(_ONE_LINE):
         color, width, order, dash = _look(int(line["round"].iloc[0]), last)
+        seed = int(line["seed"].iloc[0])
         dash = dash if split == "validation" else style.DASHES[2]
-        panel.plot(line["step"], line["value"], color=color, linewidth=width, linestyle=dash, zorder=order)
+        lines = panel.plot(line["step"], line["value"], color=color, linewidth=width, linestyle=dash, zorder=order)
+        style.name_seed(lines[0], seed)
         kept = line[line["step"].eq(line["kept_step"])]
         if split == "validation" and order > 2:
-            panel.plot(kept["step"], kept["value"], "o", color=color, markerfacecolor="white", zorder=order + 1)
+            rings = panel.plot(kept["step"], kept["value"], "o", color=color, markerfacecolor="white", zorder=order + 1)
+            style.name_seed(rings[0], seed)
 
 
 def _look(number: int, last: int) -> tuple[str, float, int, Any]:

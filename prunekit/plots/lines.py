@@ -65,7 +65,8 @@ def _bundle(part: pd.DataFrame, ax: Axes, columns: tuple[str, str], number: int,
     if _banded(part):
         ax.fill_between(middle.index, middle["low"], middle["high"], color=color, alpha=0.3, linewidth=0)
     for line in lines if thin and len(lines) > 1 else ():
-        ax.plot(line[x], line[y], color=color, linewidth=0.4, alpha=0.55)
+        (thread,) = ax.plot(line[x], line[y], color=color, linewidth=0.4, alpha=0.55)
+        style.name_seed(thread, int(line["seed"].iloc[0]))
     every = -(-len(middle) // _MARKS)
     ax.plot(
         middle.index, middle[y], color=color, linestyle=dash, marker=marker, markevery=every, label=title,

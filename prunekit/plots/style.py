@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 import pandas as pd
 import seaborn
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import Formatter, FuncFormatter, MaxNLocator
@@ -35,7 +36,7 @@ QUIET, FAINT = "#767676", "#d9d9d9"
 GREEN = "#009e73"
 SERIES = (BLUE, RED, SAND, INK, SKY, GREEN)
 #: Steps of a score, low to high, all darker than `GREYS` in grey; few, so that a page can have its own in the dark.
-HEAT = ("#7db6de", "#5f9fd0", "#468abf", "#3074ad", "#1f5f99", "#144b82", "#0d396a", "#082951", "#041a38")
+HEAT = ("#7db6de", "#5f9fd0", "#4b8ec2", "#3074ad", "#1f5f99", "#144b82", "#0d396a", "#082951", "#041a38")
 #: Fills of what was dropped, round by round; further rounds have the last one.
 GREYS = ("#efefef", "#dadada", "#c3c3c3")
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -152,6 +153,12 @@ def picture(
 def series(number: int) -> tuple[str, str, Any]:
     """Colour, marker and dash of a series; after six they begin again."""
     return SERIES[number % 6], MARKERS[number % 6], DASHES[number % 6]
+
+
+def name_seed(line: Artist, seed: int) -> None:
+    """Write into an SVG whose line this is, so that a page can take a seed away."""
+    drawn = sum(len(axes.lines) for axes in line.axes.figure.axes)
+    line.set_gid(f"seed.{seed}_{drawn}")
 
 
 def plain(axis: Any, form: str = "{:g}") -> None:

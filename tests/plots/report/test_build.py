@@ -64,7 +64,10 @@ def test_every_part_is_there_in_order(whole):
     assert dict(section.request)["Task"] == "testbed/alike-mood"
     assert section.findings[0].startswith("The dense prompt")
     titles = [one.title for one in section.blocks]
-    wanted = ("Rounds of prune-", "Density", "Controls", "How did training go", "Is the learned", "Which", "Settings")
+    wanted = (
+        "Rounds of prune-", "Density", "Which answers did prune-", "Controls", "How did training go", "Is the learned",
+        "Which tokens", "Settings",
+    )  # fmt: skip
     assert [title for title, start in zip(titles, wanted, strict=True) if not title.startswith(start)] == []
 
 
