@@ -69,17 +69,15 @@ class Material:
         return str(self.run.settings()["metric"])
 
 
+#: What one wants to know of a run -> the blocks that say it.
+Question = Callable[[Material], Iterator[Block]]
+
+
 def blocks_of(material: Material) -> list[Block]:
     """All blocks of a run's section, in their order, but the last: that of `settings`."""
-    questions: tuple[Callable[[Material], Iterator[Block]], ...] = (
-        _rounds,
-        _answers,
-        _controls,
-        _training,
-        _rank,
-        _tokens,
-        _further,
-    )
+    of_prompts = (_answers, _controls, _training, _rank, _tokens)
+    ended = material.results.loc[material.results["stage"] == DENSE, "status"].eq("done").any()
+    questions: tuple[Question, ...] = (_rounds, *(of_prompts if ended else (_training,)), _further)
     return [block for blocks in questions for block in blocks(material)]
 
 
