@@ -9,6 +9,7 @@ from prunekit.analysis.tables.logs import LOGS
 from prunekit.analysis.tables.measured import MEASURED
 from prunekit.analysis.tables.scores import SCORED
 from prunekit.analysis.tables.words import COLUMNS as WORDS
+from prunekit.plots.functional_rank import _LINES as LINES
 from prunekit.pruning.controls import controls_for
 
 NAN = float("nan")
@@ -157,8 +158,8 @@ def score_agreement():
 def mask_overlap():
     rows = [
         dict(run="r", task="toy", model="m", method="direct", labels="true", stage="prune-1", arm="ticket",
-             round=number, level=level, seeds=3, jaccard=0.6 / number, expected=0.4 / number, low=0.3 / number,
-             high=0.5 / number, p=0.01)
+             round=number, level=level, seeds=3, share=0.6**number, jaccard=0.6 / number, expected=0.4 / number,
+             low=0.3 / number, high=0.5 / number, p=0.01)
         for level in ("token", "cell")
         for number in (1, 2, 3)
     ]  # fmt: skip
@@ -196,10 +197,10 @@ def functional_rank(size=6):
         keys(seed=seed) | dict(
             of=of, directions=directions, draw=draw, k=k, loss=2.0,
             difference=(size - k) ** 2 * (0.02 + 0.01 * (draw >= 0)),
-            tolerance=0.01, rank=4.0 + seed, line=f"{'prompt' if of == 'values' else 'change'}, {word}",
+            tolerance=0.01, rank=4.0 + seed, line=LINES[of, directions],
         )
         for of in ("values", "change")
-        for directions, draw, word in (("singular", -1, "longest"), ("random", 0, "random"), ("random", 1, "random"))
+        for directions, draw in (("singular", -1), ("random", 0), ("random", 1))
         for seed in SEEDS
         for k in range(size + 1)
     ]  # fmt: skip

@@ -1,8 +1,9 @@
-"""A run of many rounds that nobody trained: those of a small one, written down again under other seeds and rounds."""
+"""Runs that nobody trained: those of a small one, written down again under other seeds and rounds, or changed."""
 
 import json
+from itertools import groupby
 
-from prunekit.runs.paths import RESULT, RunKey, Stage
+from prunekit.runs.paths import BASELINES, RESULT, RunKey, Stage
 from prunekit.runs.run import Files, Run
 from prunekit.support.atomic import as_json
 
@@ -30,3 +31,33 @@ def _round(original, key):
     content = {name: original.content(taken, name) for name in original.manifest(taken)["files"]}
     result = json.loads(content[RESULT]) | {"seed": key.seed, "round": key.round}
     return Files(key, content | {RESULT: as_json(result)}, original.timing(taken))
+
+
+def changed_run(source, path, change, seeds=None):
+    """A finished run once more, each result as `change` makes it of the round's key and result.
+
+    Args:
+        seeds: all by default.
+    """
+    original = Run.open(source).snapshot()
+    seeds = original.settings()["seeds"] if seeds is None else seeds
+    run = Run(path)
+    run.write_settings({**original.settings(), "seeds": seeds, "cohorts": [seeds]})
+    for stage in filter(None, original.stages()):
+        run.write_stage(stage, original.stage_settings(stage))
+    keys = [key for key in original.rounds() if key.seed in seeds or key.stage.top == BASELINES]
+    for _, cohort in groupby(sorted(keys, key=_place), key=_place):
+        run.commit([_changed(original, key, change) for key in cohort])
+    run.write_results()
+    return run
+
+
+def _place(key):
+    return key.stage, key.round
+
+
+def _changed(original, key, change):
+    content = {name: original.content(key, name) for name in original.manifest(key)["files"]}
+    if RESULT in content:
+        content[RESULT] = as_json(change(key, json.loads(content[RESULT])))
+    return Files(key, content, original.timing(key))

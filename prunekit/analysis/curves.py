@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from prunekit.analysis.subjects import KEYS
+from prunekit.runs.paths import is_trial
 from prunekit.runs.summary import within
 from prunekit.support.statistics import cut, t_interval
 from prunekit.tasks.metrics import bounds
@@ -37,7 +38,7 @@ def density(rounds: pd.DataFrame) -> pd.DataFrame:
     """The metric of each round and arm over its finished seeds.
 
     Args:
-        rounds: of `tables.rounds`. Trials of a search are left out; `tables.trials` has them.
+        rounds: of `tables.rounds`. Trials of a search are left out; `tried` has them.
 
     Columns:
         `KEYS` without seed; metric (its name); tokens, pieces, cells (counts), density, parameters, seconds (means);
@@ -46,8 +47,26 @@ def density(rounds: pd.DataFrame) -> pd.DataFrame:
             head of the "ticket" arm of every pruning and search of its run, as round 0; it stands alone where there is
             none.
     """
+    return _over_seeds(_with_dense(rounds))
+
+
+def tried(rounds: pd.DataFrame) -> pd.DataFrame:
+    """The metric of each trial of a search over the seeds in which it came to its end.
+
+    Args:
+        rounds: of `tables.rounds`.
+
+    Columns:
+        those of `density`; arm names the trial. No trial looks at the test split, so that test, low and high are NaN;
+            so are validation and its interval where answers are written, since trials are told by their loss there.
+    """
+    return _over_seeds(rounds[(rounds["status"] == "done") & _is_trial(rounds)])
+
+
+def _over_seeds(rounds: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `density`, a row for each round and arm."""
     rows = []
-    for keys, of_round in _with_dense(rounds).groupby([*OVER_SEEDS, "metric"], sort=False):
+    for keys, of_round in rounds.groupby([*OVER_SEEDS, "metric"], sort=False):
         validation, test = (of_round[name].to_numpy(dtype=float) for name in ("validation", "test"))
         rows.append((
             *keys, *(float(of_round[name].mean()) for name in MEANS), len(of_round), validation.mean(),
@@ -134,9 +153,13 @@ def _interval(values: np.ndarray[Any, Any], metric: str, *, difference: bool = F
 
 def _with_dense(rounds: pd.DataFrame) -> pd.DataFrame:
     """Finished rounds without a search's trials, the dense one of each run at the head of each of its stages."""
-    finished = rounds[(rounds["status"] == "done") & ~rounds["arm"].str.startswith("grid")]
+    finished = rounds[(rounds["status"] == "done") & ~_is_trial(rounds)]
     parts = [part for part in _by_stage(finished) if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else finished
+
+
+def _is_trial(rounds: pd.DataFrame) -> pd.Series[bool]:
+    return rounds["arm"].map(is_trial).astype(bool)
 
 
 def _by_stage(finished: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -24,7 +24,7 @@ PAIRS = (
     *FAMILY, "between", "seed", "other_seed", "round", "other_round", "level", "kept", "other_kept", "shared",
     "jaccard", "expected", "expected_jaccard", "p", "nested",
 )  # fmt: skip
-AGREEMENT = (*FAMILY, "round", "level", "seeds", "jaccard", "expected", "low", "high", "p")
+AGREEMENT = (*FAMILY, "round", "level", "seeds", "share", "jaccard", "expected", "low", "high", "p")
 
 Cells = NDArray[np.bool_]
 
@@ -86,9 +86,9 @@ def agreement(subjects: Sequence[PromptRecord], *, draws: int = 1999, seed: int 
         draws: how often all masks are placed at random.
 
     Columns:
-        run, task, model, method, labels, stage, arm (str); round (int); level ("token" or "cell"); seeds (int); jaccard
-            (mean over pairs); expected, low, high (mean and 95 % band of that mean by chance); p (chance of a mean as
-            high). A row for each round with two seeds or more.
+        run, task, model, method, labels, stage, arm (str); round (int); level ("token" or "cell"); seeds (int); share
+            (kept / all, mean over seeds); jaccard (mean over pairs); expected, low, high (mean and 95 % band of that
+            mean by chance); p (chance of a mean as high). A row for each round with two seeds or more.
     """
     rows = []
     for family, members in _families(subjects):
@@ -107,7 +107,8 @@ def _agreement(masks: Cells, draws: int, seed: int) -> Iterator[tuple[object, ..
         jaccard = float(_mean_jaccard(masks[None], level)[0])
         chance = np.concatenate([_mean_jaccard(block, level) for block in blocks])
         low, _, high = nulls.band(chance)
-        yield level, len(masks), jaccard, chance.mean(), low, high, nulls.as_high(jaccard, chance)
+        share = float((masks.any(axis=2) if level == "token" else masks).mean())
+        yield level, len(masks), share, jaccard, chance.mean(), low, high, nulls.as_high(jaccard, chance)
 
 
 def _families(subjects: Sequence[PromptRecord]) -> Iterator[tuple[tuple[object, ...], list[PromptRecord]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ class _Answers:
     """What stands under one name, by seed, rows in the order of the test split.
 
     Attributes:
-        statistics: [seeds][N, k], what each row adds to the primary metric.
+        statistics: [seeds][N, k], what each row adds to a metric.
         losses: [seeds][N].
     """
 
@@ -43,19 +43,25 @@ def is_written(run: RunReader) -> bool:
     return next(("answer" in table for table in tables if len(table)), False)
 
 
-def over_rows(run: RunReader, stage: Stage) -> pd.DataFrame:
+def over_rows(run: RunReader, stage: Stage, name: str | None = None) -> pd.DataFrame:
     """Base lines, the dense prompt and a stage's rounds on the test split; what is inferred holds for further rows.
 
     Rows are resampled, a row's seeds kept together, and a corpus score (BLEU) is computed anew of each sample.
 
+    Args:
+        name: of the metric, the primary one by default; `metrics_of` names all.
+
     Columns:
-        label; seeds, rows (int); metric (the primary one, mean over seeds), low, high (percentile bootstrap, 95 %);
+        label; seeds, rows (int); metric (mean over seeds), low, high (percentile bootstrap, 95 %);
         loss (nats a token); less_loss, less_low, less_high: the loss less that of no prompt to the same rows.
     """
-    total = judge_of(_metric_column(run)).total
-    answers = sorted(_all_answers(run, stage), key=lambda entry: (entry.keys[0].stage == stage, entry.label == "dense"))
+    name = name or _metric_column(run)
+    total = judge_of(name).total
+    answers = sorted(
+        _all_answers(run, stage, name), key=lambda entry: (entry.keys[0].stage == stage, entry.label == "dense")
+    )
     bare = next((entry for entry in answers if entry.keys[0].stage == BASELINES.inside(NO_PROMPT)), None)
-    samples = np.random.default_rng(0).integers(0, answers[0].losses.shape[1], (_RESAMPLES, answers[0].losses.shape[1]))
+    samples = _samples(answers[0].losses.shape[1])
     rows = []
     for entry in answers:
         metric = float(np.mean([total(part) for part in entry.statistics]))
@@ -72,6 +78,29 @@ def over_rows(run: RunReader, stage: Stage) -> pd.DataFrame:
             )
         )
     return pd.DataFrame(rows, columns=list(OVER_ROWS))
+
+
+def metrics_of(run: RunReader) -> list[str]:
+    """Every metric of the task by which written answers are judged, the primary one first."""
+    primary = _metric_column(run)
+    results = run.results()
+    names = [str(name).removeprefix("test_") for name in results if str(name).startswith("test_")]
+    return list(dict.fromkeys([primary, *(name for name in names if name != "loss")]))
+
+
+def row_interval(run: RunReader, stage: Stage, number: int) -> tuple[float, float, int] | None:
+    """The 95 % interval of the primary metric over rows of test, as `over_rows` has it, of the tickets of a round.
+
+    Returns:
+        its ends, in units of the metric, and how many rows there are; None where they wrote nothing.
+    """
+    keys = [key for key in run.tickets() if (key.stage, key.round) == (stage, number)]
+    answers = _answers(run, "", keys, _metric_column(run))
+    if answers is None:
+        return None
+    rows = answers.losses.shape[1]
+    low, high = _interval(_resampled(answers, judge_of(_metric_column(run)).total, _samples(rows)))
+    return low, high, rows
 
 
 def side_by_side(run: RunReader, stage: Stage, number: int, most: int) -> pd.DataFrame:
@@ -128,7 +157,12 @@ def unended_sentence(run: RunReader) -> str:
     )
 
 
-def _all_answers(run: RunReader, stage: Stage) -> Iterator[_Answers]:
+def _samples(rows: int) -> NDArray[np.int64]:
+    """[R, N] rows of each sample, the same ones for the same N."""
+    return np.random.default_rng(0).integers(0, rows, (_RESAMPLES, rows))
+
+
+def _all_answers(run: RunReader, stage: Stage, name: str) -> Iterator[_Answers]:
     """Those of base lines, the dense round, and the rounds of a stage, that answered the test split."""
     places: dict[tuple[Stage, int], str] = {}
     for key in run.rounds():
@@ -143,14 +177,19 @@ def _all_answers(run: RunReader, stage: Stage) -> Iterator[_Answers]:
             size = f"round {key.round} ({result['tokens']} x {result['pieces']})"
             places[key.stage, key.round] = "tickets chosen" if stage.verb == "search" else size
     for (place, number), label in places.items():
-        keys = tuple(key for key in run.rounds() if key.stage == place and key.round == number)
-        tables = {key: table for key in keys if "answer" in (table := _table(run, key)) and len(table)}
-        if tables:
-            statistics = tuple(
-                np.array(table[_metric_column(run)].tolist(), dtype=np.float64) for table in tables.values()
-            )
-            losses = np.array([table["loss"] for table in tables.values()], dtype=np.float64)
-            yield _Answers(label, tuple(tables), statistics, losses)
+        keys = [key for key in run.rounds() if key.stage == place and key.round == number]
+        if (answers := _answers(run, label, keys, name)) is not None:
+            yield answers
+
+
+def _answers(run: RunReader, label: str, keys: Iterable[RunKey], name: str) -> _Answers | None:
+    """What was written in some rounds, and what it adds to a metric; None where nothing was."""
+    tables = {key: table for key in keys if "answer" in (table := _table(run, key)) and len(table)}
+    if not tables:
+        return None
+    statistics = tuple(np.array(table[name].tolist(), dtype=np.float64) for table in tables.values())
+    losses = np.array([table["loss"] for table in tables.values()], dtype=np.float64)
+    return _Answers(label, tuple(tables), statistics, losses)
 
 
 def _resampled(entry: _Answers, total: Callable[[Floats], float], samples: NDArray[np.int64]) -> Floats:

@@ -66,15 +66,17 @@ def content(
             "max_input_tokens": str(frozen_model.max_input_tokens),
         },
     }
-    if task is not None:
-        parts |= task_content(task)
-        parts["data"] = {name: _rows(task, examples) for name, examples in (splits or {}).items()}
-    return parts
+    return parts if task is None else parts | task_content(task) | data_content(task, splits or {})
 
 
 def task_content(task: Task) -> dict[str, dict[str, str]]:
     """The part of `content` that describes the task."""
     return {"task": {name: _json(value) for name, value in task.definition().items()}}
+
+
+def data_content(task: Task, splits: Mapping[str, Sequence[Example]]) -> dict[str, dict[str, str]]:
+    """The part of `content` that describes the rows of some splits."""
+    return {"data": {name: _rows(task, examples) for name, examples in splits.items()}}
 
 
 def precision(model: Any) -> str:

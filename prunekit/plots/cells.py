@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -27,11 +28,13 @@ class Scale:
     high: float
 
     @classmethod
-    def of(cls, scores: Iterable[float]) -> Scale:
-        """From the smallest to the largest score; a little more where all are equal."""
+    def of(cls, scores: Iterable[float], bounds: tuple[float, float] = (-math.inf, math.inf)) -> Scale:
+        """From the smallest to the largest score; a little more where all are equal, within what they can be."""
         values = np.asarray([score for score in scores if np.isfinite(score)], dtype=float)
         low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-        return cls(low, high) if high > low else cls(low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1))
+        if low == high:
+            low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
+        return cls(max(low, bounds[0]), min(high, bounds[1]))
 
     def step(self, score: float) -> int:
         """Which of `style.HEAT` a score has."""
@@ -44,6 +47,7 @@ def draw(scores: pd.DataFrame, ax: Axes, scale: Scale) -> None:
     steps = np.array([[scale.step(value) if np.isfinite(value) else -1 for value in row] for row in values])
     for number, color in enumerate(style.HEAT):
         fill(ax, steps == number, color)
+    ax.patch.set_gid("cells_1")  # a page finds by it where the cells are
     tokens, pieces = values.shape
     ax.set(xlim=(0, pieces), ylim=(tokens, 0))
     ax.tick_params(length=0)

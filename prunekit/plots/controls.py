@@ -13,6 +13,7 @@ from prunekit.plots.figure import Figure, LackingError
 from prunekit.plots.run_choice import one_stage
 from prunekit.pruning.controls import CONTROL_NAMES
 from prunekit.runs.reader import RunReader
+from prunekit.tasks.metrics import bounds
 
 
 def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
@@ -51,6 +52,9 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     """A row per control, a mark per task: right of the line the ticket is better; inside the band nothing matters."""
     against, scopes = (list(dict.fromkeys(table[name])) for name in ("against", "scope"))
     most, margin = int(table["units"].max()), float(table["margin"].max())
+    metric = str(table["metric"].iloc[0])
+    least, greatest = bounds(*metric.split(" / "))
+    widest = greatest - least  # no difference can be larger; intervals of two seeds would go beyond
     ax.axvspan(-margin, margin, color=style.FAINT, linewidth=0, zorder=0, label=f"too small to matter (±{margin:g})")
     ax.axvline(0, color=style.INK, linewidth=0.6)
     for number, scope in enumerate(scopes):
@@ -58,7 +62,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         shift = style.spread(number, len(scopes))
         rows = table[table["scope"] == scope]
         heights = [against.index(arm) + shift for arm in rows["against"]]
-        ax.hlines(heights, rows["low"], rows["high"], color=color, linewidth=1.4)
+        ax.hlines(heights, *(rows[end].clip(-widest, widest) for end in ("low", "high")), color=color, linewidth=1.4)
         label = style.short(scope, 24) if len(scopes) > 1 else "difference" + ", 95 % interval" * (most > 1)
         ax.plot(rows["difference"], heights, marker, color=color, linestyle="none", label=label)
     fewer = table[table["units"] < most].groupby("against")["units"].min()
@@ -66,9 +70,9 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     style.ticks(ax.yaxis, names)
     ax.set_ylim(len(against) - 0.5, -0.5)
     low, high = ax.get_xlim()
-    ax.set_xlim(max(low, -2), min(high, 2))
-    ax.set_xlabel(f"ticket less control, test {style.short(table['metric'].iloc[0], 16)}")
-    ax.set_title(naming.title(table, most), color=style.QUIET)
+    ax.set_xlim(max(low, -widest), min(high, widest))
+    ax.set_xlabel(f"ticket less control, test {style.short(metric, 16)}")
+    ax.set_title(naming.in_two_lines(naming.title(table, most)), color=style.QUIET)
     style.legend_above(ax)
     return ax
 
@@ -79,5 +83,5 @@ FIGURE = Figure(
     "intervals; the grey band is too small to matter.",
     table_of,
     draw,
-    height=lambda table, columns: 1.1 + 0.165 * table["against"].nunique() * max(1, table["scope"].nunique() * 0.7),
+    height=lambda table, columns: 1.22 + 0.165 * table["against"].nunique() * max(1, table["scope"].nunique() * 0.7),
 )

@@ -14,7 +14,7 @@ from prunekit.analysis import tables
 from prunekit.analysis.subjects import KEYS
 from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
-from prunekit.plots.run_choice import one_run, one_seed
+from prunekit.plots.run_choice import check_several, one_run, one_seed
 from prunekit.runs.reader import RunReader
 
 LEFT_OUT, SHAPLEY = "leave-one-out", "shapley"
@@ -46,11 +46,13 @@ def table_of(runs: Sequence[RunReader], seed: int | None = None) -> pd.DataFrame
     if costs.empty:
         raise LackingError(
             f"{run.path}: no token was left out; measure it: "
-            f"prunekit score {run.path}/seed={seed or 0}/round=00 --kind leave-one-out"
+            f"prunekit score {run.path}/seed={run.settings()['seeds'][0] if seed is None else seed}/round=00 "
+            "--kind leave-one-out"
         )
     first = one_seed(costs, run, seed).sort_values(["round", "stage", "arm"]).head(1)[list(KEYS)]
     of_prompt = measured[measured["kind"].isin([LEFT_OUT, SHAPLEY])].merge(first, on=list(KEYS))
     most = of_prompt.sort_values("examples", ascending=False, kind="stable").drop_duplicates(["kind", "token"])
+    check_several(most["token"].nunique(), run, "tokens that were left out")
     return most.sort_values(["kind", "token"], kind="stable").reset_index(drop=True)
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from prunekit.analysis import tables
 from prunekit.plots import cells, naming, style
 from prunekit.plots.figure import Figure, LackingError
-from prunekit.plots.run_choice import one_run, one_seed
+from prunekit.plots.run_choice import check_several, one_run, one_seed
 from prunekit.runs.reader import RunReader
 
 _USUAL = "absolute"
@@ -42,6 +42,7 @@ def table_of(runs: Sequence[RunReader], seed: int | None = None, stage: str | No
         ["run", "task", "model", "method", "labels", "stage", "seed", "round", "kind", "layer", "head", "part"],
         sort=False,
     )
+    check_several(groups.ngroups, run, "layers and heads")
     worth = groups.agg(score=("score", "mean"), tokens=("token", "nunique"), dropped=("dropped", "mean"))
     return worth.reset_index()
 

@@ -47,7 +47,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         ax: a subplot; where there is a metric it gives its lower half away.
     """
     metrics = [metric for metric in dict.fromkeys(table["metric"]) if metric != "loss"]
-    panels = {"loss": _lower_half(ax) if metrics else ax} | dict.fromkeys(metrics, ax)
+    panels = {"loss": style.lower_half(ax) if metrics else ax} | dict.fromkeys(metrics, ax)
     last = int(table["round"].max()) if len(table) else 0
     for metric, panel in panels.items():
         _lines(table[table["metric"] == metric], panel, last)
@@ -55,31 +55,23 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         style.whole(panel.xaxis)
     for metric in metrics:
         style.bounded(ax.yaxis, metric)
-        ax.tick_params(labelbottom=False)
     panels["loss"].set_xlabel("update of the round")
     ax.set_title(naming.title(table), color=style.QUIET)
     _legend(table, ax, last)
     return ax
 
 
-def _lower_half(ax: Axes) -> Axes:
-    """Axes under `ax`, in half of what was its place."""
-    place = ax.get_subplotspec()
-    if place is None:
-        raise ValueError("learning curves take two panels: draw them on a subplot")
-    upper, lower = place.subgridspec(2, 1)
-    ax.set_subplotspec(upper)
-    return ax.figure.add_subplot(lower, sharex=ax)
-
-
 def _lines(table: pd.DataFrame, panel: Axes, last: int) -> None:
     for (*_, split), line in table.sort_values("step").groupby(_ONE_LINE):
         color, width, order, dash = _look(int(line["round"].iloc[0]), last)
+        seed = int(line["seed"].iloc[0])
         dash = dash if split == "validation" else style.DASHES[2]
-        panel.plot(line["step"], line["value"], color=color, linewidth=width, linestyle=dash, zorder=order)
+        lines = panel.plot(line["step"], line["value"], color=color, linewidth=width, linestyle=dash, zorder=order)
+        style.name_seed(lines[0], seed)
         kept = line[line["step"].eq(line["kept_step"])]
         if split == "validation" and order > 2:
-            panel.plot(kept["step"], kept["value"], "o", color=color, markerfacecolor="white", zorder=order + 1)
+            rings = panel.plot(kept["step"], kept["value"], "o", color=color, markerfacecolor="white", zorder=order + 1)
+            style.name_seed(rings[0], seed)
 
 
 def _look(number: int, last: int) -> tuple[str, float, int, Any]:

@@ -36,12 +36,17 @@ def title(table: pd.DataFrame, seeds: int | None = None) -> str:
         table: with the columns task, model and, where `seeds` is not given, seed.
         seeds: how many its numbers are means of.
     """
-    words = [_last_part(str(table[key].iloc[0])) for key in ("task", "model") if table[key].nunique() == 1]
+    words = [last_part(str(table[key].iloc[0])) for key in ("task", "model") if table[key].nunique() == 1]
     number = table["seed"].nunique() if seeds is None else int(seeds)
-    return ", ".join([*(style.short(word, 24) for word in words), f"n = {number}"])
+    return ", ".join([*(style.short(word, 22) for word in words), f"n = {number}"])
 
 
-def _last_part(name: str) -> str:
+def in_two_lines(words: str) -> str:
+    """A title over axes that long names at their side leave little room: the task stands over the rest."""
+    return words.replace(", ", ",\n", 1)
+
+
+def last_part(name: str) -> str:
     """Of a path its last folder, of all else the whole: a task is called after its folder too."""
     return name.rstrip("/").rpartition("/")[2] or name
 
@@ -49,8 +54,8 @@ def _last_part(name: str) -> str:
 def of_ticket(row: pd.Series) -> str:
     """Which prompt a figure of one prompt shows, from the key columns of a row of its table."""
     where = "dense round" if row["stage"] == "" else f"round {row['round']}"
-    names = [style.short(_last_part(str(row[key])), 20) for key in ("task", "model")]
-    return f"{', '.join(names)}: seed {row['seed']}, {where}"
+    names = [style.short(last_part(str(row[key])), 16) for key in ("task", "model")]
+    return f"{', '.join(names)}, n = 1: seed {row['seed']}, {where}"
 
 
 def _groups(table: pd.DataFrame, keys: list[str]) -> int:

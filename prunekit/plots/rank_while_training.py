@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from prunekit.analysis import tables, training
-from prunekit.plots import lines, style
+from prunekit.plots import lines, naming, style
 from prunekit.plots.figure import Figure, LackingError
+from prunekit.plots.run_choice import dense_prompts
 from prunekit.runs.reader import RunReader
 
 MEASURE = "entropy"
@@ -25,10 +26,10 @@ def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
             measure "count".
 
     Raises:
-        LackingError: where a run has no snapshots.
+        LackingError: where a run has no snapshots, or no training of it came to its end.
     """
     snapshots = [
-        tables.snapshots(run, int(str(prompt.keys["seed"]))) for run in runs for prompt in tables.subjects(run)
+        tables.snapshots(run, int(str(prompt.keys["seed"]))) for run in runs for prompt in dense_prompts(run)
     ]  # fmt: skip
     for of_prompt in snapshots:
         if len(of_prompt.values) < 2:
@@ -49,6 +50,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     style.whole(ax.xaxis)
     ax.set_xlabel("update")
     ax.set_ylabel("effective rank (entropy)")
+    ax.set_title(naming.title(table), color=style.QUIET)
     style.legend_above(ax)
     return ax
 

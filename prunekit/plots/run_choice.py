@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from prunekit.analysis import tables
+from prunekit.analysis.subjects import PromptRecord
 from prunekit.plots.figure import LackingError
 from prunekit.runs.address import Address
 from prunekit.runs.paths import Stage
@@ -80,6 +81,31 @@ def _unfinished(run: RunReader) -> str:
         arms.setdefault(where, []).append("" if arm == "dense" else f" {arm}")
     lines = [f"{stage}{','.join(which)} of {seeds} {reason}" for (stage, seeds, reason), which in arms.items()]
     return f"{name_of(run)}: {'; '.join(lines)}" if lines else ""
+
+
+def dense_prompts(run: RunReader) -> list[PromptRecord]:
+    """The dense prompts of a run, of every seed whose training came to its end.
+
+    Raises:
+        LackingError: where none did.
+    """
+    if not any(key.stage.is_dense and run.result(key)["status"] == "done" for key in run.tickets()):
+        raise LackingError(f"{run.path}: no training came to its end; look at `prunekit runs show {run.path}`")
+    return tables.subjects(run)
+
+
+def check_several(number: int, run: RunReader, what: str) -> None:
+    """Refuse what would be a single mark.
+
+    Args:
+        number: of marks.
+        what: they stand for, in the plural.
+
+    Raises:
+        LackingError: where there are fewer than two.
+    """
+    if number < 2:
+        raise LackingError(f"{run.path}: fewer than two {what}, which would be a single point")
 
 
 def one_run(runs: Sequence[RunReader]) -> RunReader:

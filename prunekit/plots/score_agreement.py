@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from prunekit.analysis import tables, unit_scores
 from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
-from prunekit.plots.run_choice import name_of, one_stage
+from prunekit.plots.run_choice import check_several, name_of, one_stage
 from prunekit.pruning.scores import MEASURED_SCORES, SCORES
 from prunekit.runs.reader import RunReader
 
@@ -25,7 +25,7 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
         those of `prunekit.analysis.unit_scores.agreement`; `first` is "leave-one-out" or "shapley".
 
     Raises:
-        LackingError: where a run has no such measurement, or several prunings.
+        LackingError: where a run has no such measurement, too few tokens to compare, or several prunings.
         ConfigError: where `stage` is not there.
     """
     measured = tables.measured(runs)
@@ -34,7 +34,8 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
         if name_of(run) not in set(references["run"]):
             raise LackingError(
                 f"{run.path}: no token was left out; measure it: "
-                f"prunekit score {run.path}/seed=0/round=00 --kind leave-one-out (and --kind shapley)"
+                f"prunekit score {run.path}/seed={run.settings()['seeds'][0]}/round=00 --kind leave-one-out "
+                "(and --kind shapley)"
             )
     scores = [tables.scores([run], one_stage(run, stage) if tables.prunings(run) else None) for run in runs]
     agreement = unit_scores.agreement(unit_scores.beside(pd.concat(scores, ignore_index=True), references))
@@ -42,7 +43,9 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
     left_out, shapley = REFERENCES
     both = pd.concat([agreement, agreement.rename(columns={"first": "second", "second": "first"})], ignore_index=True)
     wanted = (both["first"] == left_out) | ((both["first"] == shapley) & (both["second"] != left_out))
-    return both[wanted].reset_index(drop=True)
+    defined = both[wanted & both["spearman"].notna()].reset_index(drop=True)
+    check_several(len(defined), runs[0], "scores that differ over tokens as what was measured does")
+    return defined
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
@@ -70,8 +73,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(-1, 1)
     ax.set_xlabel("rank correlation")
-    title = naming.of_ticket(table.iloc[0]) if len(prompts) == 1 else f"{len(prompts)} prompts"
-    ax.set_title(title, color=style.QUIET)
+    ax.set_title(naming.in_two_lines(naming.title(table, len(prompts))), color=style.QUIET)
     style.legend_above(ax)
     return ax
 
@@ -82,5 +84,5 @@ FIGURE = Figure(
     "of a prompt.",
     table_of,
     draw,
-    height=lambda table, columns: 1.0 + 0.24 * table["second"].nunique(),
+    height=lambda table, columns: 1.12 + 0.24 * table["second"].nunique(),
 )

@@ -9,13 +9,12 @@ import seaborn
 from matplotlib.axes import Axes
 
 from prunekit.analysis import tables
-from prunekit.plots import style
+from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure
-from prunekit.plots.run_choice import one_stage_of_cells
+from prunekit.plots.run_choice import check_several, one_stage_of_cells
 from prunekit.runs.reader import RunReader
 
 _KEPT = "kept to the end"
-_GREYS = ("#ececec", "#cfcfcf", "#ababab", "#878787")
 _BINS = 16
 
 
@@ -33,6 +32,7 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
     scores = pd.concat([tables.scores([run], one_stage_of_cells(run, stage)) for run in runs], ignore_index=True)
     dense = (scores["level"] == "token") & (scores["round"] == 0)
     pruning = scores[dense & scores["pruned_by"]].reset_index(drop=True)
+    check_several(len(pruning), runs[0], "tokens")
     left = pruning["dropped_in"].astype(int)
     return pruning.assign(fate=("dropped in round " + left.astype(str)).where(left > 0, _KEPT))
 
@@ -41,10 +41,10 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     """Bars stacked by fate: grey for what was dropped, the earlier the lighter, blue for what was kept."""
     dropped = sorted(set(table["fate"]) - {_KEPT}, key=lambda fate: int(fate.rsplit(" ", 1)[1]))
     order = [*dropped, _KEPT]
-    greys = {fate: _GREYS[min(place, len(_GREYS) - 1)] for place, fate in enumerate(dropped)}
+    greys = {fate: style.GREYS[min(place, len(style.GREYS) - 1)] for place, fate in enumerate(dropped)}
     seaborn.histplot(
         table, x="score", hue="fate", hue_order=order[::-1], palette=greys | {_KEPT: style.BLUE}, multiple="stack",
-        bins=_BINS, log_scale=bool((table["score"] > 0).all()), edgecolor="white", linewidth=0.4, alpha=1, ax=ax,
+        bins=_BINS, log_scale=bool((table["score"] > 0).all()), edgecolor=style.QUIET, linewidth=0.4, alpha=1, ax=ax,
         legend=False,
     )  # fmt: skip
     for place, fate in enumerate(order):
@@ -53,7 +53,8 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     style.plain(ax.xaxis)
     style.whole(ax.yaxis)
     ax.set_xlabel(f"score in the dense round ({table['kind'].iloc[0]})")
-    ax.set_ylabel(f"tokens ({table.groupby(['run', 'seed']).ngroups} prompts)")
+    ax.set_ylabel("tokens")
+    ax.set_title(naming.title(table), color=style.QUIET)
     style.legend_above(ax)
     return ax
 

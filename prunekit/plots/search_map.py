@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from prunekit.plots.run_choice import one_run
 from prunekit.runs import summary
 from prunekit.runs.reader import RunReader
 from prunekit.support.errors import ConfigError
+from prunekit.tasks.metrics import bounds
 
 # rows and columns up to which the numbers fit into their cells, in letters of six points
 _MOST_NUMBERS = 11
@@ -56,7 +58,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     means = table.pivot(index="tokens", columns="pieces", values="validation").sort_index(ascending=False)
     means = means.sort_index(axis=1, ascending=False)
     by = str(table["chosen_by"].iloc[0])
-    scale = cells.Scale.of(table["validation"])
+    scale = cells.Scale.of(table["validation"], (0, math.inf) if by == "loss" else bounds(by))
     cells.draw(means, ax, scale)
     if max(means.shape) <= _MOST_NUMBERS:
         _numbers(means, ax, scale)

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 import pandas as pd
 import seaborn
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import Formatter, FuncFormatter, MaxNLocator
@@ -35,7 +36,7 @@ QUIET, FAINT = "#767676", "#d9d9d9"
 GREEN = "#009e73"
 SERIES = (BLUE, RED, SAND, INK, SKY, GREEN)
 #: Steps of a score, low to high, all darker than `GREYS` in grey; few, so that a page can have its own in the dark.
-HEAT = ("#7db6de", "#5f9fd0", "#468abf", "#3074ad", "#1f5f99", "#144b82", "#0d396a", "#082951", "#041a38")
+HEAT = ("#7db6de", "#5f9fd0", "#4b8ec2", "#3074ad", "#1f5f99", "#144b82", "#0d396a", "#082951", "#041a38")
 #: Fills of what was dropped, round by round; further rounds have the last one.
 GREYS = ("#efefef", "#dadada", "#c3c3c3")
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -125,21 +126,39 @@ def render(
         note: stands under the figure.
     """
     with look(salt):
-        lines = textwrap.wrap(clean(note), _NOTE_LETTERS[columns])
-        size = (WIDTHS[columns], height + _NOTE_LINE * len(lines))
-        figure = Figure(figsize=size, layout="constrained")
-        draw(table, figure.add_subplot())
-        if lines:
-            figure.supxlabel("\n".join(lines), fontsize=6, color=QUIET, x=0.01, ha="left")
         content = io.BytesIO()
+        figure = picture(draw, table, columns=columns, height=height, note=note)
         figure.savefig(content, format=suffix, metadata=_FACTS[suffix])
     # the names that matplotlib numbers begin anew in each figure, and a page may hold several
     return _NUMBERED.sub(rf' id="{salt}-\1"'.encode(), content.getvalue()) if suffix == "svg" else content.getvalue()
 
 
+def picture(
+    draw: Callable[[pd.DataFrame, Axes], Axes], table: pd.DataFrame, *, columns: int, height: float, note: str = ""
+) -> Figure:
+    """A figure before it becomes a file, to be called inside `look`.
+
+    Args:
+        columns: as of `render`, as all others.
+        height: inches.
+    """
+    lines = textwrap.wrap(clean(note), _NOTE_LETTERS[columns])
+    figure = Figure(figsize=(WIDTHS[columns], height + _NOTE_LINE * len(lines)), layout="constrained")
+    draw(table, figure.add_subplot())
+    if lines:
+        figure.supxlabel("\n".join(lines), fontsize=6, color=QUIET, x=0.01, ha="left")
+    return figure
+
+
 def series(number: int) -> tuple[str, str, Any]:
     """Colour, marker and dash of a series; after six they begin again."""
     return SERIES[number % 6], MARKERS[number % 6], DASHES[number % 6]
+
+
+def name_seed(line: Artist, seed: int) -> None:
+    """Write into an SVG whose line this is, so that a page can take a seed away."""
+    drawn = sum(len(axes.lines) for axes in line.axes.figure.axes)
+    line.set_gid(f"seed.{seed}_{drawn}")
 
 
 def plain(axis: Any, form: str = "{:g}") -> None:
@@ -210,6 +229,21 @@ def legend_above(ax: Axes, handles: Sequence[Any] = (), names: Sequence[str] = (
         width = ax.figure.get_figwidth()
         columns = next((count for count in range(len(names), 1, -1) if _across(names, count) <= width), 1)
         ax.figure.legend(handles, names, loc="outside upper left", ncols=columns, columnspacing=1.2)
+
+
+def lower_half(ax: Axes) -> Axes:
+    """Axes under `ax`, in half of what was its place; both share what runs across.
+
+    Raises:
+        ValueError: where `ax` is no subplot.
+    """
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError("two panels take the place of one: draw them on a subplot")
+    upper, lower = place.subgridspec(2, 1)
+    ax.set_subplotspec(upper)
+    ax.tick_params(labelbottom=False)
+    return ax.figure.add_subplot(lower, sharex=ax)
 
 
 def _across(names: Sequence[str], columns: int) -> float:

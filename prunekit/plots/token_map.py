@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from prunekit.analysis import tables
 from prunekit.plots import cells, naming, style
 from prunekit.plots.figure import Figure
-from prunekit.plots.run_choice import one_run, one_seed, one_stage_of_cells
+from prunekit.plots.run_choice import check_several, one_run, one_seed, one_stage_of_cells
 from prunekit.runs.reader import RunReader
 
 _MOST_TICKS = 25
@@ -23,7 +23,7 @@ def table_of(runs: Sequence[RunReader], seed: int | None = None, stage: str | No
         those of `prunekit.analysis.tables.scores`, at level "piece", of one prompt and one kind: that which pruned it.
 
     Raises:
-        LackingError: where no token or piece was pruned, or runs and prunings are several.
+        LackingError: where no token or piece was pruned, the prompt is a single cell, or runs and prunings are several.
         ConfigError: where `seed` or `stage` is not there.
     """
     run = one_run(runs)
@@ -31,6 +31,7 @@ def table_of(runs: Sequence[RunReader], seed: int | None = None, stage: str | No
     pruning = scores[(scores["level"] == "piece") & scores["pruned_by"] & (scores["arm"] == "ticket")]
     of_seed = one_seed(pruning, run, seed)
     last: pd.DataFrame = of_seed[of_seed["round"] == of_seed["round"].max()].reset_index(drop=True)
+    check_several(len(last), run, "cells")
     return last
 
 

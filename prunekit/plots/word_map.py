@@ -12,7 +12,7 @@ from prunekit.analysis import tables
 from prunekit.analysis.subjects import KEYS
 from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
-from prunekit.plots.run_choice import one_run, one_seed
+from prunekit.plots.run_choice import check_several, one_run, one_seed
 from prunekit.runs.reader import RunReader
 
 # darker for help than for harm, so that the two are told apart in grey, where harm is marked besides
@@ -42,6 +42,7 @@ def table_of(runs: Sequence[RunReader], seed: int | None = None) -> pd.DataFrame
     prompt = min(prompts, key=lambda table: int(table["token"].nunique()))
     most_changed = prompt["difference"].abs().groupby(prompt["example"]).sum().idxmax()
     of_example = prompt[(prompt["example"] == most_changed) & (prompt["position"] < _MOST_WORDS)]
+    check_several(len(of_example), run, "tokens and words")
     return of_example.reset_index(drop=True)
 
 
@@ -72,7 +73,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.tick_params(length=0)
     bar = ax.figure.colorbar(mesh, ax=ax, fraction=0.06, pad=0.02, aspect=30)
     style.plain(bar.ax.yaxis)
-    bar.set_label("nats added (\u2013: less)")
+    bar.set_label("nats added\n(\u2013: less)")
     return ax
 
 

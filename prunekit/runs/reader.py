@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prunekit.runs import checksums
 from prunekit.runs.journal import CURE, Journal, Marks, read_journal
@@ -30,6 +30,9 @@ from prunekit.support.errors import ArtifactError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+Value = TypeVar("Value")
 
 
 class RunReader:
@@ -231,6 +234,10 @@ class RunReader:
         import pandas as pd
 
         return pd.read_parquet(BytesIO(self.content(key, name)))
+
+    def once(self, name: str, read: Callable[..., Value], *arguments: object) -> Value:
+        """What `read` makes of the run and of `arguments`; a snapshot remembers it by its name and them."""
+        return read(*arguments)
 
     def facts(self, key: RunKey, name: str) -> dict[str, Any]:
         """A JSON file of a finished round; errors as `content`."""

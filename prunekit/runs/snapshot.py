@@ -38,27 +38,27 @@ class Snapshot(RunReader):
 
     def settings(self) -> dict[str, Any]:
         """As every reader; whoever changes what comes back changes a copy."""
-        return deepcopy(self._once("settings", super().settings))
+        return deepcopy(self.once("settings", super().settings))
 
     def stage_settings(self, stage: str) -> dict[str, Any]:
         """As every reader; whoever changes what comes back changes a copy."""
-        return deepcopy(self._once("stage", super().stage_settings, stage))
+        return deepcopy(self.once("stage", super().stage_settings, stage))
 
     def environment(self, cure: str) -> dict[str, Any]:
         """As every reader; whoever changes what comes back changes a copy."""
-        return deepcopy(self._once("environment", partial(super().environment, cure)))
+        return deepcopy(self.once("environment", partial(super().environment, cure)))
 
     def written_journal(self) -> tuple[Journal, Marks] | None:
         """As every reader."""
-        return self._once("journal", super().written_journal)
+        return self.once("journal", super().written_journal)
 
     def written_manifest(self, key: RunKey) -> dict[str, Any]:
         """As every reader."""
-        return self._once("manifest", super().written_manifest, key)
+        return self.once("manifest", super().written_manifest, key)
 
     def timing(self, key: RunKey) -> dict[str, float]:
         """As every reader."""
-        return self._once("timing", super().timing, key)
+        return self.once("timing", super().timing, key)
 
     def listed(self, path: Path, facts: Mapping[str, Any]) -> bytes:
         """As every reader."""
@@ -70,7 +70,7 @@ class Snapshot(RunReader):
         return content
 
     def _manifests(self) -> dict[RunKey, dict[str, Any]]:
-        return self._once("rounds", super()._manifests)
+        return self.once("rounds", super()._manifests)
 
     def audit(self) -> Audit:
         """Compare what is there with the journal, the manifests and the checksums: everything that is wrong."""
@@ -87,8 +87,8 @@ class Snapshot(RunReader):
             raise ArtifactError(audit.problems[0])
         return audit.files
 
-    def _once(self, name: str, read: Callable[..., Value], *arguments: object) -> Value:
-        """What a reading gives, read at the first call and remembered; an error is not."""
+    def once(self, name: str, read: Callable[..., Value], *arguments: object) -> Value:
+        """What a reading gives, read at the first call and remembered; an error is not. Nobody may change it."""
         call = (name, *arguments)
         if call not in self._memory:
             self._memory[call] = read(*arguments)

@@ -68,6 +68,24 @@ def test_what_did_not_end_and_cells_are_left_out_and_other_arms_stay():
     assert curves.density(table.iloc[:0]).empty
 
 
+def test_each_trial_of_a_search_is_a_mean_over_its_seeds_without_test():
+    names = ("grid/tokens=5-pieces=1", "grid/tokens=10-pieces=2")
+    trials = [
+        row(seed, 1, NAN, 0.5 + 0.1 * seed + 0.2 * place, arm=name)
+        for seed in range(2)
+        for place, name in enumerate(names)
+    ]
+    table = pd.concat(
+        [rounds([0.9, 0.8]), pd.DataFrame([*trials, trials[0] | {"seed": 2, "status": "dropped at step 4"}])]
+    )
+    found = curves.tried(table).set_index("arm")
+    assert list(found.index) == list(names)
+    assert found["validation"].tolist() == pytest.approx([0.55, 0.75])
+    assert found["seeds"].tolist() == [2, 2]
+    assert found["test"].isna().all()
+    assert curves.tried(rounds([0.9, 0.8])).empty
+
+
 def test_two_prunings_of_a_run_each_begin_with_dense():
     table = pd.concat([rounds([0.9, 0.8]), pd.DataFrame([row(0, 1, 0.7, stage="prune-2")])])
     found = curves.density(table)

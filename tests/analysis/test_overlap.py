@@ -116,6 +116,8 @@ def test_agreement_of_all_seeds_is_the_mean_over_pairs():
         assert one["seeds"] == 5
         assert one["jaccard"] == pytest.approx(pairs.loc[pairs["level"] == name, "jaccard"].mean())
         assert one["low"] < one["expected"] < one["high"]
+        kept = [mask.mask.piece.any(dim=1) if name == "token" else mask.mask.piece for mask in masks]
+        assert one["share"] == pytest.approx(np.mean([flags.float().mean() for flags in kept]))
 
 
 def test_seeds_that_agree_are_told_from_chance():

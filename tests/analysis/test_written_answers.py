@@ -53,6 +53,7 @@ def test_intervals_are_of_rows_whose_seeds_stay_together(made):
     bare = run.table(RunKey(BASELINES.inside("no-prompt"), 0, 0), "predictions.parquet")
     losses = [part.loc[part["split"] == "test", "loss"].to_numpy() for part in (*tables.values(), bare)]
     dense = table.loc["dense"]
+    assert written_answers.row_interval(run, DENSE, 0) == (dense["low"], dense["high"], dense["rows"])
     less = (losses[0] + losses[1]) / 2 - losses[2]
     assert dense["less_loss"] == pytest.approx(less.mean())
     reach = 1.96 * less.std(ddof=1) / len(less) ** 0.5  # as a normal interval has it, within a fifth

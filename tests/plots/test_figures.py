@@ -1,7 +1,6 @@
 """What all figures share: they draw what is in their table, the same bytes each time, and say what a run lacks."""
 
 import hashlib
-import math
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ import pytest
 import tiny
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from picture_faults import faults
 from roots import ROOT
 
 from prunekit.plots import style
@@ -175,20 +175,46 @@ def all_equal(table):
 def test_no_plot_shows_a_single_point_an_empty_panel_or_an_impossible_value(picture, variant):
     if picture.name == "mask_overlap" and variant is one_seed:
         pytest.skip("masks of one seed are refused, see below")
-    figure = drawn(picture, variant(table_for(picture))).figure
-    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
-    for axes in panels:
-        points = {
-            point for line in axes.lines for point in map(tuple, line.get_xydata()) if not any(map(math.isnan, point))
-        }
-        marks = [mark for patch in axes.patches for mark in patch.get_path().to_polygons()]  # cells share a path
-        assert len(points) + len(marks) > 1 or axes.images
-        if "accuracy" in axes.get_ylabel():
-            low, high = axes.get_ylim()
-            assert -0.05 <= low < high <= 1.05
-    words = [text for axes in panels for text in axes.texts if text.get_text()]
-    boxes = [text.get_window_extent() for text in words]
-    assert not any(box.overlaps(other) for place, box in enumerate(boxes) for other in boxes[:place])
+    with style.look():  # what is laid out again has to be so in the same style
+        assert faults(drawn(picture, variant(table_for(picture))).figure) == []
+
+
+def with_trials(table):
+    """The table of a run that searched too: four sizes on validation."""
+    rows = [
+        table.iloc[1].to_dict() | dict(
+            stage="prune-1", arm=f"grid/tokens={tokens}-pieces=8", density=tokens / 40, parameters=40 * tokens,
+            validation=0.6 + 0.01 * tokens, test=float("nan"), low=float("nan"), high=float("nan"), best=False,
+        )
+        for tokens in (16, 12, 8, 4)
+    ]  # fmt: skip
+    return pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+
+
+@pytest.mark.parametrize("name", ["density_curve", "cost"])
+def test_every_trial_of_a_search_is_a_cross(name):
+    axes = drawn(BY_NAME[name], with_trials(table_for(BY_NAME[name])))
+    for panel in axes.figure.axes:
+        crosses = [line for line in panel.lines if line.get_marker() == "x" and len(line.get_xdata())]
+        assert sorted(place for line in crosses for place in line.get_xdata()) == [0.1, 0.2, 0.3, 0.4]
+    assert "validation" in texts_of(axes.figure) or name == "cost"
+
+
+def texts_of(figure):
+    return " ".join(text.get_text() for legend in figure.legends for text in legend.get_texts())
+
+
+def test_the_functional_rank_has_three_lines_with_their_names_beside_them():
+    axes = drawn_once("functional_rank")
+    written = {text.get_text() for text in axes.texts}
+    assert written == {"prompt", "change from start", "random directions"}
+    assert not written & {text.get_text() for text in axes.figure.legends[0].get_texts()}
+
+
+@every_figure
+def test_every_picture_names_task_model_and_how_many(picture):
+    title = drawn_once(picture.name).get_title(loc="left").replace("\n", " ")
+    assert re.match(r"toy, m, n = \d+", title)
 
 
 HOSTILE = "$\\frac{1$ <script>alert(1)</script> \x00\x1b[31m & 漢字 " + "x" * 80
@@ -339,7 +365,7 @@ def test_a_run_pruned_in_one_round_says_that_its_masks_would_be_one_point(pruned
     short = shutil.copytree(pruned, tmp_path / "short")
     for path in short.glob("prune-*/seed=*/round=02"):
         shutil.rmtree(path)
-    with pytest.raises(LackingError, match="one round of masks is one point"):
+    with pytest.raises(LackingError, match="masks of one size are one point"):
         BY_NAME["mask_overlap"].table(opened([short]))
 
 

@@ -12,7 +12,7 @@ from prunekit.analysis.tables.heads import heads, parts_of
 from prunekit.analysis.tables.logs import logs
 from prunekit.analysis.tables.measured import measured, measured_groups
 from prunekit.analysis.tables.predictions import predictions
-from prunekit.analysis.tables.prompts import dense_and_pruned, snapshots, subjects
+from prunekit.analysis.tables.prompts import dense_and_pruned, snapshots, subjects, trial_subjects
 from prunekit.analysis.tables.rounds import rounds
 from prunekit.analysis.tables.run_columns import opened, prunings
 from prunekit.analysis.tables.scores import scores
@@ -40,6 +40,7 @@ __all__ = [
     "snapshots",
     "subjects",
     "trial_curves",
+    "trial_subjects",
     "trials",
     "words",
 ]

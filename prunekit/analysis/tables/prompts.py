@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -31,11 +33,23 @@ def subjects(run: RunReader, stage: str = "", arm: str | None = "ticket") -> lis
         inside = key.stage.top == Stage(stage) and not key.stage.is_trial
         return inside and (arm is None or (key.stage.arm or "ticket") == arm)
 
-    records = [_record(run, key) for key in run.tickets() if is_wanted(key) and run.result(key)["status"] == "done"]
+    records = _records(run, is_wanted)
     if not records:
         what = f"of {stage}{'' if arm in (None, 'ticket') else f'/{arm}'}" if stage else "of the dense round"
         raise ArtifactError(f"{run.path}: no finished prompt {what}; it has {_stages(run)}")
     return records
+
+
+def trial_subjects(run: RunReader, stage: str) -> list[PromptRecord]:
+    """The prompts of every trial of a search that came to the end of its training; `arm` names the trial.
+
+    Args:
+        stage: of the search, such as "search-1a2b".
+
+    Raises:
+        ArtifactError: where the run is damaged.
+    """
+    return _records(run, lambda key: key.stage.top == Stage(stage) and key.stage.is_trial)
 
 
 def dense_and_pruned(run: RunReader, stage: str) -> list[PromptRecord]:
@@ -61,6 +75,10 @@ def snapshots(run: RunReader, seed: int) -> Snapshots:
     sigma = {step: state["sigma"] for step, state in states.items()} if ticket.method == "singular" else None
     vectors = {step: _vectors(ticket, state) for step, state in states.items()}
     return Snapshots(key_columns(run_columns(run), key), vectors, sigma)
+
+
+def _records(run: RunReader, is_wanted: Callable[[RunKey], bool]) -> list[PromptRecord]:
+    return [_record(run, key) for key in run.tickets() if is_wanted(key) and run.result(key)["status"] == "done"]
 
 
 def _record(run: RunReader, key: RunKey) -> PromptRecord:

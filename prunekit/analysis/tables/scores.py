@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def scores(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
     """
     tables = []
     for run in runs:
-        of_run = list(_of_run(run, _chosen(run, stage)))
+        of_run = run.once("scores", partial(_of_run, run), _chosen(run, stage))
         if not of_run:
             raise ArtifactError(f"{run.path}: no finished round has scores")
         tables += of_run
@@ -50,8 +51,9 @@ def scores(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
     return whole.reindex(columns=list(SCORED))
 
 
-def _of_run(run: RunReader, stage: Stage) -> Iterator[pd.DataFrame]:
+def _of_run(run: RunReader, stage: Stage) -> list[pd.DataFrame]:
     """A table for each round with scores, seed by seed and in the order of the rounds."""
+    tables = []
     columns = run_columns(run)
     keys = [key for key in run.tickets() if key.stage in (DENSE, stage)]
     for seed in sorted({key.seed for key in keys if key.stage.is_dense}):
@@ -59,8 +61,10 @@ def _of_run(run: RunReader, stage: Stage) -> Iterator[pd.DataFrame]:
         masks = {key.round: round_files.starting_ticket(run, key).mask for key in rounds}
         for key in rounds:
             scores, pruned_by = _scores(run, key, stage)
-            for table in _of_round(run, key, masks, scores):
-                yield table.assign(**key_columns(columns, key), pruned_by=table["kind"] == pruned_by)
+            if scores:
+                table = _of_round(run, key, masks, scores)
+                tables.append(table.assign(**key_columns(columns, key), pruned_by=table["kind"] == pruned_by))
+    return tables
 
 
 def _scores(run: RunReader, key: RunKey, stage: Stage) -> tuple[dict[str, Scores], str | None]:
@@ -87,23 +91,23 @@ def _chosen(run: RunReader, stage: str | None) -> Stage:
     return Stage(stage)
 
 
-def _of_round(
-    run: RunReader, key: RunKey, masks: Mapping[int, Mask], by_kind: Mapping[str, Scores]
-) -> Iterator[pd.DataFrame]:
-    """A table for each kind of score and level."""
+def _of_round(run: RunReader, key: RunKey, masks: Mapping[int, Mask], by_kind: Mapping[str, Scores]) -> pd.DataFrame:
+    """The rows of each kind of score and level."""
     with torch.no_grad():
         values, _ = round_files.finished_ticket(run, key).prompt()()
+    pieces = masks[key.round].piece.shape[1]
+    norms = {"token": values.norm(dim=1), "piece": values.unflatten(1, (pieces, -1)).norm(dim=2)}
+    levels = {
+        level: _units(level, masks, key.round).assign(level=level, norm=norm.flatten().double().numpy())
+        for level, norm in norms.items()
+    }
+    tables = []
     for kind, scores in by_kind.items():
-        size = values.shape[1] // scores.piece.shape[1]
-        norms = {"token": values.norm(dim=1), "piece": values.unflatten(1, (-1, size)).norm(dim=2)}
         for level, score in (("token", scores.token), ("piece", scores.piece)):
-            units = _units(level, masks, key.round)
-            yield units.assign(
-                kind=kind,
-                level=level,
-                score=np.where(units["kept"].to_numpy(), score.flatten().double().numpy(), np.nan),
-                norm=norms[level].flatten().double().numpy(),
-            )
+            units = levels[level]
+            of_kept = np.where(units["kept"].to_numpy(), score.flatten().double().numpy(), np.nan)
+            tables.append(units.assign(kind=kind, score=of_kept))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _units(level: str, masks: Mapping[int, Mask], number: int) -> pd.DataFrame:

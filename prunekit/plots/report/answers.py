@@ -11,9 +11,8 @@ import pandas as pd
 from prunekit.analysis import written_answers
 from prunekit.plots.report.differences import marked
 from prunekit.plots.report.page_parts import Cell, Column, Table, number, table_of
-from prunekit.runs import summary
-from prunekit.runs.baselines import BaseLines, dense_or_smallest
-from prunekit.runs.paths import DENSE, Stage
+from prunekit.plots.report.round_of_stage import round_of_stage
+from prunekit.runs.paths import Stage
 from prunekit.runs.reader import RunReader
 from prunekit.tasks.text_metrics import judge_of
 
@@ -48,6 +47,24 @@ def over_rows(table: pd.DataFrame, metric: str) -> Table:
     return table_of(table, columns, f"On test, 95 % intervals over its {rows} rows; loss in nats a token")
 
 
+def all_metrics(run: RunReader, stage: Stage) -> Table | None:
+    """The same rows by every metric of the task; None where there is a single one."""
+    names = written_answers.metrics_of(run)
+    if len(names) < 2:
+        return None
+    by_metric = [written_answers.over_rows(run, stage, name) for name in names]
+    labels = [Cell(label, label) for label in by_metric[0]["label"]]
+    columns = [[_with_interval(row) for row in table.to_dict("records")] for table in by_metric]
+    heads = [Column("prompt"), *(Column(name) for name in names)]
+    caption = "Every metric of the task on test, 95 % intervals over its rows in brackets"
+    return Table(caption, heads, list(zip(labels, *columns, strict=True)), [False] + [True] * len(names))
+
+
+def _with_interval(row: dict[Any, Any]) -> Cell:
+    value = float(row["metric"])
+    return Cell(f"{value:.3f} [{row['low']:.3f}, {row['high']:.3f}]", value)
+
+
 def side_by_side(run: RunReader, stage: Stage, tolerance: float) -> Table | None:
     """The worst answers, the differences of dense and pruned marked; None where there is nothing to set side by side.
 
@@ -55,7 +72,7 @@ def side_by_side(run: RunReader, stage: Stage, tolerance: float) -> Table | None
         stage: of the pruned ticket: the smallest good one of a pruning, the chosen one of a search; `DENSE` for none.
         tolerance: how far below dense, on validation, a ticket may be.
     """
-    round_number = _round_shown(run, stage, tolerance)
+    round_number = round_of_stage(run, stage, tolerance)
     table = written_answers.side_by_side(run, stage, round_number, _MOST)
     if table.empty:
         return None
@@ -69,14 +86,6 @@ def side_by_side(run: RunReader, stage: Stage, tolerance: float) -> Table | None
     differences = "; struck out: only dense has it, underlined: only the pruned prompt" if pruned else ""
     caption = f"Answers to test, the {len(rows)} worst of {pruned or 'dense'} first, one seed{differences}"
     return Table(caption, columns, rows, [False] * len(heads) + [True], texts=True)
-
-
-def _round_shown(run: RunReader, stage: Stage, tolerance: float) -> int:
-    """The smallest good round of a stage, or its last one."""
-    rounds = summary.summarise(run.results(), str(run.settings()["metric"]), (stage.verb,))
-    of_stage = [entry for entry in rounds if entry.stage in (DENSE, stage)]
-    best = dense_or_smallest(of_stage, tolerance, BaseLines.of(run))
-    return best.round if best is not None and best.round else max((entry.round for entry in of_stage), default=0)
 
 
 def _row(row: dict[Any, Any], with_pruned: bool) -> Sequence[Cell]:

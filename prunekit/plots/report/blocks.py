@@ -17,8 +17,10 @@ from prunekit.analysis.rank_conclusions import MATRICES, rank_study
 from prunekit.analysis.request_cost import request_cost
 from prunekit.experiment import environment
 from prunekit.plots.report import answers, commands, page_tables
-from prunekit.plots.report.drawn_figures import DrawnFigures
+from prunekit.plots.report.changed_answers import changed_answers
+from prunekit.plots.report.drawn_figures import CELL_MAP, WORDS_NEAR, DrawnFigures
 from prunekit.plots.report.page_parts import Block, Missing, Table, in_full
+from prunekit.plots.report.rows_of_test import rows_of_test
 from prunekit.runs.paths import DENSE, Stage
 from prunekit.runs.reader import RunReader
 from prunekit.tasks.metrics import bounds
@@ -35,6 +37,7 @@ _OF_TOKENS = (
     "mask_overlap",
     "word_map",
     "layers_heads",
+    WORDS_NEAR,
 )
 
 
@@ -66,17 +69,15 @@ class Material:
         return str(self.run.settings()["metric"])
 
 
+#: What one wants to know of a run -> the blocks that say it.
+Question = Callable[[Material], Iterator[Block]]
+
+
 def blocks_of(material: Material) -> list[Block]:
     """All blocks of a run's section, in their order, but the last: that of `settings`."""
-    questions: tuple[Callable[[Material], Iterator[Block]], ...] = (
-        _rounds,
-        _answers,
-        _controls,
-        _training,
-        _rank,
-        _tokens,
-        _further,
-    )
+    of_prompts = (_answers, _controls, _training, _rank, _tokens)
+    ended = material.results.loc[material.results["stage"] == DENSE, "status"].eq("done").any()
+    questions: tuple[Question, ...] = (_rounds, *(of_prompts if ended else (_training,)), _further)
     return [block for blocks in questions for block in blocks(material)]
 
 
@@ -135,19 +136,32 @@ def _rounds(material: Material) -> Iterator[Block]:
 
 
 def _answers(material: Material) -> Iterator[Block]:
-    """What was written to the test split, stage by stage; nothing where answers are chosen."""
+    """What was written to the test split, stage by stage; where answers are chosen, those that pruning changed."""
     run = material.run
     if not written_answers.is_written(run):
+        yield from _changed_answers(material)
         return
     for stage in tables.prunings(run) or [DENSE]:
         table = written_answers.over_rows(run, stage)
-        worst = answers.side_by_side(run, stage, material.tolerance)
+        every, worst = answers.all_metrics(run, stage), answers.side_by_side(run, stage, material.tolerance)
         yield Block(
             f"Answers of {stage}" if stage else "Answers",
             f"{material.anchor}-answers-{stage or 'dense'}",
             sentences=[sentence] if (sentence := in_full(written_answers.loss_sentence(table))) else [],
-            tables=[answers.over_rows(table, material.metric), *([] if worst is None else [worst])],
+            tables=[part for part in (answers.over_rows(table, material.metric), every, worst) if part is not None],
         )
+
+
+def _changed_answers(material: Material) -> Iterator[Block]:
+    stages = [stage for stage in tables.prunings(material.run) if stage in set(material.results["stage"])]
+    rows = rows_of_test(material.run, from_hub=material.with_model) if stages else ()
+    for stage in stages:
+        table = changed_answers(material.run, stage, material.tolerance, rows)
+        if table is not None:
+            title = f"Which answers did {stage} change?"
+            shown = [table] if table.rows else []
+            sentences = [] if table.rows else [f"{table.caption.partition(':')[0]}: none."]
+            yield Block(title, f"{material.anchor}-answers-{stage}", sentences, shown)
 
 
 def _controls(material: Material) -> Iterator[Block]:
@@ -226,12 +240,13 @@ def _tokens(material: Material) -> Iterator[Block]:
         for kind, name in (("leave-one-out", "What leaving each token out costs"), ("shapley", "Shapley values"))
         if kind not in set(measured["kind"])
     ]
+    one_by_one = [material.figures.beside[CELL_MAP]] if CELL_MAP in material.figures.beside else []
     yield Block(
         "Which tokens matter?",
         f"{material.anchor}-tokens",
         tables=[page_tables.answers(as_table(evidence), caption)],
         figures=figures,
-        further=[*page_tables.importance(measured), *page_tables.groups(tables.measured_groups([run]))],
+        further=[*one_by_one, *page_tables.importance(measured), *page_tables.groups(tables.measured_groups([run]))],
         missing=[*missing, *lacking],
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prunekit.analysis import tables
+from prunekit.plots import naming
 from prunekit.plots.report import blocks, drawn_figures, html
 from prunekit.plots.report.blocks import Material
 from prunekit.plots.report.caveats import caveats
@@ -96,7 +97,8 @@ def _missing_of_sound(run: Snapshot) -> list[str]:
 
 def _title(run: RunReader) -> str:
     settings = run.settings()
-    return f"A soft prompt for {settings['task']['name']} on {settings['model']['name']}"
+    task, model = (naming.last_part(settings[part]["name"]) for part in ("task", "model"))
+    return f"A soft prompt for {task} on {model}"
 
 
 def _section(material: Material, settings: Block, missing: Sequence[str], picture: Figure | None) -> Section:

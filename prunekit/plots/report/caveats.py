@@ -81,7 +81,7 @@ def _disagreement(results: pd.DataFrame, tolerance: float, metric: str, sizes: d
                 f"lower on test ({best.test:.3f} against {dense.test:.3f})."
             )
     tickets = results[(results["status"] == "done") & ~results["stage"].eq(UNTRAINED)]
-    pairs = tickets[[f"validation_{metric}", f"test_{metric}"]].dropna()
+    pairs = tickets.reindex(columns=[f"validation_{metric}", f"test_{metric}"]).dropna()
     pairs = pairs[(pairs >= 0).all(axis=1) & (pairs <= 1).all(axis=1)]
     if pairs.empty:
         return

@@ -7,24 +7,29 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from prunekit.plots.report import page_tables
-from prunekit.plots.report.page_parts import Figure, Missing
+from prunekit.plots.report import page_tables, token_details
+from prunekit.plots.report.page_parts import Figure, Missing, Table
 from prunekit.plots.report.svg import inline
 from prunekit.runs.reader import RunReader
 
 # they evaluate the frozen model, which takes it and its data to be where they were, and minutes where it is large
 NEED_MODEL = frozenset({"functional_rank"})
 
+# one can point at its cells
+CELL_MAP = "token_map"
+# of each token, named beside the map
+WORDS_NEAR = "words_near"
 # those that a page may open with, the best first
 _OPENING = ("density_curve", "search_map", "controls", "learning_curves", "token_map", "spectrum")
 
 
 @dataclass(frozen=True)
 class DrawnFigures:
-    """By name: what was drawn, the tables behind it, and what could not be drawn."""
+    """By name: what was drawn, the tables behind it and beside it, and what could not be drawn."""
 
     drawn: dict[str, Figure] = field(default_factory=dict)
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+    beside: dict[str, Table] = field(default_factory=dict)
     missing: dict[str, Missing] = field(default_factory=dict)
 
     def of(self, *names: str) -> tuple[list[Figure], list[Missing]]:
@@ -80,4 +85,17 @@ def draw(run: RunReader, anchor: str, again: str, *, with_model: bool) -> DrawnF
         numbers = page_tables.drawn(table, title)
         figures.frames[figure.name] = table
         figures.drawn[figure.name] = Figure(title, figure.shows, drawing, numbers, wide=figure.columns == 2)
+    if CELL_MAP in figures.drawn:
+        _tell_tokens(figures, run, with_model=with_model)
+        if not with_model:
+            why = "it loads the frozen model"
+            figures.missing[WORDS_NEAR] = Missing("Words near each token", why, f"{again} --with-model")
     return figures
+
+
+def _tell_tokens(figures: DrawnFigures, run: RunReader, *, with_model: bool) -> None:
+    """Let the token map tell what is known of each token, and put a table of that beside it."""
+    cells = figures.frames[CELL_MAP]
+    details = token_details.token_details(run, cells, with_model=with_model)
+    figures.beside[CELL_MAP] = token_details.as_table(details, cells)
+    figures.drawn[CELL_MAP] = replace(figures.drawn[CELL_MAP], hover=token_details.as_hover(details, cells))

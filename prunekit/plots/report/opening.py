@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from prunekit.analysis import controls, tables, verdicts
+from prunekit.analysis import controls, tables, verdicts, written_answers
 from prunekit.plots.report.caveats import ENOUGH_SEEDS
 from prunekit.plots.report.findings import rounds_of
 from prunekit.plots.report.page_parts import Number, Opening
@@ -39,7 +39,7 @@ class Reached:
         test: mean of the primary metric.
         seeds: how many.
         shortens: whether a request has fewer positions where fewer tokens are kept.
-        interval: 95 % t interval of `test` over seeds, in words.
+        interval: 95 % t interval of `test` over seeds, or of one seed's written answers over rows, in words.
         is_good: whether they are within the tolerance of dense on validation; None where nobody asked.
         rank: directions kept, None where none was pruned.
     """
@@ -74,11 +74,11 @@ def opening(run: RunReader, results: pd.DataFrame, base_lines: BaseLines, tolera
     metric = str(run.settings()["metric"])
     lines = [(str(row["label"]), f"{row['test']:.3f}") for row in base_lines.table.to_dict("records")]
     finished = results[(results["status"] == "done") & results["arm"].eq("")]
-    dense = _reached(finished[finished["stage"] == DENSE], metric, "Whole prompt")
+    dense = _reached(run, finished[finished["stage"] == DENSE], "Whole prompt")
     if dense is None:
         return Opening("No training came to its end: there is nothing to report yet.", "", [], lines)
     stage = _last(run, finished)
-    pruned = None if stage is None else _pruned(finished, stage, metric, tolerance)
+    pruned = None if stage is None else _pruned(run, finished, stage, tolerance)
     if base_lines.nothing_to_prune:
         stage, pruned = None, pruned and replace(pruned, name="Pruned prompt")
     verdict = _verdict(dense, pruned, metric, base_lines, tolerance)
@@ -91,22 +91,22 @@ def _last(run: RunReader, finished: pd.DataFrame) -> Stage | None:
     return max((stage for stage in tables.prunings(run) if stage in set(finished["stage"])), default=None)
 
 
-def _pruned(finished: pd.DataFrame, stage: Stage, metric: str, tolerance: float) -> Reached | None:
+def _pruned(run: RunReader, finished: pd.DataFrame, stage: Stage, tolerance: float) -> Reached | None:
     """The smallest good ticket of a stage, else its last; of a search, what was chosen."""
     if stage.verb == "search":
-        return _reached(finished[finished["stage"] == stage], metric, "Chosen by the search")
-    rounds = rounds_of(summary.summarise(finished, metric), stage)
+        return _reached(run, finished[finished["stage"] == stage], "Chosen by the search")
+    rounds = rounds_of(summary.summarise(finished, str(run.settings()["metric"])), stage)
     best = summary.smallest(rounds, tolerance)
     is_good = best is not None and best.round > 0
     shown = best if best is not None and is_good else rounds[-1]
     rows = finished[(finished["stage"] == stage) & (finished["round"] == shown.round)]
-    return _reached(rows, metric, "Best pruned prompt" if is_good else "Last pruned prompt", is_good=is_good)
+    return _reached(run, rows, "Best pruned prompt" if is_good else "Last pruned prompt", is_good=is_good)
 
 
-def _reached(rows: pd.DataFrame, metric: str, name: str, *, is_good: bool | None = None) -> Reached | None:
+def _reached(run: RunReader, rows: pd.DataFrame, name: str, *, is_good: bool | None = None) -> Reached | None:
     if rows.empty:
         return None
-    test = rows[f"test_{metric}"].to_numpy(dtype=float)
+    test = rows[f"test_{run.settings()['metric']}"].to_numpy(dtype=float)
     fewest, most = int(rows["tokens"].min()), int(rows["tokens"].max())
     rank = summary.rank_of(rows.iloc[0])
     return Reached(
@@ -118,7 +118,7 @@ def _reached(rows: pd.DataFrame, metric: str, name: str, *, is_good: bool | None
         test=float(test.mean()),
         seeds=len(rows),
         shortens=rank is None and bool((rows["dropped_as"].eq("remove") | _is_cache(rows)).all()),
-        interval=_interval(rows, metric),
+        interval=_interval(run, rows),
         is_good=is_good,
         rank=rank,
     )
@@ -129,14 +129,26 @@ def _is_cache(rows: pd.DataFrame) -> pd.Series:
     return rows.get("cache_bytes", pd.Series(index=rows.index)).notna() & rows["dropped_as"].ne("zero")
 
 
-def _interval(rows: pd.DataFrame, metric: str) -> str:
+def _interval(run: RunReader, rows: pd.DataFrame) -> str:
+    """Over seeds; of one seed over the rows of test where their answers are written, which have an interval too."""
+    metric = str(run.settings()["metric"])
     test = rows[f"test_{metric}"].to_numpy(dtype=float)
     if len(test) == 1:
-        return "one seed, so no interval"
+        return _over_rows(run, rows.iloc[0]) or "one seed, so no interval"
     low, high = statistics.cut(statistics.t_interval([test], summary.CONFIDENCE), bounds(metric))
     if math.isnan(low) or low == high:
         return f"the same in all {len(test)} seeds"
     return f"95 % interval {low:.3f} to {high:.3f}, {len(test)} seeds"
+
+
+def _over_rows(run: RunReader, row: pd.Series) -> str:
+    interval = written_answers.row_interval(run, Stage(row["stage"]), int(row["round"]))
+    if interval is None:
+        return ""
+    low, high, number = interval
+    if low == high:
+        return f"the same for all {number} rows, one seed"
+    return f"95 % interval {low:.3f} to {high:.3f} over the {number} rows, one seed"
 
 
 def _verdict(dense: Reached, pruned: Reached | None, metric: str, base_lines: BaseLines, tolerance: float) -> str:

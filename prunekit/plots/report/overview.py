@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -22,7 +23,8 @@ def side_by_side(runs: Sequence[RunReader], sections: Sequence[Section]) -> Tabl
     rows = [_row(run, section) for run, section in zip(runs, sections, strict=True)]
     frame = pd.DataFrame(rows)
     columns = {name: Column(name) for name in (*_COLUMNS, *(str(name) for name in frame if name not in _COLUMNS))}
-    return table_of(frame, columns, "The runs of this page, side by side; a click on a heading sorts")
+    table = table_of(frame, columns, "The runs of this page, side by side; a click on a heading sorts")
+    return replace(table, filters=True)
 
 
 def _row(run: RunReader, section: Section) -> dict[str, str | int]:

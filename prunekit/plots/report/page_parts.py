@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -56,6 +57,7 @@ class Table:
         numeric: which columns are flush right.
         left_out: rows of the same table that are not shown.
         texts: whether its cells hold texts of several lines.
+        filters: whether one can look for rows that hold some words.
     """
 
     caption: str
@@ -64,6 +66,25 @@ class Table:
     numeric: Sequence[bool]
     left_out: int = 0
     texts: bool = False
+    filters: bool = False
+
+
+@dataclass(frozen=True)
+class Hover:
+    """What is told of the cells of a drawing to whoever points at one; a table beside the drawing has it too.
+
+    Attributes:
+        rows: a text for each row, from the top.
+        cells: of each row, from the left, a text for each of its cells.
+    """
+
+    rows: Sequence[str]
+    cells: Sequence[Sequence[str]]
+
+    @property
+    def as_json(self) -> str:
+        """For the page's script."""
+        return json.dumps([[row, *cells] for row, cells in zip(self.rows, self.cells, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -75,6 +96,7 @@ class Figure:
     drawing: Markup
     table: Table
     wide: bool
+    hover: Hover | None = None
 
 
 @dataclass(frozen=True)

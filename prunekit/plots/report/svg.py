@@ -82,7 +82,7 @@ def _attributes(element: ElementTree.Element, prefix: str) -> dict[str, str]:
         elif name == "href":
             attributes["href"] = _reference(value, prefix)
         elif name == "id":
-            attributes["id"] = f"{prefix}{value}"
+            attributes |= {"id": f"{prefix}{value}"} | _marks(value)
         elif name in _ATTRIBUTES:
             attributes[name] = value
         elif name not in {"type", "space"}:
@@ -99,6 +99,15 @@ def _themed(attributes: dict[str, str]) -> dict[str, str]:
     return attributes | ({"class": classes} if classes else {})
 
 
+def _marks(name: str) -> dict[str, str]:
+    """For the page's script: of which seed a line is, and which group holds the ground of cells."""
+    if seed := _SEED.search(name):
+        return {"data-seed": seed[1]}
+    return {"data-cells": ""} if _CELLS.search(name) else {}
+
+
+# names that figures give by `style.name_seed` and `cells.draw`
+_SEED, _CELLS = re.compile(r"\bseed\.(\d+)_\d+$"), re.compile(r"\bcells_\d+$")
 _INSIDE = re.compile(r"url\(#([\w-]+)\)")
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import tiny
-from long_run import long_run
+from long_run import changed_run, long_run
 from small import SHUFFLED_RUN, SMALL_RUN
 from test_html import Reader
 
@@ -64,7 +64,10 @@ def test_every_part_is_there_in_order(whole):
     assert dict(section.request)["Task"] == "testbed/alike-mood"
     assert section.findings[0].startswith("The dense prompt")
     titles = [one.title for one in section.blocks]
-    wanted = ("Rounds of prune-", "Density", "Controls", "How did training go", "Is the learned", "Which", "Settings")
+    wanted = (
+        "Rounds of prune-", "Density", "Which answers did prune-", "Controls", "How did training go", "Is the learned",
+        "Which tokens", "Settings",
+    )  # fmt: skip
     assert [title for title, start in zip(titles, wanted, strict=True) if not title.startswith(start)] == []
 
 
@@ -182,6 +185,15 @@ def test_a_half_finished_run_and_an_interrupted_pruning_have_a_page_that_says_so
         shutil.rmtree(left)
     made = build.build([copy], 0.01)
     assert any("no round is finished" in line for line in made.sections[0].findings)
+    assert html.render(made)
+
+
+def test_a_run_of_which_no_training_came_to_its_end_has_a_page_too(few, tmp_path):
+    def diverged(key, result):
+        return result | {"status": "diverged", "reason": "loss is nan at step 3", "test": {}, "validation": {}}
+
+    made = build.build([changed_run(SMALL_RUN, tmp_path / "run", diverged).path], 0.01)
+    assert made.sections[0].opening.verdict.startswith("No training came to its end")
     assert html.render(made)
 
 

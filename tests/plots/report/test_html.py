@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import shlex
 import subprocess
@@ -12,8 +13,20 @@ from itertools import pairwise
 import pytest
 from markupsafe import Markup
 
+from prunekit.plots import cells, style
 from prunekit.plots.report import html
-from prunekit.plots.report.page_parts import Block, Cell, Column, Figure, Missing, Page, Piece, Section, Table
+from prunekit.plots.report.page_parts import (
+    Block,
+    Cell,
+    Column,
+    Figure,
+    Hover,
+    Missing,
+    Page,
+    Piece,
+    Section,
+    Table,
+)
 from prunekit.support.errors import DataError
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -59,7 +72,8 @@ def table(word="name"):
 
 def whole(word="name"):
     """A page that has every part, `word` in every string."""
-    figure = Figure(word, word, Markup('<svg role="img" aria-label="bars"></svg>'), table(word), wide=True)
+    drawing = Markup('<svg role="img" aria-label="bars"></svg>')
+    figure = Figure(word, word, drawing, table(word), wide=True, hover=Hover([word], [[word]]))
     block = Block(word, "block-1", [word], [table(word)], [figure], [table(word)], [Missing(word, word, word)])
     section = Section(word, "run-1", [(word, word)], [word], [word], [block])
     return Page(word, word, [section], [replace(block, anchor="across")], word)
@@ -127,6 +141,40 @@ def test_cells_carry_what_they_are_sorted_by():
     read = Reader(html.render(whole()))
     keys = [attributes.get("data-key") for attributes in read.all("td")]
     assert keys[:4] == ["0.5", "1.5", "2.5", None]
+
+
+def test_what_is_told_of_cells_reaches_the_script_whole():
+    (figure, _) = (one for one in Reader(html.render(whole('a "b" <i>'))).all("figure"))
+    assert json.loads(figure["data-hover"]) == [['a "b" <i>', 'a "b" <i>']]
+
+
+def colours():
+    """The page's colours by name, light and dark."""
+    light, dark = re.findall(r":root \{(.*?)\}", html._beside("page.css"), re.DOTALL)[:2]
+    named = [dict(re.findall(r"--([\w-]+): #([0-9a-f]+)", text)) for text in (light, dark)]
+    return {"light": named[0], "dark": named[0] | named[1]}
+
+
+def brightness(colour):
+    """Relative luminance (WCAG)."""
+    wide = "".join(digit * 2 for digit in colour) if len(colour) == 3 else colour
+    parts = [int(wide[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("face", ["light", "dark"])
+def test_every_text_stands_out_from_every_ground(face):
+    named = colours()[face]
+    pairs = [
+        (ink, ground)
+        for ink in ("ink", "quiet", "link", "red-text")
+        for ground in ("ground", "panel", "stripe", "warn")
+    ]
+    pairs += [({"white": "ground"}.get(cells.ink_on(step), "ink"), f"heat-{step}") for step in range(len(style.HEAT))]
+    for pair in pairs:
+        darker, lighter = sorted(brightness(named[name]) for name in pair)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, pair
 
 
 def test_a_table_that_was_cut_says_so():

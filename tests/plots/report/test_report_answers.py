@@ -13,6 +13,7 @@ from prunekit.experiment.prepare import prepare
 from prunekit.plots.report import build, html
 from prunekit.plots.report.differences import marked
 from prunekit.plots.report.page_parts import Piece
+from prunekit.runs.paths import DENSE
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,11 @@ def test_every_pruning_has_a_block_with_its_table_over_rows_and_its_worst_answer
     for verb in ("prune", "search"):
         stage = stage_of(run, verb)
         (block,) = (block for block in section.blocks if block.title == f"Answers of {stage}")
-        over_rows, worst = block.tables
+        over_rows, every, worst = block.tables
+        assert [column.label for column in every.columns] == ["prompt", "squad_f1", "squad_exact_match"]
+        assert [row[1].key for row in every.rows] == [row[2].key for row in over_rows.rows]
+        exact = written_answers.over_rows(run, stage, "squad_exact_match")
+        assert [row[2].key for row in every.rows] == pytest.approx(list(exact["metric"]))
         wanted = written_answers.over_rows(run, stage)
         assert [row[0].text for row in over_rows.rows] == list(wanted["label"])
         assert [row[2].key for row in over_rows.rows] == pytest.approx(list(wanted["metric"]))
@@ -86,7 +91,7 @@ def test_an_answer_that_pruning_changed_is_marked_against_dense(run, section):
     stage = stage_of(run, "prune")
     (block,) = (block for block in section.blocks if block.title == f"Answers of {stage}")
     changed = 0
-    for *_, dense, pruned, _ in block.tables[1].rows:
+    for *_, dense, pruned, _ in block.tables[2].rows:
         assert bool(dense.pieces) == bool(pruned.pieces) == (dense.text != pruned.text)
         changed += bool(dense.pieces)
         assert all("".join(piece.text for piece in cell.pieces) in ("", cell.text) for cell in (dense, pruned))
@@ -106,7 +111,7 @@ def test_the_page_says_how_answers_are_made_and_judged(section):
 def test_marks_can_be_read_aloud_and_strangers_words_stay_text(section):
     cell = marked("a <b>", "a <i>")
     block = next(block for block in section.blocks if block.title.startswith("Answers of prune"))
-    worst = block.tables[1]
+    worst = block.tables[2]
     assert cell[0] == [Piece("a"), Piece(" "), Piece("<b>", "del")]
     row = [*worst.rows[0]]
     row[3] = type(row[3])("a <b>", "", cell[0])
@@ -114,6 +119,15 @@ def test_marks_can_be_read_aloud_and_strangers_words_stay_text(section):
     hostile_block = type(block)(block.title, block.anchor, tables=[hostile])
     page = html.render(build.Page("t", "l", [type(section)("n", "a", [], [], [], [hostile_block])], [], "f"))
     assert '<del><span class="unseen">[only here: </span>&lt;b&gt;<span class="unseen">]</span></del>' in page
+
+
+def test_the_first_screen_has_the_interval_over_rows_that_one_seed_has(run, section):
+    dense, *_ = section.opening.numbers
+    low, high, number = written_answers.row_interval(run, DENSE, 0)
+    wanted = (
+        f"95 % interval {low:.3f} to {high:.3f} over the {number} rows" if low < high else f"the same for all {number}"
+    )
+    assert wanted in dense.detail
 
 
 # ---- a search

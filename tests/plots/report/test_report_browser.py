@@ -2,11 +2,12 @@
 
 import base64
 import shutil
+from dataclasses import replace
 
 import chromium
 import pytest
 from small import SMALL_RUN
-from test_html import PAYLOADS, whole
+from test_html import PAYLOADS, table, whole
 
 from prunekit.experiment import environment
 from prunekit.plots.report import build, html
@@ -136,7 +137,7 @@ def test_it_has_a_dark_face_and_a_light_one(opened):
     assert len(seen) == 2
 
 
-# the least contrast of any text with the ground it stands on (WCAG), drawings on their own paper left out
+# the least contrast of any text with the ground it stands on (WCAG), that of drawings too
 CONTRAST = """(() => {
   const light = (text) => {
     const parts = text.match(/[\\d.]+/g).map(Number);
@@ -147,18 +148,68 @@ CONTRAST = """(() => {
   };
   let least = 21;
   for (const one of document.querySelectorAll('body *')) {
-    if (one.closest('svg') || ![...one.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
+    if (![...one.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
     if (['SCRIPT', 'STYLE'].includes(one.tagName)) continue;
     let ground = null;
     for (let up = one; up && ground === null; up = up.parentElement) {
       ground = light(getComputedStyle(up).backgroundColor);
     }
-    const ink = light(getComputedStyle(one).color);
+    const ink = light(one.closest('svg') ? getComputedStyle(one).fill : getComputedStyle(one).color);
     const pair = [ink, ground ?? 1].sort((a, b) => b - a);
     least = Math.min(least, (pair[0] + 0.05) / (pair[1] + 0.05));
   }
   return least;
 })()"""
+
+
+def test_the_arrow_keys_and_the_pointer_read_the_cells_of_the_token_map(opened):
+    rows = opened.run("JSON.parse(document.querySelector('figure[data-hover]').dataset.hover)")
+    opened.run("document.querySelector('figure[data-hover] .paper').focus({preventScroll: true})")
+    for key, code in (("ArrowDown", 40), ("ArrowRight", 39), ("ArrowRight", 39)):
+        opened.press(key, code)
+    read = "document.querySelector('.readout').textContent"
+    assert opened.run(read) == f"{rows[1][0]} · piece 2: {rows[1][3]}"
+    box = opened.run(
+        "(ground => { ground.scrollIntoView({block: 'center', behavior: 'instant'});"
+        "const box = ground.getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; })"
+        "(document.querySelector('[data-cells]'))"
+    )
+    tokens, pieces = len(rows), len(rows[0]) - 1
+    x, y = box[0] + box[2] * 0.5 / pieces, box[1] + box[3] * (tokens - 0.5) / tokens
+    opened.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    for _ in range(50):  # a browser tells of a pointer when it next draws
+        if opened.run(read).startswith(rows[-1][0]):
+            break
+        opened.run("new Promise(later => setTimeout(later, 50))")
+    assert opened.run(read) == f"{rows[-1][0]} · piece 0: {rows[-1][1]}"
+    frame = opened.run("(box => [box.x, box.y])(document.querySelector('.frame').getBoundingClientRect())")
+    assert abs(frame[0] - box[0]) < 2 and abs(frame[1] - (box[1] + box[3] * (tokens - 1) / tokens)) < 2
+    silent(opened)
+
+
+def test_seeds_come_and_go_by_their_buttons(opened):
+    seen = "[...document.querySelectorAll('[data-seed=\"1\"]')].filter(l => l.getBoundingClientRect().width > 0).length"
+    before = opened.run(seen)
+    assert before > 3
+    press = "document.querySelectorAll('.seeds').forEach(bar => bar.querySelector('[aria-label=\"seed 1\"]').click())"
+    opened.run(press)
+    assert opened.run(seen) == 0
+    opened.run(press)
+    assert opened.run(seen) == before
+    silent(opened)
+
+
+def test_runs_side_by_side_can_be_filtered(tab, tmp_path):
+    overview = replace(table("run"), filters=True)
+    (tmp_path / "page.html").write_text(html.render(replace(whole(), overview=overview)))
+    tab.open(tmp_path / "page.html")
+    rows = "[...document.querySelector('table.filterable').tBodies[0].rows].filter(row => !row.hidden).length"
+    assert tab.run(rows) == 5
+    tab.run("(input => { input.value = 'RUN 1'; input.dispatchEvent(new Event('input')); })"
+            "(document.querySelector('.filter input'))")  # fmt: skip
+    assert tab.run(rows) == 1
+    assert tab.run("document.querySelector('[role=status]').textContent") == "1 of 5 rows"
+    silent(tab)
 
 
 def test_it_fits_a_phone(opened):
