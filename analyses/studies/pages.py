@@ -49,6 +49,7 @@ _SPOKEN = {
     _AS_CLAIMED: "No verdict, but beyond chance it goes as claimed.",
     _BY_CHANCE: "No verdict: the difference is not beyond chance.",
 }
+_UNDECIDED = "Measured without a verdict, for want of power at one point of accuracy:"
 _RULES = (
     "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one command. "
     "Each claim is answered on each model apart, real ones first. One interval decides: a claim *holds* where the 95 "
@@ -158,14 +159,14 @@ def sentence(answers: pd.DataFrame) -> str:
 
 
 def headline(answers: pd.DataFrame) -> str:
-    """The answers in sentences: real models first, what speaks against a claim first; at the end what has no verdict.
+    """The answers, a line each: real models first, what speaks against a claim first; then what has no verdict.
 
     Args:
         answers: of `effects`.
     """
     rows = sorted(answers.to_dict("records"), key=lambda row: (row["model"] == TESTBED, _ORDER.index(_kind(row))))
-    sentences = [
-        _answer(row, f"**{row['verdict']}**", "Against", contradicted=_kind(row) in _AGAINST) + "."
+    decided = [
+        _answer(row, f"**{row['verdict']}**", "Against", contradicted=_kind(row) in _AGAINST)
         for row in rows
         if row["verdict"] != verdicts.NO_VERDICT
     ]
@@ -175,11 +176,13 @@ def headline(answers: pd.DataFrame) -> str:
         for row in rows
         if row["verdict"] == verdicts.NO_VERDICT and way_of(row) == way
     ]
-    if undecided:
-        sentences.append(
-            "Measured without a verdict, for want of power at one point of accuracy: " + "; ".join(undecided) + "."
-        )
-    return " ".join([*sentences, *_both_ways(answers.to_dict("records"))])
+    parts = [_list(decided)] if decided else []
+    parts += [_UNDECIDED, _list(undecided)] if undecided else []
+    return "\n\n".join([*parts, *_both_ways(answers.to_dict("records"))])
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence}." for sentence in sentences)
 
 
 def way_of(row: Mapping[Any, Any]) -> str:
