@@ -65,17 +65,17 @@ def record() -> None:
 
 def run(command: str, folder: Path) -> Iterator[tuple[float, str]]:
     """What a command writes to a terminal, with the seconds since it began."""
-    started, (here, there) = time.monotonic(), os.openpty()
-    ioctl(there, TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
+    started, (reader, writer) = time.monotonic(), os.openpty()
+    ioctl(writer, TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(WIDTH), "LINES": str(HEIGHT)}
     program = subprocess.Popen(
         ["bash", "-c", command],  # noqa: S607  # as a reader would type it
-        stdin=there, stdout=there, stderr=there, cwd=folder, env=environment, start_new_session=True,
+        stdin=writer, stdout=writer, stderr=writer, cwd=folder, env=environment, start_new_session=True,
     )  # fmt: skip
-    os.close(there)
-    while part := _read(here):
+    os.close(writer)
+    while part := _read(reader):
         yield time.monotonic() - started, part.decode(errors="ignore")
-    os.close(here)
+    os.close(reader)
     if program.wait():
         sys.exit(f"figures.terminal: {command} failed")
 
@@ -90,11 +90,11 @@ def _read(terminal: int) -> bytes:
 
 def played(screen: Screen, output: Sequence[tuple[float, str]]) -> Iterator[Frame]:
     """What the screen shows, at most `_RATE` times a second; after the last output surely."""
-    shown, last = -1.0, output[-1][0]
+    latest, last = -1.0, output[-1][0]
     for seconds, text in output:
         screen.write(text)
-        if seconds - shown >= 1 / _RATE or seconds == last:
-            shown = seconds
+        if seconds - latest >= 1 / _RATE or seconds == last:
+            latest = seconds
             yield seconds, screen.rows(HEIGHT)
 
 
@@ -113,11 +113,11 @@ def stays(frames: Sequence[Frame], seconds: float) -> list[Stay]:
     ends = [start for start, _ in frames[1:]] + [seconds]
     everything = list[Stay]()
     for row in range(HEIGHT):
-        shown = (
+        every = (
             Stay(row, rows[row] if row < len(rows) else (), start, end)
             for (start, rows), end in zip(frames, ends, strict=True)
         )
-        for cells, group in groupby(shown, key=lambda stay: stay.cells):
+        for cells, group in groupby(every, key=lambda stay: stay.cells):
             first, *others = group
             if cells:
                 everything.append(Stay(row, cells, first.start, others[-1].end if others else first.end))

@@ -97,8 +97,8 @@ exact = [kind for kind in ("leave-one-out", "shapley") if kind in set(measured["
 print(f"measured exactly: {', '.join(exact) or f'nothing; run: prunekit score {RUN}/seed=0/round=00'}")
 show(importance.FIGURE)
 if exact:
-    shown = ["seed", "token", *exact, "low", "high", "absolute", "negative", "confirmed"]
-    display(beside[beside[exact[0]].notna()].nlargest(10, exact[0])[shown].round(4))
+    columns = ["seed", "token", *exact, "low", "high", "absolute", "negative", "confirmed"]
+    display(beside[beside[exact[0]].notna()].nlargest(10, exact[0])[columns].round(4))
 
 # %% [markdown]
 """

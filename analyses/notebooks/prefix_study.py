@@ -52,6 +52,8 @@ if not RUN:
     RUN = f"{small}/prefix"
 run, files = pk.load(RUN), tables.opened(Path(RUN))
 parts, prefix = tables.parts_of(files), tables.subjects(files)[0]
+assert isinstance(run, pk.Run)
+assert parts is not None, "its prompts are input vectors; give a run of --position prefix-kv"
 tokens, width = prefix.values.shape
 print(f"{tokens} tokens of {parts.layers} layers x {parts.heads} heads, {width} numbers each")
 print(run.nothing_to_prune or "The dense prefix beats every base line on validation.")
@@ -115,8 +117,8 @@ by_token = measured[(measured["level"] == "token") & (measured["round"] == 0)]
 if by_token.empty:
     print(f"not measured; run: prunekit score {RUN}@dense")
 else:
-    shown = ["token", "score", "low", "high", "dropped_in"]
-    display(by_token.merge(dropped, on="token").nlargest(10, "score")[shown].round(4))
+    columns = ["token", "score", "low", "high", "dropped_in"]
+    display(by_token.merge(dropped, on="token").nlargest(10, "score")[columns].round(4))
 
 # %% [markdown]
 """
@@ -138,7 +140,7 @@ display(cost[["round", "tokens", "density", "cache_bytes", "requests"]].tail(10)
 # %%
 last = run.rounds.iloc[-1]
 if len(by_layer):
-    most, needed = by_layer.loc[by_layer["score"].idxmax()], (by_layer["low"] > 0).sum()
+    most, needed = by_layer.sort_values("score").iloc[-1], (by_layer["low"] > 0).sum()
     print(
         f"{needed} of {parts.layers} layers are needed (interval above 0), most of all layer {most['layer']}: without "
         f"it the loss is {most['score']:.2f} nats larger, of {by_layer['score'].sum():.2f} that all cost one at a time."

@@ -65,7 +65,9 @@ class RunPlots:
             # before the style: a notebook's backend is loaded here, and what it sets must outlast the style
             picture = pyplot.figure(figsize=size, layout="constrained", dpi=140, facecolor="white")
         with style.look(figure.name):
-            return figure.draw(table, picture.subplots() if ax is None else ax)
+            if picture is not None:
+                ax = picture.subplots()
+            return figure.draw(table, ax)
 
 
 def _by_name() -> dict[str, Figure]:
