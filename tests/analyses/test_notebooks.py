@@ -102,6 +102,7 @@ def executed(name, folder, **environment):
     """
     out = folder / f"{name}.ipynb"
     env = os.environ | {"OMP_NUM_THREADS": "1", "IPYTHONDIR": str(folder / "ipython")} | environment
+    env.pop("MPLBACKEND", None)  # the suite's, which shows no picture
     done = subprocess.run(
         [sys.executable, "-c", _EXECUTED, str(maker.FOLDER / f"{name}.py"), str(out)],
         env=env, capture_output=True, text=True, timeout=500, cwd=ROOT, check=False,
