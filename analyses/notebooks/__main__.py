@@ -50,6 +50,7 @@ def executed(source: Path) -> Any:
         kernel_name="python3",
         resources={"metadata": {"path": str(source.parent)}},
         record_timing=False,
+        coalesce_streams=True,
     )
     client.execute()
     book.metadata = {"jupytext": {"formats": "ipynb,py:percent"}, "kernelspec": _KERNEL}
