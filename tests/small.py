@@ -1,15 +1,15 @@
 """The small runs that lie beside the notebooks, unpacked: for tests that need a finished run and train none.
 
-`python tests/small.py` makes them anew, in a minute or two; do so where what is on disk has changed its form.
+`PYTHONPATH=. python tests/small.py` makes them anew, in a minute or two; do so where what is on disk has changed its
+form.
 """
 
-import io
-import lzma
 import shutil
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
+
+from analyses.notebooks.packing import packed
 
 PACKED = Path(__file__).parents[1] / "analyses" / "notebooks" / "small_runs.tar.xz"
 NAMES = ("true-labels", "shuffled-labels")
@@ -18,7 +18,6 @@ ASKED = (
     "--task=testbed/alike-mood", "--prompt-tokens=8", "--pieces=4", "--seeds=3", "--train-examples=64",
     "--validation-examples=64", "--test-examples=64", "--train-steps=80", "--evaluate-every=20", "--threads=1",
 )  # fmt: skip
-_LEFT_OUT = (".lock", ".holder")
 
 
 def unpacked():
@@ -38,24 +37,6 @@ def make(folder):
         call("score", path, "--kind=shapley", "--permutations=4", "--threads=1")
 
 
-def pack(folder):
-    """Both runs as one archive without times and owners; like files lie side by side, which packs best."""
-    files = [
-        (f"{name}/{file.relative_to(run).as_posix()}", file)
-        for name in NAMES
-        for run in (folder / name).iterdir()
-        for file in run.rglob("*")
-        if file.is_file() and file.name not in _LEFT_OUT
-    ]
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, file in sorted(files, key=lambda pair: (pair[1].name, pair[0])):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = file.stat().st_size, 0o644
-            archive.addfile(entry, io.BytesIO(file.read_bytes()))
-    return lzma.compress(content.getvalue(), preset=9 | lzma.PRESET_EXTREME)
-
-
 def call(*words):
     """A command of prunekit, which must end well."""
     from prunekit.cli import main
@@ -70,7 +51,7 @@ def call(*words):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
         make(Path(made))
-        PACKED.write_bytes(pack(Path(made)))
+        PACKED.write_bytes(packed(Path(made), NAMES))
     sys.stdout.write(f"{PACKED}: {PACKED.stat().st_size} bytes\n")
 else:
     _FOLDER = unpacked()

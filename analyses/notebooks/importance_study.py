@@ -69,7 +69,7 @@ def show(figure: Figure) -> None:
 """
 ## What pruning saw
 
-Scores of the dense prompt by kind; `dropped_in` is the first round without the token (-1: never dropped).
+How each kind of score ranks the tokens of the first seed's dense prompt, the largest first.
 """
 
 # %%
@@ -77,7 +77,8 @@ stage = next(reversed(tables.prunings(run)), None)
 scores = tables.scores([run], stage)
 ranked = unit_scores.ranked(scores)
 first = ranked[(ranked["stage"] == "") & (ranked["level"] == "token") & ranked["kept"]]
-display(first.pivot_table(index=["seed", "token"], columns="kind", values="rank").astype(int))
+first = first[first["seed"] == first["seed"].min()]
+display(first.pivot_table(index="token", columns="kind", values="rank").astype(int).sort_values("absolute").head(10))
 show(score_histogram.FIGURE)
 show(token_map.FIGURE)
 
@@ -96,7 +97,8 @@ exact = [kind for kind in ("leave-one-out", "shapley") if kind in set(measured["
 print(f"measured exactly: {', '.join(exact) or f'nothing; run: prunekit score {RUN}/seed=0/round=00'}")
 show(importance.FIGURE)
 if exact:
-    display(beside[beside[exact[0]].notna()].sort_values(exact[0], ascending=False).head(20).round(4))
+    columns = ["seed", "token", *exact, "low", "high", "absolute", "negative", "confirmed"]
+    display(beside[beside[exact[0]].notna()].nlargest(10, exact[0])[columns].round(4))
 
 # %% [markdown]
 """
@@ -106,7 +108,8 @@ if exact:
 # %%
 agreement = unit_scores.agreement(beside)
 against = agreement[agreement["first"].isin(exact) | agreement["second"].isin(exact)]
-display(against.groupby(["first", "second"])[["spearman", "spearman_low", "spearman_high", "kendall"]].mean().round(2))
+agreed = against.groupby(["first", "second"])[["spearman", "spearman_low", "spearman_high", "kendall"]].mean()
+display(agreed.sort_values("spearman", ascending=False).head(10).round(2))
 show(score_agreement.FIGURE)
 
 # %% [markdown]
@@ -121,7 +124,7 @@ mask_agreement = overlap.agreement(tables.subjects(run, stage)) if stage else pd
 last = (
     mask_agreement[mask_agreement["round"] == mask_agreement["round"].max()] if len(mask_agreement) else mask_agreement
 )
-display(last)
+display(last.iloc[:, -7:].head(10).round(3))
 show(mask_overlap.FIGURE)
 
 # %% [markdown]
@@ -136,7 +139,7 @@ come near to (`p`), and beside the word that the token started from: a prompt th
 embedding, words = model_access.embedding(run)
 prompt = tables.subjects(run)[0]
 near = unit_scores.nearest_words(prompt.values, embedding, words, start=prompt.origin, top=1)
-display(near.round(3))
+display(near.head(10).round(3))
 
 # %% [markdown]
 """

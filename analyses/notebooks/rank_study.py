@@ -68,7 +68,8 @@ A prompt of which nothing was learned has a rank too; it means nothing. Look at 
 
 # %%
 rounds = tables.rounds([run])
-display(rounds.groupby(["stage", "arm", "round"])[["tokens", "density", "validation", "test", "majority_test"]].mean())
+means = rounds.groupby(["stage", "arm", "round"])[["tokens", "density", "validation", "test", "majority_test"]].mean()
+display(means.head(10).round(3))
 
 # %% [markdown]
 """
@@ -86,7 +87,7 @@ display(SVG(data=spectrum.FIGURE.render(table, "svg", columns=2)))
 ## Ranks, each beside its nulls
 
 `noise` asks for lower than all three noise nulls (Gaussian, rows shuffled, columns shuffled); `initialisation` draws
-prompts from this run's own initialiser. `called`: seeds that are lower at alpha = 0.01 on their own; `p` joins them.
+prompts from this run's own initialiser. `value` is the rank, `share` its part of the null's; `p` joins the seeds.
 """
 
 # %%
@@ -97,7 +98,7 @@ measured = ranks.table(
     starts=model_access.starts(run),
 )
 verdicts = ranks.verdicts(measured, of="entropy")
-display(verdicts.drop(columns=[name for name in ranks.OVER_SEEDS if name in verdicts]).round(4))
+display(verdicts.pivot(index=["matrix", "value"], columns="null", values=["share", "p"]).round(3))
 
 # %% [markdown]
 """
@@ -108,7 +109,12 @@ as much: a common fit finds exponents of 2.7 to 4.8 in pure noise.
 # %%
 spikes = ranks.edges(subjects, matrices=rank_conclusions.MATRICES)
 display(spikes.groupby("matrix")[["noise", "edge", "above", "noise_edge", "spikes"]].mean().round(3))
-display(tails.exponents(subjects, matrices=rank_conclusions.MATRICES).groupby(["matrix", "finding"]).size())
+display(
+    tails.exponents(subjects, matrices=rank_conclusions.MATRICES)
+    .groupby(["matrix", "finding"])
+    .size()
+    .to_frame("prompts")
+)
 
 # %% [markdown]
 """
@@ -119,7 +125,7 @@ display(tails.exponents(subjects, matrices=rank_conclusions.MATRICES).groupby(["
 snapshots = [tables.snapshots(run, int(str(subject.keys["seed"]))) for subject in subjects]
 path = training.path(snapshots, matrices=rank_conclusions.MATRICES, draws=99)
 entropy = path[path["measure"] == "entropy"]
-display(entropy.pivot_table(index="step", columns="matrix", values="value").round(2))
+display(entropy.pivot_table(index="step", columns="matrix", values="value").tail(10).round(2))
 display(SVG(data=rank_while_training.FIGURE.render(rank_while_training.table_of([run]), "svg", columns=2)))
 
 # %% [markdown]
@@ -132,7 +138,7 @@ positive = training.positive(snapshots)
 if positive.empty:
     print("no Sigma: this run was not made with --method singular")
 else:
-    display(positive.groupby("step")[["positive", "numerical"]].mean())
+    display(positive.groupby("step")[["positive", "numerical"]].mean().tail(10))
 
 # %% [markdown]
 """
@@ -146,7 +152,8 @@ nothing retrained. Random directions of the same space stand beside it.
 curve = functional_rank.table_of([run])
 display(SVG(data=functional_rank.FIGURE.render(curve, "svg", columns=2)))
 needed = functional.ranks(curve)
-display(needed.groupby(["of", "directions", "criterion"])[["rank", "full", "share"]].mean().round(2))
+print(f"directions that are needed, of {needed['full'].mean():g}; by three criteria, means over seeds")
+display(needed.pivot_table(index=["of", "directions"], columns="criterion", values="rank").round(2))
 
 # %% [markdown]
 """
@@ -179,7 +186,7 @@ for stage in [name for name in run.stages() if name.verb == "prune"]:
     pruned = training.pruning(tables.dense_and_pruned(run, stage), matrices=rank_conclusions.MATRICES, draws=99)
     pruned = pruned[pruned["measure"] == "entropy"]
     print(stage)
-    display(pruned.pivot_table(index=["round", "when"], columns="matrix", values=["value", "median"]).round(2))
+    display(pruned.pivot_table(index=["round", "when"], columns="matrix", values=["value", "median"]).tail(10).round(2))
 
 # %% [markdown]
 """

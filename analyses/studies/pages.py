@@ -40,6 +40,16 @@ _AGAINST = (verdicts.OTHER_WAY, verdicts.EQUIVALENT)
 _ORDER = (*_AGAINST, verdicts.HOLDS, verdicts.INCONCLUSIVE, verdicts.NO_VERDICT)
 # which way a difference went that has no verdict
 _OTHER_WAY, _AS_CLAIMED, _BY_CHANCE = "beyond chance, the other way", "beyond chance, as claimed", "not beyond chance"
+# how a page's first sentence says an outcome; two arms that are equivalent are left
+_SPOKEN = {
+    verdicts.HOLDS: "Yes.",
+    verdicts.OTHER_WAY: "No, the other way.",
+    verdicts.INCONCLUSIVE: "Open: the study cannot tell.",
+    _OTHER_WAY: "No verdict, but beyond chance it goes the other way.",
+    _AS_CLAIMED: "No verdict, but beyond chance it goes as claimed.",
+    _BY_CHANCE: "No verdict: the difference is not beyond chance.",
+}
+_UNDECIDED = "Measured without a verdict, for want of power at one point of accuracy:"
 _RULES = (
     "Every study was planned before it ran; its page holds plan, numbers and figures, and is made by one command. "
     "Each claim is answered on each model apart, real ones first. One interval decides: a claim *holds* where the 95 "
@@ -91,7 +101,7 @@ _CHANGED = (
 
 
 def page(study: Study) -> str:
-    """The page: what came out first, the plan as it was written before, then every table."""
+    """The page: a picture and a sentence, each answer with its p values, the plan as it was written, every table."""
     plan = (study.folder / PLAN).read_text(encoding="utf-8").strip()
     command = f"python -m analyses.studies run {study.name}"
     parts = [f"# {study.title}"]
@@ -100,10 +110,12 @@ def page(study: Study) -> str:
     except DataError:
         return "\n\n".join([*parts, "*Planned; not run yet.*", plan, *_power(study), _origin(command)]) + "\n"
     answers = effects(study.questions, tables[UNITS])
-    parts += [changed(study.questions, study.earlier(), answers)] if study.earlier() else []
     parts += [
+        f"![Each difference with its 95 % interval]({PICTURE})",
+        sentence(answers),
+        "## Each claim",
+        *([changed(study.questions, study.earlier(), answers)] if study.earlier() else []),
         headline(answers),
-        f"![Effects]({PICTURE})",
         plan,
         *([_AS_PLANNED] if study.earlier() else []),
         *_power(study),
@@ -142,15 +154,30 @@ def changed(questions: Sequence[Question], earlier: Mapping[str, str], answers: 
     return _CHANGED + ("; ".join(sentences) if sentences else "no verdict") + "."
 
 
+def sentence(answers: pd.DataFrame) -> str:
+    """The primary comparison in one sentence without p values: what was asked, where, and how it ended.
+
+    Args:
+        answers: of `effects`.
+    """
+    row = min(answers.to_dict("records"), key=lambda row: (row["family"] != "primary", row["model"] == TESTBED))
+    outcome = way_of(row) if _kind(row) == verdicts.NO_VERDICT else row["verdict"]
+    return (
+        f"**{_SPOKEN.get(outcome, f'No difference that matters: {outcome}.')}** *{row['claim']}*, on {_where(row)}: "
+        f"{row['measure']} {row['first']:z.3f} beside {row['second']:z.3f}, a difference of {_difference(row)} over "
+        f"{row['units']} units."
+    )
+
+
 def headline(answers: pd.DataFrame) -> str:
-    """The answers in sentences: real models first, what speaks against a claim first; at the end what has no verdict.
+    """The answers, a line each: real models first, what speaks against a claim first; then what has no verdict.
 
     Args:
         answers: of `effects`.
     """
     rows = sorted(answers.to_dict("records"), key=lambda row: (row["model"] == TESTBED, _ORDER.index(_kind(row))))
-    sentences = [
-        _answer(row, f"**{row['verdict']}**", "Against", contradicted=_kind(row) in _AGAINST) + "."
+    decided = [
+        _answer(row, f"**{row['verdict']}**", "Against", contradicted=_kind(row) in _AGAINST)
         for row in rows
         if row["verdict"] != verdicts.NO_VERDICT
     ]
@@ -160,11 +187,13 @@ def headline(answers: pd.DataFrame) -> str:
         for row in rows
         if row["verdict"] == verdicts.NO_VERDICT and way_of(row) == way
     ]
-    if undecided:
-        sentences.append(
-            "Measured without a verdict, for want of power at one point of accuracy: " + "; ".join(undecided) + "."
-        )
-    return " ".join([*sentences, *_both_ways(answers.to_dict("records"))])
+    parts = [_list(decided)] if decided else []
+    parts += [_UNDECIDED, _list(undecided)] if undecided else []
+    return "\n\n".join([*parts, *_both_ways(answers.to_dict("records"))])
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence}." for sentence in sentences)
 
 
 def way_of(row: Mapping[Any, Any]) -> str:

@@ -1,4 +1,8 @@
-"""The Python reference: a page of what `import prunekit as pk` gives, then a page per module that users meet."""
+"""The Python reference: a page of what `import prunekit as pk` gives. Beside it, for who changes the code, the modules.
+
+A page per module is made too; it is reached from the house's plan and from links, and is neither in the navigation nor
+found by the search, so that what a user meets there is public.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,10 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import prunekit
+from prunekit.plots.catalog import FIGURES
+from prunekit.plots.run_plots import SHORT
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,16 @@ PACKAGES = (
     Package("support", "random streams, paired statistics", ("seeding", "statistics")),
 )
 
-_OPENING = """# Python reference
+_UNFOUND = """---
+search:
+  exclude: true
+---
 
-What `import prunekit as pk` gives is [the public interface](prunekit.md), and all that most users need. The modules
-below it are for those who [add a part](../house.md) or build on single ones. All of it is made from the docstrings.
+"""
+_OPENING = """# Modules
+
+What `import prunekit as pk` gives is [the public interface](prunekit.md), and all that users need. The modules here are
+for those who [add a part](../house.md) or build on single ones. All of it is made from the docstrings.
 Shapes stand in brackets and use [the letters of the glossary](../glossary.md#letters); names of numbers
 [carry their unit](../glossary.md#names-of-numbers).
 
@@ -55,11 +66,31 @@ To read the code, begin at [`prunekit.pruning.lottery`](prunekit.pruning.lottery
 whole algorithm in 300 lines.
 """
 
-_API = """# prunekit
+_API = """# Python reference
 
 `import prunekit as pk` gives these names. The keyword settings are the flags of the command line with underscores:
-[the command line](../command-line.md) says what each does.
+[the command line](../command-line.md) says what each does. Shapes stand in brackets and use
+[the letters of the glossary](../glossary.md#letters).
 """
+_PICTURES = """## Pictures of a run {#pictures}
+
+Each is a line: `run.plot.NAME()` returns matplotlib Axes, and takes `ax` to draw on, and `seed` where it shows one
+prompt.
+
+| name | what it shows |
+| --- | --- |
+"""
+_HANDED_OUT = """## What they hand out {#handed-out}
+"""
+#: Classes of which users get objects without naming them.
+OBJECTS = (
+    "prunekit.prompts.mask.Mask",
+    "prunekit.plots.run_plots.RunPlots",
+    "prunekit.runs.overview.RunComparison",
+    "prunekit.experiment.method_comparison.Comparison",
+    "prunekit.export.attach.Attached",
+    "prunekit.export.attach_prefix.AttachedPrefixes",
+)
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -98,31 +129,25 @@ def pages(root: Path) -> dict[str, str]:
         about = f"{package.about[0].upper()}{package.about[1:]}."
         rows = [f"## prunekit.{package.name}\n\n{about}\n\n| module | what it is |\n| --- | --- |"]
         for name, path in _module_paths(root, package):
-            texts[f"reference/{name}.md"] = _page(name, path, set(interface.values()))
+            texts[f"reference/{name}.md"] = _UNFOUND + _page(name, path, {*interface.values(), *OBJECTS})
             rows.append(f"| [`{name}`]({name}.md) | {_about(path)} |")
         parts.append("\n".join(rows))
-    return {"reference/index.md": "\n\n".join(parts) + "\n", **texts}
-
-
-def navigation(root: Path) -> list[Any]:
-    """The reference's part of the navigation."""
-    sections = [
-        {package.name: [{_short(name): f"reference/{name}.md"} for name, _ in _module_paths(root, package)]}
-        for package in PACKAGES
-    ]
-    return ["reference/index.md", {"prunekit": "reference/prunekit.md"}, *sections]
-
-
-def _short(name: str) -> str:
-    return name.split(".", 2)[2] if name.count(".") > 1 else name
+    return {"reference/index.md": _UNFOUND + "\n\n".join(parts) + "\n", **texts}
 
 
 def _interface(names: dict[str, str]) -> str:
-    parts = [_API]
+    short = {name: alias for alias, name in SHORT.items()}
+    rows = [f"| `{short.get(figure.name, figure.name)}` | {escape(figure.shows, quote=False)} |" for figure in FIGURES]
+    objects = {name.rpartition(".")[2]: name for name in OBJECTS}
+    parts = [_API, *_written(names), _PICTURES + "\n".join(rows), _HANDED_OUT, *_written(objects)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _written(names: dict[str, str]) -> Iterator[str]:
+    """What mkdocstrings makes of each name, under a heading of the name alone."""
     for name, written in names.items():
         options = ["show_root_heading: true", "show_root_toc_entry: true", f"heading: {name}", f"toc_label: {name}"]
-        parts.append("\n".join([f"::: {written}", "    options:", *(f"      {option}" for option in options)]))
-    return "\n\n".join(parts) + "\n"
+        yield "\n".join([f"::: {written}", "    options:", *(f"      {option}" for option in options)])
 
 
 def _page(name: str, path: Path, elsewhere: set[str]) -> str:

@@ -59,10 +59,14 @@ class RunPlots:
         from matplotlib import pyplot
 
         table = figure.table([self._run], seed=seed, stage=self._stage)
+        picture = None
+        if ax is None:
+            size = (style.WIDTHS[figure.columns], figure.height(table, figure.columns))
+            # before the style: a notebook's backend is loaded here, and what it sets must outlast the style
+            picture = pyplot.figure(figsize=size, layout="constrained", dpi=140, facecolor="white")
         with style.look(figure.name):
-            if ax is None:
-                size = (style.WIDTHS[figure.columns], figure.height(table, figure.columns))
-                ax = pyplot.subplots(figsize=size, layout="constrained", dpi=140)[1]
+            if picture is not None:
+                ax = picture.subplots()
             return figure.draw(table, ax)
 
 

@@ -92,11 +92,26 @@ def test_no_verdict_rests_on_few_units_or_a_coarse_margin(name, measured):
 
 
 @pytest.mark.parametrize("name", DONE)
-def test_its_page_says_first_what_the_rule_changed(name, measured):
+def test_its_page_begins_with_its_picture_and_one_sentence_and_p_values_come_below(name, measured):
+    title, picture, sentence, heading, *_ = (STUDIES[name].folder / PAGE).read_text().split("\n\n")
+    assert title.startswith("# ")
+    assert picture == f"![Each difference with its 95 % interval]({PICTURE})"
+    assert heading == "## Each claim"
+    primary = measured(STUDIES[name]).query("family == 'primary'")
+    assert any(f"*{claim}*" in sentence for claim in primary["claim"])
+    assert any(
+        f"{first:z.3f} beside {second:z.3f}" in sentence
+        for first, second in zip(primary["first"], primary["second"], strict=True)
+    )
+    assert "p = " not in sentence
+
+
+@pytest.mark.parametrize("name", DONE)
+def test_its_page_says_before_its_claims_what_the_rule_changed(name, measured):
     study = STUDIES[name]
     earlier = study.earlier()
     assert set(earlier) == {question.name for question in study.questions}
-    first = (study.folder / PAGE).read_text().split("\n\n")[1]
+    first = (study.folder / PAGE).read_text().split("\n\n")[4]
     for question in study.questions:
         now = measured(study).query("question == @question.name")["verdict"]
         moved = set(now) != {earlier[question.name]}

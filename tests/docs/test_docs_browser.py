@@ -13,7 +13,11 @@ pytestmark = [
     pytest.mark.skipif(chromium.program() is None, reason="no chromium is installed: apt-get install chromium"),
 ]
 
-SAMPLE = ("index.html", "quick-start.html", "ideas.html", "command-line.html", "reference/prunekit.prompts.mask.html")
+SAMPLE = (
+    "index.html", "quick-start.html", "ideas.html", "cheat-sheet.html", "faq.html", "command-line.html",
+    "gallery/index.html", "notebooks/prefix_study.html", "studies/pruning_helps/index.html",
+    "reference/prunekit.html", "reference/prunekit.prompts.mask.html",
+)  # fmt: skip
 
 
 class Silent(SimpleHTTPRequestHandler):
@@ -113,3 +117,45 @@ def test_enter_follows_a_link_of_the_navigation(tab, home):
     tab.press("Enter", 13)
     tab.run("new Promise(done => setTimeout(done, 1000))")
     assert tab.run("location.pathname") == "/ideas.html"
+
+
+@pytest.fixture
+def sized(tab):
+    """Sets the window's size in pixels, which comes back afterwards."""
+
+    def size(width, height):
+        tab.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    yield size
+    tab.call("Emulation.clearDeviceMetricsOverride")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (400, 740)])
+def test_the_first_screen_says_what_prunekit_does_and_shows_it(tab, home, sized, width, height):
+    sized(width, height)
+    visit(tab, home + "index.html")
+    opening = "[...document.querySelectorAll('article p > strong, article img')].slice(0, 2)"
+    ends = tab.run(f"{opening}.map(part => part.getBoundingClientRect().bottom)")
+    assert max(ends) <= height
+    moving = tab.run("fetch(document.querySelector('article img').src).then(answer => answer.text())")
+    assert "@keyframes" in moving
+
+
+@pytest.mark.parametrize("width", [800, 1400])
+def test_the_comparison_fits(tab, home, sized, width):
+    sized(width, 900)
+    visit(tab, home + "comparison.html")
+    assert tab.run("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.md-typeset__scrollwrap'))") == 0
+
+
+def test_a_picture_of_the_gallery_opens_large_by_keyboard_and_closes(tab, home, sized):
+    sized(1400, 900)
+    visit(tab, home + "gallery/index.html")
+    small = tab.run("document.querySelector('.gallery img').getBoundingClientRect().width")
+    tab.run("document.querySelector('.gallery a').focus()")
+    tab.press("Enter", 13)
+    assert tab.run("getComputedStyle(document.querySelector('.large')).display") == "flex"
+    assert tab.run("document.querySelector('.large img').getBoundingClientRect().width") > 2 * small
+    assert tab.run("document.activeElement.matches('.large')")
+    tab.press("Enter", 13)
+    assert tab.run("getComputedStyle(document.querySelector('.large')).display") == "none"

@@ -3,6 +3,7 @@
 from xml.etree import ElementTree
 
 import architectures as arch
+import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 import small
@@ -81,6 +82,17 @@ def test_every_figure_that_a_run_allows_is_a_line_and_draws_on_axes_that_are_giv
         run.plot.densty()
     with pytest.raises(pk.ArtifactError, match="prunekit"):
         pk.load(small.SHUFFLED_RUN).plot.token_map()
+
+
+def test_a_notebook_shows_every_picture_and_not_the_first_alone(run, monkeypatch):
+    figure = plt.figure
+    # the first picture loads a notebook's backend, which turns this on, and shows nothing without it
+    monkeypatch.setattr(plt, "figure", lambda *args, **look: matplotlib.interactive(True) or figure(*args, **look))
+    try:
+        run.plot.token_map()
+        assert matplotlib.is_interactive()
+    finally:
+        matplotlib.interactive(False)
 
 
 def test_short_names_are_of_the_catalogue_or_of_a_figure_that_is_still_to_come():

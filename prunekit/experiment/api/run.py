@@ -75,7 +75,13 @@ class Run:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """The scores of every round's tokens and pieces, larger = keep: `prunekit.analysis.tables.scores`.
+        """The scores of every round's tokens and pieces: `prunekit.analysis.tables.scores`.
+
+        Columns:
+            run, task, model, method, labels, stage, arm, seed, round; kind (of score, such as "absolute"); level
+                ("token", "piece"); token; piece (-1 at level token); score (larger = keep; NaN where dropped already);
+                kept, next_kept (in this round, in the next); dropped_in (first round without it, -1: never); norm (L2
+                of the trained values); pruned_by (whether this kind of score prunes).
 
         Raises:
             ArtifactError: where no finished round has scores.
@@ -97,7 +103,13 @@ class Run:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """What each ticket answered to each example, with its loss in nats: `prunekit.analysis.tables.answers`."""
+        """What each ticket answered to each example: `prunekit.analysis.tables.answers`.
+
+        Columns:
+            run, task, model, method, labels, stage, arm, seed, round; split; example (its place in the split); choice,
+                gold (places of the answer and of the right ones), right, score (log-probability of the answer, nats),
+                or of written answers: answer, tokens, ended and the metrics; loss (nats).
+        """
         from prunekit.analysis import tables
 
         return tables.answers(self.directory, self.stage)

@@ -22,6 +22,13 @@ class Ticket(tickets.Ticket):
     """A ticket that can be put to use.
 
     Attributes:
+        mask: which of its P tokens and K pieces are kept.
+        state: the prompt's parameters by name; for prompt tuning `values` [P, H].
+        head: weight [C, H] and bias [C] of a trained head, or None.
+        round: 0 is dense.
+        method: how the vectors are made of the parameters.
+        position: where in the input the prompt goes.
+        seed: of its initialisation and data order.
         run_settings: the settings of model, task, prompt and machine that its run has, where it is of a run.
     """
 
