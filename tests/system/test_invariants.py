@@ -21,6 +21,7 @@ from prunekit.pruning.scores import Absolute, Signed, Squared
 KINDS = tiny.KINDS
 PREFIXES = ("llama-kv",)  # keys and values in every layer; others, and by hand: tests/models/test_prefix.py
 FAMILIES = ("t5", "gpt2", "bert")
+WAYS = tiny.in_turn(KINDS, ("remove", "hide", "zero"), whole=FAMILIES)
 FORMS = {Absolute(): torch.abs, Signed(): torch.neg, Squared(): torch.square}
 HOLES = tiny.masked([True, False, True, True, False], drop=[(0, 1), (3, 0), (3, 3)])
 
@@ -125,8 +126,7 @@ def test_gradient_scores_equal_a_loop_over_single_examples(kind):
         assert found.examples == 16
 
 
-@pytest.mark.parametrize("dropped_as", ["remove", "hide", "zero"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "dropped_as"), WAYS)
 def test_gradient_scores_of_a_pruned_prompt_equal_the_loop(kind, dropped_as):
     bone = tiny.frozen(kind)
     full, pruned = tiny.ticket(bone, tokens=5, seed=1), tiny.ticket(bone, tokens=5, dropped_as=dropped_as)
@@ -276,8 +276,7 @@ def test_members_of_different_lengths_answer_as_they_do_alone(kind, monkeypatch)
         close(together[place], tiny.logits(bone, rows, ticket)[0])
 
 
-@pytest.mark.parametrize("dropped_as", ["remove", "hide", "zero"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "dropped_as"), WAYS)
 def test_what_stands_for_a_dropped_token_is_what_the_ticket_says(kind, dropped_as):
     bone = tiny.frozen(kind)
     ticket = replace(tiny.ticket(bone, tokens=5, dropped_as=dropped_as), mask=HOLES)
@@ -360,7 +359,7 @@ def test_dropout_of_the_model_is_named_too_and_gone_afterwards():
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("kind", tiny.at_night(*FAMILIES, *(kind for kind in KINDS if kind not in FAMILIES), gate=3))
+@pytest.mark.parametrize("kind", tiny.at_night(*FAMILIES, *(kind for kind in KINDS if kind not in FAMILIES)))
 def test_two_hundred_steps_lower_the_loss_through_the_prompt_alone(kind):
     bone = tiny.frozen(kind)
     ticket, data = tiny.ticket(bone), tiny.training_data(bone, 16)
