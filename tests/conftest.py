@@ -1,5 +1,6 @@
 """Settings of the whole suite: offline, one thread, no display; nobody connects anywhere."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -37,6 +38,11 @@ def pytest_configure(config):
 def pytest_sessionstart():
     torch.set_num_threads(1)  # the same sums on every machine, and quicker for tiny tensors
     os.fsync = lambda handle: None  # nobody pulls the plug here, and waiting for the disk takes long
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays, and need not be looked through again and again
 
 
 @pytest.fixture(autouse=True)

@@ -28,9 +28,10 @@ def built(tmp_path_factory) -> Path:
 
 
 def build(folder: Path) -> None:
-    words = ["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    words = ["build", "--strict", "--quiet", "--site-dir", str(folder)]
+    code = "import runpy; runpy.run_module('mkdocs', run_name='__main__', alter_sys=True)"
     with Forks() as forks:  # which have imported what the reference is read with
-        done = forks.run(words, folder.with_name("built"), program="python", cwd=str(ROOT))
+        done = forks.run(words, folder.with_name("built"), code=code, cwd=str(ROOT))
     assert done.code == 0, done.said
 
 

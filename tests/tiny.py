@@ -200,6 +200,11 @@ def at_night(*values, gate=1):
     return [pytest.param(value, marks=() if place < gate else pytest.mark.slow) for place, value in enumerate(values)]
 
 
+def by_day(values, few):
+    """Values for parametrize, of which the gate tries those among `few`, and the nightly list all."""
+    return [pytest.param(value, marks=() if value in few else pytest.mark.slow) for value in values]
+
+
 def in_turn(many, few, whole=()):
     """Every combination, for parametrize: the gate tries one of `few` in turn with each of `many`, all with `whole`."""
     return [

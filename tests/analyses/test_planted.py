@@ -48,7 +48,7 @@ def check(seeds, examples, tasks, capsys):
 
 
 def test_leave_one_out_finds_the_planted_words(capsys):
-    check(1, 8, 4, capsys)
+    check(1, 8, 2, capsys)
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ def run(kind, folder, out, prune=True, **more):
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_the_whole_pipeline_runs_on_every_architecture(kind, folder, tmp_path):
-    made, _ = run(kind, folder, tmp_path, seeds=2)
+    made, _ = run(kind, folder, tmp_path, seeds=2, train_steps=2)
     table = rounds(made)
     assert list(table["round"]) == [0, 0, 1, 1, 2, 2]
     assert list(table["tokens"]) == [4, 4, 3, 3, 2, 2]
@@ -72,7 +72,8 @@ def test_the_base_line_of_an_encoder_is_the_same_where_nothing_is_remembered(fol
 @pytest.mark.parametrize("task", tiny.at_night("toy", "swap", gate=2))
 @pytest.mark.parametrize("rewind", tiny.at_night("trained", "4", "init", "reinit"))
 def test_an_interrupted_run_ends_in_the_same_bytes(rewind, task, folder, tmp_path, monkeypatch):
-    whole, _ = run("t5", folder, tmp_path / "whole", seeds=2, rewind=rewind, task=task)
+    more = dict(seeds=2, rewind=rewind, task=task, train_steps=4)
+    whole, _ = run("t5", folder, tmp_path / "whole", **more)
     stops = 0
 
     def stopping(dense, keeps, learn, rewinding):
@@ -86,9 +87,9 @@ def test_an_interrupted_run_ends_in_the_same_bytes(rewind, task, folder, tmp_pat
     monkeypatch.setattr(experiment, "find_tickets", stopping)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            run("t5", folder, tmp_path / "parts", seeds=2, rewind=rewind, task=task)
+            run("t5", folder, tmp_path / "parts", **more)
     monkeypatch.undo()
-    parts, _ = run("t5", folder, tmp_path / "parts", seeds=2, rewind=rewind, task=task)
+    parts, _ = run("t5", folder, tmp_path / "parts", **more)
     assert stops == 3
     assert tiny.contents(parts.path) == tiny.contents(whole.path)
 
@@ -96,7 +97,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(rewind, task, folder, tmp_pat
 def test_the_ticket_of_a_round_starts_from_the_named_values(folder, tmp_path):
     starts = {}
     for rewind in ("trained", "init", "4", "reinit"):
-        made, _ = run("gpt2", folder, tmp_path, rewind=rewind)
+        made, _ = run("gpt2", folder, tmp_path, rewind=rewind, train_steps=4)
         stage = next(s for s in made.stages() if s and str(made.stage_settings(s)["rewind"]) == rewind)
         starts[rewind] = starting_ticket(made, RunKey(stage, 0, 2)).state["values"]
         kept = round_files.kept_values(made, RunKey(stage, 0, 1)).state["values"]

@@ -1,16 +1,21 @@
 """The testbed of written answers: a pruned prompt makes its model write both animals in reverse order."""
 
+import pytest
+
 import prunekit as pk
+
+pytestmark = pytest.mark.gate
 
 
 def test_a_pruned_prompt_has_answers_of_several_words_written_right(tmp_path):
     run = pk.prune(
         task="testbed/reverse-animals",
         rounds=1,
-        train_steps=100,
-        train_examples=256,
-        validation_examples=32,
-        test_examples=100,
+        train_steps=40,
+        evaluate_every=40,
+        train_examples=64,
+        validation_examples=16,
+        test_examples=40,
         threads=1,
         out=tmp_path,
         quiet=True,

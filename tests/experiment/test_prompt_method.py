@@ -72,7 +72,7 @@ def check_pruning(prepared, out, monkeypatch, controls, tokens):
     assert tiny.contents(again.path) == before
 
 
-ALONE = (dict(rounds=2, keep_tokens=1, train_steps=2), False, [4, 2, 1])
+ALONE = (dict(rounds=1, train_steps=2), False, [4, 2])
 WITH_CONTROLS = (dict(seeds=2), True, [4, 4, 3, 3, 2, 2])
 
 
@@ -83,7 +83,7 @@ def test_a_pruning_runs_resumes_and_its_tickets_load_again(method, case, folder,
     check_pruning(ready(folder, method, sources=sources, **more), tmp_path, monkeypatch, controls, tokens)
 
 
-@every
+@pytest.mark.parametrize("method", tiny.by_day(METHODS, ("dpt", "dept", "intrinsic")))  # all are pruned above
 @pytest.mark.parametrize("more", tiny.at_night({"grid": "token"}, {"seeds": 2}))
 def test_a_search_runs(method, more, folder, sources, tmp_path):
     prepared = ready(folder, method, "bert", sources, train_steps=2, **more)

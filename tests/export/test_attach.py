@@ -13,6 +13,8 @@ from prunekit.export.attach import attach
 from prunekit.support.errors import ConfigError
 
 SIDES = ["left", "right"]
+WRITERS = (*arch.DECODERS, *arch.ENCODER_DECODERS)
+BOTH = tiny.pairs(("gpt2", "llama", "t5"), ["auto"])  # padded on both sides by day too
 GREEDY = dict(max_new_tokens=8, do_sample=False, pad_token_id=0)
 # transformers 5.0 and 5.1 count positions over what is attended to, whatever they are told
 HIDES = hasattr(GenerationMixin, "_prepare_position_ids_for_generation")
@@ -27,12 +29,16 @@ def several(bone, **more):
     ]
 
 
-@pytest.mark.parametrize(("kind", "position", "side"), [
-    *((kind, "auto", side) for kind in (*arch.DECODERS, *arch.ENCODER_DECODERS) for side in SIDES),
-    *((kind, position, side) for kind in arch.ENCODERS for position in ("first", "after-cls") for side in SIDES),
-])  # fmt: skip
-def test_a_batch_of_mixed_lengths_and_tickets_gives_the_logits_of_single_rows(kind, position, side):
+@pytest.mark.parametrize(
+    ("reading", "side"),
+    tiny.in_turn(
+        [*tiny.pairs(WRITERS, ["auto"]), *tiny.pairs(arch.ENCODERS, ["first", "after-cls"])], SIDES, whole=BOTH
+    ),
+    ids=str,
+)
+def test_a_batch_of_mixed_lengths_and_tickets_gives_the_logits_of_single_rows(reading, side):
     """An encoder answers each row by its own ticket's head."""
+    kind, position = reading
     bone = arch.frozen(kind, position=position)
     attached = attach(bone.model, several(bone, **({"dropped_as": "hide"} if kind in arch.ENCODERS else {})))
     rows = arch.texts()
@@ -49,8 +55,7 @@ def test_a_batch_of_mixed_lengths_and_tickets_gives_the_logits_of_single_rows(ki
         close(found, single)
 
 
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("kind", [*arch.DECODERS, *arch.ENCODER_DECODERS])
+@pytest.mark.parametrize(("kind", "side"), tiny.in_turn(WRITERS, SIDES, whole=("gpt2", "llama", "t5")))
 def test_greedy_answers_of_a_batch_are_those_of_single_rows(kind, side):
     bone = arch.frozen(kind)
     attached = attach(bone.model, several(bone) if HIDES else several(bone, dropped_as="zero"))

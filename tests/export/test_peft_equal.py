@@ -1,6 +1,6 @@
 """Every architecture: an exported adapter under PEFT gives the very logits that prunekit gives."""
 
-from itertools import product
+from functools import cache
 
 import architectures as arch
 import pytest
@@ -9,7 +9,7 @@ import torch
 
 from prunekit import export
 from prunekit.export import TicketInfo
-from prunekit.pruning.ticket import Ticket
+from prunekit.models import load
 
 peft = pytest.importorskip("peft")
 pytestmark = [
@@ -86,14 +86,18 @@ def test_what_was_exported_is_imported_as_it_was(kind, method, dropped_as, tmp_p
             assert back == ticket
 
 
-@pytest.mark.parametrize("name", ["all-minilm-l6-v2", "stories260k"])
-def test_real_models_agree_with_peft_too(name, shared, tmp_path):
-    from prunekit.models import load
+@pytest.fixture(scope="module")
+def real(shared):
+    """Real models by name, each loaded once."""
+    return cache(lambda name: load(str(shared / "models" / name), position="first" if "minilm" in name else "auto"))
 
-    position = "first" if "minilm" in name else "auto"
-    bone = load(str(shared / "models" / name), position=position)
-    for method, (mask_name, mask) in product(("residual", "dpt"), arch.MASKS.items()):
-        ticket: Ticket = arch.ticket(bone, method, mask)
-        folder = arch.written(tmp_path / f"{method}-{mask_name}", export.adapter_files(ticket, bone, TicketInfo()))
-        assert export.verify(folder, ticket, bone).difference == 0.0
-        assert export.read_adapter(str(folder)) == export.flattened(ticket)
+
+@pytest.mark.parametrize(
+    ("name", "method", "mask"), tiny.pairwise(("all-minilm-l6-v2", "stories260k"), ("residual", "dpt"), arch.MASKS)
+)
+def test_real_models_agree_with_peft_too(name, method, mask, real, tmp_path):
+    bone = real(name)
+    ticket = arch.ticket(bone, method, arch.MASKS[mask])
+    folder = arch.written(tmp_path, export.adapter_files(ticket, bone, TicketInfo()))
+    assert export.verify(folder, ticket, bone).difference == 0.0
+    assert export.read_adapter(str(folder)) == export.flattened(ticket)

@@ -1,9 +1,6 @@
 """Prefixes as PEFT adapters: what PEFT answers with the file is what the ticket answers."""
 
 import json
-import os
-import subprocess
-import sys
 from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
@@ -199,7 +196,7 @@ def pruned_of(kind):
 @pytest.mark.parametrize(
     "kinds", [("llama", "gemma3", "gpt2"), pytest.param(arch.DECODERS, marks=pytest.mark.slow)], ids=["few", "all"]
 )
-def test_peft_without_prunekit_answers_and_writes_64_tokens_as_the_ticket(kinds, tmp_path):
+def test_peft_without_prunekit_answers_and_writes_64_tokens_as_the_ticket(kinds, forks, tmp_path):
     texts = {name: ids for name, ids in zip("ab", (arch.texts()[2], arch.texts()[1]), strict=True)}
     save_file(texts, tmp_path / "texts.safetensors")
     for kind in kinds:
@@ -207,10 +204,9 @@ def test_peft_without_prunekit_answers_and_writes_64_tokens_as_the_ticket(kinds,
         bone.model.save_pretrained(tmp_path / kind / "model")
         (tmp_path / kind / "adapter").mkdir()
         written(tmp_path / kind / "adapter", ticket, bone)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-c", _ALONE, str(tmp_path), *kinds]
-    alone = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert alone.returncode == 0, alone.stderr
+    words = ["-c", _ALONE, tmp_path, *kinds]
+    alone = forks.run(words, tmp_path / "alone", program="python", cwd=str(tmp_path))
+    assert alone.code == 0, alone.said
     results = load_file(tmp_path / "results.safetensors")
     for kind in kinds:
         bone, ticket = pruned_of(kind)

@@ -222,18 +222,20 @@ def decoder(kind, position, ranking="sum"):
 OVER_BLANKS = {"byte bpe without regex", "unigram over blanks"}
 
 
-@pytest.mark.parametrize(("kind", "ending", "position"), tiny.pairwise(KINDS, ENDINGS, ("first", "suffix")))
-def test_every_answer_has_its_plain_log_probability_or_is_refused_in_one_line(kind, ending, position):
-    for separator in (" ", "\n", ""):
-        wanted = plain_table(kind, position, ending, separator)
-        try:
-            scored = scores(decoder(kind, position), examples(ENDINGS[ending], separator=separator))
-        except ConfigError as error:
-            assert any(None in row for row in wanted), f"{error}, and yet all could be scored"
-            assert str(error).startswith('the answer "')
-            assert "\n" not in str(error)
-        else:
-            assert (scored - torch.tensor(wanted)).abs().max() <= 1e-5 * scored.abs().max()
+@pytest.mark.parametrize(
+    ("kind", "ending", "position", "separator"),
+    tiny.pairwise(KINDS, ENDINGS, ("first", "suffix"), (" ", "\n", "")),
+)
+def test_every_answer_has_its_plain_log_probability_or_is_refused_in_one_line(kind, ending, position, separator):
+    wanted = plain_table(kind, position, ending, separator)
+    try:
+        scored = scores(decoder(kind, position), examples(ENDINGS[ending], separator=separator))
+    except ConfigError as error:
+        assert any(None in row for row in wanted), f"{error}, and yet all could be scored"
+        assert str(error).startswith('the answer "')
+        assert "\n" not in str(error)
+    else:
+        assert (scored - torch.tensor(wanted)).abs().max() <= 1e-5 * scored.abs().max()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,7 +17,6 @@ from prunekit.support.errors import ConfigError
 from prunekit.tasks.decoding import Decoding
 
 DECODING = Decoding(max_tokens=7)
-FAMILIES = (*architectures.DECODERS, *architectures.ENCODER_DECODERS, "marian")
 
 
 def _frozen(kind: str, position: str):
@@ -69,7 +68,8 @@ def _texts():
 
 @pytest.mark.parametrize(
     ("kind", "position"),
-    [(kind, "first") for kind in FAMILIES] + [(kind, "suffix") for kind in architectures.DECODERS],
+    tiny.in_turn(architectures.DECODERS, ("first", "suffix"), whole=("gpt2", "llama"))
+    + tiny.pairs((*architectures.ENCODER_DECODERS, "marian"), ["first"]),
 )
 def test_a_batch_of_members_and_texts_is_answered_as_single_rows_are_by_hand(kind, position):
     bone = _frozen(kind, position)

@@ -279,13 +279,13 @@ def test_what_the_trial_would_have_let_pass_is_wrong_by_more_than_its_bar(name):
 
 
 def test_longer_texts_are_tried_once_they_reach_a_window():
-    settings = _MODERNBERT | dict(local_attention=800, max_position_embeddings=1000)
-    bone = wrap(tiny.built(AutoModel, "modernbert", settings), tokenizer())
+    settings = _MODERNBERT | dict(local_attention=200, max_position_embeddings=300)
+    bone = wrap(tiny.built(AutoModel, "modernbert", settings), tokenizer(), max_input_tokens=32)
     assert bone.tried_tokens == 6
-    find_traits(bone, 400)
+    find_traits(bone, 100)
     assert bone.tried_tokens == 6
-    find_traits(bone, 801)
-    assert bone.tried_tokens == 801
+    find_traits(bone, 201)
+    assert bone.tried_tokens == 201
 
 
 def test_a_window_is_met_at_load():

@@ -62,9 +62,9 @@ def test_fresh_processes_write_the_same_bytes(verb, tmp_path, capsys):
 def test_scores_and_masks_do_not_change_with_batch_size_or_padding_side(kind, monkeypatch, capsys):
     bone = tiny.frozen(kind)
     tickets = [tiny.ticket(bone, tokens=6, seed=seed) for seed in range(2)]
-    rows = tiny.encoded(bone, tiny.examples(33), 6)
+    rows = tiny.encoded(bone, tiny.examples(17), 6)
     found = {}
-    for side, size in (("right", 32), ("right", 1), ("right", 7), ("left", 2), ("left", 7)):
+    for side, size in (("right", 32), ("right", 1), ("left", 7)):
         bone.tokenizer.padding_side = side
         monkeypatch.setattr(gradient_scores, "_BATCH", size)
         found[side, size] = all_scores(tickets, bone, scoring_batches(bone, rows))
@@ -81,7 +81,7 @@ def test_scores_and_masks_do_not_change_with_batch_size_or_padding_side(kind, mo
                     assert prune_mask(full, one[name], keep) == prune_mask(full, other[name], keep)
     assert worst < 1e-5
     with capsys.disabled():
-        print(f"\n{kind}: scores in batches of 1, 2, 7, 32 differ by {worst:.1e} at most, no mask differs")
+        print(f"\n{kind}: scores in batches of 1, 7, 17 differ by {worst:.1e} at most, no mask differs")
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "t5", "bert"])
@@ -90,13 +90,13 @@ def test_answers_do_not_change_with_padding_side_or_batch(kind, monkeypatch):
     from prunekit.engine.cohort import Member, prompt_batch
 
     bone = tiny.frozen(kind)
-    rows = tiny.encoded(bone, tiny.examples(33))
+    rows = tiny.encoded(bone, tiny.examples(17))
     with torch.no_grad():
         prompts = prompt_batch([Member(tiny.ticket(bone))])
     found = []
     for side in ("right", "left"):
         bone.tokenizer.padding_side = side
-        for size in (1, 2, 7, 32, 128):
+        for size in (1, 7, 128):
             monkeypatch.setattr(evaluate, "_ROWS", size)
             found.append(evaluate.evaluate(prompts, bone, rows))
     bone.tokenizer.padding_side = "right"

@@ -223,7 +223,7 @@ def pruned(folder, out, **more):
     return prepared, lambda watch: run.run(prepared, out, watch)
 
 
-@bad_numbers
+@pytest.mark.parametrize("bad", tiny.at_night(*BAD), ids=str)
 def test_a_seed_whose_scoring_fails_ends_there_and_the_others_are_pruned(bad, folder, tmp_path, monkeypatch):
     """The 24 training rows make one scoring batch a round, behind four updates."""
     prepared, go = pruned(folder, tmp_path)
