@@ -18,6 +18,7 @@ from prunekit.engine.ablation import evaluator
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.gradient_scores import put_back, scoring_batches, with_tokens
 from prunekit.models import Batch, Encoded, FrozenModel, PromptBatch
+from prunekit.models.attention import attention_received
 from prunekit.pruning.scores import Passes
 from prunekit.pruning.scores.base import Level, Objective
 from prunekit.pruning.ticket import Ticket
@@ -80,6 +81,12 @@ class TicketProbe:
             ]
         self._count(1, 0)
         return float(torch.stack(losses).sum()) / self.examples
+
+    def attention(self) -> Tensor:
+        """Float[P], the mean over examples."""
+        received = [attention_received(self._model, self._prompts, row) for row in self._rows]
+        self._count(1, 0)
+        return self._mean(torch.stack(received).sum(dim=0)[None, :, None])[:, 0]
 
     def evaluate(self, cells: Sequence[Tensor], tick: Callable[[int], None]) -> tuple[Tensor, Tensor]:
         """Losses and chosen answers [M, N] with only some of the cells."""

@@ -20,6 +20,7 @@ from prunekit.engine.probe import TicketProbe
 from prunekit.engine.train import Checkpoint, Cull, Trained, reached, train
 from prunekit.experiment import environment, prefix
 from prunekit.experiment.prepare import Prepared
+from prunekit.experiment.pruned_levels import pruned_levels
 from prunekit.experiment.round_watch import RoundWatch, TimeLeft
 from prunekit.models import Batch, Encoded
 from prunekit.pruning.controls import CONTROLS
@@ -191,12 +192,8 @@ class RoundRunner:
     def _probe(self, ticket: Ticket, stage: Stage) -> TicketProbe:
         """On the training examples, at the levels at which anything is pruned."""
         experiment = self.prepared.experiment
-        if stage.verb == "search":
-            pieces = experiment.search.grid != "token"
-        else:
-            pieces = experiment.keeps()[-1].pieces < experiment.prompt.pieces
         rows = self.prepared.training_data.train[: experiment.pruning.score_examples]
-        return TicketProbe(ticket, self.prepared.model, rows, ("token", "piece") if pieces else ("token",))
+        return TicketProbe(ticket, self.prepared.model, rows, pruned_levels(experiment, stage.verb))
 
     def finished(self, key: RunKey) -> Ticket:
         """The ticket of a finished round: its mask and the values that were kept."""

@@ -7,10 +7,21 @@ import pytest
 import tiny
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import AutoModelForCausalLM
 
 from prunekit.engine.probe import TicketProbe
+from prunekit.models import wrap
 from prunekit.prompts.mask import Mask
-from prunekit.pruning.scores import ROUND_SCORES, SCORES, Elimination, Integrated, LeaveOneOut, Margin, SecondOrder
+from prunekit.pruning.scores import (
+    ROUND_SCORES,
+    SCORES,
+    Attention,
+    Elimination,
+    Integrated,
+    LeaveOneOut,
+    Margin,
+    SecondOrder,
+)
 from prunekit.pruning.scores.shapley import most_subsets
 from prunekit.support.errors import ConfigError
 
@@ -108,6 +119,32 @@ def test_margin_needs_choices():
         Margin().score(TicketProbe(tiny.ticket(bone), bone, rows))
 
 
+@pytest.mark.parametrize(("kind", "position"), [*((kind, "auto") for kind in (*FAMILIES, "llama")), ("gpt2", "suffix")])
+def test_attention_is_what_positions_pay_by_hand(kind, position):
+    bone = tiny.frozen(kind, position=position)
+    ticket, rows = replace(tiny.ticket(bone, pieces=2), mask=HOLES), tiny.encoded(bone, tiny.examples(3))
+    asked = TicketProbe(ticket, bone, rows)
+    paid = [naive.attention(kind, bone, naive.slots(ticket)[0], row) for row in rows]
+    naive.close(Attention().score(asked).token[HOLES.token], torch.tensor(paid).double().mean(dim=0))
+    assert asked.passes == Attention().passes([3])
+
+
+def test_a_prefix_receives_what_its_text_does_not():
+    bone = tiny.frozen("llama-kv")
+    (row,) = tiny.encoded(bone, tiny.examples(1))
+    received = Attention().score(TicketProbe(tiny.ticket(bone), bone, [row])).token
+    assert received.min() > 0
+    assert received.sum() < len(row.text)  # all that its positions have to give
+
+
+def test_a_model_without_attention_is_refused_in_one_line():
+    sizes = dict(vocab_size=tiny.VOCABULARY, hidden_size=tiny.WIDTH, num_hidden_layers=1, state_size=4)
+    bone = wrap(tiny.built(AutoModelForCausalLM, "mamba", sizes), tiny.tokenizer("gpt2"))
+    with pytest.raises(ConfigError, match="score = attention: MambaForCausalLM does not show its attention") as refused:
+        Attention().score(TicketProbe(tiny.ticket(bone), bone, tiny.encoded(bone, tiny.examples(1))))
+    assert "\n" not in str(refused.value)
+
+
 def without(mask, cells):
     piece = mask.piece.clone()
     for cell in cells:
@@ -152,9 +189,9 @@ def test_elimination_in_turns_drops_several_at_once():
 def test_a_score_costs_what_it_says(case):
     units = [int(HOLES.token.sum()), int(HOLES.piece.sum())]
     for score in SCORES:
-        asked = probe(case)
+        asked = probe(case, score.levels)
         score.score(asked)
-        expected = score.passes(units)
+        expected = score.passes(units[: len(score.levels)])
         if score.name == "shapley":
             assert asked.passes.forward <= expected.forward == sum(most_subsets(count, 16) for count in units)
         else:

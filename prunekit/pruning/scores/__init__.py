@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prunekit.pruning.scores.absolute import Absolute
+from prunekit.pruning.scores.attention import Attention
 from prunekit.pruning.scores.base import (
     Evaluate,
     GradientScore,
@@ -35,6 +36,7 @@ SCORES: tuple[Score, ...] = (
     Integrated(),
     SecondOrder(),
     Margin(),
+    Attention(),
     Elimination(),
     LeaveOneOut(),
     Shapley(),
@@ -49,6 +51,7 @@ __all__ = [
     "ROUND_SCORES",
     "SCORES",
     "Absolute",
+    "Attention",
     "Elimination",
     "Evaluate",
     "GradientScore",

@@ -91,6 +91,13 @@ class Probe(Protocol):
     def loss(self, gamma: float) -> float:
         """The loss where all factors are `gamma`, a pass forward."""
 
+    def attention(self) -> Tensor:
+        """Float[P], the mean attention that each token receives in an example, a pass forward.
+
+        Raises:
+            ConfigError: where the model does not show its attention.
+        """
+
     def evaluate(self, cells: Sequence[Tensor], tick: Callable[[int], None]) -> tuple[Tensor, Tensor]:
         """Losses and chosen answers with only some of the cells: `Evaluate`, a pass forward for each entry."""
 
@@ -104,6 +111,7 @@ class Score(ABC):
         description: one line, for help texts.
         source: who proposed it, or what it is there for.
         act: what it estimates the cost of.
+        levels: at which it tells units apart.
         splits: the splits of the data that `prunekit score` measures it on, in order.
     """
 
@@ -112,6 +120,7 @@ class Score(ABC):
     description: ClassVar[str]
     source: ClassVar[str]
     act: ClassVar[Act] = "zero"
+    levels: ClassVar[tuple[Level, ...]] = ("token", "piece")
     splits: ClassVar[tuple[str, ...]] = ("train",)
 
     @abstractmethod
