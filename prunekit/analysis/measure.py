@@ -316,7 +316,7 @@ def _first_order(use: TicketInUse, examples: Sequence[Encoded], kind: str, reque
 def _probed(use: TicketInUse, examples: Sequence[Encoded], request: ScoreRequest, progress: Progress) -> Importance:
     """A score that asks the model itself, with what it says of itself and what it cost."""
     finder = next(score for score in SCORES if score.name == request.kind)
-    probe = TicketProbe(use.ticket, use.model, examples, (request.unit,))
+    probe = TicketProbe(use.ticket, use.model, examples, (request.unit,), start=use.start)
     with progress.track(finder.label, 1, "prompts") as tick:
         scores = finder.score(probe)
         tick(1)

@@ -10,7 +10,6 @@ import typer
 from prunekit.cli.options import AllowChanged, Json, TicketPath
 from prunekit.cli.table import Column, digits, print_table, words
 from prunekit.experiment import settings_io
-from prunekit.pruning.scores import SCORES
 from prunekit.support import terminal
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ _BY_WORD = {
 @settings_io.with_settings("model", "task", "machine")
 def score(
     ticket: TicketPath,
-    kind: Annotated[str, typer.Option(help=", ".join(score.name for score in reversed(SCORES)))] = "leave-one-out",
+    kind: Annotated[str, typer.Option(help="shapley, or what else `prune --score` takes")] = "leave-one-out",
     level: Annotated[str, typer.Option(help="token or piece; of keys and values also layer, head, part")] = "token",
     examples: Annotated[int | None, typer.Option(min=2, help="at most so many; default: all of the split")] = None,
     permutations: Annotated[

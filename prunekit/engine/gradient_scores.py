@@ -23,8 +23,8 @@ from prunekit.pruning.scores import ROUND_SCORES, Absolute, GradientScore, Score
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import DivergedError
 
-# examples at a time: as many as an update has by default, so that scoring takes no memory that training did not
-_BATCH = 16
+#: Examples at a time: as many as an update has by default, so that scoring takes no memory that training did not.
+BATCH = 16
 #: What is said where a gradient was not finite.
 NOT_FINITE = "a gradient became NaN or infinite while scoring; nothing was pruned"
 
@@ -32,8 +32,8 @@ NOT_FINITE = "a gradient became NaN or infinite while scoring; nothing was prune
 def scoring_batches(model: FrozenModel, examples: Sequence[Encoded], *, every_choice: bool = False) -> Iterator[Batch]:
     """All examples once, of each the gold choice alone unless every one is needed, texts of like length together."""
     rows = sorted(examples, key=lambda example: (example.length, example.index))
-    for start in range(0, len(rows), _BATCH):
-        yield model.batch([rows[start : start + _BATCH]], every_choice=every_choice)
+    for start in range(0, len(rows), BATCH):
+        yield model.batch([rows[start : start + BATCH]], every_choice=every_choice)
 
 
 def all_scores(cohort: Sequence[Ticket], model: FrozenModel, batches: Iterable[Batch]) -> list[dict[str, Scores]]:

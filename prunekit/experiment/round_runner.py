@@ -176,7 +176,7 @@ class RoundRunner:
         if self.directory.done([place]):
             return round_files.load_scores(self.directory, place)[finder.name]
         started = time.perf_counter()
-        probe = self._probe(self.finished(key), stage)
+        probe = self._probe(key, stage)
         with self.progress.track(f"scoring by {finder.name}", 1, "prompts") as tick:
             scores = finder.score(probe)
             tick(1)
@@ -189,11 +189,17 @@ class RoundRunner:
         self.progress.say(_cost_line(key, finder, probe, scores))
         return scores
 
-    def _probe(self, ticket: Ticket, stage: Stage) -> TicketProbe:
-        """On the training examples, at the levels at which anything is pruned."""
-        experiment = self.prepared.experiment
-        rows = self.prepared.training_data.train[: experiment.pruning.score_examples]
-        return TicketProbe(ticket, self.prepared.model, rows, pruned_levels(experiment, stage.verb))
+    def _probe(self, key: RunKey, stage: Stage) -> TicketProbe:
+        """Of a finished round, on the training examples, at the levels at which anything is pruned."""
+        prepared, experiment = self.prepared, self.prepared.experiment
+        return TicketProbe(
+            self.finished(key),
+            prepared.model,
+            prepared.training_data.train[: experiment.pruning.score_examples],
+            pruned_levels(experiment, stage.verb),
+            start=round_files.starting_ticket(self.directory, key),
+            keep=None if stage.verb == "search" else experiment.keeps()[key.round],
+        )
 
     def finished(self, key: RunKey) -> Ticket:
         """The ticket of a finished round: its mask and the values that were kept."""
@@ -329,7 +335,7 @@ def _ticking(batches: Iterable[Batch], tick: Callable[[int], None]) -> Iterator[
 def _cost_line(key: RunKey, finder: Score, probe: TicketProbe, scores: Scores) -> str:
     """What a score cost, and what it says of itself."""
     cost = f"{probe.passes.epochs:g} epochs of {probe.examples} examples"
-    facts = "".join(f", {name.replace('_', ' ')} {value:.4f}" for name, value in scores.facts.items())
+    facts = "".join(f", {name.replace('_', ' ')} {value:.5g}" for name, value in scores.facts.items())
     return f"seed {key.seed}, round {key.round}: {finder.name}, {cost}{facts}"
 
 

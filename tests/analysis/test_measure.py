@@ -215,7 +215,8 @@ def test_many_pieces_are_cut_for_the_screen_and_whole_in_the_file(capsys):
         (
             "--kind=gradient",
             "--kind = 'gradient': use one of absolute, signed, squared, magnitude, random, integrated, "
-            "second-order, margin, attention, elimination, leave-one-out, shapley",
+            "second-order, margin, attention, movement, hard-concrete, straight-through, elimination, "
+            "leave-one-out, shapley",
         ),
         ("--level=word", "--level = 'word': use one of token, piece"),
         ("--kind=shapley --permutations=3", "permutations = 3: orders come in pairs"),

@@ -9,6 +9,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoModelForCausalLM
 
+from prunekit.engine.order import Order
 from prunekit.engine.probe import TicketProbe
 from prunekit.models import wrap
 from prunekit.prompts.mask import Mask
@@ -20,6 +21,7 @@ from prunekit.pruning.scores import (
     Integrated,
     LeaveOneOut,
     Margin,
+    Passes,
     SecondOrder,
 )
 from prunekit.pruning.scores.shapley import most_subsets
@@ -42,7 +44,7 @@ def case(request):
 
 def probe(case, levels=("token", "piece")):
     _, bone, ticket, rows = case
-    return TicketProbe(ticket, bone, rows, levels)
+    return TicketProbe(ticket, bone, rows, levels, start=ticket)
 
 
 def loss_of(case, example, zeta=None, mask=None):
@@ -143,6 +145,28 @@ def test_a_model_without_attention_is_refused_in_one_line():
     with pytest.raises(ConfigError, match="score = attention: MambaForCausalLM does not show its attention") as refused:
         Attention().score(TicketProbe(tiny.ticket(bone), bone, tiny.encoded(bone, tiny.examples(1))))
     assert "\n" not in str(refused.value)
+
+
+def test_losses_of_an_update_are_those_of_its_examples_each_with_factors_of_its_own(case):
+    asked, update = probe(case), 2
+    factors = torch.rand(5, 4, 2, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    rows = Order(16, case[2].seed, case[2].round).draw(case[3], update)
+    expected = torch.stack([loss_of(case, row, zeta) for row, zeta in zip(rows, factors, strict=True)])
+    losses = asked.losses(factors, update)
+    naive.close(losses.detach(), expected.detach())
+    slopes = [torch.autograd.grad(each.sum(), factors)[0][:, HOLES.piece] for each in (losses, expected)]
+    naive.close(*slopes)
+    assert asked.passes == Passes(1, 1)
+
+
+def test_a_closed_gate_of_a_prefix_has_a_slope():
+    bone = tiny.frozen("llama-kv")
+    asked = TicketProbe(tiny.ticket(bone), bone, tiny.encoded(bone, tiny.examples(3)))
+    factors = torch.ones(3, 4, 4)
+    factors[:, 1] = 0
+    (slopes,) = torch.autograd.grad(asked.losses(factors.requires_grad_(), 0).sum(), factors)
+    assert slopes.isfinite().all()
+    assert slopes[:, 1].abs().min() > 0
 
 
 def without(mask, cells):

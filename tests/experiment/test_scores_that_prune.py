@@ -77,6 +77,18 @@ def test_a_finished_pruning_is_loaded_and_nothing_is_measured_again(folder, by_c
     assert tiny.contents(again.path) == before
 
 
+@pytest.mark.parametrize("score", ["hard-concrete", "straight-through", "movement"])
+def test_learned_masks_hold_exact_counts_and_are_nested(folder, tmp_path, by_cost, score):
+    run = pruned(folder, tmp_path, score)
+    masks = [mask_of(run, number) for number in range(3)]
+    assert [mask.piece.sum(dim=1).sort().values.tolist() for mask in masks] == [
+        mask_of(by_cost, number).piece.sum(dim=1).sort().values.tolist() for number in range(3)
+    ]
+    assert masks[2] <= masks[1] <= masks[0]
+    before = tiny.contents(run.path)
+    assert tiny.contents(pruned(folder, tmp_path, score).path) == before
+
+
 def test_a_search_cuts_by_it_too(folder, tmp_path):
     from prunekit.experiment import prepare, run
 
