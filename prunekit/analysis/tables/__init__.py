@@ -8,6 +8,7 @@ from prunekit.analysis.tables.answers import answers
 from prunekit.analysis.tables.arms import ARM_COLUMNS, arms, joined
 from prunekit.analysis.tables.gaps import gaps
 from prunekit.analysis.tables.heads import heads, parts_of
+from prunekit.analysis.tables.kept_shares import KEPT_SHARES, kept_shares
 from prunekit.analysis.tables.logs import logs
 from prunekit.analysis.tables.measured import measured, measured_groups
 from prunekit.analysis.tables.predictions import predictions
@@ -20,12 +21,14 @@ from prunekit.analysis.tables.words import words
 
 __all__ = [
     "ARM_COLUMNS",
+    "KEPT_SHARES",
     "answers",
     "arms",
     "dense_and_pruned",
     "gaps",
     "heads",
     "joined",
+    "kept_shares",
     "logs",
     "measured",
     "measured_groups",

@@ -58,12 +58,12 @@ def _of_run(run: RunReader, stage: Stage) -> Iterator[pd.DataFrame]:
         rounds = sorted((key for key in keys if key.seed == seed), key=lambda key: key.round)
         masks = {key.round: round_files.starting_ticket(run, key).mask for key in rounds}
         for key in rounds:
-            scores, pruned_by = _scores(run, key, stage)
+            scores, pruned_by = scores_by_kind(run, key, stage)
             for table in _of_round(run, key, masks, scores):
                 yield table.assign(**key_columns(columns, key), pruned_by=table["kind"] == pruned_by)
 
 
-def _scores(run: RunReader, key: RunKey, stage: Stage) -> tuple[dict[str, Scores], str | None]:
+def scores_by_kind(run: RunReader, key: RunKey, stage: Stage) -> tuple[dict[str, Scores], str | None]:
     """The scores of a round by kind, those that were measured for one pruning among them; the kind that prunes."""
     scores = round_files.load_scores(run, key) if SCORES in run.manifest(key)["files"] else {}
     if stage.is_dense:
