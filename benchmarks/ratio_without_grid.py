@@ -65,11 +65,21 @@ def summary(measured: pd.DataFrame) -> str:
     """A row for each way to search, over all cells."""
     rows = []
     for way, of_way in measured.groupby("way", sort=False):
-        error = of_way["error"].mean()
+        error = float(of_way["error"].astype(float).mean())
         row = [way, f"{of_way['saving'].mean():.0%}", f"{100 * of_way['regret'].mean():.1f}"]
-        rows.append([*row, f"{100 * of_way['regret'].max():.1f}", "" if np.isnan(error) else f"{100 * error:.1f}"])
-    header = ["way", "updates saved", "regret, points, mean", "largest", "error of the prediction, points"]
+        row += [f"{100 * of_way['regret'].max():.1f}", *map(_blank, (_cells(of_way), 100 * error))]
+        rows.append(row)
+    header = ["way", "updates saved", "regret, points, mean", "largest", "cells / the grid's choice", "error, points"]
     return table(header, rows)
+
+
+def _cells(of_way: pd.DataFrame) -> float:
+    """How many times the cells of the grid's choice a way keeps, the mean."""
+    return float((of_way["tokens"] * of_way["pieces"] / (of_way["full_tokens"] * of_way["full_pieces"])).mean())
+
+
+def _blank(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1f}"
 
 
 def cells(measured: pd.DataFrame) -> str:
@@ -83,13 +93,14 @@ def cells(measured: pd.DataFrame) -> str:
 
 
 def verdict(measured: pd.DataFrame) -> str:
-    """The mean regret against the bar of one point at a fifth of the updates."""
-    first = measured[measured["way"] == next(iter(ORDERS))]
-    regret, share = 100 * first["regret"].mean(), 1 - first["saving"].mean()
+    """The mean regret against the bar of one point at a fifth of the updates, and whether chance keeps it too."""
+    first, drawn = (measured[measured["way"] == way] for way in (next(iter(ORDERS)), _CHANCE))
+    regret, share, chance = 100 * first["regret"].mean(), 1 - first["saving"].mean(), 100 * drawn["regret"].mean()
     held = "holds" if regret <= 1 else "does not hold"
+    beside = ", so that these grids do not tell the ways apart" if chance <= 1 else ""
     return (
         f"At most 1 point of regret on average {held}: {regret:.1f} points over {len(first)} cells, at {share:.0%} of "
-        "the grid's updates."
+        f"the grid's updates. Five trials at random lose {chance:.1f}{beside}."
     )
 
 
@@ -128,7 +139,7 @@ def main(
 _READING = """The prediction trains four trials, spread evenly in the order of what they keep of the dense prompt
 (by its scores, its singular values, or both), draws a line through them that never falls, and trains the one of
 which it promises most; the best of the five is chosen. The best of a grid is the luckiest too: part of every regret is
-the noise of the rows that choose."""
+the noise of the rows that choose. Error: how far the line is from trials that were not trained, on average."""
 
 if __name__ == "__main__":
     typer.run(main)

@@ -48,30 +48,33 @@ def predict(
         raise ValueError(f"most = {most}: one trial is predicted from others, so train at least 2")
     both = trials.merge(kept, on=["seed", "tokens", "pieces"], validate="one_to_one")
     both = both.assign(order=both[list(by)].mean(axis=1)).sort_values(["seed", "order", "tokens"], kind="stable")
-    rows = [_row(int(seed), of_seed.reset_index(drop=True), most) for seed, of_seed in both.groupby("seed")]
+    rows = [_row(of_seed.reset_index(drop=True), most) for _, of_seed in both.groupby("seed")]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(seed: int, trials: pd.DataFrame, most: int) -> tuple[object, ...]:
+def _row(trials: pd.DataFrame, most: int) -> tuple[object, ...]:
     """One seed's, trials in order."""
     validation = _by_trial(trials, trials["validation"])
-    spread = np.unique(np.linspace(0, len(trials) - 1, min(most - 1, len(trials))).round().astype(int))
-    predicted = _isotonic(trials, spread)
-    unseen = trials.drop(index=spread)
+    trained = np.unique(np.linspace(0, len(trials) - 1, min(most - 1, len(trials))).round().astype(int)).tolist()
+    predicted = _isotonic(trials, trained)
+    unseen = trials.drop(index=trained)
     error = float((predicted - trials["validation"])[unseen.index].abs().mean())
-    trained = list(spread)
     if len(unseen):
         promising = best_of(_by_trial(unseen, predicted[unseen.index]))
         trained.append(list(validation).index(promising))
     chosen, full = best_of(_by_trial(trials.loc[trained], trials["validation"][trained])), best_of(validation)
     updates, full_updates = int(trials["steps"][trained].sum()), int(trials["steps"].sum())
     return (
-        seed, chosen[1].tokens, chosen[1].pieces, full[1].tokens, full[1].pieces, len(trained), updates, full_updates,
-        1 - updates / full_updates, validation[full] - validation[chosen], error,
+        chosen[0], *_counts(chosen), *_counts(full), len(trained), updates, full_updates, 1 - updates / full_updates,
+        validation[full] - validation[chosen], error,
     )  # fmt: skip
 
 
-def _isotonic(trials: pd.DataFrame, trained: Sequence[int]) -> pd.Series[float]:
+def _counts(trial: Trial) -> tuple[int, int]:
+    return trial[1].tokens, trial[1].pieces
+
+
+def _isotonic(trials: pd.DataFrame, trained: list[int]) -> pd.Series[float]:
     """What the trained trials promise of all."""
     from sklearn.isotonic import IsotonicRegression
 

@@ -9,15 +9,17 @@ from benchmarks.ratio_without_grid import by_chance, cells, summary, verdict
 
 MEASURED = pd.DataFrame(
     [("scores and spectrum", "a", 0, 0.79, 0.00, 0.1), ("scores and spectrum", "b", 0, 0.81, 0.03, 0.3),
-     ("successive halving", "a", 0, 0.60, 0.00, None), ("successive halving", "b", 0, 0.60, 0.01, None)],
+     ("successive halving", "a", 0, 0.60, 0.00, None), ("successive halving", "b", 0, 0.60, 0.01, None),
+     ("five at random", "a", 0, 0.79, 0.005, None),
+     ("five at random", "b", 0, 0.79, 0.035, None)],
     columns=["way", "task", "seed", "saving", "regret", "error"],
 ).assign(tokens=2, pieces=4, full_tokens=3, full_pieces=1, updates=20, full_updates=100)  # fmt: skip
 
 
 def test_a_way_has_its_means_and_its_largest_regret():
     rows = summary(MEASURED).splitlines()[2:]
-    assert rows[0] == "| scores and spectrum | 80% | 1.5 | 3.0 | 20.0 |"
-    assert rows[1] == "| successive halving | 60% | 0.5 | 1.0 |  |"
+    assert rows[0] == "| scores and spectrum | 80% | 1.5 | 3.0 | 2.7 | 20.0 |"
+    assert rows[1] == "| successive halving | 60% | 0.5 | 1.0 | 2.7 |  |"
     assert cells(MEASURED).splitlines()[-1] == "| b | 0 | 3 x 1 | 2 x 4 | 3.0 | 20 of 100 |"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prunekit.pruning.scores.base import Level, Passes, Probe, Score, Scores, from_levels
+from prunekit.pruning.scores.base import Passes, Probe, Score, Scores, from_levels
 
 
 class Attention(Score):
@@ -19,7 +19,7 @@ class Attention(Score):
     description = "attention it receives, tokens alone"
     source = "attention received (PoWER-BERT, Goyal et al. 2020, section 3.2)"
     act = "hide"
-    levels: tuple[Level, ...] = ("token",)
+    levels = ("token",)
 
     def score(self, probe: Probe) -> Scores:
         """Weights of attention; pieces of a token, which get them together, all have 0."""
