@@ -25,7 +25,7 @@ class HardConcrete(LearnedScore):
     source = "L0 regularisation (Louizos et al. 2018), with a target count as Wang et al. (2020)"
 
     def gates(self, logits: Tensor, opened: float, noise: Tensor) -> Tensor:
-        """Hard-concrete variables."""
+        """Hard-concrete variables [B, U], of which `opened` are not 0 on average."""
         drawn = ((noise + logits + _shift(logits, opened)) / _TEMPERATURE).sigmoid()
         return (_LOW + (_HIGH - _LOW) * drawn).clamp(0, 1)
 

@@ -20,6 +20,10 @@ class LearnedScore(Score):
 
     The prompt stays as it is. How many gates are open falls from all to the count that pruning will keep (half of them
     where it serves several), so that units compete; each example of an update has gates of its own draw.
+
+    Attributes:
+        epochs: over the examples, at each level.
+        rate: the length of each step of the logits.
     """
 
     def __init__(self, epochs: int = 4, rate: float = 1.0) -> None:

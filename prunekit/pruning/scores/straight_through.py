@@ -19,7 +19,7 @@ class StraightThrough(LearnedScore):
     source = "edge-popup (Ramanujan et al. 2020), its slopes as Bengio et al. (2013)"
 
     def gates(self, logits: Tensor, opened: float, noise: Tensor) -> Tensor:
-        """Exactly 0 or 1."""
+        """[B, U] of exactly 0 and 1, in each row as many 1 as `opened`, rounded."""
         import torch
 
         top = (logits.detach() + noise).topk(round(opened), dim=1).indices
