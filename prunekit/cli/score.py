@@ -128,7 +128,7 @@ def _sentences(facts: Mapping[str, Any], units: int) -> list[str]:
                 f"sum {facts['sum']:.4f}; loss {before:.4f} without the prompt, {after:.4f} with it, "
                 f"{before - after:.4f} less ({orders}, {facts['evaluations']} subsets evaluated)"
             ]
-    lines = [f"as much work as {facts['epochs']:g} epochs of training on these examples"] if "epochs" in facts else []
+    lines = [f"as much work as {facts['epochs']:g} epochs of training on these examples"] if facts.get("epochs") else []
     if "completeness_gap" in facts:
         fall, gap = facts["loss_fall"], facts["completeness_gap"]
         lines.append(
