@@ -5,6 +5,8 @@ Nothing here comes from prunekit's models, cohorts or scores; only the tickets' 
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor
 
@@ -73,6 +75,25 @@ def slopes(kind: str, bone, ticket, examples) -> tuple[Tensor, Tensor]:
         token.append(d_gamma.double())
         piece.append(d_zeta.double())
     return torch.stack(token), torch.stack(piece)
+
+
+def attention(kind: str, bone, prompt: Tensor, example) -> list[float]:
+    """What each prompt slot receives: summed over the positions that attend, the mean over layers and heads."""
+    model = deepcopy(bone.model)
+    model.set_attn_implementation("eager")
+    text = list(example.text) if kind in SEQ2SEQ + ENCODERS else [*example.text, *example.choices[example.gold][:-1]]
+    first = {"suffix": len(example.text), "after-cls": 1}.get(bone.position, 0)
+    embedded = _embedded(bone.model, text)
+    rows = torch.cat([embedded[:first], prompt, embedded[first:]])[None]
+    reads = model.get_encoder() if kind in SEQ2SEQ else model
+    layers = reads(inputs_embeds=rows, output_attentions=True).attentions
+    received = [0.0] * len(prompt)
+    for weights in layers:
+        for head in weights[0]:
+            for query in head:
+                for slot in range(len(prompt)):
+                    received[slot] += float(query[first + slot]) / len(layers) / len(weights[0])
+    return received
 
 
 def _embedded(model, ids) -> Tensor:

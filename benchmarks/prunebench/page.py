@@ -8,6 +8,7 @@ import pandas as pd
 
 from benchmarks.prunebench.entry import Entry
 from benchmarks.testbed.table import markdown
+from prunekit.pruning.scores.better import BETTER
 from prunekit.support.statistics import cut, t_interval
 
 #: Examples of the training epoch that costs are compared with: as many as the studies train on.
@@ -67,13 +68,31 @@ def page(table: pd.DataFrame, entries: Sequence[Entry], command: str, seeds: int
         for row in table.itertuples()
     ]
     return _PAGE.format(
-        command=command, seeds=seeds, epoch=EPOCH_EXAMPLES, table=markdown(rows), verdict=verdict(table)
+        command=command,
+        seeds=seeds,
+        epoch=EPOCH_EXAMPLES,
+        table=markdown(rows),
+        verdict=verdict(table),
+        better=_better(),
     )
 
 
+def _better() -> str:
+    """What `prune` says of it."""
+    if BETTER is None:
+        return "No score is better than the default, so that `prunekit prune` says nothing of it."
+    return f"A `prunekit prune` that goes by the default, {BETTER.than}, ends in the line: {BETTER.sentence}"
+
+
+def standing(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `table_of` that find enough at no more than twice the cost of an epoch, the cheapest first."""
+    enough = (table["share"] >= ENOUGH) & (table["epochs"] <= MOST_EPOCHS)
+    return table[enough].sort_values("epochs", kind="stable")
+
+
 def verdict(table: pd.DataFrame) -> str:
-    """Which finders find enough at no more than twice the cost of an epoch; the random mask's share beside it."""
-    enough = table[(table["share"] >= ENOUGH) & (table["epochs"] <= MOST_EPOCHS)].sort_values("epochs", kind="stable")
+    """Which finders stand, and the random mask's share beside them."""
+    enough = standing(table)
     chance = table.loc[table["entry"] == "random", "share"]
     beside = f" A random mask finds {chance.iloc[0]:.3f}." if len(chance) else ""
     if enough.empty:
@@ -93,6 +112,8 @@ passes forward and backward through the model, in epochs of training on {epoch} 
 
 {table}
 {verdict}
+
+{better}
 
 The truth here is itself that of leaving words out one at a time, and no word can stand in for another: that favours
 finders that leave out. It says nothing of trained prompts, nor of tickets after retraining: neither is measured here.

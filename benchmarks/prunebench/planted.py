@@ -13,6 +13,7 @@ from prunekit import models
 from prunekit.engine.probe import TicketProbe
 from prunekit.experiment.prepare import encode
 from prunekit.models import Encoded, FrozenModel
+from prunekit.pruning.schedule import Keep
 from prunekit.pruning.ticket import Ticket
 from prunekit.tasks import load_splits, load_task
 from prunekit.tasks.testbed import MODEL_PATH
@@ -47,7 +48,7 @@ class PlantedPrompts:
 
     def _top(self, entry: Entry, ticket: Ticket, examples: Sequence[Encoded], count: int) -> tuple[set[int], float]:
         """The tokens that an entry would keep, and what it cost."""
-        probe = TicketProbe(ticket, self.model, examples[: entry.examples])
+        probe = TicketProbe(ticket, self.model, examples[: entry.examples], keep=Keep(count, 1))
         scores = entry.finder.score(probe).token
         cost = probe.passes.forward + probe.passes.backward
         return set(scores.topk(count).indices.tolist()), cost * probe.examples

@@ -40,6 +40,7 @@ KINDS = tuple(score.name for score in SCORES)
 BY_WORD = ("example", "token", "position", "word", "difference")
 LEVELS: tuple[Level | Group, ...] = (*get_args(Level), *GROUPS)
 _SPLITS = {score.name: score.splits for score in SCORES}
+_LEVELS_OF = {score.name: score.levels for score in SCORES}
 _OF_ROUNDS = tuple(score.name for score in ROUND_SCORES)
 
 #: The encoded rows of a split.
@@ -72,6 +73,10 @@ class ScoreRequest:
             raise ConfigError(f"--level = '{self.level}': use one of {', '.join(LEVELS)}")
         if self.level in GROUPS and self.kind != "leave-one-out":
             raise ConfigError(f"--level {self.level}: only leaving it out is measured; leave out --kind")
+        if self.level == "piece" and "piece" not in _LEVELS_OF[self.kind]:
+            raise ConfigError(
+                f"--level piece: {self.kind} does not tell the pieces of a token apart; leave out --level"
+            )
         if self.by_word and (self.kind, self.level) != ("leave-one-out", "token"):
             raise ConfigError(
                 "--by-word: only tokens that are left out are measured by word; leave out --kind and --level"
@@ -311,7 +316,7 @@ def _first_order(use: TicketInUse, examples: Sequence[Encoded], kind: str, reque
 def _probed(use: TicketInUse, examples: Sequence[Encoded], request: ScoreRequest, progress: Progress) -> Importance:
     """A score that asks the model itself, with what it says of itself and what it cost."""
     finder = next(score for score in SCORES if score.name == request.kind)
-    probe = TicketProbe(use.ticket, use.model, examples, (request.unit,))
+    probe = TicketProbe(use.ticket, use.model, examples, (request.unit,), start=use.start)
     with progress.track(finder.label, 1, "prompts") as tick:
         scores = finder.score(probe)
         tick(1)

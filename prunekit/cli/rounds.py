@@ -87,7 +87,7 @@ def _print_stage(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance:
     shuffled = ", trained on shuffled answers" if run.settings()["task"].get("labels") == "shuffled" else ""
     print_rounds(rows, metric, (stage or "dense") + shuffled)
     _print_written(run, stage, metric)
-    _print_conclusion(run, rows, tolerance)
+    _print_conclusion(run, stage, rows, tolerance)
 
 
 def _print_written(run: RunReader, stage: Stage, metric: str) -> None:
@@ -181,8 +181,8 @@ def _mean_row(mean: RoundSummary) -> dict[str, str]:
     return {"round": str(mean.round), "seed": "mean", **reached}
 
 
-def _print_conclusion(run: RunReader, results: pd.DataFrame, tolerance: float) -> None:
-    """The base lines, a warning where nothing was learned, and the sentence."""
+def _print_conclusion(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance: float) -> None:
+    """The base lines, a warning where nothing was learned, the sentence, and what else to prune by."""
     from prunekit.runs import summary
     from prunekit.runs.baselines import BaseLines
 
@@ -205,6 +205,15 @@ def _print_conclusion(run: RunReader, results: pd.DataFrame, tolerance: float) -
     coarse = summary.coarse_tolerance(tolerance, settings["examples"]["validation"])
     if coarse and summary.chosen_by(results, metric) == metric:  # a written answer may be right in part
         terminal.write(coarse)
+    _print_better_score(run, stage)
+
+
+def _print_better_score(run: RunReader, stage: Stage) -> None:
+    """Where a pruning went by the default score and PruneBench has a better one, its name."""
+    from prunekit.pruning.scores.better import BETTER
+
+    if BETTER is not None and stage.verb == "prune" and run.stage_settings(stage).get("score") == BETTER.than:
+        terminal.write(BETTER.sentence)
 
 
 def print_base_lines(base_lines: BaseLines) -> None:

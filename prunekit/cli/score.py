@@ -10,7 +10,6 @@ import typer
 from prunekit.cli.options import AllowChanged, Json, TicketPath
 from prunekit.cli.table import Column, digits, print_table, words
 from prunekit.experiment import settings_io
-from prunekit.pruning.scores import SCORES
 from prunekit.support import terminal
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ _BY_WORD = {
 @settings_io.with_settings("model", "task", "machine")
 def score(
     ticket: TicketPath,
-    kind: Annotated[str, typer.Option(help=", ".join(score.name for score in reversed(SCORES)))] = "leave-one-out",
+    kind: Annotated[str, typer.Option(help="shapley, or what else `prune --score` takes")] = "leave-one-out",
     level: Annotated[str, typer.Option(help="token or piece; of keys and values also layer, head, part")] = "token",
     examples: Annotated[int | None, typer.Option(min=2, help="at most so many; default: all of the split")] = None,
     permutations: Annotated[
@@ -129,7 +128,7 @@ def _sentences(facts: Mapping[str, Any], units: int) -> list[str]:
                 f"sum {facts['sum']:.4f}; loss {before:.4f} without the prompt, {after:.4f} with it, "
                 f"{before - after:.4f} less ({orders}, {facts['evaluations']} subsets evaluated)"
             ]
-    lines = [f"as much work as {facts['epochs']:g} epochs of training on these examples"] if "epochs" in facts else []
+    lines = [f"as much work as {facts['epochs']:g} epochs of training on these examples"] if facts.get("epochs") else []
     if "completeness_gap" in facts:
         fall, gap = facts["loss_fall"], facts["completeness_gap"]
         lines.append(

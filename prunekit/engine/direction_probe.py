@@ -15,7 +15,9 @@ from prunekit.engine.ablation import evaluator_of
 from prunekit.engine.probe import TicketProbe
 from prunekit.models import Encoded, FrozenModel, PromptBatch
 from prunekit.pruning.directions import Directions
+from prunekit.pruning.schedule import Keep
 from prunekit.pruning.ticket import Ticket
+from prunekit.support.errors import ConfigError
 
 
 class DirectionProbe(TicketProbe):
@@ -25,14 +27,32 @@ class DirectionProbe(TicketProbe):
         ticket: of which each token is a direction (`Directions.as_tokens`).
     """
 
-    def __init__(self, ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded]) -> None:
+    def __init__(
+        self,
+        ticket: Ticket,
+        model: FrozenModel,
+        examples: Sequence[Encoded],
+        *,
+        start: Ticket | None = None,
+        keep: Keep | None = None,
+    ) -> None:
         super().__init__(ticket, model, examples)
         directions = Directions.of(ticket)
         self.ticket = directions.as_tokens()
+        self.start = None if start is None else directions.along(start)
+        self.keep = None if keep is None or keep.rank is None else Keep(keep.rank, 1)
         self._evaluate = evaluator_of(lambda cells: directions.only(cells[:, 0]), model, examples)
         whole = self._prompts.values
         self._left = directions.left.to(whole)
         self._directions = self.ticket.state["values"].to(whole)[None]
+
+    def attention(self) -> Tensor:
+        """Refused."""
+        raise ConfigError("score = attention: attention is paid to tokens, not to directions; use another score")
+
+    def _by_slot(self, factors: Tensor) -> Tensor:
+        """Each direction has its place."""
+        return factors
 
     @property
     def _values(self) -> Tensor:

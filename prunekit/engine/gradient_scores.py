@@ -24,8 +24,8 @@ from prunekit.pruning.scores import ROUND_SCORES, Absolute, GradientScore, Score
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import DivergedError
 
-# examples at a time: as many as an update has by default and in its parts, so that scoring takes no more memory
-_BATCH = 16
+#: Examples at a time: as many as an update has by default and in its parts, so that scoring takes no more memory.
+BATCH = 16
 #: What is said where a gradient was not finite.
 NOT_FINITE = "a gradient became NaN or infinite while scoring; nothing was pruned"
 
@@ -33,8 +33,8 @@ NOT_FINITE = "a gradient became NaN or infinite while scoring; nothing was prune
 def scoring_batches(model: FrozenModel, examples: Sequence[Encoded], *, every_choice: bool = False) -> Iterator[Batch]:
     """All examples once, of each the gold choice alone unless every one is needed, texts of like length together."""
     rows = sorted(examples, key=lambda example: (example.length, example.index))
-    for start in range(0, len(rows), _BATCH):
-        for part in in_parts([rows[start : start + _BATCH]], model, 0):
+    for start in range(0, len(rows), BATCH):
+        for part in in_parts([rows[start : start + BATCH]], model, 0):
             yield model.batch(part, every_choice=every_choice)
 
 

@@ -16,12 +16,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prunekit.engine.ablation import evaluator
 from prunekit.engine.cohort import Member, prompt_batch
-from prunekit.engine.gradient_scores import put_back, scoring_batches, with_tokens
+from prunekit.engine.gradient_scores import BATCH, put_back, scoring_batches, with_tokens
+from prunekit.engine.order import Order
 from prunekit.models import Batch, Encoded, FrozenModel, PromptBatch
+from prunekit.models.attention import attention_received
+from prunekit.pruning.schedule import Keep
 from prunekit.pruning.scores import Passes
 from prunekit.pruning.scores.base import Level, Objective
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
+
+# added to factors before their logarithm, so that even at 0 it has a slope; 1 stays 1
+_NONE = 1e-30
 
 
 class TicketProbe:
@@ -31,15 +37,27 @@ class TicketProbe:
         ticket: at its own values.
         levels: at which scores are asked for.
         examples: how many there are.
+        batch: how many of them an update of training sees.
+        start: the ticket as its training began, None where that is not known.
+        keep: what pruning by the scores will keep, None where they serve several counts.
         passes: what the answers have cost so far.
     """
 
     def __init__(
-        self, ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded], levels: Sequence[Level] = ("token",)
+        self,
+        ticket: Ticket,
+        model: FrozenModel,
+        examples: Sequence[Encoded],
+        levels: Sequence[Level] = ("token",),
+        *,
+        start: Ticket | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self.ticket, self.levels, self.examples = ticket, levels, len(examples)
+        self.batch, self.start, self.keep = min(BATCH, len(examples)), start, keep
         self.passes = Passes()
         self._model, self._rows = model, examples
+        self._order = Order(BATCH, ticket.seed, ticket.round)
         self._evaluate = evaluator(ticket, model, examples)
         with torch.no_grad():
             self._prompts = prompt_batch([Member(ticket, model.device)])
@@ -81,12 +99,25 @@ class TicketProbe:
         self._count(1, 0)
         return float(torch.stack(losses).sum()) / self.examples
 
+    def losses(self, factors: Tensor, update: int) -> Tensor:
+        """Float[B], of the examples of one update, differentiable."""
+        batch = self._model.batch([self._order.draw(self._rows, update)], every_choice=False)
+        self._count(self.batch / self.examples, self.batch / self.examples)
+        zeta = self._by_slot(factors.to(self._prompts.values))
+        return self._objective(zeta[None], batch, "loss")[0]
+
+    def attention(self) -> Tensor:
+        """Float[P], the mean over examples."""
+        received = [attention_received(self._model, self._prompts, row) for row in self._rows]
+        self._count(1, 0)
+        return self._mean(torch.stack(received).sum(dim=0)[None, :, None])[:, 0]
+
     def evaluate(self, cells: Sequence[Tensor], tick: Callable[[int], None]) -> tuple[Tensor, Tensor]:
         """Losses and chosen answers [M, N] with only some of the cells."""
         self._count(len(cells), 0)
         return self._evaluate(cells, tick)
 
-    def _count(self, forward: int, backward: int) -> None:
+    def _count(self, forward: float, backward: float) -> None:
         self.passes = Passes(self.passes.forward + forward, self.passes.backward + backward)
 
     def _batches(self, objective: Objective) -> Iterator[Batch]:
@@ -97,6 +128,10 @@ class TicketProbe:
         values, pieces = self._values, self.ticket.mask.piece.shape[1]
         shape = (1, batch.size, values.shape[1], pieces)
         return torch.full(shape, gamma, device=values.device, dtype=values.dtype, requires_grad=True)
+
+    def _by_slot(self, factors: Tensor) -> Tensor:
+        """[B, slots, K] of factors [B, P, K]."""
+        return factors[:, self._prompts.source[0]]
 
     @property
     def _values(self) -> Tensor:
@@ -123,9 +158,8 @@ def _times(prompts: PromptBatch, zeta: Tensor) -> PromptBatch:
     """The prompt with its cells multiplied, or with so much attention paid to them where pieces are hidden."""
     values = prompts.values.detach()[:, None]
     if prompts.gates is not None:
-        return replace(
-            prompts, values=values.expand(-1, zeta.shape[1], -1, -1), gates=prompts.gates[:, None] + zeta.log()
-        )
+        gates = prompts.gates[:, None] + (zeta + _NONE).log()
+        return replace(prompts, values=values.expand(-1, zeta.shape[1], -1, -1), gates=gates)
     return replace(prompts, values=(values.unflatten(-1, (zeta.shape[-1], -1)) * zeta[..., None]).flatten(-2))
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from prunekit.experiment.pace import members_at_once
 from prunekit.experiment.prepare import Prepared
+from prunekit.experiment.pruned_levels import pruned_levels
 from prunekit.pruning.controls import CONTROL_NAMES, controls_for
 from prunekit.pruning.controls.complement import Complement
 from prunekit.pruning.controls.dense_continued import DenseContinued
@@ -132,11 +133,11 @@ def _start(prepared: Prepared) -> list[Part]:
 
 def _scored_apart(part: Part, prepared: Prepared) -> Part:
     """A part that is pruned, with what the score that prunes costs where rounds do not write it anyway."""
-    pruning, prompt = prepared.experiment.pruning, prepared.experiment.prompt
+    pruning = prepared.experiment.pruning
     if not pruning.scored_apart or not part.scored:
         return part
-    prunes_pieces = prepared.experiment.keeps()[-1].pieces < prompt.pieces
-    units = [part.prompt_tokens, *[part.prompt_tokens * int(part.pieces)] * prunes_pieces]
+    by_level = {"token": part.prompt_tokens, "piece": part.prompt_tokens * int(part.pieces)}
+    units = [by_level[level] for level in pruned_levels(prepared.experiment, "prune")]
     train = len(prepared.rows[0])
     share = min(pruning.score_examples or train, train) / train
     return replace(part, scored=part.scored + share * pruning.finder.passes(units).epochs)

@@ -24,7 +24,7 @@ from prunekit.models import Encoded, FrozenModel, PromptBatch
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.paths import RunKey
 from prunekit.runs.reader import RunReader
-from prunekit.runs.round_files import locate, open_ticket
+from prunekit.runs.round_files import locate, open_ticket, starting_ticket
 from prunekit.runs.run import Run
 from prunekit.support.errors import ConfigError
 from prunekit.tasks import Example, Task
@@ -67,6 +67,11 @@ class OpenedTicket:
         return experiment_of(model, task, answering | _stated(flags), tables)
 
     @property
+    def start(self) -> Ticket | None:
+        """The ticket as its training began, None where it is of no run."""
+        return None if self.run is None or self.key is None else starting_ticket(self.run, self.key)
+
+    @property
     def content(self) -> provenance.Content:
         """What it was made with, as its run or it itself tells."""
         return provenance.ticket_content(self.ticket) if self.run is None else provenance.run_content(self.run)
@@ -80,6 +85,7 @@ class TicketInUse:
         rows: the examples of the splits that were asked for, by name.
         differences: what is not as it was, where that was allowed.
         content: what model, task and data are, by name.
+        start: the ticket as its training began, None where it is of no run.
     """
 
     ticket: Ticket
@@ -89,6 +95,7 @@ class TicketInUse:
     rows: Mapping[str, Sequence[Example]]
     differences: Sequence[str]
     content: provenance.Content
+    start: Ticket | None
 
     def answers(self, examples: Sequence[Example]) -> Evaluation:
         """What the model answers with the ticket: losses, choices and scores [N], and what it writes, where it does."""
@@ -168,7 +175,7 @@ def in_use(
         )
         for line in commits.notes(source.run, experiment, task) if source.run else ():
             progress.say(line)
-        yield TicketInUse(source.ticket, experiment, task, frozen, rows, differences, content)
+        yield TicketInUse(source.ticket, experiment, task, frozen, rows, differences, content, source.start)
 
 
 def check_unchanged(

@@ -22,6 +22,7 @@ from prunekit.engine.probe import TicketProbe
 from prunekit.engine.train import Checkpoint, Cull, Trained, reached, train
 from prunekit.experiment import environment, prefix
 from prunekit.experiment.prepare import Prepared
+from prunekit.experiment.pruned_levels import pruned_levels
 from prunekit.experiment.request_timer import RequestTimer
 from prunekit.experiment.round_watch import RoundWatch, TimeLeft
 from prunekit.models import Batch, Encoded
@@ -180,7 +181,7 @@ class RoundRunner:
         if self.directory.done([place]):
             return round_files.load_scores(self.directory, place)[finder.name]
         started = time.perf_counter()
-        probe = self._probe(self.finished(key), stage)
+        probe = self._probe(key, stage)
         with self.progress.track(f"scoring by {finder.name}", 1, "prompts") as tick:
             scores = finder.score(probe)
             tick(1)
@@ -193,17 +194,16 @@ class RoundRunner:
         self.progress.say(_cost_line(key, finder, probe, scores))
         return scores
 
-    def _probe(self, ticket: Ticket, stage: Stage) -> TicketProbe:
-        """On the training examples, at the levels at which anything is pruned."""
-        experiment = self.prepared.experiment
-        rows = self.prepared.training_data.train[: experiment.pruning.score_examples]
+    def _probe(self, key: RunKey, stage: Stage) -> TicketProbe:
+        """Of a finished round, on the training examples, at the levels at which anything is pruned."""
+        prepared, experiment = self.prepared, self.prepared.experiment
+        ticket, rows = self.finished(key), prepared.training_data.train[: experiment.pruning.score_examples]
+        start = round_files.starting_ticket(self.directory, key)
+        keep = None if stage.verb == "search" else experiment.keeps()[key.round]
         if stage.verb == "prune" and experiment.pruning.keep_rank is not None:
-            return DirectionProbe(ticket, self.prepared.model, rows)
-        if stage.verb == "search":
-            pieces = experiment.search.grid != "token"
-        else:
-            pieces = experiment.keeps()[-1].pieces < experiment.prompt.pieces
-        return TicketProbe(ticket, self.prepared.model, rows, ("token", "piece") if pieces else ("token",))
+            return DirectionProbe(ticket, prepared.model, rows, start=start, keep=keep)
+        levels = pruned_levels(experiment, stage.verb)
+        return TicketProbe(ticket, prepared.model, rows, levels, start=start, keep=keep)
 
     def finished(self, key: RunKey) -> Ticket:
         """The ticket of a finished round: its mask and the values that were kept."""
@@ -339,7 +339,7 @@ def _ticking(batches: Iterable[Batch], tick: Callable[[int], None]) -> Iterator[
 def _cost_line(key: RunKey, finder: Score, probe: TicketProbe, scores: Scores) -> str:
     """What a score cost, and what it says of itself."""
     cost = f"{probe.passes.epochs:g} epochs of {probe.examples} examples"
-    facts = "".join(f", {name.replace('_', ' ')} {value:.4f}" for name, value in scores.facts.items())
+    facts = "".join(f", {name.replace('_', ' ')} {value:.5g}" for name, value in scores.facts.items())
     return f"seed {key.seed}, round {key.round}: {finder.name}, {cost}{facts}"
 
 

@@ -241,6 +241,12 @@ class FrozenModel:
         return self.embed(ids)
 
     @property
+    def text_module(self) -> Any:
+        """The part of the model that reads prompt and text: all of it but what stands on top."""
+        module: Any = self.model
+        return module.base_model
+
+    @property
     def width(self) -> int:
         """H, the width of a prompt vector."""
         return int(self.embed(torch.zeros(1, dtype=torch.long)).shape[-1])

@@ -24,12 +24,13 @@ class EncoderDecoder(FrozenModel):
 
     def accepts(self, argument: str) -> bool:
         """Whether the encoder's forward pass names an argument; it is the encoder that reads prompt and text."""
-        return argument in inspect.signature(self._encoder.forward).parameters
+        return argument in inspect.signature(self.text_module.forward).parameters
 
     _output_kind: type[Any] = BaseModelOutput
 
     @property
-    def _encoder(self) -> Any:
+    def text_module(self) -> Any:
+        """The encoder."""
         module: Any = self.model
         return module.get_encoder()
 
@@ -83,7 +84,7 @@ class EncoderDecoder(FrozenModel):
 
     def _encode(self, **rows: Tensor) -> Tensor:
         """[N, T, H], what the encoder makes of rows."""
-        output = self._encoder(**rows)
+        output = self.text_module(**rows)
         self._output_kind = type(output)
         states: Tensor = output.last_hidden_state
         return states

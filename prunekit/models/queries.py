@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from prunekit.models.attention import attending
 from prunekit.models.batch import Ids
 from prunekit.models.prefix_decoder import PrefixDecoder
 from prunekit.models.prompt_batch import PromptBatch
@@ -98,17 +99,11 @@ def _recording(model: PrefixDecoder) -> Iterator[dict[int, list[_Record]]]:
         values = value.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
         return (weights @ values).transpose(1, 2).contiguous(), weights
 
-    modules: Any = model.model.modules()
-    configs = {id(part.config): part.config for part in modules if hasattr(part, "config")}.values()
-    before = [config._attn_implementation for config in configs]
     ALL_ATTENTION_FUNCTIONS[_NAME] = attend
     try:
-        for config in configs:
-            config._attn_implementation = _NAME
-        yield records
+        with attending(model, _NAME):
+            yield records
     finally:
-        for config, name in zip(configs, before, strict=True):
-            config._attn_implementation = name
         del ALL_ATTENTION_FUNCTIONS[_NAME]
 
 

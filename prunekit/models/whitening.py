@@ -68,7 +68,7 @@ def _read(model: FrozenModel, entry: nn.Module, text: Ids) -> Tensor:
     ids = torch.tensor([text], device=model.device)
     hook = entry.register_forward_pre_hook(keep)
     try:
-        _stem(model)(inputs_embeds=model.embed(ids), attention_mask=torch.ones_like(ids))
+        model.text_module(inputs_embeds=model.embed(ids), attention_mask=torch.ones_like(ids))
     except _StopForwardError:
         pass
     finally:
@@ -76,16 +76,10 @@ def _read(model: FrozenModel, entry: nn.Module, text: Ids) -> Tensor:
     return states[0]
 
 
-def _stem(model: FrozenModel) -> Any:
-    """The part of the model that reads a text."""
-    module: Any = model.model
-    return module.get_encoder() if model.config.is_encoder_decoder else module.base_model
-
-
 def _first_attention(model: FrozenModel) -> tuple[nn.Module, Tensor, Tensor]:
     """The module that makes the first queries, and W_q, W_k as [A, H] float64, one row per number of every head."""
     heads = int(model.config.num_attention_heads)
-    for module in _stem(model).modules():
+    for module in model.text_module.modules():
         children = dict(module.named_children())
         for query, key in _NAMES:
             if isinstance(children.get(query), nn.Linear) and isinstance(children.get(key), nn.Linear):

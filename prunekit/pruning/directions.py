@@ -57,6 +57,13 @@ class Directions:
         state = {"values": (self.size[:, None] * self.right).float()}
         return replace(self.ticket, mask=Mask.full(len(self.size), 1), state=state, method="direct", frozen=0)
 
+    def along(self, ticket: Ticket) -> Ticket:
+        """What another prompt of the same size has of each of these directions, as tokens: (u P v) v in each."""
+        with torch.no_grad():
+            values = ticket.prompt().prompt().double()
+        sizes = torch.einsum("pr,ph,rh->r", self.left, values, self.right)
+        return replace(self.as_tokens(), state={"values": (sizes[:, None] * self.right).float()})
+
     def only(self, kept: Tensor) -> Ticket:
         """The ticket with some of its directions alone, as plain vectors; kept: Bool[R]."""
         values = (self.left[:, kept] * self.size[kept]) @ self.right[kept]

@@ -209,13 +209,21 @@ def test_many_pieces_are_cut_for_the_screen_and_whole_in_the_file(capsys):
     assert sum(line.strip()[:1].isdigit() for line in shown.splitlines()) == 40
 
 
+@pytest.mark.parametrize(("epochs", "lines"), [(0.0, 0), (4.0, 1)])
+def test_work_is_said_where_there_was_some(capsys, epochs, lines):
+    table = pd.DataFrame({"token": [0], "kept": True, "score": [1.0]})
+    print_scores(table, {"kind": "movement", "level": "token", "split": "train", "examples": 1, "epochs": epochs})
+    assert capsys.readouterr().out.count("as much work as") == lines
+
+
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
         (
             "--kind=gradient",
             "--kind = 'gradient': use one of absolute, signed, squared, magnitude, random, integrated, "
-            "second-order, margin, elimination, leave-one-out, shapley",
+            "second-order, margin, attention, movement, hard-concrete, straight-through, elimination, "
+            "leave-one-out, shapley",
         ),
         ("--level=word", "--level = 'word': use one of token, piece"),
         ("--kind=shapley --permutations=3", "permutations = 3: orders come in pairs"),

@@ -1,12 +1,17 @@
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from benchmarks.prunebench.entry import Entry, entries
-from benchmarks.prunebench.page import page, table_of, verdict
+from benchmarks.prunebench.page import page, standing, table_of, verdict
 from benchmarks.prunebench.planted import KNOWN_TASKS, PlantedPrompts
+from prunekit.experiment.settings import PruningSettings
 from prunekit.pruning.scores import SCORES
+from prunekit.pruning.scores.better import BETTER
 from prunekit.support.errors import ConfigError
 
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 ENTRIES = [Entry("leave-one-out", "leave-one-out", 4), Entry("random", "random", 4)]
 MEASURED = pd.DataFrame(
     [(task, seed, entry, 2, found, passes)
@@ -38,11 +43,20 @@ def test_the_page_names_who_finds_enough_and_what_chance_does():
     assert verdict(table[table["entry"] == "random"]).startswith("No finder reaches 0.917")
 
 
-def test_every_built_in_score_but_the_dearest_has_an_entry():
-    assert {entry.score for entry in entries()} == {score.name for score in SCORES} - {"shapley"}
+def test_every_built_in_score_has_an_entry_but_the_dearest_and_that_of_training():
+    assert {entry.score for entry in entries()} == {score.name for score in SCORES} - {"shapley", "movement"}
 
 
 def test_an_entry_that_lacks_a_key_is_refused(tmp_path):
     (tmp_path / "mine.toml").write_text('score = "absolute"\n')
     with pytest.raises(ConfigError, match="examples"):
         entries(tmp_path)
+
+
+def test_what_a_pruning_is_told_is_what_the_committed_page_says():
+    table = table_of(pd.read_csv(RESULTS / "prunebench.csv"), entries())
+    best, default = standing(table).iloc[0], table[table["entry"] == "absolute"].iloc[0]
+    told = (BETTER.name, BETTER.examples, BETTER.share, BETTER.than, BETTER.than_share)
+    assert told == (best["entry"], best["examples"], round(best["share"], 3), "absolute", round(default["share"], 3))
+    assert PruningSettings().score == BETTER.than
+    assert BETTER.sentence in (RESULTS / "prunebench.md").read_text().replace("`", "")

@@ -48,6 +48,7 @@ def test_prune_shows_a_table_a_sentence_and_a_path(folder, tmp_path, capsys, den
     assert [line[0] for line in base_lines] == ["most common answer", "no prompt", "untrained prompt"]
     assert base_lines[0][1:3] == ["0.500", "0.500"]
     assert str(tmp_path) in said.out.splitlines()[-1]
+    assert "more planted words by leave-one-out than by absolute" in said.out.splitlines()[-2]
     assert "round 1: 6 of 6 updates" in said.err
     assert call(*arguments) == 0
     assert "8 finished ticket(s) were there already" in capsys.readouterr().err
@@ -66,6 +67,14 @@ def test_what_beats_no_base_line_has_nothing_to_prune_and_no_smallest_ticket(fol
     shown = capsys.readouterr().out
     assert "Nothing to prune yet: on validation the dense prompt" in shown
     assert "Smallest ticket" not in shown
+
+
+def test_who_prunes_by_another_score_is_told_of_none(folder, tmp_path, capsys, dense_wins):
+    arguments = tiny.arguments("gpt2", folder, score="magnitude")
+    assert call("prune", *arguments, f"--out={tmp_path}", "--tolerance=1") == 0
+    shown = capsys.readouterr().out
+    assert "Smallest ticket" in shown
+    assert "PruneBench" not in shown
 
 
 def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path, capsys):

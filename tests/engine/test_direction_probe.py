@@ -1,5 +1,7 @@
 """Scores of directions, each beside a plain formula on single examples: the sum of u s v by numpy, and naive.py."""
 
+from dataclasses import replace
+
 import naive
 import numpy as np
 import pytest
@@ -8,7 +10,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prunekit.engine.direction_probe import DirectionProbe
+from prunekit.pruning.schedule import Keep
 from prunekit.pruning.scores import SCORES, Absolute, LeaveOneOut, Magnitude, SecondOrder, Signed
+from prunekit.pruning.scores.movement import Movement
+from prunekit.support.errors import ConfigError
 
 FAMILIES = ("t5", "gpt2", "bert")
 
@@ -26,7 +31,11 @@ def case(request):
 
 def probe(case):
     _, bone, ticket, rows, _ = case
-    return DirectionProbe(ticket, bone, rows)
+    return DirectionProbe(ticket, bone, rows, start=started(bone, ticket), keep=Keep(4, 4, rank=2))
+
+
+def started(bone, ticket):
+    return replace(ticket, state=tiny.ticket(bone, seed=7).state)
 
 
 def loss_of(case, example, gamma):
@@ -77,8 +86,30 @@ def test_second_order_is_slope_and_half_the_hessian_by_hand():
 def test_every_score_scores_directions_and_costs_what_it_says(case):
     for score in SCORES:
         asked = probe(case)
+        if not score.of_directions:
+            with pytest.raises(ConfigError, match="attention is paid to tokens, not to directions"):
+                score.score(asked)
+            continue
         scores = score.score(asked)
         assert scores.token.shape == (len(case[4]),)
         assert torch.isfinite(scores.token).all(), score.name
         assert asked.passes.epochs <= score.passes([len(case[4])]).epochs
     naive.close(Magnitude().score(probe(case)).token, case[4].flatten(1).norm(dim=1))
+
+
+def test_movement_is_half_of_what_training_added_to_the_square_along_each_direction(case):
+    _, bone, ticket, _, parts = case
+    start = started(bone, ticket).prompt().prompt().detach()
+    units = parts / parts.flatten(1).norm(dim=1)[:, None, None]
+    along = torch.einsum("rph,ph->r", units, start)
+    naive.close(Movement().score(probe(case)).token, (parts.flatten(1).norm(dim=1).square() - along.square()) / 2)
+
+
+def test_losses_behind_gates_are_those_of_the_sum_of_gated_directions(case):
+    *_, rows, parts = case
+    gates = torch.rand(len(rows), len(parts), 1, generator=torch.Generator().manual_seed(1))
+    asked = probe(case)
+    order = asked._order.draw(rows, 0)
+    losses = asked.losses(gates, 0)
+    by_hand = [loss_of(case, example, gates[place, :, 0]) for place, example in enumerate(order)]
+    naive.close(losses.double(), torch.stack(by_hand).double())

@@ -7,10 +7,23 @@ import pytest
 import tiny
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import AutoModelForCausalLM
 
+from prunekit.engine.order import Order
 from prunekit.engine.probe import TicketProbe
+from prunekit.models import wrap
 from prunekit.prompts.mask import Mask
-from prunekit.pruning.scores import ROUND_SCORES, SCORES, Elimination, Integrated, LeaveOneOut, Margin, SecondOrder
+from prunekit.pruning.scores import (
+    ROUND_SCORES,
+    SCORES,
+    Attention,
+    Elimination,
+    Integrated,
+    LeaveOneOut,
+    Margin,
+    Passes,
+    SecondOrder,
+)
 from prunekit.pruning.scores.shapley import most_subsets
 from prunekit.support.errors import ConfigError
 
@@ -31,7 +44,7 @@ def case(request):
 
 def probe(case, levels=("token", "piece")):
     _, bone, ticket, rows = case
-    return TicketProbe(ticket, bone, rows, levels)
+    return TicketProbe(ticket, bone, rows, levels, start=ticket)
 
 
 def loss_of(case, example, zeta=None, mask=None):
@@ -108,6 +121,54 @@ def test_margin_needs_choices():
         Margin().score(TicketProbe(tiny.ticket(bone), bone, rows))
 
 
+@pytest.mark.parametrize(("kind", "position"), [*((kind, "auto") for kind in (*FAMILIES, "llama")), ("gpt2", "suffix")])
+def test_attention_is_what_positions_pay_by_hand(kind, position):
+    bone = tiny.frozen(kind, position=position)
+    ticket, rows = replace(tiny.ticket(bone, pieces=2), mask=HOLES), tiny.encoded(bone, tiny.examples(3))
+    asked = TicketProbe(ticket, bone, rows)
+    paid = [naive.attention(kind, bone, naive.slots(ticket)[0], row) for row in rows]
+    naive.close(Attention().score(asked).token[HOLES.token], torch.tensor(paid).double().mean(dim=0))
+    assert asked.passes == Attention().passes([3])
+
+
+def test_a_prefix_receives_what_its_text_does_not():
+    bone = tiny.frozen("llama-kv")
+    (row,) = tiny.encoded(bone, tiny.examples(1))
+    received = Attention().score(TicketProbe(tiny.ticket(bone), bone, [row])).token
+    assert received.min() > 0
+    assert received.sum() < len(row.text)  # all that its positions have to give
+
+
+def test_a_model_without_attention_is_refused_in_one_line():
+    sizes = dict(vocab_size=tiny.VOCABULARY, hidden_size=tiny.WIDTH, num_hidden_layers=1, state_size=4)
+    bone = wrap(tiny.built(AutoModelForCausalLM, "mamba", sizes), tiny.tokenizer("gpt2"))
+    with pytest.raises(ConfigError, match="score = attention: MambaForCausalLM does not show its attention") as refused:
+        Attention().score(TicketProbe(tiny.ticket(bone), bone, tiny.encoded(bone, tiny.examples(1))))
+    assert "\n" not in str(refused.value)
+
+
+def test_losses_of_an_update_are_those_of_its_examples_each_with_factors_of_its_own(case):
+    asked, update = probe(case), 2
+    factors = torch.rand(5, 4, 2, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    rows = Order(16, case[2].seed, case[2].round).draw(case[3], update)
+    expected = torch.stack([loss_of(case, row, zeta) for row, zeta in zip(rows, factors, strict=True)])
+    losses = asked.losses(factors, update)
+    naive.close(losses.detach(), expected.detach())
+    slopes = [torch.autograd.grad(each.sum(), factors)[0][:, HOLES.piece] for each in (losses, expected)]
+    naive.close(*slopes)
+    assert asked.passes == Passes(1, 1)
+
+
+def test_a_closed_gate_of_a_prefix_has_a_slope():
+    bone = tiny.frozen("llama-kv")
+    asked = TicketProbe(tiny.ticket(bone), bone, tiny.encoded(bone, tiny.examples(3)))
+    factors = torch.ones(3, 4, 4)
+    factors[:, 1] = 0
+    (slopes,) = torch.autograd.grad(asked.losses(factors.requires_grad_(), 0).sum(), factors)
+    assert slopes.isfinite().all()
+    assert slopes[:, 1].abs().min() > 0
+
+
 def without(mask, cells):
     piece = mask.piece.clone()
     for cell in cells:
@@ -152,9 +213,9 @@ def test_elimination_in_turns_drops_several_at_once():
 def test_a_score_costs_what_it_says(case):
     units = [int(HOLES.token.sum()), int(HOLES.piece.sum())]
     for score in SCORES:
-        asked = probe(case)
+        asked = probe(case, score.levels)
         score.score(asked)
-        expected = score.passes(units)
+        expected = score.passes(units[: len(score.levels)])
         if score.name == "shapley":
             assert asked.passes.forward <= expected.forward == sum(most_subsets(count, 16) for count in units)
         else:

@@ -9,6 +9,7 @@ import torch
 
 from prunekit.analysis import tables
 from prunekit.experiment import round_runner, settings_io
+from prunekit.experiment.pruned_levels import pruned_levels
 from prunekit.experiment.settings import PruningSettings
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Keep
@@ -76,6 +77,18 @@ def test_a_finished_pruning_is_loaded_and_nothing_is_measured_again(folder, by_c
     assert tiny.contents(again.path) == before
 
 
+@pytest.mark.parametrize("score", ["hard-concrete", "straight-through", "movement"])
+def test_learned_masks_hold_exact_counts_and_are_nested(folder, tmp_path, by_cost, score):
+    run = pruned(folder, tmp_path, score)
+    masks = [mask_of(run, number) for number in range(3)]
+    assert [mask.piece.sum(dim=1).sort().values.tolist() for mask in masks] == [
+        mask_of(by_cost, number).piece.sum(dim=1).sort().values.tolist() for number in range(3)
+    ]
+    assert masks[2] <= masks[1] <= masks[0]
+    before = tiny.contents(run.path)
+    assert tiny.contents(pruned(folder, tmp_path, score).path) == before
+
+
 def test_a_search_cuts_by_it_too(folder, tmp_path):
     from prunekit.experiment import prepare, run
 
@@ -132,3 +145,25 @@ def test_a_score_that_there_is_not_is_refused_in_one_line(score, reason):
 
 def test_settings_from_before_keep_their_identity():
     assert "score_examples" not in PruningSettings().model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("verb", "settings", "levels"),
+    [
+        ("prune", {"keep_pieces": 1.0}, ("token",)),
+        ("prune", {"rounds": 0}, ("token",)),
+        ("search", {"grid": "token"}, ("token",)),
+        ("prune", {"score": "absolute"}, ("token", "piece")),
+        ("search", {"score": "absolute"}, ("token", "piece")),
+    ],
+)
+def test_levels_are_those_at_which_anything_is_dropped(verb, settings, levels):
+    (experiment,) = settings_io.experiments(None, {"score": "attention", **settings})
+    assert pruned_levels(experiment, verb) == levels
+
+
+@pytest.mark.parametrize(("verb", "advice"), [("prune", "--keep-pieces 1.0"), ("search", "--grid token")])
+def test_pieces_are_not_pruned_by_what_tells_tokens_alone_apart(verb, advice):
+    (experiment,) = settings_io.experiments(None, {"score": "attention"})
+    with pytest.raises(ConfigError, match=rf"score = attention .*\({advice}\)"):
+        pruned_levels(experiment, verb)

@@ -9,6 +9,7 @@ from prunekit.analysis.tables.arms import ARM_COLUMNS, arms, joined
 from prunekit.analysis.tables.directions import directions
 from prunekit.analysis.tables.gaps import gaps
 from prunekit.analysis.tables.heads import heads, parts_of
+from prunekit.analysis.tables.kept_shares import KEPT_SHARES, kept_shares
 from prunekit.analysis.tables.logs import logs
 from prunekit.analysis.tables.measured import measured, measured_groups
 from prunekit.analysis.tables.predictions import predictions
@@ -21,6 +22,7 @@ from prunekit.analysis.tables.words import words
 
 __all__ = [
     "ARM_COLUMNS",
+    "KEPT_SHARES",
     "answers",
     "arms",
     "dense_and_pruned",
@@ -28,6 +30,7 @@ __all__ = [
     "gaps",
     "heads",
     "joined",
+    "kept_shares",
     "logs",
     "measured",
     "measured_groups",

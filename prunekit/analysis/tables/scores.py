@@ -60,14 +60,14 @@ def _of_run(run: RunReader, stage: Stage) -> list[pd.DataFrame]:
         rounds = sorted((key for key in keys if key.seed == seed), key=lambda key: key.round)
         masks = {key.round: round_files.starting_ticket(run, key).mask for key in rounds}
         for key in rounds:
-            scores, pruned_by = _scores(run, key, stage)
+            scores, pruned_by = scores_by_kind(run, key, stage)
             if scores:
                 table = _of_round(run, key, masks, scores)
                 tables.append(table.assign(**key_columns(columns, key), pruned_by=table["kind"] == pruned_by))
     return tables
 
 
-def _scores(run: RunReader, key: RunKey, stage: Stage) -> tuple[dict[str, Scores], str | None]:
+def scores_by_kind(run: RunReader, key: RunKey, stage: Stage) -> tuple[dict[str, Scores], str | None]:
     """The scores of a round by kind, those that were measured for one pruning among them; the kind that prunes."""
     scores = round_files.load_scores(run, key) if SCORES in run.manifest(key)["files"] else {}
     if stage.is_dense or "keep_rank" in run.stage_settings(stage):  # scores of directions are of no token

@@ -21,6 +21,7 @@ from prunekit.experiment.dry_run import Verb
 from prunekit.experiment.pace import Pace, measured, members_at_once
 from prunekit.experiment.prepare import Prepared, prepare
 from prunekit.experiment.progress import Silent, progress_of
+from prunekit.experiment.pruned_levels import pruned_levels
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.run import directory_of, run, search
 from prunekit.experiment.settings import Experiment
@@ -268,6 +269,8 @@ def _prepared(
     model: FrozenModel | None = None,
 ) -> Prepared:
     """An experiment, cut to fit into its minutes where there is such a budget."""
+    if verb != "tune":
+        pruned_levels(experiment, verb)  # refuses a score that cannot prune them, before anything is loaded
     if options.minutes is None:
         return prepare(experiment, model, working=progress.working)
     started, budget = time.monotonic(), Budget(verb, options.controls, options.minutes)

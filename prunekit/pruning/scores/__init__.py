@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prunekit.pruning.scores.absolute import Absolute
+from prunekit.pruning.scores.attention import Attention
 from prunekit.pruning.scores.base import (
     Evaluate,
     GradientScore,
@@ -15,15 +16,19 @@ from prunekit.pruning.scores.base import (
     TicketScore,
 )
 from prunekit.pruning.scores.elimination import Elimination
+from prunekit.pruning.scores.hard_concrete import HardConcrete
 from prunekit.pruning.scores.integrated import Integrated
+from prunekit.pruning.scores.learned import LearnedScore
 from prunekit.pruning.scores.leave_one_out import LeaveOneOut
 from prunekit.pruning.scores.magnitude import Magnitude
 from prunekit.pruning.scores.margin import Margin
+from prunekit.pruning.scores.movement import Movement
 from prunekit.pruning.scores.random import Random
 from prunekit.pruning.scores.second_order import SecondOrder
 from prunekit.pruning.scores.shapley import Shapley
 from prunekit.pruning.scores.signed import Signed
 from prunekit.pruning.scores.squared import Squared
+from prunekit.pruning.scores.straight_through import StraightThrough
 
 #: All scores, in the order of tables and figures: estimates first, what is measured last. A schedule prunes by any.
 SCORES: tuple[Score, ...] = (
@@ -35,6 +40,10 @@ SCORES: tuple[Score, ...] = (
     Integrated(),
     SecondOrder(),
     Margin(),
+    Attention(),
+    Movement(),
+    HardConcrete(),
+    StraightThrough(),
     Elimination(),
     LeaveOneOut(),
     Shapley(),
@@ -49,15 +58,19 @@ __all__ = [
     "ROUND_SCORES",
     "SCORES",
     "Absolute",
+    "Attention",
     "Elimination",
     "Evaluate",
     "GradientScore",
+    "HardConcrete",
     "Integrated",
+    "LearnedScore",
     "LeaveOneOut",
     "Level",
     "Magnitude",
     "Margin",
     "MeasuredScore",
+    "Movement",
     "Passes",
     "Probe",
     "Random",
@@ -67,5 +80,6 @@ __all__ = [
     "Shapley",
     "Signed",
     "Squared",
+    "StraightThrough",
     "TicketScore",
 ]

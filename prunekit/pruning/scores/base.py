@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prunekit.prompts.mask import Mask
+    from prunekit.pruning.schedule import Keep
     from prunekit.pruning.ticket import Ticket
 
 Level = Literal["token", "piece"]
@@ -67,11 +68,22 @@ class Probe(Protocol):
 
     `prunekit.engine.probe` answers. Slopes are Float[P, K + 1]: of a factor gamma on each token in column 0, of one on
     each of its pieces in the others.
+
+    Attributes:
+        ticket: at its own values.
+        levels: at which scores are asked for.
+        examples: how many there are.
+        batch: how many of them an update of training sees.
+        start: the ticket as its training began, None where that is not known.
+        keep: what pruning by the scores will keep, None where they serve several counts.
     """
 
     ticket: Ticket
     levels: Sequence[Level]
     examples: int
+    batch: int
+    start: Ticket | None
+    keep: Keep | None
 
     def slopes(
         self, of_each: Callable[[Tensor], Tensor] | None = None, *, gamma: float = 1.0, objective: Objective = "loss"
@@ -91,6 +103,23 @@ class Probe(Protocol):
     def loss(self, gamma: float) -> float:
         """The loss where all factors are `gamma`, a pass forward."""
 
+    def losses(self, factors: Tensor, update: int) -> Tensor:
+        """Float[B], the losses of the B examples of one update, from which slopes go back to the factors.
+
+        A share of a pass forward and one backward.
+
+        Args:
+            factors: Float[B, P, K], of each piece, for each of the examples by itself.
+            update: its number; examples come in the order in which the ticket would be trained on them.
+        """
+
+    def attention(self) -> Tensor:
+        """Float[P], the mean attention that each token receives in an example, a pass forward.
+
+        Raises:
+            ConfigError: where the model does not show its attention.
+        """
+
     def evaluate(self, cells: Sequence[Tensor], tick: Callable[[int], None]) -> tuple[Tensor, Tensor]:
         """Losses and chosen answers with only some of the cells: `Evaluate`, a pass forward for each entry."""
 
@@ -104,6 +133,8 @@ class Score(ABC):
         description: one line, for help texts.
         source: who proposed it, or what it is there for.
         act: what it estimates the cost of.
+        levels: at which it tells units apart.
+        of_directions: whether it can tell directions of a prompt apart, which are of no token.
         splits: the splits of the data that `prunekit score` measures it on, in order.
     """
 
@@ -112,6 +143,8 @@ class Score(ABC):
     description: ClassVar[str]
     source: ClassVar[str]
     act: ClassVar[Act] = "zero"
+    levels: ClassVar[tuple[Level, ...]] = ("token", "piece")
+    of_directions: ClassVar[bool] = True
     splits: ClassVar[tuple[str, ...]] = ("train",)
 
     @abstractmethod
@@ -177,7 +210,9 @@ def from_columns(columns: Tensor, examples: int, facts: Mapping[str, float] | No
     return Scores(columns[:, 0], columns[:, 1:], examples, facts or {})
 
 
-def from_levels(mask: Mask, by_level: Mapping[Level, Tensor], examples: int) -> Scores:
+def from_levels(
+    mask: Mask, by_level: Mapping[Level, Tensor], examples: int, facts: Mapping[str, float] | None = None
+) -> Scores:
     """Scores of Float[P] and Float[P, K] by level; a level that was not asked for is all zeros."""
     piece = by_level.get("piece", mask.piece.double().zero_())
-    return Scores(by_level.get("token", mask.token.double().zero_()).double(), piece.double(), examples)
+    return Scores(by_level.get("token", mask.token.double().zero_()).double(), piece.double(), examples, facts or {})
