@@ -55,7 +55,8 @@ def _of_part(part: Part, budget: Budget, reached: Collection[tuple[str, str]]) -
     for experiment in _distinct(grid.experiments):
         settings = {"task.data_seed": grid.values(experiment).get("task.data_seed")}
         where = pd.DataFrame([{"task": task_of(experiment)[0].name, "model": Path(experiment.model.name).name}])
-        place = by_subset(where, settings).to_dict("records")[0]
+        row = by_subset(where, settings).iloc[0]
+        place = {"task": row["task"], "model": row["model"]}
         if (place["task"], place["model"]) not in reached:
             terminal.Screen().say(f"base lines: {place['task']} on {place['model']}")
             yield from (place | row for row in _rows(prepare(experiment, model_of(experiment))))

@@ -61,8 +61,8 @@ _RULES = (
     "that subset alone. The test is the t test of that interval, and of seeds on one subset of one task flipped "
     f"signs, which are exact. A verdict takes at least {FEWEST} units, the test split, and a p below {ALPHA:g} (Holm's "
     "over all comparisons of a study but its primary one, so that an interval without 0 is not always enough). A "
-    "share is compared with what the same procedure finds where there is no effect. The best base line is the most that "
-    "the same rows come to without a trained prompt, test accuracy, means over training subsets and tasks."
+    "share is compared with what the same procedure finds where there is no effect. The best base line is the most "
+    "that the same rows come to without a trained prompt, test accuracy, means over training subsets and tasks."
 )
 _REAL = "## On real models"
 _ON_TESTBED = (

@@ -14,6 +14,7 @@ from prunekit.experiment import round_runner, settings_io
 from prunekit.experiment import run as experiment
 from prunekit.experiment.api.run import Run
 from prunekit.experiment.prepare import prepare
+from prunekit.experiment.pruned_levels import pruned_levels
 from prunekit.experiment.settings import PruningSettings
 from prunekit.plots.catalog import FIGURES
 from prunekit.plots.figure import LackingError
@@ -164,6 +165,12 @@ def test_what_cannot_be_is_refused_in_one_line(folder, more, reason):
     with pytest.raises(ConfigError, match=reason) as refused:
         prepare(tiny.experiment("gpt2", folder, **(SETTINGS | more)))
     assert "\n" not in str(refused.value)
+
+
+def test_a_score_of_tokens_alone_is_refused_before_anything_is_loaded(folder):
+    asked = tiny.experiment("gpt2", folder, **(SETTINGS | dict(score="attention")))
+    with pytest.raises(ConfigError, match="score = attention is of tokens, and keep_rank prunes directions"):
+        pruned_levels(asked, "prune")
 
 
 def test_a_search_says_that_it_prunes_no_directions(folder, tmp_path):
