@@ -1,17 +1,20 @@
 """`python -m figures.regenerate`: draw every committed picture again, those of the gallery and those of the studies.
 
-The gallery's run is trained first, or gone on with: some minutes on two cores. What its pictures show in words stands
-in the page beside them, which is written by hand.
+The gallery's runs are trained first, or gone on with: some minutes on two cores; that of a prefix is a notebook's. What
+its pictures show in words stands in the page beside them, which is written by hand.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import prunekit as pk
+from analyses.notebooks.prefix_run import NAME, PACKED
 from analyses.studies.__main__ import write_pages
 from prunekit.plots.drawing import draw_figures
 from prunekit.support import atomic
@@ -26,23 +29,24 @@ def regenerate(out: Annotated[Path, typer.Option(help="folder that holds runs")]
 
 
 def draw_gallery(out: Path) -> None:
-    """All figures of six prompts for `alike-mood`, pruned in three rounds, with every control."""
-    run = pk.prune(
-        task="testbed/alike-mood",
-        out=out,
-        controls=True,
-        seeds=6,
-        rounds=3,
-        train_examples=64,
-        validation_examples=100,
-        test_examples=200,
-        train_steps=80,
-        evaluate_every=10,
-        threads=1,
-    )
+    """All figures of six prompts for `alike-mood`, pruned in three rounds, with every control; and those of others."""
+    settings: dict[str, Any] = {
+        "task": "testbed/alike-mood", "out": out, "train_examples": 64, "validation_examples": 100,
+        "test_examples": 200, "evaluate_every": 10, "threads": 1,
+    }  # fmt: skip
+    run = pk.prune(controls=True, seeds=6, rounds=3, train_steps=80, **settings)
     for kind in ("leave-one-out", "shapley"):
         pk.score(run.path / "seed=0" / "round=00", kind=kind)
-    for drawing in draw_figures([run.path], columns=1).drawn:
+    _draw(run.path)
+    _draw(pk.search(grid="paper", train_steps=40, **settings).path, "search_map")
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.unpack_archive(PACKED, folder, filter="data")
+        _draw(Path(folder) / NAME, "layers_heads")
+
+
+def _draw(run: Path, *names: str) -> None:
+    """Figures of a run by name, or all that it has."""
+    for drawing in draw_figures([run], names, columns=1).drawn:
         atomic.replace(GALLERY / f"{drawing.figure.name}.svg", drawing.content)
 
 
