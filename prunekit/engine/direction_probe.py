@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ class DirectionProbe(TicketProbe):
         self._left = directions.left.to(whole)
         self._directions = self.ticket.state["values"].to(whole)[None]
 
-    def attention(self) -> Tensor:
+    def attention(self) -> NoReturn:
         """Refused."""
         raise ConfigError("score = attention: attention is paid to tokens, not to directions; use another score")
 

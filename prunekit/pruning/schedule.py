@@ -31,6 +31,10 @@ class Keep:
     pieces: int
     rank: int | None = None
 
+    def __repr__(self) -> str:
+        rank = "" if self.rank is None else f", rank={self.rank}"
+        return f"Keep(tokens={self.tokens}, pieces={self.pieces}{rank})"
+
     @property
     def unit(self) -> Unit:
         """What is pruned."""

@@ -9,12 +9,14 @@ from scipy import stats
 
 from prunekit.analysis import controls
 from prunekit.analysis.control_conclusions import conclusions
+from prunekit.pruning.controls import CONTROLS
 from prunekit.support import statistics
 from prunekit.support.errors import ConfigError, DataError
 from prunekit.support.inference import infer
 
 NAN = float("nan")
-ARMS = tuple(controls.LABELS)
+OF_DIRECTIONS = {control.name for control in CONTROLS if "cells" not in control.units}
+ARMS = tuple(name for name in controls.LABELS if name not in OF_DIRECTIONS)
 
 
 def table(reports):

@@ -285,7 +285,10 @@ class Game:
     A dividend is shared equally by its tokens (Harsanyi 1963): so the Shapley values are known.
     """
 
-    device = torch.device("cpu")
+    device, hidden_width = torch.device("cpu"), 32
+
+    def tokens_read(self, example, prompt_tokens):
+        return 1
 
     def __init__(self, dividends):
         self.dividends = {frozenset(tokens): paid for tokens, paid in dividends.items()}

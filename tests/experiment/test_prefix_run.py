@@ -64,7 +64,7 @@ def test_a_run_killed_after_each_round_ends_in_the_same_bytes_and_tells_its_cost
     assert list(drawn["cache_mb"]) == [4 * 256 / 1e6, 3 * 256 / 1e6, 2 * 256 / 1e6]
     assert list(drawn["decode_share"]) == pytest.approx(list(drawn["decode_ms"] / drawn["dense_decode_ms"]))
     assert drawn["decode_share"].iloc[0] == 1.0  # dense beside itself
-    assert cost.draw(drawn, Figure().add_subplot()).get_ylabel() == "cache of a request (MB)"
+    assert cost.draw(drawn, Figure().add_subplot()).get_ylabel() == "cache of a\nrequest (MB)"
     print_run(whole.snapshot(), tolerance=0.0, memory=1e-6)
     assert "fit 1e-06 GB" in capsys.readouterr().out
     assert whole.verify() > 0

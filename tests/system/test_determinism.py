@@ -66,7 +66,7 @@ def test_scores_and_masks_do_not_change_with_batch_size_or_padding_side(kind, mo
     found = {}
     for side, size in (("right", 32), ("right", 1), ("left", 7)):
         bone.tokenizer.padding_side = side
-        monkeypatch.setattr(gradient_scores, "_BATCH", size)
+        monkeypatch.setattr(gradient_scores, "BATCH", size)
         found[side, size] = all_scores(tickets, bone, scoring_batches(bone, rows))
     bone.tokenizer.padding_side = "right"
     wanted, worst = found["right", 32], 0.0
