@@ -110,7 +110,7 @@ def waits(folder: Path, model: str | None) -> list[Wait]:
         for path in sorted(set(long_run.rglob("*")) - before, reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
 
-    report = ("report", str(long_run))
+    report = ("report", str(long_run), f"--out={folder / 'report.html'}")
     dry = ("prune", f"--out={folder / 'dry'}", "--dry-run")
     of_model = (*dry, f"--model={model}", "--task=testbed/first-animal", "--position=suffix")
     return [
@@ -152,9 +152,8 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         each = waits(Path(folder), model)
         turns = [[seconds(wait) for wait in each] for _ in range(repeats + 1)][1:]
-        silence = longest_silence(
-            ("prune", f"--out={folder}/silence", *_SMALL, *([f"--model={model}"] if model else []), "--rounds=1")
-        )
+        of_model = [f"--model={model}", "--task=testbed/first-animal"] if model else []
+        silence = longest_silence(("prune", f"--out={folder}/silence", *_SMALL, *of_model, "--rounds=1"))
     times = {wait: [turn[place] for turn in turns] for place, wait in enumerate(each)}
     facts = {
         "command": command("startup"),
