@@ -64,13 +64,14 @@ def _showing_weights(model: FrozenModel) -> Iterator[list[tuple[Tensor, Any]]]:
     hook = model.text_module.register_forward_hook(keep, with_kwargs=True)
     try:
         with attending(model, "eager") as configs:
+            before = [getattr(config, "output_attentions", False) for config in configs]
             for config in configs:
                 config.output_attentions = True
             try:
                 yield passes
             finally:
-                for config in configs:
-                    config.output_attentions = False
+                for config, shows in zip(configs, before, strict=True):
+                    config.output_attentions = shows
     finally:
         hook.remove()
 

@@ -238,3 +238,12 @@ def test_scores_of_every_round_are_the_same_through_a_probe(case):
         alone = score.score(probe(case))
         naive.close(alone.token[HOLES.token], by_kind[score.name].token[HOLES.token])
         naive.close(alone.piece[HOLES.piece], by_kind[score.name].piece[HOLES.piece])
+
+
+def test_looking_at_attention_leaves_what_a_model_shows_as_it_was():
+    bone = tiny.copied(tiny.frozen("gpt2"))
+    config = bone.model.config
+    for shows in (True, False):
+        config._attn_implementation, config.output_attentions = "eager", shows
+        TicketProbe(tiny.ticket(bone), bone, tiny.encoded(bone, tiny.examples(2))).attention()
+        assert (config._attn_implementation, config.output_attentions) == ("eager", shows)
