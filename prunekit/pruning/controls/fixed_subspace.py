@@ -6,8 +6,7 @@ from torch import Tensor
 
 from prunekit.pruning.controls.base import Target
 from prunekit.pruning.controls.low_rank import LowRankControl
-from prunekit.pruning.directions import fixed
-from prunekit.pruning.lottery import Rewinding, Round, RoundResult
+from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.ticket import Ticket
 
 
@@ -17,18 +16,8 @@ class FixedSubspace(LowRankControl):
     name = "fixed-subspace"
     label = "fixed subspace"
     description = "the ticket's directions, frozen: only what tokens have of them is trained"
+    turns = False
 
     def right(self, target: Target, dense: RoundResult, before: Ticket, number: int) -> Tensor:
         """[k, H], the same in every round."""
         return target.ticket.state["right"]
-
-    def next(
-        self,
-        target: Target,
-        dense: Round,
-        last: tuple[Ticket, RoundResult] | None,
-        number: int,
-        rewinding: Rewinding,
-    ) -> Ticket:
-        """Its values rewound as the ticket's."""
-        return fixed(super().next(target, dense, last, number, rewinding))

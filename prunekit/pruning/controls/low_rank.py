@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from torch import Tensor
 
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.controls.base import Control, Target
+from prunekit.pruning.directions import fixed
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.ticket import Ticket
 
 
 class LowRankControl(Control):
-    """A control of a ticket whose directions were pruned."""
+    """A control of a ticket whose directions were pruned.
+
+    Attributes:
+        turns: whether training may turn its directions; else they are frozen.
+    """
 
     units = ("directions",)
+    turns: ClassVar[bool] = True
 
     @abstractmethod
     def right(self, target: Target, dense: RoundResult, before: Ticket, number: int) -> Tensor:
@@ -42,4 +49,5 @@ class LowRankControl(Control):
         first = dense.of(target.ticket.seed)
         before, result = last or first
         right = self.right(target, first[1], before.at(result.kept), number)
-        return rewinding.start_in(right, before, number, result, first)
+        child = rewinding.start_in(right, before, number, result, first)
+        return child if self.turns else fixed(child)
