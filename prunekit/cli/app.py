@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import Annotated
 
@@ -35,6 +35,7 @@ VERBS = {
 }
 # modules that may not be called like their verb
 _MODULES = {"import": "import_"}
+_HELP = ["-h", "--help"]
 
 
 def build_app(words: Collection[str] | None = None) -> typer.Typer:
@@ -44,25 +45,30 @@ def build_app(words: Collection[str] | None = None) -> typer.Typer:
         words: those it is called with: verbs that are not among them are listed in its help and can do nothing, so that
             nothing of them is imported; None for all verbs.
     """
+    is_short_help = words is not None and _is_short_help([*words])
+    # to read even an option that is not there takes pydantic, as long as all the rest: no option stands before the verb
     app = typer.Typer(
         help="Train, score, prune and analyse soft prompts on frozen language models.",
         no_args_is_help=True,
         cls=Group,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": [] if is_short_help else _HELP},
         pretty_exceptions_enable=False,
+        add_completion=not is_short_help,
     )
-    app.callback()(_root)
+    if not is_short_help:
+        app.callback()(_root)
     for name, (function, line) in VERBS.items():
-        if words is None or (name in words and not _is_short_help(name, words)):
+        if words is None or (name in words and not is_short_help):
             _add(app, name, getattr(import_module(f"prunekit.cli.{_MODULES.get(name, name)}"), function))
         else:
-            app.command(name, cls=Command, help=line)(_listed)
+            app.command(name, cls=Command, help=line, context_settings={"help_option_names": _HELP})(_listed)
     return app
 
 
-def _is_short_help(verb: str, words: Collection[str]) -> bool:
+def _is_short_help(words: Sequence[str]) -> bool:
     """Whether nothing but the short help of a verb is asked for, which is at hand without its flags."""
-    return verb in USUAL and bool(USUAL[verb].flags) and list(words) in ([verb, "-h"], [verb, "--help"])
+    usual = USUAL.get(words[0]) if words else None
+    return usual is not None and bool(usual.flags) and len(words) == 2 and words[1] in _HELP
 
 
 def _print_version(version: bool) -> None:

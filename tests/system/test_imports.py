@@ -18,11 +18,14 @@ LIGHT = [
     "import prunekit.tasks.testbed.grammar",
     *(
         f"from prunekit.cli import main\ntry: main.main({words!r})\nexcept SystemExit: pass"
-        for words in (["--help"], ["prune", "--help"], ["runs", "--help"], ["runs", "list"], ["methods"], ["tasks"])
+        for words in (["runs", "--help"], ["runs", "list"], ["methods"], ["tasks"])
     ),
 ]
-# the help of all verbs is shown before settings and their checks are loaded
-AT_ONCE = ("import prunekit.cli.main as main\ntry: main.main(['--help'])\nexcept SystemExit: pass", ("pydantic",))
+# the help of all verbs, and of those that train, is shown before settings and their checks are loaded
+AT_ONCE = [
+    (f"import prunekit.cli.main as main\ntry: main.main({words!r})\nexcept SystemExit: pass", ("pydantic",))
+    for words in (["--help"], ["prune", "--help"])
+]
 TRACKING = "import prunekit.experiment.tracking"
 
 
@@ -33,7 +36,7 @@ def test_what_is_light_loads_nothing_heavy_no_analysis_loads_transformers_and_tr
     for loading in ("model_access", "measure", "measure_groups"):  # which are there to load models
         names.remove(f"prunekit.analysis.{loading}")
     assert {"prunekit.analysis.spectra", "prunekit.analysis.tables.prompts", "prunekit.analysis.halving"} <= set(names)
-    steps = [AT_ONCE] + [(step, HEAVY) for step in LIGHT] + [(f"import {name}", ("transformers",)) for name in names]
+    steps = AT_ONCE + [(step, HEAVY) for step in LIGHT] + [(f"import {name}", ("transformers",)) for name in names]
     steps.append((TRACKING, ("tensorboard", "wandb", "torch.utils.tensorboard")))
     code = f"import sys\nfor step, names in {steps!r}:\n    exec(step, {{}})\n"
     code += "    if loaded := set(names) & set(sys.modules): sys.exit(f'{step}: {loaded}')"
