@@ -9,6 +9,7 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports transformers
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["PRUNEKIT_CACHE"] = ""  # what was made before must not hide what is made now
 
 import pytest
 import torch

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from analyses.studies.study import PARTS, PartRuns, pool
 from prunekit.analysis.measure import score
-from prunekit.analysis.model_access import experiment_of
+from prunekit.experiment.experiment_of import experiment_of
 from prunekit.experiment.settings import Settings
 from prunekit.experiment.sweep.grid import Grid
 from prunekit.experiment.sweep.resources import weight_bytes

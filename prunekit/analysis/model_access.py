@@ -8,14 +8,14 @@ from functools import cache
 from typing import Literal
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.experiment import provenance
-from prunekit.experiment.prepare import Prepared, encode, model_of, prepare, task_of
-from prunekit.experiment.settings import Experiment
+from prunekit.experiment.experiment_of import experiment_of
+from prunekit.experiment.prepare import Prepared, encode, model_of, prepare
+from prunekit.experiment.task_of import task_of
 from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.mask import Mask
 from prunekit.prompts.methods import kind
@@ -121,21 +121,6 @@ def embedding(run: RunReader, model: FrozenModel | None = None) -> tuple[Tensor,
     count = min(len(model.tokenizer), int(model.config.vocab_size))
     words: list[str] = model.tokenizer.convert_ids_to_tokens(list(range(count)))
     return model.embed(torch.arange(count)).detach().float().cpu(), words
-
-
-def experiment_of(run: RunReader) -> Experiment:
-    """The experiment that a run's settings describe.
-
-    Raises:
-        ArtifactError: where they describe none.
-    """
-    settings = run.settings()
-    try:
-        return Experiment.model_validate({name: settings[name] for name in Experiment.model_fields if name in settings})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{run.path}: its settings are not of this version ({where}: {first['msg']})") from error
 
 
 def _check_same(

@@ -22,10 +22,9 @@ def report(
     overwrite: Overwrite = False,
 ) -> None:
     """One HTML page of runs: what was asked and found, figures, controls, warnings; it needs no network."""
-    from prunekit.plots.report import build
+    from prunekit.plots.report import page_text
 
-    page = build.write(runs, out, tolerance, with_model=with_model, overwrite=overwrite)
-    for section in page.sections:
-        for line in section.warnings:
-            terminal.write(f"{section.name}: {line}")
+    page = page_text.write(runs, out, tolerance, with_model=with_model, overwrite=overwrite)
+    for line in page.warnings:
+        terminal.write(line)
     terminal.write(f"written to {out}")

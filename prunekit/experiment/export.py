@@ -17,7 +17,8 @@ from prunekit.engine.evaluate import choice_scores
 from prunekit.engine.write import write
 from prunekit.experiment import null_keys, provenance, whole_tokens
 from prunekit.experiment.call import frozen_model, is_loaded
-from prunekit.experiment.prepare import encode, model_of, named_task, task_of
+from prunekit.experiment.prepare import encode, model_of
+from prunekit.experiment.task_of import named_task, task_of
 from prunekit.experiment.reopen import OpenedTicket, check_fit, check_unchanged
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from prunekit.engine.cohort import Member, prompt_batch
-from prunekit.experiment.prepare import encode, task_of
+from prunekit.experiment.prepare import encode
+from prunekit.experiment.task_of import task_of
 from prunekit.experiment.settings import Experiment
 from prunekit.export import null_keys, readme_check
 from prunekit.export.null_keys import NullKeys

@@ -21,7 +21,8 @@ from prunekit.experiment import device, prefix, prompt_method, prompt_start, pro
 from prunekit.experiment.commits import commits_of
 from prunekit.experiment.progress import Working, unseen
 from prunekit.experiment.prompt_method import PromptFactory
-from prunekit.experiment.settings import SCHEMA, Experiment, TaskSettings, TrainingSettings
+from prunekit.experiment.settings import SCHEMA, Experiment, TrainingSettings
+from prunekit.experiment.task_of import task_of
 from prunekit.models import Encoded, FrozenModel
 from prunekit.models.generation import check_writes
 from prunekit.prompts.init.source import Initialiser
@@ -31,7 +32,7 @@ from prunekit.runs.paths import Stage
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
-from prunekit.tasks import Example, Splits, Task, load_splits, load_task, open_task
+from prunekit.tasks import Example, Splits, Task
 from prunekit.tasks.decoding import Decoding
 from prunekit.tasks.duplicates import duplicates, sentences
 from prunekit.tasks.testbed_tasks import model_path
@@ -366,54 +367,6 @@ def move(prepared: Prepared, experiment: Experiment) -> Prepared:
     longest = prepared.prompt_factory.options.input_tokens
     factory = prompt_method.prompt_factory(experiment.prompt, prepared.model, prepared.training_data.train, longest)
     return replace(prepared, experiment=experiment, prompt_factory=factory)
-
-
-def task_of(experiment: Experiment) -> tuple[Task, Splits]:
-    """The task that an experiment names, and its three splits.
-
-    Raises:
-        ConfigError: where the settings of task or data cannot work.
-        DataError: where task or data cannot be read.
-    """
-    settings = experiment.task
-    task, sources = open_task(settings.name, settings.data, settings.revision, settings.columns)
-    task = _as_asked(task, settings)
-    splits = load_splits(
-        task,
-        data=None if task.testbed else sources,
-        train_examples=settings.train_examples,
-        validation_examples=settings.validation_examples,
-        test_examples=settings.test_examples,
-        data_seed=settings.data_seed,
-        labels=settings.labels,
-    )
-    return task, splits
-
-
-def named_task(settings: TaskSettings) -> Task:
-    """The task that settings name, in a chat where they ask for one; no row is read unless label words are there alone.
-
-    Raises:
-        ConfigError: where the settings of task or data cannot work.
-        DataError: where task or data cannot be read.
-    """
-    task = load_task(settings.name, settings.data, settings.columns)
-    if task.lacks_words and settings.data is not None:
-        task = open_task(settings.name, settings.data, settings.revision, settings.columns)[0]
-    return _as_asked(task, settings)
-
-
-def _as_asked(task: Task, settings: TaskSettings) -> Task:
-    """The task in a chat, or judged by what is written, where settings ask for it."""
-    task = replace(task, chat=True) if settings.chat else task
-    if settings.judge == "score" or task.target:
-        return task
-    if task.metrics != ("accuracy",):
-        raise ConfigError(
-            f'task "{task.name}" is judged by {", ".join(task.metrics)}; --judge generate compares exact strings, for '
-            "tasks whose only metric is accuracy"
-        )
-    return replace(task, judge="generate")
 
 
 def model_of(experiment: Experiment) -> FrozenModel:

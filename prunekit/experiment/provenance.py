@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prunekit.models import FrozenModel
-from prunekit.models.identity import DEFAULT, ModelIdentity
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.reader import RunReader
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError
 from prunekit.tasks import Example, Task
+
+if TYPE_CHECKING:  # they import transformers, and who only compares a run's data needs none
+    from prunekit.models import FrozenModel
+    from prunekit.models.identity import ModelIdentity
 
 #: part -> field -> its value or digest as text
 Content = Mapping[str, Mapping[str, str]]
@@ -206,6 +208,8 @@ def _is_digest(text: str | None) -> bool:
 def _excerpt(text: str | None, other: str | None) -> str:
     """A value; of a long one the part where it begins to differ from the other."""
     if text is None:
+        from prunekit.models.identity import DEFAULT
+
         return f"({DEFAULT})"
     if len(text) <= _MAX_VALUE:
         return text

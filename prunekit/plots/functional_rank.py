@@ -50,10 +50,11 @@ def _curves(run: RunReader) -> Iterator[pd.DataFrame]:
     # with them come the models, which the other figures do without
     from prunekit.analysis import model_access
     from prunekit.experiment import prepare
+    from prunekit.experiment.experiment_of import experiment_of
 
     prompts = dense_prompts(run)
     try:
-        model = prepare.model_of(model_access.experiment_of(run))
+        model = prepare.model_of(experiment_of(run))
         for prompt in prompts:
             evaluate = model_access.evaluator(run, int(str(prompt.keys["seed"])), examples=EXAMPLES, model=model)
             yield functional.curve(prompt, evaluate, random=RANDOM)

@@ -5,6 +5,7 @@ import tiny
 import torch
 
 from prunekit.analysis import functional, model_access, tables
+from prunekit.experiment.experiment_of import experiment_of
 from prunekit.runs.paths import RunKey
 from prunekit.support.errors import ArtifactError, ConfigError
 
@@ -97,5 +98,5 @@ def test_settings_of_another_version_are_one_line(made, tmp_path):
     other = type(run)(tmp_path)
     other.write_settings(run.settings() | {"prompt": run.settings()["prompt"] | {"flavour": 1}})
     with pytest.raises(ArtifactError, match=r"not of this version \(prompt\.flavour") as caught:
-        model_access.experiment_of(other)
+        experiment_of(other)
     assert "\n" not in str(caught.value)

@@ -8,6 +8,7 @@ import tiny
 from tiny import call
 
 from prunekit.experiment import environment, provenance
+from prunekit.experiment.experiment_of import experiment_of
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.reopen import SPLITS, in_use, opened
 from prunekit.experiment.run import directory_of, run
@@ -311,7 +312,7 @@ def test_figures_that_need_the_model_are_refused_on_another(made, place, monkeyp
     from prunekit.analysis import model_access
 
     found = made[0]
-    asked = model_access.experiment_of(found)
+    asked = experiment_of(found)
     model = asked.model.model_copy(update={"name": str(place.model)})
     task = asked.task.model_copy(update={"name": str(place.task), "data": str(place.data)})
     moved = asked.model_copy(update={"model": model, "task": task})

@@ -13,6 +13,7 @@ from analyses.studies.study import UNITS, PartRuns, Study, Tables, on_all_cores,
 from prunekit.analysis import functional, model_access, ranks, tables, training
 from prunekit.analysis.subjects import PromptRecord
 from prunekit.experiment import prepare
+from prunekit.experiment.experiment_of import experiment_of
 from prunekit.runs.snapshot import Snapshot
 
 _SOURCE = "DPT, sections 1 and 3"
@@ -148,7 +149,7 @@ def _needed_of(path: Path) -> pd.DataFrame:
 
 
 def _curves(run: Snapshot, subjects: Sequence[PromptRecord]) -> Iterator[pd.DataFrame]:
-    model = prepare.model_of(model_access.experiment_of(run))
+    model = prepare.model_of(experiment_of(run))
     for subject in subjects:
         seed = int(str(subject.keys["seed"]))
         # nothing is chosen here, so that the split that no choice has seen is the one to ask

@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 from scipy import stats
 
-from prunekit.analysis.model_access import experiment_of
 from prunekit.engine.ablation import leave_one_out, shapley
-from prunekit.experiment.prepare import encode, model_of, task_of
+from prunekit.experiment.experiment_of import experiment_of
+from prunekit.experiment.prepare import encode, model_of
+from prunekit.experiment.task_of import task_of
 from prunekit.runs.paths import RunKey
 from prunekit.runs.round_files import finished_ticket, load_scores
 from prunekit.runs.run import Run

@@ -231,7 +231,8 @@ def _tokens(material: Material) -> Iterator[Block]:
     measured = tables.measured([run])
     scores = tables.scores([run], stage)
     beside = unit_scores.beside(scores[scores["level"] == "token"], measured)
-    evidence = importance_study(beside, unit_scores.agreement(beside), _overlap(run, stage))
+    exact = beside[beside[list(unit_scores.MEASURED)].notna().any(axis=1)]  # that cheap scores agree answers nothing
+    evidence = importance_study(beside, unit_scores.agreement(exact), _overlap(run, stage))
     caption = "Answers computed from this run; the notebook importance_study shows how"
     figures, missing = material.figures.of(*_OF_TOKENS)
     seed = run.settings()["seeds"][0]

@@ -10,7 +10,7 @@ from typing import Any
 
 from prunekit.analysis import tables
 from prunekit.plots import naming
-from prunekit.plots.report import blocks, drawn_figures, html
+from prunekit.plots.report import blocks, drawn_figures
 from prunekit.plots.report.blocks import Material
 from prunekit.plots.report.caveats import caveats
 from prunekit.plots.report.findings import findings
@@ -18,11 +18,9 @@ from prunekit.plots.report.opening import opening
 from prunekit.plots.report.overview import side_by_side
 from prunekit.plots.report.page_parts import Block, Figure, Page, Section
 from prunekit.plots.report.request import request
-from prunekit.runs import outputs
 from prunekit.runs.baselines import BaseLines
 from prunekit.runs.reader import RunReader
 from prunekit.runs.snapshot import Snapshot
-from prunekit.support import atomic
 from prunekit.support.errors import ArtifactError
 
 _LEAD = (
@@ -31,31 +29,17 @@ _LEAD = (
 )
 
 
-def write(
-    paths: Sequence[Path], out: Path, tolerance: float, *, with_model: bool = False, overwrite: bool = False
-) -> Page:
-    """Write the page of some runs; nothing is written where one of them is damaged.
+def build(paths: Sequence[Path], tolerance: float, *, with_model: bool = False) -> Page:
+    """The page of some runs. Every file of theirs is read once, and checked before anything is made of it.
 
     Args:
         paths: of run directories.
-        out: the file.
         tolerance: how far below dense, on validation, a ticket may be; also the margin of equivalence.
         with_model: also what takes evaluating the frozen models again.
-        overwrite: also a file that is no page of prunekit.
 
     Raises:
         ArtifactError: where a run is damaged.
-        ConfigError: where `out` may not be replaced.
-        DataError: where the page would be too large.
     """
-    outputs.check(out, overwrite=overwrite, is_ours=outputs.is_page)
-    page = build(paths, tolerance, with_model=with_model)
-    atomic.replace(out, html.render(page).encode())
-    return page
-
-
-def build(paths: Sequence[Path], tolerance: float, *, with_model: bool = False) -> Page:
-    """The page of some runs. Every file of theirs is read once, and checked before anything is made of it."""
     from prunekit.plots.run_choice import opened, whole_runs
 
     runs = opened(whole_runs(paths))

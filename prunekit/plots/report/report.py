@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prunekit.experiment.api.run import Run
-from prunekit.plots.report import build, html
+from prunekit.plots.report import page_text
 
 
 def report(
@@ -36,6 +36,5 @@ def report(
     several = [runs] if isinstance(runs, Run | Path | str) else runs
     paths = [run.path if isinstance(run, Run) else Path(run) for run in several]
     if out is None:
-        return html.render(build.build(paths, tolerance, with_model=with_model))
-    written = build.write(paths, Path(out), tolerance, with_model=with_model, overwrite=overwrite)
-    return html.render(written)
+        return page_text.page_text(paths, tolerance, with_model=with_model).html
+    return page_text.write(paths, Path(out), tolerance, with_model=with_model, overwrite=overwrite).html

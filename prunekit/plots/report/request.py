@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prunekit.experiment.prepare import named_task
 from prunekit.experiment.settings import TaskSettings
+from prunekit.experiment.task_of import named_task
 from prunekit.runs import summary
 from prunekit.runs.paths import Stage
 from prunekit.runs.reader import RunReader

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from prunekit.experiment import prepare, provenance
+from prunekit.experiment import provenance
+from prunekit.experiment.experiment_of import experiment_of
 from prunekit.experiment.settings import TaskSettings
+from prunekit.experiment.task_of import task_of
 from prunekit.runs.reader import RunReader
 from prunekit.support.errors import PrunekitError
 from prunekit.tasks import Example
@@ -20,13 +22,11 @@ def rows_of_test(run: RunReader, *, from_hub: bool) -> Sequence[Example]:
         run: which.
         from_hub: also those of a data set on the Hub, which takes it to be in the local cache, or a network.
     """
-    from prunekit.analysis import model_access
-
-    experiment = model_access.experiment_of(run)
+    experiment = experiment_of(run)
     if not (from_hub or _is_here(experiment.task)):
         return ()
     try:
-        task, splits = prepare.task_of(experiment)
+        task, splits = task_of(experiment)
         now = provenance.task_content(task) | provenance.data_content(task, {"test": splits.test})
         provenance.check(run.path, provenance.run_content(run), now, allow_changed=False)
     except (PrunekitError, OSError):

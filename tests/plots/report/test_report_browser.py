@@ -10,7 +10,7 @@ from small import SMALL_RUN
 from test_html import PAYLOADS, table, whole
 
 from prunekit.experiment import environment
-from prunekit.plots.report import build, html
+from prunekit.plots.report import build, html, page_text
 from prunekit.runs.run import Run
 
 pytestmark = [
@@ -26,7 +26,7 @@ HOSTILE = "\"'><img src=x onerror=document.title='run'><script>document.title='r
 def report(tmp_path_factory):
     """The page of the small run."""
     out = tmp_path_factory.mktemp("page") / "report.html"
-    build.write([SMALL_RUN], out, 0.01)
+    page_text.write([SMALL_RUN], out, 0.01)
     return out
 
 
@@ -254,7 +254,7 @@ def test_a_hostile_run_is_inert(tab, tmp_path):
     hostile = environment.current() | {"python": "</script><script>document.title='run'</script>", "rounds": []}
     run.write_environment({"run": run.id, "environments": [hostile]})
     out = tmp_path / "report.html"
-    build.write([folder], out, 0.01)
+    page_text.write([folder], out, 0.01)
     tab.open(out)
     assert tab.run("document.title") != "run"
     assert tab.run("document.querySelectorAll('script').length") == 1
