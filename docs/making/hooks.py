@@ -11,6 +11,7 @@ from typing import Any
 
 # mkdocs puts the folder of a hook on the path while it is read
 import command_line
+import dark
 import gallery
 import notebooks
 import outside
@@ -40,6 +41,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for uri, content in notebooks.files(ROOT).items():
         files.append(File.generated(config, uri, content=content))
     return files
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Let the site's pictures follow the reader into the dark."""
+    dark.follow(Path(config.site_dir))
 
 
 def _filled(entry: Any, sections: dict[str, list[Any]]) -> Any:

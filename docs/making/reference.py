@@ -75,7 +75,8 @@ _API = """# Python reference
 _PICTURES = """## Pictures of a run {#pictures}
 
 Each is a line: `run.plot.NAME()` returns matplotlib Axes, and takes `ax` to draw on, and `seed` where it shows one
-prompt.
+prompt. `density`, `controls`, `curves` and `token_map` also take `interactive=True` and then give an Altair chart
+(`pip install altair`): its points tell what they are, and a click in its legend takes seeds away.
 
 | name | what it shows |
 | --- | --- |

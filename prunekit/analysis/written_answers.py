@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from prunekit.runs.paths import BASELINES, DENSE, FACTS, PREDICTIONS, UNTRAINED, RunKey, Stage
 from prunekit.runs.reader import RunReader
+from prunekit.support import row_bootstrap
+from prunekit.support.row_bootstrap import interval, resampled
 from prunekit.tasks.text_metrics import judge_of
 
-#: Of a 95 % interval.
-LEVEL = 0.95
 OVER_ROWS = ("label", "seeds", "rows", "metric", "low", "high", "loss", "less_loss", "less_low", "less_high")
 NO_PROMPT = "no-prompt"
 
-_RESAMPLES = 2_000
 Floats = NDArray[np.float64]
 
 
@@ -61,7 +60,7 @@ def over_rows(run: RunReader, stage: Stage, name: str | None = None) -> pd.DataF
         _all_answers(run, stage, name), key=lambda entry: (entry.keys[0].stage == stage, entry.label == "dense")
     )
     bare = next((entry for entry in answers if entry.keys[0].stage == BASELINES.inside(NO_PROMPT)), None)
-    samples = _samples(answers[0].losses.shape[1])
+    samples = row_bootstrap.samples(answers[0].losses.shape[1])
     rows = []
     for entry in answers:
         metric = float(np.mean([total(part) for part in entry.statistics]))
@@ -72,9 +71,9 @@ def over_rows(run: RunReader, stage: Stage, name: str | None = None) -> pd.DataF
                 len(entry.keys),
                 entry.losses.shape[1],
                 metric,
-                *_interval(_resampled(entry, total, samples)),
+                *interval(resampled(total, entry.statistics, samples)),
                 float(entry.losses.mean()),
-                *((np.nan,) * 3 if less is None else (float(less.mean()), *_interval(less[samples].mean(axis=1)))),
+                *((np.nan,) * 3 if less is None else (float(less.mean()), *interval(less[samples].mean(axis=1)))),
             )
         )
     return pd.DataFrame(rows, columns=list(OVER_ROWS))
@@ -99,7 +98,8 @@ def row_interval(run: RunReader, stage: Stage, number: int) -> tuple[float, floa
     if answers is None:
         return None
     rows = answers.losses.shape[1]
-    low, high = _interval(_resampled(answers, judge_of(_metric_column(run)).total, _samples(rows)))
+    total = judge_of(_metric_column(run)).total
+    low, high = interval(resampled(total, answers.statistics, row_bootstrap.samples(rows)))
     return low, high, rows
 
 
@@ -157,11 +157,6 @@ def unended_sentence(run: RunReader) -> str:
     )
 
 
-def _samples(rows: int) -> NDArray[np.int64]:
-    """[R, N] rows of each sample, the same ones for the same N."""
-    return np.random.default_rng(0).integers(0, rows, (_RESAMPLES, rows))
-
-
 def _all_answers(run: RunReader, stage: Stage, name: str) -> Iterator[_Answers]:
     """Those of base lines, the dense round, and the rounds of a stage, that answered the test split."""
     places: dict[tuple[Stage, int], str] = {}
@@ -190,20 +185,6 @@ def _answers(run: RunReader, label: str, keys: Iterable[RunKey], name: str) -> _
     statistics = tuple(np.array(table[name].tolist(), dtype=np.float64) for table in tables.values())
     losses = np.array([table["loss"] for table in tables.values()], dtype=np.float64)
     return _Answers(label, tuple(tables), statistics, losses)
-
-
-def _resampled(entry: _Answers, total: Callable[[Floats], float], samples: NDArray[np.int64]) -> Floats:
-    """The metric [R] of each sample of rows [R, N], mean over seeds."""
-    if entry.statistics[0].shape[1] == 1:
-        values: Floats = np.mean([part[:, 0] for part in entry.statistics], axis=0)
-        resampled: Floats = values[samples].mean(axis=1)
-        return resampled
-    return np.array([np.mean([total(part[sample]) for part in entry.statistics]) for sample in samples])
-
-
-def _interval(values: Floats) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
 
 
 def _table(run: RunReader, key: RunKey) -> pd.DataFrame:

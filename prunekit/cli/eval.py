@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,16 @@ def evaluate(
     if json:
         terminal.write_json(facts)
         return
+    if intervals := facts.get("intervals"):
+        print_written(facts, intervals)
+        return
     metrics = {name: value for name, value in facts.items() if name != "differs"}
     cells = [f"{value:.4f}" if isinstance(value, float) else str(value) for value in metrics.values()]
     terminal.show(list(metrics), [cells])
+
+
+def print_written(facts: Mapping[str, Any], intervals: Mapping[str, tuple[float, float]]) -> None:
+    """A line for each metric of written answers with its interval over rows, and for the loss."""
+    lines = [[name, f"{facts[name]:.4f}", "[{:.4f}, {:.4f}]".format(*ends)] for name, ends in intervals.items()]
+    title = f"{facts['examples']} rows of {facts['split']}; loss in nats"
+    terminal.show(["metric", "value", "95 % over rows"], [*lines, ["loss", f"{facts['loss']:.4f}", ""]], title=title)

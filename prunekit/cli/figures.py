@@ -23,7 +23,9 @@ def figures(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the pictures and their tables")] = Path(
         "figures"
     ),
-    suffix: Annotated[str, typer.Option("--suffix", help="svg, pdf or png")] = "svg",
+    suffix: Annotated[
+        str, typer.Option("--suffix", help="svg, pdf, png, or html: to hover over, with the extra of Altair")
+    ] = "svg",
     columns: Annotated[
         int | None, typer.Option(min=1, max=2, help="paper columns, 3.3 or 6.9 inches; default: what suits each")
     ] = None,

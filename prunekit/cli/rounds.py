@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prunekit.cli.arms import print_arms
@@ -95,7 +95,10 @@ def _print_written(run: RunReader, stage: Stage, metric: str) -> None:
     from prunekit.analysis import written_answers
 
     if written_answers.is_written(run):
-        print_over_rows(written_answers.over_rows(run, stage), metric)
+        table = written_answers.over_rows(run, stage)
+        print_over_rows(table, metric)
+        if others := written_answers.metrics_of(run)[1:]:
+            print_every_metric({metric: table} | {name: written_answers.over_rows(run, stage, name) for name in others})
         if sentence := written_answers.unended_sentence(run):
             terminal.write(sentence)
 
@@ -240,6 +243,21 @@ def print_over_rows(table: pd.DataFrame, metric: str) -> None:
     )
     if sentence := written_answers.loss_sentence(table):
         terminal.write(sentence)
+
+
+def print_every_metric(tables: Mapping[str, pd.DataFrame]) -> None:
+    """The same prompts by every metric of the task, the primary one first; a narrow terminal leaves out the last.
+
+    Args:
+        tables: metric -> table of `written_answers.over_rows`.
+    """
+    first = next(iter(tables.values()))
+    columns = [
+        [_with_interval(*row) for row in table[["metric", "low", "high"]].itertuples(index=False)]
+        for table in tables.values()
+    ]
+    rows = list(zip(first["label"], *columns, strict=True))
+    terminal.show(["prompt", *tables], rows, title="every metric of the task on test, 95 % intervals over rows")
 
 
 def _with_interval(value: float, low: float, high: float) -> str:

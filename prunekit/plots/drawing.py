@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from prunekit.plots.catalog import FIGURES
 from prunekit.plots.figure import Figure, LackingError
-from prunekit.plots.figure_files import check_format, check_replaceable, write
+from prunekit.plots.figure_files import INTERACTIVE, check_format, check_replaceable, write
+from prunekit.plots.interactive import CHARTS
+from prunekit.plots.interactive.page import page
 from prunekit.plots.run_choice import one_of_all, opened, unfinished
 from prunekit.runs.address import Address
+from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ConfigError, nearest
 
 
@@ -60,32 +64,44 @@ def draw_figures(
     Args:
         paths: of run directories, or addresses such as RUN@prune-0123abcd,seed=1.
         names: of figures, which are then drawn or refused; none: every figure that the runs allow.
-        suffix: "svg", "pdf" or "png".
+        suffix: "svg", "pdf", "png", or "html" for pages to hover over, of the figures that have one.
         columns: of a paper, 1 or 2: 3.3 or 6.9 inches; None for what suits each figure.
         seed: whose prompt is shown where a figure shows one; None for the first there is.
         stage: which pruning or search is shown where a run has several.
 
     Raises:
         ArtifactError: where a path is no run, a run is damaged, or a named figure cannot be drawn.
-        ConfigError: where there is no such figure, format, seed or stage.
+        ConfigError: where there is no such figure, format, seed or stage, or what draws a page is not installed.
     """
     check_format(suffix)
-    named = [_named(name) for name in names]
+    named = [_named(name, suffix) for name in names]
     directories, seed, stage = one_of_all(paths, seed, stage)
     runs = opened(directories)
-    figures = named or [figure for figure in FIGURES if figure.applies(runs)]
+    figures = named or [figure for figure in _figures(suffix) if figure.applies(runs)]
     note = unfinished(runs)
     drawn, lacking = [], {}
     for figure in figures:
         try:
-            table = figure.table(runs, seed=seed, stage=stage)
+            table = _table(figure, runs, suffix, seed=seed, stage=stage)
         except LackingError as error:
             if names:
                 raise
             lacking[figure.name] = str(error)
             continue
-        drawn.append(Drawing(figure, figure.render(table, suffix, columns, note), table))
+        drawn.append(Drawing(figure, _content(figure, table, suffix, columns, note), table))
     return Drawings(tuple(drawn), lacking, note)
+
+
+def _table(figure: Figure, runs: Sequence[Snapshot], suffix: str, **chosen: Any) -> pd.DataFrame:
+    if suffix == INTERACTIVE:
+        return CHARTS[figure.name].table(figure, runs, **chosen)
+    return figure.table(runs, **chosen)
+
+
+def _content(figure: Figure, table: pd.DataFrame, suffix: str, columns: int | None, note: str) -> bytes:
+    if suffix == INTERACTIVE:
+        return page(figure, CHARTS[figure.name], table, note)
+    return figure.render(table, suffix, columns, note)
 
 
 def write_figures(drawings: Drawings, folder: Path, *, suffix: str, overwrite: bool = False) -> list[Path]:
@@ -124,8 +140,15 @@ def runs_and_names(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     return [Path(run) for run in runs], [word for word in words if word in names]
 
 
-def _named(name: str) -> Figure:
+def _figures(suffix: str) -> list[Figure]:
+    """Those that there are in a format."""
+    return [figure for figure in FIGURES if suffix != INTERACTIVE or figure.name in CHARTS]
+
+
+def _named(name: str, suffix: str) -> Figure:
     by_name = {figure.name: figure for figure in FIGURES}
     if name not in by_name:
         raise ConfigError(f'no figure is called "{name}"; {nearest(name, by_name)}')
+    if by_name[name] not in _figures(suffix):
+        raise ConfigError(f"{name}: no page to hover over; --suffix {INTERACTIVE} has {', '.join(CHARTS)}")
     return by_name[name]

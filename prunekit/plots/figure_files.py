@@ -11,6 +11,10 @@ from prunekit.runs import outputs
 from prunekit.support import atomic, reading
 from prunekit.support.errors import ConfigError
 
+#: The suffix of a page to hover over.
+INTERACTIVE = "html"
+_SUFFIXES = (*style.SUFFIXES, INTERACTIVE)
+
 
 def check_format(suffix: str) -> None:
     """Refuse a format that no figure has.
@@ -18,8 +22,8 @@ def check_format(suffix: str) -> None:
     Raises:
         ConfigError: naming those that there are.
     """
-    if suffix not in style.SUFFIXES:
-        raise ConfigError(f"--suffix {suffix}: use one of {', '.join(style.SUFFIXES)}")
+    if suffix not in _SUFFIXES:
+        raise ConfigError(f"--suffix {suffix}: use one of {', '.join(_SUFFIXES)}")
 
 
 def write(path: Path, content: bytes, table: pd.DataFrame, *, overwrite: bool = False) -> None:
@@ -40,19 +44,22 @@ def write(path: Path, content: bytes, table: pd.DataFrame, *, overwrite: bool = 
 
 
 def check_replaceable(path: Path, table: pd.DataFrame, *, overwrite: bool) -> None:
-    """Refuse to write over what is no earlier figure: a picture with a table of the same columns beside it.
+    """Refuse to write over what is no earlier figure: a picture, in any format, with its table beside it.
 
     Raises:
         ConfigError: in one line.
     """
     beside = path.with_suffix(".csv")
-    columns = _csv(table.iloc[:0])
+    columns = _csv(table.iloc[:0]).strip()
 
     def is_ours(_: bytes) -> bool:
         try:
-            return path.exists() and reading.content(beside, reading.TABLE).startswith(columns)
+            before = reading.content(beside, reading.TABLE).partition(b"\n")[0]
         except OSError:
             return False
+        has_picture = any(path.with_suffix(f".{suffix}").exists() for suffix in _SUFFIXES)
+        # a page tells more than a picture, in columns behind the others
+        return has_picture and (before.startswith(columns) or (columns.startswith(before) and bool(before)))
 
     for target in (path, beside):
         outputs.check(target, overwrite=overwrite, is_ours=is_ours)

@@ -21,7 +21,8 @@ class RunPlots:
     """The figures of one run: `run.plot.density()`, `.importance()`, `.token_map()`, and all others by their names.
 
     Each takes `ax` (matplotlib axes to draw on; None makes a picture of the figure's own size), and `seed` where the
-    figure shows one prompt; each returns the Axes. `dir(run.plot)` lists them.
+    figure shows one prompt; each returns the Axes. `density`, `controls`, `curves` and `token_map` return an Altair
+    chart to hover over with `interactive=True`. `dir(run.plot)` lists them.
 
     Attributes:
         run: its directory.
@@ -31,17 +32,17 @@ class RunPlots:
     def __init__(self, run: Snapshot, stage: str | None) -> None:
         self._run, self._stage = run, stage
 
-    def __getattr__(self, name: str) -> Callable[..., Axes]:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         figures = _by_name()
         if name.startswith("_") or name not in figures:
             raise AttributeError(f'no figure is called "{name}"; {nearest(name, figures)}')
         return partial(self._draw, figures[name])
 
-    def __call__(self, name: str, **options: Any) -> Axes:
+    def __call__(self, name: str, **options: Any) -> Any:
         """The figure of a name.
 
         Raises:
-            ConfigError: where there is none.
+            ConfigError: where there is none, or no interactive form of it, or Altair is not installed.
             ArtifactError: where the run does not hold what it shows, naming the command that would make it.
         """
         figures = _by_name()
@@ -55,7 +56,9 @@ class RunPlots:
     def __repr__(self) -> str:
         return f"the figures {', '.join(dir(self))}; such as run.plot.{dir(self)[0]}()"
 
-    def _draw(self, figure: Figure, ax: Axes | None = None, seed: int | None = None) -> Axes:
+    def _draw(self, figure: Figure, ax: Axes | None = None, seed: int | None = None, interactive: bool = False) -> Any:
+        if interactive:
+            return self._chart(figure, seed)
         from matplotlib import pyplot
 
         table = figure.table([self._run], seed=seed, stage=self._stage)
@@ -68,6 +71,14 @@ class RunPlots:
             if picture is not None:
                 ax = picture.subplots()
             return figure.draw(table, ax)
+
+    def _chart(self, figure: Figure, seed: int | None) -> Any:
+        from prunekit.plots.interactive import CHARTS
+
+        if figure.name not in CHARTS:
+            raise ConfigError(f"{figure.name}: no interactive form; these have one: {', '.join(CHARTS)}")
+        chart = CHARTS[figure.name]
+        return chart.draw(chart.table(figure, [self._run], seed=seed, stage=self._stage))
 
 
 def _by_name() -> dict[str, Figure]:

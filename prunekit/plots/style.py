@@ -39,6 +39,16 @@ SERIES = (BLUE, RED, SAND, INK, SKY, GREEN)
 HEAT = ("#7db6de", "#5f9fd0", "#4b8ec2", "#3074ad", "#1f5f99", "#144b82", "#0d396a", "#082951", "#041a38")
 #: Fills of what was dropped, round by round; further rounds have the last one.
 GREYS = ("#efefef", "#dadada", "#c3c3c3")
+#: The paper.
+WHITE = "#ffffff"
+#: Each colour of the house -> what a page in the dark has in its place.
+DARK = {
+    WHITE: "#14171b", INK: "#e8eaed", QUIET: "#a4adb8", FAINT: "#343b44",
+    BLUE: "#5fb0ee", RED: "#ff8a4c", SKY: "#8fd0ff", SAND: "#e8b33a", GREEN: "#3fc79a",
+    "#7db6de": "#26506f", "#5f9fd0": "#2e5f85", "#4b8ec2": "#366e9a", "#3074ad": "#559ad0", "#1f5f99": "#69addf",
+    "#144b82": "#83c0ec", "#0d396a": "#a0d2f6", "#082951": "#c0e3fc", "#041a38": "#e4f4ff",
+    "#efefef": "#22272e", "#dadada": "#2e343c", "#c3c3c3": "#3b424b",
+}  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1)), (0, (2.5, 1)), (0, (6, 2)))
 

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import tiny
 
+import prunekit as pk
 from prunekit.analysis import written_answers
+from prunekit.cli.eval import print_written
+from prunekit.cli.rounds import print_run
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.runs.paths import BASELINES, DENSE, RunKey
+from prunekit.support import terminal
 from prunekit.tasks import read_rows
 
 
@@ -114,3 +118,35 @@ def test_predict_and_eval_answer_as_the_run_did(made, tmp_path):
     metrics = pk.evaluate(f"{run.path}@dense", quiet=True)
     assert metrics["squad_f1"] == pytest.approx(run.result(RunKey(DENSE, 0, 0))["test"]["squad_f1"])
     assert read_rows(questions, prepared.task)[0].open
+
+
+@pytest.mark.parametrize("width", [120, 60, 40])
+def test_every_metric_of_the_task_is_printed_or_named_as_left_out(made, width, capsys, monkeypatch):
+    run, _, _ = made
+    monkeypatch.setattr(terminal, "_PLAIN_WIDTH", width)
+    print_run(run, 0.01)
+    _, _, after = capsys.readouterr().out.partition("every metric of the task on test, 95 % intervals over rows\n")
+    head, *lines = after.splitlines()
+    (stage,) = (stage for stage in run.stages() if stage.is_pruned)
+    names = written_answers.metrics_of(run)
+    assert names == ["squad_f1", "squad_exact_match"]
+    (dense,) = (line for line in lines if line.startswith("dense "))
+    for name in (name for name in names if name in head):
+        row = written_answers.over_rows(run, stage, name).set_index("label").loc["dense"]
+        assert f"{row['metric']:.3f}" in dense
+    if left_out := [name for name in names if name not in head]:
+        assert width == 40 and f"left out, since the terminal is 40 wide: {', '.join(left_out)}" in lines
+    assert max(map(len, [head, dense])) <= width
+
+
+def test_a_ticket_is_evaluated_by_every_metric_with_its_interval_over_rows(made, capsys):
+    run, prepared, _ = made
+    facts = pk.evaluate(run.path / "seed=0" / "round=00", quiet=True)
+    assert set(facts["intervals"]) == set(prepared.task.metrics)
+    answers = run.table(RunKey(DENSE, 0, 0), "predictions.parquet")
+    exact = np.array(answers.loc[answers["split"] == "test", "squad_exact_match"].tolist())[:, 0]
+    drawn = np.random.default_rng(1).choice(exact, (5000, len(exact))).mean(axis=1)  # other draws of the same rows
+    assert facts["intervals"]["squad_exact_match"] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.1)
+    assert all(low <= facts[name] <= high for name, (low, high) in facts["intervals"].items())
+    print_written(facts, facts["intervals"])
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[3:]] == [*prepared.task.metrics, "loss"]

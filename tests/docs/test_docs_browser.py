@@ -1,12 +1,16 @@
 """The documentation in a real browser: nothing from elsewhere, with and without scripts, on a phone, by keyboard."""
 
+import base64
+import io
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import chromium
 import docs_site
+import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = [
     pytest.mark.slow,
@@ -139,6 +143,25 @@ def test_the_first_screen_says_what_prunekit_does_and_shows_it(tab, home, sized,
     assert max(ends) <= height
     moving = tab.run("fetch(document.querySelector('article img').src).then(answer => answer.text())")
     assert "@keyframes" in moving
+
+
+@pytest.mark.parametrize("page", ["gallery/index.html", "ideas.html", "notebooks/own_data.html"])
+@pytest.mark.parametrize(("look", "low", "high"), [("light", 235, 255), ("dark", 0, 60)])
+def test_a_picture_has_the_ground_of_the_page_around_it(tab, home, sized, page, look, low, high):
+    sized(1400, 900)
+    tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": look}])
+    try:
+        visit(tab, home + page)
+        tab.run("document.querySelector('article img').scrollIntoView({block: 'center', behavior: 'instant'})")
+        x, y = tab.run(
+            "(b => [b.x + scrollX, b.y + scrollY])(document.querySelector('article img').getBoundingClientRect())"
+        )
+        clip = {"x": x + 9, "y": y + 9, "width": 2, "height": 2, "scale": 1}
+        content = base64.b64decode(tab.call("Page.captureScreenshot", format="png", clip=clip)["data"])
+    finally:
+        tab.call("Emulation.setEmulatedMedia", features=[])
+    shades = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    assert low <= shades.min() and shades.max() <= high
 
 
 @pytest.mark.parametrize("width", [800, 1400])

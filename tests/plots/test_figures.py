@@ -297,7 +297,7 @@ def test_a_figure_or_seed_that_a_run_does_not_have_is_an_error(words, said, code
     ([], "Missing argument", 2),
     (["."], "not a run directory", 1),
     ([".", "--columns", "3"], "--columns", 2),
-    ([".", "--suffix", "jpg"], "--suffix jpg: use one of svg, pdf, png", 2),
+    ([".", "--suffix", "jpg"], "--suffix jpg: use one of svg, pdf, png, html", 2),
 ])  # fmt: skip
 def test_what_cannot_be_drawn_ends_in_one_line(words, says, code, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

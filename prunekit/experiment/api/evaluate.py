@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from prunekit.experiment.api.source import Source, opened_source
 from prunekit.experiment.progress import progress_of
 from prunekit.experiment.reopen import SPLITS, in_use
+from prunekit.support import row_bootstrap
 from prunekit.support.errors import ConfigError
+from prunekit.tasks import Example, Task
 
 
 def evaluate(
@@ -33,7 +36,8 @@ def evaluate(
         settings: flags of `prunekit eval --help-all`, with underscores, over those of the ticket's run.
 
     Returns:
-        split, examples, every metric of the task, loss (mean over examples, nats); differs, where anything does.
+        split, examples, every metric of the task, loss (mean over examples, nats); where answers are written also
+        intervals (metric -> the ends of its 95 % interval over rows, in its units); differs, where anything does.
 
     Raises:
         ConfigError: with all that differs in one line where it is not allowed.
@@ -53,6 +57,25 @@ def evaluate(
     ) as use:
         examples = use.rows[split]
         answers = use.answers(examples)
-    metrics = use.task.score(examples, answers.answers)
-    facts = {"split": split, "examples": len(examples), **metrics, "loss": float(answers.losses.mean())}
+    facts: dict[str, Any] = {"split": split, "examples": len(examples)}
+    loss = {"loss": float(answers.losses.mean())}
+    if use.task.open:
+        metrics, intervals = _written(use.task, examples, answers.answers)
+        facts |= metrics | loss | {"intervals": intervals}
+    else:
+        facts |= use.task.score(examples, answers.answers) | loss
     return facts | ({"differs": list(use.differences)} if use.differences else {})
+
+
+def _written(
+    task: Task, examples: Sequence[Example], texts: Sequence[str]
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Every metric of written answers, and what each is of other rows like these."""
+    drawn, rows = row_bootstrap.samples(len(examples)), task.row_statistics(examples, texts)
+    totals = {name: metric.total for name, metric in task.text_metrics.items()}
+    values = {name: total(rows[name]) for name, total in totals.items()}
+    intervals = {
+        name: row_bootstrap.interval(row_bootstrap.resampled(total, [rows[name]], drawn))
+        for name, total in totals.items()
+    }
+    return values, intervals
