@@ -12,7 +12,6 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["PRUNEKIT_CACHE"] = ""  # what was made before must not hide what is made now
 
 import pytest
-import torch
 from forks import FOLDER, Forks
 from guard import sitecustomize as guard
 from hypothesis import settings
@@ -36,14 +35,18 @@ def pytest_configure(config):
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
 
-def pytest_sessionstart():
-    torch.set_num_threads(1)  # the same sums on every machine, and quicker for tiny tensors
-    os.fsync = lambda handle: None  # nobody pulls the plug here, and waiting for the disk takes long
-
-
 def pytest_collection_finish():
     gc.collect()
     gc.freeze()  # what is loaded by now stays, and need not be looked through again and again
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_machine():
+    """Imported here, since the process that only hands out tests needs no torch."""
+    import torch
+
+    torch.set_num_threads(1)  # the same sums on every machine, and quicker for tiny tensors
+    os.fsync = lambda handle: None  # nobody pulls the plug here, and waiting for the disk takes long
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +141,8 @@ def forks():
 @pytest.fixture
 def one_thread():
     """A tiny model gains nothing from a second thread, and pretraining a testbed sets both of these globally."""
+    import torch
+
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
     yield

@@ -196,21 +196,23 @@ def pairs(*lists):
 
 
 def at_night(*values, gate=1):
-    """Values for parametrize, of which the gate tries the first so many, and the nightly list all."""
-    return [pytest.param(value, marks=() if place < gate else pytest.mark.slow) for place, value in enumerate(values)]
+    """Values or rows for parametrize, of which the gate tries the first so many, and the nightly list all."""
+    return by_day(values, values[:gate])
 
 
 def by_day(values, few):
-    """Values for parametrize, of which the gate tries those among `few`, and the nightly list all."""
-    return [pytest.param(value, marks=() if value in few else pytest.mark.slow) for value in values]
+    """Values or rows for parametrize, of which the gate tries those among `few`, and the nightly list all."""
+    marks = [() if value in few else pytest.mark.slow for value in values]
+    rows = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [pytest.param(*row, marks=mark) for row, mark in zip(rows, marks, strict=True)]
 
 
 def in_turn(many, few, whole=()):
     """Every combination, for parametrize: the gate tries one of `few` in turn with each of `many`, all with `whole`."""
     return [
-        pytest.param(one, other, marks=() if one in whole or other == few[place % len(few)] else pytest.mark.slow)
+        pytest.param(one, other, marks=() if one in whole or turn == place % len(few) else pytest.mark.slow)
         for place, one in enumerate(many)
-        for other in few
+        for turn, other in enumerate(few)
     ]
 
 

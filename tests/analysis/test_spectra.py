@@ -35,7 +35,7 @@ scales = st.floats(1e-6, 1e6)
 # ---- closed forms
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(shapes, st.data(), scales)
 def test_r_equal_singular_values_are_rank_r_by_every_measure(shape, data, scale):
     r = data.draw(st.integers(1, min(shape)))
@@ -45,7 +45,7 @@ def test_r_equal_singular_values_are_rank_r_by_every_measure(shape, data, scale)
     assert found == pytest.approx(exact, rel=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(shapes, st.data(), st.floats(0.05, 0.95), scales)
 def test_a_geometric_spectrum_has_its_closed_forms(shape, data, q, scale):
     """s_i = q^i, i = 0 to n - 1: geometric sums, and the entropy of a truncated geometric law."""
@@ -69,7 +69,7 @@ def test_a_geometric_spectrum_has_its_closed_forms(shape, data, q, scale):
     assert found == pytest.approx(exact, rel=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=8), st.floats(1e-3, 1e3), st.integers(0, 3))
 def test_any_spectrum_agrees_with_the_definitions_and_is_free_of_scale_and_turning(singular, scale, seed):
     s = np.sort(np.array(singular))[::-1]

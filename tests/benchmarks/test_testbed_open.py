@@ -93,7 +93,7 @@ def test_the_shipped_model_is_small_loads_as_float32_and_says_how_it_was_made(sh
     assert about["parameters"] == shipped.model.num_parameters()
 
 
-@pytest.mark.gate
+@rebuilds_open
 def test_instructions_solve_the_seen_tasks_and_no_prompt_solves_none(shipped):
     for task in SEEN:
         rows = examples(task.name, "test", 40)

@@ -273,6 +273,7 @@ def foreseen(forks, tmp_path, rates, decays, rounds):
     return last, float(used.split()[1]), int(used.split()[2])  # of the processor, which others may use too
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_many_takes_hardly_more_memory_than_one_of_a_few(forks, tmp_path):
     """What one experiment's preparation keeps of a training step is 20 MB here, which once was never let go."""
     _, _, few = foreseen(forks, tmp_path, 1, 1, 1)

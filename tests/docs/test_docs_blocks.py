@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import tomllib
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -58,8 +59,13 @@ def test_the_long_blocks_of_a_page_run_too(page, tmp_path, request):
     compared(page, tmp_path, slow=True)
 
 
-@pytest.mark.parametrize("block", EVERY, ids=str)
-def test_a_block_is_of_a_kind_that_is_checked(block):
+@pytest.mark.parametrize("page", sorted({block.page for block in EVERY}), ids=named)
+def test_blocks_are_of_kinds_that_are_checked(page):
+    for block in blocks(page):
+        check_form(block)
+
+
+def check_form(block):
     assert block.language in LANGUAGES, f"{block}: its language is {block.language!r}"
     assert block.language != "text", f"{block}: a text is an output, and says so"
     assert block.output is None or block.language in docs_blocks.RUN
@@ -93,24 +99,33 @@ def ours(block) -> list[list[str]]:
     return found
 
 
+@cache
+def command_line():
+    return typer.main.get_command(build_app())
+
+
 SHELL = [block for block in EVERY if block.language == "bash" and "copy" not in block.marks and ours(block)]
 
 
-@pytest.mark.parametrize("block", SHELL, ids=str)
-def test_the_command_line_knows_every_verb_and_flag_that_is_shown(block):
-    for words in ours(block):
-        command, name = typer.main.get_command(build_app()), "prunekit"
-        while words and words[0] in getattr(command, "commands", {}):
-            name = words[0]
-            command, words = command.commands[name], words[1:]
-        if words in (["--help"], []):
-            continue
-        assert not getattr(command, "commands", {}), f"{name} has no {words[0]}"
-        given = command.make_context(name, list(words)).params  # raises at a flag that is not there
-        if name in ("prune", "search", "tune", "compare"):
-            known = settings_io.names()
-            given.pop("score" if ":" in str(given.get("score")) else "", None)  # of a file that the page has, not we
-            settings_io.experiments(None, {key: value for key, value in given.items() if key in known})
+@pytest.mark.parametrize("page", sorted({block.page for block in SHELL}), ids=named)
+def test_the_command_line_knows_every_verb_and_flag_that_is_shown(page):
+    for words in [words for block in SHELL if block.page == page for words in ours(block)]:
+        check_words(words)
+
+
+def check_words(words):
+    command, name = command_line(), "prunekit"
+    while words and words[0] in getattr(command, "commands", {}):
+        name = words[0]
+        command, words = command.commands[name], words[1:]
+    if words in (["--help"], []):
+        return
+    assert not getattr(command, "commands", {}), f"{name} has no {words[0]}"
+    given = command.make_context(name, list(words)).params  # raises at a flag that is not there
+    if name in ("prune", "search", "tune", "compare"):
+        known = settings_io.names()
+        given.pop("score" if ":" in str(given.get("score")) else "", None)  # of a file that the page has, not we
+        settings_io.experiments(None, {key: value for key, value in given.items() if key in known})
 
 
 def test_two_outputs_are_alike_up_to_times_and_ids():

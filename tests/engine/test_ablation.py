@@ -20,7 +20,7 @@ from prunekit.support.errors import ConfigError
 from prunekit.support.seeding import generator
 
 ABSENT = ("remove", "hide", "zero")
-CASES = tiny.in_turn(tiny.KINDS, ABSENT, whole=("t5", "gpt2", "bert"))
+CASES = tiny.in_turn(tiny.KINDS, ABSENT)
 FULL = [[1, 1, 1, 1]] * 4
 # pruned already: token 1 is gone, token 2 has lost a piece, and token 3 hangs on its last one
 PRUNED = [[1, 1, 1, 1], [0, 0, 0, 0], [0, 1, 1, 1], [0, 0, 1, 0]]
@@ -119,7 +119,7 @@ def test_leaving_out_tokens_equals_one_evaluation_at_a_time(kind, dropped_as):
     assert torch.equal(found.without_chosen[1], found.chosen)
 
 
-@pytest.mark.parametrize(("kind", "dropped_as"), tiny.in_turn(tiny.KINDS, ABSENT))
+@pytest.mark.parametrize(("kind", "dropped_as"), CASES)
 def test_leaving_out_pieces_equals_one_evaluation_at_a_time(kind, dropped_as):
     bone, ticket, examples = setting(kind, dropped_as=dropped_as, count=3)
     found = leave_one_out(ticket, bone, examples, "piece")
@@ -240,7 +240,7 @@ def brute_force(kind, bone, ticket, units, rows, examples):
     return values, -worth(frozenset(units)), -worth(frozenset())
 
 
-@pytest.mark.parametrize(("kind", "dropped_as"), tiny.in_turn(("t5", "bart", "gpt2", "bert"), ABSENT, whole=("t5",)))
+@pytest.mark.parametrize(("kind", "dropped_as"), tiny.in_turn(("t5", "bart", "gpt2", "bert"), ABSENT))
 def test_values_of_few_tokens_are_exact(kind, dropped_as):
     bone, ticket, examples = setting(kind, dropped_as=dropped_as, count=3)
     wanted, full, empty = brute_force(kind, bone, ticket, [(0,), (2,), (3,)], PRUNED, examples)
@@ -264,8 +264,7 @@ def test_values_of_few_pieces_are_exact():
     assert (found.values != 0).sum() == 4
 
 
-@pytest.mark.parametrize("level", ["token", "piece"])
-@pytest.mark.parametrize("kind", tiny.KINDS)
+@pytest.mark.parametrize(("kind", "level"), tiny.in_turn(tiny.KINDS, ["token", "piece"]))
 def test_values_add_up_to_what_the_prompt_is_worth(kind, level):
     bone, ticket, examples = setting(kind, FULL if level == "token" else PRUNED)
     found = shapley(ticket, bone, examples, permutations=4, level=level)

@@ -86,8 +86,8 @@ def trained(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "controls"),
     [
-        ({"grid": "full"}, False),
         ({"halving": "true", "rewind": "reinit"}, True),
+        pytest.param({"grid": "full"}, False, marks=pytest.mark.slow),
         pytest.param({}, True, marks=pytest.mark.slow),
         pytest.param({"rewind": "init"}, True, marks=pytest.mark.slow),
     ],
@@ -99,7 +99,7 @@ def test_a_search_trains_what_was_foreseen(settings, controls, folder, tmp_path,
     assert sum(trained) == foretold
 
 
-@pytest.mark.parametrize(("rewind", "arms"), [("trained", 12), ("init", 5), ("reinit", 4)])
+@pytest.mark.parametrize(("rewind", "arms"), tiny.at_night(("init", 5), ("trained", 12), ("reinit", 4)))
 def test_a_pruning_trains_what_was_foreseen(rewind, arms, folder, tmp_path, trained):
     prepared = ready(folder, rounds=2, keep_tokens=2, rewind=rewind)
     parts = dry_run.pruning_parts(prepared, True)
@@ -136,7 +136,7 @@ def test_only_what_is_missing_is_left(folder, tmp_path, capsys):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("settings", [{"grid": "full"}, {"grid": "token", "halving": "true"}])
+@pytest.mark.parametrize("settings", tiny.at_night({"grid": "token", "halving": "true"}, {"grid": "full"}))
 def test_nothing_is_left_of_a_finished_search(settings, folder, tmp_path):
     prepared = ready(folder, **settings)
     directory = run.search(prepared, tmp_path, tiny.Quiet(), controls=True)

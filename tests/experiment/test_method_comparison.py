@@ -95,6 +95,7 @@ def test_a_run_of_it_can_be_shown_by_itself(folder, tmp_path, capsys):
     assert "rates-" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # it tries all methods
 def test_all_that_can_be_is_compared_by_default_and_a_dry_run_writes_nothing(folder, tmp_path, capsys):
     called(folder, tmp_path, "--dry-run", "--json", train_steps=1)
     captured = capsys.readouterr()

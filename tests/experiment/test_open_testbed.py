@@ -4,7 +4,7 @@ import pytest
 
 import prunekit as pk
 
-pytestmark = pytest.mark.gate
+pytestmark = pytest.mark.slow  # the gate has answers to write of tiny models, and the testbed's digest
 
 
 def test_a_pruned_prompt_has_answers_of_several_words_written_right(tmp_path):

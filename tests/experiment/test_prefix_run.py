@@ -123,7 +123,7 @@ def test_words_and_texts_start_a_prefix_at_what_the_model_keeps_of_them_as_a_row
     assert not torch.equal(sampled[1], again[1])
 
 
-@pytest.mark.parametrize("method", tiny.at_night("residual", "ulpt", "dpt", "structured", "singular", gate=2))
+@pytest.mark.parametrize("method", tiny.at_night("residual", "ulpt", "dpt", "structured", "singular"))
 def test_methods_that_make_vectors_make_prefixes(method, folder, tmp_path):
     rank = 2 if method == "dpt" else None
     settings = {"method": method, "rank": rank, "rounds": 1, "train_steps": 2}

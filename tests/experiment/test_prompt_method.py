@@ -76,14 +76,17 @@ ALONE = (dict(rounds=1, train_steps=2), False, [4, 2])
 WITH_CONTROLS = (dict(seeds=2), True, [4, 4, 3, 3, 2, 2])
 
 
-@every
-@pytest.mark.parametrize("case", tiny.at_night(ALONE, WITH_CONTROLS), ids=["alone", "two seeds with controls"])
-def test_a_pruning_runs_resumes_and_its_tickets_load_again(method, case, folder, sources, tmp_path, monkeypatch):
-    more, controls, tokens = case
+@pytest.mark.parametrize("method", tiny.by_day(METHODS, ("dpt", "dept", "structured", "intrinsic")))
+@pytest.mark.parametrize(
+    ("more", "controls", "tokens"), tiny.at_night(ALONE, WITH_CONTROLS), ids=["alone", "two seeds with controls"]
+)
+def test_a_pruning_runs_resumes_and_its_tickets_load_again(
+    method, more, controls, tokens, folder, sources, tmp_path, monkeypatch
+):
     check_pruning(ready(folder, method, sources=sources, **more), tmp_path, monkeypatch, controls, tokens)
 
 
-@pytest.mark.parametrize("method", tiny.by_day(METHODS, ("dpt", "dept", "intrinsic")))  # all are pruned above
+@pytest.mark.parametrize("method", tiny.by_day(METHODS, ("dept", "intrinsic")))
 @pytest.mark.parametrize("more", tiny.at_night({"grid": "token"}, {"seeds": 2}))
 def test_a_search_runs(method, more, folder, sources, tmp_path):
     prepared = ready(folder, method, "bert", sources, train_steps=2, **more)

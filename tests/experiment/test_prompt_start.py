@@ -25,7 +25,7 @@ def ready(folder, kind="gpt2", **more):
     return prepare(tiny.experiment(kind, folder, **(dict(rounds=None, keep_tokens=None, train_steps=2) | more)))
 
 
-@pytest.fixture(scope="module", params=["gpt2", "bert"])
+@pytest.fixture(scope="module", params=tiny.at_night("bert", "gpt2"))  # which has a head too
 def source(request, folder):
     """A finished run, pruned once to 2 tokens x 3 pieces: kind, run, the places of both rounds."""
     more = dict(rounds=1, keep_tokens=2, keep_pieces=3)

@@ -161,7 +161,10 @@ ENVIRONMENT = [
 ]
 
 
-@pytest.mark.parametrize(("change", "said"), [one[1:] for one in EDITS + FLAGS], ids=[one[0] for one in EDITS + FLAGS])
+CHANGES = {name: (change, said) for name, change, said in EDITS + FLAGS}
+
+
+@pytest.mark.parametrize(("change", "said"), tiny.by_day(CHANGES.values(), [*CHANGES.values()][2::3]), ids=CHANGES)
 def test_an_edit_of_model_task_or_data_or_a_flag_for_another_use_is_refused_by_name(change, said, made, place):
     """In one line that names the difference and the way on."""
     if callable(change):
@@ -172,7 +175,7 @@ def test_an_edit_of_model_task_or_data_or_a_flag_for_another_use_is_refused_by_n
     assert said in line and "\n" not in line and "--allow-changed" in line
 
 
-@pytest.mark.parametrize(("name", "inside", "value"), ENVIRONMENT, ids=[one[0] for one in ENVIRONMENT])
+@pytest.mark.parametrize(("name", "inside", "value"), tiny.by_day(ENVIRONMENT, ENVIRONMENT[::3]))
 def test_another_version_or_processor_is_said_and_not_refused(name, inside, value, made, place, monkeypatch, capsys):
     now = environment.current()
     now = now | ({inside: now[inside] | {name: value}} if inside else {name: value})

@@ -29,7 +29,7 @@ SETTINGS = dict(keep_tokens=None, keep_rank=1, rounds=2, seeds=2, score="leave-o
 CONTROLS = [control.name for control in controls_for("directions")]
 
 
-@pytest.fixture(scope="module", params=["gpt2", "bert"])
+@pytest.fixture(scope="module", params=tiny.at_night("bert", "gpt2"))  # which has a head too
 def pruned(request, folder, tmp_path_factory):
     """(run, prepared experiment) of two rounds down to rank 1, with controls."""
     return tiny.finished(request.param, folder, tmp_path_factory.mktemp("rank"), controls=True, **SETTINGS)

@@ -77,7 +77,7 @@ def test_a_finished_pruning_is_loaded_and_nothing_is_measured_again(folder, by_c
     assert tiny.contents(again.path) == before
 
 
-@pytest.mark.parametrize("score", ["hard-concrete", "straight-through", "movement"])
+@pytest.mark.parametrize("score", tiny.at_night("hard-concrete", "movement", "straight-through", gate=2))
 def test_learned_masks_hold_exact_counts_and_are_nested(folder, tmp_path, by_cost, score):
     run = pruned(folder, tmp_path, score)
     masks = [mask_of(run, number) for number in range(3)]

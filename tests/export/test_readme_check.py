@@ -88,8 +88,7 @@ def test_they_rank_by_the_mean_where_the_run_did(kind, tmp_path):
 ENDS = ["w3 :", "w3 : ", "w3 :\n", "w3"]
 
 
-@pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("separator", [" ", "\n"])
+@pytest.mark.parametrize(("end", "separator"), tiny.in_turn(ENDS, [" ", "\n"]))
 def test_they_join_text_and_answer_as_the_run_did(separator, end, tmp_path):
     bone = wrap(arch.model("gpt2"), tiny.tokenizer("t5"), max_input_tokens=20)  # which closes each text by </s>
     assert bone.reader.closing
@@ -97,12 +96,15 @@ def test_they_join_text_and_answer_as_the_run_did(separator, end, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("end", "choices", "separator"),
-    tiny.pairwise(("Answer:", "Answer: ", "Answer:\n", "Answer"), (("yes", "no, it is not"), None), (" ", "\n")),
+    ("end", "others"),
+    tiny.in_turn(
+        ("Answer:", "Answer: ", "Answer:\n", "Answer"), tiny.pairs((("yes", "no, it is not"), None), (" ", "\n"))
+    ),
 )
-def test_a_real_tokenizer_joins_alike(separator, end, choices, shared, tmp_path):
+def test_a_real_tokenizer_joins_alike(end, others, shared, tmp_path):
     from prunekit.models import load
 
+    choices, separator = others
     bone = load(str(shared / "models" / "stories260k"), max_input_tokens=40)
     more = dict(choices=choices, template=f"{{first}} or {{second}}? {end}", separator=separator)
     agrees(compared(bone, arch.ticket(bone), tmp_path, **more))

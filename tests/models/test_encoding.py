@@ -223,10 +223,12 @@ OVER_BLANKS = {"byte bpe without regex", "unigram over blanks"}
 
 
 @pytest.mark.parametrize(
-    ("kind", "ending", "position", "separator"),
-    tiny.pairwise(KINDS, ENDINGS, ("first", "suffix"), (" ", "\n", "")),
+    ("reading", "text"),
+    tiny.in_turn(tiny.pairs(KINDS, ("first", "suffix")), tiny.pairs(ENDINGS, (" ", "\n", ""))),
+    ids=repr,
 )
-def test_every_answer_has_its_plain_log_probability_or_is_refused_in_one_line(kind, ending, position, separator):
+def test_every_answer_has_its_plain_log_probability_or_is_refused_in_one_line(reading, text):
+    (kind, position), (ending, separator) = reading, text
     wanted = plain_table(kind, position, ending, separator)
     try:
         scored = scores(decoder(kind, position), examples(ENDINGS[ending], separator=separator))

@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import architectures
 import pytest
@@ -68,6 +69,20 @@ def tokenizer():
     return tiny.tokenizer("llama")
 
 
+def positions(name):
+    return ("after-cls", "first") if _STRANGERS[name][0] is AutoModel else ("first",)
+
+
+def followed(name: str, position: str = "auto"):
+    """A copy of a stranger that was wrapped once."""
+    return tiny.copied(_wrapped(name, "auto" if position == positions(name)[0] else position))
+
+
+@lru_cache
+def _wrapped(name: str, position: str):
+    return wrap(stranger(name), tokenizer(), position=position)
+
+
 # ---- what the trial sees
 
 
@@ -86,7 +101,7 @@ def tokenizer():
     ],
 )
 def test_a_model_is_given_its_rows_as_the_trial_showed(name, traits):
-    assert wrap(stranger(name), tokenizer()).traits == traits
+    assert followed(name).traits == traits
 
 
 @pytest.mark.parametrize("kind", [*architectures.KINDS])
@@ -217,16 +232,12 @@ def head_of(bone):
     return torch.randn(2, bone.hidden_width, generator=generator("head")) if bone.answers_by_head else None
 
 
-def positions(name):
-    return ("after-cls", "first") if _STRANGERS[name][0] is AutoModel else ("first",)
-
-
 CELLS = [(name, position) for name in _STRANGERS if name != "esm" for position in positions(name)]
 
 
 @pytest.mark.parametrize(("name", "position"), CELLS)
 def test_unequal_prompts_and_texts_side_by_side_are_answered_as_their_ids_alone(name, position):
-    bone = wrap(stranger(name), tokenizer(), position=position)
+    bone = followed(name, position)
     layered = bone.traits.per_layer  # a prompt token's own layers get the padding's embeddings
     prompts = [[0] * 8, [0] * 2, [0] * 5] if layered else [[*range(8, 16)], [21, 22], [*range(30, 35)]]
     texts = [tuple(range(10, 10 + length)) for length in (19, 4, 11)]
@@ -244,7 +255,7 @@ def test_unequal_prompts_and_texts_side_by_side_are_answered_as_their_ids_alone(
 
 @pytest.mark.parametrize("name", ["modernbert", "deberta", "mpnet", "longformer", "fnet", "marian", "gemma3n"])
 def test_members_get_the_gradients_that_they_get_alone(name):
-    bone = wrap(stranger(name), tokenizer())
+    bone = followed(name)
     rows = tiny.encoded(bone, tiny.examples(4))
     masks = [tiny.masked([True] * 4), tiny.masked([False, False, True, False])]
     gradients = []
@@ -261,7 +272,7 @@ def test_members_get_the_gradients_that_they_get_alone(name):
 @pytest.mark.parametrize("name", ["marian", "modernbert", "roberta of another padding row"])
 def test_what_the_trial_would_have_let_pass_is_wrong_by_more_than_its_bar(name):
     """The same comparison with the traits that 0.1.0 took for granted: the check can fail."""
-    bone = wrap(stranger(name), tokenizer())
+    bone = followed(name)
     weight = head_of(bone)
     choices, text = ((7,), (9, 8, 5)), tuple(range(10, 24))
     row = Encoded(0, text, choices, 0)
@@ -289,7 +300,7 @@ def test_longer_texts_are_tried_once_they_reach_a_window():
 
 
 def test_a_window_is_met_at_load():
-    assert wrap(stranger("modernbert"), tokenizer()).tried_tokens == 7
+    assert followed("modernbert").tried_tokens == 7
     assert architectures.frozen("mistral").tried_tokens == 9
 
 
@@ -356,7 +367,7 @@ def test_any_id_pads_even_one_behind_the_embedding():
 
 
 def test_hidden_tokens_are_refused_where_the_model_sees_them():
-    bone = wrap(stranger("fnet"), tokenizer())
+    bone = followed("fnet")
     assert not bone.can_hide
     ticket = replace(tiny.ticket(bone, dropped_as="hide"), mask=tiny.masked([True, False, True, True]))
     with pytest.raises(ConfigError, match="FNetModel reads prompt tokens that the attention mask hides"):
@@ -370,8 +381,7 @@ def test_hidden_tokens_are_refused_where_the_model_sees_them():
     "name", ["marian", "pegasus", "gemma4", "gemma3n", "modernbert", "deberta", "roberta of another padding row"]
 )
 def test_an_attached_ticket_answers_as_the_code_that_trained_it(name):
-    model = stranger(name)
-    bone = wrap(copy.deepcopy(model), tokenizer())
+    model, bone = stranger(name), followed(name)
     ticket = tiny.ticket(bone)
     rows = tiny.encoded(bone, tiny.examples(5))
     attached = pk.attach(model, ticket)
@@ -395,9 +405,7 @@ def test_an_attached_ticket_answers_as_the_code_that_trained_it(name):
 
 
 def test_rows_that_must_go_alone_are_refused_together_by_an_attached_model():
-    model = stranger("fnet")
-    bone = wrap(copy.deepcopy(model), tokenizer())
-    attached = pk.attach(model, tiny.ticket(bone))
+    attached = pk.attach(stranger("fnet"), tiny.ticket(followed("fnet")))
     ids = architectures.padded([torch.tensor([5, 6, 7]), torch.tensor([5, 6])], "right")
     with pytest.raises(ConfigError, match="FNetModel answers rows of unequal length otherwise when they share a batch"):
         attached.forward(**ids)

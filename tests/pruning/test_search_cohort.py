@@ -34,9 +34,11 @@ def cells(bone, dtype=torch.float32, dropped_as="remove"):
     return list(asked.values())
 
 
-@pytest.mark.parametrize(
-    ("kind", "dropped_as"), [*tiny.pairs(tiny.KINDS, ["remove"]), ("t5", "hide"), ("bart", "hide"), ("bert", "zero")]
-)
+CASES = [*tiny.pairs(tiny.KINDS, ["remove"]), ("t5", "hide"), ("bart", "hide"), ("bert", "zero")]
+BY_DAY = [*tiny.pairs(("t5", "bart", "gpt2", "bert"), ["remove"]), ("t5", "hide"), ("bert", "zero")]
+
+
+@pytest.mark.parametrize(("kind", "dropped_as"), tiny.by_day(CASES, BY_DAY))
 def test_first_step_gradients_are_those_of_a_cell_alone(kind, dropped_as):
     bone = tiny.frozen(kind)
     cohort = cells(bone, dropped_as=dropped_as)
@@ -55,7 +57,7 @@ def test_first_step_gradients_are_those_of_a_cell_alone(kind, dropped_as):
 
 @pytest.mark.gate
 @pytest.mark.parametrize("apart", tiny.at_night(5, 1))  # of 16 cells every fifth is trained alone too, or each
-@pytest.mark.parametrize(("kind", "width"), [("t5", None), ("bart", None), ("bert", 6)])
+@pytest.mark.parametrize(("kind", "width"), tiny.at_night(("t5", None), ("bert", 6), ("bart", None), gate=2))
 def test_after_twenty_steps_values_are_those_of_a_cell_alone(kind, width, apart):
     bone = tiny.frozen(kind, dtype=torch.float64)
     cohort = cells(bone, torch.float64)

@@ -18,7 +18,7 @@ def address(kind, folder):
     return f"memory://box{next(_numbers)}/runs" if kind == "memory" else f"file://{folder / 'store' / 'runs'}"
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=tiny.at_night("memory", "file"))
 def store(request, tmp_path):
     yield Store(address(request.param, tmp_path))
     fsspec.filesystem("memory").store.clear()

@@ -62,7 +62,7 @@ from pathlib import Path
 from prunekit.support import atomic
 letter = sys.argv[2].encode()
 print("ready", flush=True)
-for number in range(400):
+for number in range(100):
     atomic.replace(Path(sys.argv[1]), letter * (200_000 if number % 2 else 300))
 """
 

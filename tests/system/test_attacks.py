@@ -50,7 +50,9 @@ def folder(path):
 
 
 ODD = [pipe, sparse, device, folder]
-odd = pytest.mark.parametrize("make", ODD, ids=lambda make: make.__name__)
+READ = ["experiment", "grid", "task", "data", "rows", "ticket", "adapter", "model"]
+OF_A_ROUND = [f"seed=0/round=00/{name}" for name in ("MANIFEST.json", "ticket.safetensors")]
+OF_A_RUN = ["experiment.toml", "journal.json", *OF_A_ROUND, "results.parquet"]
 
 
 def refused(capsys, *words):
@@ -67,8 +69,7 @@ def refused(capsys, *words):
     return said[0]
 
 
-@odd
-@pytest.mark.parametrize("what", ["experiment", "grid", "task", "data", "rows", "ticket", "adapter", "model"])
+@pytest.mark.parametrize(("what", "make"), tiny.in_turn(READ, ODD))
 @pytest.mark.timeout(60)
 def test_what_is_no_file_is_refused_wherever_a_file_is_read(what, make, made, tmp_path, capsys):
     flags = made["flags"]
@@ -99,9 +100,7 @@ def test_what_is_no_file_is_refused_wherever_a_file_is_read(what, make, made, tm
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("*/experiment.toml"))
 
 
-@odd
-@pytest.mark.parametrize("name", ["experiment.toml", "journal.json", "seed=0/round=00/MANIFEST.json",
-                                  "seed=0/round=00/ticket.safetensors", "results.parquet"])  # fmt: skip
+@pytest.mark.parametrize(("name", "make"), tiny.in_turn(OF_A_RUN, ODD))
 def test_what_is_no_file_in_a_run_is_one_line_of_verify(name, make, run, capsys):
     (run / name).unlink()
     make(run / name)

@@ -33,7 +33,7 @@ from prunekit.tasks.spec import TaskFile, parse_task, read_task
 pytestmark = pytest.mark.gate
 
 MINUTES = float(os.environ.get("PRUNEKIT_FUZZ_MINUTES", "0.067"))
-quick = settings(max_examples=2 * settings().max_examples, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 FIELDS = "{ } {a} {a.b} {a[0]} {0} {} {a!r} {a:>9} {{a}} text accuracy f1 none"
 VALUES = "auto first direct trained nan 1e400 -1 0 \x00 \u202e x.toml"

@@ -106,7 +106,7 @@ def the_run(out: Path) -> Run:
 V1 = ("--model-revision=v1", "--data-revision=v1")
 
 
-@pytest.mark.parametrize("task", ["moods", "lines"])
+@pytest.mark.parametrize("task", tiny.at_night("moods", "lines"))
 def test_the_commit_of_a_revision_is_used_and_remembered(place, tmp_path, task):
     ended = tune(place, tmp_path, V1, task=task)
     assert ended.code == 0, ended.said

@@ -78,7 +78,8 @@ def undisturbed():
 # ---- training
 
 
-@pytest.mark.parametrize(("at", "gradient", "bad"), tiny.pairwise(range(1, 7), (False, True), BAD))
+@pytest.mark.parametrize(("at", "bad"), tiny.in_turn(range(1, 7), BAD))
+@pytest.mark.parametrize("gradient", [False, True])
 def test_a_member_stops_within_the_step_and_keeps_its_last_good_values(at, gradient, bad):
     bone = poisoned(tiny.frozen("gpt2"), 1, bad, at=at, gradient=gradient)
     made, whole = trained(bone), undisturbed()

@@ -282,8 +282,9 @@ def test_payloads_in_tasks_labels_names_and_errors_come_out_harmless(debug, ever
     assert ("Traceback" in said.err) == debug
 
 
-@pytest.mark.parametrize("text", ["a\x9b31m\u202eb", "größer \U0001f600", "\x7f"])
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize(
+    ("text", "encoding"), tiny.in_turn(["a\x9b31m\u202eb", "größer \U0001f600", "\x7f"], ["utf-8", "ascii"])
+)
 def test_predicted_labels_stay_json_and_harmless_on_every_terminal(text, encoding, tmp_path, monkeypatch):
     from prunekit.cli.predict import predict
     from prunekit.experiment.api import predict as library

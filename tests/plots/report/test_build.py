@@ -71,14 +71,14 @@ def test_every_part_is_there_in_order(whole):
     assert [title for title, start in zip(titles, wanted, strict=True) if not title.startswith(start)] == []
 
 
-def test_a_report_of_44_rounds_opens_each_file_once(few, opened_files, tmp_path):
-    run = long_run(SMALL_RUN, tmp_path / "run", seeds=4, rounds=10)
+@pytest.mark.parametrize(("seeds", "rounds"), tiny.at_night((2, 4), (4, 10)))
+def test_a_report_of_many_rounds_opens_each_file_once(seeds, rounds, few, opened_files, tmp_path):
+    run = long_run(SMALL_RUN, tmp_path / "run", seeds=seeds, rounds=rounds)
     files = {path for path in run.path.rglob("*") if path.is_file() and path.name not in (".lock", ".holder")}
     opened_files.clear()
     page = build.build([run.path], 0.01)
     assert opened_files == dict.fromkeys(files, 1)
-    assert len(run.rounds()) == 44
-    assert len(block(page, "Rounds of").tables[1].rows) == 44
+    assert len(run.rounds()) == len(block(page, "Rounds of").tables[1].rows) == seeds * (1 + rounds)
 
 
 def test_the_rounds_are_those_of_the_run(whole):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from testbed_digest import rebuilds_open
 
 from prunekit.support.errors import ConfigError
 from prunekit.tasks.testbed import grammar as first
@@ -40,6 +41,7 @@ def naive_answer(name, text):
     return " ".join(answers[name])
 
 
+@rebuilds_open
 @pytest.mark.parametrize("name", NAMES)
 def test_answers_are_right_of_several_words_and_of_passages_that_all_differ(name):
     rows = examples(name, "validation", 100) + examples(name, "train", 100)
@@ -48,18 +50,21 @@ def test_answers_are_right_of_several_words_and_of_passages_that_all_differ(name
     assert len({row["text"] for row in rows}) == len(rows)
 
 
+@rebuilds_open
 def test_a_passage_tells_of_two_people_or_of_three_about_as_often():
     lengths = [len(row["text"].split()) for row in examples("reverse-animals", "train", 400)]
     assert set(lengths) == {15, 22}
     assert 160 <= lengths.count(15) <= 240
 
 
+@rebuilds_open
 def test_splits_are_those_of_the_first_testbed_and_never_meet():
     texts = {split: {row["text"] for name in NAMES for row in examples(name, split, 30)} for split in first.SPLITS}
     assert all(first.split_of(text) == split for split, drawn in texts.items() for text in drawn)
     assert sum(len(drawn) for drawn in texts.values()) == len(set().union(*texts.values()))
 
 
+@rebuilds_open
 def test_more_examples_begin_with_the_fewer_whatever_the_hash_seed():
     code = "from prunekit.tasks.testbed_open.grammar import examples; print(examples('double-animals', 'test', 5, 3))"
     printed = {
