@@ -1,39 +1,82 @@
-"""PruneBench: `python -m benchmarks.prunebench` measures every entry on planted words and prints the page."""
+"""PruneBench: what finders of tickets are worth.
+
+python -m benchmarks.prunebench            planted words on the testbed: who finds them, and for what
+python -m benchmarks.prunebench tickets    tickets on the testbed: what each finder keeps, trained on
+"""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 import torch
+import typer
 
-from benchmarks.prunebench.entry import FOLDER, entries
+from benchmarks.page import command
+from benchmarks.prunebench import tickets_page
+from benchmarks.prunebench.entry import FOLDER, chosen, entries
 from benchmarks.prunebench.page import page, table_of
 from benchmarks.prunebench.planted import KNOWN_TASKS, PlantedPrompts
+from benchmarks.prunebench.row_file import RowFile
+from benchmarks.prunebench.tickets import COLUMNS, FINDERS, TASKS, UPDATES, TicketPlan
+from prunekit.support.errors import PrunekitError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.prunebench", description=__doc__)
-    parser.add_argument("--entries", type=Path, default=FOLDER, help="folder of the entries")
-    parser.add_argument("--seeds", type=int, default=6, help="other filler in other places for each")
-    parser.add_argument("--tasks", type=int, default=len(KNOWN_TASKS), help="so many of the testbed's tasks")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--out", type=Path, help="folder for the page and what was measured, prunebench.md and .csv")
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    finders = entries(args.entries)
-    prompts = PlantedPrompts(KNOWN_TASKS[: args.tasks], max(entry.examples for entry in finders))
-    measured = pd.concat([prompts.measure(finders, seed) for seed in range(args.seeds)], ignore_index=True)
-    text = page(
-        table_of(measured, finders), finders, f"python -m benchmarks.prunebench --seeds {args.seeds}", args.seeds
-    )
+@app.callback(invoke_without_command=True)
+def planted_words(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Option("--entries", help="folder of the entries, a file for each finder")] = FOLDER,
+    seeds: Annotated[int, typer.Option(help="other filler in other places for each")] = 6,
+    tasks: Annotated[int, typer.Option(help="so many of the testbed's tasks")] = len(KNOWN_TASKS),
+    threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
+    out: Annotated[Path | None, typer.Option(help="folder for prunebench.md and prunebench.csv")] = None,
+) -> None:
+    """Measure every entry on planted words of the testbed, and print the page."""
+    if context.invoked_subcommand is not None:
+        return
+    torch.set_num_threads(threads)
+    finders = entries(folder)
+    prompts = PlantedPrompts(KNOWN_TASKS[:tasks], max(entry.examples for entry in finders))
+    measured = pd.concat([prompts.measure(finders, seed) for seed in range(seeds)], ignore_index=True)
+    text = page(table_of(measured, finders), finders, f"python -m benchmarks.prunebench --seeds {seeds}", seeds)
     print(text, end="")
-    if args.out:
-        measured.to_csv(args.out / "prunebench.csv", index=False)
-        (args.out / "prunebench.md").write_text(text)
+    if out:
+        measured.to_csv(out / "prunebench.csv", index=False)
+        (out / "prunebench.md").write_text(text)
+
+
+@app.command()
+def tickets(
+    finders: Annotated[str, typer.Option(help="at most six entries, absolute and random among them")] = ",".join(
+        FINDERS
+    ),
+    tasks: Annotated[str, typer.Option(help="of the testbed")] = ",".join(TASKS),
+    seeds: Annotated[int, typer.Option(min=2, help="dense prompts of each task")] = 6,
+    updates: Annotated[int, typer.Option(min=1, help="of each training, dense or pruned")] = UPDATES,
+    processes: Annotated[int, typer.Option(min=1, help="a task at a time in each, of one thread")] = 2,
+    runs: Annotated[Path, typer.Option(help="folder of the runs, which are resumed")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="folder for prunebench-tickets.md and .csv")] = Path("runs"),
+) -> None:
+    """Train, prune by each finder, train on; what was measured already is not measured again."""
+    torch.set_num_threads(1)
+    names = chosen(entries(), finders)
+    rows = RowFile(out / "prunebench-tickets.csv", COLUMNS)
+    plan = TicketPlan(names, tuple(tasks.split(",")), seeds, updates, runs, rows)
+    text = tickets_page.page(plan.measure(processes), names, command("prunebench"))
+    print(text, end="")
+    (out / "prunebench-tickets.md").write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Run the command; what cannot be done is said in one line."""
+    try:
+        app()
+    except PrunekitError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(error.exit_code) from error
 
 
 if __name__ == "__main__":
