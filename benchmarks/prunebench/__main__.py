@@ -14,13 +14,16 @@ import torch
 import typer
 
 from benchmarks.page import command
-from benchmarks.prunebench import tickets_page
+from benchmarks.prunebench import instruction_page, language, tickets_page
 from benchmarks.prunebench.entry import FOLDER, chosen, entries
+from benchmarks.prunebench.instruction_page import helps
+from benchmarks.prunebench.language import planted_instruction
 from benchmarks.prunebench.page import page, table_of
 from benchmarks.prunebench.planted import KNOWN_TASKS, PlantedPrompts
 from benchmarks.prunebench.row_file import RowFile
 from benchmarks.prunebench.tickets import COLUMNS, FINDERS, TASKS, UPDATES, TicketPlan
-from prunekit.support.errors import PrunekitError
+from prunekit.support.errors import ConfigError, PrunekitError
+from prunekit.tasks import load_task
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None)
 
@@ -68,6 +71,37 @@ def tickets(
     text = tickets_page.page(plan.measure(processes), names, command("prunebench"))
     print(text, end="")
     (out / "prunebench-tickets.md").write_text(text, encoding="utf-8")
+
+
+@app.command()
+def planted(  # noqa: PLR0913 (those of the command)
+    model: Annotated[str, typer.Option(help="folder or Hub name of a language model")],
+    task: Annotated[str, typer.Option(help="whose answers are chosen")],
+    data: Annotated[str | None, typer.Option(help="of the task; default: its own")] = None,
+    instruction: Annotated[str | None, typer.Option(help="default: the one that the task has")] = None,
+    tokens: Annotated[int, typer.Option(min=2, help="of the prompts: the instruction's and filler")] = 24,
+    validation: Annotated[int, typer.Option(min=2, help="rows on which the truth is measured")] = 64,
+    seeds: Annotated[int, typer.Option(min=2, help="other filler in other places for each")] = 6,
+    finders: Annotated[str | None, typer.Option(help="entries by name; default: all")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads")] = 2,
+    out: Annotated[Path, typer.Option(help="folder for the page, and for prunebench-planted.csv")] = Path("runs"),
+) -> None:
+    """Measure whether an instruction helps, and who finds its tokens; what was measured already is not again."""
+    torch.set_num_threads(threads)
+    spec, names = load_task(task), entries() if finders is None else chosen(entries(), finders)
+    words = instruction or spec.instruction
+    if not words:
+        raise ConfigError(f"task = {task}: it has no instruction; write one with --instruction")
+    sizes = max(entry.examples for entry in names), validation
+    prompts = planted_instruction(model, spec, data, words, tokens=tokens, sizes=sizes)
+    typer.echo(helps(prompts.worth, len(prompts.validation)), err=True)
+    cell = {"model": Path(model).name, "task": spec.name, "instruction": words}
+    rows = RowFile(out / "prunebench-planted.csv", language.COLUMNS)
+    measured = language.measured_rows(prompts, names, seeds, rows, cell, lambda line: typer.echo(line, err=True))
+    facts = [("command", command("prunebench")), *cell.items()]
+    text = instruction_page.page(measured, prompts, names, facts)
+    print(text, end="")
+    (out / f"{language.file_name(model, spec.name)}.md").write_text(text, encoding="utf-8")
 
 
 def main() -> None:
