@@ -1,7 +1,10 @@
 """PruneBench: what finders of tickets are worth.
 
-python -m benchmarks.prunebench            planted words on the testbed: who finds them, and for what
-python -m benchmarks.prunebench tickets    tickets on the testbed: what each finder keeps, trained on
+    python -m benchmarks.prunebench            planted words on the testbed: who finds them, and for what
+    python -m benchmarks.prunebench tickets    tickets on the testbed: what each finder keeps, trained on
+    python -m benchmarks.prunebench planted    planted words of an instruction, on a language model
+
+Each prints its page. The last two go on from what they measured before.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from benchmarks.prunebench.tickets import COLUMNS, FINDERS, TASKS, UPDATES, Tick
 from prunekit.support.errors import ConfigError, PrunekitError
 from prunekit.tasks import load_task
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
@@ -37,7 +40,7 @@ def planted_words(
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
     out: Annotated[Path | None, typer.Option(help="folder for prunebench.md and prunebench.csv")] = None,
 ) -> None:
-    """Measure every entry on planted words of the testbed, and print the page."""
+    """What finders of tickets are worth. Without a command: every entry on planted words of the testbed."""
     if context.invoked_subcommand is not None:
         return
     torch.set_num_threads(threads)
@@ -67,7 +70,7 @@ def tickets(
     torch.set_num_threads(1)
     names = chosen(entries(), finders)
     rows = RowFile(out / "prunebench-tickets.csv", COLUMNS)
-    plan = TicketPlan(names, tuple(tasks.split(",")), seeds, updates, runs, rows)
+    plan = TicketPlan(names, tuple(name.strip() for name in tasks.split(",")), seeds, updates, runs, rows)
     text = tickets_page.page(plan.measure(processes), names, command("prunebench"))
     print(text, end="")
     (out / "prunebench-tickets.md").write_text(text, encoding="utf-8")

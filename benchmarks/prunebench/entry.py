@@ -54,13 +54,14 @@ def entries(folder: Path = FOLDER) -> list[Entry]:
 
 
 def chosen(among: Sequence[Entry], names: str) -> tuple[Entry, ...]:
-    """The entries of names with commas, in their order.
+    """The entries of names with commas, in the order of the names, each once.
 
     Raises:
         ConfigError: for a name that no entry has, with those that there are.
     """
     by_name = {entry.name: entry for entry in among}
-    for name in names.split(","):
+    listed = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    for name in listed:
         if name not in by_name:
             raise ConfigError(f'no entry is called "{name}"; {nearest(name, by_name)}')
-    return tuple(by_name[name] for name in names.split(","))
+    return tuple(by_name[name] for name in listed)

@@ -75,7 +75,8 @@ def measured_rows(
             file.add(prompts.measure(lacking, seed).assign(**equal))
             say(f"seed {seed}: {(time.monotonic() - started) / 60:.1f} minutes")
     rows = file.rows(**equal)
-    return rows[rows["entry"].isin([entry.name for entry in entries]) & (rows["seed"] < seeds)]
+    examples = rows["entry"].map({entry.name: entry.examples for entry in entries})
+    return rows[(rows["examples"] == examples) & (rows["seed"] < seeds)]
 
 
 def file_name(model: str, task: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -22,6 +24,7 @@ from prunekit.runs.round_files import starting_ticket
 from prunekit.support.errors import ConfigError
 from prunekit.tasks import load_splits, load_task
 from prunekit.tasks.testbed import MODEL_PATH
+from prunekit.tasks.testbed.grammar import find_task
 
 #: P and K of the dense prompts.
 TOKENS, PIECES = 16, 16
@@ -72,10 +75,12 @@ class TicketPlan:
                 f"finders = {', '.join(names)}: name at most {MOST_FINDERS} of the entries, {DEFAULT} and {CHANCE} "
                 "among them, which the others are compared with"
             )
+        for task in self.tasks:
+            find_task(task)  # which refuses a name that is none
         for entry in self.finders:
             if 2 * entry.examples > TRAIN_EXAMPLES:
                 raise ConfigError(
-                    f"{entry.name}: two draws of {entry.examples} need more than {TRAIN_EXAMPLES} examples"
+                    f"{entry.name}: two draws of {entry.examples} need over {TRAIN_EXAMPLES} examples; give it fewer"
                 )
 
     def measure(self, processes: int = 1) -> pd.DataFrame:
@@ -106,6 +111,8 @@ class TicketPlan:
         }  # fmt: skip
         for column, values in orders.items():
             table = table[table[column].isin(values)]
+        table = table[table["examples"] == table["finder"].map({entry.name: entry.examples for entry in self.finders})]
+        table = table.drop_duplicates(list(orders))  # more seeds than before come with those before
         places = {column: {value: place for place, value in enumerate(values)} for column, values in orders.items()}
         return table.sort_values(list(orders), key=lambda column: column.map(places[str(column.name)])).reset_index(
             drop=True
@@ -159,15 +166,18 @@ def _accuracies(run: prunekit.Run) -> pd.DataFrame:
 
 
 def _measure_task(plan: TicketPlan, task: str) -> None:
-    """Add what the file lacks of one task."""
+    """Add what the file lacks of one task, and say how long each finder took at each size."""
     lacking = [cell for cell in product(SIZES, plan.finders) if _is_lacking(plan, task, *cell)]
     tickets = TaskTickets(plan, task) if lacking else None
     for size, entry in lacking:
         assert tickets is not None
+        started = time.monotonic()
         rows = tickets.measure(entry, SIZES[size])
         plan.file.add(
             rows.assign(task=task, updates=plan.updates, size=size, finder=entry.name, examples=entry.examples)
         )
+        minutes = (time.monotonic() - started) / 60
+        print(f"{task}, {size}, {entry.name}: {minutes:.1f} minutes", file=sys.stderr, flush=True)
 
 
 def _is_lacking(plan: TicketPlan, task: str, size: str, entry: Entry) -> bool:

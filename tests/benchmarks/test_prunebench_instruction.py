@@ -2,8 +2,10 @@
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from benchmarks.prunebench import instruction_page, language
+from benchmarks.prunebench.__main__ import app
 from benchmarks.prunebench.entry import Entry
 from benchmarks.prunebench.instruction import PLANTED, RANKED, PlantedInstruction, Worth
 from benchmarks.prunebench.language import planted_instruction
@@ -102,3 +104,33 @@ def test_prompts_without_room_for_filler_and_models_with_heads_are_refused(promp
     tiny.save_model("bert", tmp_path / "bert")
     with pytest.raises(ConfigError, match="it answers by a head"):
         planted_instruction(str(tmp_path / "bert"), load_task("sst2"), None, "a", tokens=4, sizes=(4, 4))
+
+
+def test_the_command_says_whether_the_instruction_helps_and_writes_the_page(tmp_path):
+    model, task = tiny.save_model("llama", tmp_path / "llama"), tiny.save_task(tmp_path / "toy")
+    arguments = [
+        "planted",
+        "--model",
+        model,
+        "--task",
+        task,
+        "--data",
+        task.parent,
+        "--finders",
+        "random",
+        "--seeds",
+        "2",
+        "--out",
+        tmp_path,
+    ]
+    arguments += ["--validation", "12", "--tokens", "6", "--threads", "1", "--instruction", "w3 w4"]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert "of 12 rows of validation the model has" in result.stderr
+    assert (tmp_path / "prunebench-llama-toy.md").read_text() in result.stdout
+    assert len(pd.read_csv(tmp_path / "prunebench-planted.csv")) == 2
+
+
+def test_a_task_without_an_instruction_asks_for_one(tmp_path):
+    task = str(tiny.save_task(tmp_path / "toy"))
+    result = CliRunner().invoke(app, ["planted", "--model", "none", "--task", task])
+    assert str(result.exception).endswith("it has no instruction; write one with --instruction")
