@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from prunekit.experiment.settings import PruningSettings
 from prunekit.pruning.scores import Score
 from prunekit.support import toml
-from prunekit.support.errors import ConfigError
+from prunekit.support.errors import ConfigError, nearest
 
 FOLDER = Path(__file__).parent / "entries"
 
@@ -50,3 +51,17 @@ class Entry:
 def entries(folder: Path = FOLDER) -> list[Entry]:
     """All entries, by name."""
     return [Entry.read(path) for path in sorted(folder.glob("*.toml"))]
+
+
+def chosen(among: Sequence[Entry], names: str) -> tuple[Entry, ...]:
+    """The entries of names with commas, in the order of the names, each once.
+
+    Raises:
+        ConfigError: for a name that no entry has, with those that there are.
+    """
+    by_name = {entry.name: entry for entry in among}
+    listed = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    for name in listed:
+        if name not in by_name:
+            raise ConfigError(f'no entry is called "{name}"; {nearest(name, by_name)}')
+    return tuple(by_name[name] for name in listed)

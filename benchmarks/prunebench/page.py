@@ -54,11 +54,28 @@ def page(table: pd.DataFrame, entries: Sequence[Entry], command: str, seeds: int
         command: that prints it again.
         seeds: over how many its intervals are.
     """
+    return _PAGE.format(
+        command=command,
+        seeds=seeds,
+        epoch=EPOCH_EXAMPLES,
+        table=finder_table(table, entries),
+        verdict=verdict(table),
+        better=_better(),
+    )
+
+
+def finder_table(table: pd.DataFrame, entries: Sequence[Entry], share: str = "share of planted words") -> str:
+    """A row of Markdown for each entry.
+
+    Args:
+        table: of `table_of`.
+        share: how the column of shares is called.
+    """
     sources = {entry.name: entry.finder.source for entry in entries}
     rows = [
         {
             "finder": row.entry,
-            "share of planted words": f"{row.share:.3f} [{row.low:.3f}, {row.high:.3f}]",
+            share: f"{row.share:.3f} [{row.low:.3f}, {row.high:.3f}]",
             "whole prompts": f"{row.whole} of {row.prompts}",
             "examples": row.examples,
             "cost in epochs": f"{row.epochs:.2f}",
@@ -67,14 +84,7 @@ def page(table: pd.DataFrame, entries: Sequence[Entry], command: str, seeds: int
         }
         for row in table.itertuples()
     ]
-    return _PAGE.format(
-        command=command,
-        seeds=seeds,
-        epoch=EPOCH_EXAMPLES,
-        table=markdown(rows),
-        verdict=verdict(table),
-        better=_better(),
-    )
+    return markdown(rows)
 
 
 def _better() -> str:
@@ -116,7 +126,8 @@ passes forward and backward through the model, in epochs of training on {epoch} 
 {better}
 
 The truth here is itself that of leaving words out one at a time, and no word can stand in for another: that favours
-finders that leave out. It says nothing of trained prompts, nor of tickets after retraining: neither is measured here.
+finders that leave out. It says nothing of trained prompts, nor of tickets after retraining, which
+`python -m benchmarks.prunebench tickets` measures.
 The number of examples is the entry's own choice: measured scores need few, slopes of single examples more.
 
 A finder of your own is a file `benchmarks/prunebench/entries/NAME.toml` with `score = "module:Class"` and `examples`.

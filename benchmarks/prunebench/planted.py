@@ -42,18 +42,21 @@ class PlantedPrompts:
         for name, examples in self.rows.items():
             ticket, needed = planted(self.model, find_task(name).instructions[0], seed)
             for entry in entries:
-                top, passes = self._top(entry, replace(ticket, seed=seed), examples, len(needed))
+                top, passes = top_tokens(entry, replace(ticket, seed=seed), self.model, examples, len(needed))
                 rows.append((name, seed, entry.name, len(needed), len(top & needed), passes))
         return pd.DataFrame(rows, columns=list(COLUMNS))
-
-    def _top(self, entry: Entry, ticket: Ticket, examples: Sequence[Encoded], count: int) -> tuple[set[int], float]:
-        """The tokens that an entry would keep, and what it cost."""
-        probe = TicketProbe(ticket, self.model, examples[: entry.examples], keep=Keep(count, 1))
-        scores = entry.finder.score(probe).token
-        cost = probe.passes.forward + probe.passes.backward
-        return set(scores.topk(count).indices.tolist()), cost * probe.examples
 
     def _encoded(self, name: str, examples: int) -> list[Encoded]:
         task = load_task(f"testbed/{name}")
         splits = load_splits(task, data=None, train_examples=examples, validation_examples=1, test_examples=1)
         return encode(self.model, task, splits.train, 20)
+
+
+def top_tokens(
+    entry: Entry, ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded], count: int
+) -> tuple[set[int], float]:
+    """The tokens that an entry would keep by its first examples, and passes forward and backward, summed over these."""
+    probe = TicketProbe(ticket, model, examples[: entry.examples], keep=Keep(count, 1))
+    scores = entry.finder.score(probe).token
+    cost = probe.passes.forward + probe.passes.backward
+    return set(scores.topk(count).indices.tolist()), cost * probe.examples
