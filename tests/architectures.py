@@ -23,6 +23,8 @@ DECODERS = ("gpt2", "llama", "opt", "neox", "gemma", "gemma2", "gemma3", "qwen2"
 ENCODER_DECODERS = ("t5", "bart")
 ENCODERS = ("bert", "roberta", "xlm-roberta")
 KINDS = DECODERS + ENCODER_DECODERS + ENCODERS
+#: Those that the gate tries where it tries no more; under PEFT it tries all.
+BY_DAY = ("gpt2", "llama", "gemma3", "bloom", "t5", "bart", "bert", "roberta")
 TOKENS, PIECES = 5, 4
 
 _COMMON = tiny.COMMON | tiny.ENDS | dict(pad_token_id=0)

@@ -7,6 +7,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    gc.disable()  # until all is imported and collected: hardly any of it goes away again
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports transformers
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["PRUNEKIT_CACHE"] = ""  # what was made before must not hide what is made now
@@ -38,6 +40,7 @@ def pytest_configure(config):
 def pytest_collection_finish():
     gc.collect()
     gc.freeze()  # what is loaded by now stays, and need not be looked through again and again
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

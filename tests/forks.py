@@ -176,6 +176,7 @@ def serve(line: socket.socket) -> None:
 
 def preload() -> None:
     """Import what a run needs, and leave it out of what the collector of a child looks at, and so copies."""
+    gc.disable()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import datasets  # noqa: F401
     import pyarrow.parquet  # noqa: F401
@@ -192,6 +193,7 @@ def preload() -> None:
     torch.set_num_threads(1)
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def poll(child: int) -> dict:

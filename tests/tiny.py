@@ -207,10 +207,18 @@ def by_day(values, few):
     return [pytest.param(*row, marks=mark) for row, mark in zip(rows, marks, strict=True)]
 
 
-def in_turn(many, few, whole=()):
-    """Every combination, for parametrize: the gate tries one of `few` in turn with each of `many`, all with `whole`."""
+def in_turn(many, few, whole=(), day=None):
+    """Every combination, for parametrize: the gate tries one of `few` in turn with each of `many`, all with `whole`.
+
+    day: those of `many` that the gate tries; all by default.
+    """
+    tried = many if day is None else day
+
+    def marks(one, place, turn):
+        return () if one in whole or (one in tried and turn == place % len(few)) else pytest.mark.slow
+
     return [
-        pytest.param(one, other, marks=() if one in whole or turn == place % len(few) else pytest.mark.slow)
+        pytest.param(one, other, marks=marks(one, place, turn))
         for place, one in enumerate(many)
         for turn, other in enumerate(few)
     ]

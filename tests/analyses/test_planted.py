@@ -15,18 +15,18 @@ from prunekit.tasks import load_splits, load_task
 from prunekit.tasks.testbed import MODEL_PATH
 from prunekit.tasks.testbed.grammar import TASKS
 
-pytestmark = pytest.mark.gate
+pytestmark = pytest.mark.slow  # the gate has tests/benchmarks/test_prunebench.py's
 
 
 def top(scores, count):
     return set(scores.topk(count).indices.tolist())
 
 
-def rates(seeds, examples, tasks):
-    """(cases, hits of leave-one-out, hits of the gradient score) over so many seen tasks and `seeds` paddings."""
+def rates(seeds, examples):
+    """(cases, hits of leave-one-out, hits of the gradient score) over the seen tasks and `seeds` paddings."""
     bone = models.load(str(MODEL_PATH))
     cases = exact = gradient = 0
-    for one in [task for task in TASKS if not task.held_out][:tasks]:
+    for one in [task for task in TASKS if not task.held_out]:
         task = load_task(f"testbed/{one.name}")
         splits = load_splits(task, data=None, train_examples=examples, validation_examples=1, test_examples=1)
         rows = encode(bone, task, splits.train, 20)
@@ -40,17 +40,8 @@ def rates(seeds, examples, tasks):
     return cases, exact, gradient
 
 
-def check(seeds, examples, tasks, capsys):
-    cases, exact, gradient = rates(seeds, examples, tasks)
+def test_leave_one_out_finds_the_planted_words_over_ten_paddings(capsys):
+    cases, exact, gradient = rates(10, 32)
     with capsys.disabled():
         print(f"\nplanted words on top: leave-one-out {exact} of {cases}, gradient score {gradient} of {cases}")
     assert exact >= 0.95 * cases
-
-
-def test_leave_one_out_finds_the_planted_words(capsys):
-    check(1, 8, 2, capsys)
-
-
-@pytest.mark.slow
-def test_leave_one_out_finds_the_planted_words_over_ten_paddings(capsys):
-    check(10, 32, None, capsys)

@@ -23,6 +23,7 @@ from prunekit.support.inference import FEWEST
 STUDIES = {study.name: study for study in catalog.STUDIES}
 every_study = pytest.mark.parametrize("name", STUDIES)
 DONE = [name for name, study in STUDIES.items() if (study.folder / RESULTS / f"{UNITS}.csv").exists()]
+finished_study = pytest.mark.parametrize("name", tiny.at_night(*DONE))
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +74,14 @@ def test_its_questions_have_names_of_their_own_and_its_plan_says_what_counts(nam
         assert f"**{title}" in plan, title
 
 
-@pytest.mark.parametrize("name", DONE)
+@finished_study
 def test_its_page_and_picture_are_what_its_tables_give(name, measured):
     study = STUDIES[name]
     assert (study.folder / PAGE).read_text() == pages.page(study)
     assert (study.folder / PICTURE).read_bytes() == picture.render(measured(study), salt=study.name)
 
 
-@pytest.mark.parametrize("name", DONE)
+@finished_study
 def test_no_verdict_rests_on_few_units_or_a_coarse_margin(name, measured):
     study = STUDIES[name]
     found = measured(study)
@@ -91,7 +92,7 @@ def test_no_verdict_rests_on_few_units_or_a_coarse_margin(name, measured):
     assert set(power["question"]) == {question.name for question in study.questions}
 
 
-@pytest.mark.parametrize("name", DONE)
+@finished_study
 def test_its_page_begins_with_its_picture_and_one_sentence_and_p_values_come_below(name, measured):
     title, picture, sentence, heading, *_ = (STUDIES[name].folder / PAGE).read_text().split("\n\n")
     assert title.startswith("# ")
@@ -106,7 +107,7 @@ def test_its_page_begins_with_its_picture_and_one_sentence_and_p_values_come_bel
     assert "p = " not in sentence
 
 
-@pytest.mark.parametrize("name", DONE)
+@finished_study
 def test_its_page_says_before_its_claims_what_the_rule_changed(name, measured):
     study = STUDIES[name]
     earlier = study.earlier()
@@ -118,6 +119,7 @@ def test_its_page_says_before_its_claims_what_the_rule_changed(name, measured):
         assert (f"*{question.claim}* was **{earlier[question.name]}**" in first) == moved
 
 
+@pytest.mark.slow
 def test_the_front_page_is_what_the_tables_give(measured):
     simulated = pd.read_csv(catalog.HERE / pages.ERROR_TABLE)
     assert (catalog.HERE / PAGE).read_text() == pages.front(catalog.STUDIES, simulated)

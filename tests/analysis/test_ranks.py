@@ -52,7 +52,7 @@ def of_kind(kind, seed):
 
 #: A kind of noise, and how many seeds of it.
 KINDS = ("gaussian", "uniform", "unequal rows", "unequal columns")
-NOISES = [("gaussian", 60), *(pytest.param(kind, 200, marks=pytest.mark.slow) for kind in KINDS)]
+NOISES = [("gaussian", 20), *(pytest.param(kind, 200, marks=pytest.mark.slow) for kind in KINDS)]
 
 
 @pytest.mark.gate
@@ -73,7 +73,7 @@ def test_pure_noise_has_a_direction_above_the_edge_in_at_most_one_of_20_seeds(ki
     found = ranks.edges([seeded(of_kind(kind, seed), seed) for seed in range(seeds)], matrices=("values",))
     assert (found["spikes"] > 0).sum() <= seeds / 20
     assert ((found["p"] <= 0.01) == (found["spikes"] > 0)).all()
-    if kind == "gaussian":
+    if kind == "gaussian" and seeds > 20:
         assert 0.05 < (found["above"] > 0).mean() < 0.3
 
 

@@ -48,10 +48,10 @@ def test_the_tail_of_a_sample_with_a_body_begins_where_the_law_does():
 
 def test_pure_noise_has_an_exponent_and_is_told_to_be_noise():
     """RELIABILITY: common tools give 2.7 to 4.8 for noise and warn of nothing."""
-    found = tails.exponents([noise(seed) for seed in range(40)], matrices=("values",), draws=99)
+    found = tails.exponents([noise(seed) for seed in range(20)], matrices=("values",), draws=99)
     assert found["exponent"].between(1.5, 30).all()
-    assert (found["finding"] == "heavier than noise").sum() <= 2
-    assert (found["p"] > 0.05).sum() >= 34
+    assert (found["finding"] == "heavier than noise").sum() <= 1
+    assert (found["p"] > 0.05).sum() >= 17
 
 
 def test_a_power_law_is_found_and_fits():

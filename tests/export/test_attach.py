@@ -14,7 +14,7 @@ from prunekit.support.errors import ConfigError
 
 SIDES = ["left", "right"]
 WRITERS = (*arch.DECODERS, *arch.ENCODER_DECODERS)
-BOTH = tiny.pairs(("gpt2", "llama", "t5"), ["auto"])  # padded on both sides by day too
+READINGS = [*tiny.pairs(WRITERS, ["auto"]), *tiny.pairs(arch.ENCODERS, ["first", "after-cls"])]
 GREEDY = dict(max_new_tokens=8, do_sample=False, pad_token_id=0)
 # transformers 5.0 and 5.1 count positions over what is attended to, whatever they are told
 HIDES = hasattr(GenerationMixin, "_prepare_position_ids_for_generation")
@@ -31,9 +31,7 @@ def several(bone, **more):
 
 @pytest.mark.parametrize(
     ("reading", "side"),
-    tiny.in_turn(
-        [*tiny.pairs(WRITERS, ["auto"]), *tiny.pairs(arch.ENCODERS, ["first", "after-cls"])], SIDES, whole=BOTH
-    ),
+    tiny.in_turn(READINGS, SIDES, day=[reading for reading in READINGS if reading[0] in arch.BY_DAY]),
     ids=str,
 )
 def test_a_batch_of_mixed_lengths_and_tickets_gives_the_logits_of_single_rows(reading, side):
@@ -55,7 +53,7 @@ def test_a_batch_of_mixed_lengths_and_tickets_gives_the_logits_of_single_rows(re
         close(found, single)
 
 
-@pytest.mark.parametrize(("kind", "side"), tiny.in_turn(WRITERS, SIDES, whole=("gpt2", "llama", "t5")))
+@pytest.mark.parametrize(("kind", "side"), tiny.in_turn(WRITERS, SIDES, day=arch.BY_DAY))
 def test_greedy_answers_of_a_batch_are_those_of_single_rows(kind, side):
     bone = arch.frozen(kind)
     attached = attach(bone.model, several(bone) if HIDES else several(bone, dropped_as="zero"))
@@ -73,7 +71,7 @@ def test_greedy_answers_of_a_batch_are_those_of_single_rows(kind, side):
         assert torch.equal(together[:, :start], batch["input_ids"])
 
 
-@pytest.mark.parametrize("kind", arch.DECODERS)
+@pytest.mark.parametrize("kind", tiny.by_day(arch.DECODERS, arch.BY_DAY))
 def test_what_is_generated_is_what_forward_says_is_likeliest(kind):
     bone = arch.frozen(kind)
     dropped_as = "hide" if HIDES else "remove"
@@ -86,7 +84,7 @@ def test_what_is_generated_is_what_forward_says_is_likeliest(kind):
     assert made[0, row.shape[1] :].tolist() == said.argmax(-1).tolist()
 
 
-@pytest.mark.parametrize("kind", arch.KINDS)
+@pytest.mark.parametrize("kind", tiny.by_day(arch.KINDS, arch.BY_DAY))
 def test_it_reads_a_row_as_the_model_does(kind):
     bone = arch.frozen(kind)
     ticket = arch.ticket(bone, "residual", arch.MASKS["pieces"])

@@ -32,7 +32,7 @@ def test_logits_under_peft_are_those_of_prunekit_bit_for_bit(kind, worn, tmp_pat
     assert found.largest > 0.1
 
 
-@pytest.mark.parametrize("kind", arch.KINDS)
+@pytest.mark.parametrize("kind", tiny.by_day(arch.KINDS, arch.BY_DAY))
 def test_choices_under_peft_score_as_prunekit_scores_them(kind, tmp_path):
     bone = arch.frozen(kind)
     ticket = arch.ticket(bone, "dpt", arch.MASKS["pieces"])

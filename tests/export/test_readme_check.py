@@ -63,7 +63,7 @@ def agrees(found):
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize(("kind", "most"), tiny.in_turn(arch.KINDS, (12, 256), whole=("gpt2", "t5", "roberta")))
+@pytest.mark.parametrize(("kind", "most"), tiny.in_turn(arch.KINDS, (12, 256), day=arch.BY_DAY))
 def test_they_answer_as_eval_does_however_long_a_text_is(kind, most, tmp_path):
     bone = arch.frozen(kind, max_input_tokens=most)
     agrees(compared(bone, arch.ticket(bone, "dpt", arch.MASKS["pieces"]), tmp_path))

@@ -105,7 +105,8 @@ def naive(bone, ticket, row):
     [
         *(pytest.param(*case.values, True, marks=case.marks)
           for case in tiny.pairwise(DECODERS, ("one", "several", "own"), ABSENT)),
-        *((kind, answers, "hide", False) for kind in DECODERS for answers in ("one", "own")),
+        *(pytest.param(*case.values, "hide", False, marks=case.marks)
+          for case in tiny.in_turn(DECODERS, ("one", "own"))),
     ],
     indirect=["bone"],
 )  # fmt: skip

@@ -55,16 +55,15 @@ def test_first_step_gradients_are_those_of_a_cell_alone(kind, dropped_as):
         assert (found[0][~ticket.mask.expand(tiny.WIDTH)] == 0).all()
 
 
-@pytest.mark.gate
-@pytest.mark.parametrize("apart", tiny.at_night(5, 1))  # of 16 cells every fifth is trained alone too, or each
-@pytest.mark.parametrize(("kind", "width"), tiny.at_night(("t5", None), ("bert", 6), ("bart", None), gate=2))
-def test_after_twenty_steps_values_are_those_of_a_cell_alone(kind, width, apart):
+@pytest.mark.slow  # the gate has the gradients above, and cohorts of three in test_invariants.py
+@pytest.mark.parametrize(("kind", "width"), [("t5", None), ("bart", None), ("bert", 6)])
+def test_after_twenty_steps_values_are_those_of_a_cell_alone(kind, width):
     bone = tiny.frozen(kind, dtype=torch.float64)
     cohort = cells(bone, torch.float64)
     data = tiny.training_data(bone, 8, tokens=P)
     plan = tiny.plan(evaluate_every=20, batch_size=2)
     together = train(cohort, bone, data, plan, width=width)  # a width cuts the grid, all of it trained as one
-    for ticket, made in zip(cohort[::apart], together[::apart], strict=True):
+    for ticket, made in zip(cohort, together, strict=True):
         (alone,) = train([ticket], bone, data, plan)
         assert (made.steps, alone.steps) == (20, 20)
         found, wanted = made.last.values.flat(), alone.last.values.flat()

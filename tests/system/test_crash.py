@@ -98,10 +98,6 @@ def told(capsys, line):
         print(f"\n{line}, and resumed end in the same bytes")
 
 
-def test_a_run_killed_at_a_random_moment_ends_in_the_same_bytes(bench, capsys):
-    killed_at_random(bench("prune"), 1, capsys)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("verb", JOBS)

@@ -149,6 +149,7 @@ def whole_job(job, tmp_path, monkeypatch):
     return of_runs(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_job_of_a_sweep_outlives_a_refused_operation(job, whole_job, tmp_path):
     assert outlived(job, tmp_path / "refused", 40, errno.EIO, whole_job) is not None
 

@@ -122,7 +122,8 @@ def test_the_commit_of_a_revision_is_used_and_remembered(place, tmp_path, task):
     assert prepare(local).id == settings["id"]  # the same files in a folder are the same run
 
 
-@pytest.mark.parametrize("task", tiny.at_night("moods", "lines"))
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["moods", "lines"])
 def test_with_no_network_the_cache_gives_the_same_run_of_an_earlier_revision(place, tmp_path, task):
     """`datasets` itself would take the version that it read last."""
     outs = {name: tmp_path / name for name in ("earlier", "latest", "offline")}
@@ -222,6 +223,7 @@ def test_a_hub_that_does_not_answer_is_waited_for_some_seconds(place, tmp_path):
     assert "is not to be reached" in refused(place, tmp_path, model="maker/slow")
 
 
+@pytest.mark.slow
 def test_a_branch_that_moved_is_said_and_the_run_stays_with_its_commit(place, tmp_path):
     repository = place.hub.new("models/maker/moving")
     first = repository.commit_folder(place.first, "main")

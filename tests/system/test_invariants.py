@@ -27,7 +27,7 @@ TRAINED = [
     *tiny.pairs(["t5", "gpt2"], [True], ["written"]),
 ]
 BY_DAY = [*tiny.pairs((*FAMILIES, *PREFIXES), [True], ["chosen"]), ("gpt2", True, "written")]
-WAYS = tiny.in_turn(KINDS, ("remove", "hide", "zero"), whole=FAMILIES)
+WAYS = tiny.in_turn(KINDS, ("remove", "hide", "zero"))
 FORMS = {Absolute(): torch.abs, Signed(): torch.neg, Squared(): torch.square}
 HOLES = tiny.masked([True, False, True, True, False], drop=[(0, 1), (3, 0), (3, 3)])
 

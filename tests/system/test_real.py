@@ -9,7 +9,7 @@ from prunekit.experiment import run, settings_io
 from prunekit.experiment.prepare import prepare
 from prunekit.runs.paths import RunKey
 
-pytestmark = pytest.mark.gate
+pytestmark = pytest.mark.slow
 
 SMALL = dict(train_examples=16, validation_examples=16, test_examples=16, patience=9, threads=1)
 SMALL |= dict(train_steps=30, evaluate_every=10, batch_size=8, max_input_tokens=48)
@@ -43,9 +43,7 @@ def settings(shared, model, task, data, **more):
     return settings_io.experiment(None, {name: str(value) for name, value in given.items() if value is not None})
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "cb" else pytest.param(name, marks=pytest.mark.slow) for name in sorted(SUPERGLUE)]
-)
+@pytest.mark.parametrize("name", sorted(SUPERGLUE))
 def test_minilm_learns_every_superglue_task_and_reports_its_metrics(name, shared, tmp_path):
     data, small = SUPERGLUE[name]
     prepared = prepare(settings(shared, "all-minilm-l6-v2", f"superglue/{name}", data, **small))
@@ -58,7 +56,6 @@ def test_minilm_learns_every_superglue_task_and_reports_its_metrics(name, shared
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("task", "rate"), [("sst2", 0.05), ("subj", 0.15)])
 def test_a_causal_model_of_stories_beats_the_majority_on_its_training_split(task, rate, shared, tmp_path):
     some = dict(train_examples=32, train_steps=150, evaluate_every=75, learning_rate=rate, max_input_tokens=64)
@@ -75,7 +72,6 @@ def test_a_causal_model_of_stories_beats_the_majority_on_its_training_split(task
     assert reached > prepared.task.majority(prepared.splits.train)
 
 
-@pytest.mark.slow
 def test_minilm_prunes_sst2(shared, tmp_path):
     some = dict(rounds=2, seeds=2, train_steps=4, evaluate_every=2)
     prepared = prepare(settings(shared, "all-minilm-l6-v2", "sst2", "sst2", **some))
