@@ -12,6 +12,7 @@ from typing import Any
 
 import prunekit
 from prunekit.runs.reader import RunReader
+from prunekit.support import reading
 from prunekit.support.digest import identity
 from prunekit.support.errors import PrunekitError
 
@@ -38,7 +39,7 @@ def page_key(paths: Sequence[Path], tolerance: float) -> str | None:
 
 def _run(path: Path) -> dict[str, Any]:
     run = RunReader.open(path)
-    files = {str(file.relative_to(path)): _digest(file) for file in run.paths() if file.is_file()}
+    files = {str(file.relative_to(path)): _digest(file) if file.is_file() else "" for file in run.paths()}
     task = run.settings()["task"]
     texts = [list(_state(Path(place))) for place in map(str, (task["name"], task.get("data"))) if Path(place).exists()]
     return {"path": str(path), "name": path.resolve().name, "files": files, "texts": texts}
@@ -70,5 +71,4 @@ def _version(name: str) -> str | None:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(reading.content(path, reading.TENSORS)).hexdigest()
