@@ -14,6 +14,8 @@ from pathlib import Path
 from prunekit.support import atomic, reading
 
 FOLDER = "PRUNEKIT_CACHE"
+# how its files end, so that nobody else's in that folder is taken for one
+_END = ".kept"
 # files that are kept, the latest, and bytes of one
 _MOST, _LARGEST = 32, 16 * reading.MB
 
@@ -35,7 +37,7 @@ def take(key: str) -> bytes | None:
     if place is None:
         return None
     try:
-        digest, _, content = reading.content(place / key, _LARGEST).partition(b"\n")
+        digest, _, content = reading.content(place / f"{key}{_END}", _LARGEST).partition(b"\n")
     except OSError:
         return None
     return content if digest.decode(errors="replace") == _digest(content) else None
@@ -48,8 +50,8 @@ def keep(key: str, content: bytes) -> None:
         return
     with suppress(OSError):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        atomic.replace(place / key, _digest(content).encode() + b"\n" + content, follow=False)
-        for old in sorted(place.iterdir(), key=lambda path: path.stat().st_mtime)[:-_MOST]:
+        atomic.replace(place / f"{key}{_END}", _digest(content).encode() + b"\n" + content, follow=False)
+        for old in sorted(place.glob(f"*{_END}"), key=lambda path: path.stat().st_mtime)[:-_MOST]:
             old.unlink()
 
 
