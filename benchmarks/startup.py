@@ -2,9 +2,10 @@
 
     python -m benchmarks.startup [--model MODEL] [--repeats 5] [--out page.md]
 
-Each is a process of its own, timed from its start by a clock outside it, files in the machine's cache: the first time
-counts for none. The runs are of the testbed, trained for two updates a round and copied; MODEL, such as SmolLM2's
-folder, is what a dry run is timed on. Let nothing else run meanwhile.
+Each is a process of its own, timed from its start by a clock outside it, files in the machine's memory: the first time
+counts for none. A report from nothing finds no page kept, one again finds the page that the one before it has kept. The
+runs are of the testbed, trained for two updates a round and copied; MODEL, such as SmolLM2's folder, is what a dry run
+is timed on. Let nothing else run meanwhile.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import typer
 
 from benchmarks.measure import Spread, machine
 from benchmarks.page import command, publish, table
+from prunekit.support import kept
 
 _ROOT = Path(__file__).parents[1]
 _COPIES, _ROUNDS = 200, 43
@@ -104,12 +106,6 @@ def waits(folder: Path, model: str | None) -> list[Wait]:
         shutil.copytree(run, many / f"{run.name}-{number}")
     _train(long, f"--rounds={_ROUNDS}", "--prompt-tokens=60")
     (long_run,) = long.iterdir()
-    before = {path for path in long_run.rglob("*")}
-
-    def without_report() -> None:
-        for path in sorted(set(long_run.rglob("*")) - before, reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-
     report = ("report", str(long_run), f"--out={folder / 'report.html'}")
     dry = ("prune", f"--out={folder / 'dry'}", "--dry-run")
     of_model = (*dry, f"--model={model}", "--task=testbed/first-animal", "--position=suffix")
@@ -121,9 +117,14 @@ def waits(folder: Path, model: str | None) -> list[Wait]:
         Wait(f"runs list, {_COPIES} runs", ("runs", "list", f"--out={many}"), 1.0),
         Wait("dry run on the testbed", dry, 10.0),
         *([Wait(f"dry run on {Path(model).name}", of_model, 10.0)] if model else []),
-        Wait(f"report of {_ROUNDS + 1} rounds, from nothing", report, 15.0, fresh=without_report),
+        Wait(f"report of {_ROUNDS + 1} rounds, from nothing", report, 15.0, fresh=_forget),
         Wait(f"report of {_ROUNDS + 1} rounds, again", report, 5.0),
     ]
+
+
+def _forget() -> None:
+    """Delete the pages that are kept."""
+    shutil.rmtree(os.environ[kept.FOLDER], ignore_errors=True)
 
 
 def _train(out: Path, *flags: str) -> None:
@@ -150,6 +151,7 @@ def main(
 ) -> None:
     """Measure and print the page."""
     with tempfile.TemporaryDirectory() as folder:
+        os.environ[kept.FOLDER] = str(Path(folder) / "cache")  # none of the user's, and none of an earlier measurement
         each = waits(Path(folder), model)
         turns = [[seconds(wait) for wait in each] for _ in range(repeats + 1)][1:]
         of_model = [f"--model={model}", "--task=testbed/first-animal"] if model else []

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import typer
 
 import prunekit as pk
-from prunekit.experiment.task_of import task_of
 from prunekit.experiment.settings_io import experiment
+from prunekit.experiment.task_of import task_of
 from prunekit.support import atomic
 from prunekit.tasks import Example
 

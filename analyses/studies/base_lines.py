@@ -15,9 +15,9 @@ from analyses.studies.performing import Budget, Part, filled
 from analyses.studies.subsets import by_subset
 from prunekit.experiment.baselines import BASE_LINES
 from prunekit.experiment.prepare import Prepared, model_of, prepare
-from prunekit.experiment.task_of import task_of
 from prunekit.experiment.settings import Experiment
 from prunekit.experiment.sweep.sweep import read_grid
+from prunekit.experiment.task_of import task_of
 from prunekit.runs import round_record
 from prunekit.support import terminal
 

@@ -23,7 +23,7 @@ from prunekit.pruning.ticket import Ticket
 from prunekit.runs import round_files
 from prunekit.runs.paths import DENSE, RunKey
 from prunekit.runs.reader import RunReader
-from prunekit.support.errors import ArtifactError, ConfigError
+from prunekit.support.errors import ConfigError
 from prunekit.tasks import Example, Task
 
 Split = Literal["train", "validation", "test"]

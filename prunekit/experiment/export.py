@@ -18,10 +18,10 @@ from prunekit.engine.write import write
 from prunekit.experiment import null_keys, provenance, whole_tokens
 from prunekit.experiment.call import frozen_model, is_loaded
 from prunekit.experiment.prepare import encode, model_of
-from prunekit.experiment.task_of import named_task, task_of
 from prunekit.experiment.reopen import OpenedTicket, check_fit, check_unchanged
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
+from prunekit.experiment.task_of import named_task, task_of
 from prunekit.export import TicketInfo, Verified, adapter_files, embedding_files, prompt_embeds_files, readme_check
 from prunekit.export.cache import CACHE, cache_files
 from prunekit.export.embeddings import EMBEDDINGS, PROMPT_EMBEDS

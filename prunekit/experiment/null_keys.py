@@ -9,8 +9,8 @@ import torch
 
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.experiment.prepare import encode
-from prunekit.experiment.task_of import task_of
 from prunekit.experiment.settings import Experiment
+from prunekit.experiment.task_of import task_of
 from prunekit.export import null_keys, readme_check
 from prunekit.export.null_keys import NullKeys
 from prunekit.export.prefix_tuning import compacted, exact_text_tokens, ragged

@@ -18,9 +18,9 @@ from prunekit.engine.write import Written, write
 from prunekit.experiment import commits, environment, provenance, settings_io
 from prunekit.experiment.call import experiment_of, frozen_model
 from prunekit.experiment.prepare import encode
-from prunekit.experiment.task_of import named_task, task_of
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
+from prunekit.experiment.task_of import named_task, task_of
 from prunekit.models import Encoded, FrozenModel, PromptBatch
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.paths import RunKey

@@ -9,8 +9,8 @@ from typing import Any
 
 from prunekit.experiment import settings_io
 from prunekit.experiment.prepare import model_of
-from prunekit.experiment.task_of import task_of
 from prunekit.experiment.settings import Experiment
+from prunekit.experiment.task_of import task_of
 from prunekit.models import FrozenModel
 from prunekit.models.encoding import EncodingOptions, TaskEncoder, encode, text_lengths
 from prunekit.support.errors import PrunekitError

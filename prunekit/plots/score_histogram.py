@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
@@ -16,6 +17,8 @@ from prunekit.runs.reader import RunReader
 
 _KEPT = "kept to the end"
 _BINS = 16
+# rounds that a legend has room for
+_MOST_ROUNDS = 6
 
 
 def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
@@ -38,8 +41,14 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Bars stacked by fate: grey for what was dropped, the earlier the lighter, blue for what was kept."""
-    dropped = sorted(set(table["fate"]) - {_KEPT}, key=lambda fate: int(fate.rsplit(" ", 1)[1]))
+    """Bars stacked by fate: grey for what was dropped, the earlier the lighter, blue for what was kept.
+
+    Args:
+        table: of `table_of`; rounds are joined where they are many, since a legend has no room for them.
+        ax: a subplot.
+    """
+    table = table.assign(fate=_joined(table["fate"]))
+    dropped = sorted(set(table["fate"]) - {_KEPT}, key=_last_round)
     order = [*dropped, _KEPT]
     greys = {fate: style.GREYS[min(place, len(style.GREYS) - 1)] for place, fate in enumerate(dropped)}
     seaborn.histplot(
@@ -57,6 +66,20 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_title(naming.title(table), color=style.QUIET)
     style.legend_above(ax)
     return ax
+
+
+def _joined(fates: pd.Series) -> pd.Series:
+    """The fates, the rounds of many joined to as many spans as there are greys."""
+    rounds = sorted({_last_round(fate) for fate in set(fates) - {_KEPT}})
+    if len(rounds) <= _MOST_ROUNDS:
+        return fates
+    spans = np.array_split(rounds, len(style.GREYS))
+    names = {number: f"dropped in rounds {span[0]} to {span[-1]}" for span in spans for number in span}
+    return fates.map(lambda fate: fate if fate == _KEPT else names[_last_round(fate)])
+
+
+def _last_round(fate: str) -> int:
+    return int(fate.rsplit(" ", 1)[1])
 
 
 FIGURE = Figure(

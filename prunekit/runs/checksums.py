@@ -154,12 +154,15 @@ def sealed(table: Mapping[str, Any], of: Mapping[str, str | None] | None = None)
     return f"{_LINE}{hashlib.sha256(content).hexdigest()}\n".encode() + content
 
 
-def read_sealed(path: Path, of: Mapping[str, str | None] | None = None, root: Path | None = None) -> dict[str, Any]:
+def read_sealed(
+    path: Path, of: Mapping[str, str | None] | None = None, root: Path | None = None, *, before: str = ""
+) -> dict[str, Any]:
     """The table of a sealed file.
 
     Args:
         of: whose settings they must be.
         root: the run that it lies in, below which no link is followed.
+        before: name of a table inside it; that one and what follows are left out, since TOML takes long to read.
 
     Raises:
         ArtifactError: where it is missing, no regular file, a single byte differs, or they are not.
@@ -167,7 +170,9 @@ def read_sealed(path: Path, of: Mapping[str, str | None] | None = None, root: Pa
     first, _, content = _content(path, reading.TOML, _RESTORE, root).partition(b"\n")
     try:
         if first.decode() == _LINE + hashlib.sha256(content).hexdigest():
-            table = tomllib.loads(content.decode())
+            # in a sealed file no text holds a line break of its own, so that such a line is a table's head
+            text = content.decode().partition(f"\n[{before}]\n")[0] if before else content.decode()
+            table = tomllib.loads(text)
             if table.pop("of", {}) == {name: mark for name, mark in (of or {}).items() if mark is not None}:
                 return table
             raise ArtifactError(f"{path}: belongs to another run or stage; {_AGAIN}")

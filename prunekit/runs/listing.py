@@ -78,7 +78,7 @@ def _listed(path: Path) -> ListedRun:
 
 
 def _summarised(run: RunReader, changed: float) -> ListedRun:
-    settings = run.settings()
+    settings = run.first_settings()
     metric = str(settings["metric"])
     there = os.path.exists  # making a Path of each takes as long as all the rest
     keys = [key for key in _rounds(run) if there(f"{run.path}/{key}/{RESULT}")]

@@ -63,6 +63,14 @@ class RunReader:
         """
         return checksums.read_sealed(self.path / SETTINGS, root=self.path)
 
+    def first_settings(self) -> dict[str, Any]:
+        """Those of the run as a whole, of model and task: what tells runs apart, several times as quickly as all.
+
+        Raises:
+            ArtifactError: as `settings`.
+        """
+        return checksums.read_sealed(self.path / SETTINGS, root=self.path, before="prompt")
+
     @property
     def id(self) -> str | None:
         """The run's name by content."""

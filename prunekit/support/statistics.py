@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 Strata = Sequence[Floats]
@@ -126,6 +125,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
         only_first: how many examples the first side alone has right.
         only_second: how many examples the second side alone has right.
     """
+    from scipy import stats  # a second of import, which training does without until its end
+
     return float(stats.binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
 
 
@@ -146,6 +147,8 @@ def clustered_interval(differences: NDArray[Any], confidence: float, resamples: 
 
 def _t_reach(error: Any, freedom: float, confidence: float) -> Any:
     """Half the width of a t interval, from one standard error or from many."""
+    from scipy import stats  # as above
+
     return stats.t.ppf((1 + confidence) / 2, freedom) * error
 
 

@@ -43,6 +43,16 @@ def test_sealed_tables_come_back_and_are_plain_toml_for_others(tmp_path):
     assert checksums.read_sealed(path) == tomllib.loads(path.read_text()) == {"x": 1, "deep": {"y": "ä"}}
 
 
+def test_a_sealed_file_is_read_up_to_a_table_and_no_text_is_taken_for_its_head(tmp_path):
+    path, table = tmp_path / "experiment.toml", {"x": "a\n[deep]\nb", "first": {"y": 1}, "deep": {"z": 2}, "last": {}}
+    path.write_bytes(checksums.sealed(table))
+    assert checksums.read_sealed(path, before="deep") == {"x": "a\n[deep]\nb", "first": {"y": 1}}
+    assert checksums.read_sealed(path, before="none") == table
+    path.write_bytes(path.read_bytes().replace(b"z = 2", b"z = 3"))
+    with pytest.raises(ArtifactError, match="does not match its own sha256"):
+        checksums.read_sealed(path, before="deep")
+
+
 @pytest.mark.parametrize("old", [b"x = 1", b"\n", b"# ", b"of", b"a", b"y"])
 def test_an_edited_table_is_refused(tmp_path, old):
     path, content = tmp_path / "a.toml", checksums.sealed({"x": 1, "deep": {"y": "a"}})

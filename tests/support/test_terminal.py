@@ -51,6 +51,22 @@ def test_a_table_keeps_markup_as_text(capsys):
     assert " 22" in out
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [["a", "1.5", "x y"], ["bcd", "12", "zz"], ["e", "", "q"]],
+        [["a", "mean", "1"], ["bcd", "12"], ["e"]],
+        [["a name", "x", "-0.5"]] * 3,
+    ],
+)
+def test_a_table_of_plain_lines_is_set_as_rich_sets_it(rows, capsys, monkeypatch):
+    terminal.show(["run", "n", "what"], rows, title="runs")
+    plain = capsys.readouterr().out
+    monkeypatch.setattr(terminal, "_line_widths", lambda cells, width: [])
+    terminal.show(["run", "n", "what"], rows, title="runs")
+    assert plain == capsys.readouterr().out
+
+
 ODD = ["é", "\U0001f600", "\x7f", "\x1b[31m", "\u2028", "\ud800", '"\\', "a\nb", "\u202e", "plain"]
 
 

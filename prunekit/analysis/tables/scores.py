@@ -44,15 +44,14 @@ def scores(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
     tables = []
     for run in runs:
         of_run = run.once("scores", partial(_of_run, run), _chosen(run, stage))
-        if not of_run:
+        if of_run.empty:
             raise ArtifactError(f"{run.path}: no finished round has scores")
-        tables += of_run
-    whole: pd.DataFrame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    return whole.reindex(columns=list(SCORED))
+        tables.append(of_run)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(SCORED))
 
 
-def _of_run(run: RunReader, stage: Stage) -> list[pd.DataFrame]:
-    """A table for each round with scores, seed by seed and in the order of the rounds."""
+def _of_run(run: RunReader, stage: Stage) -> pd.DataFrame:
+    """The rows of each round with scores, seed by seed and in the order of the rounds."""
     tables = []
     columns = run_columns(run)
     keys = [key for key in run.tickets() if key.stage in (DENSE, stage)]
@@ -64,7 +63,8 @@ def _of_run(run: RunReader, stage: Stage) -> list[pd.DataFrame]:
             if scores:
                 table = _of_round(run, key, masks, scores)
                 tables.append(table.assign(**key_columns(columns, key), pruned_by=table["kind"] == pruned_by))
-    return tables
+    whole: pd.DataFrame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return whole.reindex(columns=list(SCORED))
 
 
 def scores_by_kind(run: RunReader, key: RunKey, stage: Stage) -> tuple[dict[str, Scores], str | None]:

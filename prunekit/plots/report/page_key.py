@@ -7,16 +7,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import prunekit
 from prunekit.runs.reader import RunReader
+from prunekit.support import reading
 from prunekit.support.digest import identity
 from prunekit.support.errors import PrunekitError
 
 # whose numbers, text or drawing stand on a page
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "torch", "matplotlib", "seaborn", "scikit-learn", "jinja2")
+
+# of a folder that texts come from
+_MOST_FILES = 1000
 
 
 def page_key(paths: Sequence[Path], tolerance: float) -> str | None:
@@ -31,22 +36,34 @@ def page_key(paths: Sequence[Path], tolerance: float) -> str | None:
     """
     try:
         runs = [_run(path) for path in paths]
-    except (PrunekitError, OSError):
+    except (PrunekitError, OSError, LookupError, TypeError, ValueError, AttributeError):  # settings may hold anything
         return None
     return identity({"made by": _made_by(), "tolerance": tolerance, "runs": runs}, 64)
 
 
 def _run(path: Path) -> dict[str, Any]:
     run = RunReader.open(path)
-    files = {str(file.relative_to(path)): _digest(file) for file in run.paths() if file.is_file()}
+    files = {str(file.relative_to(path)): "" if _is_other(file) else _digest(file) for file in run.paths()}
     task = run.settings()["task"]
     texts = [list(_state(Path(place))) for place in map(str, (task["name"], task.get("data"))) if Path(place).exists()]
     return {"path": str(path), "name": path.resolve().name, "files": files, "texts": texts}
 
 
+def _is_other(path: Path) -> bool:
+    """Whether it is a folder, a link or else no file of a run, of which the name alone counts."""
+    return path.is_symlink() or not path.is_file()
+
+
 def _state(path: Path) -> Iterator[tuple[str, int, int]]:
-    """Name, bytes and time of change of a file, or of every file in a folder."""
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+    """Name, bytes and time of change of a file, or of every file in a folder.
+
+    Raises:
+        OSError: where the folder holds more than are looked through.
+    """
+    files = list(islice(path.rglob("*"), _MOST_FILES + 1)) if path.is_dir() else [path]
+    if len(files) > _MOST_FILES:
+        raise OSError(f"{path}: too many files to tell whether one of them has changed")
+    for file in sorted(files):
         if file.is_file():
             facts = file.stat()
             yield str(file), facts.st_size, facts.st_mtime_ns
@@ -70,5 +87,4 @@ def _version(name: str) -> str | None:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(reading.content(path, reading.TENSORS)).hexdigest()

@@ -37,7 +37,7 @@ def page_text(paths: Sequence[Path], tolerance: float, *, with_model: bool = Fal
         ArtifactError: where a run is damaged.
         DataError: where the page would be too large.
     """
-    key = None if with_model else page_key(paths, tolerance)
+    key = None if with_model or kept.folder() is None else page_key(paths, tolerance)
     if key is not None and (content := kept.take(key)) is not None:
         return PageText(**json.loads(content))
     from prunekit.plots.report import build, html  # seconds of imports, which a page that is kept does without

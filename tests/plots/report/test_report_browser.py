@@ -10,7 +10,7 @@ from small import SMALL_RUN
 from test_html import PAYLOADS, table, whole
 
 from prunekit.experiment import environment
-from prunekit.plots.report import build, html, page_text
+from prunekit.plots.report import html, page_text
 from prunekit.runs.run import Run
 
 pytestmark = [
