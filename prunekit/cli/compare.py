@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunekit.cli.options import DryRun, ExperimentFile, Json, Out
+from prunekit.cli.options import DryRun, ExperimentFile, Json, Minutes, Out
 from prunekit.cli.table import Column, digits, print_table
 from prunekit.experiment import settings_io
 from prunekit.experiment.settings import PromptSettings
@@ -35,19 +35,21 @@ def compare(
         str | None,
         typer.Option("--learning-rates", help="multiples of each method's own rate to choose from; default: 0.3,1,3"),
     ] = None,
+    minutes: Minutes = None,
     dry_run: DryRun = False,
     json: Json = False,
     **settings: Any,
 ) -> None:
     """Train every parameterisation on one budget, each at its best learning rate, and compare. Run again to resume."""
     experiments = settings_io.experiments(experiment, settings)  # before torch is imported
-    from prunekit.experiment.method_comparison import compare_methods, factors_of, forecast_comparison, methods_of
+    from prunekit.experiment import method_comparison as library
 
-    named, factors, screen = methods_of(methods), factors_of(learning_rates), terminal.Screen()
+    named, factors, screen = library.methods_of(methods), library.factors_of(learning_rates), terminal.Screen()
     if dry_run:
-        _print_forecast(forecast_comparison(experiments, named, factors, screen), json=json)
+        fitting = library.Fitting(named, factors, out, minutes)
+        _print_forecast(library.forecast_comparison(experiments, fitting, screen), json=json)
         return
-    comparison = compare_methods(experiments, out, named, factors, screen)
+    comparison = library.compare_methods(experiments, out, named, factors, screen, minutes=minutes)
     if json:
         tables = {"methods": comparison.table, "trainings": comparison.trainings}
         facts = {name: terminal.records(table) for name, table in tables.items()}

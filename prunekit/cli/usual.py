@@ -86,7 +86,7 @@ USUAL = {
         | _DATA
         | _PROMPT
         | _SEEDS
-        | {name: _RUN[name] for name in ("dry_run", "out")},
+        | _RUN,
     ),
     "eval": Usual((("prunekit eval runs/sst2-...", "# its best ticket, on the test split"),)),
     "score": Usual((("prunekit score runs/sst2-...", ""), ("prunekit score RUN@dense --by-word", ""))),

@@ -7,14 +7,15 @@ written to the run and found there by the next call: nothing is planned twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prunekit.experiment import cost, dry_run
 from prunekit.experiment.cost import Workload
-from prunekit.experiment.dry_run import Verb
+from prunekit.experiment.dry_run import Part, Verb
 from prunekit.experiment.pace import Pace
 from prunekit.experiment.prepare import Prepared, auto_every, auto_steps
 from prunekit.experiment.settings import Experiment
@@ -29,6 +30,8 @@ LEAST_EXAMPLES = {"train": 256, "validation": 128, "test": 256}
 FEW_STEPS, LEAST_STEPS = 60, 30
 # of the budget, what is planned with: files are written, and machines disturbed
 _USED = 0.85
+#: What is trained in so many rounds, and how fast.
+Trainings = Callable[[int], Sequence[tuple[Sequence[Part], Pace]]]
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,19 @@ class Budget:
         verb: which.
         controls: whether they are trained too.
         minutes: that it may take.
+        varied: what `compare` trains besides its settings: methods and multiples of their rates.
     """
 
-    verb: Verb
+    verb: Verb | Literal["compare"]
     controls: bool
     minutes: float
+    varied: tuple[str, ...] = ()
 
     def request(self, asked: Experiment) -> str:
         """A digest of what is asked for, by which the run that was planned for it is found again."""
         settings = asked.model_dump(mode="json", exclude={"machine"})
-        return identity({"settings": settings, "verb": self.verb, "controls": self.controls, "minutes": self.minutes})
+        called = {"settings": settings, "verb": self.verb, "controls": self.controls, "minutes": self.minutes}
+        return identity(called | ({"varied": self.varied} if self.varied else {}))
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,16 @@ class Choice:
         return {"request": request, "steps": self.steps, "rounds": self.rounds, "examples": dict(self.examples)}
 
 
+def check_minutes(minutes: float | None) -> None:
+    """Whether it is a budget, or none.
+
+    Raises:
+        ConfigError: where it is no time.
+    """
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ConfigError(f"--minutes {minutes:g}: give a number of minutes above 0")
+
+
 def chosen_before(budget: Budget, asked: Experiment, out: Path) -> Choice | None:
     """What an earlier call of the same command chose, from the run that it began."""
     request = budget.request(asked)
@@ -106,24 +122,30 @@ def chosen_before(budget: Budget, asked: Experiment, out: Path) -> Choice | None
     return None
 
 
-def choose(budget: Budget, prepared: Prepared, asked: Experiment, pace: Pace, left: float) -> Choice:
+def trainings_of(verb: Verb, controls: bool, prepared: Prepared, pace: Pace) -> Trainings:
+    """Those of a verb on one prompt."""
+    return lambda rounds: [(dry_run.parts(_with_rounds(prepared, rounds), verb, controls), pace)]
+
+
+def choose(budget: Budget, prepared: Prepared, asked: Experiment, trainings: Trainings, left: float) -> Choice:
     """The first candidate that fits.
 
     Args:
         prepared: the experiment with nothing given up.
         asked: as the user asked for it: what is set there stays.
+        trainings: all that share the budget; what gives way does so alike for each of them.
         left: minutes of the budget that are not spent yet.
 
     Raises:
         ConfigError: where even the least takes longer, saying how long.
     """
     needed = 0.0
-    for workload, rounds, least in _candidates(prepared, asked):
-        parts = dry_run.parts(_with_rounds(prepared, rounds), budget.verb, budget.controls)
+    for workload, rounds, least in _candidates(prepared, asked, in_rounds=budget.verb == "prune"):
+        jobs = trainings(rounds)
         every = None if asked.training.evaluate_every == "auto" else prepared.plan.evaluate_every
         cuts = [_cut(workload, steps, every) for steps in range(workload.steps + 1)]
-        reading = pace.reading * sum(_sizes(workload)) / sum(map(len, prepared.rows)) / 60
-        minutes = [reading + sum(spent.minutes for spent in cost.costs(parts, cut, pace)) for cut in cuts]
+        share = sum(_sizes(workload)) / sum(map(len, prepared.rows))
+        minutes = [sum(_minutes(*job, cut, share) for job in jobs) for cut in cuts]
         steps = max((steps for steps, spent in enumerate(minutes) if spent <= left * _USED), default=0)
         if steps >= least:
             return Choice(steps, rounds, _shortened(prepared, workload), minutes[steps])
@@ -134,7 +156,12 @@ def choose(budget: Budget, prepared: Prepared, asked: Experiment, pace: Pace, le
     )
 
 
-def _candidates(prepared: Prepared, asked: Experiment) -> Iterator[tuple[Workload, int, int]]:
+def _minutes(parts: Sequence[Part], pace: Pace, workload: Workload, share: float) -> float:
+    """Minutes at most; share: of all texts, those that are read."""
+    return pace.reading * share / 60 + sum(spent.minutes for spent in cost.costs(parts, workload, pace))
+
+
+def _candidates(prepared: Prepared, asked: Experiment, *, in_rounds: bool) -> Iterator[tuple[Workload, int, int]]:
     """How much is done at most, in how many rounds, and the fewest updates that will do: the best first."""
     rounds, is_fixed = prepared.experiment.pruning.rounds, asked.training.train_steps != "auto"
     workloads = list(_smaller(Workload.of(prepared), prepared, asked))
@@ -142,7 +169,7 @@ def _candidates(prepared: Prepared, asked: Experiment) -> Iterator[tuple[Workloa
         yield workload, rounds, workload.steps
     workload = workloads[-1]
     few, least = (workload.steps if is_fixed else min(workload.steps, steps) for steps in (FEW_STEPS, LEAST_STEPS))
-    lowest = rounds if "rounds" in asked.pruning.model_fields_set else min(1, rounds)
+    lowest = rounds if not in_rounds or "rounds" in asked.pruning.model_fields_set else min(1, rounds)
     for number in range(rounds, lowest - 1, -1):
         yield workload, number, few
     yield workload, lowest, least

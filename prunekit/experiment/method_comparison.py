@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from prunekit.experiment import cost, dry_run, pace
+from prunekit.experiment.budget import Budget, check_minutes, choose, chosen_before
 from prunekit.experiment.learning_rate import RATES, RateSearch, grid, search_rates
 from prunekit.experiment.prepare import Prepared, prepare
 from prunekit.experiment.round_runner import Progress
@@ -99,6 +101,7 @@ def compare_methods(
     factors: tuple[float, ...],
     progress: Progress,
     model: FrozenModel | None = None,
+    minutes: float | None = None,
 ) -> Comparison:
     """Train every method at every rate on every task, or go on where it was stopped.
 
@@ -107,11 +110,13 @@ def compare_methods(
         methods: empty for all that need no further setting.
         factors: multiples of each method's own learning rate.
         model: that of the experiments, where it is loaded already.
+        minutes: that all may take; updates and examples that are not set are chosen to fit, alike for every method.
 
     Raises:
         ConfigError: in one line, before anything is trained.
     """
-    prepared = _all_prepared(experiments, methods, factors, progress, model)
+    fitting = Fitting(tuple(methods), factors, out, minutes)
+    prepared = _all_prepared(experiments, fitting, progress, model)
     searches = []
     for number, candidate in enumerate(prepared, start=1):
         progress.say(f"{number} of {len(prepared)}: {candidate.experiment.prompt.method} on {candidate.task.name}")
@@ -123,23 +128,47 @@ def compare_methods(
     return Comparison(table, trainings, metrics, chosen_by, factors, _write(trainings, searches, factors, out))
 
 
-def forecast_comparison(
-    experiments: Sequence[Experiment], methods: Sequence[Method], factors: tuple[float, ...], progress: Progress
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Fitting:
+    """What is trained on each task, and what it may take.
+
+    Attributes:
+        methods: empty for all that need no further setting.
+        factors: multiples of each method's own learning rate.
+        out: folder of the runs, where an earlier call left what it chose.
+        minutes: of all tasks together; None for as long as it takes.
+    """
+
+    methods: tuple[Method, ...]
+    factors: tuple[float, ...]
+    out: Path
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        check_minutes(self.minutes)
+
+
+def forecast_comparison(experiments: Sequence[Experiment], fitting: Fitting, progress: Progress) -> pd.DataFrame:
     """How many trainings `compare_methods` would make, and for how many minutes at most; nothing is written.
 
     Columns:
         task, method, trainings, minutes.
     """
     rows: list[dict[str, Any]] = []
-    for prepared in _all_prepared(experiments, methods, factors, progress):
-        settings = prepared.experiment
-        count = len(grid(prepared.plan.learning_rate, factors)) * len(settings.seeds)
-        prompt = settings.prompt
-        part = dry_run.Part(prompt.method, str(prompt.tokens), str(prompt.pieces), count, prompt.tokens)
+    for prepared in _all_prepared(experiments, fitting, progress):
+        part = _part(prepared, fitting.factors)
         (spent,) = cost.costs([part], cost.Workload.of(prepared), pace.measured(prepared))
-        rows.append({"task": prepared.task.name, "method": part.title, "trainings": count, "minutes": spent.minutes})
+        rows.append(
+            {"task": prepared.task.name, "method": part.title, "trainings": part.tickets, "minutes": spent.minutes}
+        )
     return pd.DataFrame(rows)
+
+
+def _part(prepared: Prepared, factors: Sequence[float]) -> dry_run.Part:
+    """The trainings of a method: every seed at every rate."""
+    settings, prompt = prepared.experiment, prepared.experiment.prompt
+    count = len(grid(prepared.plan.learning_rate, factors)) * len(settings.seeds)
+    return dry_run.Part(prompt.method, str(prompt.tokens), str(prompt.pieces), count, prompt.tokens)
 
 
 def summarise(
@@ -184,21 +213,56 @@ def summarise(
 
 
 def _all_prepared(
-    experiments: Sequence[Experiment],
-    methods: Sequence[Method],
-    factors: Sequence[float],
-    progress: Progress,
-    model: FrozenModel | None = None,
+    experiments: Sequence[Experiment], fitting: Fitting, progress: Progress, model: FrozenModel | None = None
 ) -> list[Prepared]:
     """Every task with every method, on one model: what is wrong with the last is said before the first is trained."""
     prepared: list[Prepared] = []
     for experiment in experiments:
         if any(experiment.task.name == earlier.experiment.task.name for earlier in prepared):
             raise ConfigError(f"--task names {experiment.task.name} twice")
-        for method in methods or _ready(experiment, progress):
-            prepared.append(_prepared(experiment, method, prepared[0].model if prepared else model))
-    _introduce(prepared, factors, progress)
+        started, methods = time.monotonic(), fitting.methods or tuple(_ready(experiment, progress))
+        of_task = _of_methods(experiment, methods, prepared[0].model if prepared else model)
+        if fitting.minutes is not None:
+            share = replace(fitting, methods=methods, minutes=fitting.minutes / len(experiments))
+            of_task = _fitted(of_task, experiment, share, progress, started)
+        prepared += of_task
+    _introduce(prepared, fitting.factors, progress)
     return prepared
+
+
+def _of_methods(experiment: Experiment, methods: Sequence[Method], model: FrozenModel | None) -> list[Prepared]:
+    """A task with every method, on one model."""
+    prepared: list[Prepared] = []
+    for method in methods:
+        prepared.append(_prepared(experiment, method, prepared[0].model if prepared else model))
+    return prepared
+
+
+def _fitted(
+    prepared: Sequence[Prepared], experiment: Experiment, fitting: Fitting, progress: Progress, started: float
+) -> list[Prepared]:
+    """The methods of a task cut to fit into its minutes, all to the same updates and examples.
+
+    Args:
+        prepared: with nothing given up.
+        fitting: of this task alone.
+        started: when its minutes began, by the monotonic clock.
+    """
+    minutes = fitting.minutes or math.inf
+    varied = (*fitting.methods, *map(str, fitting.factors))
+    budget = Budget("compare", controls=False, minutes=minutes, varied=varied)
+    choice = chosen_before(budget, experiment, fitting.out)
+    if choice is not None:
+        progress.say(f"--minutes {minutes:g}: as this command chose when it was first called")
+    else:
+        timed = [([_part(candidate, fitting.factors)], pace.measured(candidate)) for candidate in prepared]
+        left = minutes - (time.monotonic() - started) / 60
+        choice = choose(budget, prepared[0], experiment, lambda rounds: timed, left)
+        words = choice.sentence(cost.Workload.of(prepared[0]), choice.rounds)
+        progress.say(f"--minutes {minutes:g}: {words}")
+    facts = choice.facts(budget.request(experiment))
+    cut = _of_methods(choice.on(experiment), fitting.methods, prepared[0].model)
+    return [replace(candidate, budget=facts) for candidate in cut]
 
 
 def _prepared(experiment: Experiment, method: Method, model: FrozenModel | None) -> Prepared:

@@ -1,12 +1,15 @@
 """`--minutes`: what gives way, in which order, and that the next call chooses nothing anew."""
 
+import json
+import re
 from dataclasses import replace
 
 import pytest
 import tiny
 
+from prunekit.experiment import pace
 from prunekit.experiment.api import train as api
-from prunekit.experiment.budget import Budget, choose
+from prunekit.experiment.budget import LEAST_STEPS, Budget, choose, trainings_of
 from prunekit.experiment.pace import Pace
 from prunekit.experiment.prepare import prepare
 from prunekit.runs.snapshot import Snapshot
@@ -30,7 +33,9 @@ def chosen(folder, updates, **more):
     """What is chosen where so many updates fit, of all rounds together."""
     asked = tiny.experiment("gpt2", folder, **OPEN | more)
     left = (updates + 0.5) / 60 / 0.85  # 15 % of a budget are kept back
-    choice = choose(Budget("prune", controls=False, minutes=left), large(asked), asked, PACE, left)
+    prepared = large(asked)
+    trainings = trainings_of("prune", False, prepared, PACE)
+    choice = choose(Budget("prune", controls=False, minutes=left), prepared, asked, trainings, left)
     return choice.steps, choice.rounds, tuple(choice.examples.values())
 
 
@@ -98,3 +103,30 @@ def test_a_run_keeps_to_what_was_chosen_for_it(folder, tmp_path, monkeypatch, ca
 def test_a_budget_is_a_number_of_minutes(minutes, folder, tmp_path, capsys):
     assert tiny.call("prune", *tiny.arguments("gpt2", folder), f"--out={tmp_path}", f"--minutes={minutes}") == 2
     assert "give a number of minutes above 0" in capsys.readouterr().err
+
+
+def test_methods_that_are_compared_share_a_budget_and_make_the_same_updates(folder, tmp_path, monkeypatch, capsys):
+    """Two trainings of the 100 updates that are the default take 200 seconds at this pace."""
+    monkeypatch.setattr(pace, "measured", lambda prepared: PACE)
+    settings = tiny.arguments("gpt2", folder, **OPEN | dict(keep_tokens=None, keep_pieces=None, rank=2))
+    call = ["compare", "--methods=direct,dpt", "--learning-rates=1", *settings, f"--out={tmp_path}", "--minutes=3.03"]
+    assert tiny.call(*call, "--dry-run", "--json") == 0
+    assert list(tmp_path.iterdir()) == []
+    assert json.loads(capsys.readouterr().out)["minutes"] < 3.03 * 0.85
+    assert tiny.call(*call) == 0
+    said = capsys.readouterr().err
+    assert re.search(r"--minutes 3\.03: at most 2\.\d minutes by estimate; 100 updates a round to \d\d gave way", said)
+    runs = [Snapshot(path.parent).settings() for path in sorted(tmp_path.glob("*/experiment.toml"))]
+    assert [run["prompt"]["method"] for run in runs] == ["direct", "dpt"]
+    (steps,) = {run["training"]["train_steps"] for run in runs}
+    assert LEAST_STEPS <= steps < 100 and {run["budget"]["steps"] for run in runs} == {steps}
+    monkeypatch.setattr(pace, "measured", lambda prepared: pytest.fail("planned again"))
+    assert tiny.call(*call) == 0
+    assert "as this command chose when it was first called" in capsys.readouterr().err
+
+
+def test_other_methods_are_another_question(folder):
+    asked = tiny.experiment("gpt2", folder)
+    budget = Budget("compare", controls=False, minutes=3, varied=("direct", "1.0"))
+    assert budget.request(asked) == replace(budget).request(asked)
+    assert budget.request(asked) != replace(budget, varied=("direct", "dpt", "1.0")).request(asked)

@@ -41,11 +41,11 @@ def middle(tab, selector):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("look", "ground"), [("light", "#ffffff"), ("dark", "#14171b")])
+@pytest.mark.parametrize(("look", "ground"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 23, 27)")])
 def test_a_page_draws_in_the_readers_colours_and_asks_for_nothing(tab, folder, name, look, ground):
     shown(tab, folder / f"{name}.html", look)
     assert tab.said() == [] and tab.asked_for() == []
-    assert tab.run("document.querySelector('#chart svg .background').getAttribute('fill')") == ground
+    assert tab.run("getComputedStyle(document.querySelector('#chart svg')).backgroundColor") == ground
 
 
 @pytest.mark.parametrize("name", NAMES)

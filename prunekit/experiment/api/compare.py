@@ -19,6 +19,7 @@ def compare(
     methods: str | Sequence[str] | None = None,
     learning_rates: str | Sequence[float] | None = None,
     out: Path | str = "runs",
+    minutes: float | None = None,
     quiet: bool = False,
     **settings: Any,
 ) -> Comparison:
@@ -29,6 +30,7 @@ def compare(
         methods: such as ("direct", "dpt"); None for all that need no further setting.
         learning_rates: multiples of each method's own rate to choose from; None for 0.3, 1 and 3.
         out: folder that holds runs.
+        minutes: that all may take; updates and examples that are not set are chosen to fit, alike for every method.
         quiet: report no progress.
         settings: flags of `prunekit compare --help-all`, with underscores.
 
@@ -41,4 +43,4 @@ def compare(
     names, factors = methods_of(methods), factors_of(learning_rates)
     experiment, progress = experiment_of(model, task, settings), progress_of(quiet)
     with frozen_model(model, tokenizer, experiment) as frozen:
-        return compare_methods([experiment], Path(out), names, factors, progress, frozen)
+        return compare_methods([experiment], Path(out), names, factors, progress, frozen, minutes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +14,7 @@ from prunekit import export
 from prunekit.engine import memory
 from prunekit.experiment import cost, dry_run, tracking
 from prunekit.experiment.api.run import Run
-from prunekit.experiment.budget import Budget, choose, chosen_before
+from prunekit.experiment.budget import Budget, check_minutes, choose, chosen_before, trainings_of
 from prunekit.experiment.call import experiment_of, frozen_model
 from prunekit.experiment.dry_run import Verb
 from prunekit.experiment.pace import Pace, measured, members_at_once
@@ -57,8 +56,7 @@ class TrainingOptions:
     minutes: float | None = None
 
     def __post_init__(self) -> None:
-        if self.minutes is not None and not 0 < self.minutes < math.inf:
-            raise ConfigError(f"--minutes {self.minutes:g}: give a number of minutes above 0")
+        check_minutes(self.minutes)
 
     @property
     def tracker(self) -> tracking.Tracker | None:
@@ -282,7 +280,8 @@ def _prepared(
         model = full.model
         with progress.working("timing a few updates"):
             pace = measured(full)
-        choice = choose(budget, full, experiment, pace, options.minutes - (time.monotonic() - started) / 60)
+        trainings = trainings_of(verb, options.controls, full, pace)
+        choice = choose(budget, full, experiment, trainings, options.minutes - (time.monotonic() - started) / 60)
         rounds = full.experiment.pruning.rounds
         progress.say(f"--minutes {options.minutes:g}: {choice.sentence(cost.Workload.of(full), rounds)}")
     prepared = prepare(choice.on(experiment), model, working=progress.working)
