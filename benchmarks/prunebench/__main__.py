@@ -83,7 +83,7 @@ def planted(  # noqa: PLR0913 (those of the command)
     data: Annotated[str | None, typer.Option(help="of the task; default: its own")] = None,
     instruction: Annotated[str | None, typer.Option(help="default: the one that the task has")] = None,
     tokens: Annotated[int, typer.Option(min=2, help="of the prompts: the instruction's and filler")] = 24,
-    validation: Annotated[int, typer.Option(min=2, help="rows on which the truth is measured")] = 64,
+    validation: Annotated[int, typer.Option(min=2, help="rows on which the truth is measured")] = 128,
     seeds: Annotated[int, typer.Option(min=2, help="other filler in other places for each")] = 6,
     finders: Annotated[str | None, typer.Option(help="entries by name; default: all")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads")] = 2,
