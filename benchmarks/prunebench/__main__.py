@@ -66,7 +66,10 @@ def tickets(
     runs: Annotated[Path, typer.Option(help="folder of the runs, which are resumed")] = Path("runs"),
     out: Annotated[Path, typer.Option(help="folder for prunebench-tickets.md and .csv")] = Path("runs"),
 ) -> None:
-    """Train, prune by each finder, train on; what was measured already is not measured again."""
+    """What the tickets of each finder are worth.
+
+    A prompt is trained, pruned by each, and trained on. What was measured before is not measured again.
+    """
     torch.set_num_threads(1)
     names = chosen(entries(), finders)
     rows = RowFile(out / "prunebench-tickets.csv", COLUMNS)
@@ -83,13 +86,16 @@ def planted(  # noqa: PLR0913 (those of the command)
     data: Annotated[str | None, typer.Option(help="of the task; default: its own")] = None,
     instruction: Annotated[str | None, typer.Option(help="default: the one that the task has")] = None,
     tokens: Annotated[int, typer.Option(min=2, help="of the prompts: the instruction's and filler")] = 24,
-    validation: Annotated[int, typer.Option(min=2, help="rows on which the truth is measured")] = 64,
+    validation: Annotated[int, typer.Option(min=2, help="rows on which the truth is measured")] = 128,
     seeds: Annotated[int, typer.Option(min=2, help="other filler in other places for each")] = 6,
     finders: Annotated[str | None, typer.Option(help="entries by name; default: all")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads")] = 2,
     out: Annotated[Path, typer.Option(help="folder for the page, and for prunebench-planted.csv")] = Path("runs"),
 ) -> None:
-    """Measure whether an instruction helps, and who finds its tokens; what was measured already is not again."""
+    """Who finds the tokens of an instruction.
+
+    First it is measured whether they help at all. What was measured before is not measured again.
+    """
     torch.set_num_threads(threads)
     spec, names = load_task(task), entries() if finders is None else chosen(entries(), finders)
     words = instruction or spec.instruction

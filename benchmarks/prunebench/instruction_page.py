@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmarks.page import table
 from benchmarks.prunebench.entry import Entry
-from benchmarks.prunebench.instruction import FEWEST_WORDS, PLANTED, PlantedInstruction, Worth
+from benchmarks.prunebench.instruction import FEWEST_WORDS, PLANTED, RANKED_ROWS, PlantedInstruction, Worth
 from benchmarks.prunebench.page import EPOCH_EXAMPLES, finder_table, table_of
 from prunekit.support.statistics import cut
 
@@ -22,12 +22,12 @@ def page(
         measured: of `PlantedInstruction.measure`, all seeds.
         facts: name and value of what stands above the tables, such as the model and the command.
     """
-    worth, rows = prompts.worth, len(prompts.validation)
+    worth, rows, tokens = prompts.worth, len(prompts.validation), prompts.tokens
     words = prompts.model.tokenizer.convert_ids_to_tokens(list(prompts.ids))
     return _PAGE.format(
         facts="\n".join(f"- {name}: {value}" for name, value in facts), helps=helps(worth, rows),
-        words=table(["token", "cost, nats", "counts"], _word_rows(worth, words)), truth=_truth(worth, prompts.tokens),
-        tokens=prompts.tokens, seeds=measured["seed"].nunique(), epoch=EPOCH_EXAMPLES,
+        words=table(["token", "cost, nats", "counts"], _word_rows(worth, words)), truth=_truth(worth, tokens, rows),
+        tokens=tokens, seeds=measured["seed"].nunique(), epoch=EPOCH_EXAMPLES,
         table=finder_table(table_of(measured, entries), entries, "share found"),
     )  # fmt: skip
 
@@ -54,7 +54,7 @@ def _word_rows(worth: Worth, words: Sequence[str]) -> list[list[str]]:
     ]
 
 
-def _truth(worth: Worth, tokens: int) -> str:
+def _truth(worth: Worth, tokens: int, rows: int) -> str:
     """What finders are compared with, and what chance finds of it."""
     if worth.truth == PLANTED:
         count = len(worth.needed)
@@ -62,7 +62,8 @@ def _truth(worth: Worth, tokens: int) -> str:
     why = f"fewer than {FEWEST_WORDS} of its tokens cost" if worth.helps else "the instruction is not shown to help"
     return (
         f"Since {why}, nothing is planted: what is to be found is the quarter of all tokens, filler or not, that exact "
-        "leave-one-out ranks highest on the rows of validation; leave-one-out itself sees other rows."
+        f"leave-one-out ranks highest on {min(rows, RANKED_ROWS)} rows of validation; the finder of that name sees "
+        "rows of the training split."
     )
 
 
