@@ -104,7 +104,7 @@ def test_the_key_covers_the_files_that_texts_are_taken_from(tmp_path):
     assert len(set(keys)) == 3
 
 
-@pytest.mark.parametrize("task", ["a text", {}, {"name": "\0"}, {"name": "mine", "data": "/"}])
+@pytest.mark.parametrize("task", ["a text", {}, {"name": "mine", "data": "/"}])
 def test_there_is_no_key_of_what_is_no_run_or_names_no_task(task, tmp_path):
     assert page_key([tmp_path], 0.01) is None
     run = Run(tmp_path / "run")
