@@ -475,16 +475,16 @@ class Experiment(Settings):
     @field_validator("seeds", mode="before")
     @classmethod
     def _seeds(cls, value: Any) -> Any:
-        """A count N means seeds 0 to N-1; a list (or "3,5") names them."""
+        """A count N means seeds 0 to N-1; a list (or "3,5", or "5,") names them."""
         if isinstance(value, str) and "," in value:
-            return [part.strip() for part in value.split(",")]
+            return [part.strip() for part in value.removesuffix(",").split(",")]
         if isinstance(value, list | tuple):
             return value
         count = _whole(value)
         if count is None:
             raise ValueError("give a count such as 3, or the seeds themselves, such as 3,5")
         if count < 1:
-            raise ValueError("give at least one seed")
+            raise ValueError("a number is how many, and 1 is seed 0 alone; a comma behind it names the seed: 5,")
         if count > _MOST_SEEDS:
             raise ValueError(
                 f"{_MOST_SEEDS:,} seeds are the most: each is a training of its own (a number alone is a count)"

@@ -30,7 +30,7 @@ def test_the_defaults_are_the_published_ones():
 
 @pytest.mark.parametrize(
     ("given", "seeds"),
-    [(3, (0, 1, 2)), ("3", (0, 1, 2)), ([4, 2], (4, 2)), ("3,5", (3, 5)), ("3, 5", (3, 5)), ([7], (7,))],
+    [(3, (0, 1, 2)), ("3", (0, 1, 2)), ([4, 2], (4, 2)), ("3,5", (3, 5)), ("3, 5", (3, 5)), ("7,", (7,)), ([7], (7,))],
 )
 def test_seeds_are_a_count_or_named(given, seeds):
     assert experiment(seeds=given).seeds == seeds
@@ -51,7 +51,7 @@ def test_rewind_is_a_word_or_a_step(given, rewind):
 
 
 WRONG = [
-    *(("seeds", given) for given in (0, -1, "0", [], [1, 1], [-1], "a", "1,", True)),
+    *(("seeds", given) for given in (0, -1, "0", [], [1, 1], [-1], "a", ",", "1,,", True)),
     *(("pruning", {"keep_tokens": given}) for given in ("nan", float("nan"), float("inf"), "inf", "many")),
     *(("pruning", wrong) for wrong in (
         {"rewind": "late"}, {"rewind": -1}, {"rounds": -1}, {"score": "gradient"}, {"dropped_as": "drop"}, {"keep": 1},
@@ -175,7 +175,7 @@ def test_underscores_between_digits_and_numbers_of_numpy_are_read():
         (f"0,{2**63}", f"{2**63 - 1:,} is the most"),
         ([2**64], f"{2**63 - 1:,} is the most"),
         ([16**6000], f"{2**63 - 1:,} is the most"),
-        ("-3", "at least one seed"),
+        ("-3", "a number is how many"),
         ("1e2", "give a count such as 3, or the seeds themselves, such as 3,5"),
         (3.0, "give a count such as 3"),
         ("0.5", "give a count such as 3"),

@@ -35,7 +35,7 @@ def test_flags_go_over_a_file(tmp_path):
         ({"prompt_tokens": "0"}, "--prompt-tokens = '0'"),
         ({"rewind": "often"}, "--rewind = 'often'"),
         ({"seeds": "1,1"}, "--seeds = '1,1': seeds must be distinct"),
-        ({"seeds": "0"}, "--seeds = '0': give at least one seed"),
+        ({"seeds": "0"}, "--seeds = '0': a number is how many, and 1 is seed 0 alone"),
         ({"learning_rate": "nan"}, "--learning-rate = 'nan'"),
         ({"keep_tokens": "half"}, "--keep-tokens = 'half'"),
     ],
