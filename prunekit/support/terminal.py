@@ -220,7 +220,8 @@ def _print_table(
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for head, right, across in zip(heads, flush_right, least or [None] * len(heads), strict=True):
+    widths: Sequence[int | None] = least or [None] * len(heads)
+    for head, right, across in zip(heads, flush_right, widths, strict=True):
         justify: Literal["left", "right"] = "right" if right else "left"
         table.add_column(head, justify=justify, no_wrap=right, overflow="fold", min_width=across)
     for cells in body:

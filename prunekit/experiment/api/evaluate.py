@@ -60,7 +60,7 @@ def evaluate(
     facts: dict[str, Any] = {"split": split, "examples": len(examples)}
     loss = {"loss": float(answers.losses.mean())}
     if use.task.open:
-        metrics, intervals = _written(use.task, examples, answers.answers)
+        metrics, intervals = _written(use.task, examples, [str(text) for text in answers.answers])
         facts |= metrics | loss | {"intervals": intervals}
     else:
         facts |= use.task.score(examples, answers.answers) | loss
