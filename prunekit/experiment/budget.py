@@ -8,8 +8,9 @@ written to the run and found there by the next call: nothing is planned twice.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,12 +44,19 @@ class Budget:
         controls: whether they are trained too.
         minutes: that it may take.
         varied: what `compare` trains besides its settings: methods and multiples of their rates.
+        started: when its minutes began, by the monotonic clock.
     """
 
     verb: Verb | Literal["compare"]
     controls: bool
     minutes: float
     varied: tuple[str, ...] = ()
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        """Minutes of it that are not spent yet."""
+        return self.minutes - (time.monotonic() - self.started) / 60
 
     def request(self, asked: Experiment) -> str:
         """A digest of what is asked for, by which the run that was planned for it is found again."""
@@ -127,19 +135,49 @@ def trainings_of(verb: Verb, controls: bool, prepared: Prepared, pace: Pace) -> 
     return lambda rounds: [(dry_run.parts(_with_rounds(prepared, rounds), verb, controls), pace)]
 
 
-def choose(budget: Budget, prepared: Prepared, asked: Experiment, trainings: Trainings, left: float) -> Choice:
+def fitted(
+    budget: Budget,
+    asked: Experiment,
+    out: Path,
+    full: Callable[[], tuple[Prepared, Trainings]],
+    say: Callable[[str], None],
+) -> tuple[Choice, Prepared | None]:
+    """What an earlier call of the same command chose, or else the first candidate that fits; either is said.
+
+    Args:
+        asked: as the user asked for it.
+        out: folder of the runs.
+        full: the experiment with nothing given up, and all trainings that share the budget.
+
+    Returns:
+        The choice, and the experiment with nothing given up where it had to be prepared.
+
+    Raises:
+        ConfigError: where even the least takes longer, saying how long.
+    """
+    choice = chosen_before(budget, asked, out)
+    if choice is not None:
+        say(f"--minutes {budget.minutes:g}: as this command chose when it was first called")
+        return choice, None
+    prepared, trainings = full()
+    choice = choose(budget, prepared, asked, trainings)
+    words = choice.sentence(Workload.of(prepared), prepared.experiment.pruning.rounds)
+    say(f"--minutes {budget.minutes:g}: {words}")
+    return choice, prepared
+
+
+def choose(budget: Budget, prepared: Prepared, asked: Experiment, trainings: Trainings) -> Choice:
     """The first candidate that fits.
 
     Args:
         prepared: the experiment with nothing given up.
         asked: as the user asked for it: what is set there stays.
         trainings: all that share the budget; what gives way does so alike for each of them.
-        left: minutes of the budget that are not spent yet.
 
     Raises:
         ConfigError: where even the least takes longer, saying how long.
     """
-    needed = 0.0
+    needed, left = 0.0, budget.left
     for workload, rounds, least in _candidates(prepared, asked, in_rounds=budget.verb == "prune"):
         jobs = trainings(rounds)
         every = None if asked.training.evaluate_every == "auto" else prepared.plan.evaluate_every

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from prunekit.experiment import cost, dry_run, pace
-from prunekit.experiment.budget import Budget, check_minutes, choose, chosen_before
+from prunekit.experiment.budget import Budget, Trainings, check_minutes, fitted
 from prunekit.experiment.learning_rate import RATES, RateSearch, grid, search_rates
 from prunekit.experiment.prepare import Prepared, prepare
 from prunekit.experiment.round_runner import Progress
@@ -248,18 +248,14 @@ def _fitted(
         fitting: of this task alone.
         started: when its minutes began, by the monotonic clock.
     """
-    minutes = fitting.minutes or math.inf
     varied = (*fitting.methods, *map(str, fitting.factors))
-    budget = Budget("compare", controls=False, minutes=minutes, varied=varied)
-    choice = chosen_before(budget, experiment, fitting.out)
-    if choice is not None:
-        progress.say(f"--minutes {minutes:g}: as this command chose when it was first called")
-    else:
+    budget = Budget("compare", controls=False, minutes=fitting.minutes or math.inf, varied=varied, started=started)
+
+    def full() -> tuple[Prepared, Trainings]:
         timed = [([_part(candidate, fitting.factors)], pace.measured(candidate)) for candidate in prepared]
-        left = minutes - (time.monotonic() - started) / 60
-        choice = choose(budget, prepared[0], experiment, lambda rounds: timed, left)
-        words = choice.sentence(cost.Workload.of(prepared[0]), choice.rounds)
-        progress.say(f"--minutes {minutes:g}: {words}")
+        return prepared[0], lambda rounds: timed
+
+    choice, _ = fitted(budget, experiment, fitting.out, full, progress.say)
     facts = choice.facts(budget.request(experiment))
     cut = _of_methods(choice.on(experiment), fitting.methods, prepared[0].model)
     return [replace(candidate, budget=facts) for candidate in cut]

@@ -35,7 +35,7 @@ def chosen(folder, updates, **more):
     left = (updates + 0.5) / 60 / 0.85  # 15 % of a budget are kept back
     prepared = large(asked)
     trainings = trainings_of("prune", False, prepared, PACE)
-    choice = choose(Budget("prune", controls=False, minutes=left), prepared, asked, trainings, left)
+    choice = choose(Budget("prune", controls=False, minutes=left), prepared, asked, trainings)
     return choice.steps, choice.rounds, tuple(choice.examples.values())
 
 

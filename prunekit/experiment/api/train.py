@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from prunekit import export
 from prunekit.engine import memory
 from prunekit.experiment import cost, dry_run, tracking
 from prunekit.experiment.api.run import Run
-from prunekit.experiment.budget import Budget, check_minutes, choose, chosen_before, trainings_of
+from prunekit.experiment.budget import Budget, Trainings, check_minutes, fitted, trainings_of
 from prunekit.experiment.call import experiment_of, frozen_model
 from prunekit.experiment.dry_run import Verb
 from prunekit.experiment.pace import Pace, measured, members_at_once
@@ -271,18 +270,13 @@ def _prepared(
         pruned_levels(experiment, verb)  # refuses a score that cannot prune them, before anything is loaded
     if options.minutes is None:
         return prepare(experiment, model, working=progress.working)
-    started, budget = time.monotonic(), Budget(verb, options.controls, options.minutes)
-    choice = chosen_before(budget, experiment, Path(options.out))
-    if choice is not None:
-        progress.say(f"--minutes {options.minutes:g}: as this command chose when it was first called")
-    else:
-        full = prepare(experiment, model, working=progress.working)
-        model = full.model
+    budget = Budget(verb, options.controls, options.minutes)
+
+    def full() -> tuple[Prepared, Trainings]:
+        prepared = prepare(experiment, model, working=progress.working)
         with progress.working("timing a few updates"):
-            pace = measured(full)
-        trainings = trainings_of(verb, options.controls, full, pace)
-        choice = choose(budget, full, experiment, trainings, options.minutes - (time.monotonic() - started) / 60)
-        rounds = full.experiment.pruning.rounds
-        progress.say(f"--minutes {options.minutes:g}: {choice.sentence(cost.Workload.of(full), rounds)}")
-    prepared = prepare(choice.on(experiment), model, working=progress.working)
+            return prepared, trainings_of(verb, options.controls, prepared, measured(prepared))
+
+    choice, uncut = fitted(budget, experiment, Path(options.out), full, progress.say)
+    prepared = prepare(choice.on(experiment), uncut.model if uncut else model, working=progress.working)
     return replace(prepared, budget=choice.facts(budget.request(experiment)))
