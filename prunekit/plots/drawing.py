@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,10 +12,9 @@ from prunekit.plots.catalog import FIGURES
 from prunekit.plots.figure import Figure, LackingError
 from prunekit.plots.figure_files import INTERACTIVE, check_format, check_replaceable, write
 from prunekit.plots.interactive import CHARTS
-from prunekit.plots.interactive.page import page
+from prunekit.plots.interactive.page import InteractiveFigure
 from prunekit.plots.run_choice import one_of_all, opened, unfinished
 from prunekit.runs.address import Address
-from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ConfigError, nearest
 
 
@@ -82,26 +80,14 @@ def draw_figures(
     drawn, lacking = [], {}
     for figure in figures:
         try:
-            table = _table(figure, runs, suffix, seed=seed, stage=stage)
+            table = figure.table(runs, seed=seed, stage=stage)
         except LackingError as error:
             if names:
                 raise
             lacking[figure.name] = str(error)
             continue
-        drawn.append(Drawing(figure, _content(figure, table, suffix, columns, note), table))
+        drawn.append(Drawing(figure, figure.render(table, suffix, columns, note), table))
     return Drawings(tuple(drawn), lacking, note)
-
-
-def _table(figure: Figure, runs: Sequence[Snapshot], suffix: str, **chosen: Any) -> pd.DataFrame:
-    if suffix == INTERACTIVE:
-        return CHARTS[figure.name].table(figure, runs, **chosen)
-    return figure.table(runs, **chosen)
-
-
-def _content(figure: Figure, table: pd.DataFrame, suffix: str, columns: int | None, note: str) -> bytes:
-    if suffix == INTERACTIVE:
-        return page(figure, CHARTS[figure.name], table, note)
-    return figure.render(table, suffix, columns, note)
 
 
 def write_figures(drawings: Drawings, folder: Path, *, suffix: str, overwrite: bool = False) -> list[Path]:
@@ -142,13 +128,15 @@ def runs_and_names(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def _figures(suffix: str) -> list[Figure]:
     """Those that there are in a format."""
-    return [figure for figure in FIGURES if suffix != INTERACTIVE or figure.name in CHARTS]
+    if suffix != INTERACTIVE:
+        return list(FIGURES)
+    return [InteractiveFigure.of(figure, CHARTS[figure.name]) for figure in FIGURES if figure.name in CHARTS]
 
 
 def _named(name: str, suffix: str) -> Figure:
-    by_name = {figure.name: figure for figure in FIGURES}
+    names, by_name = [figure.name for figure in FIGURES], {figure.name: figure for figure in _figures(suffix)}
+    if name not in names:
+        raise ConfigError(f'no figure is called "{name}"; {nearest(name, names)}')
     if name not in by_name:
-        raise ConfigError(f'no figure is called "{name}"; {nearest(name, by_name)}')
-    if by_name[name] not in _figures(suffix):
         raise ConfigError(f"{name}: no page to hover over; --suffix {INTERACTIVE} has {', '.join(CHARTS)}")
     return by_name[name]

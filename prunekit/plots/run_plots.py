@@ -74,11 +74,12 @@ class RunPlots:
 
     def _chart(self, figure: Figure, seed: int | None) -> Any:
         from prunekit.plots.interactive import CHARTS
+        from prunekit.plots.interactive.page import InteractiveFigure
 
         if figure.name not in CHARTS:
             raise ConfigError(f"{figure.name}: no interactive form; these have one: {', '.join(CHARTS)}")
         chart = CHARTS[figure.name]
-        return chart.draw(chart.table(figure, [self._run], seed=seed, stage=self._stage))
+        return chart.draw(InteractiveFigure.of(figure, chart).table([self._run], seed=seed, stage=self._stage))
 
 
 def _by_name() -> dict[str, Figure]:

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from prunekit.plots import style
-from prunekit.plots.figure import Figure
 from prunekit.runs.reader import RunReader
 from prunekit.support import terminal
 from prunekit.support.errors import ConfigError
@@ -28,17 +27,6 @@ class Chart:
     draw: Callable[[pd.DataFrame], Any]
     hint: str
     detailed: Callable[[Sequence[RunReader], pd.DataFrame], pd.DataFrame] = lambda runs, table: table
-
-    def table(self, figure: Figure, runs: Sequence[RunReader], **chosen: Any) -> pd.DataFrame:
-        """What is drawn: the table of a figure, with more to tell.
-
-        Args:
-            chosen: as of `Figure.table`.
-
-        Raises:
-            LackingError: where the runs do not hold it.
-        """
-        return self.detailed(runs, figure.table(runs, **chosen))
 
 
 def altair() -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -14,14 +16,39 @@ from markupsafe import Markup
 from prunekit.plots.figure import Figure
 from prunekit.plots.interactive.chart import Chart, altair, look
 from prunekit.plots.offline_page import policy
+from prunekit.runs.reader import RunReader
 from prunekit.support.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class InteractiveFigure(Figure):
+    """A figure that is a page to hover over.
+
+    Attributes:
+        chart: its interactive form.
+    """
+
+    chart: Chart = field(kw_only=True)
+
+    @classmethod
+    def of(cls, figure: Figure, chart: Chart) -> InteractiveFigure:
+        """A figure with its interactive form."""
+        return cls(**vars(figure), chart=chart)
+
+    def table(self, runs: Sequence[RunReader], **chosen: Any) -> pd.DataFrame:
+        """The table of runs, with what is told of each mark beyond it."""
+        return self.chart.detailed(runs, super().table(runs, **chosen))
+
+    def render(self, table: pd.DataFrame, suffix: str, columns: int | None = None, note: str = "") -> bytes:
+        """The bytes of the page, which is as wide as its window; the other arguments are those of any figure."""
+        return page(self, self.chart, table, note)
 
 
 def page(figure: Figure, chart: Chart, table: pd.DataFrame, note: str = "") -> bytes:
     """The bytes of the page of a figure's interactive form, about 1 MB of them libraries.
 
     Args:
-        table: of `Chart.table`.
+        table: of `InteractiveFigure.table`.
         note: what a reader must know, such as that the run is unfinished.
 
     Raises:
