@@ -137,8 +137,7 @@ class Task:
             answers: [N] index of the chosen answer of each, or the text that was written.
         """
         if self.open:
-            rows = self.row_statistics(examples, cast(Sequence[str], answers))
-            return {name: metric.total(rows[name]) for name, metric in self.text_metrics.items()}
+            return self.totals(self.row_statistics(examples, cast(Sequence[str], answers)))
         chosen = cast(Sequence[int], answers)
         _check_scorable(examples, chosen)
         return {name: METRICS[name](examples, chosen) for name in self.metrics}
@@ -150,6 +149,10 @@ class Task:
         _check_answered(examples, texts)
         pairs = list(zip(texts, (example.references for example in examples), strict=True))
         return {name: np.array([metric.row(*pair) for pair in pairs]) for name, metric in self.text_metrics.items()}
+
+    def totals(self, rows: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Every metric of written answers, from what each of them adds, as of `row_statistics`."""
+        return {name: metric.total(rows[name]) for name, metric in self.text_metrics.items()}
 
     @cached_property
     def text_metrics(self) -> dict[str, TextMetric]:

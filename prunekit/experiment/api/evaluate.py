@@ -72,10 +72,8 @@ def _written(
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Every metric of written answers, and what each is of other rows like these."""
     drawn, rows = row_bootstrap.samples(len(examples)), task.row_statistics(examples, texts)
-    totals = {name: metric.total for name, metric in task.text_metrics.items()}
-    values = {name: total(rows[name]) for name, total in totals.items()}
     intervals = {
-        name: row_bootstrap.interval(row_bootstrap.resampled(total, [rows[name]], drawn))
-        for name, total in totals.items()
+        name: row_bootstrap.interval(row_bootstrap.resampled(metric.total, [rows[name]], drawn))
+        for name, metric in task.text_metrics.items()
     }
-    return values, intervals
+    return task.totals(rows), intervals
