@@ -6,8 +6,13 @@ from types import SimpleNamespace
 import pytest
 import tiny
 import torch
+import transformers
 from scipy.optimize import brentq
 
+from prunekit import models
+from prunekit.engine.probe import TicketProbe
+from prunekit.models import Encoded
+from prunekit.prompts.mask import Mask
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Keep
 from prunekit.pruning.scores import HardConcrete, Movement, StraightThrough
@@ -61,6 +66,52 @@ def test_open_gates_fall_from_all_to_those_that_are_kept(finder):
 def test_a_finder_draws_the_same_for_the_same_seed(finder):
     first, again = (finder().score(Planted()).token for _ in range(2))
     assert torch.equal(first, again)
+
+
+class Steep(Planted):
+    """A loss whose slope at a closed token 0 is infinite, or no number, as in a deep decoder."""
+
+    def __init__(self, weight, **more):
+        super().__init__(**more)
+        self.weight = weight
+
+    def losses(self, factors, update):
+        return super().losses(factors, update) - self.weight * factors[:, 0, 0].sqrt()
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-3], ids=["no number", "infinite"])
+@pytest.mark.parametrize("finder", LEARNED)
+def test_a_slope_without_bound_at_a_closed_gate_drowns_no_other(finder, weight):
+    scores = finder(epochs=20).score(Steep(weight, keep=Keep(2, 1)))
+    assert scores.token.isfinite().all()
+    assert prune_mask(HOLES, scores, Keep(2, 1)).token.nonzero().flatten().tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("finder", LEARNED)
+def test_gates_of_a_deep_decoder_are_numbers(finder):
+    """With its first token closed the rows of all 40 layers begin with zeros, through whose norms all slopes overflow.
+
+    Some examples of an update have it open, and it is by these that the gates learn.
+    """
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=32,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=40,
+        num_attention_heads=2,
+        initializer_range=0.5,
+    )
+    model = models.wrap(transformers.LlamaForCausalLM(config), None)
+    rows = [Encoded(index, (5, 6 + index), ((7,), (8,)), index % 2) for index in range(4)]
+    ticket = Ticket(Mask.full(4, 1), {"values": model.embed(torch.arange(4))}, None, position=model.position)
+    probe = TicketProbe(ticket, model, rows, keep=Keep(2, 1))
+    closed = torch.ones(4, 4, 1)
+    closed[:, 0] = 0
+    (slopes,) = torch.autograd.grad(probe.losses(closed.requires_grad_(), 0).sum(), closed)
+    assert not slopes.isfinite().any()
+    logits = finder().score(probe).token
+    assert logits.isfinite().all() and len(logits.unique()) == 4
 
 
 def test_hard_concrete_gates_are_the_published_formula_and_as_many_open_as_asked_for():

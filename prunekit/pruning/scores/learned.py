@@ -62,10 +62,25 @@ class LearnedScore(Score):
             opened = count - (count - fewest) * update / updates
             noise = torch.rand(probe.batch, count, generator=draw).logit(eps=1e-6)
             logits.requires_grad_()
-            loss = probe.losses(_spread(self.gates(logits, opened, noise), ticket.mask, units), update).mean()
-            (slopes,) = torch.autograd.grad(loss, logits)
+            gates = self.gates(logits, opened, noise)
+            factors = gates.detach().requires_grad_()
+            loss = probe.losses(_spread(factors, ticket.mask, units), update).mean()
+            (slopes,) = torch.autograd.grad(loss, factors)
+            (slopes,) = torch.autograd.grad(gates, logits, _bounded(slopes, factors.detach() > 0))
             logits = logits.detach() - self.rate * torch.nn.functional.normalize(slopes, dim=0)
         return units.double().masked_scatter(units, logits.detach().double())
+
+
+def _bounded(slopes: Tensor, opened: Tensor) -> Tensor:
+    """Float[B, U]; the slope of a closed gate counts for no more than the steepest of the open ones of its example.
+
+    A vector of zeros that reads nothing before it is one of zeros in each layer of a decoder, and each norm on the way
+    multiplies its slope by hundreds. Where that overflows the open gates have no slopes either: the example then says
+    nothing.
+    """
+    steepest = slopes.abs().where(opened, 0.0).amax(dim=1, keepdim=True)
+    bounded = slopes.nan_to_num(nan=0.0).clamp(-steepest, steepest).where(~opened, slopes)
+    return bounded.where(steepest.isfinite(), 0.0)
 
 
 def _fewest(probe: Probe, level: Level) -> float:
