@@ -20,6 +20,7 @@ from prunekit.prompts.mask import Mask
 from prunekit.pruning.prune import prune_mask
 from prunekit.pruning.schedule import Keep
 from prunekit.pruning.ticket import Ticket
+from prunekit.tasks.drawn import drawn
 
 # of the second draw; no prompt of a benchmark has one as large
 _SEED = 1_000_000
@@ -28,7 +29,7 @@ _SEED = 1_000_000
 def second_mask(
     entry: Entry, prompts: tuple[Ticket, Ticket], model: FrozenModel, examples: Sequence[Encoded], keep: Keep
 ) -> tuple[Mask, float]:
-    """What a finder keeps of a trained prompt by the examples behind those that it scores by, and what that cost.
+    """What a finder keeps of a trained prompt by other examples than a run scores it by, and what that cost.
 
     Args:
         prompts: the dense ticket as it was trained, and as its training began.
@@ -39,9 +40,9 @@ def second_mask(
     """
     trained, start = prompts
     levels = ("token",) if keep.pieces == trained.mask.piece.shape[1] else ("token", "piece")
-    drawn = examples[entry.examples : 2 * entry.examples]
+    rows = drawn(examples, entry.examples, draw=1)
     ticket = replace(trained, seed=trained.seed + _SEED)
-    probe = TicketProbe(ticket, model, drawn, levels, start=start, keep=keep)
+    probe = TicketProbe(ticket, model, rows, levels, start=start, keep=keep)
     mask = prune_mask(trained.mask, entry.finder.score(probe), keep)
     return mask, (probe.passes.forward + probe.passes.backward) * probe.examples
 

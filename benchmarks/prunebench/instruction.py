@@ -42,7 +42,8 @@ class Worth:
     Attributes:
         without: share of right answers without a prompt.
         right: share of right answers with the instruction alone.
-        gain: the mean of `right` less `without` over rows with its 95 % interval: estimate, low, high.
+        gain: by how much less the loss is with the instruction, nats, mean over rows with its 95 % interval: estimate,
+            low, high.
         costs: a row for each token: cost (mean rise of the loss without it, nats); low, high (95 % interval over rows).
     """
 
@@ -53,7 +54,7 @@ class Worth:
 
     @property
     def helps(self) -> bool:
-        """Whether more answers are right with the instruction, beyond the interval."""
+        """Whether the loss, which scores and costs are of, is less with the instruction, beyond the interval."""
         return self.gain[1] > 0
 
     @property
@@ -73,7 +74,7 @@ def worth(model: FrozenModel, ids: Sequence[int], rows: Sequence[Encoded]) -> Wo
     alone = evaluate(model.no_prompt(), model, rows)
     gold = torch.tensor([row.gold for row in rows])
     right, without = (chosen.flatten() == gold for chosen in (ablation.chosen, alone.chosen))
-    gains = (right.double() - without.double()).numpy()
+    gains = (alone.losses.flatten() - ablation.losses).double().numpy()
     costs = ablation.costs.double().numpy()
     low, high = t_intervals(costs, 0.95)
     table = pd.DataFrame({"cost": costs.mean(axis=1), "low": low, "high": high})

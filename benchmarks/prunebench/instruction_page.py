@@ -10,7 +10,6 @@ from benchmarks.page import table
 from benchmarks.prunebench.entry import Entry
 from benchmarks.prunebench.instruction import FEWEST_WORDS, PLANTED, RANKED_ROWS, PlantedInstruction, Worth
 from benchmarks.prunebench.page import EPOCH_EXAMPLES, finder_table, table_of
-from prunekit.support.statistics import cut
 
 
 def page(
@@ -38,12 +37,12 @@ def helps(worth: Worth, rows: int) -> str:
     Args:
         rows: of validation, on which that was measured.
     """
-    gain, *interval = worth.gain
-    low, high = cut((interval[0], interval[1]), (-1.0, 1.0))
+    gain, low, high = worth.gain
     verdict = "helps" if worth.helps else "is not shown to help"
     return (
-        f"The instruction {verdict}: of {rows} rows of validation the model has {worth.right:.3f} right with it and "
-        f"{worth.without:.3f} without ({gain:+.3f} [{low:+.3f}, {high:+.3f}])."
+        f"The instruction {verdict}: on {rows} rows of validation the loss is smaller with it than without a prompt by "
+        f"{gain:.3f} nats [{low:.3f}, {high:.3f}]. Of the answers {worth.right:.3f} are right with it and "
+        f"{worth.without:.3f} without."
     )
 
 

@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from benchmarks.prunebench.entry import Entry
 from benchmarks.prunebench.instruction import PlantedInstruction
 from benchmarks.prunebench.row_file import RowFile
 from prunekit import models
 from prunekit.experiment.prepare import encode
+from prunekit.models import Encoded
 from prunekit.support.errors import ConfigError
+from prunekit.support.seeding import generator
 from prunekit.tasks import Task, load_splits
 
 COLUMNS = (
@@ -43,8 +46,14 @@ def planted_instruction(
         raise ConfigError(f"model = {model}: it answers by a head, and reads no instruction; give one that writes")
     splits = load_splits(task, data=data, train_examples=sizes[0], validation_examples=sizes[1], test_examples=1)
     (ids,) = frozen.reader.ids([f"{instruction}\n"], plain=True)
-    train, validation = (encode(frozen, task, part, tokens) for part in (splits.train, splits.validation))
+    train, validation = (_shuffled(encode(frozen, task, part, tokens)) for part in (splits.train, splits.validation))
     return PlantedInstruction(frozen, tuple(ids), tokens, train, validation)
+
+
+def _shuffled(rows: Sequence[Encoded]) -> list[Encoded]:
+    """The first few are a draw: finders and ranking see no more, and data sets may be sorted by their labels."""
+    order = torch.randperm(len(rows), generator=generator("planted rows")).tolist()
+    return [rows[place] for place in order]
 
 
 def measured_rows(

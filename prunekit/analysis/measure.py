@@ -35,6 +35,7 @@ from prunekit.runs.run import Files, Run
 from prunekit.support import atomic
 from prunekit.support.digest import identity
 from prunekit.support.errors import ConfigError, DivergedError
+from prunekit.tasks.drawn import drawn
 
 KINDS = tuple(score.name for score in SCORES)
 BY_WORD = ("example", "token", "position", "word", "difference")
@@ -200,7 +201,7 @@ def _kept_beside_run(
 
 def _measured(use: TicketInUse, request: ScoreRequest, progress: Progress) -> Importance:
     def rows(split: str) -> list[Encoded]:
-        return encode(use.model, use.task, use.rows[split][: request.examples], len(use.ticket.mask.token))
+        return encode(use.model, use.task, drawn(use.rows[split], request.examples), len(use.ticket.mask.token))
 
     if request.by_word:
         return _by_word(use, rows("validation"), request, progress)

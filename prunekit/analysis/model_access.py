@@ -25,6 +25,7 @@ from prunekit.runs.paths import DENSE, RunKey
 from prunekit.runs.reader import RunReader
 from prunekit.support.errors import ConfigError
 from prunekit.tasks import Example, Task
+from prunekit.tasks.drawn import drawn
 
 Split = Literal["train", "validation", "test"]
 
@@ -54,7 +55,7 @@ def evaluator(
         seed: whose dense prompt is replaced.
         key: the round whose prompt is, instead.
         split: "validation" by default, since `test` is looked at once.
-        examples: the first so many; all by default.
+        examples: so many, drawn once; all by default.
         model: the run's, where it is loaded already.
 
     Raises:
@@ -69,7 +70,7 @@ def evaluator(
     task, splits = task_of(experiment)
     model = model or model_of(experiment)
     _check_same(run, model, task, {split: splits.parts[split]})
-    evaluated = splits.parts[split][:examples]
+    evaluated = drawn(splits.parts[split], examples)
     rows = encode(model, task, evaluated, len(ticket.mask.token))
 
     def losses_and_metric(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,6 +37,7 @@ from prunekit.runs.round_record import RoundRecord
 from prunekit.runs.run import Files, Run
 from prunekit.support.errors import ArtifactError
 from prunekit.support.terminal import Tick
+from prunekit.tasks.drawn import drawn
 
 
 class Progress(Protocol):
@@ -197,7 +198,8 @@ class RoundRunner:
     def _probe(self, key: RunKey, stage: Stage) -> TicketProbe:
         """Of a finished round, on the training examples, at the levels at which anything is pruned."""
         prepared, experiment = self.prepared, self.prepared.experiment
-        ticket, rows = self.finished(key), prepared.training_data.train[: experiment.pruning.score_examples]
+        ticket = self.finished(key)
+        rows = drawn(prepared.training_data.train, experiment.pruning.score_examples)
         start = round_files.starting_ticket(self.directory, key)
         keep = None if stage.verb == "search" else experiment.keeps()[key.round]
         if stage.verb == "prune" and experiment.pruning.keep_rank is not None:

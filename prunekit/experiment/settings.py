@@ -353,7 +353,7 @@ class PruningSettings(Settings):
         + "; or module:Class of your own",
     )
     score_examples: Examples | None = Field(
-        None, description="score on so many training examples; default: on all of them"
+        None, description="score on so many training examples, drawn once; default: on all of them"
     )
     rewind: (
         Annotated[int, within(0, 10_000_000, "no dense round has so many steps")] | Literal["trained", "init", "reinit"]

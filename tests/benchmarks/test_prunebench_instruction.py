@@ -42,6 +42,11 @@ def test_a_token_costs_what_the_instruction_loses_without_it(prompts):
     )
 
 
+def test_an_instruction_helps_by_the_loss_that_it_saves(prompts):
+    alone = evaluate(prompts.model.no_prompt(), prompts.model, prompts.validation).losses.mean()
+    assert prompts.worth.gain[0] == pytest.approx(float(alone) - mean_loss(prompts, IDS), abs=1e-5)
+
+
 def test_the_tokens_stand_in_order_at_other_places_for_each_seed(prompts):
     (ticket, places), (_, others) = prompts.planted(0), prompts.planted(1)
     assert places == sorted(places)
@@ -65,7 +70,7 @@ def test_the_truth_is_planted_only_where_the_instruction_helps_and_two_tokens_co
     assert judged.truth == truth
     assert judged.needed == [place for place, low in enumerate(lows) if low > 0]
     assert instruction_page.helps(judged, 64).startswith(
-        f"The instruction {'helps' if gain > 0 else 'is not shown to help'}: of 64 rows"
+        f"The instruction {'helps' if gain > 0 else 'is not shown to help'}: on 64 rows"
     )
 
 
@@ -125,7 +130,7 @@ def test_the_command_says_whether_the_instruction_helps_and_writes_the_page(tmp_
     ]
     arguments += ["--validation", "12", "--tokens", "6", "--threads", "1", "--instruction", "w3 w4"]
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert "of 12 rows of validation the model has" in result.stderr
+    assert "on 12 rows of validation the loss is" in result.stderr
     assert (tmp_path / "prunebench-llama-toy.md").read_text() in result.stdout
     assert len(pd.read_csv(tmp_path / "prunebench-planted.csv")) == 2
 

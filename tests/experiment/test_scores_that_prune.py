@@ -8,6 +8,7 @@ import tiny
 import torch
 
 from prunekit.analysis import tables
+from prunekit.engine.probe import TicketProbe
 from prunekit.experiment import round_runner, settings_io
 from prunekit.experiment.pruned_levels import pruned_levels
 from prunekit.experiment.settings import PruningSettings
@@ -18,6 +19,7 @@ from prunekit.pruning.scores.own import recorded
 from prunekit.runs import round_files
 from prunekit.runs.paths import DENSE, RunKey
 from prunekit.support.errors import ConfigError
+from prunekit.tasks.drawn import drawn
 
 
 class LastFirst(Score):
@@ -103,6 +105,21 @@ def test_fewer_examples_are_another_pruning(folder, tmp_path):
     assert sorted(settings.get("score_examples", 0) for settings in prunings.values()) == [0, 2]
     (stage,) = [stage for stage, settings in prunings.items() if "score_examples" in settings]
     assert round_files.load_scores(whole, RunKey(stage.scored, 0, 0))["absolute"].examples == 2
+
+
+def test_few_examples_are_drawn_and_not_the_first_of_a_file_that_is_sorted(folder, tmp_path):
+    """The slopes of the file's first label alone are what pruning would go by, else."""
+    task = tiny.save_task(tmp_path / "sorted")
+    rows = sorted((task.parent / "train.jsonl").read_text().splitlines(), key=lambda line: line.split('"label": ')[1])
+    (task.parent / "train.jsonl").write_text("\n".join(rows))
+    run, prepared = tiny.finished("gpt2", folder, tmp_path / "out", task=task, data=task.parent, score_examples=8)
+    stage = run.stages()[-1]
+    scores = round_files.load_scores(run, RunKey(stage.scored, 0, 0))["absolute"]
+    picked = drawn(prepared.training_data.train, 8)
+    assert {row.gold for row in picked} == {0, 1}
+    ticket = round_files.finished_ticket(run, RunKey(DENSE, 0, 0))
+    slopes = torch.stack([TicketProbe(ticket, prepared.model, [row]).slopes() for row in picked])
+    assert torch.allclose(scores.token, slopes[..., 0].abs().mean(dim=0), atol=1e-6)
 
 
 def test_a_score_of_ones_own_is_recorded_by_name_and_source(folder, tmp_path, monkeypatch):
