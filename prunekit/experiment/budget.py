@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prunekit.experiment import cost, dry_run
+from prunekit.experiment.automatic import auto_every, auto_steps
 from prunekit.experiment.cost import Workload
 from prunekit.experiment.dry_run import Part, Verb
 from prunekit.experiment.pace import Pace
-from prunekit.experiment.prepare import Prepared, auto_every, auto_steps
+from prunekit.experiment.prepare import Prepared
 from prunekit.experiment.settings import Experiment
 from prunekit.runs.paths import SETTINGS
 from prunekit.runs.run import Run

@@ -15,13 +15,13 @@ import torch
 from prunekit import models
 from prunekit.engine import lora, memory
 from prunekit.engine.optimizer import Plan
-from prunekit.engine.order import batches_per_epoch
 from prunekit.engine.train import TrainingData
 from prunekit.experiment import device, prefix, prompt_method, prompt_start, provenance
+from prunekit.experiment.automatic import resolved
 from prunekit.experiment.commits import commits_of
 from prunekit.experiment.progress import Working, unseen
 from prunekit.experiment.prompt_method import PromptFactory
-from prunekit.experiment.settings import SCHEMA, Experiment, TrainingSettings
+from prunekit.experiment.settings import SCHEMA, Experiment
 from prunekit.experiment.task_of import task_of
 from prunekit.models import Encoded, FrozenModel
 from prunekit.models.generation import check_writes
@@ -36,9 +36,6 @@ from prunekit.tasks import Example, Splits, Task
 from prunekit.tasks.decoding import Decoding
 from prunekit.tasks.duplicates import duplicates, sentences
 from prunekit.tasks.testbed_tasks import model_path
-
-# learning_rate = "auto" for Adafactor, whatever the method; for AdamW each method has its own
-_ADAFACTOR_RATE = 0.3
 
 
 @dataclass(frozen=True)
@@ -234,7 +231,7 @@ def prepare(
             models.check_gradient(model)
     elif reused is None:
         models.check_gradient(model)
-    experiment = _resolved(_with_words(experiment, task), model, len(splits.train))
+    experiment = resolved(_with_words(experiment, task), model, len(splits.train))
     parts = (splits.train, splits.validation, splits.test)
     with working(f"encoding {sum(map(len, parts)):,} examples"):
         rows = reused.rows if reused else [encode(model, task, part, experiment.prompt.tokens) for part in parts]
@@ -405,45 +402,6 @@ def _with_words(experiment: Experiment, task: Task) -> Experiment:
         return experiment
     words = dict(zip(task.labels, task.choices, strict=True))
     return experiment.model_copy(update={"task": experiment.task.model_copy(update={"label_words": words})})
-
-
-def auto_steps(examples: int, batch_size: int) -> int:
-    """`train_steps = "auto"`: ten epochs, from 100 to 600 updates."""
-    return min(600, max(100, 10 * -(-examples // batch_size)))
-
-
-def auto_every(steps: int) -> int:
-    """`evaluate_every = "auto"`: ten times in so many updates."""
-    return max(1, steps // 10)
-
-
-def _resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Experiment:
-    """The experiment with every "auto" replaced by its value."""
-    experiment = prefix.with_defaults(experiment, model)
-    training = experiment.training
-    epoch = batches_per_epoch(examples, training.batch_size)
-    automatic = auto_steps(examples, training.batch_size)
-    steps = automatic if training.train_steps == "auto" else _updates(training.train_steps, epoch)
-    every = auto_every(steps) if training.evaluate_every == "auto" else _updates(training.evaluate_every, epoch)
-    rate = training.learning_rate
-    if rate == "auto":
-        adamw = prompt_method.auto_rate(experiment.prompt, prefix.rate_unit(model))
-        rate = _ADAFACTOR_RATE if training.optimizer == "adafactor" else adamw
-    training_update = {"train_steps": steps, "evaluate_every": every, "learning_rate": rate}
-    threads = experiment.machine.threads or torch.get_num_threads()
-    model_update = {"position": model.position, "precision": str(model.model.dtype).removeprefix("torch.")}
-    return experiment.model_copy(
-        update={
-            "model": experiment.model.model_copy(update=model_update),
-            "training": TrainingSettings.model_validate(training.model_dump() | training_update),
-            "machine": experiment.machine.model_copy(update={"threads": threads}),
-        }
-    )
-
-
-def _updates(number: int | str, epoch: int) -> int:
-    """A number of updates, or of epochs of so many updates such as "100 epochs"."""
-    return number if isinstance(number, int) else int(number.split()[0]) * epoch
 
 
 def _measure(task: Task, validation: Sequence[Example]) -> Callable[[list[int]], dict[str, float]]:

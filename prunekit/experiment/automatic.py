@@ -1,0 +1,56 @@
+"""What "auto" stands for, on one model and so many examples."""
+
+from __future__ import annotations
+
+import torch
+
+from prunekit.engine.order import batches_per_epoch
+from prunekit.experiment import prefix, prompt_method
+from prunekit.experiment.settings import Experiment, TrainingSettings
+from prunekit.models import FrozenModel
+
+# learning_rate = "auto" for Adafactor, whatever the method; for AdamW each method has its own
+_ADAFACTOR_RATE = 0.3
+
+
+def auto_steps(examples: int, batch_size: int) -> int:
+    """`train_steps = "auto"`: ten epochs, from 100 to 600 updates."""
+    return min(600, max(100, 10 * -(-examples // batch_size)))
+
+
+def auto_every(steps: int) -> int:
+    """`evaluate_every = "auto"`: ten times in so many updates."""
+    return max(1, steps // 10)
+
+
+def resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Experiment:
+    """The experiment with every "auto" replaced by its value.
+
+    Args:
+        examples: of `train`.
+    """
+    experiment = prefix.with_defaults(experiment, model)
+    training = experiment.training
+    epoch = batches_per_epoch(examples, training.batch_size)
+    automatic = auto_steps(examples, training.batch_size)
+    steps = automatic if training.train_steps == "auto" else _updates(training.train_steps, epoch)
+    every = auto_every(steps) if training.evaluate_every == "auto" else _updates(training.evaluate_every, epoch)
+    rate = training.learning_rate
+    if rate == "auto":
+        adamw = prompt_method.auto_rate(experiment.prompt, prefix.rate_unit(model))
+        rate = _ADAFACTOR_RATE if training.optimizer == "adafactor" else adamw
+    training_update = {"train_steps": steps, "evaluate_every": every, "learning_rate": rate}
+    threads = experiment.machine.threads or torch.get_num_threads()
+    model_update = {"position": model.position, "precision": str(model.model.dtype).removeprefix("torch.")}
+    return experiment.model_copy(
+        update={
+            "model": experiment.model.model_copy(update=model_update),
+            "training": TrainingSettings.model_validate(training.model_dump() | training_update),
+            "machine": experiment.machine.model_copy(update={"threads": threads}),
+        }
+    )
+
+
+def _updates(number: int | str, epoch: int) -> int:
+    """A number of updates, or of epochs of so many updates such as "100 epochs"."""
+    return number if isinstance(number, int) else int(number.split()[0]) * epoch
