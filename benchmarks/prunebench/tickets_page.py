@@ -55,6 +55,16 @@ def standings(compared: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["finder", "rows", "better", "worse"])
 
 
+def passing(table: pd.DataFrame) -> pd.DataFrame:
+    """The finders, but for chance, whose tickets are better than the default's on enough rows and worse on none.
+
+    Args:
+        table: of `standings`.
+    """
+    is_better = (table["better"] >= ENOUGH_ROWS) & (table["worse"] == 0)
+    return table[is_better & (table["finder"] != CHANCE)]
+
+
 def verdict(table: pd.DataFrame) -> str:
     """Which finders' tickets are never worse than the default's and better on enough rows, or that none is.
 
@@ -62,13 +72,12 @@ def verdict(table: pd.DataFrame) -> str:
         table: of `standings`.
     """
     counted = "; ".join(f"{row.finder} better on {row.better}, worse on {row.worse}" for row in table.itertuples())
-    passing = table[(table["better"] >= ENOUGH_ROWS) & (table["worse"] == 0) & (table["finder"] != CHANCE)]
-    names = ", ".join(passing["finder"])
+    names = ", ".join(passing(table)["finder"])
     bar = f"better than {DEFAULT} on at least {ENOUGH_ROWS} rows and worse on none"
     sentence = f"Tickets of {names} are {bar}." if names else f"No finder's tickets are {bar}."
     return (
-        f"{sentence} Beyond the 95 % interval, of {table['rows'].max()} rows (a task at a size each): {counted}. Where "
-        "nothing differs, one row in forty is better by luck, and one worse."
+        f"{sentence} Beyond the 95 % interval, of up to {table['rows'].max()} rows (a task at a size each): {counted}. "
+        "Where nothing differs, one row in forty is better by luck, and one worse."
     )
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.prunebench import tickets_page
 from benchmarks.prunebench.entry import Entry, entries
 from benchmarks.prunebench.page import page, standing, table_of, verdict
 from benchmarks.prunebench.planted import KNOWN_TASKS, PlantedPrompts
@@ -59,4 +60,6 @@ def test_what_a_pruning_is_told_is_what_the_committed_page_says():
     told = (BETTER.name, BETTER.examples, BETTER.share, BETTER.than, BETTER.than_share)
     assert told == (best["entry"], best["examples"], round(best["share"], 3), "absolute", round(default["share"], 3))
     assert PruningSettings().score == BETTER.than
+    measured = tickets_page.standings(tickets_page.comparisons(pd.read_csv(RESULTS / "prunebench-tickets.csv")))
+    assert BETTER.tickets == (BETTER.name in set(tickets_page.passing(measured)["finder"]))
     assert BETTER.sentence in (RESULTS / "prunebench.md").read_text().replace("`", "")

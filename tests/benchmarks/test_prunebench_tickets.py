@@ -1,6 +1,7 @@
 """The bench of tickets: its arithmetic by hand, and a measurement of the smallest kind that resumes."""
 
 from math import comb
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from prunekit.pruning.schedule import Keep
 from prunekit.support.errors import ConfigError
 from tests import tiny
 
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 ENTRIES = tuple(Entry(name, name, 8) for name in ("absolute", "leave-one-out", "random"))
 
 
@@ -49,7 +51,7 @@ def test_the_page_says_whose_tickets_are_better_or_that_none_is():
     page = tickets_page.page(MEASURED, ENTRIES, "x")
     assert "Tickets of leave-one-out are better than absolute on at least 2 rows and worse on none." in page
     assert (
-        "of 2 rows (a task at a size each): leave-one-out better on 2, worse on 0; random better on 0, worse on 1."
+        "of up to 2 rows (a task at a size each): leave-one-out better on 2, worse on 0; random better on 0, worse on 1"
         in page
     )
     assert "| b | 1/8 of the tokens | 0.750 | 0.600 | 0.760 (+) | 0.440 (-) |" in page
@@ -101,3 +103,11 @@ def test_a_stopped_measurement_trains_nothing_twice(tmp_path, monkeypatch):
     assert set(rows[rows["finder"] == "absolute"]["passes"]) == {2 * 8}
     monkeypatch.setattr(prunekit, "prune", tiny.refuse)
     assert plan.measure().equals(rows)
+
+
+def test_the_committed_page_is_made_of_the_committed_rows():
+    page = (RESULTS / "prunebench-tickets.md").read_text()
+    file = RowFile(RESULTS / "prunebench-tickets.csv", COLUMNS)
+    finders = chosen(entries(), ",".join(tickets.FINDERS))
+    rows = TicketPlan(finders, tickets.TASKS, 6, tickets.UPDATES, Path(), file).rows()
+    assert page == tickets_page.page(rows, finders, page.splitlines()[2])
