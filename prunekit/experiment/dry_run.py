@@ -134,7 +134,7 @@ def _start(prepared: Prepared) -> list[Part]:
 def _scored_apart(part: Part, prepared: Prepared) -> Part:
     """A part that is pruned, with what the score that prunes costs where rounds do not write it anyway."""
     pruning = prepared.experiment.pruning
-    if not pruning.scored_apart or not part.scored:
+    if not prepared.experiment.scored_apart("prune") or not part.scored:
         return part
     by_level = {"token": part.prompt_tokens, "piece": part.prompt_tokens * int(part.pieces)}
     units = [by_level[level] for level in pruned_levels(prepared.experiment, "prune")]

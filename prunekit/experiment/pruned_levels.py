@@ -14,7 +14,7 @@ def pruned_levels(experiment: Experiment, verb: str) -> tuple[Level, ...]:
         ConfigError: where the score that prunes does not tell the units of one apart.
     """
     pieces, finder = experiment.prompt.pieces, experiment.pruning.finder
-    if experiment.pruning.keep_rank is not None and not finder.of_directions:
+    if experiment.unit(verb) == "directions" and not finder.of_directions:
         raise ConfigError(
             f"score = {experiment.pruning.finder_name} is of tokens, and keep_rank prunes directions; use another score"
         )

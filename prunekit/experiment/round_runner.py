@@ -200,7 +200,7 @@ class RoundRunner:
         ticket, rows = self.finished(key), prepared.training_data.train[: experiment.pruning.score_examples]
         start = round_files.starting_ticket(self.directory, key)
         keep = None if stage.verb == "search" else experiment.keeps()[key.round]
-        if stage.verb == "prune" and experiment.pruning.keep_rank is not None:
+        if experiment.unit(stage.verb) == "directions":
             return DirectionProbe(ticket, prepared.model, rows, start=start, keep=keep)
         levels = pruned_levels(experiment, stage.verb)
         return TicketProbe(ticket, prepared.model, rows, levels, start=start, keep=keep)

@@ -242,7 +242,7 @@ def _prune(runner: RoundRunner, seeds: Sequence[int], keeps: Sequence[Keep]) -> 
 
 def _scored(runner: RoundRunner, results: Mapping[RunKey, RoundResult], stage: Stage) -> dict[RunKey, RoundResult]:
     """Results of finished rounds with the scores that prune, where these are not what every round writes."""
-    if not runner.prepared.experiment.pruning.scored_apart:
+    if not runner.prepared.experiment.scored_apart(stage.verb):
         return dict(results)
     trained = {key: result for key, result in results.items() if result.validation is not None}
     return {**results, **{key: replace(trained[key], scores=runner.finder_scores(key, stage)) for key in trained}}
@@ -272,7 +272,7 @@ def _train_trials(runner: RoundRunner, trials: Mapping[Trial, Ticket]) -> dict[T
 
 def _trial_key(prepared: Prepared, trial: Trial) -> RunKey:
     seed, keep = trial
-    return RunKey(prepared.search_stage.trial(keep.tokens, keep.pieces), seed, 1)
+    return RunKey(prepared.search_stage.trial(keep), seed, 1)
 
 
 def _halving(runner: RoundRunner, trials: Mapping[RunKey, Trial]) -> Callable[[Sequence[RunKey]], Cull] | None:
@@ -305,7 +305,7 @@ def _scored_dense(runner: RoundRunner, dense: Round) -> Round:
 def _rescored(runner: RoundRunner, trials: Sequence[Trial]) -> dict[Trial, Scores]:
     """Importance of finished trials at the values that they kept; none of one whose gradients are not finite."""
     keys = {trial: _trial_key(runner.prepared, trial) for trial in trials}
-    if runner.prepared.experiment.pruning.scored_apart:
+    if runner.prepared.experiment.scored_apart("search"):
         apart = {trial: runner.finder_scores(key, runner.prepared.search_stage) for trial, key in keys.items()}
         return {trial: scores for trial, scores in apart.items() if scores is not None}
     by_trial = dict(zip(trials, runner.scores([runner.finished(key) for key in keys.values()]), strict=True))
@@ -330,7 +330,7 @@ def _finish_search(runner: RoundRunner, result: SearchResult, controls: bool) ->
     for seed, keep in result.chosen.items():
         tried = sum(trial[0] == seed for trial in result.results)
         runner.progress.say(
-            f"seed {seed}: {keep.tokens} tokens x {keep.pieces} pieces chosen of {tried}, "
+            f"seed {seed}: {keep.words} chosen of {tried}, "
             f"validation {chosen_value(prepared.task, result.results[seed, keep].validation)}"
         )
 
@@ -339,9 +339,8 @@ def _trials_as_controls(prepared: Prepared, result: SearchResult) -> dict[str, d
     """The trials that are controls of the chosen ones: name of the control -> seed -> what it keeps."""
     arms = {name: dict(keeps) for name, keeps in result.best_of_line.items()}
     if not prepared.experiment.search.halving:
-        full = Keep(prepared.experiment.prompt.tokens, prepared.experiment.prompt.pieces)
-        ended = (seed for seed in result.chosen if result.results[seed, full].validation is not None)
-        arms[DenseContinued.name] = dict.fromkeys(ended, full)
+        ended = (seed for seed in result.chosen if result.results[seed, result.whole].validation is not None)
+        arms[DenseContinued.name] = dict.fromkeys(ended, result.whole)
     return arms
 
 

@@ -26,7 +26,7 @@ from pydantic import (
 
 from prunekit.prompts import Method
 from prunekit.prompts.init import Init
-from prunekit.pruning.schedule import Keep, Schedule, ranks
+from prunekit.pruning.schedule import Keep, Schedule, Unit, ranks
 from prunekit.pruning.scores import ROUND_SCORES, SCORES, Score
 from prunekit.pruning.scores.own import check, own_score, recorded
 from prunekit.support.errors import nearest
@@ -372,9 +372,8 @@ class PruningSettings(Settings):
 
     @property
     def scored_apart(self) -> bool:
-        """Whether the score that prunes is none of those that every round writes."""
-        measured = self.finder not in ROUND_SCORES or self.score_examples is not None
-        return measured or self.keep_rank is not None  # rounds score tokens and pieces
+        """Whether the score that prunes is none of those that every round writes of its tokens and pieces."""
+        return self.finder not in ROUND_SCORES or self.score_examples is not None
 
     @model_validator(mode="after")
     def _one_unit(self) -> PruningSettings:
@@ -453,6 +452,14 @@ class Experiment(Settings):
     baselines: BaselineSettings = Field(default_factory=BaselineSettings)
     machine: MachineSettings = Field(default_factory=MachineSettings)
     seeds: tuple[Seed, ...] = Field((0,), description="seeds of initialisation and data order")
+
+    def unit(self, verb: str) -> Unit:
+        """What `prune`, or `search`, prunes."""
+        return "cells" if verb == "search" or self.pruning.keep_rank is None else "directions"
+
+    def scored_apart(self, verb: str) -> bool:
+        """Whether the scores that prune are none of those that every round writes."""
+        return self.pruning.scored_apart or self.unit(verb) == "directions"
 
     def keeps(self) -> tuple[Keep, ...]:
         """What each round after the dense one keeps, in counts: from the whole prompt down to the pruning's targets.

@@ -11,12 +11,11 @@ knows a model or a disk.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from prunekit.prompts.mask import Mask
-from prunekit.pruning.lottery import Rewinding, Round, RoundResult
-from prunekit.pruning.prune import prune_mask
+from prunekit.pruning.lottery import Rewinding, Round, RoundResult, next_ticket
 from prunekit.pruning.schedule import Grid, Keep, grid, line
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
@@ -52,6 +51,7 @@ class SearchResult:
     Attributes:
         tickets: of every trial.
         results: of every trial.
+        whole: the counts of the trial that drops nothing.
         chosen: the best counts of each seed.
         best_of_line: by the name of a grid line (all pieces kept: "token-only"; all tokens kept: "piece-only"), the
             best counts of each seed on it; empty where the search did not try it.
@@ -59,6 +59,7 @@ class SearchResult:
 
     tickets: Mapping[Trial, Ticket]
     results: Mapping[Trial, RoundResult]
+    whole: Keep
     chosen: Mapping[int, Keep]
     best_of_line: Mapping[str, Mapping[int, Keep]]
 
@@ -96,7 +97,7 @@ def search_ratios(
         TOKEN_ONLY.name: best(trials.results, token_line) if kind != "piece" else {},
         PIECE_ONLY.name: best(trials.results, all_tokens) if pieces_tried else {},
     }
-    return SearchResult(trials.tickets, trials.results, chosen, best_of_line)
+    return SearchResult(trials.tickets, trials.results, keeps[0], chosen, best_of_line)
 
 
 @dataclass
@@ -128,12 +129,12 @@ class _Trials:
         scores = self.scores if scores is None else scores
         new = {}
         for seed, counts in keeps.items():
-            ticket, result = self.dense.of(seed)
+            first = ticket, result = self.dense.of(seed)
             whole = ticket.mask if masks is None else masks[seed]
+            last = replace(ticket, mask=whole), replace(result, scores=scores[seed])
             for keep in counts:
                 if (seed, keep) not in self.tickets:
-                    mask = prune_mask(whole, scores[seed], keep)
-                    new[seed, keep] = self.rewinding.start(ticket, mask, 1, result, result)
+                    new[seed, keep] = next_ticket(first, last, keep, self.rewinding)
         self.tickets.update(new)
         self.results.update(self.train(new) if new else {})
 
@@ -171,7 +172,7 @@ def best(results: Mapping[Trial, RoundResult], keeps: Iterable[Keep]) -> dict[in
 
 
 def best_of(validation: Mapping[Trial, float]) -> Trial:
-    """The trial with the best validation metric; of equals the one of fewest kept cells, then of fewest tokens."""
+    """The trial with the best validation metric; of equals the one of least `Keep.size`: the fewest free numbers."""
     return max(validation, key=lambda trial: _rank(trial[1], validation[trial]))
 
 
@@ -190,5 +191,6 @@ def worse_half(validation: Mapping[Trial, float]) -> set[Trial]:
 
 
 def _rank(keep: Keep, validation: float) -> tuple[float, int, int]:
-    """Larger is better: the metric, then fewer cells, then fewer tokens."""
-    return validation, -keep.tokens * keep.pieces, -keep.tokens
+    """Larger is better: the metric, then the smaller size."""
+    numbers, tokens = keep.size
+    return validation, -numbers, -tokens

@@ -38,7 +38,7 @@ def directions(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFr
 
 
 def _chosen(run: RunReader, stage: str | None) -> Stage:
-    stages = [pruning for pruning in prunings(run) if "keep_rank" in run.stage_settings(pruning)]
+    stages = [pruning for pruning in prunings(run) if run.unit(pruning) == "directions"]
     if stage is None and len(stages) == 1:
         return stages[0]
     if stage is None or stage not in stages:
