@@ -17,6 +17,7 @@ from prunekit.experiment.baselines import measure as baselines
 from prunekit.experiment.prepare import Prepared, move
 from prunekit.experiment.round_runner import Progress, RoundRunner, RoundSpec, TrainedMember
 from prunekit.experiment.round_watch import TimeLeft
+from prunekit.experiment.search_check import check_search
 from prunekit.experiment.settings import MachineSettings
 from prunekit.pruning.controls import CONTROLS, ControlKey, Target, train_controls
 from prunekit.pruning.controls.dense_continued import DenseContinued
@@ -69,7 +70,7 @@ def run(
 
 
 def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, controls: bool = False) -> Run:
-    """The ratio search of XPrompt: try a grid of token and piece counts for every seed, choose on `validation`.
+    """The ratio search of XPrompt: try a grid of counts, or of ranks, for every seed, choose on `validation`.
 
     Args:
         prepared: the experiment.
@@ -78,12 +79,9 @@ def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, contro
         controls: also train what the chosen ticket is compared with. Otherwise as `run`.
 
     Raises:
-        ConfigError: where tokens are frozen, or directions are to be pruned.
+        ConfigError: of `check_search`.
     """
-    if frozen := prepared.experiment.prompt.frozen_tokens:
-        raise ConfigError(f"frozen_tokens = {frozen}: a search tries ratios of all tokens; use prunekit prune")
-    if prepared.experiment.pruning.keep_rank is not None:
-        raise ConfigError("keep_rank: a search tries ratios of tokens and pieces; use prunekit prune")
+    check_search(prepared)
     with opened_run(prepared, out, progress) as (runner, cohorts):
         settings = runner.prepared.experiment.search
         runner.directory.write_stage(prepared.search_stage, prepared.search_settings)

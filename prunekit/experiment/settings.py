@@ -26,7 +26,7 @@ from pydantic import (
 
 from prunekit.prompts import Method
 from prunekit.prompts.init import Init
-from prunekit.pruning.schedule import Keep, Schedule, Unit, ranks
+from prunekit.pruning.schedule import Grid, Keep, Schedule, Unit, ranks
 from prunekit.pruning.scores import ROUND_SCORES, SCORES, Score
 from prunekit.pruning.scores.own import check, own_score, recorded
 from prunekit.support.errors import nearest
@@ -390,11 +390,12 @@ class PruningSettings(Settings):
 
 
 class SearchSettings(Settings):
-    """Which token and piece ratios a search tries; the dropped shares are 0, 10, ..., 90 %."""
+    """Which token and piece ratios, or ranks, a search tries; the dropped shares are 0, 10, ..., 90 %."""
 
-    grid: Literal["paper", "full", "token", "piece"] = Field(
+    grid: Grid = Field(
         "paper",
-        description="paper: token ratios, then piece ratios at the best; full: every pair; token, piece: one line",
+        description="paper: token ratios, then piece ratios at the best; full: every pair; token, piece: one line; "
+        "rank: ranks, of singular directions of the prompt",
     )
     halving: bool = Field(False, description="train all, drop the worse half at 1/8, 1/4 and 1/2 of the updates")
     rescore_pieces: bool = Field(
@@ -455,7 +456,8 @@ class Experiment(Settings):
 
     def unit(self, verb: str) -> Unit:
         """What `prune`, or `search`, prunes."""
-        return "cells" if verb == "search" or self.pruning.keep_rank is None else "directions"
+        of_directions = self.search.grid == "rank" if verb == "search" else self.pruning.keep_rank is not None
+        return "directions" if of_directions else "cells"
 
     def scored_apart(self, verb: str) -> bool:
         """Whether the scores that prune are none of those that every round writes."""

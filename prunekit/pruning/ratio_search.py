@@ -4,8 +4,8 @@
     choose the pair whose ticket is best on `validation`
 
 Tokens go first, pieces of the surviving tokens second, both by the scores of the dense round, so that all masks of a
-seed are nested along each ratio. A *trial* is one pair of counts tried for one seed. As in `lottery`, nothing here
-knows a model or a disk.
+seed are nested along each ratio. A *trial* is one pair of counts tried for one seed. A search over ranks tries how many
+singular directions are kept instead, by their scores. As in `lottery`, nothing here knows a model or a disk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult, next_ticket
-from prunekit.pruning.schedule import Grid, Keep, grid, line
+from prunekit.pruning.schedule import Grid, Keep, grid, line, rank_line
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
 
@@ -76,7 +76,8 @@ def search_ratios(
     """Try the ratios of a grid for every seed of the dense round, and choose.
 
     Args:
-        kind: "full", every pair; "paper", token ratios, then piece ratios at the best; "token" or "piece", one line.
+        kind: "full", every pair; "paper", token ratios, then piece ratios at the best; "token" or "piece", one line;
+            "rank", ranks, for which the dense round has scores of directions.
         piece_line: under "paper", also try the piece ratios with all tokens, for the piece-only row of a table; they
             are not chosen from.
         rescore: under "paper", gives the scores by which pieces of the chosen tokens go.
@@ -84,7 +85,8 @@ def search_ratios(
     tokens, pieces = dense.tickets[0].mask.piece.shape
     token_line = [Keep(kept, pieces) for kept in line(tokens)]
     all_tokens = [Keep(tokens, kept) for kept in line(pieces)]
-    keeps = {"paper": token_line, "full": grid(tokens, pieces), "token": token_line, "piece": all_tokens}[kind]
+    lines = {"paper": token_line, "token": token_line, "piece": all_tokens}
+    keeps = (lines | {"full": grid(tokens, pieces), "rank": rank_line(tokens, pieces)})[kind]
     trials = _Trials(dense, train, rewinding)
     trials.run(dict.fromkeys(trials.scores, keeps))
     chosen = best(trials.results, keeps)
@@ -134,9 +136,16 @@ class _Trials:
             last = replace(ticket, mask=whole), replace(result, scores=scores[seed])
             for keep in counts:
                 if (seed, keep) not in self.tickets:
-                    new[seed, keep] = next_ticket(first, last, keep, self.rewinding)
+                    new[seed, keep] = self._start(first, last, keep)
         self.tickets.update(new)
         self.results.update(self.train(new) if new else {})
+
+    def _start(self, first: tuple[Ticket, RoundResult], last: tuple[Ticket, RoundResult], keep: Keep) -> Ticket:
+        """As `next_ticket`, but at full rank the dense prompt's own numbers: they are trained on as its control is."""
+        ticket, result = last
+        if keep.rank == ticket.mask.tokens:
+            return self.rewinding.start(ticket, ticket.mask, ticket.round + 1, result, first[1])
+        return next_ticket(first, last, keep, self.rewinding)
 
 
 def _choose_pieces(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from prunekit.support.errors import ConfigError
 
-Grid = Literal["paper", "full", "token", "piece"]
+Grid = Literal["paper", "full", "token", "piece", "rank"]
 #: What is pruned: tokens and pieces of tokens, or singular directions of the whole prompt.
 Unit = Literal["cells", "directions"]
 
@@ -135,6 +135,16 @@ def line(whole: int) -> tuple[int, ...]:
 def grid(tokens: int, pieces: int) -> tuple[Keep, ...]:
     """Every pair of a token count and a piece count of a search over P = `tokens` and K = `pieces`."""
     return tuple(Keep(kept, left) for kept in line(tokens) for left in line(pieces))
+
+
+def rank_line(tokens: int, pieces: int) -> tuple[Keep, ...]:
+    """Every rank of a search over the directions of a prompt of P = `tokens`, full rank P first; all cells are kept.
+
+    Args:
+        tokens: P, no more than H.
+        pieces: K.
+    """
+    return tuple(Keep(tokens, pieces, rank) for rank in line(tokens))
 
 
 def rungs(train_steps: int, evaluate_every: int) -> tuple[int, ...]:

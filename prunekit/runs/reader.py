@@ -106,7 +106,8 @@ class RunReader:
 
     def unit(self, stage: str) -> Unit:
         """What a pruning or search prunes."""
-        return "directions" if "keep_rank" in self.stage_settings(stage) else "cells"
+        settings = self.stage_settings(stage)
+        return "directions" if "keep_rank" in settings or settings.get("grid") == "rank" else "cells"
 
     def environment(self, cure: str) -> dict[str, Any]:
         """What the file of versions and machines says, as written.

@@ -186,5 +186,15 @@ def rank_of(result: Mapping[Any, Any] | pd.Series[Any]) -> int | None:
     return None if rank is None or rank != rank else int(rank)
 
 
+def ranks_of(results: pd.DataFrame) -> pd.Series[int] | None:
+    """The kept directions of each row, None where directions of none were pruned.
+
+    Of a prompt that a search over ranks left whole they are as many as its tokens.
+    """
+    if "rank" not in results or results["rank"].isna().all():
+        return None
+    return results["rank"].fillna(results["tokens"]).astype(int)
+
+
 def _s(count: int) -> str:
     return "" if count == 1 else "s"
