@@ -20,8 +20,8 @@ class SearchSummary:
         chosen_by: the metric on validation that chose, or "loss" where answers are written.
         trials: a row for each trial of each seed, as `tables.trials` makes it.
         means: what chose, mean over seeds: a row for each number of tokens, a column for each of pieces, the
-            most first.
-        chosen: a row for each seed's ticket: seed, tokens, density, validation, test.
+            most first; of ranks a row for each, with parameters (free numbers) and validation.
+        chosen: a row for each seed's ticket, as `tables.chosen` makes it.
         halving: what halving saved, or would have, in a sentence; None where it cannot be replayed.
     """
 
@@ -38,13 +38,16 @@ def summarise_search(run: RunReader, stage: str) -> SearchSummary | None:
     if trials.empty:
         return None
     chosen_by = summary.chosen_by(run.results(), run.settings()["metric"])
-    finished = trials[trials["status"] == "done"]
-    means = finished.pivot_table(index="tokens", columns="pieces", values="validation", aggfunc="mean")
-    means = means.sort_index(ascending=False).sort_index(axis=1, ascending=False)
-    arms = tables.arms(run, stage)
-    columns = ["seed", "tokens", "density", "validation", "test"]
-    chosen = arms.loc[arms["arm"] == "ticket", columns].reset_index(drop=True)
+    means = _means(trials[trials["status"] == "done"]).sort_index(ascending=False)
+    chosen = tables.chosen(run, stage)
     return SearchSummary(chosen_by, trials, means, chosen, _halving(run, stage, trials, chosen_by))
+
+
+def _means(finished: pd.DataFrame) -> pd.DataFrame:
+    if "rank" in finished:
+        return finished.groupby("rank")[["parameters", "validation"]].mean()
+    means = finished.pivot_table(index="tokens", columns="pieces", values="validation", aggfunc="mean")
+    return means.sort_index(axis=1, ascending=False)
 
 
 def _halving(run: RunReader, stage: str, trials: pd.DataFrame, chosen_by: str) -> str | None:

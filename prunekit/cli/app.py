@@ -16,7 +16,7 @@ from prunekit.support import terminal
 #: Each verb: the function (or, of several in one, the app) in the module of its name, and its line in the help.
 VERBS = {
     "prune": ("prune", "Train a prompt, then score, prune, rewind and retrain it."),
-    "search": ("search", "Try ratios of kept tokens and pieces (XPrompt), choose on validation."),
+    "search": ("search", "Try token and piece ratios, or ranks (XPrompt); choose on validation."),
     "tune": ("tune", "Train a prompt, without pruning it."),
     "compare": ("compare", "Train every method at its best learning rate, and compare them."),
     "sweep": ("sweep", "Run a grid of experiments on all cores, or a cluster."),

@@ -23,6 +23,8 @@ _ROUND_COLUMNS = (
 )  # fmt: skip
 # that not every run has, and what a title says of them
 _OPTIONAL = {"rank": "kept directions", "cache": "keys and values that a request keeps of the prefix"}
+# of the trials of a search; numbers of pieces have a column each
+_TRIED = {"tokens": Column("tokens \\ pieces"), "rank": Column("rank"), "parameters": Column("numbers", digits(0))}
 # that a narrow terminal does without
 _LEAST = ("ex/s", "s", "params", "density", "pieces")
 
@@ -265,15 +267,16 @@ def _with_interval(value: float, low: float, high: float) -> str:
 
 
 def print_search(search: SearchSummary | None, stage: str, metric: str) -> None:
-    """The trials of a search: validation metric by kept tokens and pieces, what each seed chose, what halving does."""
+    """The trials of a search: validation metric by what is kept, what each seed chose, what halving does."""
     if search is None:
         terminal.write(f"{stage}: no finished trial yet")
         return
     seeds = search.trials["seed"].nunique()
-    columns = {"tokens": Column("tokens \\ pieces"), **{name: Column(str(name), digits(3)) for name in search.means}}
+    table = search.means.reset_index()
+    columns = {name: _TRIED.get(str(name), Column(str(name), digits(3))) for name in table}
     title = f"{stage}: validation {search.chosen_by} by what is kept, mean of {seeds} seed{'s' * (seeds > 1)}"
-    print_table(search.means.reset_index(), columns, title)
-    chosen = {name: Column(name) for name in ("seed", "tokens")}
+    print_table(table, columns, title)
+    chosen = {name: Column(name) for name in ("seed", "tokens", "rank")}
     chosen |= {name: Column(name, digits(3)) for name in ("density", "validation", "test")}
     how = "on validation" if search.chosen_by == metric else f"by validation {search.chosen_by}, and their {metric}"
     print_table(search.chosen, chosen, f"chosen {how}; no other trial was looked at on test")

@@ -22,6 +22,6 @@ def search(
     json: Json = False,
     **settings: Any,
 ) -> None:
-    """XPrompt's search: score once, try ratios of tokens and pieces, choose on validation. Run again to resume."""
+    """XPrompt's search: score once, try ratios or ranks, choose on validation. Run again to resume."""
     options = dict(out=out, controls=controls, tolerance=tolerance, track=track, minutes=minutes)
     train_and_show("search", settings_io.experiments(experiment, settings), options, dry_run=dry_run, json=json)

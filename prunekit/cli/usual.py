@@ -60,7 +60,7 @@ USUAL = {
         (("prunekit search", "# the embedded testbed"), (f"prunekit search {_OWN}", "")),
         _DATA
         | _PROMPT
-        | {"grid": ("--grid NAME", "paper, token, piece or full (default: paper)")}
+        | {"grid": ("--grid NAME", "paper, token, piece, full or rank (default: paper)")}
         | _SEEDS
         | _CONTROLS
         | _RUN,

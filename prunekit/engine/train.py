@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -119,7 +120,7 @@ def train(
     Args:
         snapshots: steps (updates made) at which values are copied.
         tick: called with the updates made.
-        width: how many go through the model at once, all where it is None.
+        width: how many go through the model at once, all of one kind of prompt where it is None.
         cull: says after every evaluation which members are trained no further (successive halving).
 
     Where this process has joined a group, it reads its part of every batch.
@@ -263,10 +264,11 @@ def _backward(members: Sequence[Member], model: FrozenModel, rows: Sequence[Sequ
 
 
 def _groups(learners: Sequence[_Learner], width: int | None) -> Iterator[Sequence[_Learner]]:
-    """As many at once as go through the model together."""
-    width = width or len(learners)
-    for start in range(0, len(learners), width):
-        yield learners[start : start + width]
+    """As many at once as go through the model together: of one kind of prompt."""
+    for _, alike in groupby(learners, key=lambda learner: type(learner.member.masked.prompt)):
+        group = list(alike)
+        step = width or len(group)
+        yield from (group[start : start + step] for start in range(0, len(group), step))
 
 
 def _evaluate(

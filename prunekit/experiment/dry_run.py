@@ -10,6 +10,7 @@ from typing import Literal
 from prunekit.experiment.pace import members_at_once
 from prunekit.experiment.prepare import Prepared
 from prunekit.experiment.pruned_levels import pruned_levels
+from prunekit.experiment.search_check import check_search
 from prunekit.pruning.controls import CONTROL_NAMES, controls_for
 from prunekit.pruning.controls.complement import Complement
 from prunekit.pruning.controls.dense_continued import DenseContinued
@@ -77,29 +78,20 @@ def pruning_parts(prepared: Prepared, controls: bool) -> list[Part]:
         for number, keep in enumerate(keeps, 1)
     ]
     *before, last = [*_start(prepared), *rounds]
-    trained = [*(_scored_apart(part, prepared) for part in before), last]
+    trained = [*(_scored_apart(part, prepared, "prune") for part in before), last]
     return [*trained, _controls(prepared, keeps)] if controls and keeps else trained
 
 
 def search_parts(prepared: Prepared, controls: bool) -> list[Part]:
-    """The trials of `search`, and its controls; of the trials those that are chosen are tested."""
-    experiment = prepared.experiment
-    tokens, pieces = experiment.prompt.tokens, experiment.prompt.pieces
-    token_counts, piece_counts = line(tokens), line(pieces)
-    chosen = _trials(prepared, "piece ratios", "as chosen", _range(piece_counts[1:]), len(piece_counts) - 1)
-    trials = {
-        "paper": [_trials(prepared, "token ratios", _range(token_counts), str(pieces), len(token_counts)), chosen],
-        "token": [_trials(prepared, "token ratios", _range(token_counts), str(pieces), len(token_counts))],
-        "piece": [_trials(prepared, "piece ratios", str(tokens), _range(piece_counts), len(piece_counts))],
-        "full": [_trials(prepared, "all pairs", _range(token_counts), _range(piece_counts), len(grid(tokens, pieces)))],
-    }[experiment.search.grid]
-    if not controls:
-        return [*_start(prepared), *trials]
-    piece_only = [replace(chosen, title="piece-only row", tokens=str(tokens))] if len(trials) > 1 else []
-    ticket = [Keep(tokens, pieces)]  # not known yet: as long as it may be
-    in_grid = () if experiment.search.halving else (DenseContinued.name,)  # a trial, unless halving may stop it
-    compared = replace(_controls(prepared, ticket, in_grid), tokens="as chosen", pieces="as chosen")
-    return [*_start(prepared), *trials, *piece_only, compared]
+    """The trials of `search`, and its controls; of the trials those that are chosen are tested.
+
+    Raises:
+        ConfigError: of `check_search`.
+    """
+    check_search(prepared)
+    start = [_scored_apart(part, prepared, "search") for part in _start(prepared)]
+    trials = _trials_of_grid(prepared)
+    return [*start, *trials, *(_controls_of_search(prepared, trials) if controls else [])]
 
 
 def with_finished(parts: Sequence[Part], run: RunReader, prepared: Prepared, verb: Verb) -> list[Part]:
@@ -131,13 +123,13 @@ def _start(prepared: Prepared) -> list[Part]:
     return [dense, replace(dense, title=_UNTRAINED, share=0.0, scored=0.0)]
 
 
-def _scored_apart(part: Part, prepared: Prepared) -> Part:
+def _scored_apart(part: Part, prepared: Prepared, verb: Verb) -> Part:
     """A part that is pruned, with what the score that prunes costs where rounds do not write it anyway."""
     pruning = prepared.experiment.pruning
-    if not pruning.scored_apart or not part.scored:
+    if not prepared.experiment.scored_apart(verb) or not part.scored:
         return part
     by_level = {"token": part.prompt_tokens, "piece": part.prompt_tokens * int(part.pieces)}
-    units = [by_level[level] for level in pruned_levels(prepared.experiment, "prune")]
+    units = [by_level[level] for level in pruned_levels(prepared.experiment, verb)]
     train = len(prepared.rows[0])
     share = min(pruning.score_examples or train, train) / train
     return replace(part, scored=part.scored + share * pruning.finder.passes(units).epochs)
@@ -166,6 +158,31 @@ def _controls(prepared: Prepared, keeps: Sequence[Keep], without: Sequence[str] 
         mean,
         tested=len(controls) / len(tokens),
     )
+
+
+def _trials_of_grid(prepared: Prepared) -> list[Part]:
+    experiment = prepared.experiment
+    tokens, pieces = experiment.prompt.tokens, experiment.prompt.pieces
+    counts, piece_counts = line(tokens), line(pieces)
+    chosen = _trials(prepared, "piece ratios", "as chosen", _range(piece_counts[1:]), len(piece_counts) - 1)
+    return {
+        "paper": [_trials(prepared, "token ratios", _range(counts), str(pieces), len(counts)), chosen],
+        "token": [_trials(prepared, "token ratios", _range(counts), str(pieces), len(counts))],
+        "piece": [_trials(prepared, "piece ratios", str(tokens), _range(piece_counts), len(piece_counts))],
+        "full": [_trials(prepared, "all pairs", _range(counts), _range(piece_counts), len(grid(tokens, pieces)))],
+        "rank": [_trials(prepared, "ranks", f"{tokens} at rank {_range(counts)}", str(pieces), len(counts))],
+    }[experiment.search.grid]
+
+
+def _controls_of_search(prepared: Prepared, trials: Sequence[Part]) -> list[Part]:
+    """What is trained beside the chosen trials; under "paper" also the row of pieces alone."""
+    experiment = prepared.experiment
+    tokens, pieces = experiment.prompt.tokens, experiment.prompt.pieces
+    piece_only = [replace(trials[1], title="piece-only row", tokens=str(tokens))] if len(trials) > 1 else []
+    of_directions = experiment.unit("search") == "directions"
+    ticket = [Keep(tokens, pieces, tokens if of_directions else None)]  # not known yet: as long as it may be
+    in_grid = () if experiment.search.halving else (DenseContinued.name,)  # a trial, unless halving may stop it
+    return [*piece_only, replace(_controls(prepared, ticket, in_grid), tokens="as chosen", pieces="as chosen")]
 
 
 def _trials(prepared: Prepared, title: str, tokens: str, pieces: str, count: int) -> Part:

@@ -439,9 +439,16 @@ def _check_frozen(settings: Experiment) -> None:
         )
 
 
-def _check_directions(settings: Experiment, width: int) -> None:
-    """Refuse to prune directions of prompts that are no plain vectors of full rank P, all of them trained."""
-    prompt, asked = settings.prompt, f"keep_rank = {settings.pruning.keep_rank}"
+def check_directions(settings: Experiment, width: int, asked: str) -> None:
+    """Refuse to prune directions of prompts that are no plain vectors of full rank P, all of them trained.
+
+    Args:
+        asked: the setting that asks for it, such as "keep_rank = 2".
+
+    Raises:
+        ConfigError: with the reason and what to use.
+    """
+    prompt = settings.prompt
     if prompt.method != "direct":
         raise ConfigError(
             f"{asked}: directions are pruned of plain vectors, not of {prompt.method}; use --method direct"
@@ -465,7 +472,7 @@ def _check(prepared: Prepared) -> None:
         lora.check_peft()
     _check_frozen(settings)
     if settings.pruning.keep_rank is not None:
-        _check_directions(settings, prepared.model.width)
+        check_directions(settings, prepared.model.width, f"keep_rank = {settings.pruning.keep_rank}")
     piece_width(prepared.model.width, settings.prompt.pieces)
     if settings.pruning.dropped_as == "hide" and not prepared.model.can_hide:
         raise ConfigError(

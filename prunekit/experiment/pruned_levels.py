@@ -14,12 +14,13 @@ def pruned_levels(experiment: Experiment, verb: str) -> tuple[Level, ...]:
         ConfigError: where the score that prunes does not tell the units of one apart.
     """
     pieces, finder = experiment.prompt.pieces, experiment.pruning.finder
-    if experiment.pruning.keep_rank is not None and not finder.of_directions:
+    if experiment.unit(verb) == "directions" and not finder.of_directions:
+        asked = "grid = rank" if verb == "search" else "keep_rank"
         raise ConfigError(
-            f"score = {experiment.pruning.finder_name} is of tokens, and keep_rank prunes directions; use another score"
+            f"score = {experiment.pruning.finder_name} is of tokens, and {asked} prunes directions; use another score"
         )
     if verb == "search":
-        drops, whole = experiment.search.grid != "token", "--grid token"
+        drops, whole = experiment.search.grid not in ("token", "rank"), "--grid token"
     else:
         drops, whole = any(keep.pieces < pieces for keep in experiment.keeps()), "--keep-pieces 1.0"
     if drops and "piece" not in finder.levels:

@@ -120,9 +120,8 @@ class RoundRunner:
 
     def learn(self, members: Mapping[RunKey, Ticket], spec: RoundSpec) -> dict[RunKey, RoundResult]:
         """Train every member, in cohorts; each cohort is committed as soon as it is finished, or loaded if it was."""
-        width = len(members) if spec.cull else self.prepared.width
         results: dict[RunKey, RoundResult] = {}
-        cohorts = pack_cohorts(members, width)
+        cohorts = [packing_order(members)] if spec.cull else pack_cohorts(members, self.prepared.width)
         for number, cohort in enumerate(cohorts, start=1):
             if self.directory.done(cohort):
                 results |= {key: self._load(key, members[key]) for key in cohort}
@@ -202,7 +201,7 @@ class RoundRunner:
         rows = drawn(prepared.training_data.train, experiment.pruning.score_examples)
         start = round_files.starting_ticket(self.directory, key)
         keep = None if stage.verb == "search" else experiment.keeps()[key.round]
-        if stage.verb == "prune" and experiment.pruning.keep_rank is not None:
+        if experiment.unit(stage.verb) == "directions":
             return DirectionProbe(ticket, prepared.model, rows, start=start, keep=keep)
         levels = pruned_levels(experiment, stage.verb)
         return TicketProbe(ticket, prepared.model, rows, levels, start=start, keep=keep)
@@ -353,13 +352,19 @@ def pack_cohorts(members: Mapping[RunKey, Ticket], width: int) -> list[list[RunK
 
     So few rows are padding. A function of the members alone, so that a resumed run cuts them alike.
     """
+    alike = [list(keys) for _, keys in groupby(packing_order(members), key=lambda key: _kind(members[key]))]
+    return [keys[start : start + width] for keys in alike for start in range(0, len(keys), width)]
 
-    def kind(key: RunKey) -> str:
-        return methods.kind(members[key].method, members[key].state).__name__
+
+def packing_order(members: Mapping[RunKey, Ticket]) -> list[RunKey]:
+    """Members by kind of prompt, the longest first."""
 
     def order(key: RunKey) -> tuple[str, int, RunKey]:
         stage = key.stage.top.inside(_PACKED_AS.get(key.stage.arm, key.stage.arm))
-        return kind(key), -members[key].mask.tokens, key._replace(stage=stage)
+        return _kind(members[key]), -members[key].mask.tokens, key._replace(stage=stage)
 
-    alike = [list(keys) for _, keys in groupby(sorted(members, key=order), key=kind)]
-    return [keys[start : start + width] for keys in alike for start in range(0, len(keys), width)]
+    return sorted(members, key=order)
+
+
+def _kind(ticket: Ticket) -> str:
+    return methods.kind(ticket.method, ticket.state).__name__

@@ -17,6 +17,7 @@ from prunekit.experiment.baselines import measure as baselines
 from prunekit.experiment.prepare import Prepared, move
 from prunekit.experiment.round_runner import Progress, RoundRunner, RoundSpec, TrainedMember
 from prunekit.experiment.round_watch import TimeLeft
+from prunekit.experiment.search_check import check_search
 from prunekit.experiment.settings import MachineSettings
 from prunekit.pruning.controls import CONTROLS, ControlKey, Target, train_controls
 from prunekit.pruning.controls.dense_continued import DenseContinued
@@ -69,7 +70,7 @@ def run(
 
 
 def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, controls: bool = False) -> Run:
-    """The ratio search of XPrompt: try a grid of token and piece counts for every seed, choose on `validation`.
+    """The ratio search of XPrompt: try a grid of counts, or of ranks, for every seed, choose on `validation`.
 
     Args:
         prepared: the experiment.
@@ -78,12 +79,9 @@ def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, contro
         controls: also train what the chosen ticket is compared with. Otherwise as `run`.
 
     Raises:
-        ConfigError: where tokens are frozen, or directions are to be pruned.
+        ConfigError: of `check_search`.
     """
-    if frozen := prepared.experiment.prompt.frozen_tokens:
-        raise ConfigError(f"frozen_tokens = {frozen}: a search tries ratios of all tokens; use prunekit prune")
-    if prepared.experiment.pruning.keep_rank is not None:
-        raise ConfigError("keep_rank: a search tries ratios of tokens and pieces; use prunekit prune")
+    check_search(prepared)
     with opened_run(prepared, out, progress) as (runner, cohorts):
         settings = runner.prepared.experiment.search
         runner.directory.write_stage(prepared.search_stage, prepared.search_settings)
@@ -242,7 +240,7 @@ def _prune(runner: RoundRunner, seeds: Sequence[int], keeps: Sequence[Keep]) -> 
 
 def _scored(runner: RoundRunner, results: Mapping[RunKey, RoundResult], stage: Stage) -> dict[RunKey, RoundResult]:
     """Results of finished rounds with the scores that prune, where these are not what every round writes."""
-    if not runner.prepared.experiment.pruning.scored_apart:
+    if not runner.prepared.experiment.scored_apart(stage.verb):
         return dict(results)
     trained = {key: result for key, result in results.items() if result.validation is not None}
     return {**results, **{key: replace(trained[key], scores=runner.finder_scores(key, stage)) for key in trained}}
@@ -272,7 +270,7 @@ def _train_trials(runner: RoundRunner, trials: Mapping[Trial, Ticket]) -> dict[T
 
 def _trial_key(prepared: Prepared, trial: Trial) -> RunKey:
     seed, keep = trial
-    return RunKey(prepared.search_stage.trial(keep.tokens, keep.pieces), seed, 1)
+    return RunKey(prepared.search_stage.trial(keep), seed, 1)
 
 
 def _halving(runner: RoundRunner, trials: Mapping[RunKey, Trial]) -> Callable[[Sequence[RunKey]], Cull] | None:
@@ -305,7 +303,7 @@ def _scored_dense(runner: RoundRunner, dense: Round) -> Round:
 def _rescored(runner: RoundRunner, trials: Sequence[Trial]) -> dict[Trial, Scores]:
     """Importance of finished trials at the values that they kept; none of one whose gradients are not finite."""
     keys = {trial: _trial_key(runner.prepared, trial) for trial in trials}
-    if runner.prepared.experiment.pruning.scored_apart:
+    if runner.prepared.experiment.scored_apart("search"):
         apart = {trial: runner.finder_scores(key, runner.prepared.search_stage) for trial, key in keys.items()}
         return {trial: scores for trial, scores in apart.items() if scores is not None}
     by_trial = dict(zip(trials, runner.scores([runner.finished(key) for key in keys.values()]), strict=True))
@@ -330,7 +328,7 @@ def _finish_search(runner: RoundRunner, result: SearchResult, controls: bool) ->
     for seed, keep in result.chosen.items():
         tried = sum(trial[0] == seed for trial in result.results)
         runner.progress.say(
-            f"seed {seed}: {keep.tokens} tokens x {keep.pieces} pieces chosen of {tried}, "
+            f"seed {seed}: {keep.words} chosen of {tried}, "
             f"validation {chosen_value(prepared.task, result.results[seed, keep].validation)}"
         )
 
@@ -339,9 +337,8 @@ def _trials_as_controls(prepared: Prepared, result: SearchResult) -> dict[str, d
     """The trials that are controls of the chosen ones: name of the control -> seed -> what it keeps."""
     arms = {name: dict(keeps) for name, keeps in result.best_of_line.items()}
     if not prepared.experiment.search.halving:
-        full = Keep(prepared.experiment.prompt.tokens, prepared.experiment.prompt.pieces)
-        ended = (seed for seed in result.chosen if result.results[seed, full].validation is not None)
-        arms[DenseContinued.name] = dict.fromkeys(ended, full)
+        ended = (seed for seed in result.chosen if result.results[seed, result.whole].validation is not None)
+        arms[DenseContinued.name] = dict.fromkeys(ended, result.whole)
     return arms
 
 

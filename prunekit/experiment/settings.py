@@ -26,7 +26,7 @@ from pydantic import (
 
 from prunekit.prompts import Method
 from prunekit.prompts.init import Init
-from prunekit.pruning.schedule import Keep, Schedule, ranks
+from prunekit.pruning.schedule import Grid, Keep, Schedule, Unit, ranks
 from prunekit.pruning.scores import ROUND_SCORES, SCORES, Score
 from prunekit.pruning.scores.own import check, own_score, recorded
 from prunekit.support.errors import nearest
@@ -372,9 +372,8 @@ class PruningSettings(Settings):
 
     @property
     def scored_apart(self) -> bool:
-        """Whether the score that prunes is none of those that every round writes."""
-        measured = self.finder not in ROUND_SCORES or self.score_examples is not None
-        return measured or self.keep_rank is not None  # rounds score tokens and pieces
+        """Whether the score that prunes is none of those that every round writes of its tokens and pieces."""
+        return self.finder not in ROUND_SCORES or self.score_examples is not None
 
     @model_validator(mode="after")
     def _one_unit(self) -> PruningSettings:
@@ -391,11 +390,12 @@ class PruningSettings(Settings):
 
 
 class SearchSettings(Settings):
-    """Which token and piece ratios a search tries; the dropped shares are 0, 10, ..., 90 %."""
+    """Which token and piece ratios, or ranks, a search tries; the dropped shares are 0, 10, ..., 90 %."""
 
-    grid: Literal["paper", "full", "token", "piece"] = Field(
+    grid: Grid = Field(
         "paper",
-        description="paper: token ratios, then piece ratios at the best; full: every pair; token, piece: one line",
+        description="paper: token ratios, then piece ratios at the best; full: every pair; token, piece: one line; "
+        "rank: ranks, of singular directions of the prompt",
     )
     halving: bool = Field(False, description="train all, drop the worse half at 1/8, 1/4 and 1/2 of the updates")
     rescore_pieces: bool = Field(
@@ -453,6 +453,15 @@ class Experiment(Settings):
     baselines: BaselineSettings = Field(default_factory=BaselineSettings)
     machine: MachineSettings = Field(default_factory=MachineSettings)
     seeds: tuple[Seed, ...] = Field((0,), description="seeds of initialisation and data order")
+
+    def unit(self, verb: str) -> Unit:
+        """What `prune`, or `search`, prunes."""
+        of_directions = self.search.grid == "rank" if verb == "search" else self.pruning.keep_rank is not None
+        return "directions" if of_directions else "cells"
+
+    def scored_apart(self, verb: str) -> bool:
+        """Whether the scores that prune are none of those that every round writes."""
+        return self.pruning.scored_apart or self.unit(verb) == "directions"
 
     def keeps(self) -> tuple[Keep, ...]:
         """What each round after the dense one keeps, in counts: from the whole prompt down to the pruning's targets.

@@ -79,7 +79,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         ax.plot([], [], "x", color=style.QUIET, markersize=3, markeredgewidth=0.7, label="tried by the search")
     last = next(reversed(panels.values()))
     last.set_xlim(left=0)
-    last.set_xlabel("density (kept cells)")
+    last.set_xlabel(f"density ({density_curve.counted(table)})")
     ax.set_title(naming.title(table, table["seeds"].max()), color=style.QUIET)
     style.legend_above(ax)
     return ax

@@ -108,13 +108,22 @@ def draw(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_locator(LogLocator(base=2))
     style.plain(ax.xaxis, "{:.3g}")
-    ax.set_xlabel("density (kept cells, log scale)")
+    ax.set_xlabel(f"density ({counted(table)}, log scale)")
     metric = str(curves_of["metric"].iloc[0])
     ax.set_ylabel(f"{'' if len(trials) else 'test '}{style.short(metric, 16)}")
     style.bounded(ax.yaxis, metric)
     ax.set_title(naming.title(curves_of, curves_of["seeds"].max()), color=style.QUIET)
     style.legend_above(ax)
     return ax
+
+
+def counted(table: pd.DataFrame) -> str:
+    """What the densities of a table are shares of: cells, or numbers where directions were pruned and no cell was."""
+    whole = table.groupby("run")["cells"].transform("max")
+    of_directions = table["cells"].eq(whole)[table["density"] < 1]
+    if not of_directions.any():
+        return "kept cells"
+    return "free numbers" if of_directions.all() else "kept cells, free numbers"
 
 
 def label_of(part: pd.DataFrame) -> str:

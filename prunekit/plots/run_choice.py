@@ -147,7 +147,7 @@ def one_stage_of_cells(run: RunReader, stage: str | None) -> Stage:
         ConfigError: where the run has not what is asked for.
     """
     chosen = one_stage(run, stage)
-    if "keep_rank" in run.stage_settings(chosen):
+    if run.unit(chosen) == "directions":
         raise LackingError(f"{run.path}: {chosen} pruned directions, and no token or piece")
     return chosen
 

@@ -152,14 +152,14 @@ def next_tickets(first: Round, last: Round, keep: Keep, rewinding: Rewinding) ->
     tickets = []
     for ticket, result in zip(last.tickets, last.results, strict=True):
         if result.scores is not None:
-            tickets.append(_next(first.of(ticket.seed), (ticket, result), keep, rewinding))
+            tickets.append(next_ticket(first.of(ticket.seed), (ticket, result), keep, rewinding))
     return tuple(tickets)
 
 
-def _next(
+def next_ticket(
     first: tuple[Ticket, RoundResult], last: tuple[Ticket, RoundResult], keep: Keep, rewinding: Rewinding
 ) -> Ticket:
-    """The ticket of one seed after `last`, its mask or its directions pruned by its scores."""
+    """The ticket of one seed after `last`, which has scores: its mask or its directions pruned by them, and rewound."""
     ticket, result = last
     assert result.scores is not None
     if keep.rank is None:

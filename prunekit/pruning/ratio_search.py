@@ -4,20 +4,19 @@
     choose the pair whose ticket is best on `validation`
 
 Tokens go first, pieces of the surviving tokens second, both by the scores of the dense round, so that all masks of a
-seed are nested along each ratio. A *trial* is one pair of counts tried for one seed. As in `lottery`, nothing here
-knows a model or a disk.
+seed are nested along each ratio. A *trial* is one pair of counts tried for one seed. A search over ranks tries how many
+singular directions are kept instead, by their scores. As in `lottery`, nothing here knows a model or a disk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from prunekit.prompts.mask import Mask
-from prunekit.pruning.lottery import Rewinding, Round, RoundResult
-from prunekit.pruning.prune import prune_mask
-from prunekit.pruning.schedule import Grid, Keep, grid, line
+from prunekit.pruning.lottery import Rewinding, Round, RoundResult, next_ticket
+from prunekit.pruning.schedule import Grid, Keep, grid, line, rank_line
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
 
@@ -52,6 +51,7 @@ class SearchResult:
     Attributes:
         tickets: of every trial.
         results: of every trial.
+        whole: the counts of the trial that drops nothing.
         chosen: the best counts of each seed.
         best_of_line: by the name of a grid line (all pieces kept: "token-only"; all tokens kept: "piece-only"), the
             best counts of each seed on it; empty where the search did not try it.
@@ -59,6 +59,7 @@ class SearchResult:
 
     tickets: Mapping[Trial, Ticket]
     results: Mapping[Trial, RoundResult]
+    whole: Keep
     chosen: Mapping[int, Keep]
     best_of_line: Mapping[str, Mapping[int, Keep]]
 
@@ -75,7 +76,8 @@ def search_ratios(
     """Try the ratios of a grid for every seed of the dense round, and choose.
 
     Args:
-        kind: "full", every pair; "paper", token ratios, then piece ratios at the best; "token" or "piece", one line.
+        kind: "full", every pair; "paper", token ratios, then piece ratios at the best; "token" or "piece", one line;
+            "rank", ranks, for which the dense round has scores of directions.
         piece_line: under "paper", also try the piece ratios with all tokens, for the piece-only row of a table; they
             are not chosen from.
         rescore: under "paper", gives the scores by which pieces of the chosen tokens go.
@@ -83,7 +85,8 @@ def search_ratios(
     tokens, pieces = dense.tickets[0].mask.piece.shape
     token_line = [Keep(kept, pieces) for kept in line(tokens)]
     all_tokens = [Keep(tokens, kept) for kept in line(pieces)]
-    keeps = {"paper": token_line, "full": grid(tokens, pieces), "token": token_line, "piece": all_tokens}[kind]
+    lines = {"paper": token_line, "token": token_line, "piece": all_tokens}
+    keeps = (lines | {"full": grid(tokens, pieces), "rank": rank_line(tokens, pieces)})[kind]
     trials = _Trials(dense, train, rewinding)
     trials.run(dict.fromkeys(trials.scores, keeps))
     chosen = best(trials.results, keeps)
@@ -96,7 +99,7 @@ def search_ratios(
         TOKEN_ONLY.name: best(trials.results, token_line) if kind != "piece" else {},
         PIECE_ONLY.name: best(trials.results, all_tokens) if pieces_tried else {},
     }
-    return SearchResult(trials.tickets, trials.results, chosen, best_of_line)
+    return SearchResult(trials.tickets, trials.results, keeps[0], chosen, best_of_line)
 
 
 @dataclass
@@ -128,14 +131,21 @@ class _Trials:
         scores = self.scores if scores is None else scores
         new = {}
         for seed, counts in keeps.items():
-            ticket, result = self.dense.of(seed)
+            first = ticket, result = self.dense.of(seed)
             whole = ticket.mask if masks is None else masks[seed]
+            last = replace(ticket, mask=whole), replace(result, scores=scores[seed])
             for keep in counts:
                 if (seed, keep) not in self.tickets:
-                    mask = prune_mask(whole, scores[seed], keep)
-                    new[seed, keep] = self.rewinding.start(ticket, mask, 1, result, result)
+                    new[seed, keep] = self._start(first, last, keep)
         self.tickets.update(new)
         self.results.update(self.train(new) if new else {})
+
+    def _start(self, first: tuple[Ticket, RoundResult], last: tuple[Ticket, RoundResult], keep: Keep) -> Ticket:
+        """As `next_ticket`, but at full rank the dense prompt's own numbers: they are trained on as its control is."""
+        ticket, result = last
+        if keep.rank == ticket.mask.tokens:
+            return self.rewinding.start(ticket, ticket.mask, ticket.round + 1, result, first[1])
+        return next_ticket(first, last, keep, self.rewinding)
 
 
 def _choose_pieces(
@@ -171,7 +181,7 @@ def best(results: Mapping[Trial, RoundResult], keeps: Iterable[Keep]) -> dict[in
 
 
 def best_of(validation: Mapping[Trial, float]) -> Trial:
-    """The trial with the best validation metric; of equals the one of fewest kept cells, then of fewest tokens."""
+    """The trial with the best validation metric; of equals the one of least `Keep.size`: the fewest free numbers."""
     return max(validation, key=lambda trial: _rank(trial[1], validation[trial]))
 
 
@@ -190,5 +200,6 @@ def worse_half(validation: Mapping[Trial, float]) -> set[Trial]:
 
 
 def _rank(keep: Keep, validation: float) -> tuple[float, int, int]:
-    """Larger is better: the metric, then fewer cells, then fewer tokens."""
-    return validation, -keep.tokens * keep.pieces, -keep.tokens
+    """Larger is better: the metric, then the smaller size."""
+    numbers, tokens = keep.size
+    return validation, -numbers, -tokens

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from prunekit.support.errors import ConfigError
 
-Grid = Literal["paper", "full", "token", "piece"]
+Grid = Literal["paper", "full", "token", "piece", "rank"]
 #: What is pruned: tokens and pieces of tokens, or singular directions of the whole prompt.
 Unit = Literal["cells", "directions"]
 
@@ -31,6 +32,12 @@ class Keep:
     pieces: int
     rank: int | None = None
 
+    @classmethod
+    def of(cls, counts: Mapping[Any, Any]) -> Keep:
+        """What a row of a table says, which has a rank where directions were pruned."""
+        rank = counts.get("rank")
+        return cls(int(counts["tokens"]), int(counts["pieces"]), None if rank is None else int(rank))
+
     def __repr__(self) -> str:
         rank = "" if self.rank is None else f", rank={self.rank}"
         return f"Keep(tokens={self.tokens}, pieces={self.pieces}{rank})"
@@ -39,6 +46,32 @@ class Keep:
     def unit(self) -> Unit:
         """What is pruned."""
         return "cells" if self.rank is None else "directions"
+
+    @property
+    def name(self) -> str:
+        """As directories and tables spell it."""
+        return f"tokens={self.tokens}-pieces={self.pieces}" if self.rank is None else f"rank={self.rank}"
+
+    @property
+    def words(self) -> str:
+        """As people read it, such as "5 tokens x 8 pieces"."""
+        return f"{self.tokens} tokens x {self.pieces} pieces" if self.rank is None else f"rank {self.rank}"
+
+    @property
+    def brief(self) -> str:
+        """The same in a narrow column, such as "5 x 8"."""
+        return f"{self.tokens} x {self.pieces}" if self.rank is None else self.words
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """All of it by name; the rank only where directions are pruned."""
+        cells = {"tokens": self.tokens, "pieces": self.pieces}
+        return cells if self.rank is None else cells | {"rank": self.rank}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """What orders counts of one unit as their free numbers do: kept cells, or directions; then tokens."""
+        return self.tokens * self.pieces if self.rank is None else self.rank, self.tokens
 
 
 @dataclass(frozen=True)
@@ -102,6 +135,16 @@ def line(whole: int) -> tuple[int, ...]:
 def grid(tokens: int, pieces: int) -> tuple[Keep, ...]:
     """Every pair of a token count and a piece count of a search over P = `tokens` and K = `pieces`."""
     return tuple(Keep(kept, left) for kept in line(tokens) for left in line(pieces))
+
+
+def rank_line(tokens: int, pieces: int) -> tuple[Keep, ...]:
+    """Every rank of a search over the directions of a prompt of P = `tokens`, full rank P first; all cells are kept.
+
+    Args:
+        tokens: P, no more than H.
+        pieces: K.
+    """
+    return tuple(Keep(tokens, pieces, rank) for rank in line(tokens))
 
 
 def rungs(train_steps: int, evaluate_every: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunekit.runs import summary
-from prunekit.runs.paths import DENSE, SETTINGS, UNTRAINED, RunKey, Stage
+from prunekit.runs.paths import DENSE, SETTINGS, UNTRAINED, RunKey, Stage, is_trial
 from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ArtifactError, ConfigError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from prunekit.runs.reader import RunReader
 
 TOLERANCE = 0.01
-_FORM = "write RUN@round=2,seed=1, RUN@dense, RUN@prune-0123abcd or, of a control, RUN@random"
+_FORM = "write RUN@round=2,seed=1, RUN@dense, RUN@prune-0123abcd, of a control RUN@random, of a trial RUN@grid/rank=4"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Address:
     Attributes:
         run: the run's directory.
         stage: a pruning or search, such as "prune-0123abcd"; None for the only one there is.
-        arm: a control, "" the ticket itself.
+        arm: a control, or a trial of a search; "" the ticket itself.
     """
 
     run: Path
@@ -199,6 +199,8 @@ def _part(word: str, text: str) -> dict[str, Any]:
     name, equals, value = word.partition("=")
     if name in ("round", "seed") and value.isdecimal():
         return {name: int(value)}
+    if is_trial(word):
+        return {"arm": word}
     if equals or not word:
         raise ConfigError(f"{text}: {_FORM}")
     if word == "dense":

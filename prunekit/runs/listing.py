@@ -94,12 +94,8 @@ def _summarised(run: RunReader, changed: float) -> ListedRun:
         finished_tickets=len(keys),
         dense=None if dense is None else dense.test,
         best=None if best is None else best.test,
-        kept=_kept(best) if best and best.round else "",
+        kept=best.keep.brief if best and best.round else "",
     )
-
-
-def _kept(best: RoundSummary) -> str:
-    return f"{best.tokens} x {best.pieces}" if best.rank is None else best.kept
 
 
 def _rounds(run: RunReader) -> Iterable[RunKey]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from prunekit.pruning.schedule import Keep
 
 SETTINGS = "experiment.toml"
 ENVIRONMENT = "environment.json"
@@ -63,9 +66,9 @@ class Stage(str):
         """What lies in a folder of this stage: a control, or of a scoring another stage; "" is the stage itself."""
         return Stage("/".join(filter(None, (self, name))))
 
-    def trial(self, tokens: int, pieces: int) -> Stage:
-        """What this search tried with so many tokens and pieces kept."""
-        return self.inside(f"{_GRID}tokens={tokens}-pieces={pieces}")
+    def trial(self, keep: Keep) -> Stage:
+        """What this search tried with so much kept."""
+        return self.inside(f"{_GRID}{keep.name}")
 
     @property
     def scored(self) -> Stage:

@@ -31,6 +31,7 @@ from prunekit.support.errors import ArtifactError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from prunekit.pruning.schedule import Unit
 
 Value = TypeVar("Value")
 
@@ -102,6 +103,11 @@ class RunReader:
             ArtifactError: where the file is missing, damaged or belongs elsewhere.
         """
         return checksums.read_sealed(self.path / stage / STAGE_SETTINGS, {**self.marks, "stage": stage}, self.path)
+
+    def unit(self, stage: str) -> Unit:
+        """What a pruning or search prunes."""
+        settings = self.stage_settings(stage)
+        return "directions" if "keep_rank" in settings or settings.get("grid") == "rank" else "cells"
 
     def environment(self, cure: str) -> dict[str, Any]:
         """What the file of versions and machines says, as written.

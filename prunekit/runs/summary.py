@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from prunekit.pruning.schedule import Keep
 from prunekit.runs.paths import Stage
 
 if TYPE_CHECKING:
@@ -53,9 +54,14 @@ class RoundSummary:
         return {name: value for name, value in vars(self).items() if name != "rank" or value is not None}
 
     @property
+    def keep(self) -> Keep:
+        """What is kept, in counts."""
+        return Keep(self.tokens, self.pieces, self.rank)
+
+    @property
     def kept(self) -> str:
-        """What is kept, such as "5 tokens x 8 pieces"."""
-        return f"{self.tokens} tokens x {self.pieces} pieces" if self.rank is None else f"rank {self.rank}"
+        """The same in words, such as "5 tokens x 8 pieces"."""
+        return self.keep.words
 
 
 def summarise(results: pd.DataFrame, metric: str, verbs: Collection[str] = ("prune",)) -> list[RoundSummary]:
@@ -178,6 +184,16 @@ def rank_of(result: Mapping[Any, Any] | pd.Series[Any]) -> int | None:
     """The kept directions of a row of results, None where no direction was pruned."""
     rank = result.get("rank")
     return None if rank is None or rank != rank else int(rank)
+
+
+def ranks_of(results: pd.DataFrame) -> pd.Series[int] | None:
+    """The kept directions of each row, None where directions of none were pruned.
+
+    Of a prompt that a search over ranks left whole they are as many as its tokens.
+    """
+    if "rank" not in results or results["rank"].isna().all():
+        return None
+    return results["rank"].fillna(results["tokens"]).astype(int)
 
 
 def _s(count: int) -> str:

@@ -11,6 +11,7 @@ from prunekit.analysis import tables
 from prunekit.analysis.ratio_prediction import COLUMNS, predict
 from prunekit.analysis.tables.kept_shares import _score_share
 from prunekit.prompts.mask import Mask
+from prunekit.pruning.schedule import Keep
 from prunekit.pruning.scores import Scores
 from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey, Stage
@@ -80,7 +81,7 @@ def test_what_trials_keep_of_scores_and_directions_by_hand():
     trials = tables.trials(run, stage)
     assert len(table) == len(trials) == 4
     for row in table.to_dict("records"):
-        key = RunKey(Stage(stage).trial(row["tokens"], row["pieces"]), row["seed"], 1)
+        key = RunKey(Stage(stage).trial(Keep(row["tokens"], row["pieces"])), row["seed"], 1)
         dense, mask = RunKey(Stage(), row["seed"], 0), round_files.starting_ticket(run, key).mask
         scores = round_files.load_scores(run, dense)["absolute"]
         kept = mask.token.nonzero().flatten().tolist()

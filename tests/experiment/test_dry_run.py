@@ -46,12 +46,22 @@ PAPER = {"token ratios": 10, "piece ratios": 9}  # of a prompt of 20 x 16, whose
         ({}, True, PAPER | {"piece-only row": 9, "controls": 6}),
         ({"rewind": "init"}, True, PAPER | {"piece-only row": 9, "controls": 4}),
         ({"grid": "full"}, True, {"all pairs": 100, "controls": 6}),
+        ({"grid": "rank"}, False, {"ranks": 10}),
+        # random and fixed subspace, lowest directions; full rank is dense continued
+        ({"grid": "rank"}, True, {"ranks": 10, "controls": 3}),
+        ({"grid": "rank", "halving": "true"}, True, {"ranks": 10, "controls": 4}),
     ],
 )
 def test_the_cells_of_a_search_are_counted(settings, controls, cells, folder):
     prepared = ready(folder, prompt_tokens=20, pieces=16, seeds=3, **settings)
     found = tickets(dry_run.search_parts(prepared, controls))
     assert found == {title: 3 * count for title, count in (START | cells).items()}
+
+
+@pytest.mark.parametrize(("more", "epochs"), [({}, 1), ({"grid": "rank"}, 2), ({"score_examples": 6}, 1 + 6 / 24)])
+def test_a_search_counts_a_score_that_is_measured_apart(more, epochs, folder):
+    """Every round writes the absolute scores of its tokens; of directions, or on fewer examples, they are one more."""
+    assert dry_run.search_parts(ready(folder, **more), False)[0].scored == epochs
 
 
 def test_a_dry_run_of_a_search_says_so_and_writes_nothing(folder, tmp_path, capsys):
@@ -87,6 +97,7 @@ def trained(monkeypatch):
     ("settings", "controls"),
     [
         ({"halving": "true", "rewind": "reinit"}, True),
+        ({"grid": "rank", "halving": "true"}, True),
         pytest.param({"grid": "full"}, False, marks=pytest.mark.slow),
         pytest.param({}, True, marks=pytest.mark.slow),
         pytest.param({"rewind": "init"}, True, marks=pytest.mark.slow),
@@ -136,7 +147,9 @@ def test_only_what_is_missing_is_left(folder, tmp_path, capsys):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("settings", tiny.at_night({"grid": "token", "halving": "true"}, {"grid": "full"}))
+@pytest.mark.parametrize(
+    "settings", tiny.at_night({"grid": "token", "halving": "true"}, {"grid": "rank"}, {"grid": "full"}, gate=2)
+)
 def test_nothing_is_left_of_a_finished_search(settings, folder, tmp_path):
     prepared = ready(folder, **settings)
     directory = run.search(prepared, tmp_path, tiny.Quiet(), controls=True)

@@ -1,13 +1,16 @@
 """Pruning of directions as a user runs it: rounds, controls, resuming, what is written, exported and refused."""
 
 import json
+from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tiny
 import torch
 from safetensors.torch import load_file
 
+from prunekit import search
 from prunekit.analysis import curves, tables
 from prunekit.cli import main
 from prunekit.experiment import round_runner, settings_io
@@ -19,8 +22,12 @@ from prunekit.experiment.settings import PruningSettings
 from prunekit.plots.catalog import FIGURES
 from prunekit.plots.figure import LackingError
 from prunekit.plots.report.drawn_figures import NEED_MODEL
+from prunekit.plots.report.report import report
+from prunekit.pruning import ratio_search
 from prunekit.pruning.controls import controls_for
-from prunekit.runs import round_files, summary
+from prunekit.pruning.schedule import Keep
+from prunekit.runs import listing, round_files, summary
+from prunekit.runs.address import Address
 from prunekit.runs.paths import DENSE, RunKey
 from prunekit.support.errors import ArtifactError, ConfigError
 
@@ -173,11 +180,6 @@ def test_a_score_of_tokens_alone_is_refused_before_anything_is_loaded(folder):
         pruned_levels(asked, "prune")
 
 
-def test_a_search_says_that_it_prunes_no_directions(folder, tmp_path):
-    with pytest.raises(ConfigError, match="use prunekit prune"):
-        experiment.search(prepare(tiny.experiment("gpt2", folder, **SETTINGS)), tmp_path, tiny.Quiet())
-
-
 def test_settings_from_before_keep_their_identity_and_those_of_directions_come_back():
     assert "keep_rank" not in PruningSettings().model_dump(mode="json")
     settings = settings_io.experiment(None, {"keep_rank": "0.25"}).pruning
@@ -198,3 +200,175 @@ def test_every_figure_draws_it_or_says_what_it_lacks(pruned):
     of_cells = {name for name, reason in lacking.items() if f"{prepared.stage} pruned directions" in reason}
     assert of_cells == {"token_map", "score_histogram", "mask_overlap"}
     assert "density_curve" not in lacking
+
+
+# ---- a search over ranks
+
+SEARCH = dict(keep_tokens=None, rounds=None, grid="rank", seeds=2)
+BY_NAME = {figure.name: figure for figure in FIGURES}
+
+
+@pytest.fixture(scope="module")
+def searched(folder, tmp_path_factory):
+    """A search over ranks with controls: its run, stage and results by arm and seed."""
+    prepared = prepare(tiny.experiment("gpt2", folder, **SEARCH))
+    out = tmp_path_factory.mktemp("searched")
+    run = experiment.search(prepared, out, tiny.Quiet(), controls=True)
+    results = run.results().query(f"stage == '{prepared.search_stage}'").set_index(["arm", "seed"])
+    return SimpleNamespace(run=run, prepared=prepared, stage=prepared.search_stage, results=results)
+
+
+def chosen_rank(searched, seed):
+    """By hand: the best on validation, of equals the fewest free numbers."""
+    ranks = range(1, P + 1)
+    reached = {rank: searched.results.loc[(f"grid/rank={rank}", seed), "validation_accuracy"] for rank in ranks}
+    return min(ranks, key=lambda rank: (-reached[rank], rank * (P + H - rank)))
+
+
+def test_a_search_tries_every_rank_and_trains_the_controls_of_what_it_chose(searched):
+    arms = {arm for arm, _ in searched.results.index}
+    assert arms == {"", *(f"grid/rank={rank}" for rank in range(1, P + 1)), *CONTROLS}
+    for seed in (0, 1):
+        rank = chosen_rank(searched, seed)
+        assert rank < P  # of this run; another choice is below
+        of_seed = searched.results.xs(seed, level="seed")
+        assert of_seed.loc["", "chosen_from"] == f"{searched.stage}/grid/rank={rank}"
+        for arm in ("", "random-subspace", "lowest-directions"):
+            assert (of_seed.loc[arm, "rank"], of_seed.loc[arm, "parameters"]) == (rank, rank * (P + H - rank))
+        for number in range(1, P + 1):
+            row = of_seed.loc[f"grid/rank={number}"]
+            assert (row["parameters"], row["cells"]) == (number * (P + H - number), P * 4)
+            assert np.isnan(row["test_accuracy"])
+
+
+def test_full_rank_is_the_trained_prompt_trained_on(searched, folder, tmp_path):
+    """It is the control dense continued; where halving trains that by itself, it comes to the same values."""
+    apart = prepare(tiny.experiment("gpt2", folder, **(SEARCH | dict(halving="true"))))
+    run = experiment.search(apart, tmp_path, tiny.Quiet(), controls=True)
+    for seed in (0, 1):
+        key = RunKey(searched.stage.trial(Keep(P, 4, P)), seed, 1)
+        ticket = round_files.finished_ticket(searched.run, key)
+        continued = round_files.finished_ticket(run, RunKey(apart.search_stage.inside("dense-continued"), seed, 1))
+        assert (vectors(ticket) - vectors(continued)).abs().max() < 1e-6
+        assert ticket.mask.piece.all() and ticket.method == "direct"
+        control = round_files.finished_ticket(searched.run, RunKey(searched.stage.inside("dense-continued"), seed, 1))
+        assert control.tensors().keys() == ticket.tensors().keys()
+        assert all(torch.equal(value, ticket.tensors()[name]) for name, value in control.tensors().items())
+
+
+def test_tables_of_a_search_over_ranks(searched):
+    tried = tables.trials(searched.run, searched.stage)
+    assert list(tried)[:6] == ["seed", "tokens", "pieces", "cells", "rank", "parameters"]
+    assert sorted(zip(tried["seed"], tried["rank"], strict=True)) == [
+        (seed, k) for seed in (0, 1) for k in (1, 2, 3, 4)
+    ]
+    assert (tried["parameters"] == tried["rank"] * (P + H - tried["rank"])).all()
+    chosen = tables.chosen(searched.run, searched.stage)
+    assert list(chosen["rank"]) == [chosen_rank(searched, seed) for seed in (0, 1)]
+    with pytest.raises(ArtifactError, match="tried ranks, and no token or piece"):
+        tables.kept_shares(searched.run, searched.stage)
+    directions = tables.directions([searched.run])
+    for seed, rows in directions.groupby("seed"):
+        best = rows["score"].nlargest(chosen_rank(searched, seed)).index
+        assert set(rows.index[rows["next_kept"]]) == set(best)
+    assert tables.gaps(searched.run).empty
+
+
+def test_figures_and_report_of_a_search_over_ranks(searched):
+    figure = BY_NAME["search_map"]
+    table = figure.table_of([searched.run])
+    tried = tables.trials(searched.run, searched.stage)
+    for row in table.to_dict("records"):
+        assert row["validation"] == pytest.approx(tried.loc[tried["rank"] == row["rank"], "validation"].mean())
+        assert row["chosen"] == sum(chosen_rank(searched, seed) == row["rank"] for seed in (0, 1))
+    ax = plt.figure().add_subplot()
+    figure.draw(table, ax)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "3", "2", "1"]
+    assert (ax.get_xlabel(), ax.get_ylabel(), len(ax.get_yticks())) == ("directions kept", "", 0)
+    ax = plt.figure().add_subplot()
+    BY_NAME["density_curve"].draw(BY_NAME["density_curve"].table_of([searched.run]), ax)
+    assert ax.get_xlabel() == "density (free numbers, log scale)"
+    plt.close("all")
+    page = report(searched.run.path)
+    assert "search over ranks, of singular directions" in page
+    assert "of 4 directions" in page
+    (line,) = listing.list_runs(searched.run.path.parent)
+    assert line.kept.startswith("rank ")
+
+
+@pytest.mark.parametrize("arm", ["", "@random-subspace", "@grid/rank=3", "@grid/rank=4,seed=1"])
+def test_its_tickets_have_addresses_and_are_exported_as_plain_vectors(arm, searched, tmp_path):
+    address = f"{searched.run.path}{arm}"
+    key = Address.parse(address).key()
+    stage = searched.stage.inside(arm[1:].partition(",")[0])
+    assert key == RunKey(stage, key.seed, 1)
+    assert tiny.call("export", address, "--to", "embeddings", "--out", str(tmp_path / "out")) == 0
+    tensors = load_file(tmp_path / "out" / "prompt_embeddings.safetensors")
+    assert torch.equal(tensors["prompt_embeddings"], vectors(round_files.finished_ticket(searched.run, key)))
+
+
+def test_full_rank_may_be_chosen_and_has_its_controls(folder, tmp_path, monkeypatch, capsys):
+    """Nothing is pruned then: the ticket is plain vectors, without lowest directions to compare with."""
+    monkeypatch.setattr(ratio_search, "best_of", lambda validation: max(validation, key=lambda trial: trial[1].size))
+    prepared = prepare(tiny.experiment("gpt2", folder, **(SEARCH | dict(seeds=1))))
+    run = experiment.search(prepared, tmp_path, tiny.Quiet(), controls=True)
+    stage = prepared.search_stage
+    results = run.results().query(f"stage == '{stage}'").set_index("arm")
+    assert set(results.index) - {f"grid/rank={rank}" for rank in range(1, P + 1)} == {"", *CONTROLS} - {
+        "lowest-directions"
+    }
+    assert (results.loc["", "density"], results.loc["fixed-subspace", "parameters"]) == (1.0, P * P)
+    dense, fixed = (round_files.finished_ticket(run, key) for key in (
+        RunKey(DENSE, 0, 0), RunKey(stage.inside("fixed-subspace"), 0, 1)))  # fmt: skip
+    assert torch.linalg.matrix_rank(torch.cat([vectors(dense), vectors(fixed)]), rtol=1e-4) == P
+    assert list(tables.chosen(run, stage)["rank"]) == [P]
+    assert tables.directions([run])["next_kept"].all()
+    assert tables.gaps(run).empty
+    assert tiny.call("runs", "show", str(run.path)) == 0
+    assert "rank" in capsys.readouterr().out
+
+
+def test_the_same_search_in_python_and_on_the_command_line(searched, folder, capsys):
+    out = searched.run.path.parent
+    arguments = [*tiny.arguments("gpt2", folder, **SEARCH), f"--out={out}", "--controls"]
+    assert tiny.call("search", *arguments, "--dry-run") == 0
+    assert "tickets are finished" in capsys.readouterr().out
+    assert tiny.call("search", *arguments) == 0
+    shown = capsys.readouterr().out
+    rows = [line.split() for line in shown.splitlines()]
+    numbers = {int(row[0]): int(row[1]) for row in rows if len(row) == 3 and row[0].isdigit() and "." in row[2]}
+    assert numbers == {rank: rank * (P + H - rank) for rank in (4, 3, 2, 1)}
+    assert tiny.call("search", *arguments, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert {ticket["rank"] for ticket in facts["tickets"]} == {None, 1, 2, 3}
+    given = dict(flag[2:].split("=", 1) for flag in tiny.arguments("gpt2", folder, **SEARCH))
+    asked = {name.replace("-", "_"): value for name, value in given.items()}
+    before = tiny.contents(searched.run.path)
+    again = search(**asked, out=out, controls=True, quiet=True)
+    assert (again.path, again.stage) == (searched.run.path, searched.stage)
+    assert tiny.contents(again.path) == before
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (dict(method="dpt", rank=2), "grid = rank: directions are pruned of plain vectors, not of dpt"),
+        (
+            dict(frozen_tokens=1, prompt_tokens=8),
+            "grid = rank: every token has some of each direction; leave out --frozen-tokens",
+        ),
+        (dict(prompt_tokens=40), "grid = rank: 40 prompt tokens have no more than 32 directions"),
+        (dict(keep_tokens=2), "keep_tokens = 2: a search over ranks drops no token or piece; leave it out"),
+        (dict(keep_rank=2), "keep_rank: a search tries several ranks itself"),
+        (dict(grid="token", keep_rank=2), "keep_rank: a search tries several ranks itself"),
+        (dict(score="attention"), "score = attention is of tokens, and grid = rank prunes directions"),
+        (dict(rescore_pieces="true"), "rescore_pieces goes with grid = paper"),
+    ],
+)
+def test_what_a_search_cannot_try_is_refused_in_one_line(more, reason, folder, tmp_path, capsys):
+    asked = SEARCH | dict(out=tmp_path / "out") | more
+    given = dict(flag[2:].split("=", 1) for flag in tiny.arguments("gpt2", folder, **asked))
+    with pytest.raises(ConfigError, match=reason) as refused:
+        search(**{name.replace("-", "_"): value for name, value in given.items()}, quiet=True)
+    assert "\n" not in str(refused.value)
+    assert not list(tmp_path.glob("out/*"))

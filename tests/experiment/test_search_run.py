@@ -103,10 +103,12 @@ SEARCHES = {
     "paper with controls": ({}, True),
     "scored again, with controls": ({"rescore_pieces": "true"}, True),
     "full, halving": ({"grid": "full", "halving": "true", "seeds": 1}, False),
+    "ranks with controls": ({"grid": "rank", "seeds": 1, "width": 2}, True),
+    "ranks, halving with controls": ({"grid": "rank", "halving": "true"}, True),
 }
 
 
-@pytest.mark.parametrize("name", tiny.at_night(*SEARCHES))
+@pytest.mark.parametrize("name", tiny.by_day(list(SEARCHES), ["halving with controls", "ranks with controls"]))
 def test_a_search_that_is_interrupted_after_every_commit_trains_nothing_twice(
     name, ready, tmp_path, asked, monkeypatch
 ):
@@ -201,7 +203,7 @@ def members(looks):
     return sum(count for count, _ in looks)
 
 
-@pytest.mark.parametrize("grid", tiny.at_night("paper", "full"))
+@pytest.mark.parametrize("grid", tiny.at_night("paper", "rank", "full"))
 def test_the_report_split_is_looked_at_for_the_chosen_ticket_alone(grid, ready, tmp_path, looks):
     prepared = ready(grid=grid)
     made = search(prepared, tmp_path)
@@ -210,7 +212,7 @@ def test_the_report_split_is_looked_at_for_the_chosen_ticket_alone(grid, ready, 
     stage = results[results["stage"] == prepared.search_stage]
     assert list(stage[stage["test_accuracy"].notna()]["arm"]) == [""] * SEEDS
     cells = stage[stage["arm"].str.startswith(GRID)]
-    assert len(cells) == SEEDS * (7 if grid == "paper" else 16)
+    assert len(cells) == SEEDS * {"paper": 7, "full": 16, "rank": 4}[grid]
     assert cells["test_accuracy"].isna().all()
     for key in made.tickets():
         splits = set(made.table(key, "predictions.parquet")["split"])
@@ -306,19 +308,23 @@ def test_cells_are_pruned_by_the_named_score_and_rewound_as_asked(ready, tmp_pat
 # ---- successive halving
 
 
-def test_halving_does_what_its_replay_on_the_full_search_foretells(ready, tmp_path):
-    settings = dict(grid="full", train_steps=8, evaluate_every=2, seeds=1)
+@pytest.mark.parametrize("grid", ["full", "rank"])
+def test_halving_does_what_its_replay_on_the_full_search_foretells(grid, ready, tmp_path):
+    settings = dict(grid=grid, train_steps=8, evaluate_every=2, seeds=1)
     full, halved = ready(**settings), ready(**settings, halving="true")
     made = search(full, tmp_path)
     foretold = halving.replay(tables.trial_curves(made, full.search_stage), rungs(8, 2)).set_index("seed")
     made = search(halved, tmp_path)
     tried = tables.trials(made, halved.search_stage)
     for seed, mine in tried.groupby("seed"):
-        assert mine["steps"].sum() == foretold.loc[seed, "updates"] < 16 * 8
+        assert mine["steps"].sum() == foretold.loc[seed, "updates"] < len(mine) * 8
         result = made.result(RunKey(halved.search_stage, seed, 1))
+        if grid == "rank":
+            assert result.get("rank", 4) == foretold.loc[seed, "rank"]
         assert (result["tokens"], result["pieces"]) == tuple(foretold.loc[seed, ["tokens", "pieces"]])
         ends = mine["status"].value_counts().to_dict()
-        assert ends == {"dropped at step 2": 8, "dropped at step 4": 4, "done": 4}  # 16 trials
+        quarter = len(mine) // 4  # of 16 trials, or of 4 ranks
+        assert ends == {"dropped at step 2": 2 * quarter, "dropped at step 4": quarter, "done": quarter}
     assert set(tried["seed"]) == {0}
 
 

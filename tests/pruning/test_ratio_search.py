@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -11,7 +12,7 @@ from prunekit.engine.cohort import Values
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.ratio_search import best, best_of, search_ratios, worse_half
-from prunekit.pruning.schedule import Keep, grid, line, rungs
+from prunekit.pruning.schedule import Keep, grid, line, rank_line, rungs
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
@@ -162,6 +163,104 @@ def test_no_cell_is_trained_twice(asked, best_tokens, piece_line):
     _, learn = search(asked, FakeLearn(lambda seed, tokens, pieces: tokens == best_tokens), piece_line=piece_line)
     tried = [key for turn in learn.turns for key in turn]
     assert len(tried) == len(set(tried))
+
+
+# ---- ranks
+
+P, K, H = 4, 2, 6
+
+
+def drawn(*names):
+    return torch.randn(P, H, generator=generator("rank search", *names))
+
+
+def of_directions(seeds=(0,)):
+    """A finished round 0 of P tokens of H coordinates, whose scores are of its P directions."""
+    tickets, results = [], []
+    for seed in seeds:
+        tickets.append(Ticket(Mask.full(P, K), {"values": drawn("start", seed)}, None, seed=seed))
+        kept = Values({"values": drawn("kept", seed)}, None)
+        snapshots = {step: Values({"values": drawn(step, seed)}, None) for step in (0, 5)}
+        results.append(RoundResult(kept, 0.5, scores(P, 1, seed), snapshots))
+    return Round(0, tuple(tickets), tuple(results))
+
+
+class ByRank(FakeLearn):
+    """Trials reach what `reached` says of their seed and counts."""
+
+    def __call__(self, trials):
+        self.turns.append(list(trials))
+        return {trial: RoundResult(values(0), self.reached(*trial), None, {}) for trial in trials}
+
+
+def prompt(ticket):
+    return ticket.prompt().prompt().detach().double().numpy()
+
+
+def best_directions(seed, rank):
+    """By numpy: the rows of V of the dense prompt with the highest scores."""
+    right = np.linalg.svd(drawn("kept", seed).double().numpy(), full_matrices=False)[2]
+    order = sorted(range(P), key=lambda index: -float(scores(P, 1, seed).token[index]))
+    return right[order[:rank]]
+
+
+@pytest.mark.parametrize("tokens", range(1, 65))
+def test_ranks_fall_from_full_by_tenths_none_twice_and_keep_every_cell(tokens):
+    naive = []
+    for percent in range(0, 100, 10):
+        rank = max(1, tokens - (tokens * percent) // 100)
+        if rank not in naive:
+            naive.append(rank)
+    assert [keep.rank for keep in rank_line(tokens, 16)] == naive
+    assert {(keep.tokens, keep.pieces) for keep in rank_line(tokens, 16)} == {(tokens, 16)}
+
+
+@pytest.mark.parametrize("seeds", [(0,), (3, 1)])
+def test_each_rank_starts_with_the_directions_that_score_highest(seeds):
+    found, learn = search("rank", ByRank(lambda seed, keep: 0.5), of_directions(seeds))
+    assert learn.turns == [[(seed, keep) for seed in seeds for keep in rank_line(P, K)]]
+    for (seed, keep), ticket in found.tickets.items():
+        onto = best_directions(seed, keep.rank)
+        wanted = drawn("kept", seed).double().numpy() @ onto.T @ onto
+        assert np.abs(prompt(ticket) - wanted).max() < 1e-6
+        assert (ticket.seed, ticket.round, ticket.rewind) == (seed, 1, "trained")
+        assert ticket.mask == Mask.full(P, K)
+        smaller = found.tickets[seed, Keep(P, K, max(1, keep.rank - 1))]
+        within = np.linalg.matrix_rank(np.vstack([prompt(ticket), prompt(smaller)]), tol=1e-5)
+        assert within == keep.rank  # what fewer directions span lies in what more of them span
+
+
+@pytest.mark.parametrize(("rewind", "name"), [("trained", "kept"), ("init", 0), (5, 5)])
+def test_full_rank_is_the_very_prompt_and_fewer_lie_within_the_trained_directions(rewind, name):
+    found, _ = search("rank", ByRank(lambda seed, keep: 0.5), of_directions(), Rewinding(rewind))
+    whole = found.tickets[0, Keep(P, K, P)]
+    assert found.whole == Keep(P, K, P)
+    assert (whole.method, whole.rank, whole.density) == ("direct", None, 1.0)
+    assert torch.equal(whole.state["values"], drawn(name, 0))
+    assert tiny.rows_of(whole.mask) == ["1" * K] * P
+    onto = best_directions(0, 2)
+    within = drawn(name, 0).double().numpy() @ onto.T @ onto
+    assert np.abs(prompt(found.tickets[0, Keep(P, K, 2)]) - within).max() < 1e-6
+
+
+@pytest.mark.parametrize("draw", range(20))
+def test_the_best_rank_is_chosen_and_of_equals_the_one_of_fewest_free_numbers(draw):
+    coarse = np.random.default_rng(draw).integers(0, 3, size=(2, P + 1)) / 2
+    stopped = int(np.random.default_rng(draw + 100).integers(1, P + 1))
+    learn = ByRank(lambda seed, keep: None if keep.rank == stopped else float(coarse[seed, keep.rank]))
+    found, _ = search("rank", learn, of_directions((0, 1)))
+    for seed in (0, 1):
+        naive, most = None, -1.0
+        for rank in sorted((rank for rank in range(1, P + 1) if rank != stopped), key=lambda k: k * (P + H - k)):
+            if coarse[seed, rank] > most:
+                naive, most = rank, coarse[seed, rank]
+        assert found.chosen[seed] == Keep(P, K, naive)
+    assert found.best_of_line == {"token-only": {}, "piece-only": {}}
+
+
+def test_halving_ranks_drops_the_larger_of_equals():
+    standings = {(0, Keep(P, K, rank)): value for rank, value in ((4, 0.5), (3, 0.5), (2, 0.5), (1, 0.4))}
+    assert worse_half(standings) == {(0, Keep(P, K, 4)), (0, Keep(P, K, 1))}
 
 
 # ---- masks

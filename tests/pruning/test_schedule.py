@@ -63,3 +63,25 @@ def test_an_impossible_count_is_named_with_what_to_give(tokens, pieces, said):
     with pytest.raises(ConfigError) as caught:
         Schedule.geometric(2, tokens, pieces).keeps(4, 4)
     assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(("keep", "name", "words", "brief", "counts"), [
+    (Keep(5, 8), "tokens=5-pieces=8", "5 tokens x 8 pieces", "5 x 8", {"tokens": 5, "pieces": 8}),
+    (Keep(20, 16, 3), "rank=3", "rank 3", "rank 3", {"tokens": 20, "pieces": 16, "rank": 3}),
+])  # fmt: skip
+def test_what_is_kept_is_spelt_once(keep, name, words, brief, counts):
+    assert (keep.name, keep.words, keep.brief, keep.counts) == (name, words, brief, counts)
+    assert Keep.of(counts) == keep
+
+
+def test_sizes_rise_as_the_numbers_that_are_left():
+    """Of plain vectors a cell is H / K numbers; k directions leave k (P + H - k)."""
+    pairs = sorted(
+        (Keep(tokens, pieces) for tokens in range(1, 7) for pieces in range(1, 5)), key=lambda keep: keep.size
+    )
+    cells = [keep.tokens * keep.pieces for keep in pairs]
+    assert cells == sorted(cells)
+    assert pairs[:4] == [Keep(1, 1), Keep(1, 2), Keep(2, 1), Keep(1, 3)]  # of equals the fewer tokens
+    ranks = sorted((Keep(6, 4, rank) for rank in (3, 1, 6, 2, 5, 4)), key=lambda keep: keep.size)
+    free = [keep.rank * (6 + 6 - keep.rank) for keep in ranks]  # P = H = 6, where the last directions add least
+    assert free == [11, 20, 27, 32, 35, 36]

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prunekit.pruning.schedule import Keep
 from prunekit.runs.paths import RunKey, Stage
 
 stages = st.sampled_from(["", "prune-1a2b", "search-00ff/grid/tokens=2-pieces=4", "prune-1a2b/dense-continued"])
@@ -56,7 +57,7 @@ def test_a_stage_tells_what_it_is_and_reads_like_its_folder(text):
 
 def test_stages_are_made_by_their_parts():
     search = Stage.of("search", "1a2b")
-    assert search.trial(2, 4) == "search-1a2b/grid/tokens=2-pieces=4"
+    assert search.trial(Keep(2, 4)) == "search-1a2b/grid/tokens=2-pieces=4"
     assert search.inside("random") == "search-1a2b/random"
     assert Stage.of("score", "1a2b").inside(search).measured == search
     assert Stage.of("score", "1a2b").inside(Stage()).measured.is_dense

@@ -17,7 +17,7 @@ from prunekit.analysis.tables.prompts import dense_and_pruned, snapshots, subjec
 from prunekit.analysis.tables.rounds import rounds
 from prunekit.analysis.tables.run_columns import opened, prunings
 from prunekit.analysis.tables.scores import scores
-from prunekit.analysis.tables.trials import trial_curves, trials
+from prunekit.analysis.tables.trials import chosen, trial_curves, trials
 from prunekit.analysis.tables.words import words
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "KEPT_SHARES",
     "answers",
     "arms",
+    "chosen",
     "dense_and_pruned",
     "directions",
     "gaps",

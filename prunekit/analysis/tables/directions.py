@@ -9,7 +9,7 @@ import pandas as pd
 from prunekit.analysis.subjects import KEYS
 from prunekit.analysis.tables.run_columns import key_columns, prunings, run_columns
 from prunekit.pruning.directions import Directions
-from prunekit.runs import round_files
+from prunekit.runs import round_files, summary
 from prunekit.runs.paths import DENSE, RunKey, Stage
 from prunekit.runs.reader import RunReader
 from prunekit.support.errors import ArtifactError
@@ -19,6 +19,8 @@ DIRECTIONS = (*KEYS, "direction", "size", "share", "kind", "score", "next_kept")
 
 def directions(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFrame:
     """The singular directions of every prompt that one pruning of directions cut, the dense round's first.
+
+    Of a search over ranks those of the dense round, and which of them the chosen ticket kept.
 
     Args:
         stage: such as "prune-1a2b"; by default the only one of each run that pruned directions.
@@ -38,11 +40,11 @@ def directions(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFr
 
 
 def _chosen(run: RunReader, stage: str | None) -> Stage:
-    stages = [pruning for pruning in prunings(run) if "keep_rank" in run.stage_settings(pruning)]
+    stages = [pruning for pruning in prunings(run) if run.unit(pruning) == "directions"]
     if stage is None and len(stages) == 1:
         return stages[0]
     if stage is None or stage not in stages:
-        listed = ", ".join(stages) or "none; use `prunekit prune --keep-rank`"
+        listed = ", ".join(stages) or "none; use `prunekit prune --keep-rank` or `prunekit search --grid rank`"
         raise ArtifactError(f"{run.path}: prunings of directions are {listed}")
     return Stage(stage)
 
@@ -59,8 +61,8 @@ def _cut(run: RunReader, stage: Stage) -> list[RunKey]:
 def _of_round(run: RunReader, key: RunKey, stage: Stage) -> pd.DataFrame:
     of_prompt = Directions.of(round_files.finished_ticket(run, key))
     ((kind, scores),) = round_files.load_scores(run, RunKey(stage.scored, key.seed, key.round)).items()
-    rank = run.result(RunKey(stage, key.seed, key.round + 1))["rank"]
     squares = of_prompt.size.square()
+    rank = summary.rank_of(run.result(RunKey(stage, key.seed, key.round + 1))) or len(squares)
     columns = {
         "direction": range(len(squares)),
         "size": of_prompt.size.numpy(),

@@ -13,6 +13,7 @@ from prunekit.pruning.scores import Scores
 from prunekit.runs import round_files
 from prunekit.runs.paths import DENSE, RunKey, Stage
 from prunekit.runs.reader import RunReader
+from prunekit.support.errors import ArtifactError
 
 KEPT_SHARES = ("seed", "tokens", "pieces", "density", "score", "rank")
 
@@ -25,7 +26,12 @@ def kept_shares(run: RunReader, stage: str) -> pd.DataFrame:
             score (that of the kept tokens, by
             the score that prunes, times that of their kept pieces; what is negative counts as 0); rank (the effective
             rank, Roy and Vetterli 2007).
+
+    Raises:
+        ArtifactError: of a search over ranks, whose trials keep every cell.
     """
+    if run.unit(stage) == "directions":
+        raise ArtifactError(f"{run.path}: {stage} tried ranks, and no token or piece; name a search over ratios")
     rows = []
     for key in run.tickets():
         if key.stage.is_trial and key.stage.top == Stage(stage):

@@ -70,7 +70,7 @@ def _of_run(run: RunReader, stage: Stage) -> pd.DataFrame:
 def scores_by_kind(run: RunReader, key: RunKey, stage: Stage) -> tuple[dict[str, Scores], str | None]:
     """The scores of a round by kind, those that were measured for one pruning among them; the kind that prunes."""
     scores = round_files.load_scores(run, key) if SCORES in run.manifest(key)["files"] else {}
-    if stage.is_dense or "keep_rank" in run.stage_settings(stage):  # scores of directions are of no token
+    if stage.is_dense or run.unit(stage) == "directions":  # scores of directions are of no token
         return scores, None
     apart = RunKey(stage.scored, key.seed, key.round)
     if not run.done([apart]):

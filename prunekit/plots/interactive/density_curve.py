@@ -23,7 +23,7 @@ def draw(table: pd.DataFrame) -> Any:
     metric = str(tickets["metric"].iloc[0])
     chosen = alt.selection_point(fields=["line"], bind="legend")
     encoding = {
-        "x": alt.X("density:Q", title="density (kept cells, log scale)")
+        "x": alt.X("density:Q", title=f"density ({density_curve.counted(table)}, log scale)")
         .scale(type="log", base=2, padding=14, nice=False)
         .axis(values=_halves(float(named["density"].min())), format=".3~g"),
         "color": alt.Color("line:N", title=None),

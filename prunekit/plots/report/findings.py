@@ -80,9 +80,11 @@ def _searched(results: pd.DataFrame, stage: str, dense: RoundSummary, metric: st
     strata = [reached.to_numpy(dtype=float)]
     low, high = statistics.cut(statistics.t_interval(strata, summary.CONFIDENCE), bounds(metric))
     interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"
+    ranks = summary.ranks_of(chosen)
+    counts, units, parts = (chosen["tokens"], "tokens", "cells") if ranks is None else (ranks, "directions", "numbers")
     yield (
-        f"{stage}: the tickets chosen on validation keep {chosen['tokens'].min()} to {chosen['tokens'].max()} tokens, "
-        f"{chosen['density'].mean():.1%} of the cells (mean of {len(chosen)} seed{'s' * (len(chosen) > 1)}); they "
+        f"{stage}: the tickets chosen on validation keep {counts.min()} to {counts.max()} {units}, "
+        f"{chosen['density'].mean():.1%} of the {parts} (mean of {len(chosen)} seed{'s' * (len(chosen) > 1)}); they "
         f"reach test {metric} {reached.mean():.3f}{interval} against {_reached(dense)} dense."
     )
 

@@ -41,7 +41,7 @@ class Reached:
         shortens: whether a request has fewer positions where fewer tokens are kept.
         interval: 95 % t interval of `test` over seeds, or of one seed's written answers over rows, in words.
         is_good: whether they are within the tolerance of dense on validation; None where nobody asked.
-        rank: directions kept, None where none was pruned.
+        ranks: directions kept, such as "5" or "3 to 5"; None where none was pruned.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Reached:
     shortens: bool
     interval: str
     is_good: bool | None = None
-    rank: int | None = None
+    ranks: str | None = None
 
     @property
     def kept(self) -> str:
         """Tokens, or where directions were pruned these."""
-        return self.tokens if self.rank is None else str(self.rank)
+        return self.tokens if self.ranks is None else self.ranks
 
 
 def opening(run: RunReader, results: pd.DataFrame, base_lines: BaseLines, tolerance: float) -> Opening:
@@ -107,21 +107,26 @@ def _reached(run: RunReader, rows: pd.DataFrame, name: str, *, is_good: bool | N
     if rows.empty:
         return None
     test = rows[f"test_{run.settings()['metric']}"].to_numpy(dtype=float)
-    fewest, most = int(rows["tokens"].min()), int(rows["tokens"].max())
-    rank = summary.rank_of(rows.iloc[0])
+    ranks = summary.ranks_of(rows)
     return Reached(
         name=name,
-        tokens=str(fewest) if fewest == most else f"{fewest} to {most}",
-        fewest=fewest,
+        tokens=_span(rows["tokens"]),
+        fewest=int(rows["tokens"].min()),
         density=float(rows["density"].mean()),
         parameters=float(rows["parameters"].mean()),
         test=float(test.mean()),
         seeds=len(rows),
-        shortens=rank is None and bool((rows["dropped_as"].eq("remove") | _is_cache(rows)).all()),
+        shortens=ranks is None and bool((rows["dropped_as"].eq("remove") | _is_cache(rows)).all()),
         interval=_interval(run, rows),
         is_good=is_good,
-        rank=rank,
+        ranks=None if ranks is None else _span(ranks),
     )
+
+
+def _span(counts: pd.Series) -> str:
+    """Such as "5" or "3 to 5"."""
+    fewest, most = int(counts.min()), int(counts.max())
+    return str(fewest) if fewest == most else f"{fewest} to {most}"
 
 
 def _is_cache(rows: pd.DataFrame) -> pd.Series:
@@ -159,7 +164,7 @@ def _verdict(dense: Reached, pruned: Reached | None, metric: str, base_lines: Ba
         return f"There is nothing to prune yet: on validation, the whole prompt is not shown to beat {others}."
     if pruned is None:
         return f"The whole prompt of {dense.tokens} tokens reaches test {metric} {dense.test:.3f}; nothing is pruned."
-    unit = "prompt tokens" if pruned.rank is None else "directions"
+    unit = "prompt tokens" if pruned.ranks is None else "directions"
     share = f"{pruned.kept} of {dense.tokens} {unit} ({pruned.density:.0%} of the prompt)"
     both = f"test {metric} {pruned.test:.3f}, against {dense.test:.3f} of the whole prompt"
     if pruned.is_good is None:
@@ -194,7 +199,7 @@ def _numbers(dense: Reached, pruned: Reached | None, metric: str) -> list[Number
         return [*numbers, Number("Its size", f"{dense.tokens} tokens", f"{dense.parameters:,.0f} trained numbers")]
     saved = 1 - pruned.parameters / dense.parameters
     fewer = dense.fewest - pruned.fewest
-    units, parts = ("tokens", "cells") if pruned.rank is None else ("directions", "numbers")
+    units, parts = ("tokens", "cells") if pruned.ranks is None else ("directions", "numbers")
     shorter = f"{fewer} positions fewer in every request" if pruned.shortens else "the input stays as long as it was"
     return [
         *numbers,

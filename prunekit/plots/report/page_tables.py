@@ -64,6 +64,8 @@ _SEEDS = {
     "status": Column("status"),
 }
 _TRIALS = {
+    "rank": Column("rank"),
+    "parameters": Column("free numbers"),
     "tokens": Column("tokens"),
     "pieces": Column("pieces"),
     "cells": Column("cells"),
@@ -73,6 +75,7 @@ _TRIALS = {
 _CHOSEN = {
     "seed": Column("seed"),
     "tokens": Column("tokens"),
+    "rank": Column("rank"),
     "density": Column("density", _DENSITY),
     "validation": Column("validation", _THREE),
     "test": Column("test", _THREE),
@@ -166,13 +169,12 @@ def searched(run: RunReader, stage: str, metric: str) -> list[Table]:
     """What a search tried, and what it chose."""
     tried = tables.trials(run, stage)
     ended = tried[tried["status"] == "done"]
-    sizes = ["tokens", "pieces", "cells"]
+    sizes = ["rank", "parameters"] if "rank" in tried else ["tokens", "pieces", "cells"]
     means = ended.groupby(sizes).agg(seeds=("seed", "nunique"), validation=("validation", "mean")).reset_index()
     chosen_by = summary.chosen_by(run.results(), metric)
     means = means.sort_values("validation", ascending=chosen_by == "loss", kind="stable")
     by = "" if chosen_by == metric else f" by its {chosen_by}"
-    arms = tables.arms(run, stage)
-    chosen = arms[arms["arm"] == "ticket"].sort_values("seed")
+    chosen = tables.chosen(run, stage)
     return [
         table_of(means, _TRIALS, f"What was tried, best first: validation {chosen_by}, means over seeds"),
         table_of(chosen, _CHOSEN, f"What each seed chose on validation{by}, and its only look at test: {metric}"),

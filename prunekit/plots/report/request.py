@@ -83,6 +83,8 @@ def _stage(run: RunReader, stage: Stage) -> str:
     how = f"score {settings['score']}, rewound to {settings['rewind']}, dropped tokens: {settings['dropped_as']}"
     if stage.verb == "search":
         halving = ", halving" if settings["halving"] else ""
+        if run.unit(stage) == "directions":
+            return f"search over ranks, of singular directions{halving}; {how}"
         return f"search over ratios, grid {settings['grid']}{halving}; {how}"
     if "keep_rank" in settings:
         return f"{settings['rounds']} rounds of pruning directions, keep {settings['keep_rank']:g}; {how}"

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from prunekit.pruning.controls.base import Target
 from prunekit.pruning.controls.low_rank import LowRankControl
+from prunekit.pruning.directions import Directions
 from prunekit.pruning.lottery import RoundResult
 from prunekit.pruning.ticket import Ticket
 
@@ -20,4 +21,7 @@ class FixedSubspace(LowRankControl):
 
     def right(self, target: Target, dense: RoundResult, before: Ticket, number: int) -> Tensor:
         """[k, H], the same in every round."""
+        if target.ticket.rank is None:  # a search chose full rank, whose ticket has no factors
+            directions = Directions.of(before)
+            return directions.factor(directions.right)
         return target.ticket.state["right"]
