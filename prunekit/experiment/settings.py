@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import operator
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -24,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from prunekit.experiment.whole_numbers import LARGEST, Epochs, Examples, Factor, Seed, Updates, whole, within
 from prunekit.prompts import Method
 from prunekit.prompts.init import Init
 from prunekit.pruning.schedule import Grid, Keep, Schedule, Unit, ranks
@@ -33,58 +32,7 @@ from prunekit.support.errors import nearest
 from prunekit.tasks import Columns, InMemory
 
 SCHEMA = 1
-
-# seeds stand in tables and files, whose whole numbers have 64 bits
-_LARGEST = 2**63 - 1
 _MOST_SEEDS = 1_000
-_WHOLE = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
-_EPOCHS = re.compile(r"([1-9][0-9]{0,5}) epochs?")
-
-
-def within(least: int, most: int, why: str) -> BeforeValidator:
-    """A whole number from `least` to `most`; anything else is refused with the bounds.
-
-    Args:
-        why: what forbids more, in a few words.
-    """
-
-    def check(value: Any) -> int:
-        number = _whole(value)
-        if number is None:
-            raise ValueError(f"give a whole number from {least:,} to {most:,}, in digits alone")
-        if number < least:
-            raise ValueError(f"{least:,} is the least; give a whole number up to {most:,}")
-        if number > most:
-            raise ValueError(f"{most:,} is the most: {why}")
-        return number
-
-    return BeforeValidator(check)
-
-
-def _whole(value: Any) -> int | None:
-    """The whole number that is meant; None for text that is none, and for numbers with a point."""
-    if isinstance(value, str):
-        text = value.strip()
-        if not _WHOLE.fullmatch(text):
-            return None
-        return int(text[:40])  # Python reads no more than some thousand digits; 40 are beyond every bound
-    return operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else None
-
-
-def _epochs(value: Any) -> str:
-    """A number of epochs in its one spelling."""
-    match = _EPOCHS.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('say epochs as "100 epochs"')
-    return f"{match[1]} epoch{'' if match[1] == '1' else 's'}"
-
-
-Epochs = Annotated[str, BeforeValidator(_epochs)]
-Updates = Annotated[int, within(1, 10_000_000, "so many updates of a prompt take years")]
-Examples = Annotated[int, within(1, 1_000_000_000, "no data set has more")]
-# a factor wider than any model's embeddings
-Factor = Annotated[int, within(1, 65_536, "no model is wider")]
-Seed = Annotated[int, within(0, _LARGEST, "tables hold whole numbers of 64 bits")]
 
 
 class Settings(BaseModel):
@@ -157,7 +105,7 @@ class TaskSettings(Settings):
         None, description="choose on a subset of this size; default: as many as trained on, from 128 to 512"
     )
     test_examples: Examples | None = Field(None, description="test on a subset of this size")
-    data_seed: Annotated[int, within(-_LARGEST, _LARGEST, "files hold whole numbers of 64 bits")] = Field(
+    data_seed: Annotated[int, within(-LARGEST, LARGEST, "files hold whole numbers of 64 bits")] = Field(
         0, description="which subset is drawn"
     )
     chat: bool = Field(False, description="write texts and answers as a chat, by the tokenizer's chat template")
@@ -299,7 +247,7 @@ def _count_or_fraction(value: Any) -> Any:
     """Command lines give text: digits alone are a count, anything with a point is a fraction."""
     if not isinstance(value, str):
         return value
-    count = _whole(value)
+    count = whole(value)
     if count is not None:
         return count
     try:
@@ -489,7 +437,7 @@ class Experiment(Settings):
             return [part.strip() for part in value.removesuffix(",").split(",")]
         if isinstance(value, list | tuple):
             return value
-        count = _whole(value)
+        count = whole(value)
         if count is None:
             raise ValueError("give a count such as 3, or the seeds themselves, such as 3,5")
         if count < 1:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from prunekit.experiment.settings import Experiment, Settings, within
+from prunekit.experiment.settings import Experiment, Settings
+from prunekit.experiment.whole_numbers import within
 from prunekit.support import toml
 from prunekit.support.errors import ConfigError
 
