@@ -37,7 +37,7 @@ LABELS = {
     "lora": "LoRA (ceiling)",
     "dense": "dense",
     PRIMARY: CONTROLS[0].label,
-    "ticket": "XPrompt ticket",
+    "ticket": "ticket",
     **{line.name: line.label for line in GRID_LINES},
     **{control.name: control.label for control in CONTROLS[1:]},
 }

@@ -200,7 +200,7 @@ def test_no_unit_still_names_the_primary_comparison(arms):
     assert (one["units"], one["p"], one["smallest_p"], one["p_equivalence"]) == (0, 1.0, 1.0, 1.0)
     assert (np.isnan(one["difference"]), one["verdict"]) == (True, "inconclusive")
     assert conclusions(found)[0] == (
-        "a: XPrompt ticket better than dense continued (primary): "
+        "a: ticket better than dense continued (primary): "
         "no unit has both, so the ticket cannot be called better."
     )  # fmt: skip
 
@@ -276,7 +276,7 @@ def test_what_three_seeds_cannot_say():
     found = controls.compare(table(reports))
     low, high = found["low"].iloc[0], found["high"].iloc[0]
     assert conclusions(found) == [
-        "x: XPrompt ticket better than dense continued (primary): "
+        "x: ticket better than dense continued (primary): "
         f"inconclusive (+0.043 [{low:.3f}, {high:.3f}], p = 0.25).",
         "x: with 3 units the sign-flip test cannot go below p = 0.25; 6 units are needed "
         "to show a difference from dense continued.",
@@ -294,8 +294,8 @@ def test_what_enough_seeds_say():
     )
     said = conclusions(found)
     assert len(said) == 4
-    assert said[0].startswith("x: XPrompt ticket better than dense continued (primary): inconclusive (")
-    assert said[1].startswith("x: XPrompt ticket better than random mask: holds (+0.2")
+    assert said[0].startswith("x: ticket better than dense continued (primary): inconclusive (")
+    assert said[1].startswith("x: ticket better than random mask: holds (+0.2")
     assert said[1].endswith("], corrected p = 0.0039).")
     assert said[2] == (
         "x: neither a difference nor equivalence within 0.01 is shown for dense continued; new prompt, as short."
@@ -306,8 +306,8 @@ def test_what_enough_seeds_say():
 def test_what_is_said_of_equal_arms_and_of_arms_that_never_meet():
     reports = {("x", "ticket"): [0.7] * 10, ("x", "dense-continued"): [0.7] * 10, ("x", "random"): [NAN]}
     assert conclusions(controls.compare(table(reports))) == [
-        "x: XPrompt ticket better than dense continued (primary): all 10 equal (equivalent within 0.01: p = 0.00098).",
-        "x: no unit has both XPrompt ticket and random mask: nothing can be concluded.",
+        "x: ticket better than dense continued (primary): all 10 equal (equivalent within 0.01: p = 0.00098).",
+        "x: no unit has both ticket and random mask: nothing can be concluded.",
     ]
 
 

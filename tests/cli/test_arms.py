@@ -127,7 +127,7 @@ def test_every_arm_stands_in_the_table_with_its_numbers(found):
 def test_conclusions_say_what_two_seeds_cannot_show(found):
     last = found.shown[found.shown.index(f"written to {found.run.path}") :]
     task = found.run.settings()["task"]["name"]
-    assert f"{task}: XPrompt ticket better than dense continued (primary): " in last
+    assert f"{task}: ticket better than dense continued (primary): " in last
     assert "with 2 units the sign-flip test cannot go below p = 0.5" in last
     assert "example by example" in last
     assert "McNemar p < 0.05 in" in last
@@ -209,7 +209,7 @@ def test_two_tasks_in_one_command_are_compared_over_both(folder, other, found):
     assert "finished ticket(s) were there already" in made.err
     titles = [line.split(": test")[0] for line in made.out.splitlines() if "95 % intervals over seeds" in line]
     assert titles == ["all tasks", str(other), str(toy / "toy.toml")]
-    assert "all tasks: XPrompt ticket better than dense continued (primary): " in made.out
+    assert "all tasks: ticket better than dense continued (primary): " in made.out
     assert "with 4 units" in made.out
     facts = compare_arms([(run, stage_of(run)) for run in made.runs], 0.01).facts
     assert {one["task"] for one in facts["arms"]} == set(titles[1:])
