@@ -16,6 +16,7 @@ from prunekit.engine.train import train
 from prunekit.engine.write import write
 from prunekit.experiment.prepare import Prepared
 from prunekit.models import Encoded, FrozenModel
+from prunekit.models.decoder import Decoder
 from prunekit.pruning.ticket import Ticket
 
 # seconds that a timing may take; a slower machine is timed on fewer rows at once
@@ -151,12 +152,18 @@ def _timed_evaluation(prepared: Prepared, members: int) -> tuple[float, float]:
     affordable = int(len(few) * _PATIENCE / seconds)
     tickets = members if affordable >= members else 1
     many = _middle(examples, min(len(examples), max(1, _MANY // tickets), max(4 * _FEW, affordable) // tickets))
+    kept = _texts_kept(model)
     first, again = _evaluation_seconds([prepared.dense(seed) for seed in range(tickets)], model, many)
     whole = max(1, min(_MANY, members * len(examples)))
     each = _Line.through((len(few), seconds), (tickets * len(many), again)).at(whole) / whole
     longer = fmean(row.length for row in examples) / max(1.0, fmean(row.length for row in many))
-    texts = sum(map(len, prepared.rows)) / len(many)
+    texts = sum(map(len, prepared.rows)) / max(1, _texts_kept(model) - kept)
     return max(0.0, first - again) * texts * longer if getattr(model, "caches_texts", False) else 0.0, each * longer
+
+
+def _texts_kept(model: FrozenModel) -> int:
+    """How many texts a model has read and kept."""
+    return len(model.texts) if isinstance(model, Decoder) else 0
 
 
 def _timed_writing(prepared: Prepared, members: int) -> float:
