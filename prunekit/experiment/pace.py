@@ -152,18 +152,16 @@ def _timed_evaluation(prepared: Prepared, members: int) -> tuple[float, float]:
     affordable = int(len(few) * _PATIENCE / seconds)
     tickets = members if affordable >= members else 1
     many = _middle(examples, min(len(examples), max(1, _MANY // tickets), max(4 * _FEW, affordable) // tickets))
-    kept = _texts_kept(model)
+    if isinstance(model, Decoder):  # the few brought texts that the many are read with
+        model.forget_texts()
     first, again = _evaluation_seconds([prepared.dense(seed) for seed in range(tickets)], model, many)
     whole = max(1, min(_MANY, members * len(examples)))
     each = _Line.through((len(few), seconds), (tickets * len(many), again)).at(whole) / whole
     longer = fmean(row.length for row in examples) / max(1.0, fmean(row.length for row in many))
-    texts = sum(map(len, prepared.rows)) / max(1, _texts_kept(model) - kept)
-    return max(0.0, first - again) * texts * longer if getattr(model, "caches_texts", False) else 0.0, each * longer
-
-
-def _texts_kept(model: FrozenModel) -> int:
-    """How many texts a model has read and kept."""
-    return len(model.texts) if isinstance(model, Decoder) else 0
+    if not isinstance(model, Decoder) or not model.caches_texts:
+        return 0.0, each * longer
+    texts = sum(map(len, prepared.rows)) / max(1, len(model.texts))
+    return max(0.0, first - again) * texts * longer, each * longer
 
 
 def _timed_writing(prepared: Prepared, members: int) -> float:

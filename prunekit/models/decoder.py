@@ -66,6 +66,10 @@ class Decoder(FrozenModel):
         self.caches_texts = self.position == "suffix" and not self.spread and self._cache_is_exact()
         self.texts = TextCache(texts.memory_bytes)
 
+    def forget_texts(self) -> None:
+        """Read every text anew from here on."""
+        self.texts = TextCache(self.texts.memory_bytes)
+
     @contextmanager
     def reading_whole_rows(self) -> Iterator[None]:
         """Whole rows go through the model, and no text is looked up or kept."""
