@@ -236,6 +236,11 @@ def _differences(report: Report) -> str:
         "numbers of updates and evaluations; which rows share a batch is each side's own. Imports, loading and one "
         "small warm-up are outside all clocks.",
     ]
+    if OURS_SUFFIX in report.sides:
+        lines.append(
+            "prunekit float32 suffix: as prunekit, the prompt between text and answer; what the model makes of a text "
+            "is kept, and computed inside the phase that reads it first."
+        )
     if report.config.is_encoder_decoder:
         lines.append(
             f"Answers: the peers generate up to {job.answer_tokens} tokens and compare texts (the peer also computes a "
@@ -258,10 +263,10 @@ def quotients(above: Sequence[float], below: Sequence[float]) -> list[float]:
     return [dividend / divisor for dividend, divisor in zip(above, below, strict=True)]
 
 
-def spread_of(values: Sequence[float]) -> str:
+def spread_of(values: Sequence[float], digits: int = 2) -> str:
     """Median and range, for a cell."""
     spread = Spread.of(values)
-    return f"{spread.median:.2f} [{spread.low:.2f}, {spread.high:.2f}]"
+    return f"{spread.median:.{digits}f} [{spread.low:.{digits}f}, {spread.high:.{digits}f}]"
 
 
 def _listed(counts: Sequence[int]) -> str:

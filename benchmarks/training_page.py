@@ -109,7 +109,7 @@ def _side(report: TrainingReport, side: str) -> list[str]:
     return [
         side, precision, spread_of(seconds), f"{1000 * median(report.updates(side)):.0f}",
         f"{median(report.facts(side, 'peak_mib')):.0f}", f"{median(report.facts(side, 'held_mib')):.0f}",
-        spread_of(report.facts(side, "accuracy")), f"{losses.median:.4f}",
+        spread_of(report.facts(side, "accuracy"), 3), f"{losses.median:.4f}",
         spread_of(quotients([work / took for took in seconds], rates)),
     ]  # fmt: skip
 
@@ -124,7 +124,7 @@ def _ratios(report: TrainingReport) -> str:
                 spread_of(quotients(report.seconds(above), report.seconds(below))),
                 spread_of(quotients(report.updates(above), report.updates(below))),
                 spread_of(quotients(report.facts(above, "peak_mib"), report.facts(below, "peak_mib"))),
-                spread_of([gain - before for gain, before in gains]),
+                spread_of([gain - before for gain, before in gains], 3),
             ])  # fmt: skip
     return table(
         ["sides", "training", "an update of the last epoch", "peak memory", "accuracy, second less first"], rows
