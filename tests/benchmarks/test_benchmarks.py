@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import arithmetic, measure, page, presets, protocol, scaling
 from benchmarks.ours import Ours
 from benchmarks.presets import Job
-from benchmarks.worker import OURS, OURS_FLOAT32, PEER, RATE, SIDES, TUNED
+from benchmarks.worker import OURS, OURS_FLOAT32, OURS_SUFFIX, PEER, RATE, SIDES, TUNED
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.prompts.mask import Mask
 
@@ -207,6 +207,8 @@ def test_a_preset_has_rows_and_a_start_for_every_seed(tmp_path):
 def test_every_side_does_the_same_work_from_the_same_start(job):
     sides = {PEER: peer(job), TUNED: peer(job, tuned=True)}
     sides[OURS] = Ours(job, measure.Stopwatch(), "bfloat16")
+    if sides[PEER].answers:  # a decoder
+        sides[OURS_SUFFIX] = Ours(job, measure.Stopwatch(), "float32", "suffix")
     found = {side: protocol.perform(one, job).as_dict() for side, one in sides.items()}
     page.check_fairness(found)
     for outcome in found.values():
