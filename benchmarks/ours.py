@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,12 +14,12 @@ import torch
 from benchmarks.measure import Stopwatch
 from benchmarks.presets import Job, Rows
 from benchmarks.protocol import EVALUATE, RoundResult, Start
-from prunekit.engine.cohort import Member
+from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.gradient_scores import gradient_scores, scoring_batches
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Trained, TrainingData, train
-from prunekit.models import load
+from prunekit.models import Position, PromptBatch, load
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
@@ -30,12 +31,12 @@ class Ours:
 
     Attributes:
         precision: "float32" or "bfloat16", of the model's weights; prompts, heads and optimiser are float32.
+        position: "first", where PEFT puts the prompt and where it reads an encoder's answer, or "suffix" of a decoder.
     """
 
-    def __init__(self, job: Job, stopwatch: Stopwatch, precision: Any) -> None:
+    def __init__(self, job: Job, stopwatch: Stopwatch, precision: Any, position: Position = "first") -> None:
         self.job, self.stopwatch = job, stopwatch
-        # "first": where PEFT puts the prompt, and where it reads an encoder's answer
-        self.model = load(job.model, precision=precision, device=job.device, position="first")
+        self.model = load(job.model, precision=precision, device=job.device, position=position)
         self.training_data = TrainingData([], [], lambda chosen: {})
 
     def encode(self, rows: Rows) -> None:
@@ -68,6 +69,30 @@ class Ours:
             trained = train(cohort, self.model, self.training_data, self.plan(steps), width=width)
         return [_learned(member) for member in trained]
 
+    def train_alone(self, start: Start, steps: int, phase: str) -> RoundResult:
+        """A cohort of one; what `train` evaluates in any case is one training row, before and after."""
+        moments: list[float] = []
+        rows = self.training_data.train
+        data = TrainingData(rows, rows[:1], lambda chosen: {"none": 0.0})
+        plan = replace(self.plan(steps), evaluate_every=steps)
+        with self.stopwatch(phase):
+            (trained,) = train(
+                [self._ticket(start)], self.model, data, plan, tick=lambda step: moments.append(time.perf_counter())
+            )
+        return replace(_learned(trained), moments=tuple(moments))
+
+    def loss(self, start: Start, count: int) -> float:
+        """As training reads the rows: the gold answer alone."""
+        batch = self.model.batch([self.training_data.train[:count]], every_choice=False)
+        with torch.no_grad():
+            return float(self.model.losses(self._prompts(start), batch).mean())
+
+    def accuracy(self, start: Start) -> float:
+        """By the evaluation that `train` makes."""
+        with self.stopwatch(EVALUATE), torch.no_grad():
+            answers = evaluate(self._prompts(start), self.model, self.training_data.validation)
+        return self.training_data.measure(answers.chosen[0].tolist())["accuracy"]
+
     def score(self, start: Start) -> Scores:
         """One pass, texts of like length together."""
         batches = scoring_batches(self.model, self.training_data.train)
@@ -96,6 +121,9 @@ class Ours:
         return Ticket(
             start.mask, {"values": start.values}, start.head, seed=self.job.seed, position=self.model.position
         )
+
+    def _prompts(self, start: Start) -> PromptBatch:
+        return prompt_batch([Member(self._ticket(start), self.model.device)])
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks import arithmetic
 from benchmarks.measure import Spread, mean_interval, wilson
 from benchmarks.presets import Job
-from benchmarks.worker import OURS, OURS_FLOAT32, PEER, PRECISIONS, RATE, TUNED
+from benchmarks.worker import OURS, OURS_FLOAT32, OURS_SUFFIX, PEER, PRECISIONS, RATE, TUNED
 
 Outcomes = Mapping[str, Mapping[str, Any]]  # side -> what it found in one repeat
 # what is divided by what, and why
@@ -21,6 +21,8 @@ PAIRS = (
     (PEER, OURS, "what a user gains"),
     (TUNED, OURS, "equal precision, bfloat16"),
     (PEER, OURS_FLOAT32, "equal precision, float32"),
+    (PEER, OURS_SUFFIX, "equal precision, texts read once"),
+    (OURS_FLOAT32, OURS_SUFFIX, "what reading texts once gains"),
     (PEER, TUNED, "what tuning the peer gains"),
 )
 PHASES: dict[str, Callable[[Mapping[str, float]], float]] = {
@@ -140,7 +142,7 @@ def _ratios(report: Report) -> str:
     for above, below, why in PAIRS:
         if {above, below} <= set(report.sides):
             cells = [
-                _spread(_quotients(report.seconds(above, phase), report.seconds(below, phase))) for phase in PHASES
+                spread_of(quotients(report.seconds(above, phase), report.seconds(below, phase))) for phase in PHASES
             ]
             rows.append([f"{above} / {below}", why, *cells])
     return table(["sides", "", *PHASES], rows)
@@ -148,9 +150,9 @@ def _ratios(report: Report) -> str:
 
 def _limits(report: Report) -> str:
     job = report.job
-    useful = job.dense_steps * job.batch_size * _row_work(report)
     rows = []
     for side in report.sides:
+        useful = training_work(job, report.config, side, job.dense_steps)
         rates = [repeat[RATE][PRECISIONS[side]] for repeat in report.repeats]
         reached = [useful / seconds for seconds in report.seconds(side, "train, dense")]
         epoch = job.dense_steps * job.batch_size / job.train_examples
@@ -160,23 +162,34 @@ def _limits(report: Report) -> str:
         ]
         peaks = [repeat[side]["peak_mib"] for repeat in report.repeats]
         held = [repeat[side]["held_mib"] for repeat in report.repeats]
-        share = _spread(_quotients(reached, rates))
+        share = spread_of(quotients(reached, rates))
         row = [side, PRECISIONS[side], f"{median(rates) / 1e9:.0f}", f"{median(reached) / 1e9:.0f}", share]
-        rows.append([*row, _spread(scoring), f"{median(peaks):.0f}", f"{median(held):.0f}"])
+        rows.append([*row, spread_of(scoring), f"{median(peaks):.0f}", f"{median(held):.0f}"])
     header = ["side", "precision", "matrix rate, GFLOP/s", "reached in dense training", "part of the rate"]
     header += ["scoring / a training epoch", "peak memory, MiB", "of it before the protocol, MiB"]
     return table(header, rows) + (
-        f"\n\nReached: the arithmetic of the rows without padding, {_row_work(report) / 1e9:.2f} GFLOP per row and "
-        "update (forward, and backward for activations only), by the seconds of the dense updates."
+        "\n\nReached: the arithmetic of the rows without padding "
+        f"({_row_work(job, report.config) / 1e9:.2f} GFLOP per row and update where the prompt stands first: forward, "
+        "and backward for activations only), by the seconds of the dense updates."
     )
 
 
-def _row_work(report: Report) -> float:
-    """FLOP of one training row, the mean over the training rows."""
-    answers = [report.job.answer_tokens] if report.job.answer_tokens and report.config.is_encoder_decoder else []
-    extra = report.job.prompt_tokens
-    rows = report.job.rows()["train"]
-    return fmean(arithmetic.row(report.config, row["tokens"] + extra, answers).training for row in rows)
+def training_work(job: Job, config: Any, side: str, updates: int) -> float:
+    """FLOP of so many updates; behind kept texts prompt and answer alone, and each distinct text once, forward."""
+    if side != OURS_SUFFIX:
+        return updates * job.batch_size * _row_work(job, config)
+    rows = job.rows()["train"]
+    row = fmean(arithmetic.llama(config, job.prompt_tokens, behind=row["tokens"]).training for row in rows)
+    texts = {row["text"]: row["tokens"] for row in rows}
+    read = sum(arithmetic.llama(config, tokens, answers=False).forward for tokens in texts.values())
+    return updates * job.batch_size * row + read
+
+
+def _row_work(job: Job, config: Any) -> float:
+    """FLOP of one training row whose prompt stands first, the mean over the training rows."""
+    answers = [job.answer_tokens] if job.answer_tokens and config.is_encoder_decoder else []
+    rows = job.rows()["train"]
+    return fmean(arithmetic.row(config, row["tokens"] + job.prompt_tokens, answers).training for row in rows)
 
 
 def _accuracy(report: Report) -> str:
@@ -211,10 +224,10 @@ def _mean_accuracy(outcome: Mapping[str, Any], group: slice) -> float:
 
 def _differences(report: Report) -> str:
     job = report.job
-    padding = f"to {job.max_length} tokens" if job.padding == "max_length" else "to the longest of the batch"
     lines = [
-        f"peer: texts padded {padding}, float32, train mode (dropout as the checkpoint sets it), evaluation batches of "
-        f"{job.batch_size}, a new Trainer for every prompt; dropped cells are zeros, the sequence stays as long.",
+        f"peer: texts padded {padding_words(job)}, float32, train mode (dropout as the checkpoint sets it), evaluation "
+        f"batches of {job.batch_size}, a new Trainer for every prompt; dropped cells are zeros, the sequence stays as "
+        "long.",
         "tuned peer: padding to the longest of a batch, texts of like length together, bfloat16 weights, dropout zero, "
         "evaluation batches of 128 sorted by length.",
         "prunekit: eval mode, dropped tokens leave the sequence; pruned prompts are trained side by side, "
@@ -223,23 +236,37 @@ def _differences(report: Report) -> str:
         "numbers of updates and evaluations; which rows share a batch is each side's own. Imports, loading and one "
         "small warm-up are outside all clocks.",
     ]
+    if OURS_SUFFIX in report.sides:
+        lines.append(
+            "prunekit float32 suffix: as prunekit, the prompt between text and answer; what the model makes of a text "
+            "is kept, and computed inside the phase that reads it first."
+        )
     if report.config.is_encoder_decoder:
         lines.append(
             f"Answers: the peers generate up to {job.answer_tokens} tokens and compare texts (the peer also computes a "
             "loss, as Seq2SeqTrainer does); prunekit scores every choice and gives the loss with it."
         )
+    elif report.config.model_type == "llama":
+        lines.append("Answers: all sides compare the one token that each choice has behind its text.")
     else:
         lines.append("Answers: all sides read row 0, the first prompt token, through the pooler and a linear head.")
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _quotients(above: Sequence[float], below: Sequence[float]) -> list[float]:
+def padding_words(job: Job) -> str:
+    """How the untuned peer pads."""
+    return f"to {job.max_length} tokens" if job.padding == "max_length" else "to the longest of the batch"
+
+
+def quotients(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Repeat by repeat."""
     return [dividend / divisor for dividend, divisor in zip(above, below, strict=True)]
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread_of(values: Sequence[float], digits: int = 2) -> str:
+    """Median and range, for a cell."""
     spread = Spread.of(values)
-    return f"{spread.median:.2f} [{spread.low:.2f}, {spread.high:.2f}]"
+    return f"{spread.median:.{digits}f} [{spread.low:.{digits}f}, {spread.high:.{digits}f}]"
 
 
 def _listed(counts: Sequence[int]) -> str:

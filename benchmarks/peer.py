@@ -7,6 +7,7 @@ sequence stays as long as it was. Scores come from a loop over single examples.
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from peft import PromptTuningConfig, TaskType, get_peft_model
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -33,15 +35,28 @@ from transformers import (
     default_data_collator,
 )
 
+from benchmarks.causal_answers import CausalAnswers
 from benchmarks.measure import Stopwatch
 from benchmarks.presets import Job, Rows
 from benchmarks.protocol import EVALUATE, RoundResult, Start, signed_slopes, zero_head
+from prunekit.models.load import Family, family
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.scores import Scores
 
 # rows of an evaluation batch of the tuned peer, as in prunekit; as documented, it is the training batch
 _TUNED_ROWS = 128
 _IGNORED = -100
+# how a model of each family is loaded, what PEFT calls its task, and which settings turn its dropout off
+_CLASSES: dict[Family, tuple[Any, TaskType]] = {
+    "encoder-decoder": (AutoModelForSeq2SeqLM, TaskType.SEQ_2_SEQ_LM),
+    "encoder": (AutoModelForSequenceClassification, TaskType.SEQ_CLS),
+    "decoder": (AutoModelForCausalLM, TaskType.CAUSAL_LM),
+}
+_NO_DROPOUT: dict[Family, dict[str, float]] = {
+    "encoder-decoder": {"dropout_rate": 0.0},
+    "encoder": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    "decoder": {"attention_dropout": 0.0},
+}
 
 
 class Peer:
@@ -55,7 +70,9 @@ class Peer:
     def __init__(self, job: Job, stopwatch: Stopwatch, *, tuned: bool) -> None:
         self.job, self.stopwatch, self.tuned = job, stopwatch, tuned
         self.tokenizer = AutoTokenizer.from_pretrained(job.model)
-        self.seq2seq = bool(AutoConfig.from_pretrained(job.model).is_encoder_decoder)
+        self.family = family(AutoConfig.from_pretrained(job.model))
+        self.seq2seq = self.family == "encoder-decoder"
+        self.answers = CausalAnswers.of(self.tokenizer, job) if self.family == "decoder" else None
         self.fixed = job.padding == "max_length" and not tuned
         self.data: dict[str, Dataset] = {}
         self.choices = len(job.rows()["train"][0]["choices"])
@@ -63,7 +80,8 @@ class Peer:
             warnings.simplefilter("ignore")
             self.model = self._peft_model().to(job.device)
         self.prompt: nn.Parameter = self.model.prompt_encoder["default"].embedding.weight
-        self.head: Any = None if self.seq2seq else self.model.base_model.classifier.modules_to_save["default"]
+        is_classifier = self.family == "encoder"
+        self.head: Any = self.model.base_model.classifier.modules_to_save["default"] if is_classifier else None
         if self.tuned and self.head is not None:  # as prunekit: a float32 head on the model's states
             self.head.float().register_forward_pre_hook(lambda _, states: states[0].float())
 
@@ -86,7 +104,7 @@ class Peer:
 
     def start(self) -> Start:
         """The job's starting prompt, as the model holds it."""
-        head = None if self.seq2seq else zero_head(self.choices, self.head.in_features)
+        head = None if self.head is None else zero_head(self.choices, self.head.in_features)
         start = Start(Mask.full(self.job.prompt_tokens, self.job.pieces), self.job.start(), head)
         self._put(start)
         return Start(start.mask, *self._values())
@@ -94,6 +112,30 @@ class Peer:
     def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[RoundResult]:
         """One after the other, each by a Trainer of its own."""
         return [self._train(start, steps, phase) for start in starts]
+
+    def train_alone(self, start: Start, steps: int, phase: str) -> RoundResult:
+        """By a Trainer that evaluates nothing."""
+        self._put(start)
+        clock = Clock()
+        with self.stopwatch(phase):
+            trainer = self._trainer(steps, clock, evaluates=False)
+            trainer.train()
+        return RoundResult(*self._values(), (), (), trainer.state.global_step, tuple(clock.moments))
+
+    def loss(self, start: Start, count: int) -> float:
+        """The model's own loss of one batch."""
+        self._put(start)
+        self.model.eval()
+        batch = self._collator()([self.data["train"][index] for index in range(count)])
+        with torch.no_grad():
+            return float(self.model(**{name: tensor.to(self.job.device) for name, tensor in batch.items()}).loss)
+
+    def accuracy(self, start: Start) -> float:
+        """By the Trainer's own evaluation."""
+        self._put(start)
+        trainer = self._trainer(1, Clock(), evaluates=False)
+        trainer.stopwatch, trainer.evaluations = self.stopwatch, []
+        return float(trainer.evaluate()["eval_accuracy"])
 
     def score(self, start: Start) -> Scores:
         """A batch-of-one loop over the training rows."""
@@ -116,23 +158,24 @@ class Peer:
         """Token ids of the training texts."""
         rows = self.data["train"]
         pairs = zip(rows["input_ids"], rows["attention_mask"], strict=True)
-        return [[token for token, real in zip(ids, mask, strict=True) if real] for ids, mask in pairs]
+        texts = [[token for token, real in zip(ids, mask, strict=True) if real] for ids, mask in pairs]
+        return texts if self.answers is None else list(map(self.answers.text, texts, rows["labels"]))
 
     # ---- how it is done
 
     def _peft_model(self) -> Any:
         options: dict[str, Any] = {"dtype": torch.bfloat16 if self.tuned else torch.float32}
+        automatic, kind = _CLASSES[self.family]
         if self.tuned:
-            options |= {"dropout_rate": 0.0} if self.seq2seq else _no_dropout()
-        if self.seq2seq:
-            model = AutoModelForSeq2SeqLM.from_pretrained(self.job.model, **options)
-        else:
+            options |= _NO_DROPOUT[self.family]
+        if self.family == "encoder":
             options["num_labels"] = self.choices
-            model = AutoModelForSequenceClassification.from_pretrained(self.job.model, **options)
-        kind = TaskType.SEQ_2_SEQ_LM if self.seq2seq else TaskType.SEQ_CLS
+        model = automatic.from_pretrained(self.job.model, **options)
         return get_peft_model(model, PromptTuningConfig(task_type=kind, num_virtual_tokens=self.job.prompt_tokens))
 
     def _encoded(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        if self.answers is not None:
+            return self.answers.encoded(rows["text"], rows["answer"])
         fixed: dict[str, Any] = {"padding": "max_length", "max_length": self.job.max_length} if self.fixed else {}
         encoded = dict(self.tokenizer(rows["text"], truncation=self.fixed, **fixed))
         encoded["labels"] = self._labels(rows["answer"]) if self.seq2seq else rows["label"]
@@ -144,6 +187,9 @@ class Peer:
         return [[*answer, *[_IGNORED] * (width - len(answer))] for answer in ids]
 
     def _collator(self) -> Any:
+        if self.answers is not None:
+            fixed = {"padding": "max_length", "max_length": self.job.max_length + 1} if self.fixed else {}
+            return DataCollatorForSeq2Seq(self.tokenizer, **fixed)
         if self.fixed:
             return default_data_collator
         return DataCollatorForSeq2Seq(self.tokenizer) if self.seq2seq else DataCollatorWithPadding(self.tokenizer)
@@ -180,7 +226,7 @@ class Peer:
             updates=trainer.state.global_step,
         )
 
-    def _trainer(self, steps: int, callback: TrainerCallback) -> Any:
+    def _trainer(self, steps: int, callback: TrainerCallback, *, evaluates: bool = True) -> Any:
         kind: Any = _WatchedTrainer
         if self.seq2seq:
             kind = _TunedSeq2SeqTrainer if self.tuned else _WatchedSeq2SeqTrainer
@@ -189,19 +235,25 @@ class Peer:
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warmup))
         trainer = kind(
             model=self.model,
-            args=self._arguments(steps),
+            args=self._arguments(steps, evaluates=evaluates),
             train_dataset=self.data["train"],
             eval_dataset=self.data["validation"],
             data_collator=self._collator(),
             processing_class=self.tokenizer,
-            compute_metrics=self._matches if self.seq2seq else _accuracy,
+            compute_metrics=self._metrics(),
+            preprocess_logits_for_metrics=None if self.answers is None else self.answers.choice_logits,
             optimizers=(optimizer, schedule),
             callbacks=[callback],
         )
         trainer.remove_callback(PrinterCallback)
         return trainer
 
-    def _arguments(self, steps: int) -> Seq2SeqTrainingArguments:
+    def _metrics(self) -> Any:
+        if self.answers is not None:
+            return self.answers.accuracy
+        return self._matches if self.seq2seq else _accuracy
+
+    def _arguments(self, steps: int, *, evaluates: bool) -> Seq2SeqTrainingArguments:
         job = self.job
         return Seq2SeqTrainingArguments(
             output_dir=str(Path(job.folder) / "trainer"),
@@ -209,9 +261,9 @@ class Peer:
             per_device_train_batch_size=job.batch_size,
             per_device_eval_batch_size=_TUNED_ROWS if self.tuned else job.batch_size,
             train_sampling_strategy="group_by_length" if self.tuned else "random",
-            eval_strategy="steps",
+            eval_strategy="steps" if evaluates else "no",
             eval_steps=job.evaluate_every,
-            eval_on_start=True,  # as prunekit does, so that all sides evaluate equally often
+            eval_on_start=evaluates,  # as prunekit does, so that all sides evaluate equally often
             max_grad_norm=job.clip_norm,
             save_strategy="no",
             logging_strategy="no",
@@ -273,6 +325,17 @@ class _TunedSeq2SeqTrainer(_WatchedSeq2SeqTrainer):
         return None, ids, labels
 
 
+class Clock(TrainerCallback):
+    """When each update ended."""
+
+    def __init__(self) -> None:
+        self.moments: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Called by Trainer."""
+        self.moments.append(time.perf_counter())
+
+
 class _KeepMasked(TrainerCallback):
     """Sets dropped cells to zero after every update."""
 
@@ -283,10 +346,6 @@ class _KeepMasked(TrainerCallback):
         """Called by Trainer."""
         with torch.no_grad():
             self.values.mul_(self.keep)
-
-
-def _no_dropout() -> dict[str, float]:
-    return {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
 def _accuracy(prediction: EvalPrediction) -> dict[str, float]:

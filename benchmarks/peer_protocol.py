@@ -12,7 +12,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,15 +38,18 @@ def main(  # noqa: PLR0913 (a command's options)
     ),
     width: Annotated[int, typer.Option(help="prompts that prunekit trains side by side; 0: a whole stage")] = 0,
     sides: Annotated[str, typer.Option(help="comma-separated")] = ",".join(SIDES),
+    models: Annotated[
+        Path | None, typer.Option(help="folder that holds smollm2-135m-instruct/", envvar="PRUNEKIT_MODELS")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="page to write; raw numbers go beside it as .json")] = None,
 ) -> None:
     """Time all sides on the same work, and print the page."""
     chosen = [side.strip() for side in sides.split(",")]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        job = prepare(preset, folder, shared, range(repeats), scale)
+        job = prepare(preset, folder, shared, range(repeats), scale, models=models)
         job = replace(job, device=device, threads=threads, padding=padding, width=width)
-        outcomes = list(_repeats(job, chosen, repeats))
+        outcomes = list(take_turns(job, chosen, repeats, check_fairness))
         config = AutoConfig.from_pretrained(job.model)
         command = shlex.join(["python", "-m", "benchmarks.peer_protocol", *sys.argv[1:]])
         page = render(Report(job, config, outcomes, command, machine(threads, device)))
@@ -60,8 +63,14 @@ def main(  # noqa: PLR0913 (a command's options)
         out.with_suffix(".json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
 
 
-def _repeats(job: Job, sides: Sequence[str], repeats: int) -> Iterator[dict[str, dict[str, Any]]]:
-    """Every side once, then all again with the next seed; each repeat measures the matrix rate too."""
+def take_turns(
+    job: Job, sides: Sequence[str], repeats: int, check: Callable[[dict[str, dict[str, Any]]], None]
+) -> Iterator[dict[str, dict[str, Any]]]:
+    """Every side once, then all again with the next seed; each repeat measures the matrix rate too.
+
+    Args:
+        check: raises where the sides of a repeat did not do the same work.
+    """
     path = Path(job.folder) / "job.json"
     for seed in range(repeats):
         replace(job, seed=seed).save(path)
@@ -70,7 +79,7 @@ def _repeats(job: Job, sides: Sequence[str], repeats: int) -> Iterator[dict[str,
             began = time.perf_counter()
             outcomes[side] = run(side, path, job.threads)
             print(f"repeat {seed}: {side}, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        check_fairness(outcomes)
+        check(outcomes)
         yield outcomes
 
 

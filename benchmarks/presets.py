@@ -21,7 +21,16 @@ from prunekit.tasks.testbed import MODEL_PATH
 
 Padding = Literal["max_length", "longest"]
 Rows = dict[str, list[dict[str, Any]]]  # split -> rows
-Name = Literal["minilm-sst2", "t5-small-shape", "testbed"]
+Name = Literal["minilm-sst2", "t5-small-shape", "testbed", "smollm2-sst2", "smollm2-boolq"]
+
+# task and folder of data of the presets that have one on disk
+_TASKS = {
+    "minilm-sst2": ("sst2", "sst2"),
+    "smollm2-sst2": ("sst2", "sst2"),
+    "smollm2-boolq": ("boolq", "boolq_devcarve"),
+}
+# tokens that every text of a preset may have, so that no side cuts any
+_MOST_TOKENS = 256
 
 # the learning rate, in units of the RMS of the model's embeddings: prunekit's own default
 _RATE = 0.2
@@ -42,6 +51,7 @@ class Job:
         keep_pieces: counts tried, first tokens alone, then pieces of the best of those.
         answer_tokens: of the longest answer, end included.
         width: prompts that prunekit trains side by side, 0 for all.
+        epochs: of a training without evaluations, 0 for the whole protocol.
     """
 
     preset: str
@@ -69,6 +79,12 @@ class Job:
     device: str = "cpu"
     threads: int = 2
     width: int = 0
+    epochs: int = 0
+
+    @property
+    def epoch_steps(self) -> int:
+        """Updates of an epoch."""
+        return self.train_examples // self.batch_size
 
     @property
     def dense_steps(self) -> int:
@@ -124,19 +140,21 @@ def prepare(
     seeds: Sequence[int],
     scale: float = 1.0,
     shape: Mapping[str, int] | None = None,
+    models: Path | None = None,
 ) -> Job:
     """Write model (where it is random), data and starting prompts of a preset; returns its job, for the first seed.
 
     Args:
         scale: of the numbers of examples and of updates; 1 is the preset itself.
         shape: of a random T5, instead of small.
+        models: folder of the SmolLM2, default `models` in the shared one.
     """
-    job = _sized(_preset(name, folder, shared), scale)
+    job = _sized(_preset(name, folder, shared, models or shared / "models"), scale)
     torch.manual_seed(0)
     if name == "t5-small-shape":
         save_t5(Path(job.model), **(shape or {}))
     model = load(job.model)
-    splits = _random_rows(job) if name == "t5-small-shape" else _task_rows(name, job, shared)
+    splits = _random_rows(job) if name == "t5-small-shape" else _task_rows(name, job, shared, model)
     data = {part: [_row(example, model) for example in rows] for part, rows in splits.items()}
     (folder / "data.json").write_text(json.dumps(data))
     draw = from_vocabulary(model.embed, model.ordinary_ids())
@@ -178,7 +196,7 @@ def random_examples(count: int, tokens: int, vocabulary: int, name: str) -> list
     return examples
 
 
-def _preset(name: Name, folder: Path, shared: Path) -> Job:
+def _preset(name: Name, folder: Path, shared: Path, models: Path) -> Job:
     match name:
         case "minilm-sst2":
             # at the usual 3e-3 of a head so few updates teach no side anything
@@ -188,6 +206,11 @@ def _preset(name: Name, folder: Path, shared: Path) -> Job:
         case "t5-small-shape":
             counts: dict[str, Any] = dict(train_examples=64, validation_examples=128, evaluate_every=4)
             return Job(name, str(folder / "model"), str(folder), **counts)
+        case "smollm2-sst2":
+            return Job(name, str(models.resolve() / "smollm2-135m-instruct"), str(folder), padding="longest")
+        case "smollm2-boolq":
+            counts = dict(train_examples=64, validation_examples=64, evaluate_every=4, padding="longest")
+            return Job(name, str(models.resolve() / "smollm2-135m-instruct"), str(folder), **counts)
         case "testbed":
             counts = dict(train_examples=256, validation_examples=200, evaluate_every=32)
             return Job(name, str(MODEL_PATH), str(folder), **counts)
@@ -199,15 +222,23 @@ def _sized(job: Job, scale: float) -> Job:
     return replace(job, **{name: max(least[name], round(scale * getattr(job, name))) for name in counts})
 
 
-def _task_rows(name: Name, job: Job, shared: Path) -> dict[str, list[Example]]:
-    task = load_task("sst2" if name == "minilm-sst2" else "testbed/first-animal", None)
+def _task_rows(name: Name, job: Job, shared: Path, model: FrozenModel) -> dict[str, list[Example]]:
+    """So many rows of each split as the job has, none of them longer than every side reads whole."""
+    task, data = _TASKS.get(name, ("testbed/first-animal", ""))
+    long = name == "smollm2-boolq"
     splits = load_splits(
-        task,
-        data=str(shared / "data" / "sst2") if name == "minilm-sst2" else None,
-        train_examples=job.train_examples,
-        validation_examples=job.validation_examples,
+        load_task(task, None),
+        data=str(shared / "data" / data) if data else None,
+        train_examples=(4 if long else 1) * job.train_examples,
+        validation_examples=(4 if long else 1) * job.validation_examples,
     )
-    return {"train": list(splits.train), "validation": list(splits.validation)}
+    counts = {"train": job.train_examples, "validation": job.validation_examples}
+    fitting = {part: [row for row in getattr(splits, part) if _fits(row, model)] for part in counts}
+    return {part: rows[: counts[part]] for part, rows in fitting.items()}
+
+
+def _fits(example: Example, model: FrozenModel) -> bool:
+    return len(model.tokenizer(example.text)["input_ids"]) <= _MOST_TOKENS
 
 
 def _random_rows(job: Job) -> dict[str, list[Example]]:

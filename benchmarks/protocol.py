@@ -40,6 +40,7 @@ class RoundResult:
         accuracies: of each evaluation, the first before any update (a loss is None where the side makes none).
         losses: of each evaluation, the first before any update (a loss is None where the side makes none).
         updates: how many were made.
+        moments: when each of them ended, where there were no evaluations between them.
     """
 
     values: Tensor
@@ -47,6 +48,7 @@ class RoundResult:
     accuracies: tuple[float, ...]
     losses: tuple[float | None, ...]
     updates: int
+    moments: tuple[float, ...] = ()
 
 
 class Side(Protocol):
@@ -62,6 +64,15 @@ class Side(Protocol):
 
     def train(self, starts: Sequence[Start], steps: int, phase: str) -> list[RoundResult]:
         """Train every start for `steps` updates, evaluated before, and every `evaluate_every` updates."""
+
+    def train_alone(self, start: Start, steps: int, phase: str) -> RoundResult:
+        """Train one start without any evaluation; its values after the last update."""
+
+    def loss(self, start: Start, count: int) -> float:
+        """The mean loss of the first `count` training rows."""
+
+    def accuracy(self, start: Start) -> float:
+        """The share of the validation rows that are answered right."""
 
     def score(self, start: Start) -> Scores:
         """Mean |dL/dgamma| of tokens and pieces over the training rows."""
@@ -126,11 +137,21 @@ def perform(side: Side, job: Job) -> Outcome:
         updates=sum(learned.updates for learned in results.values()),
         evaluations=sum(len(learned.accuracies) for learned in results.values()),
         start_loss=dense.losses[0],
-        start_digest=hashlib.sha256(start.values.float().cpu().numpy().tobytes()).hexdigest(),
-        rows_digest=hashlib.sha256(repr(sorted(map(tuple, side.ids()))).encode()).hexdigest(),
+        start_digest=values_digest(start.values),
+        rows_digest=rows_digest(side),
         held_mib=held,
         peak_mib=peak(job.device),
     )
+
+
+def values_digest(values: Tensor) -> str:
+    """sha256 of prompt values."""
+    return hashlib.sha256(values.float().cpu().numpy().tobytes()).hexdigest()
+
+
+def rows_digest(side: Side) -> str:
+    """sha256 of the training rows as a side has them."""
+    return hashlib.sha256(repr(sorted(map(tuple, side.ids()))).encode()).hexdigest()
 
 
 def label(mask: Mask) -> str:

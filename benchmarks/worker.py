@@ -17,10 +17,12 @@ import torch
 from benchmarks.measure import Stopwatch, matrix_rate
 from benchmarks.presets import Job
 from benchmarks.protocol import Side, perform
+from benchmarks.training_protocol import perform_training
 
 PEER, TUNED, OURS, OURS_FLOAT32 = "peer", "tuned peer", "prunekit", "prunekit float32"
 SIDES = (PEER, TUNED, OURS, OURS_FLOAT32)
-PRECISIONS = {PEER: "float32", TUNED: "bfloat16", OURS: "bfloat16", OURS_FLOAT32: "float32"}
+OURS_SUFFIX = "prunekit float32 suffix"  # of decoders alone
+PRECISIONS = {PEER: "float32", TUNED: "bfloat16", OURS: "bfloat16", OURS_FLOAT32: "float32", OURS_SUFFIX: "float32"}
 RATE = "rate"
 ROOT = Path(__file__).parents[1]
 
@@ -49,7 +51,7 @@ def build(side: str, job: Job, stopwatch: Stopwatch) -> Side:
         return Peer(job, stopwatch, tuned=side == TUNED)
     from benchmarks.ours import Ours
 
-    return Ours(job, stopwatch, PRECISIONS[side])
+    return Ours(job, stopwatch, PRECISIONS[side], "suffix" if side == OURS_SUFFIX else "first")
 
 
 def main() -> None:
@@ -61,7 +63,8 @@ def main() -> None:
     if side == RATE:
         outcome: dict[str, Any] = {name: matrix_rate(getattr(torch, name), job.device) for name in PRECISIONS.values()}
     else:
-        outcome = perform(build(side, job, Stopwatch(job.device)), job).as_dict()
+        work = perform_training if job.epochs else perform
+        outcome = work(build(side, job, Stopwatch(job.device)), job).as_dict()
     Path(target).write_text(json.dumps(outcome))
 
 

@@ -16,6 +16,7 @@ from prunekit.engine.train import train
 from prunekit.engine.write import write
 from prunekit.experiment.prepare import Prepared
 from prunekit.models import Encoded, FrozenModel
+from prunekit.models.decoder import Decoder
 from prunekit.pruning.ticket import Ticket
 
 # seconds that a timing may take; a slower machine is timed on fewer rows at once
@@ -151,12 +152,16 @@ def _timed_evaluation(prepared: Prepared, members: int) -> tuple[float, float]:
     affordable = int(len(few) * _PATIENCE / seconds)
     tickets = members if affordable >= members else 1
     many = _middle(examples, min(len(examples), max(1, _MANY // tickets), max(4 * _FEW, affordable) // tickets))
+    if isinstance(model, Decoder):  # the few brought texts that the many are read with
+        model.forget_texts()
     first, again = _evaluation_seconds([prepared.dense(seed) for seed in range(tickets)], model, many)
     whole = max(1, min(_MANY, members * len(examples)))
     each = _Line.through((len(few), seconds), (tickets * len(many), again)).at(whole) / whole
     longer = fmean(row.length for row in examples) / max(1.0, fmean(row.length for row in many))
-    texts = sum(map(len, prepared.rows)) / len(many)
-    return max(0.0, first - again) * texts * longer if getattr(model, "caches_texts", False) else 0.0, each * longer
+    if not isinstance(model, Decoder) or not model.caches_texts:
+        return 0.0, each * longer
+    texts = sum(map(len, prepared.rows)) / max(1, len(model.texts))
+    return max(0.0, first - again) * texts * longer, each * longer
 
 
 def _timed_writing(prepared: Prepared, members: int) -> float:

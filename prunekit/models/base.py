@@ -449,8 +449,8 @@ def _joined(parts: Sequence[Predictions], dim: int) -> Predictions:
 def _row_alone(prompts: PromptBatch, batch: Batch, member: int, row: int) -> tuple[PromptBatch, Batch]:
     """One member's prompt and one of its examples, all padding cut off."""
     batch_row = member if batch.ids.shape[0] > 1 else 0
-    parts = {
-        field.name: getattr(batch, field.name)[batch_row : batch_row + 1, row : row + 1] for field in fields(Batch)
+    parts: dict[str, Any] = {
+        name: part[batch_row : batch_row + 1, row : row + 1] for name, part in batch.tensors.items()
     }
     length = int(parts["mask"].sum(-1).max())
     parts |= {name: parts[name][..., :length] for name in ("ids", "mask")}
@@ -458,4 +458,4 @@ def _row_alone(prompts: PromptBatch, batch: Batch, member: int, row: int) -> tup
     if alone.values.dim() == 4:
         gates = None if alone.gates is None else alone.gates[:, row : row + 1]
         alone = replace(alone, values=alone.values[:, row : row + 1], gates=gates)
-    return alone, Batch(**parts)
+    return alone, replace(batch, groups=((batch.groups[batch_row][row],),), **parts)

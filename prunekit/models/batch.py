@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TextGroup:
+    """Texts that are read in one pass wherever one of them is read, since their states depend on each other's company.
+
+    Attributes:
+        texts: their ids, of which none comes twice.
+        name: a digest of them, by which groups are compared.
+    """
+
+    texts: tuple[Ids, ...] = field(compare=False, repr=False)
+    name: str
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,7 @@ class Encoded:
         own_choices: whether the answers are this example's own rather than the task's.
         cut: whether the text had to be shortened.
         target_cut: whether the target of an open example had to be.
+        group: the texts that this one is read with, where a decoder keeps what it makes of them; None: it comes alone.
     """
 
     index: int
@@ -33,6 +47,7 @@ class Encoded:
     own_choices: bool = False
     cut: bool = False
     target_cut: bool = False
+    group: TextGroup | None = field(default=None, compare=False, repr=False)
 
     @property
     def length(self) -> int:
@@ -55,6 +70,7 @@ class Batch:
         choice_mask: Bool[M, B, C], which choices an example has.
         gold: [M, B] index of the right answer.
         index: [M, B] index of the example in its split.
+        groups: [M, B] as in Encoded.
     """
 
     ids: Tensor
@@ -65,15 +81,23 @@ class Batch:
     choice_mask: Tensor
     gold: Tensor
     index: Tensor
+    groups: tuple[tuple[TextGroup | None, ...], ...]
 
     @property
     def size(self) -> int:
         """B."""
         return self.ids.shape[1]
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name."""
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {name: part for name, part in parts.items() if isinstance(part, Tensor)}
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
@@ -86,6 +110,7 @@ class Row:
         start: of each row, the slot of its text's last token (where the answer is read).
         gold: index of the right answer, -1 where the example has no label.
         index: the example's index in its split.
+        group: as in Encoded.
     """
 
     inputs: Sequence[Ids]
@@ -93,6 +118,7 @@ class Row:
     start: Sequence[int]
     gold: int
     index: int
+    group: TextGroup | None = None
 
 
 def collate(rows: Sequence[Sequence[Row]], pad: int) -> Batch:
@@ -117,6 +143,7 @@ def collate(rows: Sequence[Sequence[Row]], pad: int) -> Batch:
         choice_mask.unflatten(0, lead),
         torch.tensor([row.gold for row in flat]).view(lead),
         torch.tensor([row.index for row in flat]).view(lead),
+        tuple(tuple(row.group for row in member) for member in rows),
     )
 
 

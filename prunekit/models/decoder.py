@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, cast
@@ -20,12 +20,14 @@ from prunekit.models.generation import tolerance, writes_as_it_scores
 from prunekit.models.input_rows import InputRows, insert_before_answer, left_aligned
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.text_cache import Text, TextCache
+from prunekit.models.text_groups import TextKey, grouped, whole_groups
 from prunekit.models.traits import windows
 from prunekit.support.errors import ConfigError
+from prunekit.tasks import Example
 from prunekit.tasks.decoding import Decoding
 
-# texts that a GPU reads at once. A CPU reads them one by one: that costs it little, and the cached text then does not
-# depend on its neighbours, so that a resumed run, which meets texts in another order, ends in the same bytes.
+# texts that a GPU reads at once, whichever are asked for. A CPU reads whole groups, which the data alone cut, so that a
+# resumed run, which meets texts in another order, ends in the same bytes.
 _READ_AT_ONCE = 16
 
 
@@ -64,6 +66,10 @@ class Decoder(FrozenModel):
         self.caches_texts = self.position == "suffix" and not self.spread and self._cache_is_exact()
         self.texts = TextCache(texts.memory_bytes)
 
+    def forget_texts(self) -> None:
+        """Read every text anew from here on."""
+        self.texts = TextCache(self.texts.memory_bytes)
+
     @contextmanager
     def reading_whole_rows(self) -> Iterator[None]:
         """Whole rows go through the model, and no text is looked up or kept."""
@@ -82,7 +88,12 @@ class Decoder(FrozenModel):
         targets = example.choices if every_choice else (example.choices[example.gold],)
         gold = example.gold if every_choice else 0
         inputs = [example.text] if _one_token(targets) else [example.text + target[:-1] for target in targets]
-        return Row(inputs, targets, [len(example.text) - 1] * len(inputs), gold, example.index)
+        return Row(inputs, targets, [len(example.text) - 1] * len(inputs), gold, example.index, example.group)
+
+    def encode(self, examples: Iterable[Example], *, own_choices: bool, prompt_tokens: int) -> list[Encoded]:
+        """Token ids of examples; as a suffix, with the texts that each one is read with."""
+        encoded = super().encode(examples, own_choices=own_choices, prompt_tokens=prompt_tokens)
+        return grouped(encoded) if self.position == "suffix" else encoded
 
     def tokens_read(self, example: Encoded, prompt_tokens: int) -> int:
         """Behind cached texts the prompt and the answer alone."""
@@ -92,7 +103,7 @@ class Decoder(FrozenModel):
         """Losses and choice scores of every member on every example."""
         if not self._goes_behind(prompts, batch):
             return super().forward(prompts, batch)
-        return self._forward_behind(prompts, batch.to(self.device), suffix.text_ids(batch))
+        return self._forward_behind(prompts, batch.to(self.device), suffix.text_keys(batch))
 
     def _forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
         shape = (prompts.members, *batch.targets.shape[1:])
@@ -159,7 +170,7 @@ class Decoder(FrozenModel):
 
     def _rows_behind(self, prompts: PromptBatch, batch: Batch) -> dict[str, Any]:
         """Prompts behind cached texts, whose own places hold no embeddings, since nothing reads them again."""
-        texts = self.texts.take(suffix.text_ids(batch), self._read)
+        texts = self.texts.take(suffix.text_keys(batch), self._read)
         rows = suffix.rows_to_write_behind(prompts, batch, texts)
         cache = suffix.growing_cache(texts, prompts.members, self.device)
         return self._as_arguments(rows) | cache_argument(self.model, cache)
@@ -175,11 +186,11 @@ class Decoder(FrozenModel):
             and (self._plain_output or bool(prompts.present.any(dim=1).all()))  # else the text's own output is needed
         )
 
-    def _forward_behind(self, prompts: PromptBatch, batch: Batch, texts: Sequence[Ids]) -> Predictions:
-        """As `_forward`, from the prompt on; texts: the ids of the M * B texts."""
+    def _forward_behind(self, prompts: PromptBatch, batch: Batch, texts: Sequence[TextKey]) -> Predictions:
+        """As `_forward`, from the prompt on; texts: the M * B texts."""
         cached_texts = self.texts.take(texts, self._read)
         counted = prompts.present if self.counts_attended else prompts.placed
-        rows = suffix.suffix_rows(prompts, batch, [len(text) for text in texts], self.embed, counted)
+        rows = suffix.suffix_rows(prompts, batch, [len(key.text) for key in texts], self.embed, counted)
         logprobs = self._next_token_behind(rows, cached_texts, batch.size).log_softmax(-1)  # [N, 1 + C * A, V]
         logprobs = logprobs.unflatten(0, (prompts.members, batch.size))
         targets = batch.targets.expand(prompts.members, *batch.targets.shape[1:])  # [S, B, C, L]
@@ -207,25 +218,32 @@ class Decoder(FrozenModel):
             states = torch.cat([states, module.base_model(**arguments).last_hidden_state], dim=1)
         return _precise(module.get_output_embeddings()(_rows(states, rows.slots)))
 
+    def _read(self, missing: Sequence[TextKey]) -> Iterator[tuple[TextKey, Text]]:
+        """Keys, values and last state of texts that stand alone, and on a CPU of all that they are read with."""
+        if self.traits.together in ("lengths", "alone"):
+            passes: Iterable[Sequence[TextKey]] = ([key] for key in missing)
+        elif self.device.type == "cpu":
+            passes = whole_groups(missing)
+        else:
+            passes = (missing[start : start + _READ_AT_ONCE] for start in range(0, len(missing), _READ_AT_ONCE))
+        for keys in passes:
+            yield from zip(keys, self._read_together([key.text for key in keys]), strict=True)
+
     @torch.no_grad()
-    def _read(self, texts: Sequence[Ids]) -> Iterator[Text]:
-        """Keys, values and last state of texts that stand alone."""
+    def _read_together(self, texts: Sequence[Ids]) -> list[Text]:
+        """Texts in one pass, padded behind."""
         module: Any = self.model
-        one_by_one = self.device.type == "cpu" or self.traits.together in ("lengths", "alone")
-        step = 1 if one_by_one else _READ_AT_ONCE
-        for start in range(0, len(texts), step):
-            chunk = texts[start : start + step]
-            longest = max(map(len, chunk))
-            ids = torch.tensor([[*text, *[self.pad] * (longest - len(text))] for text in chunk])
-            mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in chunk])
-            cache = DynamicCache()
-            outputs = module.base_model(
-                inputs_embeds=self.embed(ids),
-                attention_mask=mask.to(self.device),
-                use_cache=True,
-                **cache_argument(self.model, cache),
-            )
-            yield from suffix.texts_from(cache, outputs.last_hidden_state, [len(text) for text in chunk])
+        longest = max(map(len, texts))
+        ids = torch.tensor([[*text, *[self.pad] * (longest - len(text))] for text in texts])
+        mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts])
+        cache = DynamicCache()
+        outputs = module.base_model(
+            inputs_embeds=self.embed(ids),
+            attention_mask=mask.to(self.device),
+            use_cache=True,
+            **cache_argument(self.model, cache),
+        )
+        return suffix.texts_from(cache, outputs.last_hidden_state, [len(text) for text in texts])
 
     def _cache_is_exact(self) -> bool:
         """Whether answers behind cached texts are those of whole rows, by trying."""
@@ -247,7 +265,7 @@ class Decoder(FrozenModel):
             if not suffix.is_uniform(cache):
                 return False
             whole = self._forward(prompts, batch.to(self.device)).logits
-            behind = self._forward_behind(prompts, batch.to(self.device), suffix.text_ids(batch)).logits
+            behind = self._forward_behind(prompts, batch.to(self.device), suffix.text_keys(batch)).logits
         return bool((whole - behind).abs().max() <= tolerance(vectors.dtype) * whole.abs().max())
 
     @cached_property

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from prunekit.models.batch import Batch, Ids
+from prunekit.models.batch import Batch
 from prunekit.models.input_rows import InputRows
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.text_cache import Text
+from prunekit.models.text_groups import TextKey
 
 # attention implementations that take a mask [N, 1, Q, K] of numbers to add
 _ATTENTIONS = ("eager", "sdpa")
@@ -200,10 +201,15 @@ def growing_cache(texts: Sequence[Text], members: int, device: torch.device) -> 
     return cache
 
 
-def text_ids(batch: Batch) -> list[Ids]:
-    """The M * B texts of a batch, without what of an answer stands behind them."""
+def text_keys(batch: Batch) -> list[TextKey]:
+    """The M * B texts of a batch, without what of an answer stands behind them, and the groups they are read with."""
     rows, ends = batch.ids[:, :, 0].flatten(0, 1).tolist(), batch.start[:, :, 0].flatten().tolist()
-    return [tuple(row[: end + 1]) for row, end in zip(rows, ends, strict=True)]
+    texts = [tuple(row[: end + 1]) for row, end in zip(rows, ends, strict=True)]
+    groups = [group for member in batch.groups for group in member]
+    return [
+        TextKey(text, group if group and text in group.texts else None)
+        for text, group in zip(texts, groups, strict=True)
+    ]
 
 
 def texts_from(cache: Any, hidden: Tensor, lengths: Sequence[int]) -> list[Text]:

@@ -1,7 +1,8 @@
 """What a frozen model makes of texts, computed once: kept in memory up to a bound, in files beyond it.
 
-A text is known by its token ids, so splits and tasks share what they share. First come, first in memory: training
-goes through all examples in turn, and whatever were moved out for the newest would soon be asked for again.
+A text is known by its token ids and by the texts that it is read with, so that who asks for it first changes nothing.
+First come, first in memory: training goes through all examples in turn, and whatever were moved out for the newest
+would soon be asked for again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunekit.models.batch import Ids
+from prunekit.models.text_groups import TextKey
 
 # one file of the disk tier; each takes one mapping, and a system allows some thousands
 _FILE_BYTES = 256 * 2**20
@@ -40,7 +41,7 @@ class Text:
 
 
 class TextCache:
-    """Texts by their token ids, the same to the bit wherever they lie.
+    """Texts by their token ids and groups, the same to the bit wherever they lie.
 
     Attributes:
         memory_bytes: bound of the memory tier, which lies on the model's device. Beyond it keys and values go to files
@@ -51,21 +52,29 @@ class TextCache:
     def __init__(self, memory_bytes: int) -> None:
         self.memory_bytes = memory_bytes
         self.in_memory = self.on_disk = 0  # bytes of keys and values
-        self._kept: dict[Ids, Text] = {}
+        self._kept: dict[TextKey, Text] = {}
         self._files: list[_File] = []
         self._disk_full = False
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def take(self, keys: Sequence[Ids], read: Callable[[Sequence[Ids]], Iterable[Text]]) -> list[Text]:
-        """The texts of these ids; `read` makes those that are not kept yet, in the given order."""
+    def take(
+        self, keys: Sequence[TextKey], read: Callable[[Sequence[TextKey]], Iterable[tuple[TextKey, Text]]]
+    ) -> list[Text]:
+        """The texts of these keys.
+
+        Args:
+            read: makes those that are not kept yet, in any order; what it reads beside them is kept too.
+        """
         missing = [key for key in dict.fromkeys(keys) if key not in self._kept]
-        fresh = {key: self._keep(key, text) for key, text in zip(missing, read(missing), strict=True)}
+        fresh = {key: self._keep(key, text) for key, text in read(missing)}
         return [fresh[key] if key in fresh else self._kept[key] for key in keys]
 
-    def _keep(self, key: Ids, text: Text) -> Text:
+    def _keep(self, key: TextKey, text: Text) -> Text:
         """The text, on the tier that has room for it."""
+        if key in self._kept:  # its group was read again for another, which had found no room
+            return self._kept[key]
         size = text.keys_values.nbytes
         if self.in_memory + size <= self.memory_bytes:
             self.in_memory += size

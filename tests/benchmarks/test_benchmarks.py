@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import arithmetic, measure, page, presets, protocol, scaling
 from benchmarks.ours import Ours
 from benchmarks.presets import Job
-from benchmarks.worker import OURS, OURS_FLOAT32, PEER, RATE, SIDES, TUNED
+from benchmarks.worker import OURS, OURS_FLOAT32, OURS_SUFFIX, PEER, RATE, SIDES, TUNED
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.prompts.mask import Mask
 
@@ -38,7 +38,7 @@ def job_in(folder: Path, kind: str) -> Job:
     return Job("tiny", str(folder / "model"), str(folder), **counts, max_length=16, answer_tokens=2)
 
 
-@pytest.fixture(scope="module", params=["t5", pytest.param("bert", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["t5", "llama", pytest.param("bert", marks=pytest.mark.slow)])
 def job(request, tmp_path_factory) -> Job:
     return job_in(tmp_path_factory.mktemp(request.param), request.param)
 
@@ -90,6 +90,33 @@ def test_the_arithmetic_of_an_encoder_decoder_is_what_torch_counts():
     # the decoder's first layer needs no gradient before it looks at the encoder: its self-attention, then its query
     spared = 2 * 2 * 4 * 32 * 32 + 2 * 4 * 2 * 2 * 32 + 2 * 2 * 32 * 32 + 2 * 2 * 9 * 32
     assert counted == work.training - spared
+
+
+def test_the_arithmetic_of_a_decoder_is_what_torch_counts():
+    model = tiny.model("llama").eval().requires_grad_(False)
+    model.set_attn_implementation("eager")
+    embeds = torch.randn(1, 9, tiny.WIDTH, requires_grad=True)
+
+    def last():
+        return model(inputs_embeds=embeds, logits_to_keep=1).logits.sum()
+
+    work = arithmetic.row(model.config, 9)
+    assert work.forward == flops(last)
+    assert work.training == flops(lambda: last().backward())
+
+
+def test_the_arithmetic_behind_kept_texts_is_what_torch_counts():
+    model = tiny.model("llama").eval().requires_grad_(False)
+    model.set_attn_implementation("eager")
+    text, embeds = torch.randn(1, 7, tiny.WIDTH), torch.randn(1, 4, tiny.WIDTH, requires_grad=True)
+    read = model.base_model(inputs_embeds=text, use_cache=True)
+    assert arithmetic.llama(model.config, 7, answers=False).forward == flops(
+        lambda: model.base_model(inputs_embeds=text, use_cache=True)
+    )
+    work = arithmetic.llama(model.config, 4, behind=7)
+    assert work.forward == flops(
+        lambda: model(inputs_embeds=embeds, past_key_values=read.past_key_values, logits_to_keep=1)
+    )
 
 
 def test_an_uncounted_family_says_so():
@@ -180,6 +207,8 @@ def test_a_preset_has_rows_and_a_start_for_every_seed(tmp_path):
 def test_every_side_does_the_same_work_from_the_same_start(job):
     sides = {PEER: peer(job), TUNED: peer(job, tuned=True)}
     sides[OURS] = Ours(job, measure.Stopwatch(), "bfloat16")
+    if sides[PEER].answers:  # a decoder
+        sides[OURS_SUFFIX] = Ours(job, measure.Stopwatch(), "float32", "suffix")
     found = {side: protocol.perform(one, job).as_dict() for side, one in sides.items()}
     page.check_fairness(found)
     for outcome in found.values():
@@ -202,7 +231,8 @@ def test_losses_and_scores_of_the_peer_and_prunekit_are_equal_at_the_same_values
         example = ours.training_data.train[place]
         loss = ours.model.losses(prompts, ours.model.batch([[example]], every_choice=False))
         labels = theirs.data["train"][place]["labels"]
-        row = {"input_ids": torch.tensor([example.text]), "labels": torch.tensor([labels])}
+        ids = theirs.data["train"][place]["input_ids"] if theirs.answers else example.text
+        row = {"input_ids": torch.tensor([ids]), "labels": torch.tensor([labels])}
         other = theirs.model(**row, attention_mask=torch.ones_like(row["input_ids"])).loss
         assert float(loss) == pytest.approx(float(other), rel=1e-4)
     theirs_scored, scored = theirs.score(start), ours.score(own)
@@ -228,7 +258,7 @@ def test_only_prompt_and_head_of_the_peer_move(job):
     trained = {name for name, weight in side.model.named_parameters() if weight.requires_grad}
     assert all("prompt_encoder" in name or "classifier" in name for name in trained), trained
     dropouts = [one.p for one in side.model.modules() if isinstance(one, torch.nn.Dropout)]
-    assert dropouts
+    assert dropouts or side.answers  # a Llama has no such module
     assert not any(dropouts)
 
 

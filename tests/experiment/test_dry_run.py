@@ -259,3 +259,18 @@ def test_only_tokens_that_go_through_the_layers_are_counted(position, reads, fol
     assert found.text_tokens == pytest.approx(answers if reads == "answer" else texts)
     assert found.prompt_tokens == (0 if reads == "text" else 4)
     assert (found.shortened(1) < 1) == (reads != "text")
+
+
+def test_reading_is_foreseen_for_every_text_though_one_brings_others(folder, monkeypatch):
+    clock, prepared = [0.0], ready(folder, position="suffix")
+    inner = prepared.model._read_together
+
+    def read(texts):
+        clock[0] += len(texts)  # a second each
+        return inner(texts)
+
+    monkeypatch.setattr(prepared.model, "_read_together", read)
+    monkeypatch.setattr(pace.time, "perf_counter", lambda: clock[0])
+    groups = [row.group.texts for row in prepared.training_data.validation]
+    assert len(groups[0]) > 1
+    assert pace.measured(prepared).reading == pytest.approx(sum(map(len, prepared.rows)), rel=0.25)

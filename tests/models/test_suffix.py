@@ -18,6 +18,7 @@ from prunekit.experiment.prepare import prepare
 from prunekit.models import Encoded, load, suffix, wrap
 from prunekit.models.decoder import Decoder
 from prunekit.models.text_cache import TextCache
+from prunekit.models.text_groups import TextKey
 from prunekit.runs.paths import RunKey
 from prunekit.runs.round_files import starting_ticket
 from prunekit.support.errors import ConfigError
@@ -301,7 +302,7 @@ def test_recomputed_activations_give_the_same_gradients(suffixed):
 def reads(bone, monkeypatch):
     """The texts that the model is made to read, as they come."""
     seen, inner = [], bone._read
-    monkeypatch.setattr(bone, "_read", lambda texts: seen.extend(texts) or inner(texts))
+    monkeypatch.setattr(bone, "_read", lambda keys: seen.extend(key.text for key in keys) or inner(keys))
     return seen
 
 
@@ -342,7 +343,7 @@ def test_what_is_kept_of_a_text_does_not_depend_on_who_came_with_it(bone):
     for row in rows[::-1]:
         tiny.logits(bone, [row], *cohort(bone))
     for row in rows:
-        one, other = together._kept[row.text], bone.texts._kept[row.text]
+        one, other = together._kept[TextKey(row.text)], bone.texts._kept[TextKey(row.text)]
         assert torch.equal(one.keys_values, other.keys_values)
         assert torch.equal(one.state, other.state)
 

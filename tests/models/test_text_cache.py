@@ -19,7 +19,7 @@ def reader(log, **options):
     def read(keys):
         for key in keys:
             log.append(key)
-            yield text(key[0], len(key), **options)
+            yield key, text(key[0], len(key), **options)
 
     return read
 

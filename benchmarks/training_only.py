@@ -1,0 +1,63 @@
+"""A training without evaluations by PEFT with Trainer and by prunekit, on a real decoder, interleaved in one run.
+
+    python -m benchmarks.training_only --preset smollm2-sst2 --epochs 1 --repeats 5 --models MODELS --out page.md
+
+Let nothing else run meanwhile: two OpenMP threads that wait for a third process are many times slower, on any side.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from transformers import AutoConfig
+
+from benchmarks.measure import machine
+from benchmarks.peer_protocol import take_turns
+from benchmarks.presets import Name, prepare
+from benchmarks.training_page import TrainingReport, check_trainings, render
+from benchmarks.worker import OURS_FLOAT32, OURS_SUFFIX, PEER
+
+
+def main(  # noqa: PLR0913 (a command's options)
+    preset: Annotated[Name, typer.Option(help="model, data and counts: smollm2-sst2 or smollm2-boolq")],
+    epochs: Annotated[int, typer.Option(min=1, help="of every side")] = 1,
+    repeats: Annotated[int, typer.Option(help="each with another seed")] = 5,
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one")] = "cpu",
+    threads: Annotated[int, typer.Option(help="of every side")] = 2,
+    shared: Annotated[Path, typer.Option(help="folder that holds data/, and models/ where --models is not given")] = (
+        Path("../shared")
+    ),
+    models: Annotated[
+        Path | None, typer.Option(help="folder that holds smollm2-135m-instruct/", envvar="PRUNEKIT_MODELS")
+    ] = None,
+    scale: Annotated[float, typer.Option(help="of the numbers of examples")] = 1.0,
+    sides: Annotated[str, typer.Option(help="comma-separated")] = f"{PEER},{OURS_FLOAT32},{OURS_SUFFIX}",
+    out: Annotated[Path | None, typer.Option(help="page to write; raw numbers go beside it as .json")] = None,
+) -> None:
+    """Time all sides on the same training, and print the page."""
+    chosen = [side.strip() for side in sides.split(",")]
+    with tempfile.TemporaryDirectory() as name:
+        job = prepare(preset, Path(name), shared, range(repeats), scale, models=models)
+        job = replace(job, device=device, threads=threads, epochs=epochs)
+        outcomes = list(take_turns(job, chosen, repeats, check_trainings))
+        config = AutoConfig.from_pretrained(job.model)
+        command = shlex.join(["python", "-m", "benchmarks.training_only", *sys.argv[1:]])
+        page = render(TrainingReport(job, config, outcomes, command, machine(threads, device)))
+    print(page)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8")
+        facts = asdict(job) | {"model": Path(job.model).name, "folder": ""}
+        raw = {"job": facts, "command": command, "repeats": outcomes}
+        out.with_suffix(".json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,72 @@
+"""A training and nothing else: one prompt, so many epochs, no evaluation before its end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from benchmarks.measure import peak, reset_peak
+from benchmarks.presets import Job, Rows
+from benchmarks.protocol import DENSE, ENCODE, Side, Start, rows_digest, values_digest
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What one side made of a training.
+
+    Attributes:
+        seconds: by phase; texts that are kept are read in "dense".
+        update_seconds: of each update but the first.
+        accuracy: on validation, after the last update.
+        first_loss: mean over the first batch's worth of training rows, before any update.
+        start_digest: of the starting values as the side had them.
+        rows_digest: of the training rows as the side had them.
+        held_mib: memory before the training.
+        peak_mib: the most during it.
+    """
+
+    seconds: dict[str, float]
+    update_seconds: list[float]
+    updates: int
+    accuracy: float
+    first_loss: float
+    start_digest: str
+    rows_digest: str
+    held_mib: float
+    peak_mib: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+def perform_training(side: Side, job: Job) -> TrainingOutcome:
+    """`job.epochs` epochs by one side; accuracy and first loss are found when clock and peak have been read."""
+    rows = job.rows()
+    _warm_up(side, rows, job)
+    held = reset_peak(job.device)
+    with side.stopwatch(ENCODE):
+        side.encode(rows)
+    start = side.start()
+    learned = side.train_alone(start, job.epochs * job.epoch_steps, DENSE)
+    most = peak(job.device)
+    return TrainingOutcome(
+        accuracy=side.accuracy(replace(start, values=learned.values, head=learned.head)),
+        first_loss=side.loss(start, job.batch_size),
+        seconds=dict(side.stopwatch.seconds),
+        update_seconds=[after - before for before, after in pairwise(learned.moments)],
+        updates=learned.updates,
+        start_digest=values_digest(start.values),
+        rows_digest=rows_digest(side),
+        held_mib=held,
+        peak_mib=most,
+    )
+
+
+def _warm_up(side: Side, rows: Rows, job: Job) -> None:
+    """One update on one batch: what libraries import and set up at first use is no one's cost."""
+    side.encode({split: part[: job.batch_size] for split, part in rows.items()})
+    start: Start = side.start()
+    side.train_alone(start, 1, DENSE)
+    side.stopwatch.reset()
