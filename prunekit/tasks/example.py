@@ -96,7 +96,15 @@ def literals(template: str) -> list[str]:
 
 def is_field_name(name: str) -> bool:
     """Whether a name can stand in a template: none of . [ ] { } : ! in it, no blank at an end, and not digits alone."""
-    return bool(name) and name == name.strip() and not name.isdecimal() and not set(name) & set(".[]{}:!")
+    return bool(name) and name == name.strip() and not set(name) & set(".[]{}:!") and _is_filled(name)
+
+
+def _is_filled(name: str) -> bool:
+    """Whether a field of this name gets its value: digits are taken for a place, and too many at its start for none."""
+    try:
+        return f"{{{name}}}".format_map({name: "x"}) == "x"
+    except ValueError:
+        return False
 
 
 def placeholders(template: str) -> tuple[str, ...]:

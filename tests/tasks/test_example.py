@@ -25,7 +25,23 @@ def test_placeholders_are_named_once_in_order():
 
 @pytest.mark.parametrize(
     "template",
-    ["{a.b}", "{a[0]}", "{a!r}", "{a:>9}", "{a:{b}}", "{}", "{0}", "{ a}", "plain", "{a", "a}", "{a!}", "", "{{a}}"],
+    [
+        "{a.b}",
+        "{a[0]}",
+        "{a!r}",
+        "{a:>9}",
+        "{a:{b}}",
+        "{}",
+        "{0}",
+        "{ a}",
+        "plain",
+        "{a",
+        "a}",
+        "{a!}",
+        "",
+        "{{a}}",
+        f"{{{10**30}x}}",
+    ],
 )
 def test_anything_but_plain_placeholders_is_refused(template):
     with pytest.raises(ConfigError, match=r'^task: "template" = ') as caught:
