@@ -48,9 +48,14 @@ def helps(worth: Worth, rows: int) -> str:
 
 def _word_rows(worth: Worth, words: Sequence[str]) -> list[list[str]]:
     return [
-        [f"`{word}`", f"{cost:+.3f} [{low:+.3f}, {high:+.3f}]", "yes" if low > 0 else ""]
+        [f"`{_in_a_cell(word)}`", f"{cost:+.3f} [{low:+.3f}, {high:+.3f}]", "yes" if low > 0 else ""]
         for word, (cost, low, high) in zip(words, worth.costs.to_numpy(), strict=True)
     ]
+
+
+def _in_a_cell(word: str) -> str:
+    """A token in a cell of a table, which a line's end or a bar would break."""
+    return word.replace("\n", "\\n").replace("|", "\\|")
 
 
 def _truth(worth: Worth, tokens: int, rows: int) -> str:

@@ -103,6 +103,16 @@ def test_the_page_names_what_is_to_be_found_by_chance(prompts):
     assert "The 2 tokens that count are what is to be found: by chance 0.250 of them are." in page
 
 
+def test_a_token_that_ends_a_line_stays_in_its_cell(prompts, monkeypatch):
+    measured = prompts.measure([Entry("random", "random", 4)], 0)
+    monkeypatch.setattr(prompts.model.tokenizer, "convert_ids_to_tokens", lambda ids: ["\n", "|", "a"])
+    page = instruction_page.page(
+        pd.concat([measured, measured.assign(seed=1)]), prompts, [Entry("random", "random", 4)], []
+    )
+    assert "| `\\n` |" in page
+    assert "| `\\|` |" in page
+
+
 def test_prompts_without_room_for_filler_and_models_with_heads_are_refused(prompts, tmp_path):
     with pytest.raises(ConfigError, match="--tokens 3: the instruction alone has 3"):
         PlantedInstruction(prompts.model, IDS, 3, prompts.train, prompts.validation)
