@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -13,9 +14,9 @@ from typing import Any
 from benchmarks import arithmetic
 from benchmarks.measure import Spread, mean_interval, wilson
 from benchmarks.presets import Job
+from benchmarks.turns import Outcomes, Turns, check_same
 from benchmarks.worker import OURS, OURS_FLOAT32, OURS_SUFFIX, PEER, PRECISIONS, RATE, TUNED
 
-Outcomes = Mapping[str, Mapping[str, Any]]  # side -> what it found in one repeat
 # what is divided by what, and why
 PAIRS = (
     (PEER, OURS, "what a user gains"),
@@ -37,25 +38,8 @@ PHASES: dict[str, Callable[[Mapping[str, float]], float]] = {
 _SAME = ("updates", "evaluations", "start_digest", "rows_digest")
 
 
-@dataclass(frozen=True)
-class Report:
-    """All that the page is made from.
-
-    Attributes:
-        repeats: one mapping of sides per repeat; each also holds the matrix rates, FLOP/s by precision, under "rate".
-        config: the model's configuration.
-    """
-
-    job: Job
-    config: Any
-    repeats: Sequence[Outcomes]
-    command: str
-    machine: Mapping[str, str]
-
-    @property
-    def sides(self) -> list[str]:
-        """The sides that ran, in their order."""
-        return [side for side in self.repeats[0] if side != RATE]
+class Report(Turns):
+    """What the page of the whole protocol is made from."""
 
     def seconds(self, side: str, phase: str) -> list[float]:
         """Seconds of a phase, by repeat."""
@@ -68,11 +52,7 @@ def check_fairness(outcomes: Outcomes) -> None:
     Raises:
         RuntimeError: naming what differs.
     """
-    sides = {side: outcome for side, outcome in outcomes.items() if side != RATE}
-    for fact in _SAME:
-        values = {side: outcome[fact] for side, outcome in sides.items()}
-        if len(set(values.values())) > 1:
-            raise RuntimeError(f"not the same work: {fact} is {values}")
+    check_same(outcomes, _SAME)
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -81,14 +61,35 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def command_line(name: str) -> str:
+    """How a benchmark was called."""
+    return shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
+
+
 def command(name: str) -> str:
     """The command line of a benchmark, to be written on its page."""
-    return f"`{shlex.join(['python', '-m', f'benchmarks.{name}', *sys.argv[1:]])}`"
+    return f"`{command_line(name)}`"
 
 
 def publish(title: str, facts: Mapping[str, str], parts: Iterable[str], out: Path | None) -> None:
     """Print a page, and write it where asked."""
-    page = "\n\n".join([f"# {title}", "\n".join(f"- {name}: {value}" for name, value in facts.items()), *parts]) + "\n"
+    _write(
+        "\n\n".join([f"# {title}", "\n".join(f"- {name}: {value}" for name, value in facts.items()), *parts]) + "\n",
+        out,
+    )
+
+
+def publish_with_numbers(page: str, report: Turns, out: Path | None) -> None:
+    """Print the page of a report, and write it where asked, the raw numbers beside it as JSON."""
+    _write(page, out)
+    if out is not None:
+        # where this machine keeps things is nobody's business
+        facts = asdict(report.job) | {"model": Path(report.job.model).name, "folder": ""}
+        raw = {"job": facts, "command": report.command, "repeats": report.repeats}
+        out.with_suffix(".json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
+
+
+def _write(page: str, out: Path | None) -> None:
     print(page)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -7,23 +7,17 @@ Let nothing else run meanwhile: two OpenMP threads that wait for a third process
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from transformers import AutoConfig
 
-from benchmarks.measure import machine
-from benchmarks.page import Report, check_fairness, render
-from benchmarks.presets import Job, Name, Padding, prepare
-from benchmarks.worker import RATE, SIDES, run
+from benchmarks.page import Report, check_fairness, command_line, publish_with_numbers, render
+from benchmarks.presets import Name, Padding, prepare
+from benchmarks.turns import measured
+from benchmarks.worker import SIDES
 
 
 def main(  # noqa: PLR0913 (a command's options)
@@ -44,43 +38,12 @@ def main(  # noqa: PLR0913 (a command's options)
     out: Annotated[Path | None, typer.Option(help="page to write; raw numbers go beside it as .json")] = None,
 ) -> None:
     """Time all sides on the same work, and print the page."""
-    chosen = [side.strip() for side in sides.split(",")]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        job = prepare(preset, folder, shared, range(repeats), scale, models=models)
+        job = prepare(preset, Path(name), shared, range(repeats), scale, models=models)
         job = replace(job, device=device, threads=threads, padding=padding, width=width)
-        outcomes = list(take_turns(job, chosen, repeats, check_fairness))
-        config = AutoConfig.from_pretrained(job.model)
-        command = shlex.join(["python", "-m", "benchmarks.peer_protocol", *sys.argv[1:]])
-        page = render(Report(job, config, outcomes, command, machine(threads, device)))
-    print(page)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
-        # where this machine keeps things is nobody's business
-        facts = asdict(job) | {"model": Path(job.model).name, "folder": ""}
-        raw = {"job": facts, "command": command, "repeats": outcomes}
-        out.with_suffix(".json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
-
-
-def take_turns(
-    job: Job, sides: Sequence[str], repeats: int, check: Callable[[dict[str, dict[str, Any]]], None]
-) -> Iterator[dict[str, dict[str, Any]]]:
-    """Every side once, then all again with the next seed; each repeat measures the matrix rate too.
-
-    Args:
-        check: raises where the sides of a repeat did not do the same work.
-    """
-    path = Path(job.folder) / "job.json"
-    for seed in range(repeats):
-        replace(job, seed=seed).save(path)
-        outcomes = {}
-        for side in (*sides, RATE):
-            began = time.perf_counter()
-            outcomes[side] = run(side, path, job.threads)
-            print(f"repeat {seed}: {side}, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        check(outcomes)
-        yield outcomes
+        report = measured(Report, job, sides, repeats, check_fairness, command_line("peer_protocol"))
+        page = render(report)
+    publish_with_numbers(page, report, out)
 
 
 if __name__ == "__main__":

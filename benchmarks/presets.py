@@ -17,6 +17,7 @@ from prunekit.models.encoding import TaskEncoder
 from prunekit.prompts.init.vocabulary import from_vocabulary
 from prunekit.support.seeding import generator
 from prunekit.tasks import Example, load_splits, load_task
+from prunekit.tasks.drawn import drawn
 from prunekit.tasks.testbed import MODEL_PATH
 
 Padding = Literal["max_length", "longest"]
@@ -234,7 +235,7 @@ def _task_rows(name: Name, job: Job, shared: Path, model: FrozenModel) -> dict[s
     )
     counts = {"train": job.train_examples, "validation": job.validation_examples}
     fitting = {part: [row for row in getattr(splits, part) if _fits(row, model)] for part in counts}
-    return {part: rows[: counts[part]] for part, rows in fitting.items()}
+    return {part: list(drawn(rows, counts[part])) for part, rows in fitting.items()}
 
 
 def _fits(example: Example, model: FrozenModel) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -113,14 +113,25 @@ class Outcome:
         return asdict(self)
 
 
-def perform(side: Side, job: Job) -> Outcome:
-    """The whole protocol by one side."""
+def begun(side: Side, job: Job, warm_up: Callable[[Side, Start], object]) -> tuple[Start, float]:
+    """A side with all rows encoded: its start, and the MiB that it holds.
+
+    Args:
+        warm_up: is done on one batch before: what libraries import and set up at first use is no one's cost.
+    """
     rows = job.rows()
-    _warm_up(side, rows, job)
+    side.encode({split: part[: job.batch_size] for split, part in rows.items()})
+    warm_up(side, side.start())
+    side.stopwatch.reset()
     held = reset_peak(job.device)
     with side.stopwatch(ENCODE):
         side.encode(rows)
-    start = side.start()
+    return side.start(), held
+
+
+def perform(side: Side, job: Job) -> Outcome:
+    """The whole protocol by one side."""
+    start, held = begun(side, job, _warm_up)
     dense = side.train([start], job.dense_steps, DENSE)[0]
     with side.stopwatch(SCORE):
         scores = side.score(Start(start.mask, dense.values, dense.head))
@@ -171,13 +182,10 @@ def zero_head(choices: int, width: int) -> dict[str, Tensor]:
     return {"weight": torch.zeros(choices, width), "bias": torch.zeros(choices)}
 
 
-def _warm_up(side: Side, rows: Rows, job: Job) -> None:
-    """One update, evaluation and score on one batch: what libraries import and set up at first use is no one's cost."""
-    side.encode({split: part[: job.batch_size] for split, part in rows.items()})
-    start = side.start()
+def _warm_up(side: Side, start: Start) -> None:
+    """One update, evaluation and score."""
     side.train([start], 1, DENSE)
     side.score(start)
-    side.stopwatch.reset()
 
 
 def _retrained(side: Side, job: Job, masks: Sequence[Mask], dense: RoundResult) -> dict[str, RoundResult]:

@@ -7,21 +7,17 @@ Let nothing else run meanwhile: two OpenMP threads that wait for a third process
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from transformers import AutoConfig
 
-from benchmarks.measure import machine
-from benchmarks.peer_protocol import take_turns
+from benchmarks.page import command_line, publish_with_numbers
 from benchmarks.presets import Name, prepare
 from benchmarks.training_page import TrainingReport, check_trainings, render
+from benchmarks.turns import measured
 from benchmarks.worker import OURS_FLOAT32, OURS_SUFFIX, PEER
 
 
@@ -42,21 +38,12 @@ def main(  # noqa: PLR0913 (a command's options)
     out: Annotated[Path | None, typer.Option(help="page to write; raw numbers go beside it as .json")] = None,
 ) -> None:
     """Time all sides on the same training, and print the page."""
-    chosen = [side.strip() for side in sides.split(",")]
     with tempfile.TemporaryDirectory() as name:
         job = prepare(preset, Path(name), shared, range(repeats), scale, models=models)
         job = replace(job, device=device, threads=threads, epochs=epochs)
-        outcomes = list(take_turns(job, chosen, repeats, check_trainings))
-        config = AutoConfig.from_pretrained(job.model)
-        command = shlex.join(["python", "-m", "benchmarks.training_only", *sys.argv[1:]])
-        page = render(TrainingReport(job, config, outcomes, command, machine(threads, device)))
-    print(page)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
-        facts = asdict(job) | {"model": Path(job.model).name, "folder": ""}
-        raw = {"job": facts, "command": command, "repeats": outcomes}
-        out.with_suffix(".json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
+        report = measured(TrainingReport, job, sides, repeats, check_trainings, command_line("training_only"))
+        page = render(report)
+    publish_with_numbers(page, report, out)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
-from typing import Any
 
 from benchmarks.measure import Spread
-from benchmarks.page import Outcomes, padding_words, quotients, spread_of, table, training_work
+from benchmarks.page import padding_words, quotients, spread_of, table, training_work
 from benchmarks.presets import Job
+from benchmarks.turns import Outcomes, Turns, check_same
 from benchmarks.worker import OURS_FLOAT32, OURS_SUFFIX, PEER, PRECISIONS, RATE
 
 _SAME = ("updates", "start_digest", "rows_digest")
@@ -20,20 +18,8 @@ _LOSS = 1e-3
 PAIRS = ((PEER, OURS_FLOAT32), (PEER, OURS_SUFFIX), (OURS_FLOAT32, OURS_SUFFIX))
 
 
-@dataclass(frozen=True)
-class TrainingReport:
-    """All that the page is made from, as in `benchmarks.page.Report`."""
-
-    job: Job
-    config: Any
-    repeats: Sequence[Outcomes]
-    command: str
-    machine: Mapping[str, str]
-
-    @property
-    def sides(self) -> list[str]:
-        """The sides that ran, in their order."""
-        return [side for side in self.repeats[0] if side != RATE]
+class TrainingReport(Turns):
+    """What the page is made from."""
 
     def seconds(self, side: str) -> list[float]:
         """Seconds of a training, by repeat; texts that are kept are read in it."""
@@ -54,11 +40,7 @@ def check_trainings(outcomes: Outcomes) -> None:
     Raises:
         RuntimeError: naming what differs.
     """
-    sides = {side: outcome for side, outcome in outcomes.items() if side != RATE}
-    for fact in _SAME:
-        values = {side: outcome[fact] for side, outcome in sides.items()}
-        if len(set(values.values())) > 1:
-            raise RuntimeError(f"not the same work: {fact} is {values}")
+    sides = check_same(outcomes, _SAME)
     exact = [side for side in sides if PRECISIONS[side] == "float32" and side != OURS_SUFFIX]
     for side, other in combinations(exact, 2):
         losses = sides[side]["first_loss"], sides[other]["first_loss"]

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from benchmarks.measure import peak, reset_peak
-from benchmarks.presets import Job, Rows
-from benchmarks.protocol import DENSE, ENCODE, Side, Start, rows_digest, values_digest
+from benchmarks.measure import peak
+from benchmarks.presets import Job
+from benchmarks.protocol import DENSE, Side, begun, rows_digest, values_digest
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,7 @@ class TrainingOutcome:
 
 def perform_training(side: Side, job: Job) -> TrainingOutcome:
     """`job.epochs` epochs by one side; accuracy and first loss are found when clock and peak have been read."""
-    rows = job.rows()
-    _warm_up(side, rows, job)
-    held = reset_peak(job.device)
-    with side.stopwatch(ENCODE):
-        side.encode(rows)
-    start = side.start()
+    start, held = begun(side, job, lambda side, start: side.train_alone(start, 1, DENSE))
     learned = side.train_alone(start, job.epochs * job.epoch_steps, DENSE)
     most = peak(job.device)
     return TrainingOutcome(
@@ -62,11 +57,3 @@ def perform_training(side: Side, job: Job) -> TrainingOutcome:
         held_mib=held,
         peak_mib=most,
     )
-
-
-def _warm_up(side: Side, rows: Rows, job: Job) -> None:
-    """One update on one batch: what libraries import and set up at first use is no one's cost."""
-    side.encode({split: part[: job.batch_size] for split, part in rows.items()})
-    start: Start = side.start()
-    side.train_alone(start, 1, DENSE)
-    side.stopwatch.reset()
