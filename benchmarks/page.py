@@ -176,10 +176,18 @@ def _limits(report: Report) -> str:
 
 
 def training_work(job: Job, config: Any, side: str, updates: int) -> float:
-    """FLOP of so many updates; behind kept texts prompt and answer alone, and each distinct text once, forward."""
+    """FLOP of so many updates, as the side makes them.
+
+    prunekit reads a decoder's prompt once for all texts of an update, and behind kept texts prompt and answer alone,
+    each distinct text once, forward.
+    """
+    rows = job.rows()["train"]
+    if side in (OURS, OURS_FLOAT32) and config.model_type == "llama" and job.device == "cpu":
+        texts = fmean(arithmetic.llama(config, row["tokens"], behind=job.prompt_tokens).training for row in rows)
+        prompt = arithmetic.llama(config, job.prompt_tokens, answers=False).training
+        return updates * (job.batch_size * texts + prompt)
     if side != OURS_SUFFIX:
         return updates * job.batch_size * _row_work(job, config)
-    rows = job.rows()["train"]
     row = fmean(arithmetic.llama(config, job.prompt_tokens, behind=row["tokens"]).training for row in rows)
     texts = {row["text"]: row["tokens"] for row in rows}
     read = sum(arithmetic.llama(config, tokens, answers=False).forward for tokens in texts.values())
@@ -248,6 +256,10 @@ def _differences(report: Report) -> str:
             "loss, as Seq2SeqTrainer does); prunekit scores every choice and gives the loss with it."
         )
     elif report.config.model_type == "llama":
+        lines.append(
+            "prunekit with the prompt first, on a CPU: it is read once for all texts of a pass, and its part of the "
+            "matrix rate counts it once an update; the peer reads it with every text."
+        )
         lines.append("Answers: all sides compare the one token that each choice has behind its text.")
     else:
         lines.append("Answers: all sides read row 0, the first prompt token, through the pooler and a linear head.")

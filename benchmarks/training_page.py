@@ -117,13 +117,15 @@ def _differences(job: Job) -> str:
     lines = [
         "peer: PEFT prompt tuning and the Trainer as documented, labels on the answer alone, texts padded "
         f"{padding_words(job)}.",
-        "prunekit float32: the prompt before every text. prunekit float32 suffix: between text and answer; every text "
-        "is read once, inside the seconds of the training, and its keys and values are kept.",
+        "prunekit float32: the prompt before every text, read once for all texts of a pass (on a CPU). prunekit "
+        "float32 suffix: between text and answer; every text is read once, inside the seconds of the training, and its "
+        "keys and values are kept.",
         "The same on all: rows, starting prompt, AdamW and its rates, warm-up, clipping, batch size, number of "
         "updates; checked, and that the first losses of those whose prompt stands first differ by less than 0.1 %. "
         "Which rows share a batch is each side's own. Imports, loading, encoding and one warm-up update are outside "
         "all clocks.",
-        "Part of the matrix rate: the arithmetic of the rows without padding (forward, and backward for activations "
-        "only) by the seconds of the training, of the best rate of a large matrix product.",
+        "Part of the matrix rate: the arithmetic that a side needs (forward, and backward for activations only; no "
+        "padding, prunekit's prompt once an update) by the seconds of the training, of the best rate of a large matrix "
+        "product.",
     ]
     return "\n".join(f"- {line}" for line in lines)

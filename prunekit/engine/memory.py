@@ -43,14 +43,24 @@ def width(member_bytes: int, device: torch.device, free: int | None = None) -> i
 def activation_bytes(ticket: Ticket, model: FrozenModel, examples: Sequence[Encoded], batch_size: int) -> int:
     """Bytes that one member's training step keeps for its backward pass, on the longest examples there are.
 
-    Counted on two and on three rows, since a large batch takes long: every further one keeps as much as the third.
+    Counted on few rows, two where that is enough, and on one more, since a large batch takes long: every further one
+    keeps as much as the last.
     """
     by_length = sorted(examples, key=lambda example: example.length)
     longest, padded = by_length[-1], by_length[0]
-    parts = in_parts([[longest] * min(batch_size, len(examples))], model, int(ticket.mask.token.sum()))
+    tokens = int(ticket.mask.token.sum())
+    parts = in_parts([[longest] * min(batch_size, len(examples))], model, tokens)
     size = max(len(rows) for (rows,) in parts)
-    few, more = (_kept_bytes(ticket, model, [longest, padded, longest][: min(rows, size)]) for rows in (2, 3))
-    return few + (more - few) * max(0, size - 2)
+    rows = [longest, padded, *[longest] * (size - 2)][:size]
+    few = _alike(model, tokens, size)
+    less, more = (_kept_bytes(ticket, model, rows[:count]) for count in (few, few + 1))
+    return less + (more - less) * max(0, size - few)
+
+
+def _alike(model: FrozenModel, prompt_tokens: int, size: int) -> int:
+    """The least number of rows, two or more, that are read as `size` of them are: the prompt once, or with each."""
+    once = model.tokens_spared(size, prompt_tokens) > 0
+    return next(rows for rows in range(2, max(size, 2) + 1) if (model.tokens_spared(rows, prompt_tokens) > 0) == once)
 
 
 def _kept_bytes(ticket: Ticket, model: FrozenModel, rows: Sequence[Encoded]) -> int:

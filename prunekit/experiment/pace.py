@@ -40,6 +40,7 @@ class Pace:
         reading: reading all texts once, where they are cached behind a suffix; else 0.
         text_tokens: mean tokens of an example's row that go through the layers in an update, without the prompt.
         prompt_tokens: of the dense prompt that do; of a prefix none does.
+        prompt_rows: in what part of the rows: all, or fewer where the prompt is read once for several.
         rows: rows that went through the model at once in the timed update.
         writing: writing one answer of as many tokens as it may have; 0 where answers are chosen.
     """
@@ -50,12 +51,14 @@ class Pace:
     reading: float = 0.0
     text_tokens: float = 1.0
     prompt_tokens: int = 0
+    prompt_rows: float = 1.0
     rows: int = 0
     writing: float = 0.0
 
     def shortened(self, tokens: int) -> float:
         """By how much a prompt that keeps fewer tokens is quicker: rows take as long as they are."""
-        return (self.text_tokens + min(tokens, self.prompt_tokens)) / (self.text_tokens + self.prompt_tokens)
+        kept, dense = (self.prompt_rows * count for count in (min(tokens, self.prompt_tokens), self.prompt_tokens))
+        return (self.text_tokens + kept) / (self.text_tokens + dense)
 
 
 def measured(prepared: Prepared) -> Pace:
@@ -70,15 +73,17 @@ def measured(prepared: Prepared) -> Pace:
     seconds, timed_rows = _timed_update(prepared, rows, members, size)
     batches = [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
     update = fmean(seconds.at(members * _padded(batch, prepared)) for batch in batches) / members
-    texts = fmean(prepared.model.tokens_read(row, 0) for row in rows)
+    texts, whole = (fmean(prepared.model.tokens_read(row, count) for row in rows) for count in (0, tokens))
+    spared = prepared.model.tokens_spared(size, tokens) / size
     reading, evaluation = _timed_evaluation(prepared, members)
     return Pace(
         update=update,
         evaluation=evaluation,
-        scoring=update / size,
+        scoring=update / size * whole / (whole - spared),  # each example has a prompt of its own there
         reading=reading,
         text_tokens=texts,
-        prompt_tokens=round(fmean(prepared.model.tokens_read(row, tokens) for row in rows) - texts),
+        prompt_tokens=round(whole - texts),
+        prompt_rows=1 - spared / tokens,
         rows=timed_rows,
         writing=_timed_writing(prepared, members) if prepared.task.open else 0.0,
     )
@@ -199,4 +204,5 @@ def _middle(rows: Sequence[Encoded], count: int) -> Sequence[Encoded]:
 def _padded(batch: Sequence[Encoded], prepared: Prepared) -> int:
     """Tokens that a batch of updates takes through the model, padding included."""
     model, tokens = prepared.model, prepared.experiment.prompt.tokens
-    return len(batch) * max(model.tokens_read(row, tokens) for row in batch)
+    rows = len(batch) * max(model.tokens_read(row, tokens) for row in batch)
+    return rows - model.tokens_spared(len(batch), tokens)

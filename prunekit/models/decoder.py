@@ -1,4 +1,4 @@
-"""Decoder-only models (GPT-2, Llama, OPT, NeoX kinds): prompt, text and answer form one row."""
+"""Decoder-only models (GPT-2, Llama, OPT, NeoX kinds): prompt, text and answer form one row, or its parts do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from prunekit.models import suffix
+from prunekit.models import shared_prompt, suffix
 from prunekit.models.base import FrozenModel, Position, Predictions, Ranking, predict_from_words
 from prunekit.models.batch import Batch, Encoded, Ids, Row
 from prunekit.models.cache_argument import cache_argument
@@ -19,6 +19,7 @@ from prunekit.models.encoding import AnswerPlace
 from prunekit.models.generation import tolerance, writes_as_it_scores
 from prunekit.models.input_rows import InputRows, insert_before_answer, left_aligned
 from prunekit.models.prompt_batch import PromptBatch
+from prunekit.models.shared_prompt import RowsBehindPrompts
 from prunekit.models.text_cache import Text, TextCache
 from prunekit.models.text_groups import TextKey, grouped, whole_groups
 from prunekit.models.traits import windows
@@ -36,7 +37,8 @@ class Decoder(FrozenModel):
 
     An answer's score is its log-probability right after what is attended to before it. As a suffix the prompt changes
     nothing of what the model makes of a text, which is computed once and kept in `texts`, if the model allows it
-    (`caches_texts`) and neither dropout nor the method touches the text; else whole rows go through the model.
+    (`caches_texts`) and neither dropout nor the method touches the text. Before the text it is read once for all texts
+    of a pass, on a CPU, if the model allows it (`shares_prompts`). Else whole rows go through the model.
 
     Attributes:
         text_cache_mb: memory that the keys and values of texts may take, in MiB; what is beyond it goes to files.
@@ -58,13 +60,14 @@ class Decoder(FrozenModel):
         super().__init__(model, tokenizer, position=position, ranking=ranking, max_input_tokens=max_input_tokens)
         self._plain_output = self._output_is_plain()
         self.texts = TextCache(text_cache_mb * 2**20)
-        self.caches_texts = False
+        self.caches_texts = self.shares_prompts = False
 
     def traits_changed(self) -> None:
-        """Try whether texts may be cached, now that it is known how the model takes its rows."""
+        """Try what may be read once and kept, now that it is known how the model takes its rows."""
         texts, self.texts = self.texts, TextCache(2**30)  # for trying alone
         self.caches_texts = self.position == "suffix" and not self.spread and self._cache_is_exact()
         self.texts = TextCache(texts.memory_bytes)
+        self.shares_prompts = self.position == "first" and not self.spread and self._sharing_is_exact()
 
     def forget_texts(self) -> None:
         """Read every text anew from here on."""
@@ -72,12 +75,13 @@ class Decoder(FrozenModel):
 
     @contextmanager
     def reading_whole_rows(self) -> Iterator[None]:
-        """Whole rows go through the model, and no text is looked up or kept."""
-        cached, self.caches_texts = self.caches_texts, False
+        """Whole rows go through the model, and nothing is looked up or kept."""
+        before = self.caches_texts, self.shares_prompts
+        self.caches_texts = self.shares_prompts = False
         try:
             yield
         finally:
-            self.caches_texts = cached
+            self.caches_texts, self.shares_prompts = before
 
     def answer_place(self, own_choices: bool) -> AnswerPlace:
         """Behind the text, as the tokenizer reads the two together."""
@@ -99,6 +103,10 @@ class Decoder(FrozenModel):
         """Behind cached texts the prompt and the answer alone."""
         return super().tokens_read(example, prompt_tokens) - (len(example.text) if self.caches_texts else 0)
 
+    def tokens_spared(self, rows: int, prompt_tokens: int) -> int:
+        """The prompt of all rows but one, less a pass of its own."""
+        return max(0, (rows - 1) * prompt_tokens - self.pass_tokens) if self.shares_prompts else 0
+
     def forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
         """Losses and choice scores of every member on every example."""
         if not self._goes_behind(prompts, batch):
@@ -106,9 +114,15 @@ class Decoder(FrozenModel):
         return self._forward_behind(prompts, batch.to(self.device), suffix.text_keys(batch))
 
     def _forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
-        shape = (prompts.members, *batch.targets.shape[1:])
+        reads = batch.targets.shape[-1]
+        if self._goes_behind_prompts(prompts, batch):
+            return self._answers(batch, *self._behind_prompts(prompts, batch, reads), prompts.members)
+        return self._answers(batch, *self._laid_out(prompts, batch, reads), prompts.members)
+
+    def _answers(self, batch: Batch, placed: InputRows, slots: Tensor, members: int) -> Predictions:
+        """What the outputs at `slots` of the rows say of the answers."""
+        shape = (members, *batch.targets.shape[1:])
         targets = batch.targets.expand(shape)  # [S, B, C, L]
-        placed, slots = self._laid_out(prompts, batch, shape[-1])
         logprobs = self._next_token(placed, slots).log_softmax(-1)  # [S * B * R, L, V]
         logprobs = logprobs.unflatten(0, (shape[0], shape[1], -1)).expand(*shape[:3], shape[3], -1)
         return predict_from_words(logprobs.gather(4, targets[..., None]).squeeze(4), batch, self.ranking)
@@ -125,13 +139,20 @@ class Decoder(FrozenModel):
     def _next_token(self, placed: InputRows, slots: Tensor) -> Tensor:
         """[N, L, V] output logits at the slots [N, L] of each row; only those rows meet the output matrix."""
         module: Any = self.model
-        no_cache = self._uncached
         if self._plain_output:
-            hidden = self._read_rows(placed, lambda **rows: module.base_model(**rows, **no_cache).last_hidden_state)
+            hidden = self._read_rows(placed, lambda **rows: module.base_model(**rows).last_hidden_state)
             logits = module.get_output_embeddings()(_rows(hidden, slots))
         else:
-            logits = _rows(self._read_rows(placed, lambda **rows: module(**rows, **no_cache).logits), slots)
+            logits = _rows(self._read_rows(placed, lambda **rows: module(**rows).logits), slots)
         return _precise(logits)
+
+    def _arguments(self, rows: InputRows) -> dict[str, Any]:
+        """Rows as the model takes them: without a cache, or behind the one that their prompts left."""
+        arguments: dict[str, Any] = super()._arguments(rows)
+        if not isinstance(rows, RowsBehindPrompts):
+            return arguments | self._uncached
+        arguments["attention_mask"] = torch.cat([rows.before.long(), rows.attention], dim=-1)
+        return arguments | cache_argument(self.model, rows.cache) | {"use_cache": True}
 
     def generation_rows(self, prompts: PromptBatch, batch: Batch, decoding: Decoding) -> dict[str, Any]:
         """Rows of embeddings, padded before them; behind cached texts where that is possible."""
@@ -153,6 +174,59 @@ class Decoder(FrozenModel):
         if not torch.equal(rows.attention.bool(), rows.counted):
             raise ConfigError("to write behind hidden tokens (--dropped-as hide) takes transformers 5.2 or newer")
         return arguments
+
+    # ---- behind prompts that are read once
+
+    def _goes_behind_prompts(self, prompts: PromptBatch, batch: Batch) -> bool:
+        """Whether the texts of this batch are read behind their prompts: where that is exact, and cheaper."""
+        one_each = prompts.values.dim() == 3  # and not a copy for each example, as scores take them
+        rows = batch.ids.shape[1] * batch.ids.shape[2]
+        return one_each and not self.model.training and self.tokens_spared(rows, prompts.present.shape[1]) > 0
+
+    def _behind_prompts(self, prompts: PromptBatch, batch: Batch, reads: int) -> tuple[RowsBehindPrompts, Tensor]:
+        """The texts behind their prompts, and the slots [N, L] whose outputs predict an answer of `reads`."""
+        parts = self._beside(prompts, batch)
+        module: Any = self.model
+        arguments = super()._arguments(shared_prompt.prompt_rows(prompts, parts.embedded))
+        cache = shared_prompt.empty_cache()
+        module.base_model(**arguments, use_cache=True, **cache_argument(self.model, cache))
+        start = batch.start.expand(prompts.members, *batch.start.shape[1:])
+        slots = start[..., None] + torch.arange(reads, device=start.device)
+        slots = slots.clamp(max=batch.ids.shape[-1] - 1).flatten(0, 2)
+        return shared_prompt.rows_behind(prompts, parts, cache), slots
+
+    def _sharing_is_exact(self) -> bool:
+        """Whether answers behind prompts that are read once, and their gradients, are those of whole rows, by trying.
+
+        On a CPU alone: elsewhere a second pass costs launches, and no gain has been measured.
+        """
+        if self.device.type != "cpu" or self.traits.together != "batch" or self.traits.per_layer:
+            return False
+        if not suffix.is_cacheable(self.text_config) or not cache_argument(self.model, DynamicCache()):
+            return False
+        prompts, batch = self._sharing_sample()
+        prompts.values.requires_grad_()
+        with torch.enable_grad():
+            whole, behind = (
+                _with_gradient(self._answers(batch, *laid_out(prompts, batch, 2), prompts.members), prompts.values)
+                for laid_out in (self._laid_out, self._behind_prompts)
+            )
+        bar = tolerance(next(self.model.parameters()).dtype)
+        return all(
+            bool((found - wanted).abs().max() <= bar * wanted.abs().max())
+            for found, wanted in zip(behind, whole, strict=True)
+        )
+
+    def _sharing_sample(self) -> tuple[PromptBatch, Batch]:
+        """A prompt, and one with padding and a hidden token, before a text as long as was tried and a short one."""
+        ids = [index % self.embedding_rows for index in range(16)]
+        long = tuple(ids[index % 16] for index in range(max(7, self.tried_tokens)))
+        examples = [Encoded(0, long, (tuple(ids[7:9]),), 0), Encoded(1, tuple(ids[11:13]), (tuple(ids[8:10]),), 0)]
+        batch = self.batch([examples], every_choice=False).to(self.device)
+        values = self.embed(torch.tensor(ids[12:])).float().expand(2, -1, -1).clone()
+        placed = torch.tensor([[True] * 4, [False, True, True, True]], device=self.device)
+        present = placed & torch.tensor([[True] * 4, [True, True, False, True]], device=self.device)
+        return PromptBatch(values, present, placed, placed.long()), batch
 
     # ---- behind cached texts
 
@@ -288,6 +362,12 @@ class Decoder(FrozenModel):
             if hidden is None or hidden.shape[-1] != output.weight.shape[-1]:
                 return False
             return torch.equal(output(hidden), module(input_ids=ids, **no_cache).logits)
+
+
+def _with_gradient(answers: Predictions, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Choice scores, and the gradient that their sum gives the prompts [S, P, H]."""
+    (gradient,) = torch.autograd.grad(answers.logits.sum(), values)
+    return answers.logits.detach(), gradient
 
 
 def _one_token(targets: tuple[Ids, ...]) -> bool:

@@ -71,7 +71,7 @@ class PrefixDecoder(Decoder):
         row = Row([tuple(ids.tolist())], [()], [len(ids) - 1], -1, 0)
         module: Any = self.model
         rows = self._behind(prompts, collate([[row]], self.pad).to(self.device))
-        logits: Tensor = self._read_rows(rows, lambda **rows: module(**rows, **self._uncached).logits)
+        logits: Tensor = self._read_rows(rows, lambda **rows: module(**rows).logits)
         return logits
 
     def tokens_read(self, example: Encoded, prompt_tokens: int) -> int:

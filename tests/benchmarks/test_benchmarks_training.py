@@ -123,12 +123,14 @@ def test_the_page_divides_pair_by_pair(job):
     assert "nan" not in text
 
 
-def test_work_behind_kept_texts_counts_each_text_once(job):
+def test_what_is_kept_counts_once(job):
+    """Behind kept texts each text, and a prompt in front once an update."""
     config = tiny.model("llama").config
-    first, behind = (page.training_work(job, config, side, 8) for side in (OURS_FLOAT32, OURS_SUFFIX))
+    peer, first, behind = (page.training_work(job, config, side, 8) for side in (PEER, OURS_FLOAT32, OURS_SUFFIX))
     longer = page.training_work(job, config, OURS_SUFFIX, 16)
-    assert behind < first
+    assert max(first, behind) < peer
     assert longer < 2 * behind
+    assert page.training_work(replace(job, device="cuda"), config, OURS_FLOAT32, 8) == peer
 
 
 def test_answers_of_several_tokens_are_refused(job, tmp_path):

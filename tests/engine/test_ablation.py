@@ -284,7 +284,7 @@ class Game:
     A dividend is shared equally by its tokens (Harsanyi 1963): so the Shapley values are known.
     """
 
-    device, hidden_width = torch.device("cpu"), 32
+    device, pass_tokens = torch.device("cpu"), 5000
 
     def tokens_read(self, example, prompt_tokens):
         return 1

@@ -5,19 +5,19 @@ import pytest
 import tiny
 import torch
 
-from prunekit.engine import parts
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
 from prunekit.engine.gradient_scores import gradient_scores, scoring_batches
 from prunekit.engine.parts import cut_sizes, in_parts
 from prunekit.engine.train import train
+from prunekit.models import base
 
 
 @pytest.fixture
 def free_passes(monkeypatch):
     """A pass costs nothing, so that even tiny models read short and long rows apart."""
-    monkeypatch.setattr(parts, "_READING", 1)
-    monkeypatch.setattr(parts, "_STARTING", 0)
+    monkeypatch.setattr(base, "_READING", 1)
+    monkeypatch.setattr(base, "_STARTING", 0)
 
 
 def every_cut(count):
@@ -71,7 +71,7 @@ def test_an_update_in_parts_is_that_of_the_whole_batch(kind, monkeypatch):
     assert len(cut) > 1
     assert [sorted(e.index for part in cut for e in part[m]) for m in (0, 1)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
     in_pieces = train(cohort, bone, data, plan)
-    monkeypatch.setattr(parts, "_STARTING", 10**9)
+    monkeypatch.setattr(base, "_STARTING", 10**9)
     assert in_parts(rows, bone, 4) == [rows]
     for piecewise, whole in zip(in_pieces, train(cohort, bone, data, plan), strict=True):
         moved = piecewise.last.values.state["values"] - whole.last.values.state["values"]
@@ -113,7 +113,7 @@ def test_scores_and_evaluations_of_few_tokens_at_a_time_are_those_of_many(kind, 
         return len(batches), evaluation.losses, scores.piece
 
     cut, *piecewise = results()
-    monkeypatch.setattr(parts, "_STARTING", 10**9)
+    monkeypatch.setattr(base, "_STARTING", 10**9)
     whole, *at_once = results()
     assert cut > whole
     for few, many in zip(piecewise, at_once, strict=True):

@@ -7,6 +7,7 @@ import tiny
 from prunekit.experiment import cost, dry_run, pace, round_runner, run
 from prunekit.experiment.pace import Pace
 from prunekit.experiment.prepare import prepare
+from prunekit.models import base
 
 SEARCH = dict(rounds=None, keep_tokens=None)
 
@@ -259,6 +260,20 @@ def test_only_tokens_that_go_through_the_layers_are_counted(position, reads, fol
     assert found.text_tokens == pytest.approx(answers if reads == "answer" else texts)
     assert found.prompt_tokens == (0 if reads == "text" else 4)
     assert (found.shortened(1) < 1) == (reads != "text")
+
+
+def test_a_prompt_that_is_read_once_is_cheap_to_train_and_not_to_score(folder, monkeypatch):
+    prepared = ready(folder)
+    assert pace.measured(prepared).prompt_rows == 1  # a small model reads whole rows
+    monkeypatch.setattr(base, "_STARTING", 0)
+    monkeypatch.setattr(base, "_READING", 1)
+    found = pace.measured(prepared)
+    size, tokens, texts = 4, 4, found.text_tokens
+    spared = (size - 1) * tokens - 1
+    assert found.prompt_rows == pytest.approx(1 - spared / (size * tokens))
+    assert found.shortened(0) == pytest.approx(texts / (texts + tokens * found.prompt_rows))
+    whole = texts + tokens
+    assert found.scoring == pytest.approx(found.update / size * whole / (whole - spared / size))
 
 
 def test_reading_is_foreseen_for_every_text_though_one_brings_others(folder, monkeypatch):
