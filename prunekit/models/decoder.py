@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, cast
 
@@ -204,7 +204,12 @@ class Decoder(FrozenModel):
             return False
         if not suffix.is_cacheable(self.text_config) or not cache_argument(self.model, DynamicCache()):
             return False
-        prompts, batch = self._sharing_sample()
+        with suppress(Exception):  # a model that cannot share may fail in as many ways as there are
+            return self._shared_as_whole(*self._sharing_sample())
+        return False
+
+    def _shared_as_whole(self, prompts: PromptBatch, batch: Batch) -> bool:
+        """Whether scores and gradients of a sample are the same in both ways."""
         prompts.values.requires_grad_()
         with torch.enable_grad():
             whole, behind = (
@@ -213,8 +218,8 @@ class Decoder(FrozenModel):
             )
         bar = tolerance(next(self.model.parameters()).dtype)
         return all(
-            bool((found - wanted).abs().max() <= bar * wanted.abs().max())
-            for found, wanted in zip(behind, whole, strict=True)
+            bool((part - expected).abs().max() <= bar * expected.abs().max())
+            for part, expected in zip(behind, whole, strict=True)
         )
 
     def _sharing_sample(self) -> tuple[PromptBatch, Batch]:

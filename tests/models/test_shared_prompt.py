@@ -54,9 +54,9 @@ def cohort(bone, masks=(FULL, HOLES, TAIL), dropped_as="remove", dtype=torch.flo
 
 def losses(bone, tickets, rows):
     members = [Member(ticket) for ticket in tickets]
-    found = bone.losses(prompt_batch(members), bone.batch([rows], every_choice=False))
-    found.sum().backward()
-    return found.detach(), [member.masked.prompt.values.grad for member in members]
+    answered = bone.losses(prompt_batch(members), bone.batch([rows], every_choice=False))
+    answered.sum().backward()
+    return answered.detach(), [member.masked.prompt.values.grad for member in members]
 
 
 def single(kind, bone, ticket, rows):
@@ -64,9 +64,9 @@ def single(kind, bone, ticket, rows):
     values = ticket.state["values"].clone().requires_grad_()
     prompt, there = naive.slots(replace(ticket, state={"values": values}))
     hidden = None if bool(there.all()) else there
-    found = torch.stack([naive.loss(kind, bone, prompt, row, there=hidden) for row in rows])
-    (gradient,) = torch.autograd.grad(found.sum(), values)
-    return found.detach(), gradient
+    answered = torch.stack([naive.loss(kind, bone, prompt, row, there=hidden) for row in rows])
+    (gradient,) = torch.autograd.grad(answered.sum(), values)
+    return answered.detach(), gradient
 
 
 @pytest.mark.parametrize("choices", [((5,), (6,)), ((7, 8, 9), (6, 5))], ids=["words", "phrases"])
@@ -75,11 +75,11 @@ def test_losses_and_gradients_are_those_of_single_rows(kind, choices, passes):
     bone, rows = architectures.frozen(kind), rows_of(choices)
     passes.clear()
     tickets = cohort(bone)
-    found, gradients = losses(bone, tickets, rows)
+    answered, gradients = losses(bone, tickets, rows)
     assert len(passes) == bone.shares_prompts
     for member, ticket in enumerate(tickets):
         wanted, gradient = single(kind, bone, ticket, rows)
-        close(found[member], wanted)
+        close(answered[member], wanted)
         close(gradients[member], gradient, 3e-5)
 
 
@@ -89,10 +89,10 @@ def test_what_is_dropped_is_hidden_from_the_texts_too(kind, dropped_as, passes):
     bone, rows = tiny.frozen(kind), rows_of(((7, 8, 9), (6,)))
     (ticket,) = cohort(bone, [HOLES], dropped_as)
     passes.clear()
-    found, gradients = losses(bone, [ticket], rows)
+    answered, gradients = losses(bone, [ticket], rows)
     assert len(passes) == 1
     wanted, gradient = single(kind, bone, ticket, rows)
-    close(found[0], wanted)
+    close(answered[0], wanted)
     close(gradients[0], gradient, 3e-5)
 
 
@@ -106,10 +106,10 @@ def test_which_decoders_share():
 
 def test_a_member_without_any_token_beside_others():
     bone, rows = tiny.frozen("llama"), rows_of(((5,), (6,)))
-    found, _ = losses(bone, cohort(bone, (NOTHING, FULL)), rows)
+    answered, _ = losses(bone, cohort(bone, (NOTHING, FULL)), rows)
     with torch.no_grad():
         bare = bone.losses(bone.no_prompt(), bone.batch([rows], every_choice=False))
-    close(found[0], bare[0])
+    close(answered[0], bare[0])
 
 
 @pytest.mark.parametrize("lost", ["keys", "values"])
@@ -123,6 +123,16 @@ def test_a_cache_that_keeps_no_gradient_is_noticed(lost, monkeypatch):
 
     monkeypatch.setattr(shared_prompt.PromptLayer, "update", without_history)
     assert not wrap(tiny.model("llama"), tiny.tokenizer("llama")).shares_prompts
+
+
+def test_a_model_that_fails_behind_its_prompt_reads_whole_rows(monkeypatch):
+    def fails(layer, *arguments):
+        raise TypeError("keys are not kept")
+
+    monkeypatch.setattr(shared_prompt.PromptLayer, "update", fails)
+    bone = wrap(tiny.model("llama"), tiny.tokenizer("llama"))
+    assert not bone.shares_prompts
+    losses(bone, cohort(bone), rows_of(((5,), (6,))))
 
 
 def test_training_is_that_of_whole_rows(passes):
