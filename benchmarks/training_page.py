@@ -56,7 +56,7 @@ def render(report: TrainingReport) -> str:
         **report.machine,
         "data": f"{job.train_examples} training and {job.validation_examples} validation rows, batch {job.batch_size}",
         "prompt": f"{job.prompt_tokens} tokens, AdamW, rate {job.learning_rate}",
-        "training": f"{job.epochs} epochs, {job.epochs * job.epoch_steps} updates, no evaluation before the end",
+        "training": f"epochs: {job.epochs}, updates: {job.epochs * job.epoch_steps}; no evaluation before the end",
         "repeats": f"{len(report.repeats)}, sides interleaved, one process each, seeds 0 to {len(report.repeats) - 1}",
     }
     parts = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -60,6 +60,7 @@ def trained_lora(
     plan: Plan,
     ticket: Ticket,
     decoding: Decoding | None = None,
+    tick: Callable[[int], None] = lambda updates: None,
 ) -> TrainedLora:
     """Train adapters on every linear layer as the plan says, and keep what did best on validation.
 
@@ -68,6 +69,7 @@ def trained_lora(
         plan: the dense prompt's; its updates, batches, warm-up, clipping and the head's rate hold here too.
         ticket: the dense one, whose order of examples and head at the start are taken.
         decoding: how answers are written in the end, where they are.
+        tick: called with the updates made.
     """
     with _adapted(model, seed_of("lora", ticket.seed)) as adapters:
         learner = _Learner(model, adapters, ticket, plan)
@@ -78,6 +80,7 @@ def trained_lora(
                 judged = learner.judged(data)
                 if step == 0 or judged > best:
                     best, step, kept = judged, step_before + 1, learner.state()
+            tick(step_before + 1)
         learner.restore(kept)
         validation, tested = (learner.evaluation(rows, decoding) for rows in (data.validation, test))
         return TrainedLora(validation, tested, learner.parameters, step)

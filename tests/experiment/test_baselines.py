@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from prunekit.experiment import run
-from prunekit.experiment.baselines import linear_probe
+from prunekit.experiment.baselines import BASE_LINES, linear_probe
 from prunekit.experiment.baselines.linear_probe import STRENGTHS
 from prunekit.experiment.baselines.shots import drawn
 from prunekit.experiment.prepare import prepare
@@ -52,6 +52,19 @@ def plain_choices(model, tokenizer, texts):
 def written(directory, name, seed=0, split="validation"):
     table = directory.table(RunKey(f"baselines/{name}", seed, 0), "predictions.parquet")
     return table[table["split"] == split]
+
+
+def test_progress_is_told_while_a_base_line_is_measured(folder):
+    settings = dict(shots=2, ceiling="lora", train_steps=4)
+    prepared = prepare(tiny.experiment("gpt2", folder, rounds=None, keep_tokens=None, **settings))
+    applied = [base_line for base_line in BASE_LINES if base_line.applies(prepared)]
+    assert len(applied) == 4
+    for base_line in applied:
+        ticks = []
+        base_line.answers(prepared, 0, ticks.append)
+        assert len(ticks) > 1
+        assert ticks == sorted(ticks)
+        assert ticks[-1] == base_line.work(prepared)[0]
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

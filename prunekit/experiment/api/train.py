@@ -23,6 +23,7 @@ from prunekit.experiment.pruned_levels import pruned_levels
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.run import directory_of, run, search
 from prunekit.experiment.settings import Experiment
+from prunekit.experiment.suffix_hint import suffix_hint
 from prunekit.models import FrozenModel
 from prunekit.runs.paths import DENSE, SETTINGS
 from prunekit.runs.snapshot import Snapshot
@@ -207,6 +208,8 @@ def introduce(prepared: Prepared, progress: Progress) -> None:
         export.check_exportable(prepared.dense(0), prepared.model)
     except ConfigError as error:
         progress.say(f"note: {error}")
+    if (hint := suffix_hint(prepared)) is not None:
+        progress.say(f"note: {hint}")
     cut = sum(example.cut for example in prepared.training_data.train)
     if cut:
         limit = settings.model.max_input_tokens

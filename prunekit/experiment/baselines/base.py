@@ -14,6 +14,12 @@ from prunekit.models.encoding import encode
 from prunekit.tasks import Example
 
 Kind = Literal["base line", "ceiling"]
+#: Called with how much of something is done.
+Tick = Callable[[int], None]
+
+
+def unseen(completed: int) -> None:
+    """Progress that nobody looks at."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +62,37 @@ class BaseLine:
         """Whether it can be measured on this model and task, and is asked for."""
         raise NotImplementedError
 
-    def answers(self, prepared: Prepared, seed: int) -> Answers:
-        """Measure it."""
+    def work(self, prepared: Prepared) -> tuple[int, str]:
+        """How much there is to do, and of what: the examples of both splits."""
+        return len(prepared.splits.validation) + len(prepared.splits.test), "examples"
+
+    def answers(self, prepared: Prepared, seed: int, tick: Tick = unseen) -> Answers:
+        """Measure it.
+
+        Args:
+            tick: called with how much of the `work` is done.
+        """
         raise NotImplementedError
 
 
-def evaluation_alone(prepared: Prepared, rows: Sequence[Encoded]) -> Evaluation:
-    """What the model answers to rows without any prompt."""
-    return answer(prepared.model.no_prompt(), prepared.model, rows, prepared.decoding)[0]
+def both_alone(
+    prepared: Prepared, validation: Sequence[Encoded], test: Sequence[Encoded], tick: Tick
+) -> tuple[Evaluation, Evaluation]:
+    """What the model answers to the rows of both splits without any prompt."""
+
+    def alone(rows: Sequence[Encoded], before: int) -> Evaluation:
+        model = prepared.model
+        return answer(model.no_prompt(), model, rows, prepared.decoding, lambda count: tick(before + count))[0]
+
+    return alone(validation, 0), alone(test, len(validation))
 
 
 def answers_to(
-    prepared: Prepared, reworded: Callable[[Example], Example], more_tokens: int, facts: Mapping[str, Any] | None = None
+    prepared: Prepared,
+    reworded: Callable[[Example], Example],
+    more_tokens: int,
+    tick: Tick,
+    facts: Mapping[str, Any] | None = None,
 ) -> Answers:
     """What the model answers, without a prompt, to the examples of both splits in other words.
 
@@ -78,9 +103,12 @@ def answers_to(
     model, splits = prepared.model, prepared.splits
     options = model.encoding_options(prepared.task.choices is None)
     options = replace(options, text_tokens=options.text_tokens + more_tokens)
-    rows = [encode(model.reader, map(reworded, part), options) for part in (splits.validation, splits.test)]
-    find_traits(model, max(row.length for part in rows for row in part))
-    cut = {"cut": sum(row.cut for part in rows for row in part)}
+    validation_rows, test_rows = (
+        encode(model.reader, map(reworded, part), options) for part in (splits.validation, splits.test)
+    )
+    rows = [*validation_rows, *test_rows]
+    find_traits(model, max(row.length for row in rows))
+    cut = {"cut": sum(row.cut for row in rows)}
     with model.reading_whole_rows():
-        validation, test = (evaluation_alone(prepared, part) for part in rows)
+        validation, test = both_alone(prepared, validation_rows, test_rows, tick)
     return Answers(validation, test, {**cut, **(facts or {})})

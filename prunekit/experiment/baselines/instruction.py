@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prunekit.experiment.baselines.base import Answers, BaseLine, answers_to
+from prunekit.experiment.baselines.base import Answers, BaseLine, Tick, answers_to, unseen
 from prunekit.experiment.prepare import Prepared
 from prunekit.support.digest import identity
 from prunekit.tasks.example import instructed
@@ -23,9 +23,9 @@ class Instruction(BaseLine):
         """Where the task has one and words answer."""
         return bool(prepared.task.instruction) and not prepared.model.answers_by_head
 
-    def answers(self, prepared: Prepared, seed: int) -> Answers:
+    def answers(self, prepared: Prepared, seed: int, tick: Tick = unseen) -> Answers:
         """One pass over both splits; texts have the room that they have without it."""
         words = prepared.task.instruction
         (ids,) = prepared.model.reader.ids([words], plain=True)
         room = len(ids) + 1  # the line's end
-        return answers_to(prepared, lambda example: instructed(example, words), room, {"instruction": words})
+        return answers_to(prepared, lambda example: instructed(example, words), room, tick, {"instruction": words})

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.text_states import text_states
-from prunekit.experiment.baselines.base import Answers, BaseLine
+from prunekit.experiment.baselines.base import Answers, BaseLine, Tick, unseen
 from prunekit.experiment.prepare import Prepared
 from prunekit.models import Encoded, Encoder
 
@@ -60,7 +60,7 @@ class LinearProbe(BaseLine):
         golds = {row.gold for row in prepared.training_data.train}
         return isinstance(prepared.model, Encoder) and prepared.task.choices is not None and len(golds) > 1
 
-    def answers(self, prepared: Prepared, seed: int) -> Answers:
+    def answers(self, prepared: Prepared, seed: int, tick: Tick = unseen) -> Answers:
         """One pass over train, validation and test, and a regression for each strength."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prunekit.engine.lora import trained_lora
-from prunekit.experiment.baselines.base import Answers, BaseLine
+from prunekit.experiment.baselines.base import Answers, BaseLine, Tick, unseen
 from prunekit.experiment.prepare import Prepared
 
 
@@ -25,7 +25,11 @@ class LoraCeiling(BaseLine):
         """Where it is asked for."""
         return prepared.experiment.baselines.ceiling == "lora"
 
-    def answers(self, prepared: Prepared, seed: int) -> Answers:
+    def work(self, prepared: Prepared) -> tuple[int, str]:
+        """The updates of its training."""
+        return prepared.plan.train_steps, "steps"
+
+    def answers(self, prepared: Prepared, seed: int, tick: Tick = unseen) -> Answers:
         """One training; the adapters are gone from the model when it returns."""
         trained = trained_lora(
             prepared.model,
@@ -34,6 +38,7 @@ class LoraCeiling(BaseLine):
             prepared.plan,
             prepared.dense(seed),
             prepared.decoding,
+            tick,
         )
         facts = {"parameters": trained.parameters, "kept_step": trained.step, "learning_rate": trained.learning_rate}
         return Answers(trained.validation, trained.test, facts)

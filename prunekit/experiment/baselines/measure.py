@@ -30,10 +30,10 @@ def measure(runner: RoundRunner) -> None:
 
 def _commit(runner: RoundRunner, base_line: BaseLine, key: RunKey) -> None:
     prepared, started = runner.prepared, time.perf_counter()
-    rows = len(prepared.splits.validation) + len(prepared.splits.test)
-    with runner.progress.track(base_line.label(prepared), rows, "examples") as tick:
-        answers = base_line.answers(prepared, key.seed)
-        tick(rows)
+    total, unit = base_line.work(prepared)
+    with runner.progress.track(base_line.label(prepared), total, unit) as tick:
+        answers = base_line.answers(prepared, key.seed, tick)
+        tick(total)
     facts = _facts(runner, base_line, answers)
     parts = [
         ("validation", prepared.splits.validation, answers.validation),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prunekit.experiment.baselines.base import Answers, BaseLine, evaluation_alone
+from prunekit.experiment.baselines.base import Answers, BaseLine, Tick, both_alone, unseen
 from prunekit.experiment.prepare import Prepared
 
 
@@ -23,8 +23,6 @@ class NoPrompt(BaseLine):
         """An encoder's answer is a head's, and none is trained here."""
         return not prepared.model.answers_by_head
 
-    def answers(self, prepared: Prepared, seed: int) -> Answers:
+    def answers(self, prepared: Prepared, seed: int, tick: Tick = unseen) -> Answers:
         """One pass over both splits, on the rows as they are beside a prompt."""
-        return Answers(
-            evaluation_alone(prepared, prepared.training_data.validation), evaluation_alone(prepared, prepared.test)
-        )
+        return Answers(*both_alone(prepared, prepared.training_data.validation, prepared.test, tick))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from prunekit.experiment.baselines.base import Answers, BaseLine, answers_to
+from prunekit.experiment.baselines.base import Answers, BaseLine, Tick, answers_to, unseen
 from prunekit.experiment.prepare import Prepared
 from prunekit.models.encoding import text_lengths
 from prunekit.models.text_reader import TextReader
@@ -39,7 +39,7 @@ class Shots(BaseLine):
         """Where they are asked for and words answer."""
         return prepared.experiment.baselines.shots > 0 and not prepared.model.answers_by_head
 
-    def answers(self, prepared: Prepared, seed: int) -> Answers:
+    def answers(self, prepared: Prepared, seed: int, tick: Tick = unseen) -> Answers:
         """One pass over both splits, whose texts are several times as long."""
         count, model = prepared.experiment.baselines.shots, prepared.model
         shots = drawn(prepared.splits.train, count, seed, model.reader)
@@ -52,7 +52,7 @@ class Shots(BaseLine):
             "train_examples": [shot.index for shot in shots],
             "rows_with_fewer": sum(number < count for number in numbers),
         }
-        return answers_to(prepared, lambda example: with_shots(example, by_example[id(example)]), more, facts)
+        return answers_to(prepared, lambda example: with_shots(example, by_example[id(example)]), more, tick, facts)
 
 
 def drawn(train: Sequence[Example], count: int, seed: int, reader: TextReader) -> list[Example]:
