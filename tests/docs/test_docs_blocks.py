@@ -21,7 +21,7 @@ from prunekit.experiment import settings_io
 LANGUAGES = ("python", "bash", "toml", "json", "jsonl", "csv", "text", "bibtex")
 EVERY = [block for page in PAGES for block in blocks(page)]
 #: Blocks that no machine without a network or a cluster can run. One more needs a reason here, and a larger number.
-CANNOT_RUN = 23
+CANNOT_RUN = 24
 
 
 def named(page: Path) -> str:
