@@ -58,9 +58,10 @@ def activation_bytes(ticket: Ticket, model: FrozenModel, examples: Sequence[Enco
 
 
 def _alike(model: FrozenModel, prompt_tokens: int, size: int) -> int:
-    """The least number of rows, two or more, that are read as `size` of them are: the prompt once, or with each."""
+    """The least number of rows, two or more where there are, that are read as `size` are: the prompt once, or often."""
     once = model.tokens_spared(size, prompt_tokens) > 0
-    return next(rows for rows in range(2, max(size, 2) + 1) if (model.tokens_spared(rows, prompt_tokens) > 0) == once)
+    alike = (rows for rows in range(2, size) if (model.tokens_spared(rows, prompt_tokens) > 0) == once)
+    return next(alike, size)
 
 
 def _kept_bytes(ticket: Ticket, model: FrozenModel, rows: Sequence[Encoded]) -> int:

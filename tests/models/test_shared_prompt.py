@@ -182,6 +182,19 @@ def test_less_is_kept_for_the_backward_pass():
         assert shared < memory._kept_bytes(ticket, bone, rows)
 
 
+def test_what_an_update_of_a_few_rows_keeps_is_counted_however_they_are_read():
+    """One row is read whole where two would share its prompt."""
+    bone = tiny.frozen("llama")
+    (ticket,), rows = cohort(bone, [FULL]), rows_of(((5,), (6,)))
+    assert (bone.tokens_spared(1, 5), bone.tokens_spared(2, 5)) == (0, 4)
+    counted = [memory.activation_bytes(ticket, bone, rows, size) for size in (1, 2, 3)]
+    longest, shortest = rows[-1], rows[0]
+    taken = [[longest], [longest, shortest], [longest, shortest, longest]]
+    for size, kept in zip(counted, taken, strict=True):
+        parts = in_parts([[longest] * len(kept)], bone, 5)
+        assert size == memory._kept_bytes(ticket, bone, kept[: len(parts[0][0])])
+
+
 def test_parts_are_cut_by_what_a_prompt_that_is_read_once_costs(monkeypatch):
     longest = [10, 10, 11, 30, 30, 31]
     assert cut_sizes(longest, 1, 8) == [3, 3]
