@@ -1,4 +1,4 @@
-"""Decoder-only models (GPT-2, Llama, OPT, NeoX kinds): prompt, text and answer form one row, or its parts do."""
+"""Decoder-only models (GPT-2, Llama, OPT, NeoX kinds): prompt, text and answer form one row, or one behind a cache."""
 
 from __future__ import annotations
 
@@ -190,10 +190,13 @@ class Decoder(FrozenModel):
         arguments = super()._arguments(shared_prompt.prompt_rows(prompts, parts.embedded))
         cache = shared_prompt.empty_cache()
         module.base_model(**arguments, use_cache=True, **cache_argument(self.model, cache))
+        return shared_prompt.rows_behind(prompts, parts, cache), self._slots_of_texts(prompts, batch, reads)
+
+    def _slots_of_texts(self, prompts: PromptBatch, batch: Batch, reads: int) -> Tensor:
+        """[N, L], which outputs predict an answer of `reads` in rows that hold texts and answers alone."""
         start = batch.start.expand(prompts.members, *batch.start.shape[1:])
         slots = start[..., None] + torch.arange(reads, device=start.device)
-        slots = slots.clamp(max=batch.ids.shape[-1] - 1).flatten(0, 2)
-        return shared_prompt.rows_behind(prompts, parts, cache), slots
+        return slots.clamp(max=batch.ids.shape[-1] - 1).flatten(0, 2)
 
     def _sharing_is_exact(self) -> bool:
         """Whether answers behind prompts that are read once, and their gradients, are those of whole rows, by trying.

@@ -81,7 +81,7 @@ def insert_prompt(parts: PromptAndInput, split: int) -> InputRows:
     attention = torch.cat([parts.mask[..., :split], parts.present, parts.mask[..., split:]], dim=-1)
     counted = torch.cat([parts.mask[..., :split], parts.placed, parts.mask[..., split:]], dim=-1)
     embeds = torch.cat([parts.embedded[..., :split, :], parts.values, parts.embedded[..., split:, :]], dim=-2)
-    positions = counted.long().cumsum(-1).sub(1).clamp(min=0)
+    positions = positions_of(counted)
     return InputRows(
         embeds.flatten(0, 2), attention.flatten(0, 2).long(), positions.flatten(0, 2), counted.flatten(0, 2)
     )
@@ -107,7 +107,7 @@ def insert_before_answer(parts: PromptAndInput, start: Tensor, reads: int) -> tu
     embeds = torch.cat([parts.embedded, parts.values], dim=-2)
     embeds = embeds.gather(-2, order[..., None].expand(embeds.shape))
     counted = (group < 3).gather(-1, order)
-    positions = counted.long().cumsum(-1).sub(1).clamp(min=0)
+    positions = positions_of(counted)
 
     slots = parts.placed.long().cumsum(-1)
     last = start + _largest(torch.where(parts.present, slots, 0))
@@ -118,6 +118,11 @@ def insert_before_answer(parts: PromptAndInput, start: Tensor, reads: int) -> tu
         embeds.flatten(0, 2), attended.flatten(0, 2).long(), positions.flatten(0, 2), counted.flatten(0, 2)
     )
     return rows, at.flatten(0, 2)
+
+
+def positions_of(counted: Tensor) -> Tensor:
+    """Bool[..., T] which slots count -> Int[..., T], the position of each among those; 0 before the first."""
+    return counted.long().cumsum(-1).sub(1).clamp(min=0)
 
 
 def read_grouped(rows: InputRows, together: Together, read: Callable[[InputRows], Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ from prunekit.models.base import Position
 from prunekit.models.batch import Batch, Encoded, Row, collate
 from prunekit.models.cache_argument import cache_argument
 from prunekit.models.decoder import Decoder
-from prunekit.models.input_rows import InputRows, left_aligned
+from prunekit.models.input_rows import InputRows, left_aligned, positions_of
 from prunekit.models.prefix import CacheShape, PrefixRows
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.traits import Together
@@ -88,9 +88,7 @@ class PrefixDecoder(Decoder):
         """Texts and answers behind the prefixes, and the slots [N, L] whose outputs predict the answers."""
         if prompts.embed_input is not None:
             raise ConfigError("a method that moves the input embeddings does not go with --position prefix-kv")
-        start = batch.start.expand(prompts.members, *batch.start.shape[1:])
-        slots = start[..., None] + torch.arange(reads, device=start.device)
-        return self._behind(prompts, batch), slots.clamp(max=batch.ids.shape[-1] - 1).flatten(0, 2)
+        return self._behind(prompts, batch), self._slots_of_texts(prompts, batch, reads)
 
     def _behind(self, prompts: PromptBatch, batch: Batch) -> PrefixRows:
         members, (_, size, count, length) = prompts.members, batch.ids.shape
@@ -98,7 +96,7 @@ class PrefixDecoder(Decoder):
         embeds = self.embed(batch.ids).expand(*rows, length, -1)
         mask = batch.mask.expand(*rows, length)
         begins = prompts.placed.sum(-1) if prompts.lengths is None else prompts.lengths
-        positions = mask.long().cumsum(-1).sub(1).clamp(min=0) + begins[:, None, None, None]
+        positions = positions_of(mask) + begins[:, None, None, None]
         values = prompts.values if prompts.values.dim() == 4 else prompts.values[:, None]
         before = prompts.placed[:, None, None].expand(*rows, -1)
         embeds, positions, mask, before = (part.flatten(0, 2) for part in (embeds, positions, mask, before))

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from prunekit.models.input_rows import InputRows, PromptAndInput
+from prunekit.models.input_rows import InputRows, PromptAndInput, positions_of
 from prunekit.models.prefix import PrefixLayer
 from prunekit.models.prompt_batch import PromptBatch
 
@@ -50,8 +50,8 @@ def empty_cache() -> Cache:
 
 def prompt_rows(prompts: PromptBatch, like: Tensor) -> InputRows:
     """The prompts of S members as rows [S, P] of their own, of the kind of the embeddings `like`."""
-    positions = prompts.placed.long().cumsum(-1).sub(1).clamp(min=0)
-    return InputRows(prompts.values.to(like.dtype), prompts.present.long(), positions, prompts.placed)
+    placed = prompts.placed
+    return InputRows(prompts.values.to(like.dtype), prompts.present.long(), positions_of(placed), placed)
 
 
 def rows_behind(prompts: PromptBatch, parts: PromptAndInput, cache: Cache) -> RowsBehindPrompts:
@@ -62,7 +62,7 @@ def rows_behind(prompts: PromptBatch, parts: PromptAndInput, cache: Cache) -> Ro
     """
     members, size, rows = parts.mask.shape[:3]
     begins = prompts.placed.sum(-1)[:, None, None, None]
-    positions = parts.mask.long().cumsum(-1).sub(1).clamp(min=0) + begins
+    positions = positions_of(parts.mask) + begins
     layers = [
         PrefixLayer(layer.keys[:, None, None], layer.values[:, None, None], None, (members, size, rows))
         for layer in cache.layers

@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from prunekit.models.batch import Batch
-from prunekit.models.input_rows import InputRows
+from prunekit.models.input_rows import InputRows, positions_of
 from prunekit.models.prompt_batch import PromptBatch
 from prunekit.models.text_cache import Text
 from prunekit.models.text_groups import TextKey
@@ -186,7 +186,7 @@ def rows_to_write_behind(prompts: PromptBatch, batch: Batch, texts: Sequence[Tex
     )
     values = prompts.values[:, None].to(texts[0].state.dtype).expand(members, size, slots, -1)
     embeds = torch.cat([values.new_zeros(members, size, longest, values.shape[-1]), values], dim=-2)
-    positions = counted.long().cumsum(-1).sub(1).clamp(min=0)
+    positions = positions_of(counted)
     return InputRows(*(part.flatten(0, 1) for part in (embeds, attention.long(), positions, counted)))
 
 

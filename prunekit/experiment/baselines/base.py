@@ -11,14 +11,13 @@ from prunekit.engine.evaluate import Evaluation
 from prunekit.experiment.prepare import Prepared
 from prunekit.models import Encoded, find_traits
 from prunekit.models.encoding import encode
+from prunekit.support.terminal import Tick
 from prunekit.tasks import Example
 
 Kind = Literal["base line", "ceiling"]
-#: Called with how much of something is done.
-Tick = Callable[[int], None]
 
 
-def unseen(completed: int) -> None:
+def unseen(completed: int, note: str = "") -> None:
     """Progress that nobody looks at."""
 
 

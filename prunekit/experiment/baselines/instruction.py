@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from prunekit.experiment.baselines.base import Answers, BaseLine, Tick, answers_to, unseen
+from prunekit.experiment.baselines.base import Answers, BaseLine, answers_to, unseen
 from prunekit.experiment.prepare import Prepared
 from prunekit.support.digest import identity
+from prunekit.support.terminal import Tick
 from prunekit.tasks.example import instructed
 
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.text_states import text_states
-from prunekit.experiment.baselines.base import Answers, BaseLine, Tick, unseen
+from prunekit.experiment.baselines.base import Answers, BaseLine, unseen
 from prunekit.experiment.prepare import Prepared
 from prunekit.models import Encoded, Encoder
+from prunekit.support.terminal import Tick
 
 #: Inverse strengths of the regularisation that validation chooses from.
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from prunekit.engine.lora import trained_lora
-from prunekit.experiment.baselines.base import Answers, BaseLine, Tick, unseen
+from prunekit.experiment.baselines.base import Answers, BaseLine, unseen
 from prunekit.experiment.prepare import Prepared
+from prunekit.support.terminal import Tick
 
 
 class LoraCeiling(BaseLine):

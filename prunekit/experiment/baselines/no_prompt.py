@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from prunekit.experiment.baselines.base import Answers, BaseLine, Tick, both_alone, unseen
+from prunekit.experiment.baselines.base import Answers, BaseLine, both_alone, unseen
 from prunekit.experiment.prepare import Prepared
+from prunekit.support.terminal import Tick
 
 
 class NoPrompt(BaseLine):

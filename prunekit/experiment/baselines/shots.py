@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import torch
 
-from prunekit.experiment.baselines.base import Answers, BaseLine, Tick, answers_to, unseen
+from prunekit.experiment.baselines.base import Answers, BaseLine, answers_to, unseen
 from prunekit.experiment.prepare import Prepared
 from prunekit.models.encoding import text_lengths
 from prunekit.models.text_reader import TextReader
 from prunekit.support.seeding import generator
+from prunekit.support.terminal import Tick
 from prunekit.tasks import Example
 from prunekit.tasks.example import with_shots
 
