@@ -31,7 +31,7 @@ class Plan:
     batch_size: int
     learning_rate: float
     head_learning_rate: float
-    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    optimizer: Literal["adamw", "adafactor", "sgd"] = "adamw"
     weight_decay: float = 1e-5
     warmup_fraction: float = 0.06
     clip_norm: float = 1.0
@@ -91,3 +91,5 @@ def _optimizer(groups: list[dict[str, Any]], plan: Plan) -> torch.optim.Optimize
                 groups, lr=plan.learning_rate, weight_decay=plan.weight_decay, **fixed
             )
             return adafactor
+        case "sgd":  # without momentum: the one whose updates are as the gradients are, large where these are large
+            return torch.optim.SGD(groups, lr=plan.learning_rate, weight_decay=plan.weight_decay)

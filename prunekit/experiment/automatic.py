@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from prunekit.engine.order import batches_per_epoch
 from prunekit.experiment import prefix, prompt_method
 from prunekit.experiment.settings import Experiment, TrainingSettings
 from prunekit.models import FrozenModel
+from prunekit.support.errors import ConfigError
 
 # learning_rate = "auto" for Adafactor, whatever the method; for AdamW each method has its own
 _ADAFACTOR_RATE = 0.3
@@ -37,8 +40,7 @@ def resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Exper
     every = auto_every(steps) if training.evaluate_every == "auto" else _updates(training.evaluate_every, epoch)
     rate = training.learning_rate
     if rate == "auto":
-        adamw = prompt_method.auto_rate(experiment.prompt, prefix.rate_unit(model))
-        rate = _ADAFACTOR_RATE if training.optimizer == "adafactor" else adamw
+        rate = _auto_rate(experiment, model)
     training_update = {"train_steps": steps, "evaluate_every": every, "learning_rate": rate}
     threads = experiment.machine.threads or torch.get_num_threads()
     model_update = {"position": model.position, "precision": str(model.model.dtype).removeprefix("torch.")}
@@ -48,6 +50,23 @@ def resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Exper
             "training": TrainingSettings.model_validate(training.model_dump() | training_update),
             "machine": experiment.machine.model_copy(update={"threads": threads}),
         }
+    )
+
+
+def _auto_rate(experiment: Experiment, model: FrozenModel) -> float:
+    """Raises: ConfigError where nothing is known of a good rate."""
+    training, prompt = experiment.training, experiment.prompt
+    adamw = prompt_method.auto_rate(prompt, prefix.rate_unit(model))
+    match training.optimizer:
+        case "adamw":
+            return adamw
+        case "adafactor":
+            return _ADAFACTOR_RATE
+        case "sgd" if prompt.method == "direct" and model.position != "prefix-kv":
+            # AdamW moves each number by about its rate; the longest gradient there is moves the prompt as far in all
+            return adamw * math.sqrt(prompt.tokens * model.width) / training.clip_norm
+    raise ConfigError(
+        "learning_rate = auto is known for sgd with method = direct alone, and not for prefix-kv; give --learning-rate"
     )
 
 

@@ -225,7 +225,9 @@ class TrainingSettings(Settings):
     batch_size: Annotated[int, within(1, 65_536, "all of them are held in memory at once")] = Field(
         16, description="examples per update and member"
     )
-    optimizer: Literal["adamw", "adafactor"] = Field("adamw", description="adafactor: as published for T5")
+    optimizer: Literal["adamw", "adafactor", "sgd"] = Field(
+        "adamw", description="adafactor: as published for T5; sgd: plain, updates as large as gradients are"
+    )
     learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
         "auto", description="of the prompt; auto: by method, such as 0.2 x RMS of the model's embeddings for direct"
     )

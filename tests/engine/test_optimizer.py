@@ -40,3 +40,18 @@ def test_adafactor_is_unfactored_and_moves_by_its_rate():
         assert not {"exp_avg_sq_row", "exp_avg_sq_col"} & set(state)
     moved = before - member.masked.prompt.values.detach()
     assert torch.allclose(moved, torch.full_like(moved, 0.3), atol=1e-4)
+
+
+def test_sgd_moves_by_the_gradient_itself_and_has_no_statistics():
+    member = Member(tiny.ticket(tiny.frozen("gpt2")))
+    plan = tiny.plan(optimizer="sgd", learning_rate=0.3, warmup_fraction=0.0, weight_decay=0.01)
+    optimizer = MemberOptimizer(member, plan)
+    values = member.masked.prompt.values
+    before, gradient = values.detach().clone(), torch.randn(values.shape)
+    for step in range(2):
+        values.grad = gradient.clone()
+        expected = before - 0.3 * gradient - 0.3 * 0.01 * before  # decoupled decay is the same without momentum
+        optimizer.step(step)
+        assert torch.allclose(values.detach(), expected, atol=1e-6)
+        before = values.detach().clone()
+    assert not any(optimizer.inner.state.values())

@@ -19,6 +19,15 @@ def test_auto_values_are_resolved_and_shown(folder):
     assert made.experiment.training.learning_rate == plan.learning_rate
     assert made.experiment.model.position == "first"
     assert ready(folder, optimizer="adafactor", learning_rate=None).plan.learning_rate == 0.3
+    clipped = ready(folder, optimizer="sgd", learning_rate=None, clip_norm=0.5, tokens=4)
+    assert clipped.plan.learning_rate == pytest.approx(plan.learning_rate * (4 * tiny.WIDTH) ** 0.5 / 0.5)
+
+
+@pytest.mark.parametrize("other", [{"method": "residual"}, {"position": "prefix-kv"}])
+def test_plain_gradient_descent_has_no_automatic_rate_elsewhere(folder, other):
+    with pytest.raises(ConfigError, match="give --learning-rate"):
+        ready(folder, optimizer="sgd", learning_rate=None, **other)
+    assert ready(folder, optimizer="sgd", learning_rate=0.5, **other).plan.learning_rate == 0.5
 
 
 def test_epochs_are_so_many_updates_and_the_same_run(folder):

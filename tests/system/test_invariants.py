@@ -222,7 +222,7 @@ def test_members_of_a_cohort_train_as_they_would_alone(kind, ragged, task):
         assert float((found["state.values"] - ticket.state["values"]).abs().max()) > 0.05
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "sgd"])
 def test_members_share_no_optimiser_statistics(optimizer):
     bone = tiny.frozen("bert", dtype=torch.float64)
     cohort = trio(bone, torch.float64)
