@@ -163,13 +163,14 @@ def _controls(prepared: Prepared, keeps: Sequence[Keep], without: Sequence[str] 
 def _trials_of_grid(prepared: Prepared) -> list[Part]:
     experiment = prepared.experiment
     tokens, pieces = experiment.prompt.tokens, experiment.prompt.pieces
-    counts, piece_counts = line(tokens), line(pieces)
+    ratios = experiment.search.ratios
+    counts, piece_counts, pairs = line(tokens, ratios), line(pieces, ratios), grid(tokens, pieces, ratios)
     chosen = _trials(prepared, "piece ratios", "as chosen", _range(piece_counts[1:]), len(piece_counts) - 1)
     return {
         "paper": [_trials(prepared, "token ratios", _range(counts), str(pieces), len(counts)), chosen],
         "token": [_trials(prepared, "token ratios", _range(counts), str(pieces), len(counts))],
         "piece": [_trials(prepared, "piece ratios", str(tokens), _range(piece_counts), len(piece_counts))],
-        "full": [_trials(prepared, "all pairs", _range(counts), _range(piece_counts), len(grid(tokens, pieces)))],
+        "full": [_trials(prepared, "all pairs", _range(counts), _range(piece_counts), len(pairs))],
         "rank": [_trials(prepared, "ranks", f"{tokens} at rank {_range(counts)}", str(pieces), len(counts))],
     }[experiment.search.grid]
 

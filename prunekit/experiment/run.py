@@ -94,6 +94,7 @@ def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, contro
                 settings.grid,
                 lambda trials: _train_trials(runner, trials),
                 _rewinding(runner.prepared),
+                ratios=settings.ratios,
                 piece_line=controls,
                 rescore=(lambda trials: _rescored(runner, trials)) if settings.rescore_pieces else None,
             )

@@ -25,7 +25,7 @@ from pydantic import (
 from prunekit.experiment.whole_numbers import LARGEST, Epochs, Examples, Factor, Seed, Updates, whole, within
 from prunekit.prompts import Method
 from prunekit.prompts.init import Init
-from prunekit.pruning.schedule import Grid, Keep, Schedule, Unit, ranks
+from prunekit.pruning.schedule import RATIOS, Grid, Keep, Schedule, Unit, ranks
 from prunekit.pruning.scores import ROUND_SCORES, SCORES, Score
 from prunekit.pruning.scores.own import check, own_score, recorded
 from prunekit.support.errors import nearest
@@ -340,17 +340,38 @@ class PruningSettings(Settings):
 
 
 class SearchSettings(Settings):
-    """Which token and piece ratios, or ranks, a search tries; the dropped shares are 0, 10, ..., 90 %."""
+    """Which token and piece ratios, or ranks, a search tries."""
 
     grid: Grid = Field(
         "paper",
         description="paper: token ratios, then piece ratios at the best; full: every pair; token, piece: one line; "
         "rank: ranks, of singular directions of the prompt",
     )
+    ratios: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        RATIOS, min_length=1, description="shares dropped of tokens, pieces or ranks, each tried beside none"
+    )
     halving: bool = Field(False, description="train all, drop the worse half at 1/8, 1/4 and 1/2 of the updates")
     rescore_pieces: bool = Field(
         False, description="grid = paper: score pieces again once the chosen tokens are retrained"
     )
+
+    @field_validator("ratios", mode="before")
+    @classmethod
+    def _shares(cls, value: Any) -> Any:
+        """A command line gives "0.25,0.5"."""
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("ratios")
+    @classmethod
+    def _in_order(cls, ratios: tuple[float, ...]) -> tuple[float, ...]:
+        """The order in which they are named makes no other search."""
+        return tuple(sorted(set(ratios)))
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The paper's ratios are left out, so that searches from before there were others stay the same."""
+        settings: dict[str, Any] = dump(self)
+        return settings if self.ratios != RATIOS else {k: v for k, v in settings.items() if k != "ratios"}
 
     @model_validator(mode="after")
     def _fit(self) -> SearchSettings:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult, next_ticket
-from prunekit.pruning.schedule import Grid, Keep, grid, line, rank_line
+from prunekit.pruning.schedule import RATIOS, Grid, Keep, grid, line, rank_line
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
 
@@ -70,6 +70,7 @@ def search_ratios(
     train: TrainTrials,
     rewinding: Rewinding,
     *,
+    ratios: Sequence[float] = RATIOS,
     piece_line: bool = False,
     rescore: Rescore | None = None,
 ) -> SearchResult:
@@ -78,20 +79,21 @@ def search_ratios(
     Args:
         kind: "full", every pair; "paper", token ratios, then piece ratios at the best; "token" or "piece", one line;
             "rank", ranks, for which the dense round has scores of directions.
+        ratios: shares that each line drops, beside none.
         piece_line: under "paper", also try the piece ratios with all tokens, for the piece-only row of a table; they
             are not chosen from.
         rescore: under "paper", gives the scores by which pieces of the chosen tokens go.
     """
     tokens, pieces = dense.tickets[0].mask.piece.shape
-    token_line = [Keep(kept, pieces) for kept in line(tokens)]
-    all_tokens = [Keep(tokens, kept) for kept in line(pieces)]
+    token_line = [Keep(kept, pieces) for kept in line(tokens, ratios)]
+    all_tokens = [Keep(tokens, kept) for kept in line(pieces, ratios)]
     lines = {"paper": token_line, "token": token_line, "piece": all_tokens}
-    keeps = (lines | {"full": grid(tokens, pieces), "rank": rank_line(tokens, pieces)})[kind]
+    keeps = (lines | {"full": grid(tokens, pieces, ratios), "rank": rank_line(tokens, pieces, ratios)})[kind]
     trials = _Trials(dense, train, rewinding)
     trials.run(dict.fromkeys(trials.scores, keeps))
     chosen = best(trials.results, keeps)
     if kind == "paper":
-        chosen = _choose_pieces(trials, chosen, pieces, rescore)
+        chosen = _choose_pieces(trials, chosen, line(pieces, ratios), rescore)
         if piece_line:  # last, so that the search is the same with it and without
             trials.run(dict.fromkeys(trials.scores, all_tokens))
     pieces_tried = kind in ("piece", "full") or (kind == "paper" and piece_line)
@@ -149,15 +151,13 @@ class _Trials:
 
 
 def _choose_pieces(
-    trials: _Trials, tokens: Mapping[int, Keep], pieces: int, rescore: Rescore | None
+    trials: _Trials, tokens: Mapping[int, Keep], pieces: Sequence[int], rescore: Rescore | None
 ) -> dict[int, Keep]:
     """The second half of the paper's search: piece ratios at the best token count of each seed."""
     scores: Mapping[int, Scores] = trials.scores
     if rescore is not None and tokens:
         scores = {trial[0]: new for trial, new in rescore(list(tokens.items())).items()}
-    keeps = {
-        seed: [Keep(keep.tokens, kept) for kept in line(pieces)] for seed, keep in tokens.items() if seed in scores
-    }
+    keeps = {seed: [Keep(keep.tokens, kept) for kept in pieces] for seed, keep in tokens.items() if seed in scores}
     # from the chosen masks: new scores choose among pieces, not among tokens again
     trials.run(keeps, scores, {seed: trials.tickets[seed, keep].mask for seed, keep in tokens.items()})
     chosen: dict[int, Keep] = {}

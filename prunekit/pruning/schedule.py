@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +12,10 @@ Grid = Literal["paper", "full", "token", "piece", "rank"]
 #: What is pruned: tokens and pieces of tokens, or singular directions of the whole prompt.
 Unit = Literal["cells", "directions"]
 
-# shares that a search drops, in percent (XPrompt, section 4.1, and nothing dropped beside them)
-_DROPPED = range(0, 100, 10)
+#: Shares that a search drops, beside none (XPrompt, section 4.1).
+RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+# 0.3 of 10 is 3, whatever floating point makes of it
+_ROUNDING = 1e-9
 # shares of the updates after which successive halving drops the worse half
 _RUNGS = (0.125, 0.25, 0.5)
 
@@ -124,27 +126,32 @@ def ranks(rounds: int, keep_rank: int | float, tokens: int, pieces: int) -> tupl
     return tuple(Keep(tokens, pieces, _between(tokens, last, number / rounds)) for number in range(1, rounds + 1))
 
 
-def line(whole: int) -> tuple[int, ...]:
-    """What of `whole` is left when 0, 10, ..., 90 % are dropped: counts, falling, none twice, at least one.
+def line(whole: int, ratios: Sequence[float] = RATIOS) -> tuple[int, ...]:
+    """What of `whole` is left when nothing or a share is dropped: counts, falling, none twice, at least one.
 
     The dropped count is rounded down, as in the nearest public code (E2VPT).
+
+    Args:
+        ratios: shares in (0, 1).
     """
-    return tuple(dict.fromkeys(max(1, whole - whole * percent // 100) for percent in _DROPPED))
+    counts = {max(1, whole - int(whole * ratio + _ROUNDING)) for ratio in (0, *ratios)}
+    return tuple(sorted(counts, reverse=True))
 
 
-def grid(tokens: int, pieces: int) -> tuple[Keep, ...]:
+def grid(tokens: int, pieces: int, ratios: Sequence[float] = RATIOS) -> tuple[Keep, ...]:
     """Every pair of a token count and a piece count of a search over P = `tokens` and K = `pieces`."""
-    return tuple(Keep(kept, left) for kept in line(tokens) for left in line(pieces))
+    return tuple(Keep(kept, left) for kept in line(tokens, ratios) for left in line(pieces, ratios))
 
 
-def rank_line(tokens: int, pieces: int) -> tuple[Keep, ...]:
+def rank_line(tokens: int, pieces: int, ratios: Sequence[float] = RATIOS) -> tuple[Keep, ...]:
     """Every rank of a search over the directions of a prompt of P = `tokens`, full rank P first; all cells are kept.
 
     Args:
         tokens: P, no more than H.
         pieces: K.
+        ratios: shares of directions that are dropped.
     """
-    return tuple(Keep(tokens, pieces, rank) for rank in line(tokens))
+    return tuple(Keep(tokens, pieces, rank) for rank in line(tokens, ratios))
 
 
 def rungs(train_steps: int, evaluate_every: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import torch
 from prunekit.analysis import halving, tables
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
-from prunekit.experiment import round_runner
+from prunekit.experiment import dry_run, round_runner
 from prunekit.experiment import run as experiment
 from prunekit.experiment.prepare import prepare
 from prunekit.pruning.controls import controls_for
@@ -20,6 +20,7 @@ from prunekit.runs import round_files
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Run
 from prunekit.runs.ticket_file import ticket_bytes
+from prunekit.support.errors import ConfigError
 
 #: The folder of a search that holds its trials.
 GRID = "grid"
@@ -376,3 +377,29 @@ def test_the_default_grid_is_that_of_the_paper(folder):
         "rescore_pieces": False,
     }  # fmt: skip
     assert len(line(20)) + len(line(16)) - 1 == 19
+
+
+def test_ratios_of_ones_own_are_another_search_whatever_their_order(folder):
+    def stage(**more):
+        return prepare(tiny.experiment("gpt2", folder, **more)).search_stage
+
+    paper = ",".join(f"0.{tenth}" for tenth in range(9, 0, -1))
+    assert stage(ratios=paper) == stage()
+    assert stage(ratios="0.5,0.25") == stage(ratios="0.25,0.5,0.5") != stage()
+
+
+@pytest.mark.parametrize("ratios", ["0", "1.0", "half", "0.5,", ""])
+def test_a_share_that_drops_nothing_or_all_is_refused(folder, ratios):
+    with pytest.raises(ConfigError, match="--ratios"):
+        tiny.experiment("gpt2", folder, ratios=ratios)
+
+
+def test_a_search_over_one_ratio_trains_what_the_dry_run_foretells(ready, tmp_path, asked):
+    prepared = ready(seeds=1, ratios="0.5")
+    foretold = sum(part.tickets for part in dry_run.parts(prepared, "search", False) if part.is_trial)
+    run = search(prepared, tmp_path)
+    trials = tables.trials(run.snapshot(), prepared.search_stage)
+    assert len(trials) == foretold
+    tokens, pieces = prepared.experiment.prompt.tokens, prepared.experiment.prompt.pieces
+    assert set(trials["tokens"]) == {tokens, tokens - tokens // 2}
+    assert set(trials["pieces"]) == {pieces, pieces - pieces // 2}

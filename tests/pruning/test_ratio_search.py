@@ -1,6 +1,7 @@
 """The ratio search with a fake `learn`: no model, every count and mask worked out by hand."""
 
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -97,6 +98,13 @@ def test_a_line_falls_from_all_to_at_least_one_and_drops_at_most_nine_tenths(who
     assert counts[-1] == whole - 9 * whole // 10 >= 1
 
 
+@pytest.mark.parametrize("whole", range(1, 65))
+def test_ratios_of_ones_own_drop_as_many_as_exact_fractions_say(whole):
+    named = ("0.05", "0.25", "0.3", "0.5", "0.7", "0.99")
+    naive = [whole - (whole * Fraction(ratio)).__floor__() for ratio in ("0", *named)]
+    assert line(whole, tuple(map(float, named))) == tuple(dict.fromkeys(max(1, kept) for kept in naive))
+
+
 def test_a_grid_is_every_pair_once():
     assert grid(3, 2) == tuple(Keep(*pair) for pair in [(3, 2), (3, 1), (2, 2), (2, 1), (1, 2), (1, 1)])
     assert len(set(grid(20, 16))) == 100
@@ -132,6 +140,21 @@ def test_the_counts_that_each_grid_asks_for(asked, turns):
     for (_, keep), ticket in found.tickets.items():
         assert ticket.mask.tokens == keep.tokens
         assert ticket.mask.piece.sum(dim=1)[ticket.mask.token].tolist() == [keep.pieces] * keep.tokens
+
+
+@pytest.mark.parametrize(
+    ("asked", "turns"),
+    [
+        ("paper", [[(20, 16), (15, 16), (10, 16)], [(15, 12), (15, 8)]]),
+        ("token", [[(20, 16), (15, 16), (10, 16)]]),
+        ("piece", [[(20, 16), (20, 12), (20, 8)]]),
+        ("full", [[(kept, left) for kept in (20, 15, 10) for left in (16, 12, 8)]]),
+    ],
+)
+def test_a_search_over_few_ratios_tries_those_and_nothing_dropped(asked, turns):
+    found, learn = search(asked, table({(15, 16): 0.8, (15, 8): 0.9}), dense(20, 16), ratios=(0.25, 0.5))
+    assert learn.counts == turns
+    assert found.whole == Keep(20, 16)
 
 
 def test_seeds_are_tried_side_by_side_and_the_paper_grid_follows_each_of_them():
@@ -213,6 +236,7 @@ def test_ranks_fall_from_full_by_tenths_none_twice_and_keep_every_cell(tokens):
             naive.append(rank)
     assert [keep.rank for keep in rank_line(tokens, 16)] == naive
     assert {(keep.tokens, keep.pieces) for keep in rank_line(tokens, 16)} == {(tokens, 16)}
+    assert {keep.rank for keep in rank_line(tokens, 16, (0.5,))} == {tokens, max(1, tokens - tokens // 2)}
 
 
 @pytest.mark.parametrize("seeds", [(0,), (3, 1)])

@@ -20,7 +20,7 @@ Verb = Literal["prune", "search", "tune"]
 Flat = dict[str, Any]
 
 # these are lists by themselves, one experiment's own
-_LISTS = ("seeds", "prompt.subspace_from")
+_LISTS = ("seeds", "prompt.subspace_from", "search.ratios")
 # experiments of one sweep; each takes seconds at least
 _MOST = 10_000
 
