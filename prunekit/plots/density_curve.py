@@ -20,8 +20,10 @@ from prunekit.runs.reader import RunReader
 _ROUND = ["run", "stage", "round"]
 _BARS = ["within", "non_inferior", "best"]
 
-# of the most common answer, and of the other base lines
-_MAJORITY_DASH, _BASE_DASHES = style.DASHES[2], (style.DASHES[1], *style.DASHES[3:])
+# of the most common answer, and of the other base lines, of which there may be six
+_MAJORITY_DASH, _BASE_DASHES = style.DASHES[2], (style.DASHES[1], *style.DASHES[3:], (0, (8, 1.5, 1, 1.5)), (0, (1, 3)))
+# inches of the axes, and of a base line in the legend
+_HEIGHT, _LEGEND_LINE = {1: 2.4, 2: 2.9}, 0.13
 
 
 def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
@@ -136,10 +138,21 @@ def _base_lines(table: pd.DataFrame, ax: Axes) -> None:
     if table["run"].nunique() > 1:
         return
     ax.axhline(table["majority_test"].iloc[0], color=style.QUIET, linestyle=_MAJORITY_DASH, label="most common answer")
-    others = table[(table["arm"] != "ticket") & ~table["arm"].map(is_trial)].drop_duplicates("arm")
+    others = _others(table)
     for number, (arm, reached) in enumerate(zip(others["arm"], others["test"], strict=True)):
         label = "untrained prompt" if arm == "untrained" else arm
         ax.axhline(reached, color=style.QUIET, linestyle=_BASE_DASHES[number % len(_BASE_DASHES)], label=label)
+
+
+def _others(table: pd.DataFrame) -> pd.DataFrame:
+    """The base lines beside the most common answer, a row each."""
+    return table[(table["arm"] != "ticket") & ~table["arm"].map(is_trial)].drop_duplicates("arm")
+
+
+def _height(table: pd.DataFrame, columns: int) -> float:
+    """Higher where a legend of many base lines would take the place of the axes."""
+    several = 0 if table["run"].nunique() > 1 else max(0, len(_others(table)) - 3)
+    return _HEIGHT[columns] + _LEGEND_LINE * several / columns
 
 
 FIGURE = Figure(
@@ -148,4 +161,5 @@ FIGURE = Figure(
     "every trial, by validation.",
     table_of,
     draw,
+    height=_height,
 )

@@ -253,6 +253,24 @@ def test_a_note_stands_in_the_picture():
     assert "seed 4" in texts(picture.render(table_for(picture), "svg", note="r: prune-1 lacks round 3 of seed 4"))
 
 
+def test_seven_base_lines_have_a_dash_each_and_take_no_place_from_the_axes():
+    picture = BY_NAME["density_curve"]
+    few = table_for(picture)
+    names = ["no prompt", "instruction", "4 in context", "probe on [CLS]", "LoRA"]
+    more = [few.iloc[-1].to_dict() | {"arm": name, "test": 0.4 + 0.05 * place} for place, name in enumerate(names)]
+    many = pd.concat([few, pd.DataFrame(more)], ignore_index=True)
+    axes = {}
+    for name, table in (("few", few), ("many", many)):
+        with style.look():
+            drawn = style.picture(picture.draw, table, columns=1, height=picture.height(table, 1))
+            drawn.draw_without_rendering()
+        (axes[name],) = drawn.axes
+    across = [line for line in axes["many"].lines if line.get_color() == style.QUIET]
+    assert len({str(line._unscaled_dash_pattern) for line in across}) == len(across) == 7
+    heights = [ax.get_window_extent().height for ax in axes.values()]
+    assert heights[1] > 0.9 * heights[0]
+
+
 # ---- on runs
 
 
