@@ -63,11 +63,13 @@ def run(
     shared: Shared = Path("../shared"),
     device: Device = "cpu",
     workers: Workers = CORES,
+    part: Annotated[str | None, typer.Option(help="only this part; its tables wait for the others'")] = None,
 ) -> None:
     """Run studies, or go on with them; then write their tables and pages."""
     budget = Budget(runs, shared.resolve(), workers, device)
     for study in map(catalog.named, names):
-        _write_tables(study, RESULTS, study_parts(study.folder), budget)
+        folder = RESULTS if part is None else f"{RESULTS}/{part}"
+        _write_tables(study, folder, study_parts(study.folder).named(part), budget)
         write_page(study)
     write_front()
 
@@ -102,7 +104,7 @@ def write_pages() -> None:
 
 def write_page(study: Study) -> None:
     """A study's page, and its picture where there are results."""
-    if (study.folder / RESULTS / f"{UNITS}.csv").exists():
+    if study.has_run():
         answers = effects(study.questions, study.tables()[UNITS])
         atomic.replace(study.folder / PICTURE, picture.render(answers, salt=study.name))
     atomic.replace(study.folder / PAGE, pages.page(study).encode())

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.performing import Budget, Part, filled
-from analyses.studies.subsets import by_subset
+from analyses.studies.subsets import by_subset, parted
 from prunekit.experiment.baselines import BASE_LINES
 from prunekit.experiment.prepare import Prepared, model_of, prepare
 from prunekit.experiment.settings import Experiment
@@ -58,7 +58,9 @@ def _of_part(part: Part, budget: Budget, reached: Collection[tuple[str, str]]) -
         where = pd.DataFrame([{"task": task_of(experiment)[0].name, "model": Path(experiment.model.name).name}])
         row = by_subset(where, settings).iloc[0]
         place = {"task": row["task"], "model": row["model"]}
-        if (place["task"], place["model"]) not in reached:
+        # what is measured on every subset is not measured on one of them once more
+        subsets = set(parted(pd.Series([task for task, model in reached if model == place["model"]]))["task"])
+        if (place["task"], place["model"]) not in reached and place["task"] not in subsets:
             terminal.Screen().say(f"base lines: {place['task']} on {place['model']}")
             yield from (place | row for row in _rows(prepare(experiment, model_of(experiment))))
 

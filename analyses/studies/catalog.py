@@ -6,6 +6,9 @@ from pathlib import Path
 
 from analyses.studies import (
     family,
+    lm_harmful,
+    lm_pruning,
+    lm_rank,
     negative_tokens,
     pruning_helps,
     rank_low,
@@ -22,10 +25,13 @@ HERE = Path(__file__).parent
 
 STUDIES: tuple[Study, ...] = (
     negative_tokens.STUDY,
+    lm_harmful.STUDY,
     pruning_helps.STUDY,
+    lm_pruning.STUDY,
     real_tickets.STUDY,
     scores_know.STUDY,
     rank_low.STUDY,
+    lm_rank.STUDY,
     family.STUDY,
     transfer.STUDY,
     real_transfer.STUDY,

@@ -74,7 +74,7 @@ _DESCRIBED = (
     "larger differences in accuracy can be told there than one point."
 )
 _PLANNED = (
-    "## Planned, not run yet\n\nEach is one command and wants a GPU. Its page shows the power that a pilot gave it. "
+    "## Planned, not run yet\n\nEach is one command. Its page shows the power that a pilot gave it. "
     "Where a question has too little, more seeds do not help, but more training subsets do: they are draws."
 )
 _ERRS = (
@@ -108,7 +108,7 @@ def page(study: Study) -> str:
     try:
         tables = study.tables()
     except DataError:
-        return "\n\n".join([*parts, "*Planned; not run yet.*", plan, *_power(study), _origin(command)]) + "\n"
+        return "\n\n".join([*parts, _so_far(study), plan, *_power(study), _origin(command)]) + "\n"
     answers = effects(study.questions, tables[UNITS])
     parts += [
         f"![Each difference with its 95 % interval]({PICTURE})",
@@ -126,6 +126,15 @@ def page(study: Study) -> str:
     for title, table in study.describe(tables):
         parts += [f"### {title}", markdown(table)]
     return "\n\n".join([*parts, _origin(command)]) + "\n"
+
+
+def _so_far(study: Study) -> str:
+    """Which parts of a study have run that has not ended."""
+    parts = study.parts()
+    ended = [part for part, has_ended in parts.items() if has_ended]
+    if not ended:
+        return "*Planned; not run yet.*"
+    return f"*Not run yet to its end: {', '.join(ended)} of {', '.join(parts)}. Nothing is looked at before the last.*"
 
 
 def _base_lines(tables: Tables) -> list[str]:

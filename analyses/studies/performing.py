@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from prunekit.experiment.sweep.sweep import finished_outcomes, sweep
 from prunekit.runs.paths import UNTRAINED
 from prunekit.runs.run import Run
 from prunekit.support import atomic, terminal, toml
+from prunekit.support.errors import ConfigError, nearest
 
 # what a study's file may name before it is known: the folder of models and data, a finished run, its pruning
 _SHARED, _RUN, _STAGE = "{shared}", "{run %s}", "{stage %s}"
@@ -87,6 +88,17 @@ class StudyParts:
 
     parts: tuple[Part, ...]
     seeds: tuple[int, ...]
+
+    def named(self, part: str | None) -> StudyParts:
+        """The part of that name alone; all where it is None.
+
+        Raises:
+            ConfigError: where there is none of that name.
+        """
+        names = [every.name for every in self.parts]
+        if part is not None and part not in names:
+            raise ConfigError(f"no part {part}: {nearest(part, names)}")
+        return self if part is None else replace(self, parts=(self.parts[names.index(part)],))
 
     def only(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of these seeds: a run directory may hold more, those of other studies."""

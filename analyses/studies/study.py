@@ -17,6 +17,7 @@ from analyses.studies.effects import Question
 from analyses.studies.subsets import by_subset
 from prunekit.analysis import tables
 from prunekit.runs.snapshot import Snapshot
+from prunekit.support import toml
 from prunekit.support.errors import DataError
 
 PLAN, PARTS, PAGE, PICTURE, RESULTS = "plan.md", "study.toml", "README.md", "effects.svg", "results"
@@ -66,15 +67,32 @@ class Study:
     describe: Callable[[Tables], Sequence[tuple[str, pd.DataFrame]]]
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The committed tables, by name.
+        """The committed tables, by name; of a study that ran part by part, those of all parts, one below the other.
 
         Raises:
-            DataError: where there are none yet, or the table of units is missing.
+            DataError: where a part has none yet.
         """
-        results = {path.stem: pd.read_csv(path) for path in sorted((self.folder / RESULTS).glob("*.csv"))}
-        if UNITS not in results:
-            raise DataError(f"{self.folder / RESULTS}: no results yet; make them with python -m analyses.studies run")
-        return results
+        parts = self.parts()
+        if not self.has_run():
+            lacking = ", ".join(part for part, ended in parts.items() if not ended)
+            raise DataError(
+                f"{self.folder / RESULTS}: no results yet of {lacking}; make them with python -m analyses.studies run"
+            )
+        by_name: dict[str, list[pd.DataFrame]] = {}
+        for folder in (self.folder / RESULTS, *(self.folder / RESULTS / part for part in parts)):
+            for path in sorted(folder.glob("*.csv")):
+                by_name.setdefault(path.stem, []).append(pd.read_csv(path))
+        return {name: pd.concat(tables, ignore_index=True) for name, tables in by_name.items()}
+
+    def has_run(self) -> bool:
+        """Whether all of it has: nothing is looked at before the last part has ended."""
+        return (self.folder / RESULTS / f"{UNITS}.csv").exists() or all(self.parts().values())
+
+    def parts(self) -> dict[str, bool]:
+        """Of every part that is no pilot's alone: whether it has run by itself and left its tables."""
+        wanted = toml.read_table(self.folder / PARTS)["part"]
+        names = [str(part["name"]) for part in wanted if not part.get("pilot", False)]
+        return {name: any((self.folder / RESULTS / name).glob("*.csv")) for name in names}
 
     def earlier(self) -> dict[str, str]:
         """By question the verdict of the rule before; empty where a study has none."""

@@ -11,43 +11,44 @@ import pandas as pd
 from analyses.studies.effects import Question
 from analyses.studies.effects import units as units_of
 from analyses.studies.negative_tokens import null
-from analyses.studies.study import UNITS, PartRuns, Study, Tables, runs_of, short_models
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, short_models
+from analyses.studies.subsets import by_subset
 from prunekit.analysis import tables
 
-_CLAIM = "XPrompt, sections 1 and 3"
+CLAIM = "XPrompt, sections 1 and 3"
 #: The least that XPrompt's ratios prune: two tokens of twenty, and as large a share of the pieces.
-_MARGIN = 0.1
+MARGIN = 0.1
 #: What is compared, by level.
-_TOKENS, _PIECES = "share of tokens", "share of pieces"
+TOKENS, PIECES = "share of tokens", "share of pieces"
 _KEYS = ["task", "model", "seed", "arm", "level"]
 #: What the same tests name where no unit does harm.
-_NULL = "no effect"
+NULL = "no effect"
 
 QUESTIONS = (
-    Question("tokens", "A trained prompt has tokens that do harm", _CLAIM, "trained", _NULL, _MARGIN, measure=_TOKENS),
-    Question("pieces", "A trained prompt has pieces that do harm", _CLAIM, "trained", _NULL, _MARGIN, measure=_PIECES),
+    Question("tokens", "A trained prompt has tokens that do harm", CLAIM, "trained", NULL, MARGIN, measure=TOKENS),
+    Question("pieces", "A trained prompt has pieces that do harm", CLAIM, "trained", NULL, MARGIN, measure=PIECES),
     Question(
-        "tokens by training", "Training makes harmful tokens: a prompt at its start has fewer", _CLAIM,
-        "trained", "untrained", _MARGIN, measure=_TOKENS,
+        "tokens by training", "Training makes harmful tokens: a prompt at its start has fewer", CLAIM,
+        "trained", "untrained", MARGIN, measure=TOKENS,
     ),
     Question(
-        "tokens by the task", "The task makes harmful tokens: training on shuffled labels makes fewer", _CLAIM,
-        "trained", "shuffled", _MARGIN, measure=_TOKENS,
+        "tokens by the task", "The task makes harmful tokens: training on shuffled labels makes fewer", CLAIM,
+        "trained", "shuffled", MARGIN, measure=TOKENS,
     ),
 )  # fmt: skip
 
 
 def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     """Counts per prompt, and the shares that the questions are about."""
-    true, shuffled = (_on(parts["prompts"], labels) for labels in ("given", "shuffled"))
+    true, shuffled = (on_labels(parts["prompts"], labels) for labels in ("given", "shuffled"))
     # what a prompt of shuffled labels does is measured on the true ones too
-    each = [_counts(true, "trained", "token"), _counts(shuffled, "shuffled", "token", {"task.labels": "given"})]
+    each = [counts(true, "trained", "token"), counts(shuffled, "shuffled", "token", {"task.labels": "given"})]
     tokens = pd.concat(each, ignore_index=True)
-    pieces = _counts(true, "trained", "piece")
+    pieces = counts(true, "trained", "piece")
     trained = tokens["arm"] == "trained"
     of_questions = [
-        units_of("tokens", _with_null(tokens[trained]), "arm", "confirmed_share"),
-        units_of("pieces", _with_null(pieces), "arm", "confirmed_share"),
+        units_of("tokens", with_null(tokens[trained]), "arm", "confirmed_share"),
+        units_of("pieces", with_null(pieces), "arm", "confirmed_share"),
         units_of("tokens by training", tokens[tokens["arm"] != "shuffled"], "arm", "confirmed_share"),
         units_of("tokens by the task", tokens[tokens["arm"] != "untrained"], "arm", "confirmed_share"),
     ]
@@ -56,14 +57,8 @@ def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     """How many units are negative, and how much leaving out the worst of them gains."""
-    counts = results["counts"]
-    rows = counts.groupby(["task", "arm", "level"], sort=False).agg(
-        prompts=("seed", "size"), units=("units", "mean"), negative=("negative", "mean"),
-        confirmed=("confirmed", "mean"), prompts_with_one=("confirmed", lambda column: int((column > 0).sum())),
-        largest_gain=("largest_gain", "max"),
-    )  # fmt: skip
     return [
-        ("Negative on validation, confirmed on test (means over prompts; gains in nats)", rows.reset_index()),
+        summary(results["counts"]),
         (
             "What the same tests name where no unit does harm, simulated; the highest shares are those of *no effect*",
             null.table(),
@@ -71,12 +66,22 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
-def _on(part_runs: PartRuns, labels: str) -> PartRuns:
+def summary(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """A title, and the means over prompts of a table of `counts`: a row for each task, arm and level."""
+    rows = table.groupby(["task", "arm", "level"], sort=False).agg(
+        prompts=("seed", "size"), units=("units", "mean"), negative=("negative", "mean"),
+        confirmed=("confirmed", "mean"), prompts_with_one=("confirmed", lambda column: int((column > 0).sum())),
+        largest_gain=("largest_gain", "max"),
+    )  # fmt: skip
+    return "Negative on validation, confirmed on test (means over prompts; gains in nats)", rows.reset_index()
+
+
+def on_labels(part_runs: PartRuns, labels: str) -> PartRuns:
     """The prompts that were trained on such labels."""
     return replace(part_runs, runs=tuple(run for run in part_runs.runs if run[1]["task.labels"] == labels))
 
 
-def _counts(part_runs: PartRuns, name: str, level: str, changed: Mapping[str, str] | None = None) -> pd.DataFrame:
+def counts(part_runs: PartRuns, name: str, level: str, changed: Mapping[str, str] | None = None) -> pd.DataFrame:
     """One row per prompt, of one level of units; the trained prompts' arm is called by that name.
 
     Args:
@@ -87,7 +92,11 @@ def _counts(part_runs: PartRuns, name: str, level: str, changed: Mapping[str, st
             confirmed_share (of units); largest_gain (nats that the loss falls by leaving one confirmed unit out, 0
             where there is none).
     """
-    measured = tables.measured(runs_of(part_runs), changed, partial=True)
+    by_run = (
+        by_subset(tables.measured([tables.opened(path)], changed, partial=True), settings)
+        for path, settings, _ in part_runs.runs
+    )
+    measured = pd.concat([table for table in by_run if len(table)], ignore_index=True)
     measured = measured[(measured["kind"] == "leave-one-out") & (measured["level"] == level)]
     measured = short_models(measured[measured["kept"].astype(bool)])
     measured["arm"] = measured["arm"].map({"dense": name, "untrained": "untrained"})
@@ -103,11 +112,14 @@ def _counts(part_runs: PartRuns, name: str, level: str, changed: Mapping[str, st
     return pd.DataFrame(rows)
 
 
-def _with_null(counts: pd.DataFrame) -> pd.DataFrame:
-    """The same prompts beside an arm that has as many harmful units as the tests name where there are none."""
-    return pd.concat(
-        [counts, counts.assign(arm=_NULL, confirmed_share=counts["level"].map(null.rate))], ignore_index=True
-    )
+def with_null(table: pd.DataFrame) -> pd.DataFrame:
+    """The same prompts beside an arm that has as many harmful units as the tests name where there are none.
+
+    Args:
+        table: of `counts`.
+    """
+    named = table.assign(arm=NULL, confirmed_share=table["level"].map(null.rate))
+    return pd.concat([table, named], ignore_index=True)
 
 
 STUDY = Study("negative-tokens", "Are there tokens that do harm?", Path(__file__).parent, QUESTIONS, collect, describe)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analyses.studies.effects import Question, units
-from analyses.studies.study import UNITS, PartRuns, Study, Tables, on_all_cores, runs_of, short_models
-from prunekit.analysis import functional, model_access, ranks, tables, training
-from prunekit.analysis.subjects import PromptRecord
-from prunekit.experiment import prepare
-from prunekit.experiment.experiment_of import experiment_of
-from prunekit.runs.snapshot import Snapshot
+from analyses.studies.rank_shares import beside, needed, of_noise
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, runs_of, short_models
+from prunekit.analysis import tables, training
 
 _SOURCE = "DPT, sections 1 and 3"
 #: A rank is low where it is markedly below noise's: by a quarter of it.
@@ -66,7 +63,7 @@ def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     # the pilot has neither other settings nor pruned prompts, about which there is no question
     names = [name for name in ("true", "shuffled", "settings", "pruned") if name in parts]
     spectra = pd.concat([_shares(parts[name], name) for name in names], ignore_index=True)
-    needed = _needed(parts["true"])
+    directions = _needed(parts["true"])
     sigma = pd.concat([_alive(parts[f"singular {name}"], name) for name in ("true", "shuffled")], ignore_index=True)
     true = spectra[spectra["part"] == "true"]
     change = spectra[spectra["matrix"] == "change"]
@@ -74,28 +71,26 @@ def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     both = change[change["part"].isin(labels)].assign(arm=lambda table: table["part"].map(labels))
     ended = sigma.assign(arm=sigma["part"].map(labels))
     of_questions = [
-        units("prompt", _beside(true[true["matrix"] == "values"], "prompt", "noise", 1.0), "arm", "share"),
-        units("change", _beside(true[true["matrix"] == "change"], "change", "noise", 1.0), "arm", "share"),
-        units("functional", _beside(needed[needed["of"] == "values"], "needed", "a quarter", 0.25), "arm", "share"),
+        units("prompt", beside(true[true["matrix"] == "values"], "prompt", "noise", 1.0), "arm", "share"),
+        units("change", beside(true[true["matrix"] == "change"], "change", "noise", 1.0), "arm", "share"),
+        units("functional", beside(_by_loss(directions), "needed", "a quarter", 0.25), "arm", "share"),
         units("task", both, "arm", "share"),
-        units(
-            "sigma", _beside(ended[ended["part"] == "true"], "alive at the end", "at the start", 1.0), "arm", "share"
-        ),
+        units("sigma", beside(ended[ended["part"] == "true"], "alive at the end", "at the start", 1.0), "arm", "share"),
         units("sigma and the task", ended, "arm", "share"),
     ]
-    return {UNITS: pd.concat(of_questions, ignore_index=True), "spectra": spectra, "needed": needed, "sigma": sigma}
+    return {UNITS: pd.concat(of_questions, ignore_index=True), "spectra": spectra, "needed": directions, "sigma": sigma}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     """Shares of noise's rank, by task and by setting, and what the model needs; Sigma is in the effects alone."""
-    spectra, needed = results["spectra"], results["needed"]
+    spectra = results["spectra"]
     by_task = spectra[spectra["part"].isin(["true", "shuffled"])].pivot_table(
         index=["part", "matrix"], columns="task", values="share", sort=False
     )
     others = spectra[spectra["part"].isin(["settings", "pruned"])]
     by_setting = others.pivot_table(index="setting", columns="matrix", values="share", sort=False)
     by_setting["test"] = others.groupby("setting")["test"].mean()
-    directions = needed.pivot_table(index=["of", "criterion"], columns="task", values="share", sort=False)
+    directions = results["needed"].pivot_table(index=["of", "criterion"], columns="task", values="share", sort=False)
     return [
         ("Effective rank as a share of noise's, means over seeds", by_task.reset_index()),
         ("The same by setting, all others standard, and pruned to a quarter of the tokens", by_setting.reset_index()),
@@ -113,12 +108,9 @@ def _shares(part_runs: PartRuns, part: str) -> pd.DataFrame:
         run = tables.opened(path)
         subjects = tables.subjects(run, stage if part == "pruned" else "")
         last = max(subject.keys["round"] for subject in subjects)
-        measured = ranks.table([subject for subject in subjects if subject.keys["round"] == last], matrices=_MATRICES)
-        measured = measured[measured["measure"] == "entropy"]
-        # the null that is hardest to beat: whose median is the lowest
-        measured = measured.sort_values("median", kind="stable").drop_duplicates(["seed", "matrix"])
+        measured = of_noise([subject for subject in subjects if subject.keys["round"] == last], _MATRICES)
         setting = {"settings": _setting(settings), "pruned": "pruned"}.get(part, "standard")
-        measured = measured.assign(share=measured["value"] / measured["median"], setting=setting, part=part)
+        measured = measured.assign(setting=setting, part=part)
         arms = tables.arms(run, stage)
         arms = arms[arms["arm"] == ("ticket" if part == "pruned" else "dense")]
         by_run.append(measured.merge(arms[["seed", "test"]], on="seed").rename(columns={"value": "rank"}))
@@ -136,25 +128,13 @@ def _setting(settings: Mapping[str, Any]) -> str:
 
 def _needed(part_runs: PartRuns) -> pd.DataFrame:
     """Columns: task, model, seed, of, criterion; rank and share of directions from which on nothing is lost."""
-    table = on_all_cores(_needed_of, [run.path for run in runs_of(part_runs)])
-    # what is not within the tolerance even whole needs all it has
-    table = table.assign(share=table["share"].fillna(1.0))
-    return short_models(table)[["task", "model", "seed", "of", "criterion", "rank", "share"]]
+    table = short_models(needed(part_runs, ("values", "change"), _EXAMPLES))
+    return table[["task", "model", "seed", "of", "criterion", "rank", "share"]]
 
 
-def _needed_of(path: Path) -> pd.DataFrame:
-    run = tables.opened(path)
-    curves = pd.concat([functional.ranks(curve) for curve in _curves(run, tables.subjects(run))], ignore_index=True)
-    return curves[curves["criterion"].isin(["loss", "metric"])]
-
-
-def _curves(run: Snapshot, subjects: Sequence[PromptRecord]) -> Iterator[pd.DataFrame]:
-    model = prepare.model_of(experiment_of(run))
-    for subject in subjects:
-        seed = int(str(subject.keys["seed"]))
-        # nothing is chosen here, so that the split that no choice has seen is the one to ask
-        evaluate = model_access.evaluator(run, seed, split="test", examples=_EXAMPLES, model=model)
-        yield functional.curve(subject, evaluate)
+def _by_loss(directions: pd.DataFrame) -> pd.DataFrame:
+    """What the values need by the loss, which the question is about."""
+    return directions[(directions["of"] == "values") & (directions["criterion"] == "loss")]
 
 
 def _alive(part_runs: PartRuns, part: str) -> pd.DataFrame:
@@ -166,13 +146,6 @@ def _alive(part_runs: PartRuns, part: str) -> pd.DataFrame:
         last = counts.sort_values("step").groupby("seed").tail(1)
         by_run.append(last.assign(part=part, share=last["positive"] / last["largest"]))
     return short_models(pd.concat(by_run, ignore_index=True))[["part", "task", "model", "seed", "share"]]
-
-
-def _beside(table: pd.DataFrame, arm: str, other: str, value: float) -> pd.DataFrame:
-    """The rows as one arm, beside another that always has the same value."""
-    if "criterion" in table:
-        table = table[table["criterion"] == "loss"]
-    return pd.concat([table.assign(arm=arm), table.assign(arm=other, share=value)], ignore_index=True)
 
 
 STUDY = Study("rank-low", "Is the learned prompt of low rank?", Path(__file__).parent, QUESTIONS, collect, describe)
