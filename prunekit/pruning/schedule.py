@@ -139,7 +139,11 @@ def line(whole: int, ratios: Sequence[float] = RATIOS) -> tuple[int, ...]:
 
 
 def grid(tokens: int, pieces: int, ratios: Sequence[float] = RATIOS) -> tuple[Keep, ...]:
-    """Every pair of a token count and a piece count of a search over P = `tokens` and K = `pieces`."""
+    """Every pair of a token count and a piece count of a search over P = `tokens` and K = `pieces`.
+
+    Args:
+        ratios: shares of tokens and of pieces that are dropped, in (0, 1).
+    """
     return tuple(Keep(kept, left) for kept in line(tokens, ratios) for left in line(pieces, ratios))
 
 
