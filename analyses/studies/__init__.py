@@ -2,6 +2,6 @@
 
 A study is a folder with `plan.md` (written first), `study.toml` (the experiments), `results/` (small tables) and the
 page `README.md`. Its code says how the tables are made of runs, and which questions are asked of them.
-What takes many hours runs part by part (`run NAME --part PART`), each with tables of its own in `results/PART/`; the page shows none
-of them before the last part has ended.
+What takes many hours runs part by part (`run NAME --part PART`), each with tables of its own in `results/PART/`.
+Nothing of them is shown before the last part has ended.
 """

@@ -284,14 +284,18 @@ def shrink(settings, several):
         if isinstance(one.get("keep_tokens"), list):  # of three tokens at least one
             one["keep_tokens"] = [max(share, 0.4) for share in one["keep_tokens"]]
     if "task" in settings:
-        settings["task"] |= {"train_examples": 16, "validation_examples": 20, "test_examples": 20}
-        if not several and "name" in settings["task"]:
-            settings["task"]["name"] = first(settings["task"]["name"])
-        if "smollm2" in settings.get("model", {}).get("name", ""):  # its stand-in knows other words
-            name = settings["task"]["name"]
-            folder = f"{{shared}}/words/{name}"
-            settings["task"] |= {"name": f"{folder}/task.toml", "data": folder}
+        shrink_task(settings["task"], several, settings.get("model", {}))
     return settings
+
+
+def shrink_task(task, several, model):
+    """In place: few rows of one task."""
+    task |= {"train_examples": 16, "validation_examples": 20, "test_examples": 20}
+    if not several and "name" in task:
+        task["name"] = first(task["name"])
+    if "smollm2" in model.get("name", ""):  # its stand-in knows other words
+        folder = f"{{shared}}/words/{task['name']}"
+        task |= {"name": f"{folder}/task.toml", "data": folder}
 
 
 def listed(tables):
