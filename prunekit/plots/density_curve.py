@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator
 from prunekit.analysis import curves, tables
 from prunekit.analysis.tables.run_columns import run_columns
 from prunekit.plots import naming, style
-from prunekit.plots.figure import Figure, LackingError
+from prunekit.plots.figure import Figure, LackingError, usual_height
 from prunekit.plots.run_choice import name_of, one_stage
 from prunekit.runs.baselines import BaseLines
 from prunekit.runs.paths import UNTRAINED, is_trial
@@ -22,8 +22,8 @@ _BARS = ["within", "non_inferior", "best"]
 
 # of the most common answer, and of the other base lines, of which there may be six
 _MAJORITY_DASH, _BASE_DASHES = style.DASHES[2], (style.DASHES[1], *style.DASHES[3:], (0, (8, 1.5, 1, 1.5)), (0, (1, 3)))
-# inches of the axes, and of a base line in the legend
-_HEIGHT, _LEGEND_LINE = {1: 2.4, 2: 2.9}, 0.13
+# base lines that the usual height has room to name, and inches of each further one
+_NAMED, _LEGEND_LINE = 3, 0.13
 
 
 def table_of(runs: Sequence[RunReader]) -> pd.DataFrame:
@@ -151,8 +151,8 @@ def _others(table: pd.DataFrame) -> pd.DataFrame:
 
 def _height(table: pd.DataFrame, columns: int) -> float:
     """Higher where a legend of many base lines would take the place of the axes."""
-    several = 0 if table["run"].nunique() > 1 else max(0, len(_others(table)) - 3)
-    return _HEIGHT[columns] + _LEGEND_LINE * several / columns
+    several = 0 if table["run"].nunique() > 1 else max(0, len(_others(table)) - _NAMED)
+    return usual_height(table, columns) + _LEGEND_LINE * several / columns
 
 
 FIGURE = Figure(

@@ -19,6 +19,11 @@ class LackingError(ArtifactError):
     """A sound run that does not hold what a figure shows; the text names the command that would make it."""
 
 
+def usual_height(table: pd.DataFrame, columns: int) -> float:
+    """Inches of a figure whose height does not hang on its table."""
+    return 2.4 if columns == 1 else 2.9
+
+
 @dataclass(frozen=True)
 class Figure:
     """A figure.
@@ -39,7 +44,7 @@ class Figure:
     table_of: Callable[..., pd.DataFrame]
     draw: Callable[[pd.DataFrame, Axes], Axes]
     columns: int = 1
-    height: Callable[[pd.DataFrame, int], float] = lambda table, columns: 2.4 if columns == 1 else 2.9
+    height: Callable[[pd.DataFrame, int], float] = usual_height
     applies: Callable[[Sequence[RunReader]], bool] = lambda runs: True
 
     @property
