@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.performing import Budget, Part, filled
-from analyses.studies.subsets import by_subset, parted
+from analyses.studies.subsets import by_subset, plain
 from prunekit.experiment.baselines import BASE_LINES
 from prunekit.experiment.prepare import Prepared, model_of, prepare
 from prunekit.experiment.settings import Experiment
@@ -40,7 +40,8 @@ def measured(parts: Sequence[Part], budget: Budget) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for part in reversed(parts):
-        reached = {(row["task"], row["model"]) for row in rows}
+        # a task that was measured on its subsets is not measured on one of them once more
+        reached = {(name, row["model"]) for row in rows for name in (row["task"], plain(row["task"]))}
         rows += _of_part(part, budget, reached)
     return pd.DataFrame(rows).sort_values(["model", "task"], kind="stable", ignore_index=True)
 
@@ -58,9 +59,7 @@ def _of_part(part: Part, budget: Budget, reached: Collection[tuple[str, str]]) -
         where = pd.DataFrame([{"task": task_of(experiment)[0].name, "model": Path(experiment.model.name).name}])
         row = by_subset(where, settings).iloc[0]
         place = {"task": row["task"], "model": row["model"]}
-        # what is measured on every subset is not measured on one of them once more
-        subsets = set(parted(pd.Series([task for task, model in reached if model == place["model"]]))["task"])
-        if (place["task"], place["model"]) not in reached and place["task"] not in subsets:
+        if (place["task"], place["model"]) not in reached:
             terminal.Screen().say(f"base lines: {place['task']} on {place['model']}")
             yield from (place | row for row in _rows(prepare(experiment, model_of(experiment))))
 
@@ -99,8 +98,7 @@ def by_task(table: pd.DataFrame) -> pd.DataFrame:
     Columns:
         model, task; the base lines' labels (test, primary metric).
     """
-    task = table["task"].str.replace(r" \(\d+\)$", "", regex=True)
-    means = table.assign(task=task).pivot_table(
+    means = table.assign(task=table["task"].map(plain)).pivot_table(
         index=["model", "task"], columns="label", values="test", sort=False, observed=True
     )
     return means.reset_index().rename_axis(columns=None)

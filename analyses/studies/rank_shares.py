@@ -15,6 +15,14 @@ from prunekit.experiment import prepare
 from prunekit.experiment.experiment_of import experiment_of
 from prunekit.runs.snapshot import Snapshot
 
+SOURCE = "DPT, sections 1 and 3"
+#: What is compared.
+RANK, NEEDED = "effective rank over noise's", "share of directions"
+#: A rank is low where it is markedly below noise's: by a quarter of it.
+MARGIN = 0.25
+#: The smallest difference of interest in what a model needs: two directions of twenty.
+DIRECTIONS = 0.1
+
 
 def of_noise(subjects: Sequence[PromptRecord], matrices: Sequence[str]) -> pd.DataFrame:
     """Entropy ranks beside the noise that is hardest to beat: the null whose median is the lowest.

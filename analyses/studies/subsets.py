@@ -31,3 +31,8 @@ def parted(names: pd.Series[str]) -> pd.DataFrame:
         task; subset (its number; 0 of a task that has one alone).
     """
     return names.astype(str).str.extract(_NAMED).fillna({"subset": "0"}).astype({"subset": int})
+
+
+def plain(name: str) -> str:
+    """The task alone of a name that may be of one of its subsets."""
+    return str(parted(pd.Series([name]))["task"].item())

@@ -44,6 +44,12 @@ def test_of_parts_with_other_examples_the_last_counts(folder):
     pd.testing.assert_frame_equal(both, last)
 
 
+def test_a_task_that_has_subsets_is_not_measured_on_one_of_them_once_more(folder):
+    parts = [part(folder, train_examples=8, data_seed=seeds) for seeds in (0, [0, 1])]
+    both, subsets = (base_lines.measured(wanted, Budget(folder / "runs", folder)) for wanted in (parts, parts[1:]))
+    pd.testing.assert_frame_equal(both, subsets)
+
+
 def test_beside_a_claim_stands_the_best_of_each_of_its_tasks():
     rows = [
         ("a (0)", "probe", 0.7), ("a (1)", "probe", 0.5), ("a (0)", "majority", 0.55), ("a (1)", "majority", 0.55),

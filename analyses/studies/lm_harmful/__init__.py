@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.studies.effects import Question, units
-from analyses.studies.negative_tokens import CLAIM, MARGIN, NULL, TOKENS, counts, null, on_labels, summary, with_null
+from analyses.studies.effects import Question
+from analyses.studies.negative_tokens import (
+    CLAIM,
+    MARGIN,
+    NULL,
+    TOKENS,
+    null,
+    on_labels,
+    summary,
+    token_counts,
+    token_units,
+)
 from analyses.studies.study import UNITS, PartRuns, Study, Tables, in_subsets, reached
 
 QUESTIONS = (
@@ -29,23 +39,10 @@ QUESTIONS = (
 
 def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     """Counts per prompt, the shares that the questions are about, and what the prompts reached."""
-    given, shuffled = ([on_labels(part, labels) for part in parts.values()] for labels in ("given", "shuffled"))
-    # what a prompt of shuffled labels does is measured on the given ones
-    tokens = pd.concat(
-        [
-            *(counts(part, "trained", "token") for part in given),
-            *(counts(part, "shuffled", "token", {"task.labels": "given"}) for part in shuffled),
-        ],
-        ignore_index=True,
-    )
-    of_questions = [
-        units("tokens", with_null(tokens[tokens["arm"] == "trained"]), "arm", "confirmed_share"),
-        units("tokens by training", tokens[tokens["arm"] != "shuffled"], "arm", "confirmed_share"),
-        units("tokens by the task", tokens[tokens["arm"] != "untrained"], "arm", "confirmed_share"),
-    ]
-    arms = pd.concat([reached(part) for part in given], ignore_index=True)
+    tokens = token_counts(list(parts.values()))
+    arms = pd.concat([reached(on_labels(part, "given")) for part in parts.values()], ignore_index=True)
     arms = arms[arms["arm"].isin(["dense", "untrained"])]
-    return {UNITS: pd.concat(of_questions, ignore_index=True), "counts": tokens, "arms": arms}
+    return {UNITS: token_units(tokens), "counts": tokens, "arms": arms}
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:

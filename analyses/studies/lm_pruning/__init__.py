@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -48,12 +47,9 @@ def _rates(part_runs: PartRuns) -> pd.DataFrame:
     Columns:
         task; rate; validation, test (accuracy, means over seeds).
     """
-    by_run = [
-        reached(replace(part_runs, runs=(run,)), "dense").assign(rate=run[1]["training.learning_rate"])
-        for run in part_runs.runs
-    ]
-    table = pd.concat(by_run, ignore_index=True)
-    return table.groupby(["task", "rate"], sort=False)[["validation", "test"]].mean().reset_index()
+    table = reached(part_runs, "dense", lambda settings: str(settings["training.learning_rate"]))
+    means = table.groupby(["task", "arm"], sort=False)[["validation", "test"]].mean()
+    return means.reset_index().rename(columns={"arm": "rate"})
 
 
 STUDY = Study(

@@ -10,46 +10,40 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import OWN, Question, units
-from analyses.studies.rank_shares import beside, needed, of_noise
+from analyses.studies.rank_shares import DIRECTIONS, MARGIN, NEEDED, RANK, SOURCE, beside, needed, of_noise
 from analyses.studies.study import UNITS, PartRuns, Study, Tables, short_models
 from analyses.studies.subsets import by_subset
 from prunekit.analysis import tables
 from prunekit.runs.snapshot import Snapshot
 
-_SOURCE = "DPT, sections 1 and 3"
-#: A rank is low where it is markedly below noise's: by a quarter of it.
-_MARGIN = 0.25
-#: Of the directions of a change: two of twenty.
-_DIRECTIONS = 0.1
-#: What is compared.
-_RANK, _NEEDED = "effective rank over noise's", "share of directions"
 _MATRICES = ("values", "change")
 _EXAMPLES = 64
 #: The arms, by optimiser.
 _ADAMW, _SGD, _NOISE = "AdamW", "plain gradient descent", "noise"
-_LENGTHS = "lengths"
 _ARMS = {"adamw": _ADAMW, "sgd": _SGD}
+#: The part that has prompts of several lengths.
+_LENGTHS = "lengths"
 
 QUESTIONS = (
     Question(
-        "change", "What AdamW adds to a prompt is of low rank, beside noise", _SOURCE, _ADAMW, _NOISE, _MARGIN, -1,
-        _RANK,
+        "change", "What AdamW adds to a prompt is of low rank, beside noise", SOURCE, _ADAMW, _NOISE, MARGIN, -1,
+        RANK,
     ),
     Question(
-        "change by sgd", "What plain gradient descent adds is of low rank, beside noise", _SOURCE, _SGD, _NOISE,
-        _MARGIN, -1, _RANK,
+        "change by sgd", "What plain gradient descent adds is of low rank, beside noise", SOURCE, _SGD, _NOISE,
+        MARGIN, -1, RANK,
     ),
     Question(
         "optimiser", "The optimiser decides: plain gradient descent adds fewer directions than AdamW", OWN, _SGD,
-        _ADAMW, _MARGIN, -1, _RANK,
+        _ADAMW, MARGIN, -1, RANK,
     ),
     Question(
-        "prompt", "The prompt that AdamW learns is of low rank, beside noise", _SOURCE, _ADAMW, _NOISE, _MARGIN, -1,
-        _RANK,
+        "prompt", "The prompt that AdamW learns is of low rank, beside noise", SOURCE, _ADAMW, _NOISE, MARGIN, -1,
+        RANK,
     ),
     Question(
-        "functional", "The model needs at most a quarter of the directions of AdamW's change", _SOURCE, "needed",
-        "a quarter", _DIRECTIONS, -1, _NEEDED,
+        "functional", "The model needs at most a quarter of the directions of AdamW's change", SOURCE, "needed",
+        "a quarter", DIRECTIONS, -1, NEEDED,
     ),
 )  # fmt: skip
 

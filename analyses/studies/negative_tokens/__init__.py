@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,19 +40,13 @@ QUESTIONS = (
 
 def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
     """Counts per prompt, and the shares that the questions are about."""
-    true, shuffled = (on_labels(parts["prompts"], labels) for labels in ("given", "shuffled"))
-    # what a prompt of shuffled labels does is measured on the true ones too
-    each = [counts(true, "trained", "token"), counts(shuffled, "shuffled", "token", {"task.labels": "given"})]
-    tokens = pd.concat(each, ignore_index=True)
-    pieces = counts(true, "trained", "piece")
-    trained = tokens["arm"] == "trained"
-    of_questions = [
-        units_of("tokens", with_null(tokens[trained]), "arm", "confirmed_share"),
-        units_of("pieces", with_null(pieces), "arm", "confirmed_share"),
-        units_of("tokens by training", tokens[tokens["arm"] != "shuffled"], "arm", "confirmed_share"),
-        units_of("tokens by the task", tokens[tokens["arm"] != "untrained"], "arm", "confirmed_share"),
-    ]
-    return {UNITS: pd.concat(of_questions, ignore_index=True), "counts": pd.concat([tokens, pieces], ignore_index=True)}
+    tokens = token_counts([parts["prompts"]])
+    pieces = counts(on_labels(parts["prompts"], "given"), "trained", "piece")
+    of_pieces = units_of("pieces", _with_null(pieces), "arm", "confirmed_share")
+    return {
+        UNITS: pd.concat([token_units(tokens), of_pieces], ignore_index=True),
+        "counts": pd.concat([tokens, pieces], ignore_index=True),
+    }
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
@@ -74,6 +68,36 @@ def summary(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
         largest_gain=("largest_gain", "max"),
     )  # fmt: skip
     return "Negative on validation, confirmed on test (means over prompts; gains in nats)", rows.reset_index()
+
+
+def token_counts(parts: Sequence[PartRuns]) -> pd.DataFrame:
+    """Counts of the tokens of prompts on given labels, at their start and trained, then of those on shuffled labels.
+
+    What a prompt of shuffled labels does is measured on the given ones too.
+
+    Columns:
+        those of `counts`; arm is "trained", "untrained" or "shuffled".
+    """
+    given = [counts(on_labels(part, "given"), "trained", "token") for part in parts]
+    changed = {"task.labels": "given"}
+    shuffled = [counts(on_labels(part, "shuffled"), "shuffled", "token", changed) for part in parts]
+    return pd.concat([*given, *shuffled], ignore_index=True)
+
+
+def token_units(tokens: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the table of units, of the questions "tokens", "tokens by training" and "tokens by the task".
+
+    Args:
+        tokens: of `token_counts`.
+    """
+    arm = tokens["arm"]
+    of_questions = {
+        "tokens": _with_null(tokens[arm == "trained"]),
+        "tokens by training": tokens[arm != "shuffled"],
+        "tokens by the task": tokens[arm != "untrained"],
+    }
+    rows = [units_of(name, table, "arm", "confirmed_share") for name, table in of_questions.items()]
+    return pd.concat(rows, ignore_index=True)
 
 
 def on_labels(part_runs: PartRuns, labels: str) -> PartRuns:
@@ -112,7 +136,7 @@ def counts(part_runs: PartRuns, name: str, level: str, changed: Mapping[str, str
     return pd.DataFrame(rows)
 
 
-def with_null(table: pd.DataFrame) -> pd.DataFrame:
+def _with_null(table: pd.DataFrame) -> pd.DataFrame:
     """The same prompts beside an arm that has as many harmful units as the tests name where there are none.
 
     Args:

@@ -9,19 +9,14 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import Question, units
-from analyses.studies.rank_shares import beside, needed, of_noise
+from analyses.studies.rank_shares import DIRECTIONS, MARGIN, NEEDED, RANK, SOURCE, beside, needed, of_noise
 from analyses.studies.study import UNITS, PartRuns, Study, Tables, runs_of, short_models
 from prunekit.analysis import tables, training
 
-_SOURCE = "DPT, sections 1 and 3"
-#: A rank is low where it is markedly below noise's: by a quarter of it.
-_MARGIN = 0.25
-#: Of the directions of a prompt: two of twenty.
-_DIRECTIONS = 0.1
 #: Of the entries of Sigma.
 _SHARE = 0.05
 #: What is compared.
-_RANK, _NEEDED, _ALIVE = "effective rank over noise's", "share of directions", "share of entries"
+_ALIVE = "share of entries"
 _MATRICES = ("values", "values centred", "change")
 _EXAMPLES = 100
 # what every run has unless the part "settings" gives it another value
@@ -34,25 +29,25 @@ _STANDARD = {
 
 QUESTIONS = (
     Question(
-        "prompt", "The learned prompt is of low rank, beside noise", _SOURCE, "prompt", "noise", _MARGIN, -1, _RANK,
+        "prompt", "The learned prompt is of low rank, beside noise", SOURCE, "prompt", "noise", MARGIN, -1, RANK,
     ),
     Question(
-        "change", "What training adds is of low rank, beside noise", _SOURCE, "change", "noise", _MARGIN, -1, _RANK,
+        "change", "What training adds is of low rank, beside noise", SOURCE, "change", "noise", MARGIN, -1, RANK,
     ),
     Question(
-        "functional", "The model needs at most a quarter of the prompt's directions", _SOURCE,
-        "needed", "a quarter", _DIRECTIONS, -1, _NEEDED,
+        "functional", "The model needs at most a quarter of the prompt's directions", SOURCE,
+        "needed", "a quarter", DIRECTIONS, -1, NEEDED,
     ),
     Question(
-        "task", "The task makes the change low: true labels end lower than shuffled ones", _SOURCE,
-        "true labels", "shuffled labels", _MARGIN, -1, _RANK,
+        "task", "The task makes the change low: true labels end lower than shuffled ones", SOURCE,
+        "true labels", "shuffled labels", MARGIN, -1, RANK,
     ),
     Question(
-        "sigma", "Entries of ReLU(Sigma) die in training", _SOURCE, "alive at the end", "at the start", _SHARE, -1,
+        "sigma", "Entries of ReLU(Sigma) die in training", SOURCE, "alive at the end", "at the start", _SHARE, -1,
         _ALIVE,
     ),
     Question(
-        "sigma and the task", "The task makes entries of Sigma die: fewer die on shuffled labels", _SOURCE,
+        "sigma and the task", "The task makes entries of Sigma die: fewer die on shuffled labels", SOURCE,
         "true labels", "shuffled labels", _SHARE, -1, _ALIVE,
     ),
 )  # fmt: skip
