@@ -6,7 +6,6 @@ its pictures show in words stands in the page beside them, which is written by h
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import prunekit as pk
+from analyses.notebooks.packing import unpack
 from analyses.notebooks.prefix_run import NAME, PACKED
 from analyses.studies.__main__ import write_pages
 from prunekit.plots.drawing import draw_figures
@@ -40,7 +40,7 @@ def draw_gallery(out: Path) -> None:
     _draw(run.path)
     _draw(pk.search(grid="paper", train_steps=40, **settings).path, "search_map")
     with tempfile.TemporaryDirectory() as folder:
-        shutil.unpack_archive(PACKED, folder, filter="data")
+        unpack(PACKED, Path(folder))
         _draw(Path(folder) / NAME, "layers_heads")
 
 

@@ -4,12 +4,11 @@
 form.
 """
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from analyses.notebooks.packing import packed
+from analyses.notebooks.packing import packed, unpack
 
 PACKED = Path(__file__).parents[1] / "analyses" / "notebooks" / "small_runs.tar.xz"
 NAMES = ("true-labels", "shuffled-labels")
@@ -23,7 +22,7 @@ ASKED = (
 def unpacked():
     """A folder, gone with the process, that holds both."""
     folder = tempfile.TemporaryDirectory(prefix="prunekit-small-")
-    shutil.unpack_archive(PACKED, folder.name, filter="data")
+    unpack(PACKED, Path(folder.name))
     return folder
 
 

@@ -28,7 +28,7 @@ The last cell answers from the tables, not from this text.
 
 # %%
 import os
-import shutil
+import tarfile
 import tempfile
 import warnings
 from pathlib import Path
@@ -49,7 +49,9 @@ RUN = os.environ.get("PRUNEKIT_RUN", "")
 # %%
 if not RUN:
     small = tempfile.mkdtemp(prefix="prunekit-small-")
-    shutil.unpack_archive(Path("small_runs.tar.xz"), small, filter="data")
+    with tarfile.open("small_runs.tar.xz") as archive:
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4 on
+        archive.extractall(small)
     RUN = f"{small}/true-labels"
 run = tables.opened(Path(RUN))
 print(f"{run.path.name}: seeds {', '.join(map(str, run.settings()['seeds']))}")

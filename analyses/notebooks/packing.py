@@ -32,3 +32,10 @@ def packed(folder: Path, names: Sequence[str]) -> bytes:
             entry.size, entry.mode = file.stat().st_size, 0o644
             archive.addfile(entry, io.BytesIO(file.read_bytes()))
     return lzma.compress(content.getvalue(), preset=9 | lzma.PRESET_EXTREME)
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Lay the runs of such an archive into a folder, a folder for each name."""
+    with tarfile.open(path) as archive:
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4 on
+        archive.extractall(folder)

@@ -28,7 +28,7 @@ bad. Any run of `--position prefix-kv` may stand in its place, and the last cell
 
 # %%
 import os
-import shutil
+import tarfile
 import tempfile
 import warnings
 from pathlib import Path
@@ -48,7 +48,9 @@ RUN = os.environ.get("PRUNEKIT_RUN", "")
 # %%
 if not RUN:
     small = tempfile.mkdtemp(prefix="prunekit-small-")
-    shutil.unpack_archive(Path("prefix_run.tar.xz"), small, filter="data")
+    with tarfile.open("prefix_run.tar.xz") as archive:
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4 on
+        archive.extractall(small)
     RUN = f"{small}/prefix"
 run, files = pk.load(RUN), tables.opened(Path(RUN))
 parts, prefix = tables.parts_of(files), tables.subjects(files)[0]

@@ -29,7 +29,7 @@ text.
 
 # %%
 import os
-import shutil
+import tarfile
 import tempfile
 import warnings
 from pathlib import Path
@@ -51,7 +51,9 @@ CONTROL = os.environ.get("PRUNEKIT_CONTROL", "")
 # %%
 if not RUN:
     small = tempfile.mkdtemp(prefix="prunekit-small-")
-    shutil.unpack_archive(Path("small_runs.tar.xz"), small, filter="data")
+    with tarfile.open("small_runs.tar.xz") as archive:
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4 on
+        archive.extractall(small)
     RUN, CONTROL = f"{small}/true-labels", f"{small}/shuffled-labels"
 run = tables.opened(Path(RUN))
 subjects = tables.subjects(run)
