@@ -20,7 +20,7 @@ class LoraCeiling(BaseLine):
 
     def label(self, prepared: Prepared) -> str:
         """How people read it."""
-        return "LoRA, equal updates (ceiling)"
+        return "LoRA (ceiling)"
 
     def applies(self, prepared: Prepared) -> bool:
         """Where it is asked for."""
