@@ -366,6 +366,15 @@ def test_a_study_runs_from_pilot_to_pages_and_goes_on_where_it_was(small, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("small", STUDIES, indirect=True)
+def test_every_pilot_comes_to_units_of_its_own_seeds(small, tmp_path):
+    command.pilot([small.name], tmp_path / "runs", tmp_path)
+    units = small.pilot()
+    assert set(units["seed"]) <= {100, 101}
+    assert small.questions[0].name in set(units["question"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("small", STUDIES, indirect=True)
 def test_every_study_comes_to_tables_that_its_page_shows(small, tmp_path):
     command.run([small.name], tmp_path / "runs", tmp_path)
     tables = small.tables()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -45,11 +46,16 @@ def _rates(part_runs: PartRuns) -> pd.DataFrame:
     """What dense prompts of each learning rate came to.
 
     Columns:
-        task; rate; validation, test (accuracy, means over seeds).
+        task; rate (of weights in float32, which says so); validation, test (accuracy, means over seeds).
     """
-    table = reached(part_runs, "dense", lambda settings: str(settings["training.learning_rate"]))
+    table = reached(part_runs, "dense", _rate)
     means = table.groupby(["task", "arm"], sort=False)[["validation", "test"]].mean()
     return means.reset_index().rename(columns={"arm": "rate"})
+
+
+def _rate(settings: Mapping[str, Any]) -> str:
+    in_full = settings.get("model.precision") == "float32"
+    return f"{settings['training.learning_rate']}{', float32' if in_full else ''}"
 
 
 STUDY = Study(
