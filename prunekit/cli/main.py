@@ -33,8 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     # waiting threads sleep instead of spinning, which on a shared machine takes the core that another thread needs
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for number in _Stopped.words:
-        signal.signal(number, _stop)
+    stops = _stops()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -44,7 +43,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BaseException as error:
         if debug and not isinstance(error, SystemExit):
             sys.stderr.write(terminal.printable("".join(traceback.format_exception(error))))
-        sys.exit(_report(error))
+        # a library may make another error of a stop that came while it was at work, as pydantic does
+        sys.exit(_report(stops[0] if stops else error))
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -75,10 +75,19 @@ def _say(line: str, code: int) -> int:
     return code
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    for handled in _Stopped.words:  # a second one ends it at once, wherever it is; what is on disk stands that
-        signal.signal(handled, signal.SIG_DFL)
-    raise _Stopped(number)
+def _stops() -> list[_Stopped]:
+    """From now on Ctrl-C and SIGTERM raise what ends the command, and lay it into this list."""
+    stops: list[_Stopped] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for handled in _Stopped.words:  # a second one ends it at once, wherever it is; what is on disk stands that
+            signal.signal(handled, signal.SIG_DFL)
+        stops.append(_Stopped(number))
+        raise stops[0]
+
+    for number in _Stopped.words:
+        signal.signal(number, stop)
+    return stops
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import json
+import signal
 import time
 
 import pytest
@@ -292,3 +293,26 @@ def test_a_signal_ends_with_one_line_and_its_code(number, forks, folder, tmp_pat
     last = errors.strip().splitlines()[-1]
     assert last.startswith(f"prunekit: {word}; finished rounds are kept")
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_a_signal_of_which_a_library_makes_another_error_ends_the_same(number, monkeypatch, capsys):
+    """As pydantic does with all that is raised where it calls a serializer of ours."""
+
+    def wrapping(words):
+        try:
+            signal.raise_signal(number)
+        except BaseException as error:
+            raise ValueError("in a library") from error
+
+    monkeypatch.setattr("prunekit.cli.main.build_app", wrapping)
+    handlers = {each: signal.getsignal(each) for each in ENDS}
+    try:
+        code, word = ENDS[number]
+        assert call("runs") == code
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    assert (
+        capsys.readouterr().err == f"prunekit: {word}; finished rounds are kept, run the same command again to go on\n"
+    )
