@@ -168,12 +168,26 @@ def differences(question: Question, table: pd.DataFrame) -> dict[str, list[list[
     Args:
         table: rows of `units`.
     """
-    return {model: _by_task(_pairs(table, question, model)) for model in _models(table) if _has(table, question, model)}
+    return {model: of_tasks(_pairs(table, question, model)) for model in _models(table) if _has(table, question, model)}
+
+
+def of_tasks(pairs: pd.DataFrame) -> list[list[statistics.Floats]]:
+    """Of each task, of each training subset: the paired differences.
+
+    Args:
+        pairs: columns first and second, by task, subset and seed.
+    """
+    # rounded, so that 0.9 - 0.8 and 0.8 - 0.7 are the same difference
+    paired = (pairs["first"] - pairs["second"]).round(12)
+    return [
+        [of_subset.to_numpy(dtype=float) for _, of_subset in of_task.groupby(level="subset")]
+        for _, of_task in paired.groupby(level="task")
+    ]
 
 
 def _tested(question: Question, model: str, pairs: pd.DataFrame) -> tuple[dict[str, Any], Inference]:
     """A row of `effects` but for what depends on the other rows."""
-    inference = infer(_by_task(pairs))
+    inference = infer(of_tasks(pairs))
     low, high = statistics.cut(inference.interval(), _possible(question.measure))
     # of the subsets, then of the tasks
     means = pairs.groupby(level=["task", "subset"]).mean().groupby(level="task").mean().mean()
@@ -212,12 +226,3 @@ def _pairs(table: pd.DataFrame, question: Question, model: str) -> pd.DataFrame:
     wide = wide.reindex(columns=[question.first, question.second]).dropna()
     wide.columns = pd.Index(["first", "second"])
     return wide
-
-
-def _by_task(pairs: pd.DataFrame) -> list[list[statistics.Floats]]:
-    # rounded, so that 0.9 - 0.8 and 0.8 - 0.7 are the same difference
-    paired = (pairs["first"] - pairs["second"]).round(12)
-    return [
-        [of_subset.to_numpy(dtype=float) for _, of_subset in of_task.groupby(level="subset")]
-        for _, of_task in paired.groupby(level="task")
-    ]

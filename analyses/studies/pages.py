@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.studies import base_lines, errors
+from analyses.studies import base_lines, errors, gains
 from analyses.studies.effects import TESTBED, Question, deciding, effects
 from analyses.studies.planning import ENOUGH
 from analyses.studies.study import PAGE, PARTS, PICTURE, PLAN, POWER_TABLE, UNITS, Study, Tables
 from prunekit.analysis import verdicts
+from prunekit.support import statistics
 from prunekit.support.errors import DataError
-from prunekit.support.inference import ALPHA, FEWEST
+from prunekit.support.inference import ALPHA, FEWEST, Inference
 
 #: Beside the front page: of `errors.simulated`.
 ERROR_TABLE = "errors.csv"
@@ -35,6 +36,8 @@ _COLUMNS = {
     "verdict": "verdict",
 }
 
+# what is said beside a claim of what its prompts are worth
+_BEST, _GAIN, _NOT_MEASURED = "best base line", "gain of a trained prompt", "not measured"
 # the order of the verdicts in a headline: what speaks against a claim comes first
 _AGAINST = (verdicts.OTHER_WAY, verdicts.EQUIVALENT)
 _ORDER = (*_AGAINST, verdicts.HOLDS, verdicts.INCONCLUSIVE, verdicts.NO_VERDICT)
@@ -62,7 +65,9 @@ _RULES = (
     f"signs, which are exact. A verdict takes at least {FEWEST} units, the test split, and a p below {ALPHA:g} (Holm's "
     "over all comparisons of a study but its primary one, so that an interval without 0 is not always enough). A "
     "share is compared with what the same procedure finds where there is no effect. The best base line is the most "
-    "that the same rows come to without a trained prompt, test accuracy, means over training subsets and tasks."
+    "that the same rows come to without a trained prompt, test accuracy, means over training subsets and tasks; the "
+    "gain is what the study's trained prompts reach above it, with the 95 % interval of the same rule. Where that is "
+    "not above 0, the claim is about prompts that do not beat it."
 )
 _REAL = "## On real models"
 _ON_TESTBED = (
@@ -121,7 +126,7 @@ def page(study: Study) -> str:
         *_power(study),
         "## What came out",
         _effects(answers),
-        *_base_lines(tables),
+        *_base_lines(study, tables),
     ]
     for title, table in study.describe(tables):
         parts += [f"### {title}", markdown(table)]
@@ -137,13 +142,25 @@ def _so_far(study: Study) -> str:
     return f"*Not run yet to its end: {', '.join(ended)} of {', '.join(parts)}. Nothing is looked at before the last.*"
 
 
-def _base_lines(tables: Tables) -> list[str]:
-    """What the same tasks come to without a trained prompt, where that was measured."""
+def _base_lines(study: Study, tables: Tables) -> list[str]:
+    """What the same tasks come to without a trained prompt, and with one, where that was measured."""
     table = tables.get(base_lines.BASE_LINES_TABLE)
     if table is None:
         return []
     title = "### What there is without a trained prompt: test accuracy, means over training subsets"
-    return [title, markdown(base_lines.by_task(table))]
+    means = base_lines.by_task(table)
+    if study.prompts is None:
+        return [title, markdown(means)]
+    rows = [row | _with_prompt(study.prompts(tables), table, row) for row in means.to_dict("records")]
+    return [f"{title}; and what trained prompts gain over the best of it", markdown(pd.DataFrame(rows))]
+
+
+def _with_prompt(prompts: pd.DataFrame, table: pd.DataFrame, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Two more cells of a model's row of one task."""
+    pairs = gains.paired(prompts, table, row["model"])
+    inference = gains.gain(pairs, [row["task"]])
+    reached = pairs["first"].groupby(level=["task", "subset"]).mean().groupby(level="task").mean()
+    return {"trained prompt": reached.get(row["task"], float("nan")), _GAIN: _gain(inference)}
 
 
 def changed(questions: Sequence[Question], earlier: Mapping[str, str], answers: pd.DataFrame) -> str:
@@ -227,7 +244,7 @@ def front(studies: Sequence[Study], simulated: pd.DataFrame | None = None) -> st
             sections[_PLANNED].append(_waiting(study, target))
             continue
         for row in effects(study.questions, tables[UNITS]).to_dict("records"):
-            sections[_section(row)].append(_entry(row, target) | _best_base_line(row, tables))
+            sections[_section(row)].append(_entry(row, target) | _worth(row, study, tables))
     parts = ["# Which claims hold", _RULES]
     for text, rows in sections.items():
         parts += [text, markdown(pd.DataFrame(rows))] if rows else []
@@ -267,16 +284,31 @@ def _entry(row: Mapping[Any, Any], target: str) -> dict[str, str]:
     }
 
 
-def _best_base_line(row: Mapping[Any, Any], tables: Tables) -> dict[str, str]:
-    """What the tasks of a claim come to without a trained prompt, by the best that is known, means over tasks."""
+def _worth(row: Mapping[Any, Any], study: Study, tables: Tables) -> dict[str, str]:
+    """What a claim's tasks come to without a trained prompt, by the best that is known, and what prompts gain over it.
+
+    Means over tasks.
+    """
     table = tables.get(base_lines.BASE_LINES_TABLE)
     if table is None:
-        return {"best base line": "not measured"}
-    best = base_lines.best(table)
-    reached = [best[row["model"], task] for task in row["tasks"].split(", ") if (row["model"], task) in best]
+        return {_BEST: _NOT_MEASURED, _GAIN: _NOT_MEASURED}
+    best, tasks = base_lines.best(table), row["tasks"].split(", ")
+    reached = [best[row["model"], task] for task in tasks if (row["model"], task) in best]
+    if not reached:
+        return {_BEST: _NOT_MEASURED, _GAIN: _NOT_MEASURED}
     labels = ", ".join(dict.fromkeys(label for label, _ in reached))
-    mean = sum(value for _, value in reached) / len(reached) if reached else float("nan")
-    return {"best base line": f"{mean:.3f} ({labels})" if reached else "not measured"}
+    mean = sum(value for _, value in reached) / len(reached)
+    prompts = None if study.prompts is None else study.prompts(tables)
+    inference = None if prompts is None else gains.gain(gains.paired(prompts, table, row["model"]), tasks)
+    return {_BEST: f"{mean:.3f} ({labels})", _GAIN: _gain(inference)}
+
+
+def _gain(inference: Inference | None) -> str:
+    """A cell: the gain with its interval."""
+    if inference is None:
+        return _NOT_MEASURED
+    low, high = statistics.cut(inference.interval(), (-1.0, 1.0))
+    return _difference({"difference": inference.estimate, "low": low, "high": high})
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -57,6 +57,8 @@ class Study:
         questions: the primary one first.
         collect: parts by name -> tables by name, "units" among them, each small enough to be committed.
         describe: tables -> titles and tables that the page shows beside the effects.
+        prompts: tables -> what the trained prompts reached (columns task, model, seed, test), to be held against base
+            lines; None where the tables do not say.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Study:
     questions: tuple[Question, ...]
     collect: Callable[[Mapping[str, PartRuns]], dict[str, pd.DataFrame]]
     describe: Callable[[Tables], Sequence[tuple[str, pd.DataFrame]]]
+    prompts: Callable[[Tables], pd.DataFrame] | None = None
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The committed tables, by name; of a study that ran part by part, those of all parts, one below the other.

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import tiny
 
-from analyses.studies import base_lines, pages
+from analyses.studies import base_lines
 from analyses.studies.performing import Budget, Part
 
 
@@ -48,19 +48,3 @@ def test_a_task_that_has_subsets_is_not_measured_on_one_of_them_once_more(folder
     parts = [part(folder, train_examples=8, data_seed=seeds) for seeds in (0, [0, 1])]
     both, subsets = (base_lines.measured(wanted, Budget(folder / "runs", folder)) for wanted in (parts, parts[1:]))
     pd.testing.assert_frame_equal(both, subsets)
-
-
-def test_beside_a_claim_stands_the_best_of_each_of_its_tasks():
-    rows = [
-        ("a (0)", "probe", 0.7), ("a (1)", "probe", 0.5), ("a (0)", "majority", 0.55), ("a (1)", "majority", 0.55),
-        ("b", "probe", 0.2), ("b", "majority", 0.4),
-    ]  # fmt: skip
-    table = pd.DataFrame([
-        {"task": task, "model": "m", "name": label, "label": label, "validation": 0.0, "test": test}
-        for task, label, test in rows
-    ])  # fmt: skip
-    assert base_lines.best(table) == {("m", "a"): ("probe", pytest.approx(0.6)), ("m", "b"): ("majority", 0.4)}
-    row = {"model": "m", "tasks": "a, b"}
-    cell = pages._best_base_line(row, {base_lines.BASE_LINES_TABLE: table})
-    assert cell == {"best base line": "0.500 (probe, majority)"}
-    assert pages._best_base_line(row, {}) == {"best base line": "not measured"}

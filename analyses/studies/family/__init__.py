@@ -91,4 +91,10 @@ def _trainings(part_runs: PartRuns) -> pd.DataFrame:
     return short_models(pd.concat(by_run, ignore_index=True)[columns])
 
 
-STUDY = Study("family", "The family of parameterisations", Path(__file__).parent, QUESTIONS, collect, describe)
+def prompts(results: Tables) -> pd.DataFrame:
+    """Plain ones, at their best rate."""
+    chosen = best_rates(results["trainings"])
+    return chosen[chosen["method"] == "direct"]
+
+
+STUDY = Study("family", "The family of parameterisations", Path(__file__).parent, QUESTIONS, collect, describe, prompts)

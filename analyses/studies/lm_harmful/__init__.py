@@ -58,7 +58,12 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
+def prompts(results: Tables) -> pd.DataFrame:
+    """The trained ones, on given labels."""
+    return results["arms"][results["arms"]["arm"] == "dense"]
+
+
 STUDY = Study(
     "lm-harmful", "Are there tokens that do harm in a language model's prompt?", Path(__file__).parent, QUESTIONS,
-    collect, describe,
+    collect, describe, prompts,
 )  # fmt: skip

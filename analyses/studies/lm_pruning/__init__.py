@@ -58,6 +58,11 @@ def _rate(settings: Mapping[str, Any]) -> str:
     return f"{settings['training.learning_rate']}{', float32' if in_full else ''}"
 
 
+def prompts(results: Tables) -> pd.DataFrame:
+    """The dense ones, which are pruned."""
+    return results["arms"][results["arms"]["arm"] == "dense"]
+
+
 STUDY = Study(
-    "lm-pruning", "Does pruning help on a language model?", Path(__file__).parent, QUESTIONS, collect, describe
+    "lm-pruning", "Does pruning help on a language model?", Path(__file__).parent, QUESTIONS, collect, describe, prompts
 )

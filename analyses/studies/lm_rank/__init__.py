@@ -145,7 +145,13 @@ def _needed(part_runs: PartRuns) -> pd.DataFrame:
     return short_models(pd.concat(by_run, ignore_index=True)[["task", "model", "seed", "rank", "share"]])
 
 
+def prompts(results: Tables) -> pd.DataFrame:
+    """What AdamW trains, a row for each prompt."""
+    spectra = results["spectra"]
+    return spectra[(spectra["optimizer"] == "adamw") & (spectra["matrix"] == "change")]
+
+
 STUDY = Study(
     "lm-rank", "Is what a language model's prompt learns of low rank?", Path(__file__).parent, QUESTIONS, collect,
-    describe,
+    describe, prompts,
 )  # fmt: skip

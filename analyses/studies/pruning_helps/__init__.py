@@ -93,4 +93,10 @@ def _name(settings: Mapping[str, Any]) -> str:
     return "pieces alone" if pieces == _PIECES else "tokens alone"
 
 
-STUDY = Study("pruning-helps", "Does pruning help?", Path(__file__).parent, QUESTIONS, collect, describe)
+def prompts(results: Tables) -> pd.DataFrame:
+    """The dense ones, which are pruned."""
+    arms = pd.concat([results["real"], results["controls"]], ignore_index=True)
+    return arms[arms["arm"] == "dense"]
+
+
+STUDY = Study("pruning-helps", "Does pruning help?", Path(__file__).parent, QUESTIONS, collect, describe, prompts)

@@ -143,4 +143,12 @@ def _alive(part_runs: PartRuns, part: str) -> pd.DataFrame:
     return short_models(pd.concat(by_run, ignore_index=True))[["part", "task", "model", "seed", "share"]]
 
 
-STUDY = Study("rank-low", "Is the learned prompt of low rank?", Path(__file__).parent, QUESTIONS, collect, describe)
+def prompts(results: Tables) -> pd.DataFrame:
+    """Those on true labels, a row each."""
+    spectra = results["spectra"]
+    return spectra[(spectra["part"] == "true") & (spectra["matrix"] == "change")]
+
+
+STUDY = Study(
+    "rank-low", "Is the learned prompt of low rank?", Path(__file__).parent, QUESTIONS, collect, describe, prompts
+)

@@ -46,4 +46,11 @@ def _arm(settings: Mapping[str, Any]) -> str:
     return "tokens alone" if pieces == 1.0 else _TICKET
 
 
-STUDY = Study("real-tickets", "Which ticket, on a real model?", Path(__file__).parent, QUESTIONS, collect, describe)
+def prompts(results: Tables) -> pd.DataFrame:
+    """The tickets, trained on: the dense prompts that they were pruned of are those of the study of pruning."""
+    return results["tickets"][results["tickets"]["arm"] == _TICKET]
+
+
+STUDY = Study(
+    "real-tickets", "Which ticket, on a real model?", Path(__file__).parent, QUESTIONS, collect, describe, prompts
+)

@@ -20,5 +20,6 @@ def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
 
 
 STUDY = Study(
-    "real-transfer", "Transfer, on a real model", Path(__file__).parent, QUESTIONS, collect, transfer.describe
-)
+    "real-transfer", "Transfer, on a real model", Path(__file__).parent, QUESTIONS, collect, transfer.describe,
+    transfer.prompts,
+)  # fmt: skip

@@ -57,6 +57,12 @@ def _by_task(table: pd.DataFrame) -> pd.DataFrame:
     return table.pivot_table(index="task", columns="arm", values="test", sort=False).reset_index()
 
 
+def prompts(results: Tables) -> pd.DataFrame:
+    """Those with a fresh start."""
+    return results["starts"][results["starts"]["arm"] == "fresh"]
+
+
 STUDY = Study(
-    "transfer", "Does a prompt transfer, and a pruned one better?", Path(__file__).parent, QUESTIONS, collect, describe
-)
+    "transfer", "Does a prompt transfer, and a pruned one better?", Path(__file__).parent, QUESTIONS, collect, describe,
+    prompts,
+)  # fmt: skip
