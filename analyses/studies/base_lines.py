@@ -17,7 +17,6 @@ from prunekit.experiment.baselines import BASE_LINES
 from prunekit.experiment.prepare import Prepared, model_of, prepare
 from prunekit.experiment.settings import Experiment
 from prunekit.experiment.sweep.sweep import read_grid
-from prunekit.experiment.task_of import task_of
 from prunekit.runs import round_record
 from prunekit.support import terminal
 
@@ -56,7 +55,8 @@ def _of_part(part: Part, budget: Budget, reached: Collection[tuple[str, str]]) -
     grid = read_grid(table, budget.flags).grid
     for experiment in _distinct(grid.experiments):
         settings = {"task.data_seed": grid.values(experiment).get("task.data_seed")}
-        where = pd.DataFrame([{"task": task_of(experiment)[0].name, "model": Path(experiment.model.name).name}])
+        # by the name that it was asked for, as in the tables of runs
+        where = pd.DataFrame([{"task": experiment.task.name, "model": Path(experiment.model.name).name}])
         row = by_subset(where, settings).iloc[0]
         place = {"task": row["task"], "model": row["model"]}
         if (place["task"], place["model"]) not in reached:

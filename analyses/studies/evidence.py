@@ -17,16 +17,17 @@ EVIDENCE_PICTURE = "evidence.svg"
 
 
 def on_real_models(studies: Sequence[Study]) -> pd.DataFrame:
-    """What was decided on real models, in the order of the front page.
+    """What was decided on real models: model by model, in the order of the front page.
 
     Columns:
-        those of `effects.effects`; label (the claim, with its model where there are several).
+        those of `effects.effects`; label (the claim); heading (the model, where there are several).
     """
     tables = [table for study in studies if (table := _answers(study)) is not None]
     rows = pd.concat(tables, ignore_index=True)
-    rows = rows[(rows["model"] != TESTBED) & (rows["verdict"] != verdicts.NO_VERDICT)].reset_index(drop=True)
-    several = rows["model"].nunique() > 1
-    return rows.assign(label=rows["claim"] + (" (" + rows["model"] + ")" if several else ""))
+    rows = rows[(rows["model"] != TESTBED) & (rows["verdict"] != verdicts.NO_VERDICT)]
+    models = rows["model"].unique().tolist()
+    rows = rows.sort_values("model", key=lambda column: column.map(models.index), kind="stable", ignore_index=True)
+    return rows.assign(label=rows["claim"], heading=rows["model"] if len(models) > 1 else "")
 
 
 def render(studies: Sequence[Study]) -> bytes:

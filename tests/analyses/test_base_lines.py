@@ -32,6 +32,7 @@ def test_each_training_subset_has_its_own_and_shuffled_labels_have_none(folder):
     table = base_lines.measured([wanted], Budget(folder / "runs", folder))
     assert table["model"].unique().tolist() == ["bert"]
     (name,) = table["task"].str.removesuffix(" (0)").str.removesuffix(" (1)").unique()
+    assert name == str(folder / "toy.toml")  # as asked for, whatever the task calls itself
     assert table["task"].tolist() == [f"{name} (0)"] * 3 + [f"{name} (1)"] * 3
     assert table["name"].tolist() == ["majority", "probe-cls", "probe-mean"] * 2
     assert table[["validation", "test"]].stack().between(0, 1).all()

@@ -77,3 +77,14 @@ def test_a_mark_at_the_margin_points_to_the_side_that_is_claimed():
     assert [(*line.get_xydata()[0], line.get_marker()) for line in marks] == [
         (1, 0, ">"), (1, 1, ">"), (-1, 2, "<"), (1, 3, ">"), (1, 4, ">"),
     ]  # fmt: skip
+
+
+def test_a_heading_has_a_line_of_its_own_above_the_rows_that_share_it():
+    from matplotlib.figure import Figure
+
+    rows = ROWS.assign(label=list("abcde"), heading=["first", "first", "second", "second", "second"])
+    ax = effects.draw(rows, Figure().add_subplot())
+    written = [(label.get_text(), label.get_fontweight()) for label in ax.get_yticklabels()]
+    assert [text for text, _ in written] == ["first", "a", "b", "second", "c", "d", "e"]
+    assert [text for text, weight in written if weight == "bold"] == ["first", "second"]
+    assert [line.get_ydata()[0] for line in ax.lines if line.get_marker() in "<>"] == [1, 2, 4, 5, 6]

@@ -75,17 +75,18 @@ def collect(parts: Mapping[str, PartRuns]) -> dict[str, pd.DataFrame]:
 
 
 def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
-    """Shares of noise's rank and accuracy by task and length, and how many directions the model needs."""
+    """Shares of noise's rank and accuracy, by task and by length, and how many directions the model needs."""
     by_task = results["spectra"].pivot_table(index=["optimizer", "matrix"], columns="task", values="share", sort=False)
     reached = results["spectra"].pivot_table(index="optimizer", columns="task", values="test", sort=False)
-    by_length = results[_LENGTHS].pivot_table(
-        index=["optimizer", "matrix"], columns="tokens", values="share", sort=False
-    )
+    lengths = results[_LENGTHS]
+    by_length = lengths.pivot_table(index=["optimizer", "matrix"], columns="tokens", values="share", sort=False)
+    reached_by_length = lengths.pivot_table(index="optimizer", columns="tokens", values="test", sort=False)
     directions = results["needed"].groupby("task", sort=False)[["rank", "share"]].mean()
     return [
         ("Effective rank as a share of noise's, means over subsets and seeds", by_task.reset_index()),
         ("Test accuracy, means over subsets and seeds", reached.reset_index()),
         ("Effective rank as a share of noise's by prompt tokens, SST-2, one prompt each", by_length.reset_index()),
+        ("What those prompts reached, test accuracy", reached_by_length.reset_index()),
         ("Directions of AdamW's change that the model needs, of 20, means", directions.reset_index()),
     ]
 
