@@ -111,8 +111,10 @@ def write_page(study: Study) -> None:
 
 
 def write_front() -> None:
-    """The page of all claims, and the picture of the summary."""
-    atomic.replace(catalog.HERE / evidence.EVIDENCE_PICTURE, evidence.render(catalog.STUDIES))
+    """The page of all claims, and the picture of the summary where there is anything to show."""
+    decided = evidence.on_real_models(catalog.STUDIES)
+    if len(decided):
+        atomic.replace(catalog.HERE / evidence.EVIDENCE_PICTURE, evidence.render(decided))
     table = catalog.HERE / pages.ERROR_TABLE
     simulated = pd.read_csv(table) if table.exists() else None
     atomic.replace(catalog.HERE / PAGE, pages.front(catalog.STUDIES, simulated).encode())

@@ -30,9 +30,13 @@ def on_real_models(studies: Sequence[Study]) -> pd.DataFrame:
     return rows.assign(label=rows["claim"], heading=rows["model"] if len(models) > 1 else "")
 
 
-def render(studies: Sequence[Study]) -> bytes:
-    """The picture as SVG."""
-    return picture.render(on_real_models(studies), salt="evidence")
+def render(table: pd.DataFrame) -> bytes:
+    """The picture as SVG.
+
+    Args:
+        table: of `on_real_models`, with a row at least.
+    """
+    return picture.render(table, salt="evidence")
 
 
 def _answers(study: Study) -> pd.DataFrame | None:

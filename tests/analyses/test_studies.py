@@ -390,3 +390,7 @@ def test_every_study_comes_to_tables_that_its_page_shows(small, tmp_path):
     for title, _ in small.describe(tables):
         assert f"### {title}" in page
     assert all(question.claim in page for question in small.questions)
+    if small.prompts is not None:
+        prompts = small.prompts(tables)
+        assert set(prompts["seed"]) == {0, 1}
+        assert not prompts.duplicated(["task", "model", "seed"]).any()
