@@ -185,12 +185,23 @@ def of_tasks(pairs: pd.DataFrame) -> list[list[statistics.Floats]]:
     ]
 
 
+def task_means(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Of each task the mean over the means of its training subsets.
+
+    Args:
+        pairs: as of `of_tasks`.
+
+    Columns:
+        first, second; by task.
+    """
+    return pairs.groupby(level=["task", "subset"]).mean().groupby(level="task").mean()
+
+
 def _tested(question: Question, model: str, pairs: pd.DataFrame) -> tuple[dict[str, Any], Inference]:
     """A row of `effects` but for what depends on the other rows."""
     inference = infer(of_tasks(pairs))
     low, high = statistics.cut(inference.interval(), _possible(question.measure))
-    # of the subsets, then of the tasks
-    means = pairs.groupby(level=["task", "subset"]).mean().groupby(level="task").mean().mean()
+    means = task_means(pairs).mean()
     reached = inference.subsets or (float("nan"),)
     row = {
         "question": question.name, "claim": question.claim, "source": question.source, "compared": question.compared,

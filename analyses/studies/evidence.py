@@ -10,7 +10,6 @@ from analyses.studies.effects import TESTBED, effects
 from analyses.studies.study import UNITS, Study
 from prunekit.analysis import verdicts
 from prunekit.plots import effects as picture
-from prunekit.support.errors import DataError
 
 #: The picture's name, beside the front page.
 EVIDENCE_PICTURE = "evidence.svg"
@@ -22,7 +21,7 @@ def on_real_models(studies: Sequence[Study]) -> pd.DataFrame:
     Columns:
         those of `effects.effects`; label (the claim); heading (the model, where there are several).
     """
-    tables = [table for study in studies if (table := _answers(study)) is not None]
+    tables = [effects(study.questions, study.tables()[UNITS]) for study in studies if study.has_run()]
     rows = pd.concat(tables, ignore_index=True)
     rows = rows[(rows["model"] != TESTBED) & (rows["verdict"] != verdicts.NO_VERDICT)]
     models = rows["model"].unique().tolist()
@@ -37,11 +36,3 @@ def render(table: pd.DataFrame) -> bytes:
         table: of `on_real_models`, with a row at least.
     """
     return picture.render(table, salt="evidence")
-
-
-def _answers(study: Study) -> pd.DataFrame | None:
-    """Nothing of a study that has not run."""
-    try:
-        return effects(study.questions, study.tables()[UNITS])
-    except DataError:
-        return None

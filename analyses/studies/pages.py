@@ -8,13 +8,12 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies import base_lines, errors, gains
-from analyses.studies.effects import TESTBED, Question, deciding, effects
+from analyses.studies.effects import TESTBED, Question, deciding, effects, task_means
 from analyses.studies.planning import ENOUGH
 from analyses.studies.study import PAGE, PARTS, PICTURE, PLAN, POWER_TABLE, UNITS, Study, Tables
 from prunekit.analysis import verdicts
 from prunekit.support import statistics
-from prunekit.support.errors import DataError
-from prunekit.support.inference import ALPHA, FEWEST, Inference
+from prunekit.support.inference import ALPHA, FEWEST
 
 #: Beside the front page: of `errors.simulated`.
 ERROR_TABLE = "errors.csv"
@@ -110,10 +109,9 @@ def page(study: Study) -> str:
     plan = (study.folder / PLAN).read_text(encoding="utf-8").strip()
     command = f"python -m analyses.studies run {study.name}"
     parts = [f"# {study.title}"]
-    try:
-        tables = study.tables()
-    except DataError:
+    if not study.has_run():
         return "\n\n".join([*parts, _so_far(study), plan, *_power(study), _origin(command)]) + "\n"
+    tables = study.tables()
     answers = effects(study.questions, tables[UNITS])
     parts += [
         f"![Each difference with its 95 % interval]({PICTURE})",
@@ -148,19 +146,23 @@ def _base_lines(study: Study, tables: Tables) -> list[str]:
     if table is None:
         return []
     title = "### What there is without a trained prompt: test accuracy, means over training subsets"
-    means = base_lines.by_task(table)
-    if study.prompts is None:
+    means, pairs = base_lines.by_task(table), _pairs(study, tables)
+    if pairs is None:
         return [title, markdown(means)]
-    rows = [row | _with_prompt(study.prompts(tables), table, row) for row in means.to_dict("records")]
+    rows = [row | _with_prompt(pairs, row["model"], row["task"]) for row in means.to_dict("records")]
     return [f"{title}; and what trained prompts gain over the best of it", markdown(pd.DataFrame(rows))]
 
 
-def _with_prompt(prompts: pd.DataFrame, table: pd.DataFrame, row: Mapping[Any, Any]) -> dict[str, Any]:
+def _with_prompt(pairs: pd.DataFrame, model: str, task: str) -> dict[str, Any]:
     """Two more cells of a model's row of one task."""
-    pairs = gains.paired(prompts, table, row["model"])
-    inference = gains.gain(pairs, [row["task"]])
-    reached = pairs["first"].groupby(level=["task", "subset"]).mean().groupby(level="task").mean()
-    return {"trained prompt": reached.get(row["task"], float("nan")), _GAIN: _gain(inference)}
+    reached = task_means(gains.of_model(pairs, model))["first"]
+    return {"trained prompt": reached.get(task, float("nan")), _GAIN: _gain(pairs, model, [task])}
+
+
+def _pairs(study: Study, tables: Tables) -> pd.DataFrame | None:
+    """Trained prompts beside base lines, where the tables hold both."""
+    table = tables.get(base_lines.BASE_LINES_TABLE)
+    return None if table is None or study.prompts is None else gains.paired(study.prompts(tables), table)
 
 
 def changed(questions: Sequence[Question], earlier: Mapping[str, str], answers: pd.DataFrame) -> str:
@@ -238,13 +240,14 @@ def front(studies: Sequence[Study], simulated: pd.DataFrame | None = None) -> st
     sections: dict[str, list[dict[str, str]]] = {_REAL: [], _ON_TESTBED: [], _DESCRIBED: [], _PLANNED: []}
     for study in studies:
         target = f"{study.folder.name}/{PAGE}"
-        try:
-            tables = study.tables()
-        except DataError:
+        if not study.has_run():
             sections[_PLANNED].append(_waiting(study, target))
             continue
+        tables = study.tables()
+        table, pairs = tables.get(base_lines.BASE_LINES_TABLE), _pairs(study, tables)
+        best = {} if table is None else base_lines.best(table)
         for row in effects(study.questions, tables[UNITS]).to_dict("records"):
-            sections[_section(row)].append(_entry(row, target) | _worth(row, study, tables))
+            sections[_section(row)].append(_entry(row, target) | _worth(row, best, pairs))
     parts = ["# Which claims hold", _RULES]
     for text, rows in sections.items():
         parts += [text, markdown(pd.DataFrame(rows))] if rows else []
@@ -284,27 +287,29 @@ def _entry(row: Mapping[Any, Any], target: str) -> dict[str, str]:
     }
 
 
-def _worth(row: Mapping[Any, Any], study: Study, tables: Tables) -> dict[str, str]:
+def _worth(
+    row: Mapping[Any, Any], best: Mapping[tuple[str, str], tuple[str, float]], pairs: pd.DataFrame | None
+) -> dict[str, str]:
     """What a claim's tasks come to without a trained prompt, by the best that is known, and what prompts gain over it.
 
     Means over tasks.
+
+    Args:
+        best: of `base_lines.best`.
+        pairs: of `gains.paired`, where prompts were kept.
     """
-    table = tables.get(base_lines.BASE_LINES_TABLE)
-    if table is None:
-        return {_BEST: _NOT_MEASURED, _GAIN: _NOT_MEASURED}
-    best, tasks = base_lines.best(table), row["tasks"].split(", ")
-    reached = [best[row["model"], task] for task in tasks if (row["model"], task) in best]
+    model, tasks = row["model"], row["tasks"].split(", ")
+    reached = [best[model, task] for task in tasks if (model, task) in best]
     if not reached:
         return {_BEST: _NOT_MEASURED, _GAIN: _NOT_MEASURED}
     labels = ", ".join(dict.fromkeys(label for label, _ in reached))
     mean = sum(value for _, value in reached) / len(reached)
-    prompts = None if study.prompts is None else study.prompts(tables)
-    inference = None if prompts is None else gains.gain(gains.paired(prompts, table, row["model"]), tasks)
-    return {_BEST: f"{mean:.3f} ({labels})", _GAIN: _gain(inference)}
+    return {_BEST: f"{mean:.3f} ({labels})", _GAIN: _gain(pairs, model, tasks)}
 
 
-def _gain(inference: Inference | None) -> str:
+def _gain(pairs: pd.DataFrame | None, model: str, tasks: Sequence[str]) -> str:
     """A cell: the gain with its interval."""
+    inference = None if pairs is None else gains.gain(pairs, model, tasks)
     if inference is None:
         return _NOT_MEASURED
     low, high = statistics.cut(inference.interval(), (-1.0, 1.0))

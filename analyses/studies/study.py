@@ -163,6 +163,11 @@ def in_subsets(arms: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
+def dense_prompts(results: Tables) -> pd.DataFrame:
+    """What the dense prompts came to, of a study whose table `arms` holds them."""
+    return results["arms"][results["arms"]["arm"] == "dense"]
+
+
 def reached(
     part_runs: PartRuns, arm: str | None = None, named: Callable[[Mapping[str, Any]], str] | None = None
 ) -> pd.DataFrame:

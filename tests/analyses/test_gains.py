@@ -35,7 +35,7 @@ def test_the_best_of_a_task_is_so_on_the_mean_of_its_training_subsets():
 
 
 def test_a_prompt_is_held_against_the_line_of_its_own_training_subset():
-    pairs = gains.paired(PROMPTS, LINES, "m")
+    pairs = gains.of_model(gains.paired(PROMPTS, LINES), "m")
     differences = (pairs["first"] - pairs["second"]).round(9)
     assert differences.to_dict() == {
         ("a", 0, 0): 0.1, ("a", 0, 1): 0.14, ("a", 1, 0): 0.06, ("a", 1, 1): 0.1, ("b", 0, 0): -0.01, ("b", 0, 1): 0.03,
@@ -43,7 +43,7 @@ def test_a_prompt_is_held_against_the_line_of_its_own_training_subset():
 
 
 def test_the_interval_of_a_gain_is_that_of_the_means_of_subsets():
-    inference = gains.gain(gains.paired(PROMPTS, LINES, "m"), ["a"])
+    inference = gains.gain(gains.paired(PROMPTS, LINES), "m", ["a"])
     means = np.array([0.12, 0.08])
     wanted = stats.t.interval(0.95, 1, means.mean(), stats.sem(means))
     assert (inference.estimate, inference.spread) == (pytest.approx(0.1), "subsets")
@@ -51,11 +51,18 @@ def test_the_interval_of_a_gain_is_that_of_the_means_of_subsets():
 
 
 def test_there_is_no_gain_over_tasks_of_which_one_has_no_prompt():
-    assert gains.gain(gains.paired(PROMPTS[PROMPTS["task"] != "b"], LINES, "m"), ["a", "b"]) is None
+    assert gains.gain(gains.paired(PROMPTS[PROMPTS["task"] != "b"], LINES), "m", ["a", "b"]) is None
+
+
+def beside(study, tables):
+    """The cells beside ROW on the front page."""
+    lines = tables.get(base_lines.BASE_LINES_TABLE)
+    best = {} if lines is None else base_lines.best(lines)
+    return pages._worth(ROW, best, pages._pairs(study, tables))
 
 
 def test_both_stand_beside_a_claim():
-    cells = pages._worth(ROW, STUDY, TABLES)
+    cells = beside(STUDY, TABLES)
     assert cells["best base line"] == "0.500 (probe, majority)"
     assert cells["gain of a trained prompt"].startswith("+0.055 [")
 
@@ -70,7 +77,7 @@ def test_both_stand_beside_a_claim():
     ids=["no prompts kept", "no base lines", "of another model"],
 )
 def test_what_was_not_measured_is_said(study, tables, cells):
-    assert tuple(pages._worth(ROW, study, tables).values()) == cells
+    assert tuple(beside(study, tables).values()) == cells
 
 
 def test_a_page_shows_them_by_task():
@@ -89,5 +96,4 @@ def test_prompts_of_a_study_are_a_row_each_and_have_base_lines(study):
     prompts = study.prompts(tables)
     assert len(prompts)
     assert not prompts.duplicated(["task", "model", "seed"]).any()
-    lines = tables[base_lines.BASE_LINES_TABLE]
-    assert sum(len(gains.paired(prompts, lines, model)) for model in prompts["model"].unique()) == len(prompts)
+    assert len(gains.paired(prompts, tables[base_lines.BASE_LINES_TABLE])) == len(prompts)

@@ -19,7 +19,7 @@ from analyses.studies.negative_tokens import (
     token_counts,
     token_units,
 )
-from analyses.studies.study import UNITS, PartRuns, Study, Tables, in_subsets, reached
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, dense_prompts, in_subsets, reached
 
 QUESTIONS = (
     Question(
@@ -58,12 +58,7 @@ def describe(results: Tables) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
-def prompts(results: Tables) -> pd.DataFrame:
-    """The trained ones, on given labels."""
-    return results["arms"][results["arms"]["arm"] == "dense"]
-
-
 STUDY = Study(
     "lm-harmful", "Are there tokens that do harm in a language model's prompt?", Path(__file__).parent, QUESTIONS,
-    collect, describe, prompts,
+    collect, describe, dense_prompts,
 )  # fmt: skip

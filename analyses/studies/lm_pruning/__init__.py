@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.effects import POINT, Question, between
-from analyses.studies.study import UNITS, PartRuns, Study, Tables, in_subsets, reached
+from analyses.studies.study import UNITS, PartRuns, Study, Tables, dense_prompts, in_subsets, reached
 
 _SOURCE = "XPrompt, Table 1 and Figure 5"
 _TICKET = "ticket"
@@ -58,11 +58,12 @@ def _rate(settings: Mapping[str, Any]) -> str:
     return f"{settings['training.learning_rate']}{', float32' if in_full else ''}"
 
 
-def prompts(results: Tables) -> pd.DataFrame:
-    """The dense ones, which are pruned."""
-    return results["arms"][results["arms"]["arm"] == "dense"]
-
-
 STUDY = Study(
-    "lm-pruning", "Does pruning help on a language model?", Path(__file__).parent, QUESTIONS, collect, describe, prompts
+    "lm-pruning",
+    "Does pruning help on a language model?",
+    Path(__file__).parent,
+    QUESTIONS,
+    collect,
+    describe,
+    dense_prompts,
 )
