@@ -259,7 +259,7 @@ class FrozenModel:
         """H, the width of a prompt vector."""
         return int(self.embed(torch.zeros(1, dtype=torch.long)).shape[-1])
 
-    @property
+    @cached_property
     def hidden_width(self) -> int:
         """Width of the last hidden state, which a head reads."""
         return int(self.text_config.hidden_size)
