@@ -38,7 +38,7 @@ def job_in(folder: Path, kind: str) -> Job:
     return Job("tiny", str(folder / "model"), str(folder), **counts, max_length=16, answer_tokens=2)
 
 
-@pytest.fixture(scope="module", params=["t5", "llama", pytest.param("bert", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=tiny.at_night("llama", "t5", "bert"))
 def job(request, tmp_path_factory) -> Job:
     return job_in(tmp_path_factory.mktemp(request.param), request.param)
 

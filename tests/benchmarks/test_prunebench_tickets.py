@@ -92,6 +92,7 @@ def small(monkeypatch):
     monkeypatch.setattr(tickets, "SIZES", {"1/8 of the cells": Keep(4, 8)})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_a_stopped_measurement_trains_nothing_twice(tmp_path, monkeypatch):
     file = RowFile(tmp_path / "rows.csv", COLUMNS)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import docs_blocks
 import pytest
+import tiny
 import typer
 from docs_blocks import PAGES, ROOT, blocks, run_page
 
@@ -41,8 +42,12 @@ def compared(page: Path, folder: Path, slow: bool) -> None:
             assert docs_blocks.alike(shown, block.printed), f"{block} printed\n{block.printed}\nand not\n{shown}"
 
 
+QUICK = with_blocks(slow=False)
+BY_DAY = [page for page in QUICK if page.parent.name != "how-to"]  # whose flags the gate checks all the same
+
+
 @pytest.mark.gate
-@pytest.mark.parametrize("page", with_blocks(slow=False), ids=named)
+@pytest.mark.parametrize("page", tiny.by_day(QUICK, BY_DAY), ids=named)
 def test_the_blocks_of_a_page_run_and_print_what_it_says(page, forks, tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNEKIT_COMMANDS", str(forks.commands))  # a shell's `prunekit` starts in milliseconds too
     compared(page, tmp_path, slow=False)

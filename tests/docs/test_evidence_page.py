@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from analyses.studies import catalog, evidence
 from prunekit.analysis import verdicts
 
@@ -11,6 +13,11 @@ PAGE = (ROOT / "docs/evidence.md").read_text()
 PAGES = {path: path.read_text() for path in catalog.HERE.rglob("*.md")}
 _INTERVAL = re.compile(r"([-+]?\d\.\d{3})\s+(\[-?\d\.\d{3}, -?\d\.\d{3}\])")
 _NUMBER = re.compile(r"(?<![\d.])\d\.\d{3}(?!\d)")
+
+
+@pytest.fixture(scope="module")
+def decided():
+    return evidence.on_real_models(catalog.STUDIES)
 
 
 def test_every_difference_stands_with_its_interval_in_a_table():
@@ -28,14 +35,13 @@ def test_every_other_number_stands_on_a_page_of_the_studies():
     assert not missing
 
 
-def test_it_counts_the_verdicts_on_real_models_as_they_are():
-    kinds = evidence.on_real_models(catalog.STUDIES)["verdict"].map(verdicts.kind)
+def test_it_counts_the_verdicts_on_real_models_as_they_are(decided):
+    kinds = decided["verdict"].map(verdicts.kind)
     assert (len(kinds), (kinds == verdicts.INCONCLUSIVE).sum()) == (25, 11)
     assert "what eleven of twenty-five are" in PAGE
     assert (kinds == verdicts.OTHER_WAY).sum() == 2
     assert "the two\nclaims of the twenty-five that go the other way" in PAGE
 
 
-def test_its_picture_is_what_the_tables_give():
-    decided = evidence.on_real_models(catalog.STUDIES)
+def test_its_picture_is_what_the_tables_give(decided):
     assert (catalog.HERE / evidence.EVIDENCE_PICTURE).read_bytes() == evidence.render(decided)

@@ -274,7 +274,7 @@ def test_tables_of_a_search_over_ranks(searched):
     assert tables.gaps(searched.run).empty
 
 
-def test_figures_and_report_of_a_search_over_ranks(searched):
+def test_figures_and_report_of_a_search_over_ranks(few, searched):
     figure = BY_NAME["search_map"]
     table = figure.table_of([searched.run])
     tried = tables.trials(searched.run, searched.stage)

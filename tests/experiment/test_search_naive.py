@@ -58,7 +58,7 @@ def smooth(grid):
     return prepared
 
 
-@pytest.fixture(scope="module", params=tiny.at_night("paper", "rank", "full", gate=2))
+@pytest.fixture(scope="module", params=tiny.at_night("paper", "rank", "full"))
 def made(request, tmp_path_factory):
     prepared = smooth(request.param)
     return request.param, prepared, experiment.search(prepared, tmp_path_factory.mktemp("out"), tiny.Quiet())

@@ -109,7 +109,7 @@ SEARCHES = {
 }
 
 
-@pytest.mark.parametrize("name", tiny.by_day(list(SEARCHES), ["halving with controls", "ranks with controls"]))
+@pytest.mark.parametrize("name", tiny.by_day(list(SEARCHES), ["ranks with controls"]))
 def test_a_search_that_is_interrupted_after_every_commit_trains_nothing_twice(
     name, ready, tmp_path, asked, monkeypatch
 ):
@@ -309,7 +309,7 @@ def test_cells_are_pruned_by_the_named_score_and_rewound_as_asked(ready, tmp_pat
 # ---- successive halving
 
 
-@pytest.mark.parametrize("grid", ["full", "rank"])
+@pytest.mark.parametrize("grid", tiny.at_night("full", "rank"))
 def test_halving_does_what_its_replay_on_the_full_search_foretells(grid, ready, tmp_path):
     settings = dict(grid=grid, train_steps=8, evaluate_every=2, seeds=1)
     full, halved = ready(**settings), ready(**settings, halving="true")

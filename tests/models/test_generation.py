@@ -68,8 +68,8 @@ def _texts():
 
 @pytest.mark.parametrize(
     ("kind", "position"),
-    tiny.in_turn(architectures.DECODERS, ("first", "suffix"), whole=("gpt2", "llama"), day=architectures.BY_DAY)
-    + tiny.pairs((*architectures.ENCODER_DECODERS, "marian"), ["first"]),
+    tiny.in_turn(architectures.DECODERS, ("first", "suffix"), whole=("gpt2", "llama"), day=("gpt2", "llama"))
+    + tiny.by_day(tiny.pairs((*architectures.ENCODER_DECODERS, "marian"), ["first"]), [("t5", "first")]),
 )
 def test_a_batch_of_members_and_texts_is_answered_as_single_rows_are_by_hand(kind, position):
     bone = _frozen(kind, position)

@@ -1,6 +1,6 @@
 """Readers against generated input: a value or a typed error, never anything else.
 
-PRUNEKIT_FUZZ_MINUTES sets how long the long ones take in all (a second each, where it is not set).
+PRUNEKIT_FUZZ_MINUTES sets how long the long ones take in all (half a second each, where it is not set).
 """
 
 import json
@@ -32,7 +32,7 @@ from prunekit.tasks.spec import TaskFile, parse_task, read_task
 
 pytestmark = pytest.mark.gate
 
-MINUTES = float(os.environ.get("PRUNEKIT_FUZZ_MINUTES", "0.067"))
+MINUTES = float(os.environ.get("PRUNEKIT_FUZZ_MINUTES", "0.033"))
 quick = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 FIELDS = "{ } {a} {a.b} {a[0]} {0} {} {a!r} {a:>9} {{a}} text accuracy f1 none"
@@ -247,7 +247,7 @@ def test_readers_stand_long_fuzzing(kind, tmp_path, capsys):
     pool, name, reads = seeds_of(kind, tmp_path)
     path, chance = tmp_path / name, random.Random(f"{kind} {MINUTES}")
     count = accepted = 0
-    end = time.monotonic() + 60 * MINUTES / 4
+    end = time.monotonic() + 60 * MINUTES / len(LONG)
     while time.monotonic() < end:
         content = chance.choice(pool)
         for _ in range(chance.choice((1, 1, 2, 5))):

@@ -28,6 +28,8 @@ from prunekit.experiment.prepare import prepare
 from prunekit.runs.round_files import open_ticket
 from prunekit.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 FEW = ["--prompt-tokens=4", "--pieces=4", "--train-steps=4", "--evaluate-every=2", "--batch-size=4", "--threads=1"]
 SPLITS = ("train", "validation", "test")
 
@@ -106,7 +108,7 @@ def the_run(out: Path) -> Run:
 V1 = ("--model-revision=v1", "--data-revision=v1")
 
 
-@pytest.mark.parametrize("task", tiny.at_night("moods", "lines"))
+@pytest.mark.parametrize("task", ["moods", "lines"])
 def test_the_commit_of_a_revision_is_used_and_remembered(place, tmp_path, task):
     ended = tune(place, tmp_path, V1, task=task)
     assert ended.code == 0, ended.said
@@ -122,7 +124,6 @@ def test_the_commit_of_a_revision_is_used_and_remembered(place, tmp_path, task):
     assert prepare(local).id == settings["id"]  # the same files in a folder are the same run
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("task", ["moods", "lines"])
 def test_with_no_network_the_cache_gives_the_same_run_of_an_earlier_revision(place, tmp_path, task):
     """`datasets` itself would take the version that it read last."""
@@ -207,7 +208,6 @@ def test_a_download_that_is_cut_once_is_made_again(place, tmp_path):
     assert repository.cuts == 0
 
 
-@pytest.mark.slow
 def test_a_download_that_is_always_cut_is_refused_and_goes_on_when_it_is_not(place, tmp_path):
     repository = place.hub.new("models/maker/torn", cuts=1000)
     repository.commit_folder(place.first, "main")
@@ -217,13 +217,11 @@ def test_a_download_that_is_always_cut_is_refused_and_goes_on_when_it_is_not(pla
     assert tune(place, tmp_path, model="maker/torn").code == 0
 
 
-@pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_waited_for_some_seconds(place, tmp_path):
     place.hub.new("models/maker/slow", seconds=60).commit_folder(place.first, "main")
     assert "is not to be reached" in refused(place, tmp_path, model="maker/slow")
 
 
-@pytest.mark.slow
 def test_a_branch_that_moved_is_said_and_the_run_stays_with_its_commit(place, tmp_path):
     repository = place.hub.new("models/maker/moving")
     first = repository.commit_folder(place.first, "main")
@@ -266,7 +264,6 @@ def test_an_adapter_is_imported_of_the_commit_of_its_revision(place, tmp_path):
     assert 'adapter "maker/none": not on the Hub' in gone.said
 
 
-@pytest.mark.slow
 def test_downloads_that_are_off_by_a_setting_give_the_same_from_the_cache(place, tmp_path):
     """In a fresh process, since the setting is read when the libraries are imported."""
     assert tune(place, tmp_path, V1).code == 0

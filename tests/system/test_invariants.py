@@ -26,7 +26,7 @@ TRAINED = [
     *tiny.pairs(KINDS + PREFIXES, [True, False], ["chosen"]),
     *tiny.pairs(["t5", "gpt2"], [True], ["written"]),
 ]
-BY_DAY = [*tiny.pairs((*FAMILIES, *PREFIXES), [True], ["chosen"]), ("gpt2", True, "written")]
+BY_DAY = [*tiny.pairs(("gpt2", *PREFIXES), [True], ["chosen"]), ("gpt2", True, "written")]
 WAYS = tiny.in_turn(KINDS, ("remove", "hide", "zero"))
 FORMS = {Absolute(): torch.abs, Signed(): torch.neg, Squared(): torch.square}
 HOLES = tiny.masked([True, False, True, True, False], drop=[(0, 1), (3, 0), (3, 3)])
@@ -222,7 +222,7 @@ def test_members_of_a_cohort_train_as_they_would_alone(kind, ragged, task):
         assert float((found["state.values"] - ticket.state["values"]).abs().max()) > 0.05
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "sgd"])
+@pytest.mark.parametrize("optimizer", tiny.at_night("adafactor", "adamw", "sgd"))  # AdamW trains the cohort above
 def test_members_share_no_optimiser_statistics(optimizer):
     bone = tiny.frozen("bert", dtype=torch.float64)
     cohort = trio(bone, torch.float64)

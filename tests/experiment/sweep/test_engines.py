@@ -58,7 +58,7 @@ def test_a_worker_that_is_killed_takes_no_job_along(going):
     assert "failed" not in said + errors
 
 
-@pytest.mark.gate
+@pytest.mark.slow
 def test_a_job_whose_worker_dies_again_and_again_fails_alone(going):
     process, workers, _ = going(40, more="[sweep]\nretries = 0\n")
     os.kill(workers[0], signal.SIGKILL)

@@ -40,7 +40,7 @@ def pages(monkeypatch):
     return made
 
 
-def test_a_kept_page_has_the_bytes_of_one_made_from_nothing_and_its_warnings(monkeypatch, tmp_path):
+def test_a_kept_page_has_the_bytes_of_one_made_from_nothing_and_its_warnings(few, monkeypatch, tmp_path):
     from_nothing = page_text.write([SMALL_RUN], tmp_path / "first.html", 0.01)
     monkeypatch.setattr(build, "build", None)  # who makes a page fails
     again = page_text.write([SMALL_RUN], tmp_path / "again.html", 0.01)
