@@ -239,10 +239,15 @@ def _left_out(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Pro
         progress.say(f"{len(negative)} negative on validation: one look at them on test")
         test = rows("test")
         confirmed = _confirmed(use, test, negative, tested, request)
-        facts |= {"largest_gain": -float(tested["cost"].min()), "test_examples": len(test)}
+        facts |= {"largest_gain": _largest_gain(tested, "cost"), "test_examples": len(test)}
         facts |= {"confirmed": int(confirmed["confirmed"].sum())}
         table = table.merge(confirmed, how="left", on="unit")
     return Importance(table.drop(columns="unit"), facts)
+
+
+def _largest_gain(table: pd.DataFrame, costs: str) -> float:
+    """Nats that the loss falls by without the worst of the units that are negative, of which there is one."""
+    return -float(table.loc[table["negative"].eq(True), costs].min())
 
 
 def _left_out_groups(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Progress) -> Importance:
@@ -250,7 +255,9 @@ def _left_out_groups(use: TicketInUse, rows: Rows, request: ScoreRequest, progre
     group, examples = cast(Group, request.level), rows("validation")
     with progress.track(f"leave one {group} out", measure_groups.count(use, group) + 1, "prompts") as tick:
         table, loss = measure_groups.left_out(use, examples, group, seed=request.seed, tick=tick)
-    facts = {"loss": loss, "negative": int(table["negative"].eq(True).sum()), "largest_gain": -table["score"].min()}
+    facts = {"loss": loss, "negative": int(table["negative"].eq(True).sum())}
+    if facts["negative"]:
+        facts["largest_gain"] = _largest_gain(table, "score")
     return Importance(table, _facts(request, "validation", len(examples)) | facts)
 
 
