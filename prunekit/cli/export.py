@@ -15,7 +15,7 @@ from prunekit.support import terminal
 @settings_io.with_settings("model", "task", "machine")
 def export(  # noqa: PLR0913 (an argument is a flag)
     ticket: TicketPath,
-    out: Annotated[Path, typer.Option("--out", help="folder to write")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")],
     to: Annotated[
         str,
         typer.Option(

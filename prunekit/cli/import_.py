@@ -15,7 +15,9 @@ def import_adapter(
     adapter: Annotated[
         str, typer.Argument(help="folder or Hub name of a PEFT prompt, prefix or cartridge adapter (safetensors)")
     ],
-    out: Annotated[Path | None, typer.Option("--out", help="ticket file to write; default: the adapter's name")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="ticket file to write; default: the adapter's name")
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Hub revision of the adapter")] = None,
     pieces: Annotated[
         int | None,

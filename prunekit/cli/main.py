@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import typer
 
@@ -65,8 +65,14 @@ def _report(error: BaseException) -> int:
         case OSError():
             return _say(f"{error.filename or ''}: {error.strerror or error}; nothing finished was lost", 1)
     if hasattr(error, "format_message"):  # typer's own, or click's under an older typer
-        return _say(f"{error.format_message()} See `prunekit --help`.", ConfigError.exit_code)
+        return _say(_usage(error), ConfigError.exit_code)
     return _say(f"{type(error).__name__}: {error} (this should not happen; --debug shows where)", 1)
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with the words of a command, and whose help says more."""
+    message, verb = error.format_message().rstrip("."), getattr(error.ctx, "command_path", "prunekit")
+    return f"{message}{' See' if message.endswith('?') else '; see'} `{verb} --help`"
 
 
 def _say(line: str, code: int) -> int:

@@ -11,7 +11,7 @@ ExperimentFile = Annotated[
     Path | None,
     typer.Option("--experiment", help="TOML file of settings, or a name of `prunekit presets`; flags go over it"),
 ]
-Out = Annotated[Path, typer.Option("--out", help="folder that holds runs")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="folder that holds runs")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="say what would be done, and how long it may take; write nothing")
 ]

@@ -19,7 +19,7 @@ def predict(
     rows: Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, JSON or JSONL file of unlabelled rows")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="CSV, Parquet or JSONL file to write; default: JSONL on standard output"),
+        typer.Option("--out", "-o", help="CSV, Parquet or JSONL file to write; default: JSONL on standard output"),
     ] = None,
     overwrite: Overwrite = False,
     allow_changed: AllowChanged = False,

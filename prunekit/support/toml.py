@@ -87,6 +87,8 @@ def _brief(value: Any) -> str:
 
 def _message(text: str) -> str:
     text = text.removeprefix("Value error, ")
+    if text.startswith("Input should be '"):  # one of some words
+        text = text.replace("Input should be", "use", 1)
     return text[:1].lower() + text[1:]
 
 

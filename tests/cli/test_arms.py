@@ -243,7 +243,7 @@ def test_one_task_twice_and_a_wrong_second_one_are_found_before_the_first_is_tra
 
 
 AGAIN = "rescore_pieces goes with grid = paper"
-UNKNOWN = "--grid = 'all': input should be 'paper', 'full', 'token', 'piece' or 'rank'"
+UNKNOWN = "--grid = 'all': use 'paper', 'full', 'token', 'piece' or 'rank'"
 
 
 @pytest.mark.parametrize(("grid", "said"), [("full", AGAIN), ("token", AGAIN), ("piece", AGAIN), ("all", UNKNOWN)])

@@ -94,6 +94,21 @@ def test_a_slip_is_answered_by_the_nearest_verb(capsys):
     assert 'there is no "prunekit runs lst"; did you mean "list"?' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("words", "line"), [
+    (("predict", "a", "b", "--ot", "x"), "No such option: --ot (Possible options: --out, --task, --text); see"),
+    (("predict",), "Missing argument 'ticket'; see"),
+])  # fmt: skip
+def test_wrong_words_are_answered_with_the_help_of_their_verb(words, line, capsys):
+    assert call(*words) == 2
+    assert capsys.readouterr().err == f"prunekit: {line} `prunekit {words[0]} --help`\n"
+
+
+def test_every_verb_takes_where_it_writes_by_one_letter_too(commands):
+    options = [option for command in commands.values() for option in command.params if "--out" in option.opts]
+    assert len(options) >= 10
+    assert all("-o" in option.opts for option in options)
+
+
 def test_the_version_is_told(shown):
     assert shown("--version") == [f"prunekit {__version__}"]
 
