@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from prunekit.support.errors import ArtifactError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# settings that follow from others, or say in digests what another says in words
+_REPEATED = re.compile(r"id|budget\.request|digests\..*|content\.(answering|model)\..*|content\.weights\.rounded")
 
 
 def runs_in(folder: Path) -> list[Path]:
@@ -129,7 +133,7 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
 
     runs = tuple(Snapshot.open(path) for path in paths)
     settings = [_flat(run.settings()) for run in runs]
-    names = sorted({name for flat in settings for name in flat})
+    names = sorted({name for flat in settings for name in flat if not _REPEATED.fullmatch(name)})
     differing = [name for name in names if len({str(flat.get(name)) for flat in settings}) > 1]
     values = [[name, *(flat.get(name) for flat in settings)] for name in differing]
     columns = pd.Index(["setting", *(run.path.name for run in runs)])

@@ -55,6 +55,7 @@ def test_compare_names_the_settings_that_differ(made, shorter, capsys):
     first, second = json.loads(capsys.readouterr().out)
     assert (first["settings"]["training.train_steps"], second["settings"]["training.train_steps"]) == (6, 4)
     assert "training.batch_size" not in first["settings"]
+    assert "id" not in first["settings"]  # which differs whenever a setting does
 
 
 def test_list_says_what_each_run_came_to(made, tmp_path, capsys):
