@@ -16,6 +16,9 @@ from prunekit.models import FrozenModel, borrowed, wrap
 from prunekit.models.load import family
 from prunekit.support.errors import ConfigError, nearest
 
+# where rows in memory belong
+_ROWS = "rows in memory as data=, their columns as text= and label="
+
 
 def experiment_of(
     model: Any, task: Any, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
@@ -31,6 +34,8 @@ def experiment_of(
     Raises:
         ConfigError: naming the setting that there is not, or that is wrong.
     """
+    if not isinstance(task, str | Path | None):
+        raise ConfigError(f"task is a {type(task).__name__}; give a name or a path, and {_ROWS}")
     names = settings_io.names()
     for name in settings:
         if name not in names:
@@ -48,6 +53,8 @@ def _named(model: Any) -> dict[str, str]:
         return {}
     if isinstance(model, str | Path):
         return {"model": str(model)}
+    if not hasattr(model, "config"):
+        raise ConfigError(f"model is a {type(model).__name__}; give a loaded model or a name, and {_ROWS}")
     name = getattr(model.config, "_name_or_path", "") or model.config.model_type
     return {"model": name, "device": str(next(model.parameters()).device)}
 
@@ -57,19 +64,32 @@ def is_loaded(model: Any) -> bool:
     return model is not None and not isinstance(model, str | Path)
 
 
+def check_tokenizer(model: Any, tokenizer: Any) -> None:
+    """Refuse a loaded model without its tokenizer, another beside a model that is named, and what is none.
+
+    Raises:
+        ConfigError: in one line.
+    """
+    if tokenizer is not None and not callable(tokenizer):
+        raise ConfigError(f"tokenizer is a {type(tokenizer).__name__}; give a task as task=, and {_ROWS}")
+    if tokenizer is not None and not is_loaded(model):
+        raise ConfigError("a model that is named brings its own tokenizer; leave it out")
+    if tokenizer is None and is_loaded(model):
+        raise ConfigError("a loaded model needs its tokenizer beside it")
+
+
 @contextmanager
 def frozen_model(model: Any, tokenizer: Any, experiment: Experiment) -> Iterator[FrozenModel]:
     """The frozen model of a call; a loaded one gets its mode and its gradients' switches back in the end.
 
     Raises:
-        ConfigError: where a loaded model comes without its tokenizer.
+        ConfigError: as `check_tokenizer`.
         DataError: where there is no model of that name.
     """
+    check_tokenizer(model, tokenizer)
     if not is_loaded(model):
         yield model_of(experiment)
         return
-    if tokenizer is None:
-        raise ConfigError("a loaded model needs its tokenizer beside it")
     settings = experiment.model
     with borrowed(model):
         yield wrap(

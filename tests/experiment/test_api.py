@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import architectures as arch
+import pandas as pd
 import pytest
 import tiny
 import torch
@@ -15,6 +16,7 @@ from prunekit.support.errors import ArtifactError, ConfigError
 
 SMALL = dict(prompt_tokens=4, pieces=4, train_steps=6, evaluate_every=2, batch_size=4, threads=1, learning_rate=0.05)
 SMALL |= dict(rounds=2, keep_tokens=2, precision="float32", quiet=True)
+ROWS = pd.DataFrame({"text": ["w1", "w2"], "label": ["good", "bad"]})
 
 
 @pytest.fixture
@@ -170,6 +172,12 @@ def test_wrong_calls_end_in_one_line(job):
         (lambda: pk.prune(model, tiny.tokenizer("gpt2")), "needs a task: add --task"),
         (lambda: pk.prune(model, tiny.tokenizer("gpt2"), **job, keep_token=3), 'did you mean "keep_tokens"'),
         (lambda: pk.prune("no/such/model", None, **job), "no such folder"),
+        (lambda: pk.prune("some/model", ROWS), "tokenizer is a DataFrame; give a task as task=, and rows in memory as"),
+        (lambda: pk.prune("some/model", "sst2"), "tokenizer is a str; give a task as task="),
+        (lambda: pk.compare(model, "sst2", **job), "tokenizer is a str"),
+        (lambda: pk.prune("some/model", tiny.tokenizer("gpt2"), **job), "brings its own tokenizer"),
+        (lambda: pk.prune("some/model", task=ROWS), "task is a DataFrame; give a name or a path, and rows in memory"),
+        (lambda: pk.tune(ROWS, tiny.tokenizer("gpt2"), **job), "model is a DataFrame; give a loaded model or a name"),
     ]:
         with pytest.raises(Exception, match=reason) as refused:
             call()

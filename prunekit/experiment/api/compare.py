@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prunekit.experiment.call import experiment_of, frozen_model
+from prunekit.experiment.call import check_tokenizer, experiment_of, frozen_model
 from prunekit.experiment.method_comparison import Comparison, compare_methods, factors_of, methods_of
 from prunekit.experiment.progress import progress_of
 
@@ -40,6 +40,7 @@ def compare(
     Raises:
         ConfigError: in one line, before anything is trained.
     """
+    check_tokenizer(model, tokenizer)
     names, factors = methods_of(methods), factors_of(learning_rates)
     experiment, progress = experiment_of(model, task, settings), progress_of(quiet)
     with frozen_model(model, tokenizer, experiment) as frozen:

@@ -14,7 +14,7 @@ from prunekit.engine import memory
 from prunekit.experiment import cost, dry_run, tracking
 from prunekit.experiment.api.run import Run
 from prunekit.experiment.budget import Budget, Trainings, check_minutes, fitted, trainings_of
-from prunekit.experiment.call import experiment_of, frozen_model
+from prunekit.experiment.call import check_tokenizer, experiment_of, frozen_model
 from prunekit.experiment.dry_run import Verb
 from prunekit.experiment.pace import Pace, measured, members_at_once
 from prunekit.experiment.prepare import Prepared, prepare
@@ -85,6 +85,7 @@ def train_one(verb: Verb, model: Any, tokenizer: Any, task: Any, settings: dict[
     Args:
         settings: flags, and the fields of `TrainingOptions`.
     """
+    check_tokenizer(model, tokenizer)
     names = TrainingOptions.__dataclass_fields__.keys()
     options = TrainingOptions(**{name: value for name, value in settings.items() if name in names})
     experiment = experiment_of(model, task, {name: value for name, value in settings.items() if name not in names})
