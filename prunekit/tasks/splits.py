@@ -133,14 +133,29 @@ def read_rows(rows: Any, task: Task) -> list[Example]:
     """The examples of unlabelled rows, for prediction; labels that are there are not read.
 
     Args:
-        rows: a file of any form that is read, or rows in memory: dicts, a pandas DataFrame or a `datasets.Dataset`.
+        rows: a file of any form that is read, or rows in memory: dicts, a pandas DataFrame or a `datasets.Dataset`;
+            of a task that reads one field also a list of texts.
 
     Raises:
         DataError: naming the file and line, or the row.
     """
-    source = read_file(Path(rows)) if isinstance(rows, str | Path) else source_of(rows, "rows", "")
+    source = read_file(Path(rows)) if isinstance(rows, str | Path) else source_of(_with_fields(rows, task), "rows", "")
     text = [column for column, field in task.columns.items() if field != task.label]
     return _examples(task, source.renamed(task.columns, text), labelled=False)
+
+
+def _with_fields(rows: Any, task: Task) -> Any:
+    """Texts alone as rows of the one field that the task reads; other rows as they are."""
+    if not isinstance(rows, list | tuple) or not rows or not all(isinstance(row, str) for row in rows):
+        return rows
+    names = task.read_fields(labelled=False)
+    if len(names) != 1:
+        reads = ", ".join(names) or "several fields"
+        raise DataError(
+            f'rows: task "{task.name}" reads {reads}; give dicts or a table with these, and not texts alone'
+        )
+    column = next((column for column, field in task.columns.items() if field == names[0]), names[0])
+    return [{column: text} for text in rows]
 
 
 def _examples(task: Task, source: Source, *, labelled: bool = True) -> list[Example]:

@@ -56,6 +56,7 @@ def test_prediction_needs_no_labelled_rows_and_takes_every_form(runs, capsys):
     answers = pk.predict(run.best, UNLABELLED, quiet=True)
     assert {(answer["label"], answer["answer"]) for answer in answers} <= {("0", "bad"), ("1", "good")}
     assert pk.predict(run.best, folder / "new.parquet", quiet=True) == answers
+    assert pk.predict(run.best, UNLABELLED["the text"].tolist(), quiet=True) == answers
     ticket = next(run.path.glob("prune-*")) / "seed=0" / "round=01"
     for name in ("answers.csv", "answers.parquet"):
         assert call("predict", ticket, folder / "new.parquet", f"--out={folder / name}") == 0

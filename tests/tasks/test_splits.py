@@ -208,6 +208,12 @@ def test_rows_to_predict_need_no_labels(tmp_path):
         read_rows(tmp_path / "none.jsonl", TASK)
 
 
+def test_texts_alone_do_for_a_task_that_reads_one_field():
+    assert texts(read_rows(["a", "b"], TASK)) == ["a =", "b ="]
+    with pytest.raises(DataError, match='rows: task "superglue/rte" reads premise, hypothesis; give dicts or a table'):
+        read_rows(["a", "b"], load_task("superglue/rte"))
+
+
 # ---- a null of training
 
 

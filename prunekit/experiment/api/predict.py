@@ -31,7 +31,7 @@ def predict(
     Args:
         ticket: or a run, which means its best; or the path of either, such as "RUN" or "RUN@round=2,seed=1".
         rows: a CSV, TSV, Parquet, JSON or JSONL file, or rows in memory (dicts, a pandas DataFrame, a
-            `datasets.Dataset`) with the fields or columns that the task reads.
+            `datasets.Dataset`) with the fields or columns that the task reads; a list of texts where it reads one.
         model: a loaded model with its `tokenizer`, or a name; None for the one that the ticket was made with.
         task: a name or a task file; None for the one that the ticket was made with.
         allow_changed: also on another model or task than the ticket was made with; it is said then.
