@@ -49,7 +49,9 @@ def test_prune_shows_a_table_a_sentence_and_a_path(folder, tmp_path, capsys, den
     assert [line[0] for line in base_lines] == ["most common answer", "no prompt", "untrained prompt"]
     assert base_lines[0][1:3] == ["0.500", "0.500"]
     assert str(tmp_path) in said.out.splitlines()[-1]
-    assert "more planted words by leave-one-out than by absolute" in said.out.splitlines()[-2]
+    assert (
+        "--score leave-one-out --score-examples 8 finds more planted words than absolute" in said.out.splitlines()[-2]
+    )
     assert "round 1: 6 of 6 updates" in said.err
     assert call(*arguments) == 0
     assert "8 finished ticket(s) were there already" in capsys.readouterr().err

@@ -30,8 +30,8 @@ class Better:
         """One line, for who pruned by the other."""
         tickets = "better" if self.tickets else "no better"
         return (
-            f"PruneBench finds more planted words by {self.name} than by {self.than} ({self.share:.2f} against "
-            f"{self.than_share:.2f}), and {tickets} tickets: --score {self.name} --score-examples {self.examples}"
+            f"Another score to try: --score {self.name} --score-examples {self.examples} finds more planted words than "
+            f"{self.than} ({self.share:.2f} against {self.than_share:.2f} in PruneBench); its tickets are {tickets}."
         )
 
 
