@@ -27,12 +27,12 @@ QUESTIONS = (
         measure=TOKENS,
     ),
     Question(
-        "tokens by training", "Training makes harmful tokens in a language model's prompt: at its start it has fewer",
+        "tokens by training", "Training makes harmful tokens: a language model's prompt has fewer at its start",
         CLAIM, "trained", "untrained", MARGIN, measure=TOKENS,
     ),
     Question(
-        "tokens by the task", "The task makes them: training on shuffled labels makes fewer", CLAIM, "trained",
-        "shuffled", MARGIN, measure=TOKENS,
+        "tokens by the task", "The task makes harmful tokens in a language model: shuffled labels make fewer", CLAIM,
+        "trained", "shuffled", MARGIN, measure=TOKENS,
     ),
 )  # fmt: skip
 
