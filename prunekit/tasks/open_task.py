@@ -39,7 +39,7 @@ def with_words(task: Task, sources: dict[str, Source]) -> Task:
     Raises:
         DataError: where they are no labels of a classification.
     """
-    column = next((column for column, field in task.columns.items() if field == task.label), task.label)
+    column = task.column_of(task.label)
     train = sources.get("train")
     if train is not None and task.label not in train.columns:
         raise DataError(f'{train.name}: no label field "{column}"; {near_column(column, train.columns)}')

@@ -154,8 +154,7 @@ def _with_fields(rows: Any, task: Task) -> Any:
         raise DataError(
             f'rows: task "{task.name}" reads {reads}; give dicts or a table with these, and not texts alone'
         )
-    column = next((column for column, field in task.columns.items() if field == names[0]), names[0])
-    return [{column: text} for text in rows]
+    return [{task.column_of(names[0]): text} for text in rows]
 
 
 def _examples(task: Task, source: Source, *, labelled: bool = True) -> list[Example]:

@@ -223,6 +223,10 @@ class Task:
         targets = placeholders(self.target) if self.target and labelled else ()
         return tuple(dict.fromkeys([*self.placeholders, *self.choice_fields, *filter(None, more), *targets]))
 
+    def column_of(self, field: str) -> str:
+        """The column that holds a field of rows as a user has them."""
+        return next((column for column, name in self.columns.items() if name == field), field)
+
     @cached_property
     def placeholders(self) -> tuple[str, ...]:
         """The fields that the template names, in order of first use."""

@@ -20,7 +20,6 @@ from prunekit.pruning.scores import Absolute, Signed, Squared
 
 KINDS = tiny.KINDS
 PREFIXES = ("llama-kv",)  # keys and values in every layer; others, and by hand: tests/models/test_prefix.py
-FAMILIES = ("t5", "gpt2", "bert")
 # a ragged cohort holds a member of all tokens too; what differs in the others' positions is in their first gradients
 TRAINED = [
     *tiny.pairs(KINDS + PREFIXES, [True, False], ["chosen"]),

@@ -54,14 +54,8 @@ def test_the_wheel_in_another_place_and_language_writes_the_bytes_of_the_checkou
     installed, forks, tmp_path
 ):
     """In a fresh process that may go online; its hashes are not those of the other process, which are drawn anew."""
-    few = [
-        "--prompt-tokens=4",
-        "--train-steps=2",
-        "--evaluate-every=1",
-        "--train-examples=8",
-        "--validation-examples=4",
-    ]
-    words = ["prune", "--rounds=1", "--test-examples=4", "--seeds=2", "--threads=1", *few]
+    few = ["--prompt-tokens=4", "--train-examples=8", "--validation-examples=4", "--test-examples=4"]
+    words = ["prune", "--rounds=1", "--train-steps=2", "--evaluate-every=1", "--seeds=2", "--threads=1", *few]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "HF_", "PYTEST"))}
     watched = str(Path(guard.__file__).parent)
     kept |= {"PYTHONPATH": os.pathsep.join([watched, str(installed)]), "PYTHONSAFEPATH": "1"}
