@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+#: model types whose layers are those of Llama: attention of grouped heads, and three matrices behind it
+DECODERS = ("llama", "gemma3_text")
+
 
 @dataclass(frozen=True)
 class RoundRunner:
@@ -52,23 +55,25 @@ def row(config: Any, tokens: int, answers: Sequence[int] = ()) -> RoundRunner:
         return work
     if config.model_type in {"bert", "roberta"}:
         return _bert(config, tokens)
-    if config.model_type == "llama":
-        return llama(config, tokens)
+    if config.model_type in DECODERS:
+        return decoder(config, tokens)
     raise NotImplementedError(f"the arithmetic of {config.model_type} models is not counted yet")
 
 
-def llama(config: Any, tokens: int, behind: int = 0, *, answers: bool = True) -> RoundRunner:
-    """New positions of a Llama that stand behind others, whose keys and values are kept.
+def decoder(config: Any, tokens: int, behind: int = 0, *, answers: bool = True) -> RoundRunner:
+    """New positions of a decoder of `DECODERS` that stand behind others, whose keys and values are kept.
+
+    No window of attention is counted, so that all of them must be at least as long as the row.
 
     Args:
         tokens: the new ones.
         behind: those that are kept.
         answers: whether one position meets the output matrix.
     """
-    wide, head = config.hidden_size, config.hidden_size // config.num_attention_heads
+    wide, head = config.hidden_size, config.head_dim
     parameters = 2 * wide * head * (config.num_attention_heads + config.num_key_value_heads)
     parameters += 3 * wide * config.intermediate_size
-    layer = _linear(tokens, parameters) + _attention(tokens, behind + tokens, wide)
+    layer = _linear(tokens, parameters) + _attention(tokens, behind + tokens, head * config.num_attention_heads)
     work = layer.times(config.num_hidden_layers)
     return work + _linear(1, wide * config.vocab_size) if answers else work
 

@@ -12,7 +12,7 @@ from unittest import mock
 import torch
 
 from benchmarks.measure import Stopwatch
-from benchmarks.presets import Job, Rows
+from benchmarks.presets import Job, Rows, auto_rate, starting_values
 from benchmarks.protocol import EVALUATE, RoundResult, Start
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
@@ -20,6 +20,7 @@ from prunekit.engine.gradient_scores import gradient_scores, scoring_batches
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import Trained, TrainingData, train
 from prunekit.models import Position, PromptBatch, load
+from prunekit.models.prefix_decoder import PrefixDecoder
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.scores import Scores
 from prunekit.pruning.ticket import Ticket
@@ -31,7 +32,8 @@ class Ours:
 
     Attributes:
         precision: "float32" or "bfloat16", of the model's weights; prompts, heads and optimiser are float32.
-        position: "first", where PEFT puts the prompt and where it reads an encoder's answer, or "suffix" of a decoder.
+        position: "first", where PEFT puts the prompt and where it reads an encoder's answer; "suffix" or "prefix-kv" of
+            a decoder. A prefix starts as the keys and values of the words whose embeddings others start as.
     """
 
     def __init__(self, job: Job, stopwatch: Stopwatch, precision: Any, position: Position = "first") -> None:
@@ -59,6 +61,9 @@ class Ours:
         """The job's starting prompt as a member holds it, and the model's own zero head."""
         head = self.model.new_head(len(self.training_data.train[0].choices))
         start = Start(Mask.full(self.job.prompt_tokens, self.job.pieces), self.job.start(), head)
+        if isinstance(self.model, PrefixDecoder):
+            start = replace(start, mask=Mask.full(self.job.prompt_tokens, self.model.shape.cells))
+            start = replace(start, values=starting_values(self.model, self.job.seed, self.job.prompt_tokens))
         held = Member(self._ticket(start), self.model.device).values()
         return replace(start, values=held.state["values"])
 
@@ -110,7 +115,7 @@ class Ours:
             evaluate_every=job.evaluate_every,
             patience=steps,
             batch_size=job.batch_size,
-            learning_rate=job.learning_rate,
+            learning_rate=auto_rate(self.model) if isinstance(self.model, PrefixDecoder) else job.learning_rate,
             head_learning_rate=job.head_learning_rate,
             weight_decay=job.weight_decay,
             warmup_fraction=job.warmup_fraction,
@@ -118,9 +123,9 @@ class Ours:
         )
 
     def _ticket(self, start: Start) -> Ticket:
-        return Ticket(
-            start.mask, {"values": start.values}, start.head, seed=self.job.seed, position=self.model.position
-        )
+        act: Any = "hide" if self.model.position == "prefix-kv" else "remove"
+        values, place = {"values": start.values}, self.model.position
+        return Ticket(start.mask, values, start.head, seed=self.job.seed, position=place, dropped_as=act)
 
     def _prompts(self, start: Start) -> PromptBatch:
         return prompt_batch([Member(self._ticket(start), self.model.device)])

@@ -15,7 +15,7 @@ from benchmarks import arithmetic
 from benchmarks.measure import Spread, mean_interval, wilson
 from benchmarks.presets import Job
 from benchmarks.turns import Outcomes, Turns, check_same
-from benchmarks.worker import OURS, OURS_FLOAT32, OURS_SUFFIX, PEER, PRECISIONS, RATE, TUNED
+from benchmarks.worker import OURS, OURS_FLOAT32, OURS_PREFIX, OURS_SUFFIX, PEER, PRECISIONS, RATE, TUNED
 
 # what is divided by what, and why
 PAIRS = (
@@ -178,19 +178,20 @@ def _limits(report: Report) -> str:
 def training_work(job: Job, config: Any, side: str, updates: int) -> float:
     """FLOP of so many updates, as the side makes them.
 
-    prunekit reads a decoder's prompt once for all texts of an update, and behind kept texts prompt and answer alone,
-    each distinct text once, forward.
+    prunekit reads a decoder's prompt once for all texts of an update, a prefix never, and behind kept texts prompt and
+    answer alone, each distinct text once, forward.
     """
     rows = job.rows()["train"]
-    if side in (OURS, OURS_FLOAT32) and config.model_type == "llama" and job.device == "cpu":
-        texts = fmean(arithmetic.llama(config, row["tokens"], behind=job.prompt_tokens).training for row in rows)
-        prompt = arithmetic.llama(config, job.prompt_tokens, answers=False).training
+    shared = side in (OURS, OURS_FLOAT32) and config.model_type in arithmetic.DECODERS and job.device == "cpu"
+    if shared or side == OURS_PREFIX:
+        texts = fmean(arithmetic.decoder(config, row["tokens"], behind=job.prompt_tokens).training for row in rows)
+        prompt = arithmetic.decoder(config, job.prompt_tokens, answers=False).training if shared else 0.0
         return updates * (job.batch_size * texts + prompt)
     if side != OURS_SUFFIX:
         return updates * job.batch_size * _row_work(job, config)
-    row = fmean(arithmetic.llama(config, job.prompt_tokens, behind=row["tokens"]).training for row in rows)
+    row = fmean(arithmetic.decoder(config, job.prompt_tokens, behind=row["tokens"]).training for row in rows)
     texts = {row["text"]: row["tokens"] for row in rows}
-    read = sum(arithmetic.llama(config, tokens, answers=False).forward for tokens in texts.values())
+    read = sum(arithmetic.decoder(config, tokens, answers=False).forward for tokens in texts.values())
     return updates * job.batch_size * row + read
 
 
@@ -255,7 +256,7 @@ def _differences(report: Report) -> str:
             f"Answers: the peers generate up to {job.answer_tokens} tokens and compare texts (the peer also computes a "
             "loss, as Seq2SeqTrainer does); prunekit scores every choice and gives the loss with it."
         )
-    elif report.config.model_type == "llama":
+    elif report.config.model_type in arithmetic.DECODERS:
         lines.append(
             "prunekit with the prompt first, on a CPU: it is read once for all texts of a pass, and its part of the "
             "matrix rate counts it once an update; the peer reads it with every text."

@@ -69,7 +69,8 @@ class Peer:
 
     def __init__(self, job: Job, stopwatch: Stopwatch, *, tuned: bool) -> None:
         self.job, self.stopwatch, self.tuned = job, stopwatch, tuned
-        self.tokenizer = AutoTokenizer.from_pretrained(job.model)
+        # padding before a text moves it away from PEFT's prompt, so that a row's loss would depend on its batch
+        self.tokenizer = AutoTokenizer.from_pretrained(job.model, padding_side="right")
         self.family = family(AutoConfig.from_pretrained(job.model))
         self.seq2seq = self.family == "encoder-decoder"
         self.answers = CausalAnswers.of(self.tokenizer, job) if self.family == "decoder" else None

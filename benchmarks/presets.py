@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from prunekit.experiment.prefix import rate_unit, starting_vectors
 from prunekit.models import FrozenModel, load
 from prunekit.models.encoding import TaskEncoder
 from prunekit.prompts.init.vocabulary import from_vocabulary
@@ -22,18 +23,19 @@ from prunekit.tasks.testbed import MODEL_PATH
 
 Padding = Literal["max_length", "longest"]
 Rows = dict[str, list[dict[str, Any]]]  # split -> rows
-Name = Literal["minilm-sst2", "t5-small-shape", "testbed", "smollm2-sst2", "smollm2-boolq"]
+Name = Literal["minilm-sst2", "t5-small-shape", "testbed", "smollm2-sst2", "smollm2-boolq", "gemma3-sst2"]
 
 # task and folder of data of the presets that have one on disk
 _TASKS = {
     "minilm-sst2": ("sst2", "sst2"),
     "smollm2-sst2": ("sst2", "sst2"),
     "smollm2-boolq": ("boolq", "boolq_devcarve"),
+    "gemma3-sst2": ("sst2", "sst2"),
 }
 # tokens that every text of a preset may have, so that no side cuts any
 _MOST_TOKENS = 256
 
-# the learning rate, in units of the RMS of the model's embeddings: prunekit's own default
+# the learning rate, in units of the RMS of the model's embeddings, or of keys and values
 _RATE = 0.2
 # PEFT's guides pad to a fixed length; the shortest one that cuts no text, in steps of this many tokens
 _LENGTH_STEP = 8
@@ -148,7 +150,7 @@ def prepare(
     Args:
         scale: of the numbers of examples and of updates; 1 is the preset itself.
         shape: of a random T5, instead of small.
-        models: folder of the SmolLM2, default `models` in the shared one.
+        models: folder of SmolLM2 and Gemma 3, default `models` in the shared one.
     """
     job = _sized(_preset(name, folder, shared, models or shared / "models"), scale)
     torch.manual_seed(0)
@@ -158,18 +160,28 @@ def prepare(
     splits = _random_rows(job) if name == "t5-small-shape" else _task_rows(name, job, shared, model)
     data = {part: [_row(example, model) for example in rows] for part, rows in splits.items()}
     (folder / "data.json").write_text(json.dumps(data))
-    draw = from_vocabulary(model.embed, model.ordinary_ids())
-    shape = (job.prompt_tokens, model.width)
-    save_file({str(seed): draw(generator("init", seed), shape) for seed in seeds}, folder / "start.safetensors")
+    starts = {str(seed): starting_values(model, seed, job.prompt_tokens) for seed in seeds}
+    save_file(starts, folder / "start.safetensors")
     first = splits["train"][0]
     answers = TaskEncoder(model.reader, first, model.encoding_options(own_choices=False)).alone(first.choices)
     return replace(
         job,
         seed=seeds[0],
-        learning_rate=float(f"{_RATE * model.embedding_rms:.3g}"),
+        learning_rate=auto_rate(model),
         max_length=-(-max(row["tokens"] for rows in data.values() for row in rows) // _LENGTH_STEP) * _LENGTH_STEP,
         answer_tokens=max(map(len, answers)),
     )
+
+
+def starting_values(model: FrozenModel, seed: int, tokens: int) -> Tensor:
+    """Drawn words as a prompt [P, H]: their embeddings, or what the model keeps of them where it is a prefix."""
+    draw = from_vocabulary(starting_vectors(model), model.ordinary_ids())
+    return draw(generator("init", seed), (tokens, model.width))
+
+
+def auto_rate(model: FrozenModel) -> float:
+    """The rate that AdamW has by default, for a direct prompt."""
+    return float(f"{_RATE * rate_unit(model):.3g}")
 
 
 def save_t5(folder: Path, **shape: int) -> None:
@@ -212,6 +224,9 @@ def _preset(name: Name, folder: Path, shared: Path, models: Path) -> Job:
         case "smollm2-boolq":
             counts = dict(train_examples=64, validation_examples=64, evaluate_every=4, padding="longest")
             return Job(name, str(models.resolve() / "smollm2-135m-instruct"), str(folder), **counts)
+        case "gemma3-sst2":
+            counts = dict(train_examples=64, validation_examples=128, evaluate_every=4, padding="longest")
+            return Job(name, str(models.resolve() / "gemma3-270m"), str(folder), **counts)
         case "testbed":
             counts = dict(train_examples=256, validation_examples=200, evaluate_every=32)
             return Job(name, str(MODEL_PATH), str(folder), **counts)

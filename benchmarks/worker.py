@@ -18,11 +18,15 @@ from benchmarks.measure import Stopwatch, matrix_rate
 from benchmarks.presets import Job
 from benchmarks.protocol import Side, perform
 from benchmarks.training_protocol import perform_training
+from prunekit.models import Position
 
 PEER, TUNED, OURS, OURS_FLOAT32 = "peer", "tuned peer", "prunekit", "prunekit float32"
 SIDES = (PEER, TUNED, OURS, OURS_FLOAT32)
-OURS_SUFFIX = "prunekit float32 suffix"  # of decoders alone
-PRECISIONS = {PEER: "float32", TUNED: "bfloat16", OURS: "bfloat16", OURS_FLOAT32: "float32", OURS_SUFFIX: "float32"}
+OURS_SUFFIX, OURS_PREFIX = "prunekit float32 suffix", "prunekit float32 prefix-kv"  # of decoders alone
+#: where the prompt of a side stands that is not first
+PLACES: dict[str, Position] = {OURS_SUFFIX: "suffix", OURS_PREFIX: "prefix-kv"}
+PRECISIONS = {PEER: "float32", TUNED: "bfloat16", OURS: "bfloat16", OURS_FLOAT32: "float32"}
+PRECISIONS |= dict.fromkeys(PLACES, "float32")
 RATE = "rate"
 ROOT = Path(__file__).parents[1]
 
@@ -51,7 +55,7 @@ def build(side: str, job: Job, stopwatch: Stopwatch) -> Side:
         return Peer(job, stopwatch, tuned=side == TUNED)
     from benchmarks.ours import Ours
 
-    return Ours(job, stopwatch, PRECISIONS[side], "suffix" if side == OURS_SUFFIX else "first")
+    return Ours(job, stopwatch, PRECISIONS[side], PLACES.get(side, "first"))
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import architectures
 import pytest
 import tiny
 import torch
@@ -92,8 +93,9 @@ def test_the_arithmetic_of_an_encoder_decoder_is_what_torch_counts():
     assert counted == work.training - spared
 
 
-def test_the_arithmetic_of_a_decoder_is_what_torch_counts():
-    model = tiny.model("llama").eval().requires_grad_(False)
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_the_arithmetic_of_a_decoder_is_what_torch_counts(kind):
+    model = architectures.model(kind).eval().requires_grad_(False)
     model.set_attn_implementation("eager")
     embeds = torch.randn(1, 9, tiny.WIDTH, requires_grad=True)
 
@@ -110,10 +112,10 @@ def test_the_arithmetic_behind_kept_texts_is_what_torch_counts():
     model.set_attn_implementation("eager")
     text, embeds = torch.randn(1, 7, tiny.WIDTH), torch.randn(1, 4, tiny.WIDTH, requires_grad=True)
     read = model.base_model(inputs_embeds=text, use_cache=True)
-    assert arithmetic.llama(model.config, 7, answers=False).forward == flops(
+    assert arithmetic.decoder(model.config, 7, answers=False).forward == flops(
         lambda: model.base_model(inputs_embeds=text, use_cache=True)
     )
-    work = arithmetic.llama(model.config, 4, behind=7)
+    work = arithmetic.decoder(model.config, 4, behind=7)
     assert work.forward == flops(
         lambda: model(inputs_embeds=embeds, past_key_values=read.past_key_values, logits_to_keep=1)
     )

@@ -11,10 +11,10 @@ from test_benchmarks import job_in, peer
 from benchmarks import measure, page, presets, training_page
 from benchmarks.ours import Ours
 from benchmarks.training_protocol import perform_training
-from benchmarks.worker import OURS_FLOAT32, OURS_SUFFIX, PEER, RATE
+from benchmarks.worker import OURS_FLOAT32, OURS_PREFIX, OURS_SUFFIX, PEER, RATE
 
 pytestmark = [pytest.mark.gate, pytest.mark.filterwarnings("ignore")]
-SIDES = (PEER, OURS_FLOAT32, OURS_SUFFIX)
+SIDES = (PEER, OURS_FLOAT32, OURS_SUFFIX, OURS_PREFIX)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def job(tmp_path_factory):
 @pytest.fixture(scope="module")
 def built(job):
     ours = {name: Ours(job, measure.Stopwatch(), "float32", position) for name, position in
-            ((OURS_FLOAT32, "first"), (OURS_SUFFIX, "suffix"))}  # fmt: skip
+            ((OURS_FLOAT32, "first"), (OURS_SUFFIX, "suffix"), (OURS_PREFIX, "prefix-kv"))}  # fmt: skip
     return {PEER: peer(job), **ours}
 
 
@@ -45,6 +45,17 @@ def test_all_sides_make_the_same_updates_from_the_same_start_on_the_same_rows(jo
         assert set(found["seconds"]) == {"encode", "dense", "evaluate"}
     assert outcomes[PEER]["first_loss"] == pytest.approx(outcomes[OURS_FLOAT32]["first_loss"], rel=1e-4)
     assert outcomes[OURS_SUFFIX]["first_loss"] != pytest.approx(outcomes[PEER]["first_loss"], rel=1e-4)
+
+
+def test_a_prefix_starts_at_what_the_model_keeps_of_the_words_that_others_start_at(job, built):
+    prefix, table = built[OURS_PREFIX].model, tiny.model("llama").get_input_embeddings().weight
+    built[OURS_PREFIX].encode(job.rows())
+    words = presets.starting_values(built[OURS_FLOAT32].model, job.seed, job.prompt_tokens)
+    ids = torch.cdist(words.float(), table.detach()).argmin(dim=1)
+    start = built[OURS_PREFIX].start()
+    opened = torch.cat([torch.tensor(prefix.reader.opening, dtype=torch.long), ids])[: job.prompt_tokens]
+    torch.testing.assert_close(start.values, prefix.prompt_vectors(opened))
+    assert built[OURS_PREFIX].plan(1).learning_rate != job.learning_rate == built[OURS_SUFFIX].plan(1).learning_rate
 
 
 def test_the_first_loss_is_that_of_the_bare_model(job, built, outcomes):
@@ -75,7 +86,7 @@ def test_training_of_the_peer_moves_the_prompt_and_evaluates_nothing(job, built,
     _trains_three_updates(built[PEER], job)
 
 
-@pytest.mark.parametrize("side", [OURS_FLOAT32, OURS_SUFFIX])
+@pytest.mark.parametrize("side", [OURS_FLOAT32, OURS_SUFFIX, OURS_PREFIX])
 def test_training_of_ours_moves_the_prompt_and_reads_no_validation_row(side, job, built, monkeypatch):
     seen, inner = [], built[side].model.batch
     monkeypatch.setattr(
@@ -130,6 +141,7 @@ def test_what_is_kept_counts_once(job):
     longer = page.training_work(job, config, OURS_SUFFIX, 16)
     assert max(first, behind) < peer
     assert longer < 2 * behind
+    assert page.training_work(job, config, OURS_PREFIX, 8) < first
     assert page.training_work(replace(job, device="cuda"), config, OURS_FLOAT32, 8) == peer
 
 
