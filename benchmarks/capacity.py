@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -34,6 +34,7 @@ from prunekit.engine.evaluate import evaluate
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import TrainingData, train
 from prunekit.experiment.prepare import prepare
+from prunekit.experiment.progress import Silent
 from prunekit.experiment.run import run
 from prunekit.experiment.settings import Experiment
 from prunekit.experiment.sweep.plan import spread
@@ -68,19 +69,6 @@ class Model:
     def parameters(self) -> int:
         """Weights of the frozen model."""
         return sum(weight.numel() for weight in self.model.model.parameters())
-
-
-class Quiet:
-    """Progress that is reported nowhere."""
-
-    def say(self, line: str) -> None:
-        """Nothing."""
-
-    def track(self, title: str, total: int) -> Any:
-        """Nothing."""
-        from contextlib import nullcontext
-
-        return nullcontext(lambda completed: None)
 
 
 def load_models(folder: Path | None) -> list[Model]:
@@ -187,7 +175,7 @@ def on_disk_and_in_time(folder: Path) -> dict[str, float]:
     }
     prepared = prepare(Experiment.model_validate(settings))
     started = time.process_time()
-    finished_run = run(prepared, folder, Quiet())
+    finished_run = run(prepared, folder, Silent())
     spent = time.process_time() - started
     tickets = finished_run.tickets()
     size = sum(path.stat().st_size for path in finished_run.path.rglob("*") if path.is_file())
