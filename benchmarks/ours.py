@@ -36,6 +36,8 @@ class Ours:
             a decoder. A prefix starts as the keys and values of the words whose embeddings others start as.
     """
 
+    scores_many_at_once = True
+
     def __init__(self, job: Job, stopwatch: Stopwatch, precision: Any, position: Position = "first") -> None:
         self.job, self.stopwatch = job, stopwatch
         self.model = load(job.model, precision=precision, device=job.device, position=position)

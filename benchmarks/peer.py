@@ -67,6 +67,8 @@ class Peer:
             float32), dropout set to zero, wide evaluation batches, and no loss beside generated answers.
     """
 
+    scores_many_at_once = False
+
     def __init__(self, job: Job, stopwatch: Stopwatch, *, tuned: bool) -> None:
         self.job, self.stopwatch, self.tuned = job, stopwatch, tuned
         # padding before a text moves it away from PEFT's prompt, so that a row's loss would depend on its batch

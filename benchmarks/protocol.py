@@ -52,9 +52,14 @@ class RoundResult:
 
 
 class Side(Protocol):
-    """One way to do the work. Everything a side does is timed by phase by its stopwatch."""
+    """One way to do the work. Everything a side does is timed by phase by its stopwatch.
+
+    Attributes:
+        scores_many_at_once: whether `score` reads many rows in a pass.
+    """
 
     stopwatch: Stopwatch
+    scores_many_at_once: bool
 
     def encode(self, rows: Rows) -> None:
         """Turn the texts of both splits into token ids, in place of those before."""

@@ -34,6 +34,14 @@ class TrainingReport(Turns):
         """Median seconds of an update of the last epoch, by repeat."""
         return [median(repeat[side]["update_seconds"][-self.job.epoch_steps :]) for repeat in self.repeats]
 
+    def scoring(self, side: str) -> str:
+        """Seconds to score the training rows, in epochs of updates; a dash where a side scores them one by one."""
+        if any("score" not in repeat[side]["seconds"] for repeat in self.repeats):
+            return "-"
+        seconds = [repeat[side]["seconds"]["score"] for repeat in self.repeats]
+        epochs = [update * self.job.epoch_steps for update in self.updates(side)]
+        return spread_of(quotients(seconds, epochs))
+
     def facts(self, side: str, name: str) -> list[float]:
         """A number of a side, by repeat."""
         return [repeat[side][name] for repeat in self.repeats]
@@ -86,6 +94,7 @@ def _sides(report: TrainingReport) -> str:
         [
             "side", "precision", "seconds", "an update of the last epoch, ms", "peak memory, MiB",
             "of it before the training", "accuracy at the end", "first loss", "part of the matrix rate",
+            "scoring the rows, epochs",
         ],
         rows,
     )  # fmt: skip
@@ -100,7 +109,7 @@ def _side(report: TrainingReport, side: str) -> list[str]:
         side, precision, spread_of(seconds), f"{1000 * median(report.updates(side)):.0f}",
         f"{median(report.facts(side, 'peak_mib')):.0f}", f"{median(report.facts(side, 'held_mib')):.0f}",
         spread_of(report.facts(side, "accuracy"), 3), f"{losses.median:.4f}",
-        spread_of(quotients([work / took for took in seconds], rates)),
+        spread_of(quotients([work / took for took in seconds], rates)), report.scoring(side),
     ]  # fmt: skip
 
 
@@ -135,6 +144,8 @@ def _differences(report: TrainingReport) -> str:
         "updates; checked, and that the first losses of those whose prompt stands first differ by less than 0.1 %. "
         "Which rows share a batch is each side's own. Imports, loading, encoding and one warm-up update are outside "
         "all clocks.",
+        "Scoring the rows: tokens' and pieces' scores on the training rows after the training, by the seconds of an "
+        "epoch's updates; the peer's loop over single rows is not timed here.",
         "Part of the matrix rate: the arithmetic that a side needs (forward, and backward for activations only; no "
         "padding, prunekit's prompt once an update) by the seconds of the training, of the best rate of a large matrix "
         "product.",

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.measure import peak
 from benchmarks.presets import Job
-from benchmarks.protocol import DENSE, Side, begun, rows_digest, values_digest
+from benchmarks.protocol import DENSE, SCORE, Side, begun, rows_digest, values_digest
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class TrainingOutcome:
     """What one side made of a training.
 
     Attributes:
-        seconds: by phase; texts that are kept are read in "dense".
+        seconds: by phase; texts that are kept are read in "dense". "score" is there where a side scores many training
+            rows in a pass.
         update_seconds: of each update but the first.
         accuracy: on validation, after the last update.
         first_loss: mean over the first batch's worth of training rows, before any update.
@@ -42,12 +43,16 @@ class TrainingOutcome:
 
 
 def perform_training(side: Side, job: Job) -> TrainingOutcome:
-    """`job.epochs` epochs by one side; accuracy and first loss are found when clock and peak have been read."""
+    """`job.epochs` epochs by one side; scores, accuracy and first loss are found when the peak has been read."""
     start, held = begun(side, job, lambda side, start: side.train_alone(start, 1, DENSE))
     learned = side.train_alone(start, job.epochs * job.epoch_steps, DENSE)
     most = peak(job.device)
+    end = replace(start, values=learned.values, head=learned.head)
+    if side.scores_many_at_once:
+        with side.stopwatch(SCORE):
+            side.score(end)
     return TrainingOutcome(
-        accuracy=side.accuracy(replace(start, values=learned.values, head=learned.head)),
+        accuracy=side.accuracy(end),
         first_loss=side.loss(start, job.batch_size),
         seconds=dict(side.stopwatch.seconds),
         update_seconds=[after - before for before, after in pairwise(learned.moments)],

@@ -42,7 +42,7 @@ def test_all_sides_make_the_same_updates_from_the_same_start_on_the_same_rows(jo
         assert found["updates"] == job.epochs * job.epoch_steps == 8
         assert len(found["update_seconds"]) == 7
         assert 0 <= found["accuracy"] <= 1
-        assert set(found["seconds"]) == {"encode", "dense", "evaluate"}
+        assert set(found["seconds"]) == {"encode", "dense", "evaluate"} | ({"score"} if side != PEER else set())
     assert outcomes[PEER]["first_loss"] == pytest.approx(outcomes[OURS_FLOAT32]["first_loss"], rel=1e-4)
     assert outcomes[OURS_SUFFIX]["first_loss"] != pytest.approx(outcomes[PEER]["first_loss"], rel=1e-4)
 
@@ -114,8 +114,8 @@ def test_other_work_and_another_first_loss_are_refused(outcomes):
 
 def test_the_page_divides_pair_by_pair(job):
     def outcome(seconds, memory):
-        return dict(seconds={"dense": seconds}, update_seconds=[9.0] + [seconds / 8] * 7, accuracy=0.5, first_loss=0.7,
-                    peak_mib=memory, held_mib=10.0)  # fmt: skip
+        return dict(seconds={"dense": seconds, "score": 6.0}, update_seconds=[9.0] + [seconds / 8] * 7, accuracy=0.5,
+                    first_loss=0.7, peak_mib=memory, held_mib=10.0)  # fmt: skip
 
     repeats = [
         {PEER: outcome(8.0, 300.0), OURS_FLOAT32: outcome(4.0, 200.0), OURS_SUFFIX: outcome(2.0, 100.0),
@@ -127,6 +127,7 @@ def test_the_page_divides_pair_by_pair(job):
     text = training_page.render(training_page.TrainingReport(job, config, repeats, "python -m x", {}))
     assert f"| {PEER} / {OURS_FLOAT32} | 2.50 [2.00, 3.00] | 2.50 [2.00, 3.00] | 1.50 [1.50, 1.50] |" in text
     assert f"| {OURS_FLOAT32} / {OURS_SUFFIX} | 2.00 [2.00, 2.00] |" in text
+    assert "| 6.00 [6.00, 6.00] |" in text.split(OURS_SUFFIX)[1]  # an epoch of its updates takes 1 s
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 2
     for lines in tables:
