@@ -79,7 +79,8 @@ class Forks:
         how: after and signal: the signal that is sent after so many seconds.  point and number: where it kills itself,
         the n-th time.  refuse and errno: the number of the operation that fails, and with what.  points: a file for the
         names of all points.  limit: bytes that a file may have at most.  code: Python to run instead of `prunekit`.
-        program: `python`, where the arguments are its own.  cwd and environment: those of the run.
+        program: `python`, where the arguments are its own.  cwd and environment: those of the run.  keeping: a training
+        is kept at each of its evaluations.
         Returns code (negative: the signal), said (standard error), wrote (standard output) and seconds.
         """
         return self.ask(arguments=[str(word) for word in arguments], out=str(out), **how)
@@ -233,6 +234,8 @@ def run(request: dict, out: Path) -> None:
         os.environ.update(request.get("environment", {}))
         os.chdir(request.get("cwd", "."))
         watch_disk(request, out)
+        if "keeping" in request:
+            keep_every_evaluation()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         fork_workers()
         if "code" in request:
@@ -289,6 +292,13 @@ def watch_disk(request: dict, out: Path) -> None:
         faults.install(faults.Listing(out, Path(request["points"])))
     else:
         os.fsync = lambda handle: None
+
+
+def keep_every_evaluation() -> None:
+    """A training is kept at each of its evaluations, and not once a minute."""
+    from prunekit.experiment import training_in_progress
+
+    training_in_progress._EVERY = training_in_progress._TIMES = 0.0
 
 
 def fork_workers() -> None:

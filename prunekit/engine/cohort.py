@@ -29,6 +29,15 @@ class Member(nn.Module):
         return Values(_copied(dict(self.masked.prompt.named_parameters())), head or None)
 
     @torch.no_grad()
+    def set(self, values: Values) -> None:
+        """Put trained numbers in place of those that stand there."""
+        parameters = dict(self.masked.prompt.named_parameters())
+        for name, value in values.state.items():
+            parameters[name].copy_(value)
+        for name, value in (values.head or {}).items():
+            self.head[name].copy_(value)
+
+    @torch.no_grad()
     def freeze(self) -> None:
         """Put frozen tokens back to where they started, and let no gradient of theirs count."""
         if not self.ticket.frozen:

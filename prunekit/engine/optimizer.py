@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -68,6 +70,16 @@ class MemberOptimizer:
         self.rates = [rate for rate, _ in filled]
         self.inner = _optimizer([{"params": flat} for _, flat in filled], plan)
         self.plan = plan
+
+    def state(self) -> dict[int, dict[str, Any]]:
+        """What it remembers of earlier updates, by the number of the parameter: copies."""
+        state: dict[int, dict[str, Any]] = deepcopy(self.inner.state_dict()["state"])
+        return state
+
+    def go_on(self, state: Mapping[int, Mapping[str, Any]]) -> None:
+        """Remember what `state` gave."""
+        remembered = {number: dict(facts) for number, facts in state.items()}
+        self.inner.load_state_dict(self.inner.state_dict() | {"state": deepcopy(remembered)})
 
     def step(self, updates: int) -> None:
         """One update, after `updates` earlier ones."""

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,11 +102,54 @@ class Standing:
     waited: int
 
 
+@dataclass(frozen=True)
+class MemberState:
+    """A member in the midst of its training, right after an evaluation: all that it takes to go on to the same bytes.
+
+    Its order of examples is none of it, which is a function of seed, round and step.
+
+    Attributes:
+        optimizer: what the optimiser remembers, by the number of the parameter and then by name.
+        ended: as `Trained`: what diverged, and the step at which `cull` ended it.
+    """
+
+    values: Values
+    optimizer: Mapping[int, Mapping[str, Any]]
+    best: Checkpoint
+    last: Checkpoint
+    steps: int
+    snapshots: Mapping[int, Values]
+    log: tuple[LogEntry, ...]
+    active: bool
+    ended: tuple[str | None, int | None]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A cohort in the midst of its training, after `step` updates."""
+
+    step: int
+    members: tuple[MemberState, ...]
+
+
+@dataclass(frozen=True)
+class Midway:
+    """What a training goes on from, and what becomes of its own state.
+
+    Attributes:
+        state: of an earlier training of the same cohort; None to begin anew.
+        keep: called after every evaluation with what gives the state, for whoever wants to keep it.
+    """
+
+    state: TrainingState | None = None
+    keep: Callable[[Callable[[], TrainingState]], None] = lambda state: None
+
+
 #: (step, standings by member, None for those that ended badly) -> places of those that leave.
 Cull = Callable[[int, Sequence[Standing | None]], Collection[int]]
 
 
-def train(
+def train(  # noqa: PLR0913 (whoever calls it says how, what is seen of it, and from where it goes on)
     cohort: Sequence[Ticket],
     model: FrozenModel,
     data: TrainingData,
@@ -114,6 +159,7 @@ def train(
     tick: Callable[[int], None] = lambda step: None,
     width: int | None = None,
     cull: Cull = lambda step, standings: (),
+    midway: Midway = Midway(),
 ) -> list[Trained]:
     """Train every ticket of a cohort; nothing but their own prompts and heads moves.
 
@@ -122,12 +168,17 @@ def train(
         tick: called with the updates made.
         width: how many go through the model at once, all of one kind of prompt where it is None.
         cull: says after every evaluation which members are trained no further (successive halving).
+        midway: where an earlier training of the same cohort stood, and who keeps how far this one is.
 
     Where this process has joined a group, it reads its part of every batch.
     """
     learners = [_Learner(ticket, plan, model.device, set(snapshots)) for ticket in cohort]
-    _evaluate(learners, model, data, 0, width)
-    for step in range(plan.train_steps):
+    if midway.state is None:
+        _evaluate(learners, model, data, 0, width)
+    else:
+        for learner, member in zip(learners, midway.state.members, strict=True):
+            learner.go_on(member)
+    for step in range(midway.state.step if midway.state else 0, plan.train_steps):
         active = [learner for learner in learners if learner.active]
         if not active:
             break
@@ -137,6 +188,7 @@ def train(
             _evaluate([learner for learner in active if learner.active], model, data, step + 1, width)
             for index in cull(step + 1, [learner.standing for learner in learners]):
                 learners[index].drop(step + 1)
+            midway.keep(partial(_state, learners, step + 1))
         tick(step + 1)
     return [learner.trained() for learner in learners]
 
@@ -216,6 +268,21 @@ class _Learner:
         log, ends = tuple(self.log), (self.diverged, self.dropped_at)
         return Trained(self.ticket, self.best, self.last, self.steps, self.snapshots, log, *ends)
 
+    def state(self) -> MemberState:
+        """All that goes into its further training."""
+        records = (self.best, self.last, self.steps, dict(self.snapshots), tuple(self.log), self.active)
+        return MemberState(
+            self.member.values(), self.optimizer.state(), *records, ended=(self.diverged, self.dropped_at)
+        )
+
+    def go_on(self, state: MemberState) -> None:
+        """Stand where a training of the same ticket stood."""
+        self.member.set(state.values)
+        self.optimizer.go_on(state.optimizer)
+        self.best, self.last, self.steps = state.best, state.last, state.steps
+        self.snapshots, self.log, self.active = dict(state.snapshots), list(state.log), state.active
+        self.diverged, self.dropped_at = state.ended
+
     @property
     def _waited(self) -> int:
         """Evaluations since the best."""
@@ -224,6 +291,10 @@ class _Learner:
     def _snapshot(self) -> None:
         if self.steps in self.snapshot_steps:
             self.snapshots[self.steps] = self.member.values()
+
+
+def _state(learners: Sequence[_Learner], step: int) -> TrainingState:
+    return TrainingState(step, tuple(learner.state() for learner in learners))
 
 
 def _update(learners: Sequence[_Learner], model: FrozenModel, data: TrainingData, plan: Plan, step: int) -> None:

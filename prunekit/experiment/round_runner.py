@@ -19,12 +19,13 @@ from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.gradient_scores import NOT_FINITE, all_scores, scoring_batches
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.probe import TicketProbe
-from prunekit.engine.train import Checkpoint, Cull, Trained, reached, train
+from prunekit.engine.train import Checkpoint, Cull, Midway, Trained, reached, train
 from prunekit.experiment import environment, prefix
 from prunekit.experiment.prepare import Prepared
 from prunekit.experiment.pruned_levels import pruned_levels
 from prunekit.experiment.request_timer import RequestTimer
 from prunekit.experiment.round_watch import RoundWatch, TimeLeft
+from prunekit.experiment.training_in_progress import TrainingInProgress, facts_of
 from prunekit.models import Batch, Encoded
 from prunekit.prompts import methods
 from prunekit.pruning.controls import CONTROLS
@@ -137,6 +138,7 @@ class RoundRunner:
             self.directory.commit(
                 [Files(*row) for row in zip(cohort, contents, (member.timing for member in trained), strict=True)]
             )
+            self.directory.forget_training()
             results |= dict(zip(cohort, trained, strict=True))
         return results
 
@@ -229,8 +231,11 @@ class RoundRunner:
         """Train a cohort, then evaluate it on the test split once and score it, as the spec says."""
         prepared = self.prepared
         started = time.perf_counter()
+        kept = self._in_progress(cohort, tickets, spec)
+        state = kept.load(self.progress.say)
         with self.progress.track(spec.title, spec.plan.train_steps) as tick:
             watch = RoundWatch(tick, spec.plan, prepared.task.chosen_by, len(tickets), self.left)
+            watch.skip(state.step if state else 0)
             trained = train(
                 tickets,
                 prepared.model,
@@ -240,8 +245,10 @@ class RoundRunner:
                 tick=watch.tick,
                 width=self.prepared.width,
                 cull=watch.hearing(spec.cull(cohort) if spec.cull else None),
+                midway=Midway(state, kept.keep),
             )
             watch.end()
+        started -= kept.seconds
         training_seconds = time.perf_counter() - started
         kept_at = [member.last if prepared.experiment.training.keep == "last" else member.best for member in trained]
         sound = [index for index, member in enumerate(trained) if member.diverged is None and member.dropped_at is None]
@@ -268,6 +275,12 @@ class RoundRunner:
             )
             for index, member in enumerate(trained)
         ]
+
+    def _in_progress(self, cohort: Sequence[RunKey], tickets: Sequence[Ticket], spec: RoundSpec) -> TrainingInProgress:
+        prepared = self.prepared
+        device = prepared.experiment.machine.device
+        facts = facts_of(spec.plan, spec.snapshots, prepared.width, device, culls=spec.cull is not None)
+        return TrainingInProgress(self.directory, cohort, tickets, **facts)
 
     def _measure(self, finished: Sequence[Ticket], *, test: bool, score: bool) -> list[_Measurement]:
         """Test evaluation and scores of finished tickets; one with a number that is not finite counts as diverged."""

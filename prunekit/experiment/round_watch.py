@@ -97,6 +97,11 @@ class RoundWatch:
         self._step = step
         self._tick(step, ", ".join(filter(None, (self._standing, self._left.words))))
 
+    def skip(self, step: int) -> None:
+        """So many updates were made by an earlier process."""
+        self._left.skip(self.members * step)
+        self._step = step
+
     def end(self) -> None:
         """The cohort has been trained."""
         self._left.skip(self.members * (self._plan.train_steps - self._step))

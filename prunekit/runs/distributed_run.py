@@ -52,6 +52,13 @@ class DistributedRun(Run):
             super().commit(members)
         self.team.says(True)
 
+    def training(self) -> bytes | None:
+        """None: every process would have to go on from the same, and a disk need not show it to all at once."""
+        return None
+
+    def keep_training(self, content: bytes) -> None:
+        """Nothing."""
+
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         """By rank 0."""
         if self.team.leads:

@@ -13,6 +13,8 @@ SETTINGS = "experiment.toml"
 ENVIRONMENT = "environment.json"
 RESULTS = "results.parquet"
 JOURNAL = "journal.json"
+#: Of the cohort that is in training, until its round is there.
+TRAINING = "training.safetensors"
 STAGE_SETTINGS = "stage.toml"
 MANIFEST = "MANIFEST.json"
 TIMING = "timing.json"
@@ -31,7 +33,7 @@ FACTS = "facts.json"
 TRACKED = "tensorboard"
 
 # what lies at a run's root: its files, its stages, and the seeds of the dense round
-_FILES = (SETTINGS, ENVIRONMENT, RESULTS, JOURNAL, ".lock", ".holder")
+_FILES = (SETTINGS, ENVIRONMENT, RESULTS, JOURNAL, TRAINING, ".lock", ".holder")
 _FOLDERS = re.compile(r"seed=\d+|untrained|baselines|rates|(?:prune|search|score|rates|eval)-[0-9a-f]+")
 
 _KEY = re.compile(r"(?:(?P<stage>.+)/)?seed=(?P<seed>\d+)/round=(?P<round>\d+)")

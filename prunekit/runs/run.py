@@ -30,6 +30,7 @@ from prunekit.runs.paths import (
     SETTINGS,
     STAGE_SETTINGS,
     TIMING,
+    TRAINING,
     RunKey,
 )
 from prunekit.runs.reader import RunReader
@@ -147,6 +148,23 @@ class Run(RunReader):
                 atomic.move(temporary, self.folder(files.key))
         self._publish([files.key for files in members])
         self._write_journal(journal.ended(manifests))
+
+    def training(self) -> bytes | None:
+        """What `keep_training` wrote, None where nothing is there.
+
+        Raises:
+            OSError: where it cannot be read.
+        """
+        path = self.path / TRAINING
+        return reading.content(path, reading.TENSORS, self.path) if os.path.lexists(path) else None
+
+    def keep_training(self, content: bytes) -> None:
+        """Keep how far the cohort in training is, here alone: what is in a store counts as done."""
+        atomic.replace(self.path / TRAINING, content, follow=False)
+
+    def forget_training(self) -> None:
+        """Take away what `keep_training` wrote."""
+        (self.path / TRAINING).unlink(missing_ok=True)
 
     def results(self, keys: Iterable[RunKey] | None = None, *, times: bool = False) -> pd.DataFrame:
         """As every reader: a row per finished ticket."""

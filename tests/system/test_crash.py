@@ -37,7 +37,7 @@ class Bench:
 
     def run(self, name, **how):
         out = self.folder / self.verb / name
-        return self.forks.run([*self.arguments, f"--out={out}"], out, **how)
+        return self.forks.run([*self.arguments, f"--out={out}"], out, keeping=True, **how)
 
     def made(self, name) -> Path | None:
         """The run directory that `name` wrote, None where it was ended before."""

@@ -62,7 +62,7 @@ class Command:
         self.count = sum(point.startswith("before ") for point in self.points)
 
     def run(self, out, **how):
-        return self.forks.run([*self.words, f"--out={out / 'made'}"], out, **how)
+        return self.forks.run([*self.words, f"--out={out / 'made'}"], out, keeping=True, **how)
 
     def ends_well(self, out, why):
         """Run again, it ends as if nothing had been."""
