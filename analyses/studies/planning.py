@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 
 import pandas as pd
 
@@ -22,13 +23,16 @@ POWER = (
 )  # fmt: skip
 
 
-def simulated(study: Study, seeds_each: int, subsets: int | None = None, draws: int = 500) -> pd.DataFrame:
+def simulated(
+    study: Study, seeds_each: int, subsets: int | None = None, tasks: int | None = None, draws: int = 500
+) -> pd.DataFrame:
     """The power of every question on each model with so many seeds on each training subset, from the pilot's strata.
 
     Args:
         study: with a pilot.
         seeds_each: on each training subset.
         subsets: of each task of which the pilot has several; by default as many as the pilot has.
+        tasks: that the study has; those that the pilot has not are taken to spread as its own do, in turn.
         draws: simulated studies.
 
     Columns:
@@ -44,21 +48,22 @@ def simulated(study: Study, seeds_each: int, subsets: int | None = None, draws: 
     if pilot is None:
         raise DataError(f"{study.folder}: no pilot; run it with python -m analyses.studies pilot {study.name}")
     asked = [
-        (question, model, tasks)
+        (question, model, of_tasks)
         for question in study.questions
-        for model, tasks in differences(question, pilot).items()
+        for model, of_tasks in differences(question, pilot).items()
     ]
     lacking = {question.name for question in study.questions} - {question.name for question, _, _ in asked}
     if lacking:
         raise DataError(f"{study.name}: the pilot has no unit for {', '.join(sorted(lacking))}")
     rows = []
-    for number, (question, model, tasks) in enumerate(asked):
-        strata = _strata(study, question, tasks, subsets)
+    for number, (question, model, of_tasks) in enumerate(asked):
+        own = _strata(study, question, of_tasks, subsets)
+        strata = list(islice(cycle(own), max(tasks or 0, len(own))))
         family = max(1, len(asked) - 1) if number else 1
         shares = power.simulate(strata, seeds_each, question.margin, comparisons=family, draws=draws, seed=number)
         rows.append((
             question.name, model, len(strata), sum(stratum.subsets for stratum in strata), seeds_each,
-            sum(seeds.size for of_task in tasks for seeds in of_task),
+            sum(seeds.size for of_task in of_tasks for seeds in of_task),
             sum(stratum.within for stratum in strata) / len(strata),
             sum(stratum.between for stratum in strata) / len(strata),
             question.margin, shares.difference, shares.equivalence,

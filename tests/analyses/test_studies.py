@@ -3,6 +3,7 @@
 import re
 import shutil
 import tomllib
+from collections import Counter
 from dataclasses import replace
 
 import pandas as pd
@@ -53,19 +54,19 @@ def measured(effects_once):
 @every_study
 def test_its_file_is_a_grid_that_a_sweep_takes(name, tmp_path):
     wanted = performing.study_parts(STUDIES[name].folder)
-    subsets = []
+    subsets = set()  # of a task, in whichever parts
     for part in wanted.parts:
         text = performing.filled(dict(part.table), {"{shared}": str(tmp_path)})
         file = tmp_path / "grid.toml"
         file.write_bytes(performing.toml.dump(text).encode())
         cells = read_grid(file, {}).grid
         assert cells.experiments
-        subsets.append(len({(one.task.name, one.task.data_seed) for one in cells.experiments}))
+        subsets |= {(one.task.name, one.task.data_seed) for one in cells.experiments}
         assert all(one.machine.threads == 1 for one in cells.experiments)
         there = [cells.values(one) for one in cells.experiments]
         for one in part.scores:  # what it is measured on alone is there
             assert all(set(values) <= {each[name] for each in there} for name, values in one.only.items())
-    assert len(wanted.seeds) * max(subsets) >= FEWEST
+    assert len(wanted.seeds) * max(Counter(task for task, _ in subsets).values()) >= FEWEST
 
 
 @every_study
@@ -341,6 +342,16 @@ def test_a_page_without_results_is_its_plan(small):
 def test_power_without_a_pilot_is_refused_with_the_command_that_makes_one(small):
     with pytest.raises(DataError, match="studies pilot negative-tokens"):
         planning.simulated(small, 8)
+
+
+def test_tasks_that_a_pilot_has_not_are_taken_to_spread_as_its_own():
+    study = STUDIES["lm-pruning"]
+    one, three = (planning.simulated(study, 2, 6, tasks, draws=40) for tasks in (None, 3))
+    assert set(one["tasks"]) == {1}
+    assert set(three["tasks"]) == {3}
+    assert set(three["subsets"]) == {3 * 6}
+    assert (three["difference"] >= one["difference"]).all()
+    assert three["difference"].sum() > one["difference"].sum()
 
 
 @pytest.mark.slow
