@@ -6,6 +6,7 @@ where they change or break something.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,11 +88,12 @@ def tune(place, out, words=(), *, model="maker/tiny", task="moods", **how):
 
 
 def refused(place, out, **how) -> str:
-    """The one line of an attempt that is refused, and nothing written."""
+    """The one line of an attempt that is refused, and nothing written; while it waits it may say what for."""
     ended = tune(place, out, **how)
     assert ended.code == 2, ended.said
     assert not (out / "runs").exists()
-    (line,) = ended.said.splitlines()
+    *waiting, line = ended.said.splitlines()
+    assert all(re.fullmatch(r"(tune .*: )?loading .* \.\.\.", said) for said in waiting), ended.said
     return line
 
 
