@@ -103,7 +103,7 @@ def test_workers_end_when_who_started_them_is_killed(going):
     process, *_ = going(200_000)
     started = children(process.pid)
     process.kill()
-    process.wait()
+    process.communicate(timeout=60)
     assert not lasting(started)
 
 
