@@ -164,6 +164,7 @@ def verdicts(ranks: pd.DataFrame, *, of: str = "entropy", alpha: float = 0.01) -
     if set(noise["null"]) == set(NOISE):
         hardest = noise.sort_values(["p", "median"], ascending=[False, True], kind="stable")
         hardest = hardest.groupby([*KEYS, "matrix"], sort=False, dropna=False).head(1)
+        hardest = hardest.sort_index()  # seeds as they stand in the others, whose mean is then the same to the last bit
         compared = pd.concat([compared, hardest.assign(null=ALL_NOISE)])
     rows = []
     for keys, seeds in compared.groupby([*OVER_SEEDS, "matrix", "measure", "null"], sort=False):

@@ -235,6 +235,17 @@ def test_verdicts_join_seeds_and_take_the_hardest_null():
     assert found.loc["noise", ["value", "median", "share"]].tolist() == [6, 10, 0.6]
 
 
+def test_the_mean_over_seeds_is_the_same_beside_every_null_to_the_last_bit():
+    """Also where the hardest null's p order the seeds otherwise: a table by value has one row of it."""
+    seeds = [
+        handmade(dict.fromkeys(ranks.NOISE, 0.1 * (seed + 1)), 1, seed=seed, value=value)
+        for seed, value in enumerate([0.3, 0.2, 0.1])
+    ]
+    found = ranks.verdicts(pd.concat(seeds, ignore_index=True))
+    assert set(found["null"]) == {*ranks.NOISE, "noise"}
+    assert found["value"].nunique() == 1
+
+
 def test_noise_is_not_asked_for_where_a_null_is_missing():
     assert set(ranks.verdicts(handmade({"gaussian": 0.005}))["null"]) == {"gaussian"}
     assert ranks.verdicts(handmade({"gaussian": 0.005}), of="stable").empty
