@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from prunekit.experiment import prompt_method
 from prunekit.experiment.prefix import rate_unit, starting_vectors
+from prunekit.experiment.settings import PromptSettings
 from prunekit.models import FrozenModel, load
 from prunekit.models.encoding import TaskEncoder
 from prunekit.prompts.init.vocabulary import from_vocabulary
@@ -35,8 +37,6 @@ _TASKS = {
 # tokens that every text of a preset may have, so that no side cuts any
 _MOST_TOKENS = 256
 
-# the learning rate, in units of the RMS of the model's embeddings, or of keys and values
-_RATE = 0.2
 # PEFT's guides pad to a fixed length; the shortest one that cuts no text, in steps of this many tokens
 _LENGTH_STEP = 8
 
@@ -181,7 +181,7 @@ def starting_values(model: FrozenModel, seed: int, tokens: int) -> Tensor:
 
 def auto_rate(model: FrozenModel) -> float:
     """The rate that AdamW has by default, for a direct prompt."""
-    return float(f"{_RATE * rate_unit(model):.3g}")
+    return prompt_method.auto_rate(PromptSettings(), rate_unit(model))
 
 
 def save_t5(folder: Path, **shape: int) -> None:

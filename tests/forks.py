@@ -234,7 +234,7 @@ def run(request: dict, out: Path) -> None:
         os.environ.update(request.get("environment", {}))
         os.chdir(request.get("cwd", "."))
         watch_disk(request, out)
-        if "keeping" in request:
+        if request.get("keeping"):
             keep_every_evaluation()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         fork_workers()

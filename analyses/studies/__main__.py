@@ -47,9 +47,7 @@ def plan(
     names: Names,
     seeds: Annotated[int, typer.Option(help="on each training subset")] = 8,
     subsets: Annotated[int | None, typer.Option(help="of each task that has several; as the pilot by default")] = None,
-    tasks: Annotated[
-        int | None, typer.Option(help="that the study has, spread as the pilot's own where it had fewer")
-    ] = (None),
+    tasks: Annotated[int | None, typer.Option(help="of the study; more than the pilot's spread as those do")] = None,
 ) -> None:
     """Simulate the power of every question from the pilot's strata; kept beside the plan."""
     for study in map(catalog.named, names):

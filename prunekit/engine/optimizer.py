@@ -78,8 +78,7 @@ class MemberOptimizer:
 
     def go_on(self, state: Mapping[int, Mapping[str, Any]]) -> None:
         """Remember what `state` gave."""
-        remembered = {number: dict(facts) for number, facts in state.items()}
-        self.inner.load_state_dict(self.inner.state_dict() | {"state": deepcopy(remembered)})
+        self.inner.load_state_dict(self.inner.state_dict() | {"state": deepcopy(dict(state))})
 
     def step(self, updates: int) -> None:
         """One update, after `updates` earlier ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
@@ -25,7 +25,7 @@ from prunekit.experiment.prepare import Prepared
 from prunekit.experiment.pruned_levels import pruned_levels
 from prunekit.experiment.request_timer import RequestTimer
 from prunekit.experiment.round_watch import RoundWatch, TimeLeft
-from prunekit.experiment.training_in_progress import TrainingInProgress, facts_of
+from prunekit.experiment.training_in_progress import TrainingInProgress
 from prunekit.models import Batch, Encoded
 from prunekit.prompts import methods
 from prunekit.pruning.controls import CONTROLS
@@ -277,10 +277,11 @@ class RoundRunner:
         ]
 
     def _in_progress(self, cohort: Sequence[RunKey], tickets: Sequence[Ticket], spec: RoundSpec) -> TrainingInProgress:
-        prepared = self.prepared
-        device = prepared.experiment.machine.device
-        facts = facts_of(spec.plan, spec.snapshots, prepared.width, device, culls=spec.cull is not None)
-        return TrainingInProgress(self.directory, cohort, tickets, **facts)
+        """What is kept of a cohort's training; other versions would go on to other last digits."""
+        made_with = environment.current(self.prepared.experiment.machine.device)
+        facts = dict(plan=asdict(spec.plan), snapshots=list(spec.snapshots), culls=spec.cull is not None)
+        width = self.prepared.width
+        return TrainingInProgress(self.directory, cohort, tickets, **facts, width=width, made_with=made_with)
 
     def _measure(self, finished: Sequence[Ticket], *, test: bool, score: bool) -> list[_Measurement]:
         """Test evaluation and scores of finished tickets; one with a number that is not finite counts as diverged."""

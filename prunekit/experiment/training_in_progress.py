@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import TrainingState
-from prunekit.experiment import environment
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs import training_file
 from prunekit.runs.paths import TRAINING, RunKey
 from prunekit.runs.run import Run
+from prunekit.runs.ticket_file import ticket_bytes
 from prunekit.support import reading
 from prunekit.support.digest import identity
 
@@ -32,7 +30,8 @@ class TrainingInProgress:
     def __init__(self, run: Run, cohort: Sequence[RunKey], tickets: Sequence[Ticket], **facts: Any) -> None:
         """Nothing is read yet; facts: what else the training is a function of, beside the run's own settings."""
         self.run, self.seconds = run, 0.0
-        members = [[str(key), _digest(ticket)] for key, ticket in zip(cohort, tickets, strict=True)]
+        digests = [hashlib.sha256(ticket_bytes(ticket)).hexdigest() for ticket in tickets]
+        members = [[str(key), digest] for key, digest in zip(cohort, digests, strict=True)]
         self._of = identity([members, run.id, facts], 64)
         self._began = self._written = time.monotonic()
         self._took = 0.0
@@ -42,7 +41,7 @@ class TrainingInProgress:
         try:
             content = self.run.training()
             kept = None if content is None else training_file.unpacked(content, self._of)
-        except training_file.BROKEN as error:
+        except (OSError, ValueError) as error:
             say(f"{self.run.path / TRAINING}: cannot be read ({reading.reason(error)}); the round begins anew")
             kept = None
         if kept is None:
@@ -59,18 +58,3 @@ class TrainingInProgress:
         self.run.keep_training(training_file.packed(state(), self._of, self.seconds + now - self._began))
         self._written = time.monotonic()
         self._took = self._written - now
-
-
-def facts_of(plan: Plan, snapshots: Sequence[int], width: int | None, device: str, **more: Any) -> dict[str, Any]:
-    """What a training is a function of beside its tickets: other versions would go on to other last digits."""
-    return {
-        "plan": asdict(plan), "snapshots": list(snapshots), "width": width, "made_with": environment.current(device),
-        **more,
-    }  # fmt: skip
-
-
-def _digest(ticket: Ticket) -> str:
-    total = hashlib.sha256(repr(sorted(ticket.facts().items(), key=str)).encode())
-    for name, tensor in sorted(ticket.tensors().items()):
-        total.update(name.encode() + tensor.detach().cpu().float().numpy().tobytes())
-    return total.hexdigest()

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from prunekit.engine.evaluate import Evaluation
 from prunekit.engine.train import Checkpoint, LogEntry, MemberState, TrainingState
 from prunekit.pruning.ticket import Values
-from prunekit.support import reading
+from prunekit.runs import ticket_file
+from prunekit.runs.paths import TRAINING
+from prunekit.support.errors import ArtifactError
 
-#: What reading a damaged file raises.
-BROKEN = (OSError, ValueError, SafetensorError)
-
-_FACTS, _SHA256 = "facts", "sha256"
 _EVALUATION = ("losses", "chosen", "scores")
 
 
@@ -34,32 +28,23 @@ def packed(state: TrainingState, of: str, seconds: float) -> bytes:
     """
     tensors: dict[str, Tensor] = {}
     members = [_member(member, f"{number}.", tensors) for number, member in enumerate(state.members)]
-    facts = json.dumps({"of": of, "seconds": seconds, "step": state.step, "members": members})
-    tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in sorted(tensors.items())}
-    content: bytes = save(tensors, {_FACTS: facts, _SHA256: _digest(facts, tensors)})
-    return content
+    return ticket_file.pack(tensors, {"of": of, "seconds": seconds, "step": state.step, "members": members})
 
 
 def unpacked(content: bytes, of: str) -> tuple[TrainingState, float] | None:
     """The state that `packed` wrote and its seconds, or None where it is a state of something else.
 
     Raises:
-        BROKEN: where a byte differs from what was written.
+        ValueError: where a byte differs from what was written.
     """
-    reading.check_tensors(content)
-    metadata, tensors = reading.metadata(content), dict(sorted(load(content).items()))
-    text = metadata.get(_FACTS, "")
-    if metadata.get(_SHA256) != _digest(text, tensors):
-        raise ValueError("it does not match its own sha256")
-    facts = json.loads(text)
+    try:
+        tensors, facts = ticket_file.unpacked(content, Path(TRAINING))
+    except ArtifactError as error:
+        raise ValueError("it does not match its own sha256") from error
     if facts.get("of") != of:
         return None
     members = [_member_of(member, f"{number}.", tensors) for number, member in enumerate(facts["members"])]
     return TrainingState(facts["step"], tuple(members)), facts["seconds"]
-
-
-def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
-    return hashlib.sha256(facts.encode() + save(dict(tensors))).hexdigest()
 
 
 def _member(state: MemberState, at: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -76,10 +61,10 @@ def _member(state: MemberState, at: str, tensors: dict[str, Tensor]) -> dict[str
         put(name, checkpoint.values.flat())
         if checkpoint.evaluation is not None:
             put(f"{name} evaluation", {part: getattr(checkpoint.evaluation, part) for part in _EVALUATION})
-    plain: dict[int, dict[str, Any]] = {}
+    plain: dict[str, dict[str, Any]] = {}
     for number, remembered in state.optimizer.items():
         put(f"optimizer {number}", {key: part for key, part in remembered.items() if isinstance(part, Tensor)})
-        plain[number] = {key: part for key, part in remembered.items() if not isinstance(part, Tensor)}
+        plain[str(number)] = {key: part for key, part in remembered.items() if not isinstance(part, Tensor)}
     return {
         "optimizer": plain,
         "snapshots": list(state.snapshots),

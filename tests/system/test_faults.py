@@ -61,8 +61,8 @@ class Command:
         self.whole, self.points = tiny.contents(folder / "whole"), log.read_text().splitlines()
         self.count = sum(point.startswith("before ") for point in self.points)
 
-    def run(self, out, **how):
-        return self.forks.run([*self.words, f"--out={out / 'made'}"], out, keeping=True, **how)
+    def run(self, out, *, keeping=True, **how):
+        return self.forks.run([*self.words, f"--out={out / 'made'}"], out, keeping=keeping, **how)
 
     def ends_well(self, out, why):
         """Run again, it ends as if nothing had been."""
@@ -199,11 +199,13 @@ def test_every_operation_of_a_command_can_fail(code, verb, small, tmp_path, caps
         print(f"\n{verb}, {errno.errorcode[code]}: {small(verb).count} operations refused, each said in one line")
 
 
-def test_a_real_limit_is_told_like_a_full_disk(small, tmp_path):
+@pytest.mark.parametrize(("keeping", "refused"), [(False, "round=00"), (True, "training.safetensors")])
+def test_a_real_limit_is_told_like_a_full_disk(keeping, refused, small, tmp_path):
     """The system's own refusal, of a file that may grow no further."""
-    ended = small("prune").run(tmp_path, limit=4096)
+    ended = small("prune").run(tmp_path, keeping=keeping, limit=4096)
     assert ended.code == 1
     last = ended.said.strip().splitlines()[-1]
-    told = r"prunekit: .*/training.safetensors: File too large, [\d,]+ bytes were to be written; nothing .*"
-    assert re.fullmatch(told, last)
+    assert re.fullmatch(
+        rf"prunekit: .*{re.escape(refused)}: File too large, [\d,]+ bytes were to be written; nothing .*", last
+    )
     small("prune").ends_well(tmp_path, "a limit")

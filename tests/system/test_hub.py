@@ -87,12 +87,13 @@ def tune(place, out, words=(), *, model="maker/tiny", task="moods", **how):
     return place.forks.run(command, out / "process", cwd=str(out), **how)
 
 
-def refused(place, out, **how) -> str:
-    """The one line of an attempt that is refused, and nothing written; while it waits it may say what for."""
+def refused(place, out, *, waits=False, **how) -> str:
+    """The one line of an attempt that is refused, and nothing written; waits: for so long that it says what for."""
     ended = tune(place, out, **how)
     assert ended.code == 2, ended.said
     assert not (out / "runs").exists()
     *waiting, line = ended.said.splitlines()
+    assert waits or not waiting, ended.said
     assert all(re.fullmatch(r"(tune .*: )?loading .* \.\.\.", said) for said in waiting), ended.said
     return line
 
@@ -213,7 +214,7 @@ def test_a_download_that_is_cut_once_is_made_again(place, tmp_path):
 def test_a_download_that_is_always_cut_is_refused_and_goes_on_when_it_is_not(place, tmp_path):
     repository = place.hub.new("models/maker/torn", cuts=1000)
     repository.commit_folder(place.first, "main")
-    said = refused(place, tmp_path, model="maker/torn")
+    said = refused(place, tmp_path, waits=True, model="maker/torn")
     assert 'model "maker/torn": the connection to the Hub was lost (' in said
     repository.cuts = 0
     assert tune(place, tmp_path, model="maker/torn").code == 0
@@ -221,7 +222,7 @@ def test_a_download_that_is_always_cut_is_refused_and_goes_on_when_it_is_not(pla
 
 def test_a_hub_that_does_not_answer_is_waited_for_some_seconds(place, tmp_path):
     place.hub.new("models/maker/slow", seconds=60).commit_folder(place.first, "main")
-    assert "is not to be reached" in refused(place, tmp_path, model="maker/slow")
+    assert "is not to be reached" in refused(place, tmp_path, waits=True, model="maker/slow")
 
 
 def test_a_branch_that_moved_is_said_and_the_run_stays_with_its_commit(place, tmp_path):
