@@ -24,7 +24,7 @@ VERBS = {
     "score": ("score", "How much each token or piece of a ticket is worth."),
     "predict": ("predict", "Answer unlabelled rows with a ticket."),
     "export": ("export", "Write a ticket as a PEFT adapter, or as vectors."),
-    "import": ("import_adapter", "Make a ticket of a PEFT prompt-tuning adapter."),
+    "import": ("import_adapter", "Make a ticket of a PEFT adapter: prompt or prefix tuning."),
     "methods": ("methods", "List the parameterisations of a prompt."),
     "presets": ("presets", "List the settings of papers, for `--experiment NAME`."),
     "report": ("report", "One HTML page of runs."),

@@ -189,6 +189,7 @@ def _mean_row(mean: RoundSummary) -> dict[str, str]:
 def _print_conclusion(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance: float) -> None:
     """The base lines, a warning where nothing was learned, the sentence, and what else to prune by."""
     from prunekit.runs import summary
+    from prunekit.runs.address import TOLERANCE
     from prunekit.runs.baselines import BaseLines
 
     settings = run.settings()
@@ -207,6 +208,9 @@ def _print_conclusion(run: RunReader, stage: Stage, results: pd.DataFrame, toler
     if best is None or len(rounds) == 1:
         return
     terminal.write(summary.sentence(best, rounds[0], metric, tolerance))
+    usual = summary.smallest(rounds, TOLERANCE)
+    if usual is not None and usual.round != best.round:
+        terminal.write(f"In other verbs it is RUN@round={best.round}; RUN alone is the smallest within {TOLERANCE}.")
     coarse = summary.coarse_tolerance(tolerance, settings["examples"]["validation"])
     if coarse and summary.chosen_by(results, metric) == metric:  # a written answer may be right in part
         terminal.write(coarse)

@@ -187,7 +187,9 @@ class PromptSettings(Settings):
         0,
         description="method = direct: so many first tokens, such as an attention sink, are neither trained nor pruned",
     )
-    pieces: Factor = Field(16, description="pieces per token K; must divide the embedding width")
+    pieces: Factor = Field(
+        16, description="pieces per token K; must divide the embedding width; of prefix-kv one per key-value head"
+    )
     init: Init = Field("vocabulary", description="starting values")
     init_text: str | None = Field(
         None, description="the words of init = text; default: the task's instruction, where it has one"
@@ -308,7 +310,9 @@ class PruningSettings(Settings):
     rewind: (
         Annotated[int, within(0, 10_000_000, "no dense round has so many steps")] | Literal["trained", "init", "reinit"]
     ) = Field("trained", description="trained, init, a step of the dense round, or reinit (a control)")
-    dropped_as: Literal["remove", "hide", "zero"] = Field("remove", description="what stands for a dropped token")
+    dropped_as: Literal["remove", "hide", "zero"] = Field(
+        "remove", description="what stands for a dropped token; of prefix-kv hide, unless it is given"
+    )
 
     @property
     def finder(self) -> Score:

@@ -103,7 +103,8 @@ def _words(words: Sequence[str], rows: int, where: str) -> tuple[str, ...]:
     if len(words) > min(MOST_LABELS, max(2, rows // 2)):
         raise DataError(
             f"{where} holds {len(words)} different texts in {rows} rows: they look like free text, and labels are at "
-            f"most {MOST_LABELS}, on two rows each; name the column of the labels by --label, or join rare ones"
+            f"most {MOST_LABELS}, on two rows each; name the column of the labels by --label, or join rare ones, or "
+            "have them written, by --target"
         )
     alike: dict[str, str] = {}
     for word in words:

@@ -23,6 +23,16 @@ def test_show_has_a_row_per_round_and_seed_and_a_mean(made, capsys, dense_wins):
     assert "Smallest ticket within 1.0" in out
 
 
+def test_show_says_where_another_tolerance_names_another_ticket_than_the_run_does(
+    made, capsys, dense_wins, monkeypatch
+):
+    line = "In other verbs it is RUN@round=2; RUN alone is the smallest within -0.05."
+    for usual, told in ((0.01, False), (-0.05, True)):  # round 1 alone is better than dense by so much
+        monkeypatch.setattr("prunekit.runs.address.TOLERANCE", usual)
+        assert tiny.call("runs", "show", made.path, "--tolerance=1") == 0
+        assert (line in capsys.readouterr().out) == told
+
+
 @pytest.fixture(scope="module")
 def shorter(folder):
     """Of one seed, and fewer updates."""

@@ -28,7 +28,7 @@ class Better:
     @property
     def sentence(self) -> str:
         """One line, for who pruned by the other."""
-        tickets = "better" if self.tickets else "no better"
+        tickets = "better" if self.tickets else "not shown to be better"
         return (
             f"Another score to try: --score {self.name} --score-examples {self.examples} finds more planted words than "
             f"{self.than} ({self.share:.2f} against {self.than_share:.2f} in PruneBench); its tickets are {tickets}."
