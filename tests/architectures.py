@@ -80,8 +80,10 @@ def ticket(bone: FrozenModel, method: str = "direct", mask: Mask = MASKS["dense"
     start = from_array(values)(draw, tuple(values.shape))
     options = Options(rank=3, bottleneck=8, input_tokens=64)
     state = methods.start(method, start, draw, options).state_dict()
+    # what starts at zero would move nothing, and so show nothing
     state = {
-        name: one + 0.05 * torch.randn(one.shape, generator=draw) * one.abs().mean() for name, one in state.items()
+        name: one + 0.05 * torch.randn(one.shape, generator=draw) * (one.abs().mean() if one.any() else 10.0)
+        for name, one in state.items()
     }
     head = bone.new_head(2)
     if head is not None:

@@ -27,7 +27,6 @@ from prunekit.experiment.reopen import OpenedTicket, TicketInUse, changed_settin
 from prunekit.experiment.round_runner import Progress
 from prunekit.models import Encoded
 from prunekit.pruning.scores import ROUND_SCORES, SCORES, Level
-from prunekit.pruning.scores.leave_one_out import Ablation
 from prunekit.pruning.scores.shapley import most_subsets
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.paths import FACTS, IMPORTANCE, WORDS, RunKey, Stage
@@ -227,7 +226,7 @@ def _left_out(use: TicketInUse, rows: Rows, request: ScoreRequest, progress: Pro
     units = kept.flatten().nonzero().flatten()
     tested = token_importance.negative(
         ablated.costs.flatten(0, -2)[units].numpy(),
-        None if use.task.open else _right_changes(ablated, examples).flatten(0, -2)[units].numpy(),
+        None if use.task.open else ablation.right_changes(ablated, examples).flatten(0, -2)[units].numpy(),
         units=units.tolist(),
         seed=request.seed,
     )
@@ -277,12 +276,6 @@ def _by_word(use: TicketInUse, examples: Sequence[Encoded], request: ScoreReques
     return Importance(
         pd.concat(tables, ignore_index=True), _facts(request, "validation", len(examples)) | {"by_word": True}
     )
-
-
-def _right_changes(ablated: Ablation, examples: Sequence[Encoded]) -> torch.Tensor:
-    """[..., N] in {-1, 0, 1}: whether each example is right without a unit, less whether it was with all of them."""
-    right = torch.tensor([example.gold for example in examples])
-    return (ablated.without_chosen == right).int() - (ablated.chosen == right).int()
 
 
 def _confirmed(

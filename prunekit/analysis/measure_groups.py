@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from prunekit.analysis import token_importance
@@ -46,8 +45,7 @@ def left_out(
     """
     cells, kept = _kept(use, group)
     ablated = ablation.leave_groups_out(use.ticket, use.model, examples, cells[kept], tick=tick)
-    right = torch.tensor([example.gold for example in examples])
-    changes = (ablated.without_chosen == right).int() - (ablated.chosen == right).int()
+    changes = ablation.right_changes(ablated, examples)
     tested = token_importance.negative(
         ablated.costs.numpy(),
         None if use.task.open else changes.numpy(),

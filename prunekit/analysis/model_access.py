@@ -119,7 +119,7 @@ def embedding(run: RunReader, model: FrozenModel | None = None) -> tuple[Tensor,
     """
     model = model or model_of(experiment_of(run))
     _check_same(run, model)
-    count = min(len(model.tokenizer), int(model.config.vocab_size))
+    count = min(len(model.tokenizer), model.embedding_rows)
     words: list[str] = model.tokenizer.convert_ids_to_tokens(list(range(count)))
     return model.embed(torch.arange(count)).detach().float().cpu(), words
 

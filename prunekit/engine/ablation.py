@@ -17,6 +17,7 @@ from torch import Tensor
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate, token_losses
 from prunekit.models import Encoded, FrozenModel
+from prunekit.models.batch import rights
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.scores import Evaluate, LeaveOneOut, Level, Shapley
 from prunekit.pruning.scores.leave_one_out import Ablation
@@ -166,3 +167,10 @@ def _side_by_side(masks: Sequence[Mask]) -> list[list[int]]:
     return [
         numbers[start : start + _WIDTH] for numbers in by_tokens.values() for start in range(0, len(numbers), _WIDTH)
     ]
+
+
+def right_changes(ablated: Ablation, examples: Sequence[Encoded]) -> Tensor:
+    """[..., N] in {-1, 0, 1}: whether each example is right without a unit, less whether it was with all of them."""
+    right = rights([example.right or [example.gold] for example in examples], max(len(row.choices) for row in examples))
+    rows = torch.arange(len(examples))
+    return right[rows, ablated.without_chosen].int() - right[rows, ablated.chosen].int()

@@ -164,9 +164,9 @@ def _times(prompts: PromptBatch, zeta: Tensor) -> PromptBatch:
 
 
 def _margins(logits: Tensor, batch: Batch) -> Tensor:
-    """[S, B], the score of the right choice less that of the best other."""
+    """[S, B], the score of the best right choice less that of the best other."""
     if logits.shape[-1] < 2:
         raise ConfigError("score = margin needs answers to choose among; this task's are written, so use another score")
-    right = batch.gold.to(logits.device).expand(logits.shape[:2])[..., None]
-    others = logits.scatter(2, right, float("-inf")).amax(dim=2)
-    return logits.gather(2, right).squeeze(2) - others
+    right = batch.right.to(logits.device).expand(logits.shape)
+    best, others = (logits.masked_fill(masked, float("-inf")).amax(dim=2) for masked in (~right, right))
+    return best - others

@@ -301,9 +301,7 @@ def _update(learners: Sequence[_Learner], model: FrozenModel, data: TrainingData
     """One optimiser update of every learner; one whose loss is not finite stops without touching the others."""
     members = [learner.member for learner in learners]
     rows = [learner.order.draw(data.train, step) for learner in learners]
-    with _dropout(model, plan.model_dropout, learners, step):
-        parts = [_backward(members, model, part, len(rows[0])) for part in _parts(rows, model, plan, members)]
-    losses = torch.stack(parts).sum(dim=0)
+    losses = _dropped_out(learners, rows, model, step) if plan.model_dropout else _in_parts(members, rows, model)
     team().add(losses)
     values = losses.tolist()
     if any(map(math.isfinite, values)):
@@ -316,14 +314,22 @@ def _update(learners: Sequence[_Learner], model: FrozenModel, data: TrainingData
         learner.member.zero_grad(set_to_none=True)
 
 
-def _parts(
-    rows: Sequence[Sequence[Encoded]], model: FrozenModel, plan: Plan, members: Sequence[Member]
-) -> list[list[list[Encoded]]]:
-    """What goes through the model at once, of the rows of this process; with dropout all, as one draw."""
+def _in_parts(members: Sequence[Member], rows: Sequence[Sequence[Encoded]], model: FrozenModel) -> Tensor:
+    """[S], the losses of the rows of this process, whose gradients are added; in parts of like length."""
     share = [team().part(examples) for examples in rows]
-    if plan.model_dropout:
-        return [list(map(list, share))]
-    return in_parts(share, model, max(int(member.ticket.mask.token.sum()) for member in members))
+    parts = in_parts(share, model, max(int(member.ticket.mask.token.sum()) for member in members))
+    return torch.stack([_backward(members, model, part, len(rows[0])) for part in parts]).sum(dim=0)
+
+
+def _dropped_out(
+    learners: Sequence[_Learner], rows: Sequence[Sequence[Encoded]], model: FrozenModel, step: int
+) -> Tensor:
+    """The same with dropout: each member by itself and all its rows in one draw, whoever else is trained."""
+    losses = []
+    for learner, examples in zip(learners, rows, strict=True):
+        with _dropout(model, learner, step):
+            losses.append(_backward([learner.member], model, [examples], len(examples)))
+    return torch.cat(losses)
 
 
 def _backward(members: Sequence[Member], model: FrozenModel, rows: Sequence[Sequence[Encoded]], whole: int) -> Tensor:
@@ -370,14 +376,10 @@ def _rank(checkpoint: Checkpoint) -> tuple[float, float]:
 
 
 @contextmanager
-def _dropout(model: FrozenModel, active: bool, learners: Sequence[_Learner], step: int) -> Iterator[None]:
-    """The model's own dropout for one forward pass, where asked; its random numbers are named like all others."""
-    if not active:
-        yield
-        return
-    names = [(learner.ticket.seed, learner.ticket.round) for learner in learners]
+def _dropout(model: FrozenModel, learner: _Learner, step: int) -> Iterator[None]:
+    """The model's own dropout for one pass; its random numbers are named like all others."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed_of("dropout", names, step))
+        torch.manual_seed(seed_of("dropout", learner.ticket.seed, learner.ticket.round, step))
         model.model.train()
         try:
             yield

@@ -63,12 +63,12 @@ def write_batches(
 ) -> list[dict[int, Written]]:
     """Every member's answers [S] to the examples of some batches, by their places among all examples.
 
-    Where tokens are drawn, a batch's draws are its own: whoever writes it comes to the same.
+    Where tokens are drawn, a text's draws are its own: whoever writes behind it comes to the same.
     """
     answers: list[dict[int, Written]] = [{} for _ in range(prompts.members)]
     completed = 0
     for indices in batches:
-        rows = generate(model, prompts, [examples[index].text for index in indices], decoding, indices[0])
+        rows = generate(model, prompts, [examples[index].text for index in indices], decoding)
         for member, ids in zip(answers, rows, strict=True):
             member |= dict(zip(indices, (_as_text(model, row, decoding) for row in ids), strict=True))
         completed += len(indices)

@@ -12,6 +12,9 @@ from prunekit.experiment.settings import Experiment, TrainingSettings
 from prunekit.models import FrozenModel
 from prunekit.support.errors import ConfigError
 
+# of the weights of a run, as its settings name them
+_PRECISIONS = ("float32", "bfloat16")
+
 # learning_rate = "auto" for Adafactor, whatever the method; for AdamW each method has its own
 _ADAFACTOR_RATE = 0.3
 
@@ -31,6 +34,9 @@ def resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Exper
 
     Args:
         examples: of `train`.
+
+    Raises:
+        ConfigError: where no good rate is known, or the weights are neither in float32 nor in bfloat16.
     """
     experiment = prefix.with_defaults(experiment, model)
     training = experiment.training
@@ -43,7 +49,7 @@ def resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Exper
         rate = _auto_rate(experiment, model)
     training_update = {"train_steps": steps, "evaluate_every": every, "learning_rate": rate}
     threads = experiment.machine.threads or torch.get_num_threads()
-    model_update = {"position": model.position, "precision": str(model.model.dtype).removeprefix("torch.")}
+    model_update = {"position": model.position, "precision": _precision(model)}
     return experiment.model_copy(
         update={
             "model": experiment.model.model_copy(update=model_update),
@@ -51,6 +57,17 @@ def resolved(experiment: Experiment, model: FrozenModel, examples: int) -> Exper
             "machine": experiment.machine.model_copy(update={"threads": threads}),
         }
     )
+
+
+def _precision(model: FrozenModel) -> str:
+    """Raises: ConfigError where the weights are in one that no run is made in."""
+    name = str(model.model.dtype).removeprefix("torch.")
+    if name not in _PRECISIONS:
+        raise ConfigError(
+            f"{type(model.model).__name__}: its weights are in {name}, in which gradients are lost or no run "
+            "can be read again; load it with dtype=torch.float32 or torch.bfloat16"
+        )
+    return name
 
 
 def _auto_rate(experiment: Experiment, model: FrozenModel) -> float:

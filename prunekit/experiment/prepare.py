@@ -16,7 +16,7 @@ from prunekit import models
 from prunekit.engine import lora, memory
 from prunekit.engine.optimizer import Plan
 from prunekit.engine.train import TrainingData
-from prunekit.experiment import device, prefix, prompt_method, prompt_start, provenance
+from prunekit.experiment import device, prefix, prompt_method, prompt_start, provenance, written_answers
 from prunekit.experiment.automatic import resolved
 from prunekit.experiment.commits import commits_of
 from prunekit.experiment.progress import Working, unseen
@@ -24,7 +24,6 @@ from prunekit.experiment.prompt_method import PromptFactory
 from prunekit.experiment.settings import SCHEMA, Experiment
 from prunekit.experiment.task_of import task_of
 from prunekit.models import Encoded, FrozenModel
-from prunekit.models.generation import check_writes
 from prunekit.prompts.init.source import Initialiser
 from prunekit.prompts.mask import Mask, piece_width
 from prunekit.pruning.ticket import State, Ticket, Values
@@ -409,22 +408,6 @@ def _measure(task: Task, validation: Sequence[Example]) -> Callable[[list[int]],
     return (lambda chosen: {}) if task.open else lambda chosen: task.score(validation, chosen)
 
 
-def _check_writes(prepared: Prepared) -> None:
-    """Refuse open answers that this model cannot write, or that cannot be judged here."""
-    check_writes(prepared.model)
-    prepared.task.row_statistics(prepared.splits.validation[:1], [""])  # a metric's package may be missing
-    most = prepared.task.decoding.max_tokens
-    if (room := prepared.model.most_positions - prepared.experiment.prompt.tokens) <= most:
-        raise ConfigError(
-            f"max_target_tokens = {most}: this model has {room} positions beside the prompt; ask for fewer"
-        )
-    if prepared.experiment.pruning.dropped_as == "hide" and prepared.model.position == "suffix":
-        raise ConfigError(
-            "dropped_as = hide: nothing can be written right behind a hidden token; use --dropped-as remove or zero, "
-            "or --position first"
-        )
-
-
 def _check_frozen(settings: Experiment) -> None:
     """Refuse frozen tokens of other methods than direct, and counts that keep nothing, or nothing else."""
     frozen, fewest = settings.prompt.frozen_tokens, min((keep.tokens for keep in settings.keeps()), default=2**63)
@@ -467,7 +450,7 @@ def _check(prepared: Prepared) -> None:
     prefix.check(prepared.experiment, prepared.model)
     settings = prepared.experiment
     if prepared.task.open:
-        _check_writes(prepared)
+        written_answers.check(prepared)
     if settings.baselines.ceiling == "lora":
         lora.check_peft()
     _check_frozen(settings)

@@ -7,6 +7,7 @@ Families differ only in how they lay out a row and where they read the answer.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -38,6 +39,9 @@ _UNUSED = re.compile(r"\[unused\d+\]|<extra_id_\d+>|<unused\d+>")
 # What a pass costs beside its arithmetic, as tokens of a model of width H: its weights are read, however few rows there
 # are, and layers are started, which small ones feel most. Measured on two cores: 48 on SmolLM2 (H = 576).
 _READING, _STARTING = 32, 5_000_000
+
+# rows of the embedding table that are squared at once
+_ROWS_AT_ONCE = 8192
 
 # these count positions over what is attended to, by themselves; a hidden token takes none
 COUNTS_ATTENDED = {"opt"}
@@ -267,8 +271,9 @@ class FrozenModel:
     @property
     def embedding_rms(self) -> float:
         """Root mean square of the embedding table's entries, the unit of `learning_rate = "auto"`."""
-        ids = torch.arange(self.embedding_rows)
-        return float(self.embed(ids).float().pow(2).mean().sqrt())
+        blocks = torch.arange(self.embedding_rows).split(_ROWS_AT_ONCE)  # the whole table in float32 may not fit
+        total = sum(float(self.embed(ids).float().pow(2).sum(dtype=torch.float64)) for ids in blocks)
+        return math.sqrt(total / (self.embedding_rows * self.width))
 
     @property
     def config(self) -> Any:
@@ -365,7 +370,7 @@ class FrozenModel:
 
     def _beside(self, prompts: PromptBatch, batch: Batch) -> PromptAndInput:
         """Prompt and text of every row, with the layers' own embeddings behind each vector where there are such."""
-        parts = prompt_and_input(prompts, batch, self.embed(batch.ids))
+        parts = prompt_and_input(prompts, batch, self.embed(batch.ids), self._texts(batch))
         if not self.traits.per_layer:
             return parts
         texts = self.layer_inputs(batch.ids).flatten(-2).expand(*parts.embedded.shape[:-1], -1)
@@ -374,6 +379,10 @@ class FrozenModel:
         return replace(
             parts, embedded=torch.cat([parts.embedded, texts], -1), values=torch.cat([parts.values, prompt], -1)
         )
+
+    def _texts(self, batch: Batch) -> Tensor:
+        """Bool[M, B, R, T], which tokens of the rows are of their texts, and of no answer."""
+        return batch.mask
 
     def _position(self, prompts: PromptBatch, batch: Batch) -> InputRows:
         """Prompt vectors put before (or, after-cls, behind the first of) the input embeddings of every row."""
@@ -422,7 +431,9 @@ class FrozenModel:
     @property
     def most_positions(self) -> int:
         """Tokens of the longest row that the model can read; without limit where positions are relative."""
-        names = ("max_encoder_position_embeddings", "max_position_embeddings", "n_positions", "max_seq_len")
+        names = ["max_encoder_position_embeddings", "max_position_embeddings", "n_positions", "max_seq_len"]
+        if hasattr(self.text_config, "relative_attention_num_buckets"):
+            names.remove("n_positions")  # T5's files name what it was pretrained on, which is no limit
         limits = [getattr(self.text_config, name, None) for name in names]
         limit = next((int(limit) for limit in limits if isinstance(limit, int) and limit > 0), None)
         return 10**9 if limit is None else limit - (self.traits.first_position or 0)

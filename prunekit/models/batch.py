@@ -38,6 +38,7 @@ class Encoded:
         cut: whether the text had to be shortened.
         target_cut: whether the target of an open example had to be.
         group: the texts that this one is read with, where a decoder keeps what it makes of them; None: it comes alone.
+        right: indices of all right answers, `gold` the first of them; () where `gold` says it all.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Encoded:
     cut: bool = False
     target_cut: bool = False
     group: TextGroup | None = field(default=None, compare=False, repr=False)
+    right: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:
@@ -68,7 +70,8 @@ class Batch:
         target_mask: Bool[M, B, C, L], which of them are real.
         start: [M, B, R] slot whose output predicts the first answer token (decoder-only).
         choice_mask: Bool[M, B, C], which choices an example has.
-        gold: [M, B] index of the right answer.
+        gold: [M, B] index of the right answer, the first where several are.
+        right: Bool[M, B, C], every right answer.
         index: [M, B] index of the example in its split.
         groups: [M, B] as in Encoded.
     """
@@ -80,6 +83,7 @@ class Batch:
     start: Tensor
     choice_mask: Tensor
     gold: Tensor
+    right: Tensor
     index: Tensor
     groups: tuple[tuple[TextGroup | None, ...], ...]
 
@@ -111,6 +115,7 @@ class Row:
         gold: index of the right answer, -1 where the example has no label.
         index: the example's index in its split.
         group: as in Encoded.
+        right: as in Encoded.
     """
 
     inputs: Sequence[Ids]
@@ -119,6 +124,7 @@ class Row:
     gold: int
     index: int
     group: TextGroup | None = None
+    right: Sequence[int] = ()
 
 
 def collate(rows: Sequence[Sequence[Row]], pad: int) -> Batch:
@@ -142,9 +148,15 @@ def collate(rows: Sequence[Sequence[Row]], pad: int) -> Batch:
         start.unflatten(0, lead),
         choice_mask.unflatten(0, lead),
         torch.tensor([row.gold for row in flat]).view(lead),
+        rights([row.right or [row.gold] for row in flat], choices).unflatten(0, lead),
         torch.tensor([row.index for row in flat]).view(lead),
         tuple(tuple(row.group for row in member) for member in rows),
     )
+
+
+def rights(right: Sequence[Sequence[int]], choices: int) -> Tensor:
+    """Bool[N, C], which of the choices are right, from their indices; -1 is none."""
+    return torch.tensor([[choice in indices for choice in range(choices)] for indices in right])
 
 
 Item = TypeVar("Item")

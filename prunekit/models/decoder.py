@@ -90,9 +90,9 @@ class Decoder(FrozenModel):
     def layout(self, example: Encoded, every_choice: bool) -> Row:
         """One row per choice; a single row where every choice is one token, since all are read at the same place."""
         targets = example.choices if every_choice else (example.choices[example.gold],)
-        gold = example.gold if every_choice else 0
+        gold, right = (example.gold, example.right) if every_choice else (0, ())
         inputs = [example.text] if _one_token(targets) else [example.text + target[:-1] for target in targets]
-        return Row(inputs, targets, [len(example.text) - 1] * len(inputs), gold, example.index, example.group)
+        return Row(inputs, targets, [len(example.text) - 1] * len(inputs), gold, example.index, example.group, right)
 
     def encode(self, examples: Iterable[Example], *, own_choices: bool, prompt_tokens: int) -> list[Encoded]:
         """Token ids of examples; as a suffix, with the texts that each one is read with."""
@@ -174,6 +174,10 @@ class Decoder(FrozenModel):
         if not torch.equal(rows.attention.bool(), rows.counted):
             raise ConfigError("to write behind hidden tokens (--dropped-as hide) takes transformers 5.2 or newer")
         return arguments
+
+    def _texts(self, batch: Batch) -> Tensor:
+        """A method moves no token of an answer, as it moves none that is written."""
+        return batch.mask & (torch.arange(batch.ids.shape[-1], device=batch.mask.device) <= batch.start[..., None])
 
     # ---- behind prompts that are read once
 

@@ -44,10 +44,10 @@ class Encoder(FrozenModel):
         """One row where the task's choices are fixed (the head has a row for each); else a row per choice."""
         empty: list[Ids] = [()] * len(example.choices)
         if not example.own_choices:
-            return Row([example.text], empty, [0], example.gold, example.index)
+            return Row([example.text], empty, [0], example.gold, example.index, right=example.right)
         end = len(example.text) - len(self.reader.closing)  # the closing tokens stay last
         rows = [example.text[:end] + choice + example.text[end:] for choice in example.choices]
-        return Row(rows, empty, [0] * len(rows), example.gold, example.index)
+        return Row(rows, empty, [0] * len(rows), example.gold, example.index, right=example.right)
 
     def _forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
         if prompts.head is None:

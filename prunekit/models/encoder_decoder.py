@@ -62,7 +62,8 @@ class EncoderDecoder(FrozenModel):
     def layout(self, example: Encoded, every_choice: bool) -> Row:
         """One input row; the answers are the decoder's."""
         targets = example.choices if every_choice else (example.choices[example.gold],)
-        return Row([example.text], targets, [0], example.gold if every_choice else 0, example.index)
+        gold, right = (example.gold, example.right) if every_choice else (0, ())
+        return Row([example.text], targets, [0], gold, example.index, right=right)
 
     def _forward(self, prompts: PromptBatch, batch: Batch) -> Predictions:
         placed = self._position(prompts, batch)

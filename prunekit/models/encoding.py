@@ -38,7 +38,7 @@ class EncodingOptions:
         own_choices: whether they are each example's own, and so a row's words.
         by_sum: whether answers are ranked by the sum of their tokens' log-probabilities.
         text_tokens: most tokens of a text.
-        row_tokens: most of a text and its longest answer together.
+        row_tokens: most of a text and its longest answer together, or of a text alone where answers are read apart.
         rows: how many ids the model has embeddings for.
         end: the token that ends a target, where it is not added by the tokenizer; None where there is none.
     """
@@ -196,7 +196,7 @@ class TaskEncoder:
 
     def _cut(self, example: Example, text: Ids, answer_tokens: int) -> _Fitted:
         """The example, its longest field shortened from the end until the text leaves `taken` tokens."""
-        room = max(0, min(self.options.text_tokens, self.options.row_tokens - answer_tokens))
+        room = max(0, min(self.options.text_tokens, self.options.row_tokens - self._beside(answer_tokens)))
         while (excess := self.frame + len(text) - room) > 0:
             name = max(example.fields, key=lambda field: len(example.fields[field]))
             shortened = self.reader.shortened(example.fields[name], excess, plain=self.plain)
@@ -205,6 +205,10 @@ class TaskEncoder:
             example = example.shortened({**example.fields, name: shortened})
             (text,) = self._ids([self._text(example)])
         return _Fitted(example, text)
+
+    def _beside(self, answer_tokens: int) -> int:
+        """What an answer takes of a row: nothing where a decoder of its own reads it."""
+        return 0 if self.options.answer_place == "apart" else answer_tokens
 
     # ---- answers
 
@@ -249,7 +253,7 @@ class TaskEncoder:
         """The row cut further where its answers turned out to be longer than they are alone."""
         if row.example.open:  # room for the longest was left
             return row
-        while self.frame + len(row.text) + row.longest > self.options.row_tokens:
+        while self.frame + len(row.text) + self._beside(row.longest) > self.options.row_tokens:
             (row,) = self._answered([self._cut(row.example, row.text, row.longest)])
         return row
 
@@ -322,7 +326,13 @@ class TaskEncoder:
         return ConfigError(line)
 
     def _row(self, example: Example, row: _Fitted) -> Encoded:
-        gold = example.gold[0] if example.gold else -1
+        gold, right = (example.gold[0], example.gold) if example.gold else (-1, ())
         cut = row.example is not example
         text = row.text if example.whole else self.reader.framed(row.text)
-        return Encoded(example.index, text, row.answers, gold, self.options.own_choices, cut, row.target_cut)
+        if not text and self.options.answer_place == "behind":
+            raise DataError(
+                f"example {example.index}: its text is empty, and the model's tokenizer puts nothing before it that an "
+                "answer could be read behind; fill it, or begin the template with a word"
+            )
+        own = self.options.own_choices
+        return Encoded(example.index, text, row.answers, gold, own, cut, row.target_cut, right=right)

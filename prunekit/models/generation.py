@@ -9,7 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from prunekit.models.base import FrozenModel
 from prunekit.models.batch import Batch, Encoded, Ids, Row, collate
@@ -33,14 +40,28 @@ class _StopTexts(StoppingCriteria):  # type: ignore[misc]
         return torch.tensor(ended, device=input_ids.device)
 
 
-def generate(
-    model: FrozenModel, prompts: PromptBatch, texts: Sequence[Ids], decoding: Decoding, name: object = ""
-) -> list[list[Ids]]:
+class _Draw(LogitsProcessor):  # type: ignore[misc]
+    """Adds Gumbel noise, so that the likeliest token is one drawn by the probabilities.
+
+    Each row draws from a stream named by its text: what is written behind it hangs on nothing else that is asked.
+    """
+
+    def __init__(self, texts: Sequence[Ids], rows: int, seed: int) -> None:
+        names = [seed_of("decoding", seed, text) for text in texts] * (rows // len(texts))
+        self._streams = [torch.Generator().manual_seed(name) for name in names]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        waits = torch.empty(scores.shape, dtype=torch.float64)
+        for row, stream in zip(waits, self._streams, strict=True):
+            row.exponential_(generator=stream)
+        return scores.double() - waits.log().to(scores.device)
+
+
+def generate(model: FrozenModel, prompts: PromptBatch, texts: Sequence[Ids], decoding: Decoding) -> list[list[Ids]]:
     """The ids [S][B] that every member writes behind every text, up to the first that ends them, that one included.
 
     Args:
         texts: B texts as token ids, special tokens included.
-        name: of the random stream that tokens are drawn from, where they are.
 
     Raises:
         ConfigError: where the model writes nothing from embeddings, or otherwise than it scores.
@@ -49,9 +70,7 @@ def generate(
     if model.writes_together is None:
         model.writes_together = trial(model)
     together = model.writes_together
-    with torch.no_grad(), torch.random.fork_rng(enabled=decoding.temperature > 0):
-        if decoding.temperature > 0:
-            torch.manual_seed(seed_of("decoding", decoding.seed, name))
+    with torch.no_grad():
         return _in_groups(prompts, texts, together, lambda group, rows: _written(model, group, rows, decoding))
 
 
@@ -112,8 +131,22 @@ def _written(model: FrozenModel, prompts: PromptBatch, texts: Sequence[Ids], dec
     skipped = 1 if module.config.is_encoder_decoder else 0  # what every answer begins behind
     stop = StoppingCriteriaList([_StopTexts(decoding, model.reader.written, skipped)] if decoding.stop else [])
     rows = model.generation_rows(prompts, text_batch(texts, model.pad).to(model.device), decoding)
-    output = module.generate(**rows, generation_config=_settings(model, decoding), stopping_criteria=stop)
+    output = module.generate(
+        **rows,
+        generation_config=_settings(model, decoding),
+        stopping_criteria=stop,
+        logits_processor=_drawing(texts, prompts.members * len(texts), decoding),
+    )
     return [_ended(tuple(ids[skipped:]), model.end_ids) for ids in output.tolist()]
+
+
+def _drawing(texts: Sequence[Ids], rows: int, decoding: Decoding) -> LogitsProcessorList:
+    """What makes the likeliest token one that was drawn; nothing where the likeliest is asked for."""
+    if decoding.temperature == 0:
+        return LogitsProcessorList()
+    among = [TopPLogitsWarper(decoding.top_p)] if decoding.top_p < 1 else []
+    warmed = TemperatureLogitsWarper(decoding.temperature)
+    return LogitsProcessorList([warmed, *among, _Draw(texts, rows, decoding.seed)])
 
 
 def text_batch(texts: Sequence[Ids], pad: int) -> Batch:
@@ -127,17 +160,16 @@ def _settings(model: FrozenModel, decoding: Decoding) -> Any:
     config = copy.deepcopy(module.generation_config)
     if module.config.is_encoder_decoder:
         config.decoder_start_token_id = model.start_id
-    drawn = decoding.temperature > 0
     config.update(
         max_new_tokens=decoding.max_tokens,
         max_length=None,
         min_length=0,
         min_new_tokens=None,
         num_beams=decoding.beams,
-        do_sample=drawn,
-        temperature=decoding.temperature if drawn else None,
-        top_p=decoding.top_p if drawn else None,
-        top_k=0 if drawn else None,
+        do_sample=False,  # `_Draw` does
+        temperature=None,
+        top_p=None,
+        top_k=None,
         length_penalty=1.0,
         early_stopping=False,
         num_return_sequences=1,

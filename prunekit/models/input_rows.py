@@ -53,19 +53,20 @@ class PromptAndInput:
     placed: Tensor
 
 
-def prompt_and_input(prompts: PromptBatch, batch: Batch, embedded: Tensor) -> PromptAndInput:
+def prompt_and_input(prompts: PromptBatch, batch: Batch, embedded: Tensor, text: Tensor) -> PromptAndInput:
     """Prompt and input of every row, expanded to S x B x R.
 
     Args:
         prompts: of S members.
         batch: of M = 1 or S members.
         embedded: [M, B, R, T, H], the embeddings of `batch.ids`.
+        text: Bool[M, B, R, T], what of them a method may move: of answers it would move only those that it is told.
     """
     members, (_, size, rows, length) = prompts.members, batch.ids.shape
     embedded = embedded.expand(members, size, rows, length, -1)
     mask = batch.mask.expand(members, size, rows, length)
     if prompts.embed_input is not None:
-        moved = prompts.embed_input(embedded.flatten(1, 2), mask.flatten(1, 2))
+        moved = prompts.embed_input(embedded.flatten(1, 2), text.expand(mask.shape).flatten(1, 2))
         embedded = moved.unflatten(1, (size, rows))
     values = prompts.values if prompts.values.dim() == 4 else prompts.values[:, None]
     values = values[:, :, None].to(embedded.dtype)

@@ -78,8 +78,9 @@ def _read(model: FrozenModel, entry: nn.Module, text: Ids) -> Tensor:
 
 def _first_attention(model: FrozenModel) -> tuple[nn.Module, Tensor, Tensor]:
     """The module that makes the first queries, and W_q, W_k as [A, H] float64, one row per number of every head."""
-    heads = int(model.config.num_attention_heads)
-    for module in model.text_module.modules():
+    heads = int(model.text_config.num_attention_heads)
+    text_layers = getattr(model.text_module, "language_model", model.text_module)  # not what sees pictures
+    for module in text_layers.modules():
         children = dict(module.named_children())
         for query, key in _NAMES:
             if isinstance(children.get(query), nn.Linear) and isinstance(children.get(key), nn.Linear):

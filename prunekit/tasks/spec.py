@@ -54,6 +54,12 @@ class DecodingTable(BaseModel):
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int = Field(0, ge=0)
 
+    @model_validator(mode="after")
+    def _searched_or_drawn(self) -> Self:
+        if self.beams > 1 and self.temperature > 0:
+            raise ValueError("beams search and temperature draws; set one of them")
+        return self
+
 
 class TaskFile(BaseModel):
     """A task file. The answers come from exactly one of choices, labels_file, choice_fields, choice_list and target."""

@@ -12,8 +12,10 @@ from prunekit.engine import ablation
 from prunekit.engine.ablation import leave_one_out, leave_one_out_by_word, shapley
 from prunekit.engine.cohort import Member, prompt_batch
 from prunekit.engine.evaluate import evaluate
+from prunekit.models import Encoded
 from prunekit.models.base import Predictions
 from prunekit.prompts.mask import Mask
+from prunekit.pruning.scores.leave_one_out import Ablation
 from prunekit.pruning.scores.shapley import most_subsets
 from prunekit.pruning.ticket import Ticket
 from prunekit.support.errors import ConfigError
@@ -409,3 +411,11 @@ def test_many_ablations_are_cut_into_cohorts_of_bounded_width():
 def test_permutations_come_in_pairs_and_a_pair_alone_has_no_error(count):
     with pytest.raises(ConfigError, match="permutations"):
         shapley(plain(3), Game({}), EXAMPLE, permutations=count)
+
+
+def test_a_choice_is_right_by_any_of_the_right_answers():
+    example = Encoded(0, (5,), ((1,), (2,), (3,), (4,)), 1, own_choices=True, right=(1, 3))
+    only = Encoded(1, (5,), ((1,), (2,)), 0)
+    chosen, without_chosen = torch.tensor([3, 1]), torch.tensor([[1, 0], [0, 1], [3, 1]])
+    ablated = Ablation(torch.zeros(2), chosen, torch.zeros(3, 2), without_chosen)
+    assert ablation.right_changes(ablated, [example, only]).tolist() == [[0, 1], [-1, 0], [0, 0]]

@@ -111,6 +111,22 @@ def test_margin_is_the_slope_of_the_right_choice_less_the_best_other(case):
     check(case, Margin().score(probe(case)), slopes(case, of=margin_of))
 
 
+def test_margin_is_of_the_best_of_several_right_choices():
+    bone = tiny.frozen("gpt2")
+    ticket = tiny.ticket(bone, pieces=2)
+    rows = [
+        replace(row, choices=(*row.choices, (9,), (11,)), gold=1, right=(1, 3))
+        for row in tiny.encoded(bone, tiny.examples(3))
+    ]
+
+    def margin(case, example, zeta):
+        scores, _ = naive.choice_scores("gpt2", bone, naive.slots(ticket, zeta=zeta)[0], example, None)
+        return max(scores[1], scores[3]) - max(scores[0], scores[2])
+
+    expected = slopes(("gpt2", bone, ticket, rows), of=margin)
+    naive.close(Margin().score(TicketProbe(ticket, bone, rows)).piece, expected)
+
+
 def test_margin_needs_choices():
     bone = tiny.frozen("gpt2")
     rows = [

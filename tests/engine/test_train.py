@@ -262,6 +262,18 @@ def test_a_cohort_in_parts_is_the_cohort(width):
         assert torch.allclose(one.last.values.state["values"], other.last.values.state["values"], rtol=0, atol=1e-10)
 
 
+def test_dropout_of_the_model_is_each_member_s_own_whoever_is_trained_beside_it():
+    bone = tiny.frozen("t5")
+    cohort = [tiny.ticket(bone, seed=seed) for seed in range(3)]
+    plan = tiny.plan(train_steps=5, evaluate_every=5, model_dropout=True)
+    together = train(cohort, bone, tiny.training_data(bone), plan)
+    for ticket, made in zip(cohort, together, strict=True):
+        (alone,) = train([ticket], bone, tiny.training_data(bone), plan)
+        assert torch.allclose(made.last.values.state["values"], alone.last.values.state["values"], rtol=0, atol=1e-5)
+    (without,) = train(cohort[:1], bone, tiny.training_data(bone), tiny.plan(train_steps=5, evaluate_every=5))
+    assert not torch.allclose(without.last.values.state["values"], together[0].last.values.state["values"], atol=1e-2)
+
+
 def test_who_is_culled_leaves_and_the_others_are_not_touched():
     bone = tiny.frozen("gpt2", dtype=torch.float64)
     cohort = [tiny.ticket(bone, seed=seed, dtype=torch.float64) for seed in range(3)]

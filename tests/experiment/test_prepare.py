@@ -86,3 +86,17 @@ def test_text_starts_need_their_words(folder):
     with pytest.raises(ConfigError, match="--init-text"):
         ready(folder, init="text")
     assert ready(folder, init="text", init_text="good bad").dense(0).state["values"].shape == (4, 32)
+
+
+def test_a_score_of_choices_is_refused_where_answers_are_written_before_anything_is_trained(folder):
+    with pytest.raises(ConfigError, match="score = margin needs answers to choose among"):
+        ready(folder, task="swap", score="margin")
+    assert ready(folder, score="margin").experiment.pruning.finder_name == "margin"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_weights_that_no_run_is_made_in_are_refused(folder, dtype):
+    bone = tiny.frozen("gpt2")
+    bone.model.to(dtype)
+    with pytest.raises(ConfigError, match=r"load it with dtype=torch\.float32"):
+        prepare(tiny.experiment("gpt2", folder), bone)

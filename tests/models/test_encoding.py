@@ -324,6 +324,38 @@ def test_text_and_answers_fit_the_models_positions_however_long_the_answers_are_
     assert 128 - 12 <= row.length + 20 <= 128
 
 
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+def test_an_answer_of_a_decoder_of_its_own_takes_no_room_from_the_text(kind):
+    bone = wrap(tiny.model(kind), tiny.tokenizer(kind), max_input_tokens=60)
+    example = Example(
+        0, "{text}", {"text": " ".join(["w1"] * 58)}, ("good",), (0,), target_tokens=30, references=("good",)
+    )
+    assert bone.most_positions >= 60 + 4
+    (row,) = bone.encode([example], own_choices=False, prompt_tokens=4)
+    assert not row.cut
+
+
+def test_what_t5_was_pretrained_on_is_no_limit():
+    loader, name, settings = tiny.MODELS["t5"]
+    bone = wrap(tiny.built(loader, name, settings | {"n_positions": 16}), tiny.tokenizer("t5"))
+    example = Example(0, "{text}", {"text": " ".join(["w1"] * 40)}, ("good", "bad"), (0,))
+    (row,) = bone.encode([example], own_choices=False, prompt_tokens=4)
+    assert (row.cut, bone.most_positions) == (False, 10**9)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_an_empty_text_is_refused_where_nothing_stands_before_an_answer(kind):
+    bone = tiny.frozen(kind)
+    examples = [
+        Example(number, "{text}", {"text": text}, ("good", "bad"), (0,)) for number, text in enumerate(("w1", ""))
+    ]
+    if kind == "t5":  # its end of sentence
+        assert len(tiny.encoded(bone, examples)[1].text) == 1
+        return
+    with pytest.raises(DataError, match="example 1: its text is empty"):
+        tiny.encoded(bone, examples)
+
+
 # ---- special tokens in what people write
 
 

@@ -4,8 +4,10 @@ import pytest
 import tiny
 import torch
 from torch import nn
+from transformers import AutoModelForCausalLM, Gemma3Config
 
-from prunekit.models.whitening import MOST_TEXTS, query_key_moment
+from prunekit.models import wrap
+from prunekit.models.whitening import MOST_TEXTS, _first_attention, query_key_moment
 from prunekit.support.errors import ConfigError
 
 
@@ -134,3 +136,23 @@ def test_a_model_that_it_cannot_read_is_named_with_the_way_out():
     own.key = nn.Linear(8, 8)
     with pytest.raises(ConfigError, match="its attention is 8 wide and its embeddings 32"):
         query_key_moment(bone, texts(bone))
+
+
+def test_of_a_model_that_also_sees_the_layers_that_read_text_are_taken():
+    text = dict(
+        vocab_size=tiny.VOCABULARY, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=80, pad_token_id=0, eos_token_id=1, bos_token_id=3,
+    )  # fmt: skip
+    sight = dict(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    config = Gemma3Config(
+        text_config=text, vision_config=sight, mm_tokens_per_image=4, boi_token_index=1, eoi_token_index=1,
+        image_token_index=2,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config).float().eval()
+    query, weights, keys = _first_attention(wrap(model, tiny.tokenizer("llama")))
+    layers = model.get_decoder().layers
+    assert query is layers[0].self_attn.q_proj
+    assert torch.equal(weights, query.weight.double())
+    assert len(keys) == len(weights) == 4 * 8

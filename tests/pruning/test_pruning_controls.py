@@ -12,6 +12,7 @@ from prunekit.pruning.controls import Target, controls_for, train_controls
 from prunekit.pruning.lottery import Rewinding, Round, RoundResult
 from prunekit.pruning.schedule import Keep
 from prunekit.pruning.scores import Random
+from prunekit.pruning.scores.random import uniform
 from prunekit.pruning.ticket import Ticket
 from prunekit.runs.ticket_file import ticket_bytes
 from prunekit.support.errors import ConfigError
@@ -163,10 +164,10 @@ def test_a_random_mask_has_the_counts_of_every_round_and_is_nested():
     first = dense()
     _, learn = run(first=first)
     one, two = learn.of("random")
-    drawn = Random().of(first.tickets[0])  # named by seed and round of the ticket that is pruned
+    drawn = uniform(first.tickets[0], "scores")  # named by seed and round of the ticket that is pruned
     kept = best(drawn.token, range(P), 3)
     assert tiny.rows_of(one.mask) == ["11" if row in kept else "00" for row in range(P)]
-    drawn = Random().of(one)
+    drawn = uniform(one, "scores")
     kept = best(drawn.token, kept, 2)
     single = {row: best(drawn.piece[row], range(K), 1) for row in kept}
     assert tiny.rows_of(two.mask) == [
@@ -294,3 +295,9 @@ def test_learn_gets_all_controls_of_a_round_at_once():
     first = dense((0, 1))
     _, learn = run(first=first, targets=[target(first, 0), target(first, 1)])
     assert [len(turn) for turn in learn.turns] == [4, 10, 10]  # two controls of new values, then five, of two seeds
+
+
+def test_the_random_mask_is_no_copy_of_what_the_random_score_keeps():
+    tickets = dense().tickets
+    for ticket in tickets:
+        assert not torch.equal(uniform(ticket, "scores").token, Random().of(ticket).token)

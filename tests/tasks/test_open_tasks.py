@@ -57,6 +57,7 @@ def test_a_row_without_references_is_a_question_and_an_empty_one_is_a_mistake():
         ({"stop": [""]}, "an empty text stops every answer"),
         ({"max_target_tokens": 0}, '"max_target_tokens"'),
         ({"decoding": {"beam": 2}}, "beam"),
+        ({"decoding": {"beams": 2, "temperature": 1.0}}, "beams search and temperature draws; set one of them"),
         ({"target": "", "choices": {"0": "no", "1": "yes"}, "metrics": ["accuracy"]}, "decoding is for answers"),
         ({"target": "", "choices": {"0": "no", "1": "yes"}}, 'the metric "squad_f1" judges written answers'),
     ],

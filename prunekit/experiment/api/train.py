@@ -213,12 +213,21 @@ def introduce(prepared: Prepared, progress: Progress) -> None:
         progress.say(f"note: {hint}")
     cut = sum(example.cut for example in prepared.training_data.train)
     if cut:
-        limit = settings.model.max_input_tokens
-        progress.say(f"{cut} of {len(splits.train)} training texts were cut to {limit} tokens (--max-input-tokens)")
+        progress.say(f"{cut} of {len(splits.train)} training texts were cut to {_longest_text(prepared)}")
     target_cut = sum(example.target_cut for example in prepared.training_data.train)
     if target_cut:
         most = prepared.task.decoding.max_tokens
         progress.say(f"{target_cut} of {len(splits.train)} targets were cut to {most} tokens (max_target_tokens)")
+
+
+def _longest_text(prepared: Prepared) -> str:
+    """How long a text may be, and what says so."""
+    model, asked = prepared.model, prepared.experiment.model.max_input_tokens
+    answers = (example.length - len(example.text) for example in prepared.training_data.train)
+    beside = 0 if model.answer_place(False) == "apart" else max(answers)
+    if model.most_positions - prepared.experiment.prompt.tokens - beside < asked:
+        return f"fit the {model.most_positions} positions that the model has"
+    return f"{asked} tokens (--max-input-tokens)"
 
 
 def _labels_line(task: Task) -> str:

@@ -69,7 +69,7 @@ def _of_cell(kept: bool, score: float, dropped_in: int) -> str:
 
 def _of_token(row: Mapping[Any, Any]) -> str:
     costs = [f"without it {row['left_out']:+.3f} nats"] if pd.notna(row["left_out"]) else []
-    words = [f"near {row['words']}"] if row.get("words") else []
+    words = [f"near {row['words']}"] if isinstance(row.get("words"), str) else []
     return "; ".join([f"token {row['token']}", *costs, *words])
 
 
@@ -85,10 +85,12 @@ def _left_out(run: RunReader, seed: int) -> pd.Series:
 
 
 def _words(run: RunReader, seed: int) -> pd.Series:
-    """By token the words that lie nearest; none where the model is not where it was."""
+    """By token the words that lie nearest; none of keys and values, or where the model is not where it was."""
     from prunekit.analysis import model_access
     from prunekit.support.errors import ConfigError, DataError
 
+    if run.settings()["model"]["position"] == "prefix-kv":
+        return pd.Series(dtype=object)
     try:
         embedding, names = model_access.embedding(run)
     except (ConfigError, DataError):

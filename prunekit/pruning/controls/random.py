@@ -5,7 +5,7 @@ from __future__ import annotations
 from prunekit.prompts.mask import Mask
 from prunekit.pruning.controls.base import Control, Target
 from prunekit.pruning.prune import prune_mask
-from prunekit.pruning.scores import Random
+from prunekit.pruning.scores.random import uniform
 from prunekit.pruning.ticket import Ticket
 
 
@@ -17,5 +17,8 @@ class RandomMask(Control):
     description = "random masks of the same counts, round by round"
 
     def mask(self, target: Target, before: Ticket, number: int) -> Mask:
-        """Nested in the mask before, drawn from the seed and round of the ticket that is pruned."""
-        return prune_mask(before.mask, Random().of(before), target.keeps[number - 1], before.frozen)
+        """Nested in the mask before, drawn from the seed and round of the ticket that is pruned.
+
+        From a stream of its own, so that it is no copy of a ticket that was pruned by the score `random`.
+        """
+        return prune_mask(before.mask, uniform(before, "scores"), target.keeps[number - 1], before.frozen)

@@ -135,6 +135,7 @@ class Score(ABC):
         act: what it estimates the cost of.
         levels: at which it tells units apart.
         of_directions: whether it can tell directions of a prompt apart, which are of no token.
+        of_choices: whether it needs answers to choose among.
         splits: the splits of the data that `prunekit score` measures it on, in order.
     """
 
@@ -145,6 +146,7 @@ class Score(ABC):
     act: ClassVar[Act] = "zero"
     levels: ClassVar[tuple[Level, ...]] = ("token", "piece")
     of_directions: ClassVar[bool] = True
+    of_choices: ClassVar[bool] = False
     splits: ClassVar[tuple[str, ...]] = ("train",)
 
     @abstractmethod

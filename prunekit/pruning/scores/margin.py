@@ -13,6 +13,7 @@ class Margin(Score):
     name = "margin"
     label = "gradient of the margin"
     description = "mean slope of the right choice less the best other, in gamma"
+    of_choices = True
     source = "saliency of a class score (Simonyan et al. 2014), as a margin"
 
     def score(self, probe: Probe) -> Scores:

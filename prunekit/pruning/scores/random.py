@@ -20,11 +20,16 @@ class Random(TicketScore):
 
     def of(self, ticket: Ticket) -> Scores:
         """The same numbers for the same seed and round."""
-        import torch
+        return uniform(ticket, "random-scores")
 
-        from prunekit.support.seeding import generator
 
-        tokens, pieces = ticket.mask.piece.shape
-        piece = torch.rand(tokens * pieces, generator=generator("scores", ticket.seed, ticket.round))
-        token = torch.rand(tokens, generator=generator("token-scores", ticket.seed, ticket.round))
-        return Scores(token, piece.view(tokens, pieces), examples=0)
+def uniform(ticket: Ticket, name: str) -> Scores:
+    """Numbers in [0, 1) by the ticket's seed and round, from the stream of that name."""
+    import torch
+
+    from prunekit.support.seeding import generator
+
+    tokens, pieces = ticket.mask.piece.shape
+    piece = torch.rand(tokens * pieces, generator=generator(name, ticket.seed, ticket.round))
+    token = torch.rand(tokens, generator=generator(f"token-{name}", ticket.seed, ticket.round))
+    return Scores(token, piece.view(tokens, pieces), examples=0)

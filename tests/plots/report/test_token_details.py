@@ -1,6 +1,7 @@
 """What is told of each token, against the tables that it comes from."""
 
 import pytest
+import tiny
 from small import SMALL_RUN
 
 from prunekit.analysis import tables
@@ -50,3 +51,12 @@ def test_the_table_names_the_dearest_token_first(cells, details):
     assert costs == sorted(costs, reverse=True)
     assert "seed 0" in table.caption
     assert "nearest words" not in [column.label for column in table.columns]
+
+
+def test_keys_and_values_are_near_no_words(folder, tmp_path):
+    run, _ = tiny.finished("llama", folder, tmp_path, position="prefix-kv", pieces=None)
+    prefix = Snapshot.open(run.path)
+    cells = token_map.table_of([prefix])
+    details = token_details(prefix, cells, with_model=True)
+    assert details["words"].isna().all()
+    assert not any("near" in row for row in as_hover(details, cells).rows)
