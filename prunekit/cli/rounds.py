@@ -52,23 +52,23 @@ def print_run(
     if results.empty:
         terminal.write(f"{run.path}: no finished round yet")
         return
-    for stage in _shown_stages(run, results):
-        if stages is None or stage in stages:
-            _print_stage(run, stage, results, tolerance)
-            if arms:
-                _print_controls(run, stage, results, tolerance)
+    for stage in _shown_stages(run, results, stages):
+        _print_stage(run, stage, results, tolerance)
+        if arms:
+            _print_controls(run, stage, results, tolerance)
     if "cache_bytes" in results:
         print_request_cost(results, memory)
     terminal.write(f"written to {run.path}")
 
 
-def _shown_stages(run: RunReader, results: pd.DataFrame) -> list[Stage]:
-    """The stages to show: every pruning and search, or else the dense round; and what `compare` chose."""
+def _shown_stages(run: RunReader, results: pd.DataFrame, asked: Sequence[str] | None) -> list[Stage]:
+    """Of the stages asked for every pruning and search, or else the dense round; and what `compare` chose."""
     from prunekit.runs.paths import DENSE
 
-    stages = [stage for stage in run.stages() if stage.is_pruned]
-    dense = [DENSE] if not stages and (results["stage"] == DENSE).any() else []
-    return [*stages, *dense, *(stage for stage in run.stages() if stage.is_chosen_rate)]
+    stages = [stage for stage in run.stages() if asked is None or stage in asked]
+    pruned = [stage for stage in stages if stage.is_pruned]
+    dense = [DENSE] if not pruned and (results["stage"] == DENSE).any() else []
+    return [*pruned, *dense, *(stage for stage in stages if stage.is_chosen_rate)]
 
 
 def _print_stage(run: RunReader, stage: Stage, results: pd.DataFrame, tolerance: float) -> None:
@@ -194,7 +194,7 @@ def _print_conclusion(run: RunReader, stage: Stage, results: pd.DataFrame, toler
 
     settings = run.settings()
     metric = settings["metric"]
-    rounds = summary.summarise(results, metric)
+    rounds = summary.of_stage(results, metric, stage)
     if not rounds:
         return
     base_lines = BaseLines.of(run)

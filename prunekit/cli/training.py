@@ -48,7 +48,7 @@ def train_and_show(
             if not json:
                 print_run(run.directory, run.tolerance, stages=["", run.stage], arms=False)
         _print_all(runs, chosen, json=json)
-        check_ended(runs)
+        check_ended(runs, [experiment.seeds for experiment in experiments])
 
 
 def _print_all(runs: Sequence[Run], options: TrainingOptions, *, json: bool) -> None:

@@ -28,7 +28,7 @@ _DATA = {
     "text": ("--text COLUMN", "of your rows; also --label COLUMN, or --target COLUMN"),
 }
 _PROMPT = {"prompt_tokens": ("--prompt-tokens N", "tokens of the dense prompt (default: 20)")}
-_SEEDS = {"seeds": ("--seeds N", "how many, or which: 0,3,7 (default: 1, seed 0)")}
+_SEEDS = {"seeds": ("--seeds N", "how many, or which: 0,3,7 (default: 0,)")}
 _RUN = {
     "minutes": ("--minutes N", "a budget: what is not set is chosen to fit"),
     "dry_run": ("--dry-run", "say what would be done and how long it takes"),

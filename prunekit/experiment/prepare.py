@@ -450,7 +450,7 @@ def _check(prepared: Prepared) -> None:
     prefix.check(prepared.experiment, prepared.model)
     settings = prepared.experiment
     if prepared.task.open:
-        written_answers.check(prepared)
+        written_answers.check(prepared.experiment, prepared.model, prepared.task, prepared.splits.validation[:1])
     if settings.baselines.ceiling == "lora":
         lora.check_peft()
     _check_frozen(settings)

@@ -28,6 +28,7 @@ from prunekit.prompts.init import Init
 from prunekit.pruning.schedule import RATIOS, Grid, Keep, Schedule, Unit, ranks
 from prunekit.pruning.scores import ROUND_SCORES, SCORES, Score
 from prunekit.pruning.scores.own import check, own_score, recorded
+from prunekit.support import names
 from prunekit.support.errors import nearest
 from prunekit.tasks import Columns, InMemory
 
@@ -131,7 +132,7 @@ class TaskSettings(Settings):
     @classmethod
     def _columns(cls, value: Any) -> Any:
         """A command line gives "premise,hypothesis"."""
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        return names.parted(value) if isinstance(value, str) else value
 
     @field_validator("label_words", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from prunekit.experiment import presets
 from prunekit.experiment.settings import Experiment, TaskSettings
 from prunekit.support import toml
 from prunekit.support.errors import ConfigError
+from prunekit.support.names import joined
 from prunekit.tasks import IN_MEMORY, own_name
 
 # flags that are not just the field's name
@@ -149,7 +150,7 @@ def written(value: Any) -> str:
     """A setting's value as its flag takes it."""
     if isinstance(value, Mapping):
         return json.dumps(dict(value), ensure_ascii=False)
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return joined(value) if isinstance(value, list | tuple) else str(value)
 
 
 def names() -> frozenset[str]:
@@ -207,7 +208,9 @@ def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _default_text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if not isinstance(value, tuple):
+        return str(value)
+    return f"{value[0]}," if len(value) == 1 else joined(value)  # a number alone is a count
 
 
 def _metavar(annotation: Any) -> str:

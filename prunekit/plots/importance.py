@@ -14,7 +14,7 @@ from prunekit.analysis import tables
 from prunekit.analysis.subjects import KEYS
 from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
-from prunekit.plots.run_choice import check_several, one_run, one_seed
+from prunekit.plots.run_choice import check_several, one_run, one_seed, score_command
 from prunekit.runs.reader import RunReader
 
 LEFT_OUT, SHAPLEY = "leave-one-out", "shapley"
@@ -45,9 +45,7 @@ def table_of(runs: Sequence[RunReader], seed: int | None = None) -> pd.DataFrame
     costs = measured[measured["kind"] == LEFT_OUT]
     if costs.empty:
         raise LackingError(
-            f"{run.path}: no token was left out; measure it: "
-            f"prunekit score {run.path}/seed={run.settings()['seeds'][0] if seed is None else seed}/round=00 "
-            "--kind leave-one-out"
+            f"{run.path}: no token was left out; measure it: " + score_command(run, seed, "--kind", "leave-one-out")
         )
     first = one_seed(costs, run, seed).sort_values(["round", "stage", "arm"]).head(1)[list(KEYS)]
     of_prompt = measured[measured["kind"].isin([LEFT_OUT, SHAPLEY])].merge(first, on=list(KEYS))

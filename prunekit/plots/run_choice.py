@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,12 @@ def dense_prompts(run: RunReader) -> list[PromptRecord]:
     return tables.subjects(run)
 
 
+def score_command(run: RunReader, seed: int | None, *flags: str) -> str:
+    """The command that scores the dense prompt of a seed, of the first where none is named."""
+    seed = run.settings()["seeds"][0] if seed is None else seed
+    return shlex.join(["prunekit", "score", str(run.path / f"seed={seed}" / "round=00"), *flags])
+
+
 def check_several(number: int, run: RunReader, what: str) -> None:
     """Refuse what would be a single mark.
 
@@ -156,8 +163,11 @@ def one_seed(table: pd.DataFrame, run: RunReader, seed: int | None) -> pd.DataFr
     """The rows of a seed, or of the first there is.
 
     Raises:
+        LackingError: where the table has no rows at all.
         ConfigError: where the table has no such seed.
     """
+    if table.empty:
+        raise LackingError(f"{run.path}: no training that this figure shows came to its end")
     seeds = sorted(int(value) for value in set(table["seed"]))
     if seed is not None and seed not in seeds:
         raise ConfigError(f"--seed {seed}: {run.path} has what this figure shows of seeds {', '.join(map(str, seeds))}")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from prunekit.analysis import tables, unit_scores
 from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
-from prunekit.plots.run_choice import check_several, name_of, one_stage
+from prunekit.plots.run_choice import check_several, name_of, one_stage, score_command
 from prunekit.pruning.scores import MEASURED_SCORES, SCORES
 from prunekit.runs.reader import RunReader
 
@@ -34,8 +34,8 @@ def table_of(runs: Sequence[RunReader], stage: str | None = None) -> pd.DataFram
         if name_of(run) not in set(references["run"]):
             raise LackingError(
                 f"{run.path}: no token was left out; measure it: "
-                f"prunekit score {run.path}/seed={run.settings()['seeds'][0]}/round=00 --kind leave-one-out "
-                "(and --kind shapley)"
+                + score_command(run, None, "--kind", "leave-one-out")
+                + " (and --kind shapley)"
             )
     scores = [tables.scores([run], one_stage(run, stage) if tables.prunings(run) else None) for run in runs]
     agreement = unit_scores.agreement(unit_scores.beside(pd.concat(scores, ignore_index=True), references))

@@ -12,7 +12,7 @@ from prunekit.analysis import tables
 from prunekit.analysis.subjects import KEYS
 from prunekit.plots import naming, style
 from prunekit.plots.figure import Figure, LackingError
-from prunekit.plots.run_choice import check_several, one_run, one_seed
+from prunekit.plots.run_choice import check_several, one_run, one_seed, score_command
 from prunekit.runs.reader import RunReader
 
 # darker for help than for harm, so that the two are told apart in grey, where harm is marked besides
@@ -35,8 +35,8 @@ def table_of(runs: Sequence[RunReader], seed: int | None = None) -> pd.DataFrame
     run = one_run(runs)
     words = tables.words([run])
     if words.empty:
-        dense = f"{run.path}/seed={run.settings()['seeds'][0]}/round=00"
-        raise LackingError(f"{run.path}: no token was left out by word; measure it: prunekit score {dense} --by-word")
+        command = score_command(run, None, "--by-word")
+        raise LackingError(f"{run.path}: no token was left out by word; measure it: {command}")
     of_seed = one_seed(words, run, seed)
     prompts = [prompt for _, prompt in of_seed.groupby(list(KEYS), dropna=False)]
     prompt = min(prompts, key=lambda table: int(table["token"].nunique()))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunekit.runs import summary
 from prunekit.runs.paths import DENSE, SETTINGS, UNTRAINED, RunKey, Stage, is_trial
 from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ArtifactError, ConfigError
@@ -101,12 +100,11 @@ class Tickets:
             ArtifactError: where nothing finished.
         """
         finished = self._finished(arm)
-        if arm or self.stage.verb == "search":
+        if arm:
             return int(finished["round"].max())
-        from prunekit.runs.baselines import BaseLines, dense_or_smallest  # they load numpy, and a list of runs does not
+        from prunekit.runs.baselines import BaseLines, best_of_stage  # they load numpy, and a list of runs does not
 
-        rounds = summary.summarise(self.results, self.metric)
-        best = dense_or_smallest(rounds, tolerance, BaseLines.of(Snapshot.open(self.path)))
+        best = best_of_stage(self.results, self.stage, tolerance, BaseLines.of(Snapshot.open(self.path)))
         return 0 if best is None else best.round
 
     def best_seed(self, arm: str, round: int) -> int:
@@ -188,7 +186,7 @@ def only_stage(run: RunReader, stage: str | None = None) -> Stage:
     stages = [pruned for pruned in run.stages() if pruned.is_pruned]
     if len(stages) > 1:
         raise ConfigError(
-            f"{run.path}: has stages {', '.join(stages)}; choose one, as {run.path.name}@{stages[0]} or in Python "
+            f"{run.path}: has stages {', '.join(stages)}; choose one, as {run.path}@{stages[0]} or in Python "
             f'load(path, "{stages[0]}")'
         )
     return stages[0] if stages else DENSE

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunekit.runs.paths import BASELINES, DENSE, FACTS, PREDICTIONS, UNTRAINED, RunKey
+from prunekit.runs.paths import BASELINES, DENSE, FACTS, PREDICTIONS, UNTRAINED, RunKey, Stage
 from prunekit.runs.reader import RunReader
-from prunekit.runs.summary import RoundSummary, smallest
+from prunekit.runs.summary import RoundSummary, of_stage, smallest
 from prunekit.support import statistics
 
 COLUMNS = ("name", "label", "kind", "seeds", "validation", "test", "difference", "p", "units", "beaten")
@@ -153,6 +153,21 @@ class BaseLines:
             advice = f"more --validation-examples or --seeds to be sure; else {advice}"
         reached = f"{self.metric} {unbeaten[0].dense:.3f}"
         return f"Nothing to prune yet: on validation the dense prompt ({reached}) does not beat {others}. Try {advice}."
+
+
+def best_of_stage(results: pd.DataFrame, stage: Stage, tolerance: float, base_lines: BaseLines) -> RoundSummary | None:
+    """The round that a stage comes to: of a search what it chose, else as `dense_or_smallest`; None where it has none.
+
+    Args:
+        results: the run's results table.
+        stage: a pruning or search, or the dense stage.
+        tolerance: how far below dense on validation a ticket may be.
+        base_lines: of the same run.
+    """
+    rounds = of_stage(results, base_lines.metric, stage)
+    if stage.verb == "search":
+        return rounds[-1] if rounds else None
+    return dense_or_smallest(rounds, tolerance, base_lines)
 
 
 def dense_or_smallest(rounds: Sequence[RoundSummary], tolerance: float, base_lines: BaseLines) -> RoundSummary | None:

@@ -19,7 +19,7 @@ from prunekit.runs.address import TOLERANCE
 from prunekit.runs.overview import runs_in
 from prunekit.runs.paths import JOURNAL, RESULT, SETTINGS, RunKey
 from prunekit.runs.reader import RunReader
-from prunekit.runs.summary import RoundSummary, rank_of, smallest
+from prunekit.runs.summary import RoundSummary, rank_of, shared_seeds, smallest
 from prunekit.support import reading
 from prunekit.support.errors import PrunekitError
 
@@ -105,13 +105,17 @@ def _rounds(run: RunReader) -> Iterable[RunKey]:
 
 
 def _summaries(run: RunReader, keys: Iterable[RunKey], metric: str) -> list[RoundSummary]:
-    """The rounds of tickets over their seeds; controls and trials are no tickets."""
+    """The rounds of tickets over the seeds that all have come to; controls and trials are no tickets."""
+    tickets = [key for key in keys if not key.stage.arm]
+    seeds: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for key in tickets:
+        seeds[key.stage, key.round].add(key.seed)
+    shared = shared_seeds(seeds.values())
     rounds: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for key in keys:
-        if not key.stage.arm:
-            result = json.loads(reading.content(run.folder(key) / RESULT, reading.JSON, run.path))
-            if result["status"] == "done":
-                rounds[key.stage, key.round].append(result)
+    for key in tickets:
+        result = json.loads(reading.content(run.folder(key) / RESULT, reading.JSON, run.path))
+        if result["status"] == "done" and (key.seed in shared or not shared):
+            rounds[key.stage, key.round].append(result)
     return [_mean(stage, round, results, metric) for (stage, round), results in sorted(rounds.items())]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunekit.pruning.schedule import Keep
-from prunekit.runs.paths import Stage
+from prunekit.runs.paths import DENSE, Stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +71,25 @@ def summarise(results: pd.DataFrame, metric: str, verbs: Collection[str] = ("pru
     rounds = (results["arm"] == "") & results["stage"].map(lambda stage: Stage(stage).verb in ("", *verbs))
     ended = results[rounds & (results["status"] == "done")]
     return [_round(rows, metric) for _, rows in ended.groupby(["stage", "round"], sort=True)]
+
+
+def of_stage(results: pd.DataFrame, metric: str, stage: Stage) -> list[RoundSummary]:
+    """The dense round and those of one stage, over the seeds that all of them have come to.
+
+    A seed that only some of them have come to, such as one that was added later, makes no fair difference. One that
+    diverged is come to, so that its round lacks a seed.
+    """
+    if results.empty:
+        return []
+    rounds = results[(results["arm"] == "") & results["stage"].isin([DENSE, stage])]
+    shared = shared_seeds(set(rows["seed"]) for _, rows in rounds.groupby(["stage", "round"]))
+    return summarise(rounds[rounds["seed"].isin(shared)], metric, ("prune", "search"))
+
+
+def shared_seeds(rounds: Iterable[set[int]]) -> set[int]:
+    """The seeds that are in every round."""
+    each = list(rounds)
+    return set.intersection(*each) if each else set()
 
 
 def smallest(rounds: list[RoundSummary], tolerance: float) -> RoundSummary | None:

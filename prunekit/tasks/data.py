@@ -68,9 +68,9 @@ def read_sources(task: Task, data: Data | None, revision: str | None = None) -> 
     # references may be called otherwise from split to split (E2E); where there are none it is said later
     references = placeholders(task.target) if task.target else ()
     columns = [column for column, field in task.columns.items() if field not in references]
-    text = [column for column in columns if task.columns[column] != task.label]
     return {
-        split: source.renamed(task.columns, columns if split == "train" else text) for split, source in sources.items()
+        split: source.renamed(task.columns, columns if split == "train" else task.text_columns)
+        for split, source in sources.items()
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from prunekit.support.errors import ConfigError, DataError
+from prunekit.support.names import joined
 from prunekit.tasks.catalog import BY_NAME, load_task
 from prunekit.tasks.columns import OWN, Columns
 from prunekit.tasks.data import Data, read_data, read_sources
@@ -52,6 +53,6 @@ def _which_columns(name: str, data: Data | None, revision: str | None, columns: 
         return f'task "{name}" needs its rows: name a file or folder with --data'
     sources = read_data(data, revision)
     guess = guess_columns(sources, columns)
-    text, label = shlex.quote(",".join(guess.text) or "COLUMN"), shlex.quote(guess.label or "COLUMN")
+    text, label = shlex.quote(joined(guess.text) or "COLUMN"), shlex.quote(guess.label or "COLUMN")
     listed = ", ".join(f'"{column[:30]}"' for column in next(iter(sources.values())).columns[:12])
     return f"{data}: say which columns to read, such as --text {text} --label {label}, of {listed}"

@@ -140,8 +140,7 @@ def read_rows(rows: Any, task: Task) -> list[Example]:
         DataError: naming the file and line, or the row.
     """
     source = read_file(Path(rows)) if isinstance(rows, str | Path) else source_of(_with_fields(rows, task), "rows", "")
-    text = [column for column, field in task.columns.items() if field != task.label]
-    return _examples(task, source.renamed(task.columns, text), labelled=False)
+    return _examples(task, source.renamed(task.columns, task.text_columns), labelled=False)
 
 
 def _with_fields(rows: Any, task: Task) -> Any:

@@ -227,6 +227,12 @@ class Task:
         """The column that holds a field of rows as a user has them."""
         return next((column for column, name in self.columns.items() if name == field), field)
 
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns that are called otherwise than their fields, and hold neither labels nor references."""
+        answers = {self.label, *(placeholders(self.target) if self.target else ())}
+        return [column for column, field in self.columns.items() if field not in answers]
+
     @cached_property
     def placeholders(self) -> tuple[str, ...]:
         """The fields that the template names, in order of first use."""

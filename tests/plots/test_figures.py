@@ -20,11 +20,12 @@ from matplotlib.figure import Figure
 from picture_faults import faults
 from roots import ROOT
 
-from prunekit.plots import style
+from prunekit.plots import run_choice, style
 from prunekit.plots.catalog import FIGURES
 from prunekit.plots.drawing import draw_figures, runs_and_names, write_figures
 from prunekit.plots.figure import LackingError
 from prunekit.plots.run_choice import opened, unfinished
+from prunekit.runs.run import Run
 from prunekit.support.errors import ArtifactError, ConfigError
 
 BY_NAME = {figure.name: figure for figure in FIGURES}
@@ -416,3 +417,8 @@ def test_a_folder_that_is_no_run_and_a_run_named_twice_are_refused(pruned, tmp_p
         opened([tmp_path])
     with pytest.raises(ConfigError, match="two runs have this name"):
         opened([pruned, pruned / ".." / pruned.name])
+
+
+def test_where_no_training_came_to_its_end_a_figure_of_one_seed_is_lacking(tmp_path):
+    with pytest.raises(LackingError, match="no training that this figure shows came to its end"):
+        run_choice.one_seed(pd.DataFrame({"seed": []}), Run(tmp_path), None)

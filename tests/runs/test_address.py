@@ -1,14 +1,18 @@
 """One address for the tickets of a run, wherever a ticket is asked for."""
 
+import re
+
 import pytest
 import tiny
 import torch
 
 import prunekit as pk
+from prunekit.cli.rounds import print_run
 from prunekit.experiment.prepare import prepare
 from prunekit.experiment.reopen import opened
 from prunekit.plots.run_choice import one_of_all, whole_runs
 from prunekit.runs.address import Address
+from prunekit.runs.overview import facts_of
 from prunekit.support.errors import ArtifactError, ConfigError
 
 
@@ -104,3 +108,30 @@ def test_a_picture_takes_stage_and_seed_and_a_report_the_whole_run(run):
 def test_a_prompt_is_transferred_from_a_ticket_by_its_address(run, folder):
     prepared = prepare(tiny.experiment("gpt2", folder, init_from=f"{run.path}@dense,seed=1"))
     torch.testing.assert_close(prepared.dense(0).prompt()()[0], run.ticket(1, 0).prompt()()[0])
+
+
+def test_dense_seeds_that_come_later_leave_the_best_ticket_the_best(folder, tmp_path, capsys, dense_wins):
+    pruned, prepared = tiny.finished("gpt2", folder, tmp_path)
+    before = pk.Run(pruned.path, prepared.stage, 1.0).best
+    assert before.round == 2
+    tiny.finished("gpt2", folder, tmp_path, prune=False, seeds=2)
+    assert pk.Run(pruned.path, prepared.stage, 1.0).best == before
+    assert facts_of(pruned, 1.0)["best"]["round"] == 2
+    assert tiny.call("runs", "show", pruned.path, "--tolerance=1") == 0
+    assert "No pruned ticket" not in capsys.readouterr().out
+
+
+def test_what_a_dense_stage_added_is_shown_though_the_run_has_a_pruning(run, capsys):
+    print_run(run.directory, 0.01, stages=[""], arms=False)
+    shown = capsys.readouterr().out
+    assert "dense: accuracy" in shown
+    assert run.stage not in shown
+
+
+def test_several_prunings_are_told_apart_by_addresses_that_work(folder, tmp_path):
+    for keep in (2, 3):
+        made, _ = tiny.finished("gpt2", folder, tmp_path, rounds=1, keep_tokens=keep)
+    with pytest.raises(ConfigError) as error:
+        pk.load(made.path)
+    address = re.search(r"choose one, as (\S+) or", str(error.value))[1]
+    assert pk.load(address).round in (0, 1)

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from prunekit.runs import summary
+from prunekit.runs.paths import Stage
 
 
 def table(rows):
@@ -64,6 +65,25 @@ def test_a_round_that_lost_a_seed_is_not_the_best():
     ]
     rounds = summary.summarise(table(rows), "accuracy")
     assert summary.smallest(rounds, 0.01).round == 0
+
+
+def test_a_seed_that_was_added_to_the_dense_round_alone_takes_no_ticket_away():
+    pruned = [("prune-a", 1, 0, 8, 0.9, 0.9, "done"), ("prune-a", 2, 0, 4, 0.79, 0.6, "done")]
+    for later in ("done", "diverged"):
+        rows = table([*DENSE, ("", 0, 2, 16, 0.99, 0.99, later), *pruned])
+        rounds = summary.of_stage(rows, "accuracy", Stage("prune-a"))
+        assert [entry.seeds for entry in rounds] == [1, 1, 1]
+        best = summary.smallest(rounds, 0.02)
+        assert (best.round, rounds[0].validation) == (2, 0.8)  # beside the dense prompt of its own seed
+    lost = table([*DENSE, *pruned, ("prune-a", 1, 1, 8, float("nan"), float("nan"), "diverged")])
+    rounds = summary.of_stage(lost[lost["round"] < 2], "accuracy", Stage("prune-a"))
+    assert summary.smallest(rounds, 0.02).round == 0
+
+
+def test_rounds_of_a_stage_are_not_those_of_another():
+    rows = table([*DENSE, ("prune-a", 1, 0, 8, 0.9, 0.9, "done"), ("prune-b", 1, 1, 8, 0.9, 0.9, "done")])
+    assert [entry.stage for entry in summary.of_stage(rows, "accuracy", Stage("prune-b"))] == ["", "prune-b"]
+    assert summary.of_stage(pd.DataFrame(), "accuracy", Stage("prune-b")) == []
 
 
 def test_the_sentence_names_counts_metrics_and_controls():

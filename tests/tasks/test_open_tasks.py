@@ -6,8 +6,9 @@ import pytest
 import tiny
 
 from prunekit.support.errors import ConfigError, DataError
-from prunekit.tasks import load_splits, parse_task, read_rows
+from prunekit.tasks import Columns, InMemory, load_splits, parse_task, read_rows
 from prunekit.tasks.decoding import Decoding
+from prunekit.tasks.open_task import open_task
 
 SWAP = dict(
     name="swap", template="{text}", target="{first} {answers}", metrics=["squad_f1", "bleu"], max_target_tokens=4,
@@ -127,3 +128,10 @@ def test_a_target_ends_where_the_model_ends_and_is_cut_where_it_is_too_long(kind
         assert bone.tokenizer.convert_ids_to_tokens(list(row.choices[0])) == whole[: example.target_tokens]
         assert row.target_cut == (len(whole) > example.target_tokens)
     assert {row.target_cut for row in rows} == {True, False}
+
+
+def test_questions_of_own_data_have_no_column_of_answers(tmp_path):
+    rows = [{"question": f"w{n} w2", "answer": "w2"} for n in range(8)]
+    task, _ = open_task("own/rows", InMemory(rows), columns=Columns(("question",), target="answer"))
+    for asked in (["w1 w2"], [{"question": "w1 w2"}], rows):
+        assert read_rows(asked, task)[0].fields["question"].endswith("w2")

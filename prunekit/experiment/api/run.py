@@ -54,7 +54,7 @@ class Run:
                 / (P x K), or free numbers / (P x H)); validation, test (means of the primary metric); low, high (95 % t
                 interval of test over seeds, NaN with fewer than two); rank (kept directions), where these were pruned.
         """
-        rounds = [entry.facts for entry in summary.summarise(self.results, self.metric)]
+        rounds = [entry.facts for entry in summary.summarise(self.results, self.metric, ("prune", "search"))]
         ranked = any("rank" in entry for entry in rounds)
         names = [field.name for field in fields(summary.RoundSummary) if field.name != "rank" or ranked]
         table = pd.DataFrame(rounds, columns=names)

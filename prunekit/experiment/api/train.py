@@ -170,13 +170,18 @@ def _memory_mb(prepared: Prepared) -> float:
     return memory.peak_memory_mb() + update / 2**20
 
 
-def check_ended(runs: Sequence[Run]) -> None:
-    """Whether every training came to its end.
+def check_ended(runs: Sequence[Run], seeds: Sequence[Sequence[int]]) -> None:
+    """Whether every training of these stages came to its end.
+
+    Args:
+        runs: each with the stage that was asked for.
+        seeds: of each run, those that were asked for.
 
     Raises:
         DivergedError: naming the first that did not; what the others reached is kept.
     """
-    results = pd.concat([run.directory.results() for run in runs])
+    tables = [run.results[run.results["seed"].isin(asked)] for run, asked in zip(runs, seeds, strict=True)]
+    results = pd.concat(tables)
     stopped = results[results["status"] == "diverged"]
     if len(stopped):
         first = stopped.iloc[0]

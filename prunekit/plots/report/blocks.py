@@ -253,8 +253,9 @@ def _tokens(material: Material) -> Iterator[Block]:
 
 
 def _last_pruning(run: RunReader) -> Stage | None:
-    """The last stage, by name, with a finished ticket."""
-    finished = {key.stage for key in run.tickets()}
+    """The last stage, by name, with a ticket whose training came to its end."""
+    results = run.results()
+    finished = set(results[(results["status"] == "done") & (results["arm"] == "")]["stage"])
     return max((stage for stage in tables.prunings(run) if stage in finished), default=None)
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from prunekit.analysis import written_answers
-from prunekit.plots.report.findings import rounds_of
 from prunekit.plots.report.page_parts import in_full
 from prunekit.runs import summary
-from prunekit.runs.paths import DENSE, UNTRAINED
+from prunekit.runs.paths import DENSE, UNTRAINED, Stage
 from prunekit.runs.reader import RunReader
 from prunekit.support import statistics
 from prunekit.tasks.duplicates import sentences
@@ -72,7 +71,7 @@ def _disagreement(results: pd.DataFrame, tolerance: float, metric: str, sizes: d
     """Where the split that chose and the split that judges tell different stories."""
     rounds = summary.summarise(results, metric)
     for stage in dict.fromkeys(entry.stage for entry in rounds if entry.stage):
-        of_stage = rounds_of(rounds, stage)
+        of_stage = summary.of_stage(results, metric, Stage(stage))
         dense, best = of_stage[0], summary.smallest(of_stage, tolerance)
         if dense.round == 0 and best is not None and best.test < dense.test - tolerance:
             yield (

@@ -8,6 +8,7 @@ from typing import Any
 
 from prunekit.experiment import settings_io
 from prunekit.experiment.settings import Experiment, PruningSettings, SearchSettings
+from prunekit.plots.run_choice import score_command
 from prunekit.runs.paths import DENSE, Stage
 from prunekit.runs.reader import RunReader
 
@@ -28,7 +29,7 @@ def to_go_on(run: RunReader, stage: Stage = DENSE, *more: str) -> str:
 
 def to_score(run: RunReader, seed: int, kind: str) -> str:
     """The command that scores the dense prompt of a seed."""
-    return shlex.join(["prunekit", "score", str(run.path / f"seed={seed}" / "round=00"), "--kind", kind])
+    return score_command(run, seed, "--kind", kind)
 
 
 def _split(stage: Mapping[str, Any], verb: str) -> dict[str, dict[str, Any]]:
@@ -57,4 +58,6 @@ def _flags(sections: Mapping[str, Any]) -> list[str]:
 def _seeds(seeds: Sequence[int]) -> list[str]:
     if list(seeds) == [0]:
         return []
-    return ["--seeds", str(len(seeds)) if list(seeds) == list(range(len(seeds))) else ",".join(map(str, seeds))]
+    if list(seeds) == list(range(len(seeds))):
+        return ["--seeds", str(len(seeds))]
+    return ["--seeds", ",".join(map(str, seeds)) + "," * (len(seeds) == 1)]  # a number alone is a count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -32,15 +32,11 @@ def findings(run: RunReader, results: pd.DataFrame, base_lines: BaseLines, toler
         sentences.append(base_lines.nothing_to_prune)
     for stage in run.stages():
         if stage.verb == "prune":
-            sentences.append(_pruned(stage, rounds_of(rounds, stage), tolerance, base_lines))
+            of_stage = summary.of_stage(results, metric, stage)
+            sentences.append(_pruned(stage, of_stage, tolerance, base_lines))
         elif stage.verb == "search":
             sentences += _searched(results, stage, dense, metric)
     return sentences
-
-
-def rounds_of(rounds: Sequence[RoundSummary], stage: str) -> list[RoundSummary]:
-    """Those of a stage, behind the dense round."""
-    return [entry for entry in rounds if entry.stage in (DENSE, stage)]
 
 
 def _dense(base_lines: BaseLines, dense: RoundSummary) -> str:

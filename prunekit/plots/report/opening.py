@@ -9,7 +9,6 @@ import pandas as pd
 
 from prunekit.analysis import controls, tables, verdicts, written_answers
 from prunekit.plots.report.caveats import ENOUGH_SEEDS
-from prunekit.plots.report.findings import rounds_of
 from prunekit.plots.report.page_parts import Number, Opening
 from prunekit.runs import summary
 from prunekit.runs.baselines import BaseLines
@@ -78,7 +77,7 @@ def opening(run: RunReader, results: pd.DataFrame, base_lines: BaseLines, tolera
     if dense is None:
         return Opening("No training came to its end: there is nothing to report yet.", "", [], lines)
     stage = _last(run, finished)
-    pruned = None if stage is None else _pruned(run, finished, stage, tolerance)
+    pruned = None if stage is None else _pruned(run, results, stage, tolerance)
     if base_lines.nothing_to_prune:
         stage, pruned = None, pruned and replace(pruned, name="Pruned prompt")
     verdict = _verdict(dense, pruned, metric, base_lines, tolerance)
@@ -91,11 +90,12 @@ def _last(run: RunReader, finished: pd.DataFrame) -> Stage | None:
     return max((stage for stage in tables.prunings(run) if stage in set(finished["stage"])), default=None)
 
 
-def _pruned(run: RunReader, finished: pd.DataFrame, stage: Stage, tolerance: float) -> Reached | None:
+def _pruned(run: RunReader, results: pd.DataFrame, stage: Stage, tolerance: float) -> Reached | None:
     """The smallest good ticket of a stage, else its last; of a search, what was chosen."""
+    finished = results[(results["status"] == "done") & results["arm"].eq("")]
     if stage.verb == "search":
         return _reached(run, finished[finished["stage"] == stage], "Chosen by the search")
-    rounds = rounds_of(summary.summarise(finished, str(run.settings()["metric"])), stage)
+    rounds = summary.of_stage(results, str(run.settings()["metric"]), stage)
     best = summary.smallest(rounds, tolerance)
     is_good = best is not None and best.round > 0
     shown = best if best is not None and is_good else rounds[-1]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from prunekit.runs import summary
-from prunekit.runs.baselines import BaseLines, dense_or_smallest
-from prunekit.runs.paths import DENSE, Stage
+from prunekit.runs.baselines import BaseLines, best_of_stage
+from prunekit.runs.paths import Stage
 from prunekit.runs.reader import RunReader
 
 
@@ -14,7 +14,8 @@ def round_of_stage(run: RunReader, stage: Stage, tolerance: float) -> int:
     Args:
         tolerance: how far below dense, on validation, a ticket may be.
     """
-    rounds = summary.summarise(run.results(), str(run.settings()["metric"]), (stage.verb,))
-    of_stage = [entry for entry in rounds if entry.stage in (DENSE, stage)]
-    best = dense_or_smallest(of_stage, tolerance, BaseLines.of(run))
-    return best.round if best is not None and best.round else max((entry.round for entry in of_stage), default=0)
+    best = best_of_stage(run.results(), stage, tolerance, BaseLines.of(run))
+    if best is not None and best.round:
+        return best.round
+    rounds = summary.of_stage(run.results(), str(run.settings()["metric"]), stage)
+    return max((entry.round for entry in rounds), default=0)

@@ -1,16 +1,21 @@
 """Tables of runs that are written by hand here, and of small real ones."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pandas as pd
 import pytest
 import tiny
 
 from prunekit.analysis import controls, tables
+from prunekit.experiment.api.run import Run as Trained
+from prunekit.experiment.api.train import check_ended
 from prunekit.pruning.controls import controls_for
+from prunekit.runs.overview import facts_of
 from prunekit.runs.paths import RunKey
 from prunekit.runs.run import Files, Run
 from prunekit.support import atomic
-from prunekit.support.errors import ArtifactError
+from prunekit.support.errors import ArtifactError, DivergedError
 
 NAN = float("nan")
 STAGE = "prune-ab12"
@@ -293,3 +298,21 @@ def test_runs_of_several_tasks_are_joined_and_two_of_one_task_are_refused(tmp_pa
     with pytest.raises(ArtifactError, match="two runs of one task") as caught:
         tables.joined([(one.run, STAGE), (two.run, STAGE), (again.run, STAGE)])
     assert str(again.run.path) in str(caught.value)
+
+
+# ---- what a command is told of its trainings
+
+
+def test_only_the_stage_and_seeds_that_were_asked_for_are_said_to_have_stopped(tmp_path):
+    made = Made(tmp_path, seeds=(0, 1)).add("", 0, 0).add("", 0, 1, status="diverged", test=None, validation={})
+    made.add("prune-1", 1, status="diverged", test=None, validation={}).add("prune-2", 1)
+    for stage, seeds, stopped in (("prune-2", (0,), False), ("prune-1", (0,), True), ("prune-2", (0, 1), True)):
+        with pytest.raises(DivergedError) if stopped else nullcontext():
+            check_ended([Trained(made.run.path, stage)], [seeds])
+
+
+def test_the_best_of_a_search_is_what_it_chose(tmp_path):
+    made = Made(tmp_path).add("", 0, test=0.9).add("search-1", 1, tokens=2, cells=4, density=0.5, test=0.8)
+    facts = facts_of(made.run, 0.0)
+    assert (facts["best"]["stage"], facts["best"]["tokens"]) == ("search-1", 2)
+    assert [entry["stage"] for entry in facts["rounds"]] == ["", "search-1"]

@@ -98,3 +98,13 @@ def test_a_task_file_that_changed_is_not_quoted(run, folder):
         assert dict(request(run))["Text"] == "the task file is not where it was"
     finally:
         file.write_text(kept)
+
+
+@pytest.mark.parametrize("seeds", [(0,), (5,), (0, 1, 2), (3, 5)])
+def test_a_command_asks_for_the_seeds_of_its_run(folder, seeds):
+    made = prepare(tiny.experiment("gpt2", folder, seeds=",".join(map(str, seeds)) + ","))
+    run = Run(folder / "out" / f"seeds-{seeds}")
+    run.write_settings(experiment._settings(made, [list(seeds)]))
+    run.write_stage(made.stage, made.experiment.pruning.model_dump(mode="json"))
+    _, wanted, _ = parsed(commands.to_go_on(run, made.stage))
+    assert wanted.seeds == seeds
