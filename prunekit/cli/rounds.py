@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from prunekit.cli.arms import print_arms
@@ -174,7 +175,8 @@ def _member_row(member: pd.Series[Any], metric: str) -> dict[str, str]:
         "validation": terminal.number(member.get(f"validation_{metric}")),
         "test": test,
         "s": f"{member['seconds']:.0f}",
-        "ex/s": f"{member['examples_per_second']:.0f}",
+        # what `compare` chose was trained elsewhere, and has no pace of its own
+        "ex/s": "" if isnan(member["examples_per_second"]) else f"{member['examples_per_second']:.0f}",
         "cache": _kilobytes(member["cache_bytes"]) if "cache_bytes" in member else "",
     }
 

@@ -91,6 +91,8 @@ def dense_prompts(run: RunReader) -> list[PromptRecord]:
         LackingError: where none did.
     """
     if not any(key.stage.is_dense and run.result(key)["status"] == "done" for key in run.tickets()):
+        if any(stage.is_chosen_rate for stage in run.stages()):
+            raise LackingError(f"{run.path}: `prunekit compare` made it, without a dense round; use `prunekit tune`")
         raise LackingError(f"{run.path}: no training came to its end; look at `prunekit runs show {run.path}`")
     return tables.subjects(run)
 

@@ -90,7 +90,8 @@ class Tickets:
         """Those of a stage, "" for the dense round alone."""
         table = run.results()
         if not table.empty:
-            table = table[table["stage"].isin(["", stage])].reset_index(drop=True)
+            shared = [] if Stage(stage).is_chosen_rate else [DENSE]  # what `compare` chose has no dense round
+            table = table[table["stage"].isin([*shared, stage])].reset_index(drop=True)
         return cls(run.path, Stage(stage), table, str(run.settings()["metric"]))
 
     def usual_round(self, arm: str, tolerance: float) -> int:
@@ -129,7 +130,8 @@ class Tickets:
         tickets = self._of_arm(arm)
         if not arm or round or (tickets["round"] == 0).any():  # other arms begin at the dense round of the ticket
             self._check(tickets, seed, round)
-            return RunKey(self.stage.inside(arm) if round or arm else DENSE, seed, round)
+            within = round or arm or self.stage.is_chosen_rate
+            return RunKey(self.stage.inside(arm) if within else DENSE, seed, round)
         return RunKey(DENSE, seed, round)
 
     def _of_arm(self, arm: str) -> pd.DataFrame:
@@ -174,7 +176,7 @@ class Tickets:
 
 
 def only_stage(run: RunReader, stage: str | None = None) -> Stage:
-    """The stage of a run that is named, else its one pruning or search, else the dense round.
+    """The stage of a run that is named, else its one pruning or search, else the dense round, or what `compare` chose.
 
     Raises:
         ConfigError: where there is none of that name, or the run has several.
@@ -189,7 +191,13 @@ def only_stage(run: RunReader, stage: str | None = None) -> Stage:
             f"{run.path}: has stages {', '.join(stages)}; choose one, as {run.path}@{stages[0]} or in Python "
             f'load(path, "{stages[0]}")'
         )
-    return stages[0] if stages else DENSE
+    chosen = [] if any(key.stage.is_dense for key in run.tickets()) else _chosen_rates(run)
+    return next(iter([*stages, *chosen]), DENSE)
+
+
+def _chosen_rates(run: RunReader) -> list[Stage]:
+    """What `compare` chose, the last by name where there are several."""
+    return sorted((stage for stage in run.stages() if stage.is_chosen_rate), reverse=True)
 
 
 def _part(word: str, text: str) -> dict[str, Any]:
@@ -203,7 +211,8 @@ def _part(word: str, text: str) -> dict[str, Any]:
         raise ConfigError(f"{text}: {_FORM}")
     if word == "dense":
         return {"round": 0}
-    return {"stage": word} if Stage(word).is_pruned else {"arm": word}
+    stage = Stage(word)
+    return {"stage": word} if stage.is_pruned or stage.is_chosen_rate else {"arm": word}
 
 
 def _values(tickets: pd.DataFrame, column: str) -> list[int]:

@@ -5,8 +5,12 @@ import pandas as pd
 import pytest
 import tiny
 
+import prunekit as pk
 from prunekit.experiment import round_runner
 from prunekit.experiment.method_comparison import FACTORS, factors_of, methods_of, summarise
+from prunekit.plots.figure import LackingError
+from prunekit.plots.run_choice import dense_prompts
+from prunekit.runs.snapshot import Snapshot
 from prunekit.support.errors import ConfigError
 
 
@@ -121,3 +125,16 @@ def test_a_null_of_training_is_another_comparison(folder, tmp_path, capsys):
     assert len(list(tmp_path.glob("methods-*"))) == 2
     labels = {pd.read_parquet(path / "results.parquet")["labels"].iloc[0] for path in tmp_path.glob("methods-*")}
     assert labels == {"given", "shuffled"}
+
+
+def test_the_ticket_at_the_chosen_rate_is_what_a_run_of_a_comparison_means(folder, tmp_path, capsys):
+    assert tiny.call("compare", "--methods=direct", "--learning-rates=1", *tiny.arguments("gpt2", folder, rounds=None,
+                     keep_tokens=None), f"--out={tmp_path}") == 0  # fmt: skip
+    path = next(path for path in tmp_path.iterdir() if (path / "experiment.toml").exists())
+    run = pk.load(path)
+    assert run.stage.startswith("rates-")
+    assert pk.load(f"{path}@{run.stage}") == run.best
+    assert tiny.call("runs", "show", path) == 0
+    assert "nan" not in capsys.readouterr().out
+    with pytest.raises(LackingError, match="compare` made it"):
+        dense_prompts(Snapshot.open(path))

@@ -10,9 +10,10 @@ import tiny
 from prunekit.analysis import controls, tables
 from prunekit.experiment.api.run import Run as Trained
 from prunekit.experiment.api.train import check_ended
+from prunekit.plots.report.blocks import _last_pruning
 from prunekit.pruning.controls import controls_for
 from prunekit.runs.overview import facts_of
-from prunekit.runs.paths import RunKey
+from prunekit.runs.paths import RunKey, Stage
 from prunekit.runs.run import Files, Run
 from prunekit.support import atomic
 from prunekit.support.errors import ArtifactError, DivergedError
@@ -316,3 +317,11 @@ def test_the_best_of_a_search_is_what_it_chose(tmp_path):
     facts = facts_of(made.run, 0.0)
     assert (facts["best"]["stage"], facts["best"]["tokens"]) == ("search-1", 2)
     assert [entry["stage"] for entry in facts["rounds"]] == ["", "search-1"]
+
+
+def test_a_page_shows_the_last_pruning_whose_training_came_to_its_end(tmp_path):
+    made = Made(tmp_path).add("", 0).add("prune-1", 1)
+    made.add("prune-2", 1, status="diverged", test=None, validation={})
+    for stage in ("prune-1", "prune-2"):
+        made.run.write_stage(Stage(stage), {"unit": "cells"})
+    assert _last_pruning(made.run) == "prune-1"
