@@ -60,7 +60,7 @@ class Job:
 
     def to_text(self) -> str:
         """The job as JSON."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(asdict(self))  # in the order of the settings: that of label words counts
 
     @classmethod
     def from_text(cls, text: str) -> Job:

@@ -25,6 +25,14 @@ def test_a_job_comes_back_from_its_text(tmp_path):
         assert Job.from_text(job.to_text()) == job
 
 
+def test_a_job_keeps_the_order_of_label_words(tmp_path):
+    text = '[model]\nname = "m"\n[task]\nname = "sst2"\nlabel_words = "1=good,0=bad"\n'
+    found = of_text(tmp_path, text)
+    (job,) = jobs.jobs(found, tmp_path, found.experiments)
+    (task,) = Job.from_text(job.to_text()).tasks
+    assert list(task.experiment["task"]["label_words"]) == ["1", "0"]
+
+
 def test_a_changed_file_asks_for_another_look(tmp_path):
     file = written(tmp_path, rounds="1")
     one = read(file)
