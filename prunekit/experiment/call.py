@@ -14,7 +14,7 @@ from prunekit.experiment.prepare import model_of
 from prunekit.experiment.settings import Experiment
 from prunekit.models import FrozenModel, borrowed, wrap
 from prunekit.models.load import family
-from prunekit.support.errors import ConfigError, nearest
+from prunekit.support.errors import ConfigError
 
 # where rows in memory belong
 _ROWS = "rows in memory as data=, their columns as text= and label="
@@ -36,10 +36,7 @@ def experiment_of(
     """
     if not isinstance(task, str | Path | None):
         raise ConfigError(f"task is a {type(task).__name__}; give a name or a path, and {_ROWS}")
-    names = settings_io.names()
-    for name in settings:
-        if name not in names:
-            raise ConfigError(f'unknown setting "{name}"; {nearest(name, names)}')
+    settings_io.check_names(settings, settings_io.names())
     flags = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     naming = _named(model) | ({} if task is None else {"task": str(task)})
     stated = {name: value for name, value in flags.items() if value is not None}

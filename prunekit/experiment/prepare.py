@@ -21,7 +21,7 @@ from prunekit.experiment.automatic import resolved
 from prunekit.experiment.commits import commits_of
 from prunekit.experiment.progress import Working, unseen
 from prunekit.experiment.prompt_method import PromptFactory
-from prunekit.experiment.settings import SCHEMA, Experiment
+from prunekit.experiment.settings import SCHEMA, Experiment, TaskSettings
 from prunekit.experiment.task_of import task_of
 from prunekit.models import Encoded, FrozenModel
 from prunekit.prompts.init.source import Initialiser
@@ -57,6 +57,7 @@ class Prepared:
         content: what model, task and data are, by name, for later uses of the run.
         counts: activation bytes by kind of training step, shared by experiments on the same rows.
         example_ticket: a dense ticket, of the size that all have.
+        asked_task: the settings of the task before its data told label words.
         other_model: how the model of the ticket that the prompt starts from differs from this one.
         budget: what was chosen to fit into one, and for which request; no part of the identity.
     """
@@ -75,6 +76,7 @@ class Prepared:
     digests: dict[str, str]
     content: provenance.Content
     counts: memory.Counts
+    asked_task: TaskSettings
     example_ticket: Ticket | None = None
     other_model: Sequence[str] = ()
     budget: Mapping[str, Any] | None = None
@@ -230,12 +232,13 @@ def prepare(
             models.check_gradient(model)
     elif reused is None:
         models.check_gradient(model)
+    asked_task = experiment.task
     experiment = resolved(_with_words(experiment, task), model, len(splits.train))
     parts = (splits.train, splits.validation, splits.test)
     with working(f"encoding {sum(map(len, parts)):,} examples"):
         rows = reused.rows if reused else [encode(model, task, part, experiment.prompt.tokens) for part in parts]
     with working("taking the fingerprint of the weights"):
-        prepared = _assembled(experiment, model, task, splits, rows, reused)
+        prepared = _assembled(experiment, asked_task, model, task, splits, rows, reused)
     _check(prepared)
     with working("measuring how much memory an update takes"):
         return _with_machine(prepared, reused)
@@ -249,15 +252,13 @@ def _size(name: str) -> str:
 
 def _has_same_rows(like: Prepared, experiment: Experiment, model: FrozenModel | None) -> bool:
     """Whether the encoded rows of a prepared experiment are those of this one."""
-    before = (like.model, like.experiment.task, like.experiment.prompt.tokens)
-    settings = experiment.task
-    if settings.label_words is None:
-        settings = settings.model_copy(update={"label_words": like.experiment.task.label_words})
-    return before == (model, settings, experiment.prompt.tokens)
+    before = (like.model, like.asked_task, like.experiment.prompt.tokens)
+    return before == (model, experiment.task, experiment.prompt.tokens)
 
 
 def _assembled(
     experiment: Experiment,
+    asked_task: TaskSettings,
     model: FrozenModel,
     task: Task,
     splits: Splits,
@@ -291,6 +292,7 @@ def _assembled(
         },
         counts=reused.counts if reused else {},
         content=content,
+        asked_task=asked_task,
         other_model=provenance.differences(provenance.ticket_model_content(source), content) if source else (),
     )
 

@@ -117,6 +117,10 @@ class TaskSettings(Settings):
         "given", description="shuffled: the answers of train and validation are dealt out anew, a null of training"
     )
 
+    def __hash__(self) -> int:
+        """By all settings but label words: a table has no hash, and tells tasks apart by equality alone."""
+        return hash(tuple(value for name, value in self.__dict__.items() if name != "label_words"))
+
     @property
     def columns(self) -> Columns:
         """Which columns of the data are read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from keyword import iskeyword
 from pathlib import Path
@@ -17,10 +17,12 @@ from pydantic.fields import FieldInfo
 from prunekit.experiment import presets
 from prunekit.experiment.settings import Experiment, TaskSettings
 from prunekit.support import toml
-from prunekit.support.errors import ConfigError
+from prunekit.support.errors import ConfigError, nearest
 from prunekit.support.names import joined
 from prunekit.tasks import IN_MEMORY, own_name
 
+# of `Experiment`; "" is its own
+_SECTIONS = ("", "model", "task", "prompt", "training", "pruning", "search", "baselines", "machine")
 # flags that are not just the field's name
 _NAMES = {
     "model.name": "model",
@@ -153,9 +155,25 @@ def written(value: Any) -> str:
     return joined(value) if isinstance(value, list | tuple) else str(value)
 
 
-def names() -> frozenset[str]:
-    """What every setting is called in Python: its flag with underscores, such as keep_tokens."""
-    return frozenset(map(_variable, _flags_by_path().values()))
+def names(*sections: str) -> frozenset[str]:
+    """What the settings of sections (of all, where none is named) are called in Python: such as keep_tokens."""
+    flags = _flags_by_path()
+    return frozenset(_variable(flags[path]) for section in sections or _SECTIONS for path in _paths(section))
+
+
+def check_names(settings: Iterable[str], known: Collection[str], otherwise: str = "") -> None:
+    """Refuse settings that there are not.
+
+    Args:
+        known: a part of `names()`.
+        otherwise: where other settings belong, for the error.
+
+    Raises:
+        ConfigError: with the nearest one.
+    """
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f'unknown setting "{name}"; {nearest(name, known)}{otherwise}')
 
 
 def _variable(name: str) -> str:
@@ -167,9 +185,12 @@ def _variable(name: str) -> str:
 @cache
 def _flags_by_path() -> dict[str, str]:
     """Dotted path of every setting, such as pruning.keep_tokens -> the name of its flag."""
-    sections = ("", "model", "task", "prompt", "training", "pruning", "search", "baselines", "machine")
-    paths = (f"{section}.{name}".lstrip(".") for section in sections for name, _ in _fields(section))
+    paths = (path for section in _SECTIONS for path in _paths(section))
     return {path: _NAMES.get(path, path.rpartition(".")[2].replace("_", "-")) for path in paths}
+
+
+def _paths(section: str) -> list[str]:
+    return [f"{section}.{name}".lstrip(".") for name, _ in _fields(section)]
 
 
 def _fields_of(section: str) -> list[tuple[str, str, FieldInfo]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -109,14 +110,18 @@ def _key_location(location: Location, model: type[BaseModel]) -> Location:
 
 
 def dump(table: dict[str, Any]) -> str:
-    """TOML text of a nested table; None is left out, since TOML has no null."""
+    """TOML text of a nested table; None is left out, since TOML has no null, and keys are texts: true for True."""
     return tomli_w.dumps(_without_none(table))
 
 
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
+        return {_key(name): _without_none(item) for name, item in value.items() if item is not None}
     return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _key(name: Any) -> str:
+    return name if isinstance(name, str) else json.dumps(name)
 
 
 def _fields(model: type[BaseModel], section: Location) -> list[str]:

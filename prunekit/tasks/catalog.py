@@ -37,6 +37,22 @@ def load_task(name_or_path: str, data: Any = None, columns: Columns = BY_NAME) -
     return task if words is None else task.with_words(words)
 
 
+def task_places(name_or_path: str, data: Any = None, columns: Columns = BY_NAME) -> list[str]:
+    """The names or paths of a task, of its data and of the label words beside that, as far as there are such.
+
+    Args:
+        name_or_path: the name or path.
+        data: as of `load_task`.
+        columns: as of `load_task`.
+
+    Raises:
+        ConfigError: as `load_task`.
+    """
+    task = _own_or_named(name_or_path, columns)
+    places = (name_or_path, data or task.data, _words_file(task, data))
+    return [str(place) for place in places if place is not None]
+
+
 def list_tasks() -> list[Task]:
     """Every task of the library, by name, then those of the testbed."""
     return [read_task(path) for _, path in sorted(_files().items())] + testbed_tasks()
@@ -52,11 +68,16 @@ def _own_or_named(name: str, columns: Columns) -> Task:
 
 def _words_beside(task: Task, data: Any) -> dict[str, str] | None:
     """The label words that lie beside a task's data, where it still lacks them and they are there."""
+    path = _words_file(task, data)
+    return read_words(path) if path is not None and path.exists() else None
+
+
+def _words_file(task: Task, data: Any) -> Path | None:
+    """Where the label words of a task that lacks them would lie: beside its data."""
     place = data or task.data
     if not task.lacks_words or not isinstance(place, str | Path) or not Path(place).exists():
         return None
-    path = (Path(place) if Path(place).is_dir() else Path(place).parent) / str(task.labels_file)
-    return read_words(path) if path.exists() else None
+    return (Path(place) if Path(place).is_dir() else Path(place).parent) / str(task.labels_file)
 
 
 def _library_task(name: str) -> Task:

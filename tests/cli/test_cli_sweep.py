@@ -25,6 +25,7 @@ from prunekit.experiment.sweep.resources import resources_for
 from prunekit.experiment.sweep.sweep import SweepOptions, read_grid
 from prunekit.experiment.sweep.worker import perform
 from prunekit.runs.store import Store
+from prunekit.support.errors import ConfigError
 from prunekit.support.terminal import Screen
 
 pytestmark = pytest.mark.gate
@@ -70,6 +71,21 @@ def test_the_library_returns_what_the_verb_prints_and_prints_nothing(swept, caps
     assert list(of_file.rows) == list(of_table.rows) == facts["experiments"]
     assert str(of_file.folder / "results.parquet") == str(of_table.folder / "results.parquet") == facts["table"]
     assert (len(of_file.table), len(of_file.tickets), of_file.failures) == (4, 12, ())
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ({"thread": 1}, 'unknown setting "thread"; did you mean "threads"?'),
+        ({"train_steps": 8}, "every other one belongs into the grid"),
+        ({"dry_run": True}, 'unknown setting "dry_run"'),
+    ],
+)
+def test_the_library_refuses_a_setting_that_is_none_of_a_sweep(settings, hint, tmp_path):
+    with pytest.raises(ConfigError) as refused:
+        pk.sweep({}, out=tmp_path, quiet=True, seeds=1, device="cpu", **settings)
+    assert hint in str(refused.value)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -78,6 +78,14 @@ def test_dump_leaves_none_out_and_reads_back():
     assert tomllib.loads(toml.dump(table)) == {"a": 1, "c": {"e": [1.5, 2.0], "f": [1, 2]}, "g": "ä\n"}
 
 
+def test_dump_writes_keys_as_text():
+    assert tomllib.loads(toml.dump({"words": {0: "a", True: "b", "c": "d"}}))["words"] == {
+        "0": "a",
+        "true": "b",
+        "c": "d",
+    }
+
+
 def test_an_experiment_survives_dump_and_read(tmp_path):
     experiment = Experiment.model_validate({"model": {"name": "m"}, "task": {"name": "t"}, "seeds": [3, 5]})
     path = tmp_path / "e.toml"

@@ -19,8 +19,9 @@ from prunekit.support.errors import ConfigError
 Verb = Literal["prune", "search", "tune"]
 Flat = dict[str, Any]
 
-# these are lists by themselves, one experiment's own
-_LISTS = ("seeds", "prompt.subspace_from", "search.ratios")
+# these are lists by themselves, one experiment's own, and a table by itself
+_LISTS = ("seeds", "task.text", "prompt.subspace_from", "search.ratios")
+_TABLES = ("task.label_words",)
 # experiments of one sweep; each takes seconds at least
 _MOST = 10_000
 
@@ -70,7 +71,8 @@ def grid_of(table: dict[str, Any], parse: Callable[[dict[str, Any]], Experiment]
     """The grid of a table of settings; `parse` makes an experiment of a table without lists.
 
     A setting's list means each of its values in turn, and so does an array of tables (`[[task]]`) for settings that
-    belong together. Combinations are made of everything that is a list; the last in the file varies fastest.
+    belong together. A setting that is a list by itself, such as seeds, varies by a list of lists. Combinations are made
+    of everything that varies; the last in the file varies fastest.
 
     Args:
         where: what errors call it, such as its file.
@@ -98,7 +100,7 @@ def flattened(table: Mapping[str, Any], prefix: str = "") -> Flat:
     flat: Flat = {}
     for name, value in table.items():
         place = f"{prefix}{name}"
-        flat |= flattened(value, f"{place}.") if isinstance(value, Mapping) else {place: value}
+        flat |= flattened(value, f"{place}.") if _is_section(place, value) else {place: value}
     return flat
 
 
@@ -117,7 +119,7 @@ def _combinations(table: Mapping[str, Any], prefix: str = "") -> list[Flat]:
 
 def _alternatives(place: str, value: Any) -> list[Flat]:
     """The ways in which one entry of a table can be set."""
-    if isinstance(value, Mapping):
+    if _is_section(place, value):
         return _combinations(value, f"{place}.")
     if not _is_choice(place, value):
         return [{place: value}]
@@ -128,8 +130,15 @@ def _alternatives(place: str, value: Any) -> list[Flat]:
     return [alternative for choice in value for alternative in _alternatives(place, choice)]
 
 
+def _is_section(place: str, value: Any) -> bool:
+    return isinstance(value, Mapping) and place not in _TABLES
+
+
 def _is_choice(place: str, value: Any) -> bool:
-    return isinstance(value, list) and place not in _LISTS
+    """Whether a value is a list of values: of a setting that is a list by itself, a list of lists."""
+    if place in _LISTS:
+        return isinstance(value, list) and any(isinstance(part, list | tuple) for part in value)
+    return isinstance(value, list)
 
 
 def _kept(combinations: list[Flat], exclude: Sequence[Mapping[str, Any]]) -> list[Flat]:
@@ -150,7 +159,7 @@ def _kept(combinations: list[Flat], exclude: Sequence[Mapping[str, Any]]) -> lis
 def _agrees(combination: Flat, entry: Flat) -> bool:
     """Whether a combination has every value of an entry; a list there stands for any of its values."""
     return all(
-        combination.get(name) in (value if isinstance(value, list) else [value]) for name, value in entry.items()
+        combination.get(name) in (value if _is_choice(name, value) else [value]) for name, value in entry.items()
     )
 
 

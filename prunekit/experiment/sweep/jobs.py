@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from prunekit.experiment.sweep.grid import Grid
 from prunekit.runs.paths import MANIFEST, SETTINGS
 from prunekit.support import atomic
 from prunekit.support.digest import identity
-from prunekit.support.errors import ArtifactError
+from prunekit.support.errors import ArtifactError, ConfigError
+from prunekit.tasks.catalog import task_places
 
 #: Beside the runs: receipts of finished experiments, and an engine's own files.
 LEDGER = ".sweep"
@@ -58,7 +60,7 @@ class Job:
 
     def to_text(self) -> str:
         """The job as JSON."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(asdict(self))  # in the order of the settings: that of label words counts
 
     @classmethod
     def from_text(cls, text: str) -> Job:
@@ -129,12 +131,12 @@ def jobs(grid: Grid, out: Path, experiments: Sequence[Experiment], store: str = 
 def key(experiment: Experiment, grid: Grid) -> str:
     """A name for what an experiment of a grid asks for.
 
-    It is over the settings and over names, sizes and dates of the files of a local model and task: a changed file makes
-    the run be looked at again, by content. Where it runs is no part of it.
+    It is over the settings and over names, sizes and dates of the files of a local model, of the task with its rows and
+    label words, and of what the prompt starts from: a changed file makes the run be looked at again, by content. Where
+    it runs is no part of it.
     """
     settings = experiment.model_dump(mode="json", exclude={"machine"})
-    files = [experiment.model.name, experiment.task.name, experiment.task.data, experiment.prompt.init_from]
-    facts = {"schema": SCHEMA, "settings": settings, "files": [_file_facts(str(name)) for name in files if name]}
+    facts = {"schema": SCHEMA, "settings": settings, "files": [_file_facts(name) for name in _places(experiment)]}
     return identity(facts | {"verb": grid.options.verb, "controls": grid.options.controls}, 16)
 
 
@@ -173,6 +175,16 @@ def write_receipt(out: Path, outcome: Outcome) -> None:
 def receipt_name(key: str) -> str:
     """Where a receipt lies beside the runs."""
     return f"{LEDGER}/{key}.json"
+
+
+def _places(experiment: Experiment) -> list[str]:
+    """Where that lies which a run is made of."""
+    task, prompt = experiment.task, experiment.prompt
+    of_prompt = [place for place in (prompt.init_from, prompt.start_from, *(prompt.subspace_from or ())) if place]
+    of_task = [task.name]
+    with suppress(ConfigError):  # the run itself says what is wrong with its task
+        of_task = task_places(task.name, task.data, task.columns)
+    return [experiment.model.name, *of_task, *of_prompt]
 
 
 def _file_facts(name: str) -> list[Any]:

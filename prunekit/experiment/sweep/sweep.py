@@ -126,14 +126,15 @@ def sweep(
         address: of a Ray cluster; None starts Ray on this machine.
         tolerance: how far below dense on validation a ticket may be.
         quiet: report no progress.
-        settings: machine flags of `prunekit sweep --help-all`, with underscores.
+        settings: seeds and the machine flags of `prunekit sweep --help-all`, with underscores.
 
     Returns:
         its `table` has a row for each experiment, its `tickets` one for each ticket, its `failures` what failed.
 
     Raises:
-        ConfigError: where the grid or the engine cannot be used, before anything runs.
+        ConfigError: where the grid, the engine or a setting cannot be used, before anything runs.
     """
+    settings_io.check_names(settings, settings_io.names("", "machine"), "; every other one belongs into the grid")
     options = SweepOptions(Path(out), store, engine, workers, address, tolerance)  # type: ignore[arg-type]  # checked there
     return run_sweep(read_grid(grid, settings), options, progress_of(quiet))
 

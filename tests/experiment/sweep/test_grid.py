@@ -1,6 +1,8 @@
 import pytest
 from sweeps import of_text
 
+from prunekit.experiment.settings import Experiment
+from prunekit.experiment.sweep import grid
 from prunekit.support.errors import ConfigError
 
 
@@ -15,6 +17,44 @@ def test_lists_are_multiplied_and_the_last_varies_fastest(tmp_path):
 def test_seeds_stay_the_seeds_of_one_experiment(tmp_path):
     found = of_text(tmp_path, "seeds = [3, 5]\n[training]\nlearning_rate = [0.1, 0.2]\n")
     assert [one.seeds for one in found.experiments] == [(3, 5), (3, 5)]
+
+
+def test_a_setting_that_is_a_list_by_itself_varies_by_a_list_of_lists(tmp_path):
+    model = '[model]\nname = "m"\n[task]\ndata = "rows.csv"\nlabel = "label"\n'
+    found = of_text(tmp_path, f'{model}text = ["premise", "hypothesis"]\n[prompt]\ntokens = [4, 8]\n')
+    assert [(one.task.text, one.prompt.tokens) for one in found.experiments] == [
+        (("premise", "hypothesis"), 4), (("premise", "hypothesis"), 8),
+    ]  # fmt: skip
+    found = of_text(tmp_path, f'seeds = [[3, 5], 2]\n{model}text = [["premise", "hypothesis"], ["premise"]]\n')
+    assert [(one.seeds, one.task.text) for one in found.experiments] == [
+        ((3, 5), ("premise", "hypothesis")), ((3, 5), ("premise",)),
+        ((0, 1), ("premise", "hypothesis")), ((0, 1), ("premise",)),
+    ]  # fmt: skip
+    more = "[search]\nratios = [[0.5], [0.25, 0.5]]\n[[sweep.exclude]]\nsearch.ratios = [0.25, 0.5]\n"
+    assert [one.search.ratios for one in of_text(tmp_path, more).experiments] == [(0.5,)]
+
+
+def test_the_grid_names_every_setting_that_is_a_list_or_a_table_by_itself():
+    fields = {"seeds": Experiment.model_fields["seeds"]} | {
+        f"{section}.{name}": field
+        for section, part in Experiment.model_fields.items()
+        for name, field in getattr(part.annotation, "model_fields", {}).items()
+    }
+    kinds = {name: str(field.annotation) for name, field in fields.items()}
+    assert {name for name, kind in kinds.items() if "tuple[" in kind} == set(grid._LISTS)
+    assert {name for name, kind in kinds.items() if "dict[" in kind} == set(grid._TABLES)
+
+
+@pytest.mark.parametrize("words", ['"0.5=half,1=whole"', '{ "0.5" = "half", 1 = "whole" }'])
+def test_label_words_are_one_value_and_lists_of_them_vary(tmp_path, words):
+    own = '[model]\nname = "m"\n[task]\ndata = "rows.csv"\ntext = "text"\nlabel = "label"\n'
+    found = of_text(tmp_path, f"{own}label_words = {words}\n[prompt]\ntokens = [4, 8]\n")
+    assert [one.task.label_words for one in found.experiments] == [{"0.5": "half", "1": "whole"}] * 2
+    assert found.varied == ("prompt.tokens",)
+    found = of_text(tmp_path, f'{own}label_words = [{words}, "0.5=part,1=all", {words}]\n')
+    assert [found.values(one)["task.label_words"] for one in found.experiments] == [
+        {"0.5": "half", "1": "whole"}, {"0.5": "part", "1": "all"},
+    ]  # fmt: skip
 
 
 def test_settings_that_belong_together_are_an_array_of_tables(tmp_path):

@@ -1,5 +1,6 @@
 import fsspec
 import pytest
+import tiny
 from sweeps import read, serial, written
 
 from prunekit.experiment.prepare import prepare
@@ -98,6 +99,14 @@ def test_what_a_worker_says_of_its_folder_names_the_store(store, tmp_path, monke
     monkeypatch.setattr("prunekit.runs.store.StoredRun.commit", refuse)
     done = serial(found, tmp_path / "runs", store.url)
     assert all(one.failed.startswith(f"{store.url}/toy-") for one in done.values())
+
+
+def test_label_words_of_the_last_experiment_are_not_taken_over(tmp_path, monkeypatch):
+    own = dict(task=None, text="sentence", label="label", rounds=0, keep_tokens=None)
+    worded = tiny.experiment("gpt2", tmp_path, label_words="good=w1,bad=w2", **own)
+    monkeypatch.setattr(worker, "_last", {})
+    assert set(worker.ready(worded).task.choices) == {"w1", "w2"}
+    assert set(worker.ready(tiny.experiment("gpt2", tmp_path, **own)).task.choices) == {"good", "bad"}
 
 
 def test_the_next_experiment_of_a_task_takes_model_and_rows_over(tmp_path, monkeypatch):
