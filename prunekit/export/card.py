@@ -76,9 +76,9 @@ def tokens(fields, choices):
 _APART = '''
 
 def tokens(fields, choices):
-    """Of a text, and of each choice as the model was trained to write it."""
+    """Of a text, and of each choice as the model was trained to write it, in a decoder of its own."""
     answers = tokenizer(text_target=list(choices), split_special_tokens=about["plain"]).input_ids
-    _, ids = fitted(fields, max(map(len, answers)))
+    _, ids = fitted(fields, 0)
     return about["opening"] + ids + about["closing"], answers
 '''
 
@@ -131,7 +131,7 @@ _WRITE = '''
 def write(fields):
     """What the model writes; one row at a time, since PEFT answers padded rows otherwise."""
     how = about["decoding"]
-    _, ids = fitted(fields, how["max_tokens"])
+    _, ids = fitted(fields, {beside})
     row = torch.tensor([about["opening"] + ids + about["closing"]])
     length = dict(max_new_tokens=how["max_tokens"], min_length=0, eos_token_id=about["ends"] or None)
     search = dict({options})
@@ -196,6 +196,7 @@ def _answering(kind: str, info: TicketInfo) -> str:
         filling = {
             "{strip}": behind,
             "{options}": _options(info.decoding),
+            "{beside}": 'how["max_tokens"]' if causal else "0",
             "{behind}": ", row.shape[1] :" if causal else "",
         }
         return _filled(_TEXT + _WRITE, filling)

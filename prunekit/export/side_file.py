@@ -43,7 +43,8 @@ class TicketInfo:
         ranking: whether a choice's token log-probabilities are summed or averaged.
         fields: the fields that the template names.
         max_input_tokens: most tokens of a text.
-        beside_prompt: most tokens of text and answer together, which the prompt leaves room for.
+        beside_prompt: most tokens of text and answer together, which the prompt leaves room for; of the
+            text alone where a decoder of its own reads the answer.
         separator: between text and answer; a blank is left out where either has one.
         opening: ids before each text.
         closing: ids behind each text.

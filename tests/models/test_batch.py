@@ -51,7 +51,7 @@ def test_answers_of_a_head_have_no_tokens():
 def test_a_batch_moves_to_a_device_whole():
     moved = collate([[row([(1,)], [(2,)])]], pad=0).to(torch.device("meta"))
     assert all(tensor.device.type == "meta" for tensor in moved.tensors.values())
-    assert len(moved.tensors) == 8
+    assert len(moved.tensors) == 9
 
 
 def test_the_length_of_an_example_counts_its_longest_answer():
