@@ -301,7 +301,8 @@ def _trainings(prepared: Prepared, search: RateSearch) -> pd.DataFrame:
     settings, metric = prepared.experiment, prepared.task.metrics[0]
     results = search.run.results()
     chosen = results[(results["stage"] == search.stage) & (results["arm"] == "")]
-    test = dict(zip(chosen["seed"], chosen[f"test_{metric}"], strict=True))
+    # a metric that no training of a run came to has no column
+    test = chosen.set_index("seed").get(f"test_{metric}", pd.Series(dtype=float))
     rows = []
     for rate, factor in search.rates.items():
         cells = results[(results["stage"] == RATES) & (results["arm"] == f"rate={rate:g}")]
@@ -321,7 +322,7 @@ def _trainings(prepared: Prepared, search: RateSearch) -> pd.DataFrame:
                     "status": cell["status"],
                     "updates": int(cell["steps"]),
                     "kept_step": int(cell["kept_step"]),
-                    "validation": float(cell[f"validation_{prepared.task.chosen_by}"]),
+                    "validation": float(cell.get(f"validation_{prepared.task.chosen_by}", math.nan)),
                     "chosen": is_chosen,
                     "test": float(test.get(cell["seed"], math.nan)) if is_chosen else math.nan,
                     "majority": float(cell["majority_test"]),
