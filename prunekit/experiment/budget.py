@@ -2,7 +2,7 @@
 
 What the user has set stays. Of the rest gives way, in this order: examples (halved, down to `LEAST_EXAMPLES`), updates
 a round (down to `FEW_STEPS`), rounds (down to 1), updates again (down to `LEAST_STEPS`). Less is refused. The choice is
-written to the run and found there by the next call: nothing is planned twice.
+written to the run and found there by the next call on the same model and data: nothing is planned twice.
 """
 
 from __future__ import annotations
@@ -59,11 +59,17 @@ class Budget:
         """Minutes of it that are not spent yet."""
         return self.minutes - (time.monotonic() - self.started) / 60
 
-    def request(self, asked: Experiment) -> str:
-        """A digest of what is asked for, by which the run that was planned for it is found again."""
+    def request(self, asked: Experiment, full: Prepared) -> str:
+        """A digest of what is asked for, by which the run that was planned for it is found again.
+
+        Args:
+            asked: as the user asked for it.
+            full: the experiment with nothing given up: names of model and data do not say what they hold by now.
+        """
         settings = asked.model_dump(mode="json", exclude={"machine"})
+        digests = {name: full.digests[name] for name in ("model", "data", "task")}
         called = {"settings": settings, "verb": self.verb, "controls": self.controls, "minutes": self.minutes}
-        return identity(called | ({"varied": self.varied} if self.varied else {}))
+        return identity(called | {"digests": digests} | ({"varied": self.varied} if self.varied else {}))
 
 
 @dataclass(frozen=True)
@@ -118,9 +124,8 @@ def check_minutes(minutes: float | None) -> None:
         raise ConfigError(f"--minutes {minutes:g}: give a number of minutes above 0")
 
 
-def chosen_before(budget: Budget, asked: Experiment, out: Path) -> Choice | None:
-    """What an earlier call of the same command chose, from the run that it began."""
-    request = budget.request(asked)
+def chosen_before(budget: Budget, request: str, out: Path) -> Choice | None:
+    """What an earlier call with the same `request` chose, from the run that it began."""
     for path in [out / SETTINGS, *sorted(out.glob(f"*/{SETTINGS}"))]:
         try:
             facts = Run(path.parent).settings().get("budget", {})
@@ -140,31 +145,29 @@ def fitted(
     budget: Budget,
     asked: Experiment,
     out: Path,
-    full: Callable[[], tuple[Prepared, Trainings]],
+    full: Prepared,
+    trainings: Callable[[], Trainings],
     say: Callable[[str], None],
-) -> tuple[Choice, Prepared | None]:
+) -> Choice:
     """What an earlier call of the same command chose, or else the first candidate that fits; either is said.
 
     Args:
         asked: as the user asked for it.
         out: folder of the runs.
-        full: the experiment with nothing given up, and all trainings that share the budget.
-
-    Returns:
-        The choice, and the experiment with nothing given up where it had to be prepared.
+        full: the experiment with nothing given up.
+        trainings: times all that share the budget.
 
     Raises:
         ConfigError: where even the least takes longer, saying how long.
     """
-    choice = chosen_before(budget, asked, out)
+    choice = chosen_before(budget, budget.request(asked, full), out)
     if choice is not None:
         say(f"--minutes {budget.minutes:g}: as this command chose when it was first called")
-        return choice, None
-    prepared, trainings = full()
-    choice = choose(budget, prepared, asked, trainings)
-    words = choice.sentence(Workload.of(prepared), prepared.experiment.pruning.rounds)
+        return choice
+    choice = choose(budget, full, asked, trainings())
+    words = choice.sentence(Workload.of(full), full.experiment.pruning.rounds)
     say(f"--minutes {budget.minutes:g}: {words}")
-    return choice, prepared
+    return choice
 
 
 def choose(budget: Budget, prepared: Prepared, asked: Experiment, trainings: Trainings) -> Choice:

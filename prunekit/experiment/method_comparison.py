@@ -251,12 +251,12 @@ def _fitted(
     varied = (*fitting.methods, *map(str, fitting.factors))
     budget = Budget("compare", controls=False, minutes=fitting.minutes or math.inf, varied=varied, started=started)
 
-    def full() -> tuple[Prepared, Trainings]:
+    def trainings() -> Trainings:
         timed = [([_part(candidate, fitting.factors)], pace.measured(candidate)) for candidate in prepared]
-        return prepared[0], lambda rounds: timed
+        return lambda rounds: timed
 
-    choice, _ = fitted(budget, experiment, fitting.out, full, progress.say)
-    facts = choice.facts(budget.request(experiment))
+    choice = fitted(budget, experiment, fitting.out, prepared[0], trainings, progress.say)
+    facts = choice.facts(budget.request(experiment, prepared[0]))
     cut = _of_methods(choice.on(experiment), fitting.methods, prepared[0].model)
     return [replace(candidate, budget=facts) for candidate in cut]
 

@@ -284,12 +284,12 @@ def _prepared(
     if options.minutes is None:
         return prepare(experiment, model, working=progress.working)
     budget = Budget(verb, options.controls, options.minutes)
+    uncut = prepare(experiment, model, working=progress.working)
 
-    def full() -> tuple[Prepared, Trainings]:
-        prepared = prepare(experiment, model, working=progress.working)
+    def trainings() -> Trainings:
         with progress.working("timing a few updates"):
-            return prepared, trainings_of(verb, options.controls, prepared, measured(prepared))
+            return trainings_of(verb, options.controls, uncut, measured(uncut))
 
-    choice, uncut = fitted(budget, experiment, Path(options.out), full, progress.say)
-    prepared = prepare(choice.on(experiment), uncut.model if uncut else model, working=progress.working)
-    return replace(prepared, budget=choice.facts(budget.request(experiment)))
+    choice = fitted(budget, experiment, Path(options.out), uncut, trainings, progress.say)
+    prepared = prepare(choice.on(experiment), uncut.model, working=progress.working)
+    return replace(prepared, budget=choice.facts(budget.request(experiment, uncut)))
