@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from prunekit.experiment import cost, dry_run
 from prunekit.experiment.automatic import auto_every, auto_steps
+from prunekit.experiment.baselines import measure as baselines
 from prunekit.experiment.cost import Workload
 from prunekit.experiment.dry_run import Part, Verb
 from prunekit.experiment.pace import Pace
@@ -32,7 +33,7 @@ LEAST_EXAMPLES = {"train": 256, "validation": 128, "test": 256}
 FEW_STEPS, LEAST_STEPS = 60, 30
 # of the budget, what is planned with: files are written, and machines disturbed
 _USED = 0.85
-#: What is trained in so many rounds, and how fast.
+#: What is trained in so many rounds, with all that is measured beside it, and how fast.
 Trainings = Callable[[int], Sequence[tuple[Sequence[Part], Pace]]]
 
 
@@ -137,8 +138,9 @@ def chosen_before(budget: Budget, request: str, out: Path) -> Choice | None:
 
 
 def trainings_of(verb: Verb, controls: bool, prepared: Prepared, pace: Pace) -> Trainings:
-    """Those of a verb on one prompt."""
-    return lambda rounds: [(dry_run.parts(_with_rounds(prepared, rounds), verb, controls), pace)]
+    """Those of a verb on one prompt, and its base lines."""
+    base_lines = baselines.parts(prepared)
+    return lambda rounds: [([*dry_run.parts(_with_rounds(prepared, rounds), verb, controls), *base_lines], pace)]
 
 
 def fitted(

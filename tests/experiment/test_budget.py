@@ -10,6 +10,7 @@ import tiny
 from prunekit.experiment import pace
 from prunekit.experiment.api import train as api
 from prunekit.experiment.budget import LEAST_STEPS, Budget, choose, trainings_of
+from prunekit.experiment.cost import Workload, costs
 from prunekit.experiment.pace import Pace
 from prunekit.experiment.prepare import prepare
 from prunekit.runs.snapshot import Snapshot
@@ -150,3 +151,12 @@ def test_other_content_of_the_same_names_is_planned_anew(changed, tmp_path, monk
     assert tiny.call(*call) == 0
     assert "first called" in capsys.readouterr().err
     assert len(plans) == len(list((tmp_path / "runs").glob("*/experiment.toml"))) == 2
+
+
+def test_a_budget_holds_what_is_measured_beside_the_tickets(folder):
+    """LoRA for each seed makes as many updates as a dense round, whose rows are about as long."""
+    prepared = prepare(tiny.experiment("gpt2", folder, seeds=2, ceiling="lora", keep_tokens=None))
+    length = sum(row.length for row in (*prepared.rows[1], *prepared.rows[2])) / 24
+    ((parts, pace),) = trainings_of("tune", False, prepared, Pace(1.0, 0.0, text_tokens=length, prompt_tokens=4))(1)
+    minutes = {part.title: spent for part, spent in zip(parts, costs(parts, Workload.of(prepared), pace), strict=True)}
+    assert minutes["LoRA (ceiling)"].training == pytest.approx(minutes["round 0"].training) == pytest.approx(2 * 6 / 60)

@@ -123,6 +123,15 @@ def test_a_method_that_diverged_at_all_rates_but_the_smallest_is_best_at_an_end(
     assert "best at an end of its sweep: dpt" in capsys.readouterr().out
 
 
+def test_seeds_that_a_run_trains_together_are_counted_and_named(folder, tmp_path, capsys):
+    called(folder, tmp_path, "--methods=direct", "--learning-rates=1")
+    capsys.readouterr()
+    called(folder, tmp_path, "--methods=direct", "--learning-rates=2", "--dry-run", "--json", seeds=1)
+    said = capsys.readouterr()
+    assert "each for seeds 0, 1 at 2 x" in said.err
+    assert [part["trainings"] for part in json.loads(said.out)["parts"]] == [2]
+
+
 def test_a_run_of_it_can_be_shown_by_itself(folder, tmp_path, capsys):
     called(folder, tmp_path, "--methods=direct", "--learning-rates=1")
     capsys.readouterr()
