@@ -98,15 +98,16 @@ def _row(method: dict[Any, Any]) -> Sequence[str]:
 
 
 def print_rates(trainings: pd.DataFrame, chosen_by: str) -> None:
-    """Every method at every rate, and whose best rate stands at an end of those that were tried."""
-    means = trainings.pivot_table(index="method", columns="factor", values="validation", sort=False)
-    means = means.reindex(columns=sorted(means.columns))
+    """Every method at every rate, of trainings that ended, and whose best rate stands at an end of those tried."""
+    ended = trainings[trainings["status"] == "done"]
+    means = ended.pivot_table(index="method", columns="factor", values="validation", sort=False)
+    means = means.reindex(index=trainings["method"].unique(), columns=sorted(trainings["factor"].unique()))
     columns = {"method": Column("method"), **{factor: Column(f"x {factor:.3g}", digits(3)) for factor in means}}
     print_table(
         means.reset_index(), columns, f"validation {chosen_by} by multiple of the method's own rate, mean over seeds"
     )
     better = -means if chosen_by == "loss" else means
-    inside = better.iloc[:, 1:-1].max(axis=1)
+    inside = better.iloc[:, 1:-1].max(axis=1).fillna(-math.inf)
     edges = [str(method) for method in better.index[better.max(axis=1) > inside]]
     if edges and len(means.columns) > 2:
         terminal.write(f"best at an end of its sweep: {', '.join(edges)}; --learning-rates may take it further")

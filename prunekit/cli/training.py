@@ -88,7 +88,8 @@ def _print_forecast(outlook: Forecast, *, json: bool) -> None:
         return
     if not outlook.left:
         terminal.write(
-            f"all {outlook.parts['tickets'].sum()} tickets are finished in {outlook.run}: nothing is left to do"
+            f"all {outlook.parts['tickets'].sum()} tickets and base lines are finished in {outlook.run}: nothing is "
+            "left to do"
         )
         return
     finished = outlook.parts["left"].sum() < outlook.parts["tickets"].sum()

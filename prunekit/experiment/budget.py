@@ -2,7 +2,7 @@
 
 What the user has set stays. Of the rest gives way, in this order: examples (halved, down to `LEAST_EXAMPLES`), updates
 a round (down to `FEW_STEPS`), rounds (down to 1), updates again (down to `LEAST_STEPS`). Less is refused. The choice is
-written to the run and found there by the next call: nothing is planned twice.
+written to the run and found there by the next call on the same model and data: nothing is planned twice.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from prunekit.experiment import cost, dry_run
 from prunekit.experiment.automatic import auto_every, auto_steps
+from prunekit.experiment.baselines import measure as baselines
 from prunekit.experiment.cost import Workload
 from prunekit.experiment.dry_run import Part, Verb
 from prunekit.experiment.pace import Pace
@@ -32,7 +33,7 @@ LEAST_EXAMPLES = {"train": 256, "validation": 128, "test": 256}
 FEW_STEPS, LEAST_STEPS = 60, 30
 # of the budget, what is planned with: files are written, and machines disturbed
 _USED = 0.85
-#: What is trained in so many rounds, and how fast.
+#: What is trained in so many rounds, with all that is measured beside it, and how fast.
 Trainings = Callable[[int], Sequence[tuple[Sequence[Part], Pace]]]
 
 
@@ -59,11 +60,17 @@ class Budget:
         """Minutes of it that are not spent yet."""
         return self.minutes - (time.monotonic() - self.started) / 60
 
-    def request(self, asked: Experiment) -> str:
-        """A digest of what is asked for, by which the run that was planned for it is found again."""
+    def request(self, asked: Experiment, full: Prepared) -> str:
+        """A digest of what is asked for, by which the run that was planned for it is found again.
+
+        Args:
+            asked: as the user asked for it.
+            full: the experiment with nothing given up: names of model and data do not say what they hold by now.
+        """
         settings = asked.model_dump(mode="json", exclude={"machine"})
+        digests = {name: full.digests[name] for name in ("model", "data", "task")}
         called = {"settings": settings, "verb": self.verb, "controls": self.controls, "minutes": self.minutes}
-        return identity(called | ({"varied": self.varied} if self.varied else {}))
+        return identity(called | {"digests": digests} | ({"varied": self.varied} if self.varied else {}))
 
 
 @dataclass(frozen=True)
@@ -118,9 +125,8 @@ def check_minutes(minutes: float | None) -> None:
         raise ConfigError(f"--minutes {minutes:g}: give a number of minutes above 0")
 
 
-def chosen_before(budget: Budget, asked: Experiment, out: Path) -> Choice | None:
-    """What an earlier call of the same command chose, from the run that it began."""
-    request = budget.request(asked)
+def chosen_before(budget: Budget, request: str, out: Path) -> Choice | None:
+    """What an earlier call with the same `request` chose, from the run that it began."""
     for path in [out / SETTINGS, *sorted(out.glob(f"*/{SETTINGS}"))]:
         try:
             facts = Run(path.parent).settings().get("budget", {})
@@ -132,39 +138,38 @@ def chosen_before(budget: Budget, asked: Experiment, out: Path) -> Choice | None
 
 
 def trainings_of(verb: Verb, controls: bool, prepared: Prepared, pace: Pace) -> Trainings:
-    """Those of a verb on one prompt."""
-    return lambda rounds: [(dry_run.parts(_with_rounds(prepared, rounds), verb, controls), pace)]
+    """Those of a verb on one prompt, and its base lines."""
+    base_lines = baselines.parts(prepared)
+    return lambda rounds: [([*dry_run.parts(_with_rounds(prepared, rounds), verb, controls), *base_lines], pace)]
 
 
 def fitted(
     budget: Budget,
     asked: Experiment,
     out: Path,
-    full: Callable[[], tuple[Prepared, Trainings]],
+    full: Prepared,
+    trainings: Callable[[], Trainings],
     say: Callable[[str], None],
-) -> tuple[Choice, Prepared | None]:
+) -> Choice:
     """What an earlier call of the same command chose, or else the first candidate that fits; either is said.
 
     Args:
         asked: as the user asked for it.
         out: folder of the runs.
-        full: the experiment with nothing given up, and all trainings that share the budget.
-
-    Returns:
-        The choice, and the experiment with nothing given up where it had to be prepared.
+        full: the experiment with nothing given up.
+        trainings: times all that share the budget.
 
     Raises:
         ConfigError: where even the least takes longer, saying how long.
     """
-    choice = chosen_before(budget, asked, out)
+    choice = chosen_before(budget, budget.request(asked, full), out)
     if choice is not None:
         say(f"--minutes {budget.minutes:g}: as this command chose when it was first called")
-        return choice, None
-    prepared, trainings = full()
-    choice = choose(budget, prepared, asked, trainings)
-    words = choice.sentence(Workload.of(prepared), prepared.experiment.pruning.rounds)
+        return choice
+    choice = choose(budget, full, asked, trainings())
+    words = choice.sentence(Workload.of(full), full.experiment.pruning.rounds)
     say(f"--minutes {budget.minutes:g}: {words}")
-    return choice, prepared
+    return choice
 
 
 def choose(budget: Budget, prepared: Prepared, asked: Experiment, trainings: Trainings) -> Choice:

@@ -66,7 +66,8 @@ def costs(parts: Sequence[Part], workload: Workload, pace: Pace) -> list[Cost]:
 
 
 def _cost(part: Part, workload: Workload, pace: Pace) -> Cost:
-    each = part.left * pace.shortened(part.prompt_tokens) / 60
+    share = pace.shortened(part.prompt_tokens) if part.row_tokens is None else pace.share(part.row_tokens)
+    each = part.left * share / 60
     examples = workload.validation * workload.evaluations(part.share) + workload.test * part.tested
     answers = (workload.validation + workload.test) * part.tested
     return Cost(

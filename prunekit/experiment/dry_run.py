@@ -26,7 +26,7 @@ _UNTRAINED, _CONTROLS, _TRIALS = "untrained prompt", "controls", "trials"
 
 @dataclass(frozen=True)
 class Part:
-    """Tickets of a kind that would be trained.
+    """Tickets of a kind that would be trained, or a base line that would be measured.
 
     Attributes:
         title: what they are.
@@ -39,6 +39,7 @@ class Part:
         scored: how often the training examples are gone through to score each, forward and backward.
         is_trial: whether they are ratios that a search tries.
         finished: how many of them are there already.
+        row_tokens: mean tokens of a row that is read whole; None where it is the texts of an update and the prompt.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Part:
     scored: float = 0.0
     is_trial: bool = False
     finished: int = 0
+    row_tokens: float | None = None
 
     @property
     def left(self) -> int:

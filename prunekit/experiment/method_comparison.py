@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from prunekit.experiment.budget import Budget, Trainings, check_minutes, fitted
 from prunekit.experiment.learning_rate import RATES, RateSearch, grid, search_rates
 from prunekit.experiment.prepare import Prepared, prepare
 from prunekit.experiment.round_runner import Progress
+from prunekit.experiment.run import with_whole_cohorts
 from prunekit.experiment.settings import Experiment
 from prunekit.models import FrozenModel
 from prunekit.prompts import METHODS, Method
@@ -156,7 +158,7 @@ def forecast_comparison(experiments: Sequence[Experiment], fitting: Fitting, pro
     """
     rows: list[dict[str, Any]] = []
     for prepared in _all_prepared(experiments, fitting, progress):
-        part = _part(prepared, fitting.factors)
+        part = _part(with_whole_cohorts(prepared, fitting.out), fitting.factors)
         (spent,) = cost.costs([part], cost.Workload.of(prepared), pace.measured(prepared))
         rows.append(
             {"task": prepared.task.name, "method": part.title, "trainings": part.tickets, "minutes": spent.minutes}
@@ -226,7 +228,7 @@ def _all_prepared(
             share = replace(fitting, methods=methods, minutes=fitting.minutes / len(experiments))
             of_task = _fitted(of_task, experiment, share, progress, started)
         prepared += of_task
-    _introduce(prepared, fitting.factors, progress)
+    _introduce(prepared, fitting, progress)
     return prepared
 
 
@@ -251,12 +253,12 @@ def _fitted(
     varied = (*fitting.methods, *map(str, fitting.factors))
     budget = Budget("compare", controls=False, minutes=fitting.minutes or math.inf, varied=varied, started=started)
 
-    def full() -> tuple[Prepared, Trainings]:
+    def trainings() -> Trainings:
         timed = [([_part(candidate, fitting.factors)], pace.measured(candidate)) for candidate in prepared]
-        return prepared[0], lambda rounds: timed
+        return lambda rounds: timed
 
-    choice, _ = fitted(budget, experiment, fitting.out, full, progress.say)
-    facts = choice.facts(budget.request(experiment))
+    choice = fitted(budget, experiment, fitting.out, prepared[0], trainings, progress.say)
+    facts = choice.facts(budget.request(experiment, prepared[0]))
     cut = _of_methods(choice.on(experiment), fitting.methods, prepared[0].model)
     return [replace(candidate, budget=facts) for candidate in cut]
 
@@ -279,14 +281,15 @@ def _ready(experiment: Experiment, progress: Progress) -> list[Method]:
     return [method for method in METHODS if method != "intrinsic"]
 
 
-def _introduce(prepared: Sequence[Prepared], factors: Sequence[float], progress: Progress) -> None:
-    first = prepared[0]
-    settings, plan = first.experiment, first.plan
+def _introduce(prepared: Sequence[Prepared], fitting: Fitting, progress: Progress) -> None:
+    settings, plan = prepared[0].experiment, prepared[0].plan
+    trained = (with_whole_cohorts(candidate, fitting.out).experiment.seeds for candidate in prepared)
+    seeds = ", ".join(map(str, sorted({*chain(*trained)})))
     methods = dict.fromkeys(candidate.experiment.prompt.method for candidate in prepared)
     progress.say(
         f"{len(methods)} methods on {settings.model.name}, {settings.prompt.tokens} prompt tokens: each for seeds "
-        f"{', '.join(map(str, settings.seeds))} at {', '.join(f'{factor:g}' for factor in factors)} x its own learning "
-        f"rate, {plan.train_steps} updates of {plan.batch_size} at most, evaluated every {plan.evaluate_every}, "
+        f"{seeds} at {', '.join(f'{factor:g}' for factor in fitting.factors)} x its own learning rate, "
+        f"{plan.train_steps} updates of {plan.batch_size} at most, evaluated every {plan.evaluate_every}, "
         f"patience {plan.patience}"
     )
     for note in dict.fromkeys(note for candidate in prepared for note in candidate.notes):
@@ -301,7 +304,8 @@ def _trainings(prepared: Prepared, search: RateSearch) -> pd.DataFrame:
     settings, metric = prepared.experiment, prepared.task.metrics[0]
     results = search.run.results()
     chosen = results[(results["stage"] == search.stage) & (results["arm"] == "")]
-    test = dict(zip(chosen["seed"], chosen[f"test_{metric}"], strict=True))
+    # a metric that no training of a run came to has no column
+    test = chosen.set_index("seed").get(f"test_{metric}", pd.Series(dtype=float))
     rows = []
     for rate, factor in search.rates.items():
         cells = results[(results["stage"] == RATES) & (results["arm"] == f"rate={rate:g}")]
@@ -321,7 +325,7 @@ def _trainings(prepared: Prepared, search: RateSearch) -> pd.DataFrame:
                     "status": cell["status"],
                     "updates": int(cell["steps"]),
                     "kept_step": int(cell["kept_step"]),
-                    "validation": float(cell[f"validation_{prepared.task.chosen_by}"]),
+                    "validation": float(cell.get(f"validation_{prepared.task.chosen_by}", math.nan)),
                     "chosen": is_chosen,
                     "test": float(test.get(cell["seed"], math.nan)) if is_chosen else math.nan,
                     "majority": float(cell["majority_test"]),

@@ -56,9 +56,12 @@ class Pace:
     writing: float = 0.0
 
     def shortened(self, tokens: int) -> float:
-        """By how much a prompt that keeps fewer tokens is quicker: rows take as long as they are."""
-        kept, dense = (self.prompt_rows * count for count in (min(tokens, self.prompt_tokens), self.prompt_tokens))
-        return (self.text_tokens + kept) / (self.text_tokens + dense)
+        """By how much a prompt that keeps fewer tokens is quicker."""
+        return self.share(self.text_tokens + self.prompt_rows * min(tokens, self.prompt_tokens))
+
+    def share(self, row_tokens: float) -> float:
+        """Of what was measured, the time of rows of so many tokens: they take as long as they are."""
+        return row_tokens / (self.text_tokens + self.prompt_rows * self.prompt_tokens)
 
 
 def measured(prepared: Prepared) -> Pace:

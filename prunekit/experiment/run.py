@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def run(
         keeps = prepared.experiment.keeps() if prune else ()
         if prune:
             runner.directory.write_stage(prepared.stage, prepared.experiment.pruning.model_dump(mode="json"))
-        _expect(runner, "prune" if prune else "tune", controls)
+        _expect(runner, cohorts, "prune" if prune else "tune", controls)
         for seeds in cohorts:
             rounds = _prune(runner, seeds, keeps)
             _untrained(runner, seeds)
@@ -85,7 +86,7 @@ def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, contro
     with opened_run(prepared, out, progress) as (runner, cohorts):
         settings = runner.prepared.experiment.search
         runner.directory.write_stage(prepared.search_stage, prepared.search_settings)
-        _expect(runner, "search", controls)
+        _expect(runner, cohorts, "search", controls)
         for seeds in cohorts:
             dense = _scored_dense(runner, _prune(runner, seeds, ())[0])
             _untrained(runner, seeds)
@@ -108,10 +109,11 @@ def search(prepared: Prepared, out: Path | Stored, progress: Progress, *, contro
     return runner.directory
 
 
-def _expect(runner: RoundRunner, verb: dry_run.Verb, controls: bool) -> None:
+def _expect(runner: RoundRunner, cohorts: Sequence[Sequence[int]], verb: dry_run.Verb, controls: bool) -> None:
     """Count the updates that are left, so that it can be said how long they take."""
-    parts = dry_run.parts(runner.prepared, verb, controls)
-    parts = dry_run.with_finished(parts, runner.directory.snapshot(), runner.prepared, verb)
+    prepared = _of_seeds(runner.prepared, chain(*cohorts))
+    parts = dry_run.parts(prepared, verb, controls)
+    parts = dry_run.with_finished(parts, runner.directory.snapshot(), prepared, verb)
     runner.left = TimeLeft(sum(part.left * part.share for part in parts) * runner.prepared.plan.train_steps)
 
 
@@ -127,6 +129,27 @@ def directory_of(prepared: Prepared, out: Path) -> Path:
         differences = provenance.differences(provenance.run_content(Run(out)), prepared.content)
         reason = f"{error}; it was made with another: {provenance.one_line(differences)}" if differences else error
         raise ConfigError(reason) from error
+
+
+def with_whole_cohorts(prepared: Prepared, out: Path) -> Prepared:
+    """The experiment with every seed that it would train: of a run that is there, cohorts are trained whole.
+
+    Raises:
+        ConfigError: of `directory_of`.
+    """
+    directory, asked = directory_of(prepared, out), prepared.experiment.seeds
+    cohorts = Run(directory).settings()["cohorts"] if (directory / SETTINGS).is_file() else []
+    return _of_seeds(prepared, {*asked, *chain(*_cohorts_with(asked, cohorts))})
+
+
+def _of_seeds(prepared: Prepared, seeds: Iterable[int]) -> Prepared:
+    experiment = prepared.experiment.model_copy(update={"seeds": tuple(sorted(seeds))})
+    return replace(prepared, experiment=experiment)
+
+
+def _cohorts_with(seeds: Sequence[int], cohorts: Sequence[list[int]]) -> list[list[int]]:
+    """The cohorts that hold any of the seeds."""
+    return [cohort for cohort in cohorts if set(cohort) & set(seeds)]
 
 
 @contextmanager
@@ -179,7 +202,7 @@ def _resolve_cohorts(directory: Run, prepared: Prepared, progress: Progress) -> 
     cohorts += [new_seeds[start : start + width] for start in range(0, len(new_seeds), width)]
     if new_seeds:
         directory.write_settings(_settings(prepared, cohorts))  # last: what has settings is a run
-    return prepared, [cohort for cohort in cohorts if set(cohort) & set(experiment.seeds)]
+    return prepared, _cohorts_with(experiment.seeds, cohorts)
 
 
 def _similar_runs(folder: Path, prepared: Prepared) -> list[str]:

@@ -86,6 +86,7 @@ def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path, capsys):
     facts = json.loads(capsys.readouterr().out)
     assert [(one["title"], one["tokens"], one["pieces"]) for one in facts["parts"]] == [
         ("round 0", "4", "4"), ("untrained prompt", "4", "4"), ("round 1", "3", "3"), ("round 2", "2", "2"),
+        ("no prompt", "", ""),
     ]  # fmt: skip
     assert facts["minutes"] > 0
     assert facts["memory_mb"] > 100

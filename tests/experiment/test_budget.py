@@ -10,6 +10,7 @@ import tiny
 from prunekit.experiment import pace
 from prunekit.experiment.api import train as api
 from prunekit.experiment.budget import LEAST_STEPS, Budget, choose, trainings_of
+from prunekit.experiment.cost import Workload, costs
 from prunekit.experiment.pace import Pace
 from prunekit.experiment.prepare import prepare
 from prunekit.runs.snapshot import Snapshot
@@ -127,6 +128,35 @@ def test_methods_that_are_compared_share_a_budget_and_make_the_same_updates(fold
 
 def test_other_methods_are_another_question(folder):
     asked = tiny.experiment("gpt2", folder)
-    budget = Budget("compare", controls=False, minutes=3, varied=("direct", "1.0"))
-    assert budget.request(asked) == replace(budget).request(asked)
-    assert budget.request(asked) != replace(budget, varied=("direct", "dpt", "1.0")).request(asked)
+    full, budget = prepare(asked), Budget("compare", controls=False, minutes=3, varied=("direct", "1.0"))
+    assert budget.request(asked, full) == replace(budget).request(asked, full)
+    assert budget.request(asked, full) != replace(budget, varied=("direct", "dpt", "1.0")).request(asked, full)
+
+
+@pytest.mark.parametrize("changed", ["data", "model"])
+def test_other_content_of_the_same_names_is_planned_anew(changed, tmp_path, monkeypatch, capsys):
+    """The same command with more rows, or other weights, where the first ones lay."""
+    plans = tiny.spied(monkeypatch, api, "measured", lambda prepared: len(prepared.splits.train))
+    call = ["tune", *tiny.arguments("gpt2", tmp_path, **OPEN | dict(keep_tokens=None)), "--minutes=2"]
+    call += [f"--out={tmp_path / 'runs'}", "--train-steps=2", "--evaluate-every=1"]
+    assert tiny.call(*call) == 0
+    if changed == "data":
+        tiny.save_task(tmp_path / "toy", rows=(36, 12, 12))
+    else:
+        tiny.save_model("gpt2", tmp_path / "model-gpt2", seed=1)
+    capsys.readouterr()
+    assert tiny.call(*call) == 0
+    assert "first called" not in capsys.readouterr().err
+    assert plans == [24, 36 if changed == "data" else 24]
+    assert tiny.call(*call) == 0
+    assert "first called" in capsys.readouterr().err
+    assert len(plans) == len(list((tmp_path / "runs").glob("*/experiment.toml"))) == 2
+
+
+def test_a_budget_holds_what_is_measured_beside_the_tickets(folder):
+    """LoRA for each seed makes as many updates as a dense round, whose rows are about as long."""
+    prepared = prepare(tiny.experiment("gpt2", folder, seeds=2, ceiling="lora", keep_tokens=None))
+    length = sum(row.length for row in (*prepared.rows[1], *prepared.rows[2])) / 24
+    ((parts, pace),) = trainings_of("tune", False, prepared, Pace(1.0, 0.0, text_tokens=length, prompt_tokens=4))(1)
+    minutes = {part.title: spent for part, spent in zip(parts, costs(parts, Workload.of(prepared), pace), strict=True)}
+    assert minutes["LoRA (ceiling)"].training == pytest.approx(minutes["round 0"].training) == pytest.approx(2 * 6 / 60)

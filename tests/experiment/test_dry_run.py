@@ -5,6 +5,7 @@ import pytest
 import tiny
 
 from prunekit.experiment import cost, dry_run, pace, round_runner, run
+from prunekit.experiment.baselines import measure as baselines
 from prunekit.experiment.pace import Pace
 from prunekit.experiment.prepare import prepare
 from prunekit.models import base
@@ -69,7 +70,7 @@ def test_a_dry_run_of_a_search_says_so_and_writes_nothing(folder, tmp_path, caps
     more = SEARCH | dict(prompt_tokens=20, pieces=16, seeds=3)
     facts = foreseen(folder, tmp_path, capsys, "search", **more)
     assert {part["title"]: part["tickets"] for part in facts["parts"]} == {
-        "round 0": 3, "untrained prompt": 3, "token ratios": 30, "piece ratios": 27,
+        "round 0": 3, "untrained prompt": 3, "token ratios": 30, "piece ratios": 27, "no prompt": 1,
     }  # fmt: skip
     assert facts["minutes"] == pytest.approx(sum(part["minutes"] for part in facts["parts"]))
     assert facts["minutes"] > 0
@@ -85,6 +86,7 @@ def test_parts_say_what_is_kept(folder, tmp_path, capsys):
         ("piece ratios", "as chosen", "3 to 1"),
         ("piece-only row", "4", "3 to 1"),
         ("controls", "as chosen", "as chosen"),
+        ("no prompt", "", ""),
     ]
 
 
@@ -137,15 +139,58 @@ def test_only_what_is_missing_is_left(folder, tmp_path, capsys):
     flags = [f"--out={tmp_path}", "--dry-run"]
     before = sorted(tmp_path.rglob("*"))
     assert tiny.call("prune", *tiny.arguments("gpt2", folder, **more), *flags) == 0
-    assert "all 4 tickets are finished in" in capsys.readouterr().out
+    assert "all 5 tickets and base lines are finished in" in capsys.readouterr().out
     assert tiny.call("prune", *tiny.arguments("gpt2", folder, seeds=2, **more), *flags, "--controls", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     left = {part["title"]: (part["tickets"], part["left"]) for part in facts["parts"]}
     assert left == {title: (2, 1) for title in ("round 0", "untrained prompt", "round 1", "round 2")} | {
-        "controls": (24, 24)
+        "controls": (24, 24),
+        "no prompt": (1, 0),
     }
     assert facts["left"] == 28
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_cohort_that_was_begun_is_foreseen_and_named_whole(folder, tmp_path, trained, capsys):
+    """Seeds 0 to 2 were trained side by side, so that asking for one of them goes on with all."""
+    more = dict(rounds=1, keep_tokens=2, train_steps=2, evaluate_every=1)
+    call = ["prune", *tiny.arguments("gpt2", folder, **more), f"--out={tmp_path}"]
+    run.run(ready(folder, seeds="0,1,2"), tmp_path, tiny.Quiet(), prune=False)
+    named = "seeds 0, 1, 2 (trained together, as the run was begun)"
+    capsys.readouterr()
+    assert tiny.call(*call, "--seeds=1", "--dry-run", "--json") == 0
+    said = capsys.readouterr()
+    assert named in said.err
+    facts = json.loads(said.out)
+    assert {part["title"]: part["left"] for part in facts["parts"] if part["left"]} == {"round 1": 3}
+    trained.clear()
+    assert tiny.call(*call, "--seeds=1") == 0
+    assert trained == [3]
+    assert named in capsys.readouterr().err
+
+
+def test_base_lines_that_are_asked_for_later_are_left(folder, tmp_path, capsys):
+    """Of the seeds that are asked for, whatever else their cohort holds."""
+    run.run(ready(folder, seeds=3), tmp_path, tiny.Quiet(), prune=False)
+    settings = SEARCH | dict(train_steps=2, evaluate_every=1, seeds=2, ceiling="lora", shots=2)
+    call = ["tune", *tiny.arguments("gpt2", folder, **settings), f"--out={tmp_path}"]
+    assert tiny.call(*call, "--dry-run", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert {part["title"]: part["left"] for part in facts["parts"] if part["left"]} == {
+        "2 examples in context": 2, "LoRA (ceiling)": 2
+    }  # fmt: skip
+    assert all(part["minutes"] > 0 for part in facts["parts"] if part["left"])
+    assert tiny.call(*call) == 0
+    capsys.readouterr()
+    assert tiny.call(*call, "--dry-run") == 0
+    assert "nothing is left to do" in capsys.readouterr().out
+
+
+def test_examples_in_context_take_as_long_as_their_rows_are(folder):
+    prepared = ready(folder, shots=2)
+    plain, shots = (part.row_tokens for part in baselines.parts(prepared))
+    length = sum(row.length for row in (*prepared.rows[1], *prepared.rows[2])) / 24
+    assert (plain, shots) == pytest.approx((length + 4, 3 * length + 4))
 
 
 @pytest.mark.parametrize(

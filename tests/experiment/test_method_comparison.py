@@ -6,7 +6,8 @@ import pytest
 import tiny
 
 import prunekit as pk
-from prunekit.experiment import round_runner
+from prunekit.cli.compare import print_rates
+from prunekit.experiment import learning_rate, method_comparison, round_runner
 from prunekit.experiment.method_comparison import FACTORS, factors_of, methods_of, summarise
 from prunekit.plots.figure import LackingError
 from prunekit.plots.run_choice import dense_prompts
@@ -89,6 +90,50 @@ def test_methods_are_compared_on_disk_and_on_screen_and_it_resumes(folder, tmp_p
     assert found["methods"][0]["parameters"] == 4 * 32
     assert found["methods"][0]["seconds"] > 0
     assert len(found["trainings"]) == 8
+
+
+def test_methods_that_diverged_at_every_rate_are_shown_beside_the_others(folder, tmp_path, capsys, monkeypatch):
+    def rates(rate, factors):
+        return {rate * factor * (1e30 if rate == 0.1 else 1): factor for factor in factors}
+
+    monkeypatch.setattr(method_comparison, "grid", rates)
+    monkeypatch.setattr(learning_rate, "grid", rates)
+    for _ in range(2):
+        called(folder, tmp_path, "--methods=direct,dpt", "--learning-rates=1", code=1)
+        shown = capsys.readouterr()
+        lines = {line.split()[0]: line.split() for line in shown.out.splitlines() if line}
+        assert lines["dpt"][2:] == ["diverged", "0"]
+        assert lines["direct"][3] == "2"
+        assert shown.err.splitlines()[-1] == (
+            "prunekit: no training of dpt came to its end; try smaller factors with --learning-rates"
+        )
+
+
+def test_rates_at_which_trainings_diverged_have_no_figure_and_are_no_end_to_go_beyond(capsys):
+    """What diverged keeps an earlier checkpoint, here of a better loss than any that came to its end."""
+    rows = [training(factor=factor, validation=0.5 + factor / 10) for factor in (0.5, 1.0)]
+    rows += [training(factor=factor, validation=1.0, status="diverged") for factor in (2.0, 4.0)]
+    rows += [training(method="ulpt", factor=factor, status="diverged") for factor in (0.5, 1.0, 2.0, 4.0)]
+    print_rates(pd.DataFrame(rows), "accuracy")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["dpt", "0.550", "0.600"] in lines
+    assert ["ulpt"] in lines
+    assert not any("best" in line for line in lines)
+
+
+def test_a_method_that_diverged_at_all_rates_but_the_smallest_is_best_at_an_end(capsys):
+    rows = [training(factor=factor, status="done" if factor == 0.5 else "diverged") for factor in (0.5, 1.0, 2.0)]
+    print_rates(pd.DataFrame(rows), "accuracy")
+    assert "best at an end of its sweep: dpt" in capsys.readouterr().out
+
+
+def test_seeds_that_a_run_trains_together_are_counted_and_named(folder, tmp_path, capsys):
+    called(folder, tmp_path, "--methods=direct", "--learning-rates=1")
+    capsys.readouterr()
+    called(folder, tmp_path, "--methods=direct", "--learning-rates=2", "--dry-run", "--json", seeds=1)
+    said = capsys.readouterr()
+    assert "each for seeds 0, 1 at 2 x" in said.err
+    assert [part["trainings"] for part in json.loads(said.out)["parts"]] == [2]
 
 
 def test_a_run_of_it_can_be_shown_by_itself(folder, tmp_path, capsys):

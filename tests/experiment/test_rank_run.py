@@ -332,7 +332,7 @@ def test_the_same_search_in_python_and_on_the_command_line(searched, folder, cap
     out = searched.run.path.parent
     arguments = [*tiny.arguments("gpt2", folder, **SEARCH), f"--out={out}", "--controls"]
     assert tiny.call("search", *arguments, "--dry-run") == 0
-    assert "tickets are finished" in capsys.readouterr().out
+    assert "tickets and base lines are finished" in capsys.readouterr().out
     assert tiny.call("search", *arguments) == 0
     shown = capsys.readouterr().out
     rows = [line.split() for line in shown.splitlines()]

@@ -69,12 +69,13 @@ def test_where_the_loss_chooses_it_is_shown_with_its_own_sign(clock):
 
 
 def test_a_run_expects_what_it_has_not_finished(folder, tmp_path):
-    prepared = prepare(tiny.experiment("gpt2", folder))
+    """Of the cohort that a seed was begun in, whichever of its seeds is asked for."""
+    prepared = prepare(tiny.experiment("gpt2", folder, seeds=2))
     steps, quiet = prepared.plan.train_steps, tiny.Quiet()
-    with opened_run(prepared, tmp_path, quiet) as (runner, _):
-        run._expect(runner, "prune", controls=False)
-        assert runner.left.updates == 3 * steps
+    with opened_run(prepared, tmp_path, quiet) as (runner, cohorts):
+        run._expect(runner, cohorts, "prune", controls=False)
+        assert runner.left.updates == 2 * 3 * steps
     run.run(prepared, tmp_path, quiet, prune=False)
-    with opened_run(prepared, tmp_path, quiet) as (runner, _):
-        run._expect(runner, "prune", controls=False)
-        assert runner.left.updates == 2 * steps
+    with opened_run(prepare(tiny.experiment("gpt2", folder)), tmp_path, quiet) as (runner, cohorts):
+        run._expect(runner, cohorts, "prune", controls=False)
+        assert runner.left.updates == 2 * 2 * steps

@@ -13,15 +13,16 @@ from prunekit import export
 from prunekit.engine import memory
 from prunekit.experiment import cost, dry_run, tracking
 from prunekit.experiment.api.run import Run
+from prunekit.experiment.baselines import measure as baselines
 from prunekit.experiment.budget import Budget, Trainings, check_minutes, fitted, trainings_of
 from prunekit.experiment.call import check_tokenizer, experiment_of, frozen_model
-from prunekit.experiment.dry_run import Verb
+from prunekit.experiment.dry_run import Part, Verb
 from prunekit.experiment.pace import Pace, measured, members_at_once
 from prunekit.experiment.prepare import Prepared, prepare
 from prunekit.experiment.progress import Silent, progress_of
 from prunekit.experiment.pruned_levels import pruned_levels
 from prunekit.experiment.round_runner import Progress
-from prunekit.experiment.run import directory_of, run, search
+from prunekit.experiment.run import directory_of, run, search, with_whole_cohorts
 from prunekit.experiment.settings import Experiment
 from prunekit.experiment.suffix_hint import suffix_hint
 from prunekit.models import FrozenModel
@@ -75,7 +76,7 @@ def train(verb: Verb, experiments: Sequence[Experiment], options: TrainingOption
     """
     progress, tracker = progress_of(options.quiet), options.tracker
     for prepared in _all_prepared(verb, experiments, options, progress):
-        introduce(prepared, progress)
+        introduce(prepared, Path(options.out), progress)
         yield _trained(verb, prepared, options, progress, tracker)
 
 
@@ -92,7 +93,7 @@ def train_one(verb: Verb, model: Any, tokenizer: Any, task: Any, settings: dict[
     progress, tracker = progress_of(options.quiet), options.tracker
     with frozen_model(model, tokenizer, experiment) as frozen:
         prepared = _prepared(verb, experiment, options, progress, frozen)
-        introduce(prepared, progress)
+        introduce(prepared, Path(options.out), progress)
         return _trained(verb, prepared, options, progress, tracker)
 
 
@@ -102,8 +103,8 @@ class Forecast:
 
     Attributes:
         run: its directory.
-        parts: a row for each kind of ticket: title, tokens, pieces, tickets, left, training, evaluation, scoring,
-            minutes.
+        parts: a row for each kind of ticket and each base line: title, tokens, pieces, tickets, left, training,
+            evaluation, scoring, minutes.
         minutes: all of them at most, where no ticket stops early.
         least_minutes: all of them where every ticket stops as early as it may.
         reading_minutes: those of reading texts once, where they are cached.
@@ -121,7 +122,7 @@ class Forecast:
 
     @property
     def left(self) -> int:
-        """Tickets that are not finished."""
+        """Tickets and base lines that are not finished."""
         return int(self.parts["left"].sum())
 
     @property
@@ -134,16 +135,14 @@ def forecast(verb: Verb, experiments: Sequence[Experiment], options: TrainingOpt
     """What `train` would do with the same arguments; nothing is written."""
     progress = progress_of(options.quiet)
     for prepared in _all_prepared(verb, experiments, options, progress):
-        introduce(prepared, progress)
+        introduce(prepared, Path(options.out), progress)
         with progress.working("timing a few updates"):
             yield _forecast(prepared, verb, options)
 
 
 def _forecast(prepared: Prepared, verb: Verb, options: TrainingOptions) -> Forecast:
     directory = directory_of(prepared, Path(options.out))
-    parts = dry_run.parts(prepared, verb, options.controls)
-    if (directory / SETTINGS).is_file():
-        parts = dry_run.with_finished(parts, Snapshot(directory), prepared, verb)
+    parts = _parts(prepared, directory, verb, options)
     pace = measured(prepared) if any(part.left for part in parts) else Pace(0.0, 0.0)
     workload = cost.Workload.of(prepared)
     spent = cost.costs(parts, workload, pace)
@@ -162,6 +161,16 @@ def _forecast(prepared: Prepared, verb: Verb, options: TrainingOptions) -> Forec
         memory_mb=_memory_mb(prepared),
         source=f"updates of {pace.rows} rows at once, timed now on {prepared.experiment.machine.threads} thread(s)",
     )
+
+
+def _parts(prepared: Prepared, directory: Path, verb: Verb, options: TrainingOptions) -> list[Part]:
+    """What would be trained, of whole cohorts, and the base lines of the seeds that are asked for."""
+    trained = with_whole_cohorts(prepared, Path(options.out))
+    tickets = dry_run.parts(trained, verb, options.controls)
+    if not (directory / SETTINGS).is_file():
+        return [*tickets, *baselines.parts(prepared)]
+    run = Snapshot(directory)
+    return [*dry_run.with_finished(tickets, run, trained, verb), *baselines.parts(prepared, run)]
 
 
 def _memory_mb(prepared: Prepared) -> float:
@@ -191,13 +200,15 @@ def check_ended(runs: Sequence[Run], seeds: Sequence[Sequence[int]]) -> None:
         )
 
 
-def introduce(prepared: Prepared, progress: Progress) -> None:
-    """Say what is about to be done, and what stands against it, in a few lines."""
+def introduce(prepared: Prepared, out: Path, progress: Progress) -> None:
+    """Say what is about to be done in the folder `out`, and what stands against it, in a few lines."""
     settings, splits = prepared.experiment, prepared.splits
+    seeds = with_whole_cohorts(prepared, out).experiment.seeds
+    as_begun = " (trained together, as the run was begun)" if len(seeds) > len(settings.seeds) else ""
     prompt, plan = settings.prompt, prepared.plan
     progress.say(
         f"{prepared.task.name} on {settings.model.name}: {prompt.tokens} prompt tokens x {prompt.pieces} pieces, "
-        f"placed {prepared.model.position}, seeds {', '.join(map(str, settings.seeds))}"
+        f"placed {prepared.model.position}, seeds {', '.join(map(str, seeds))}{as_begun}"
     )
     progress.say(
         f"train {len(splits.train)}, validation {len(splits.validation)}, test {len(splits.test)} examples; "
@@ -289,12 +300,12 @@ def _prepared(
     if options.minutes is None:
         return prepare(experiment, model, working=progress.working)
     budget = Budget(verb, options.controls, options.minutes)
+    uncut = prepare(experiment, model, working=progress.working)
 
-    def full() -> tuple[Prepared, Trainings]:
-        prepared = prepare(experiment, model, working=progress.working)
+    def trainings() -> Trainings:
         with progress.working("timing a few updates"):
-            return prepared, trainings_of(verb, options.controls, prepared, measured(prepared))
+            return trainings_of(verb, options.controls, uncut, measured(uncut))
 
-    choice, uncut = fitted(budget, experiment, Path(options.out), full, progress.say)
-    prepared = prepare(choice.on(experiment), uncut.model if uncut else model, working=progress.working)
-    return replace(prepared, budget=choice.facts(budget.request(experiment)))
+    choice = fitted(budget, experiment, Path(options.out), uncut, trainings, progress.say)
+    prepared = prepare(choice.on(experiment), uncut.model, working=progress.working)
+    return replace(prepared, budget=choice.facts(budget.request(experiment, uncut)))

@@ -43,11 +43,13 @@ class BaseLine:
         kind: a base line is to be beaten by the dense prompt; a ceiling says what more training could reach.
         seeded: whether each seed has its own.
         bare: whether it is the task and nothing else; questions and references are then put on record too.
+        share: of the updates of a dense round that it makes.
     """
 
     kind: ClassVar[Kind] = "base line"
     seeded: ClassVar[bool] = False
     bare: ClassVar[bool] = False
+    share: ClassVar[float] = 0.0
 
     def folder(self, prepared: Prepared) -> str:
         """Where it lies among the base lines of a run; it names all that the run's own id does not say of it."""
@@ -60,6 +62,10 @@ class BaseLine:
     def applies(self, prepared: Prepared) -> bool:
         """Whether it can be measured on this model and task, and is asked for."""
         raise NotImplementedError
+
+    def texts(self, prepared: Prepared) -> int:
+        """How many texts a row holds."""
+        return 1
 
     def work(self, prepared: Prepared) -> tuple[int, str]:
         """How much there is to do, and of what: the examples of both splits."""

@@ -13,6 +13,7 @@ class LoraCeiling(BaseLine):
 
     kind = "ceiling"
     seeded = True
+    share = 1.0
 
     def folder(self, prepared: Prepared) -> str:
         """Nothing but the run decides it."""

@@ -1,31 +1,64 @@
-"""Measures the base lines of a run; what lies there already is left as it is."""
+"""Measures the base lines of a run, or says what that would be; what lies there already is left as it is."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from prunekit.experiment import environment
 from prunekit.experiment.baselines import BASE_LINES, Answers, BaseLine
+from prunekit.experiment.dry_run import Part
+from prunekit.experiment.prepare import Prepared
 from prunekit.experiment.round_runner import RoundRunner
 from prunekit.runs import round_record
 from prunekit.runs.paths import BASELINES, FACTS, PREDICTIONS, RunKey
+from prunekit.runs.reader import RunReader
 from prunekit.runs.run import Files
 from prunekit.support import atomic
 
 
 def measure(runner: RoundRunner) -> None:
     """Every base line that applies, each committed as soon as it is measured; what it reached on validation is said."""
-    prepared = runner.prepared
-    for base_line in BASE_LINES:
-        if not base_line.applies(prepared):
-            continue
-        stage = BASELINES.inside(base_line.folder(prepared))
-        for seed in prepared.experiment.seeds if base_line.seeded else (0,):
-            key = RunKey(stage, seed, 0)
+    for base_line, keys in _keys(runner.prepared).items():
+        for key in keys:
             if not runner.directory.done([key]):
                 _commit(runner, base_line, key)
+
+
+def parts(prepared: Prepared, run: RunReader | None = None) -> list[Part]:
+    """What `measure` would do; of a `run` that is there, also what of it is finished.
+
+    One without training is taken to read validation and test once, and LoRA to take as long as a dense round.
+    """
+    length = fmean(row.length for row in (*prepared.training_data.validation, *prepared.test))
+    prompt_tokens = prepared.experiment.prompt.tokens  # in whose place LoRA has gradients of weights
+    return [
+        Part(
+            base_line.label(prepared),
+            tokens="",
+            pieces="",
+            tickets=len(keys),
+            prompt_tokens=prompt_tokens,
+            share=base_line.share,
+            finished=sum(run.done([key]) for key in keys) if run else 0,
+            row_tokens=min(base_line.texts(prepared) * length + prompt_tokens, prepared.model.most_positions),
+        )
+        for base_line, keys in _keys(prepared).items()
+    ]
+
+
+def _keys(prepared: Prepared) -> dict[BaseLine, list[RunKey]]:
+    """Every base line that applies, and where it lies."""
+    return {
+        base_line: [
+            RunKey(BASELINES.inside(base_line.folder(prepared)), seed, 0)
+            for seed in (prepared.experiment.seeds if base_line.seeded else (0,))
+        ]
+        for base_line in BASE_LINES
+        if base_line.applies(prepared)
+    }
 
 
 def _commit(runner: RoundRunner, base_line: BaseLine, key: RunKey) -> None:

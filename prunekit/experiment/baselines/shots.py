@@ -40,6 +40,10 @@ class Shots(BaseLine):
         """Where they are asked for and words answer."""
         return prepared.experiment.baselines.shots > 0 and not prepared.model.answers_by_head
 
+    def texts(self, prepared: Prepared) -> int:
+        """Its own behind those of the shots."""
+        return 1 + prepared.experiment.baselines.shots
+
     def answers(self, prepared: Prepared, seed: int, tick: Tick = unseen) -> Answers:
         """One pass over both splits, whose texts are several times as long."""
         count, model = prepared.experiment.baselines.shots, prepared.model

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from prunekit.experiment import cost, dry_run, pace
+from prunekit.experiment.baselines import measure as baselines
 from prunekit.experiment.round_runner import Progress
 from prunekit.experiment.settings import Experiment
 from prunekit.experiment.sweep.grid import Grid
@@ -87,7 +88,7 @@ def _new(grid: Grid, experiment: Experiment, options: SweepOptions, paces: _Pace
         begun_before = bool(Store(options.store).names(prepared.name))
     else:
         begun_before = (options.out / prepared.name).exists()
-    spent = cost.costs(parts, cost.Workload.of(prepared), paces.of(prepared))
+    spent = cost.costs([*parts, *baselines.parts(prepared)], cost.Workload.of(prepared), paces.of(prepared))
     return {
         "run": prepared.name,
         "state": "begun" if begun_before else "new",
