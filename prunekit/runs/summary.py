@@ -86,9 +86,13 @@ def of_stage(results: pd.DataFrame, metric: str, stage: Stage) -> list[RoundSumm
     return summarise(rounds[rounds["seed"].isin(shared)], metric, ("prune", "search"))
 
 
-def shared_seeds(rounds: Iterable[set[int]]) -> set[int]:
-    """The seeds that are in every round."""
-    each = list(rounds)
+def shared_seeds(seeds_by_round: Iterable[set[int]]) -> set[int]:
+    """The seeds that are in every round.
+
+    Args:
+        seeds_by_round: those of each.
+    """
+    each = list(seeds_by_round)
     return set.intersection(*each) if each else set()
 
 
