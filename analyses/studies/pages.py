@@ -391,7 +391,8 @@ def _size(row: Mapping[Any, Any]) -> str:
 
 def _difference(row: Mapping[Any, Any]) -> str:
     if pd.isna(row["low"]):
-        return f"{row['difference']:+z.3f} in every unit"
+        everywhere = row.get("least", 0) == row.get("most", 0)
+        return f"{row['difference']:+z.3f} {'in every unit' if everywhere else '(no interval)'}"
     return f"{row['difference']:+z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
 
 

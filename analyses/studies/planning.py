@@ -58,7 +58,7 @@ def simulated(
     rows = []
     for number, (question, model, of_tasks) in enumerate(asked):
         own = _strata(study, question, of_tasks, subsets)
-        strata = list(islice(cycle(own), max(tasks or 0, len(own))))
+        strata = _repeated(own, max(tasks or 0, len(own)))
         family = max(1, len(asked) - 1) if number else 1
         shares = power.simulate(strata, seeds_each, question.margin, comparisons=family, draws=draws, seed=number)
         rows.append((
@@ -69,6 +69,15 @@ def simulated(
             question.margin, shares.difference, shares.equivalence,
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(POWER))
+
+
+def _repeated(strata: Sequence[Stratum], count: int) -> list[Stratum]:
+    """As many tasks, spread as those that there are, about the mean of all of them."""
+    if count <= len(strata):
+        return list(strata)
+    repeated = list(islice(cycle(strata), count))
+    mean = sum(stratum.shift for stratum in repeated) / count
+    return [replace(stratum, shift=stratum.shift - mean) for stratum in repeated]
 
 
 def _strata(study: Study, question: Question, tasks: Sequence[Subsets], subsets: int | None) -> list[Stratum]:

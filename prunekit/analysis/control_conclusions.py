@@ -41,7 +41,7 @@ def _of_scope(comparisons: pd.DataFrame, scope: str, ticket: str) -> Iterator[st
             yield f"{scope}: {ticket} better than {label}: {_verdict(row)}."
     yield from _inconclusive(rows, scope, ticket, labels)
     primary, corrected = rows["verdict"].iloc[0], rows[rows["family"] == "corrected"]
-    if (corrected["verdict"] == verdicts.HOLDS).any() and primary != verdicts.HOLDS:
+    if (corrected["verdict"] == verdicts.HOLDS).any() and primary == verdicts.INCONCLUSIVE:
         yield f"{scope}: better than controls, yet inconclusive against {labels[rows['against'].iloc[0]]}."
 
 

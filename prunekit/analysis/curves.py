@@ -97,7 +97,7 @@ def area(rounds: pd.DataFrame) -> pd.DataFrame:
         areas = np.array([
             np.trapezoid(seed["test"], seed["density"]) / width for seed, width in zip(seeds, widths, strict=True)
         ])  # fmt: skip
-        dense = np.array([float(seed["test"].iloc[-1]) for seed in seeds])
+        dense = np.array([float(seed.loc[seed["round"] == 0, "test"].iloc[0]) for seed in seeds])
         lowest = float(np.mean([seed["density"].iloc[0] for seed in seeds]))
         rows.append((
             *keys, len(seeds), lowest, areas.mean(), *_interval(areas, str(keys[-1])), dense.mean(),
@@ -109,7 +109,9 @@ def area(rounds: pd.DataFrame) -> pd.DataFrame:
 def _whole_curves(of_stage: pd.DataFrame) -> list[pd.DataFrame]:
     """By seed the rounds of a stage, from the smallest ticket to dense, of the seeds that lack none."""
     number = of_stage["round"].nunique()
-    curves = [seed.sort_values("density") for _, seed in of_stage.groupby("seed") if seed["round"].nunique() == number]
+    # dense comes last, also where another round kept everything
+    ordered = of_stage.sort_values(["density", "round"], ascending=[True, False])
+    curves = [seed for _, seed in ordered.groupby("seed") if seed["round"].nunique() == number]
     return [curve for curve in curves if np.ptp(curve["density"]) > 0]  # a schedule may keep everything
 
 

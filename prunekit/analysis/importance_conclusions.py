@@ -91,7 +91,7 @@ def harmful(beside: pd.DataFrame) -> Conclusion:
     confirmed = negative[negative["confirmed"].eq(True).fillna(False).astype(bool)]
     if confirmed.empty:
         return Conclusion(question, "inconclusive", f"{sentence}, none of them on test.")
-    gain = -float(confirmed["leave-one-out"].min())
+    gain = -float(confirmed["test_cost"].min())  # on validation they were chosen for it
     sentence += f", {len(confirmed)} of them on test too (by {gain:.3f} nats at most)"
     if gain < NATS:
         return Conclusion(question, "hardly", f"{sentence}: beyond chance, but less than {NATS:g} nats.")

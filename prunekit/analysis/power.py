@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunekit.analysis.stratum import Stratum
-from prunekit.support.inference import ALPHA, Inference, infer
+from prunekit.support.inference import ALPHA, FEWEST, Inference, infer
 
 #: Random sign flips of one simulated study: enough for a share, too few for a p that is reported.
 _FLIPS = 1999
@@ -58,9 +58,10 @@ def simulate(
     counts = np.zeros(3)
     for _ in range(draws):
         shifted, centred = (_study(strata, random, seeds, mean) for mean in (effect, 0.0))
+        enough = shifted.units >= FEWEST  # with fewer there is no verdict
         counts += (
-            shifted.p * comparisons < alpha,
-            centred.equivalence(effect) < alpha / 2 and centred.alike(effect),
+            enough and shifted.p * comparisons < alpha,
+            enough and centred.equivalence(effect) < alpha / 2 and centred.alike(effect),
             centred.p * comparisons < alpha,
         )
     return Power(*(float(count) for count in counts / draws))

@@ -137,7 +137,7 @@ def functional_rank(functional: pd.DataFrame, of: str) -> Conclusion:
     if (ranks == 0).all():
         what = "the prompt changes nothing here" if of == "values" else "training changed nothing that the loss sees"
         return Conclusion(question, "inconclusive", f"No direction is needed at all: {what}.")
-    shares = ranks / full
+    shares = ranks / singular.loc[ranks.index, "full"]  # a search keeps another number of tokens for each seed
     if shares.max() <= LOW_SHARE:
         return Conclusion(question, "yes", f"{capital(sentence)}: at most {LOW_SHARE:.0%} in every seed.")
     if shares.min() > LOW_SHARE:

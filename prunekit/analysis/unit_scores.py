@@ -66,7 +66,8 @@ def beside(scores: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     Columns:
         `KEYS`; level, token, piece (-1 at level token); kept (bool), norm, dropped_in; a column for each of `KINDS`
             (NaN where it was not measured); low, high (95 % interval of leave-one-out over examples, not corrected);
-            negative (of leave-one-out; NA where not measured); confirmed (on test as well; NA).
+            negative (of leave-one-out; NA where not measured); confirmed (on test as well; NA); test_cost (what leaving
+            it out costs there; NaN).
 
     Raises:
         DataError: where a score comes twice.
@@ -78,7 +79,7 @@ def beside(scores: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     table = facts.merge(wide, on=list(UNIT), how="left", sort=False)
     for kind in MEASURED:
         table = table.merge(_of_kind(measured, kind), on=list(UNIT), how="left", sort=False)
-    columns = [*UNIT, "kept", "norm", "dropped_in", *KINDS, "low", "high", "negative", "confirmed"]
+    columns = [*UNIT, "kept", "norm", "dropped_in", *KINDS, "low", "high", "negative", "confirmed", "test_cost"]
     return table.reindex(columns=columns).astype({"negative": "boolean", "confirmed": "boolean"})
 
 
@@ -86,7 +87,7 @@ def _of_kind(measured: pd.DataFrame, kind: str) -> pd.DataFrame:
     """One measurement of each unit, that on the most examples, in a column named after its kind."""
     of_kind = measured[measured["kind"] == kind].sort_values("examples", ascending=False, kind="stable")
     of_kind = of_kind.drop_duplicates(list(UNIT)).rename(columns={"score": kind})
-    more = ["low", "high", "negative", "confirmed"] if kind == LeaveOneOut.name else []
+    more = ["low", "high", "negative", "confirmed", "test_cost"] if kind == LeaveOneOut.name else []
     return of_kind[[*UNIT, kind, *more]]
 
 

@@ -68,5 +68,7 @@ def is_all_equal(verdict: str) -> bool:
 
 
 def kind(verdict: str) -> str:
-    """The verdict without its numbers; arms that are equal in every unit are equivalent."""
-    return EQUIVALENT if is_equivalent(verdict) or is_all_equal(verdict) else verdict
+    """The verdict without its numbers; arms that are equal in every unit are equivalent, where there are enough."""
+    if is_all_equal(verdict):
+        return EQUIVALENT if int(verdict.split()[1]) >= FEWEST else INCONCLUSIVE
+    return EQUIVALENT if is_equivalent(verdict) else verdict

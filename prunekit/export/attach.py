@@ -123,8 +123,8 @@ class Attached:
 
         Args:
             tickets: the index of each row's ticket.
-            text_tokens: for position = suffix, how many of a row's tokens are text; the rest, behind the prompt, is the
-                answer (default: all are text).
+            text_tokens: how many of a decoder's row are text (default: all); the rest is the answer, which stands
+                behind a suffix, and which no method moves (dept, adept, ept).
             labels: as the model takes them; those of a decoder Int[B, T], beside its input_ids.
         """
         rows, real = self._rows(input_ids, attention_mask, tickets, text_tokens)
@@ -176,14 +176,14 @@ class Attached:
     def row(self, ids: Tensor, ticket: int = 0, text_tokens: int | None = None) -> Row:
         """One text's ids Int[T] with a ticket's prompt, as the model is to read them."""
         prompts, position = self._prompts[ticket], self.tickets[ticket].position
+        text_length = len(ids) if text_tokens is None else text_tokens
         embedded: Tensor = self.model.get_input_embeddings()(ids)
         if self._model.traits.scale != 1:
             embedded = embedded * self._model.traits.scale
         if prompts.embed_input is not None:
-            present = torch.ones_like(ids, dtype=torch.bool)[None, None]
-            embedded = prompts.embed_input(embedded[None, None], present)[0, 0]
+            text = torch.arange(len(ids), device=ids.device) < text_length
+            embedded = prompts.embed_input(embedded[None, None], text[None, None])[0, 0]
         vectors, size = prompts.values[0].to(embedded.dtype), prompts.values.shape[1]
-        text_length = len(ids) if text_tokens is None else text_tokens
         start = min({"first": 0, "after-cls": 1, "suffix": text_length}[position], len(ids))
         slots = torch.arange(len(ids), device=ids.device)
         slots = slots + size * (slots >= start)

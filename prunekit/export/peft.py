@@ -98,7 +98,8 @@ def read_behind(
         compact: the ticket, compacted (`prunekit.export.prefix_tuning`).
     """
     info = as_read(info, model, len(compact.mask.token))
-    limits = [info.beside_prompt, prefix_tuning.exact_text_tokens(ticket, compact, model)]
+    room = model.most_positions - len(ticket.mask.token)  # as the run read them, dropped tokens and all
+    limits = [room, info.beside_prompt, prefix_tuning.exact_text_tokens(ticket, compact, model)]
     if null_keys is not None:
         info = replace(info, null_keys=null_keys.facts)
         limits.append(null_keys.text_tokens)

@@ -25,6 +25,8 @@ from prunekit.support.errors import ConfigError
 
 #: PEFT's names for adapters that are keys and values.
 KINDS = ("PREFIX_TUNING", "CARTRIDGE")
+# kinds of layers that do not see all that came before, and the setting that says how far each does
+_REACHES = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
 
 
 def compacted(ticket: Ticket, model: PrefixDecoder) -> Ticket:
@@ -52,15 +54,16 @@ def ragged(compact: Ticket) -> bool:
 def exact_text_tokens(ticket: Ticket, compact: Ticket, model: PrefixDecoder) -> int | None:
     """How long a text may be for which a compacted ticket is the same function; None without limit.
 
-    Sliding windows count slots. Where hidden tokens lost theirs, a window reaches further back than with them, so that
-    the two differ as soon as prefix and text leave it.
+    Sliding windows and chunks count slots. Where hidden tokens lost theirs, a window reaches further back than with
+    them, so that the two differ as soon as prefix and text leave it.
     """
     settings, tokens = model.text_config, len(ticket.mask.token)
-    window = getattr(settings, "sliding_window", None)
-    slides = "sliding_attention" in (getattr(settings, "layer_types", None) or ["sliding_attention"])
-    if not window or not slides or ticket.dropped_as != "hide" or len(compact.mask.token) == tokens:
+    layers = getattr(settings, "layer_types", None) or ["sliding_attention"]
+    reaches = [getattr(settings, name, None) for kind, name in _REACHES.items() if kind in layers]
+    limits = [int(reach) for reach in reaches if reach]
+    if not limits or ticket.dropped_as != "hide" or len(compact.mask.token) == tokens:
         return None
-    return max(0, int(window) - tokens)
+    return max(0, min(limits) - tokens)
 
 
 def check_whole(compact: Ticket, model: PrefixDecoder) -> None:

@@ -109,9 +109,13 @@ def measure(folder: Path, ticket: Ticket, model: FrozenModel, texts: Sequence[Id
     # whatever transformers and PEFT raise where they do not go together
     with one_line_errors(model.model, "PEFT cannot put a prompt on this model, so use --to embeddings"):
         pairs = _compared(peft, folder, attached, ticket, model)
-    differences = [float((ours - theirs).abs().max()) for ours, theirs in pairs]
     largest = max(float(ours.abs().max()) for ours, _ in pairs)
-    return Verified(len(pairs), max(differences), largest, str(peft.__version__), pairs[0][0].dtype)
+    return Verified(len(pairs), _difference(pairs), largest, str(peft.__version__), pairs[0][0].dtype)
+
+
+def _difference(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """The largest of any logits; what is no number is as far off as can be."""
+    return max(float((ours - theirs).abs().nan_to_num(torch.inf).max()) for ours, theirs in pairs)
 
 
 def _prefix_measure(peft: Any, folder: Path, ticket: Ticket, model: PrefixDecoder, texts: Sequence[Ids]) -> Verified:
@@ -135,12 +139,12 @@ def measure_cache(content: bytes, ticket: Ticket, model: PrefixDecoder, texts: S
         content: the file, layer by layer (`prunekit.export.cache`).
         texts: what is compared behind, in place of made-up rows.
     """
-    tensors = load(content)
+    tensors, like = load(content), next(model.model.parameters())
 
     def logits(ids: Tensor) -> Tensor:
         cache = DynamicCache()
         for layer in range(model.shape.layers):
-            keys, values = (tensors[f"layers.{layer}.{part}"].to(model.device) for part in ("keys", "values"))
+            keys, values = (tensors[f"layers.{layer}.{part}"].to(like) for part in ("keys", "values"))
             cache.update(keys, values, layer)
         mask = torch.ones(1, cache.get_seq_length() + len(ids), dtype=torch.long, device=model.device)
         arguments = cache_argument(model.model, cache) | {"attention_mask": mask, "use_cache": True}
@@ -157,10 +161,9 @@ def _behind(
     """Logits [1, T, V] of another reader beside those of a ticket, behind texts or made-up rows."""
     rows = [torch.tensor(text, device=model.device) for text in texts] or _texts(model, len(ticket.mask.token))
     pairs = [(text_logits(ticket, model, ids), logits(ids)) for ids in rows]
-    difference = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
     largest = max(float(ours.abs().max()) for ours, _ in pairs)
     source = "test" if texts else "made-up"
-    return Verified(len(pairs), difference, largest, peft, pairs[0][0].dtype, _TURNED, source)
+    return Verified(len(pairs), _difference(pairs), largest, peft, pairs[0][0].dtype, _TURNED, source)
 
 
 def _compared(

@@ -115,6 +115,13 @@ def test_a_flat_curve_loses_nothing_and_seeds_that_ended_early_stay_out():
     assert curves.area(rounds([0.9, 0.8]).assign(density=1.0)).empty
 
 
+def test_dense_is_round_0_also_where_another_round_kept_everything():
+    table = rounds([0.9, 0.7, 0.6], [0.91, 0.71, 0.61])
+    one = curves.area(table.assign(density=table["round"].map({0: 1.0, 1: 1.0, 2: 0.5}))).iloc[0]
+    assert one["dense"] == pytest.approx(table.loc[table["round"] == 0, "test"].mean())
+    assert one["difference"] < 0
+
+
 # ---- the smallest ticket
 
 

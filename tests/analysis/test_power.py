@@ -47,6 +47,12 @@ def test_the_units_that_are_asked_for_are_the_fewest():
     assert abs(needed - exact) <= 6  # equivalence within one deviation takes a few more
 
 
+def test_with_fewer_units_than_a_verdict_takes_there_is_no_power():
+    few, enough = (power.simulate([Stratum(0.001)] * 2, seeds, 0.01) for seeds in (2, 3))
+    assert (few.difference, few.equivalence) == (0, 0)
+    assert min(enough.difference, enough.equivalence) > 0.9
+
+
 def test_a_spread_that_no_units_overcome_is_said_to_be_so():
     assert power.seeds_for([Stratum(50.0)], 0.01, most=8) is None
 

@@ -45,6 +45,12 @@ def functional(*ranks, of="change", directions="singular", full=20):
     )
 
 
+def test_each_seed_s_rank_is_a_share_of_its_own_tokens():
+    table = pd.concat([functional(4, full=8), functional(5, full=20).assign(seed=1)])
+    said = rank_conclusions.functional_rank(table, "change")
+    assert said.answer == "inconclusive"
+
+
 def shuffled(answer="yes", **more):
     """A row of `ranks.groups`."""
     facts = {"matrix": "change", "measure": "entropy", "seeds": 6, "control_seeds": 6, "value": 5.0}

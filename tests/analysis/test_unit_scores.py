@@ -67,7 +67,7 @@ def test_every_kind_stands_in_its_column():
     table = pd.concat([scored([1.0, 2.0, float("nan")]), scored([4.0, 5.0, float("nan")], "magnitude")])
     found = beside(table, pd.concat([measured([0.3, -0.2]), measured([0.1, 0.2], "shapley", low=None, high=None)]))
     columns = ["level", "token", "piece", "kept", "norm", "dropped_in", *unit_scores.KINDS, "low", "high"]
-    assert list(found.columns) == [*KEYS, *columns, "negative", "confirmed"]
+    assert list(found.columns) == [*KEYS, *columns, "negative", "confirmed", "test_cost"]
     assert found[["absolute", "magnitude", "leave-one-out", "shapley"]].to_numpy()[:2].tolist() == [
         [1, 4, 0.3, 0.1], [2, 5, -0.2, 0.2],
     ]  # fmt: skip

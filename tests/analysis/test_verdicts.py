@@ -57,3 +57,8 @@ def test_the_level_is_that_of_the_whole_interval():
 def test_the_p_that_is_given_decides():
     inference = infer([[0.5 + NOISE]])
     assert verdicts.judged(inference, 0.06, 0.1) == "inconclusive"
+
+
+def test_few_units_that_are_all_equal_are_no_equivalence():
+    assert verdicts.kind(verdicts.all_equal(5)) == verdicts.INCONCLUSIVE
+    assert verdicts.kind(verdicts.all_equal(6)) == verdicts.EQUIVALENT

@@ -124,6 +124,21 @@ def test_a_suffix_speaks_between_text_and_answer():
         assert int(made[0, -1]) == int(attached(torch.tensor([text])).logits[0, -1].argmax())
 
 
+@pytest.mark.parametrize("position", ["first", "suffix"])
+@pytest.mark.parametrize("method", ["dept", "adept", "ept"])
+def test_a_method_that_moves_texts_moves_no_answer(method, position):
+    bone = arch.frozen("llama", position=position)
+    ticket = arch.ticket(bone, method)
+    (example,) = tiny.encoded(bone, tiny.examples(1, choices=("good very bad", "bad good very")), arch.TOKENS)
+    ours = tiny.logits(bone, [example], ticket)[0, 0]
+    text, attached, theirs = list(example.text), attach(bone.model, ticket), []
+    for choice in example.choices:
+        with torch.no_grad():
+            said = attached(torch.tensor([text + list(choice)]), text_tokens=[len(text)]).logits[0].log_softmax(-1)
+        theirs.append(sum(said[len(text) - 1 + place, token] for place, token in enumerate(choice)))
+    close(torch.stack(theirs), ours)
+
+
 @pytest.mark.parametrize("method", ["dept", "adept"])
 def test_methods_that_move_the_input_are_worn_too(method):
     bone = arch.frozen("llama")

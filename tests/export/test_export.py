@@ -21,6 +21,7 @@ from prunekit.experiment import settings_io
 from prunekit.experiment.prepare import prepare
 from prunekit.export import TicketInfo
 from prunekit.export.attach import attach
+from prunekit.export.verify import Verified, _difference, check
 from prunekit.runs.paths import RunKey
 from prunekit.runs.round_files import finished_ticket, starting_ticket
 from prunekit.runs.ticket_file import load_ticket, save_ticket
@@ -430,3 +431,10 @@ def test_from_refuses_what_contradicts_it(folder, tmp_path):
     ]:
         with pytest.raises(ConfigError, match=reason):
             prepare(tiny.experiment("gpt2", folder, rounds=1, keep_tokens=1, **more))
+
+
+def test_what_is_no_number_proves_nothing():
+    pairs = [(torch.ones(3), torch.ones(3)), (torch.tensor([1.0, float("nan"), 1.0]), torch.ones(3))]
+    assert _difference(pairs) == float("inf")
+    with pytest.raises(ArtifactError, match="would answer otherwise"):
+        check(Verified(2, _difference(pairs), 1.0, "0.21"))

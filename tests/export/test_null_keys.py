@@ -98,6 +98,9 @@ def test_a_cache_file_answers_alike_in_transformers(tmp_path):
     assert not tensors["layers.1.values"][0, 0, hidden].any()
     agreement = measure_cache(content, ticket, bone, TEXTS[16:])
     assert agreement.difference <= 1e-5 * agreement.largest
+    bone.model.to(torch.bfloat16)
+    narrow = measure_cache(content, ticket, bone, TEXTS[16:])
+    assert narrow.difference <= 0.1 * narrow.largest  # keys and values of 8 bits
 
 
 @pytest.mark.parametrize(
