@@ -171,6 +171,6 @@ def _side_by_side(masks: Sequence[Mask]) -> list[list[int]]:
 
 def right_changes(ablated: Ablation, examples: Sequence[Encoded]) -> Tensor:
     """[..., N] in {-1, 0, 1}: whether each example is right without a unit, less whether it was with all of them."""
-    right = rights([example.right or [example.gold] for example in examples], max(len(row.choices) for row in examples))
+    right = rights(examples, max(len(example.choices) for example in examples))
     rows = torch.arange(len(examples))
     return right[rows, ablated.without_chosen].int() - right[rows, ablated.chosen].int()

@@ -148,15 +148,15 @@ def collate(rows: Sequence[Sequence[Row]], pad: int) -> Batch:
         start.unflatten(0, lead),
         choice_mask.unflatten(0, lead),
         torch.tensor([row.gold for row in flat]).view(lead),
-        rights([row.right or [row.gold] for row in flat], choices).unflatten(0, lead),
+        rights(flat, choices).unflatten(0, lead),
         torch.tensor([row.index for row in flat]).view(lead),
         tuple(tuple(row.group for row in member) for member in rows),
     )
 
 
-def rights(right: Sequence[Sequence[int]], choices: int) -> Tensor:
-    """Bool[N, C], which of the choices are right, from their indices; -1 is none."""
-    return torch.tensor([[choice in indices for choice in range(choices)] for indices in right])
+def rights(rows: Sequence[Encoded | Row], choices: int) -> Tensor:
+    """Bool[N, C], which of the choices of each row are right."""
+    return torch.tensor([[choice in (row.right or (row.gold,)) for choice in range(choices)] for row in rows])
 
 
 Item = TypeVar("Item")

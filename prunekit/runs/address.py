@@ -191,13 +191,9 @@ def only_stage(run: RunReader, stage: str | None = None) -> Stage:
             f"{run.path}: has stages {', '.join(stages)}; choose one, as {run.path}@{stages[0]} or in Python "
             f'load(path, "{stages[0]}")'
         )
-    chosen = [] if any(key.stage.is_dense for key in run.tickets()) else _chosen_rates(run)
-    return next(iter([*stages, *chosen]), DENSE)
-
-
-def _chosen_rates(run: RunReader) -> list[Stage]:
-    """What `compare` chose, the last by name where there are several."""
-    return sorted((stage for stage in run.stages() if stage.is_chosen_rate), reverse=True)
+    if stages or any(key.stage.is_dense for key in run.tickets()):
+        return stages[0] if stages else DENSE
+    return max((chosen for chosen in run.stages() if chosen.is_chosen_rate), default=DENSE)
 
 
 def _part(word: str, text: str) -> dict[str, Any]:

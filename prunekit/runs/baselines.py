@@ -156,7 +156,10 @@ class BaseLines:
 
 
 def best_of_stage(results: pd.DataFrame, stage: Stage, tolerance: float, base_lines: BaseLines) -> RoundSummary | None:
-    """The round that a stage comes to: of a search what it chose, else as `dense_or_smallest`; None where it has none.
+    """The round that a stage comes to; None where it has none.
+
+    Of a search that is what it chose, else the smallest good ticket, or the dense one where that does not beat its base
+    lines.
 
     Args:
         results: the run's results table.
@@ -167,20 +170,9 @@ def best_of_stage(results: pd.DataFrame, stage: Stage, tolerance: float, base_li
     rounds = of_stage(results, base_lines.metric, stage)
     if stage.verb == "search":
         return rounds[-1] if rounds else None
-    return dense_or_smallest(rounds, tolerance, base_lines)
-
-
-def dense_or_smallest(rounds: Sequence[RoundSummary], tolerance: float, base_lines: BaseLines) -> RoundSummary | None:
-    """The round of the smallest good ticket, or the dense one where that does not beat its base lines.
-
-    Args:
-        rounds: a dense round and those of one stage.
-        tolerance: how far below dense on validation a ticket may be.
-        base_lines: of the same run.
-    """
     if base_lines.nothing_to_prune:
         return next((entry for entry in rounds if entry.round == 0), None)
-    return smallest(list(rounds), tolerance)
+    return smallest(rounds, tolerance)
 
 
 def _row(record: BaseLineRecord, comparison: Comparison | None) -> tuple[Any, ...]:

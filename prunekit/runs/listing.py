@@ -82,7 +82,7 @@ def _summarised(run: RunReader, changed: float) -> ListedRun:
     metric = str(settings["metric"])
     there = os.path.exists  # making a Path of each takes as long as all the rest
     keys = [key for key in _rounds(run) if there(f"{run.path}/{key}/{RESULT}")]
-    rounds = _summaries(run, [key for key in keys if key.stage.verb in ("", "prune", "search")], metric)
+    rounds = _summaries(run, [key for key in keys if key.stage.is_dense or key.stage.is_pruned], metric)
     dense, best = next((entry for entry in rounds if not entry.round), None), smallest(rounds, TOLERANCE)
     return ListedRun(
         run.path,

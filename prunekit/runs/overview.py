@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prunekit.runs import summary
 from prunekit.runs.audit import Audit
 from prunekit.runs.journal import read_journal
-from prunekit.runs.paths import DENSE, MANIFEST, SETTINGS, UNTRAINED, Stage
+from prunekit.runs.paths import DENSE, MANIFEST, PRUNING_VERBS, SETTINGS, UNTRAINED, Stage
 from prunekit.runs.reader import RunReader
 from prunekit.runs.snapshot import Snapshot
 from prunekit.runs.summary import RoundSummary
@@ -45,7 +45,7 @@ def facts_of(run: RunReader, tolerance: float, stages: Sequence[str] | None = No
     results = run.results(times=True)
     if stages is not None and not results.empty:
         results = results[results["stage"].isin([*stages, UNTRAINED])]
-    rounds = summary.summarise(results, metric, ("prune", "search"))
+    rounds = summary.summarise(results, metric, PRUNING_VERBS)
     base_lines = BaseLines.of(run)
     pruned = [stage for stage in map(Stage, sorted(set(results.get("stage", ())))) if stage.is_pruned]
     each = [best_of_stage(results, stage, tolerance, base_lines) for stage in pruned or [DENSE]]
@@ -136,7 +136,7 @@ def compare_runs(paths: Sequence[Path]) -> RunComparison:
     differing = [name for name in names if len({str(flat.get(name)) for flat in settings}) > 1]
     values = [[name, *(flat.get(name) for flat in settings)] for name in differing]
     columns = pd.Index(["setting", *(run.path.name for run in runs)])
-    rounds = tuple(summary.summarise(run.results(), run.settings()["metric"], ("prune", "search")) for run in runs)
+    rounds = tuple(summary.summarise(run.results(), run.settings()["metric"], PRUNING_VERBS) for run in runs)
     return RunComparison(runs, pd.DataFrame(values, columns=columns, dtype=object), rounds)
 
 

@@ -46,6 +46,10 @@ def is_of_run(name: str) -> bool:
     return name in _FILES or _FOLDERS.fullmatch(name) is not None
 
 
+#: The verbs whose stages hold tickets of a pruned prompt.
+PRUNING_VERBS = ("prune", "search")
+
+
 class Stage(str):
     """What a round belongs to, which is also the folder that it lies in: text such as "prune-1a2b/random".
 
@@ -105,7 +109,7 @@ class Stage(str):
     @property
     def is_pruned(self) -> bool:
         """Whether a pruning or a search made it."""
-        return self.verb in ("prune", "search")
+        return self.verb in PRUNING_VERBS
 
     @property
     def is_chosen_rate(self) -> bool:

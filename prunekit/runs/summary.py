@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunekit.pruning.schedule import Keep
-from prunekit.runs.paths import DENSE, Stage
+from prunekit.runs.paths import DENSE, PRUNING_VERBS, Stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ def of_stage(results: pd.DataFrame, metric: str, stage: Stage) -> list[RoundSumm
         return []
     rounds = results[(results["arm"] == "") & results["stage"].isin([DENSE, stage])]
     shared = shared_seeds(set(rows["seed"]) for _, rows in rounds.groupby(["stage", "round"]))
-    return summarise(rounds[rounds["seed"].isin(shared)], metric, ("prune", "search"))
+    return summarise(rounds[rounds["seed"].isin(shared)], metric, PRUNING_VERBS)
 
 
 def shared_seeds(seeds_by_round: Iterable[set[int]]) -> set[int]:

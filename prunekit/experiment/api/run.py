@@ -15,7 +15,7 @@ from prunekit.runs import summary
 from prunekit.runs.address import Address, Tickets
 from prunekit.runs.baselines import BaseLines
 from prunekit.runs.overview import RunComparison, compare_runs
-from prunekit.runs.paths import RunKey
+from prunekit.runs.paths import PRUNING_VERBS, RunKey
 from prunekit.runs.round_files import finished_ticket
 from prunekit.runs.snapshot import Snapshot
 
@@ -54,7 +54,7 @@ class Run:
                 / (P x K), or free numbers / (P x H)); validation, test (means of the primary metric); low, high (95 % t
                 interval of test over seeds, NaN with fewer than two); rank (kept directions), where these were pruned.
         """
-        rounds = [entry.facts for entry in summary.summarise(self.results, self.metric, ("prune", "search"))]
+        rounds = [entry.facts for entry in summary.summarise(self.results, self.metric, PRUNING_VERBS)]
         ranked = any("rank" in entry for entry in rounds)
         names = [field.name for field in fields(summary.RoundSummary) if field.name != "rank" or ranked]
         table = pd.DataFrame(rounds, columns=names)

@@ -12,8 +12,8 @@ from prunekit.experiment.settings import Experiment
 from prunekit.experiment.sweep.grid import Grid
 from prunekit.experiment.sweep.jobs import Outcome
 from prunekit.runs import summary
-from prunekit.runs.baselines import BaseLines, dense_or_smallest
-from prunekit.runs.paths import DENSE, UNTRAINED, RunKey, Stage
+from prunekit.runs.baselines import BaseLines, best_of_stage
+from prunekit.runs.paths import DENSE, PRUNING_VERBS, UNTRAINED, RunKey, Stage
 from prunekit.runs.reader import RunReader
 from prunekit.runs.snapshot import Snapshot
 
@@ -74,15 +74,12 @@ def experiment_row(
     metric = run.settings()["metric"]
     stages = tickets["stage"].isin(["", UNTRAINED, outcome.stage])
     rows = tickets[(tickets["directory"] == outcome.run) & stages]
-    rounds = summary.summarise(rows, metric, verbs=("prune", "search"))
+    rounds = summary.summarise(rows, metric, verbs=PRUNING_VERBS)
     front: dict[str, Any] = {**grid.values(experiment), "metric": metric, "seeds": len(experiment.seeds)}
     front["stopped"] = int((rows["status"] == "diverged").sum())
     if not rounds:
         return front
-    if Stage(outcome.stage).verb == "search":
-        best = rounds[-1]
-    else:
-        best = dense_or_smallest(rounds, tolerance, BaseLines.of(run)) or rounds[0]
+    best = best_of_stage(rows, Stage(outcome.stage), tolerance, BaseLines.of(run)) or rounds[0]
     members = rows[(rows["round"] == best.round) & (rows["arm"] == "") & rows["stage"].isin(["", outcome.stage])]
     density = float(members[members["status"] == "done"]["density"].mean())  # of a search every seed has its own
     return front | {
